@@ -1,0 +1,31 @@
+# Everything sets itself up: `make demo` and `make test` need Python 3.11 or newer, pip and make.
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check format clean
+
+demo: $(VENV)/.demo  ## See the frames of a real app behind a real proxy, and a script that waits for one
+	@$(BIN)/wirewright demo
+
+test: $(VENV)/.dev  ## The whole test suite; ARGS="-k name" for a part of it
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev  ## Lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev  ## Put the code into its format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## Take back all that was set up
+	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache
+
+$(VENV)/.demo: pyproject.toml
+	@.ci/setup $(VENV) demo
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml
+	@.ci/setup $(VENV) dev
+	@touch $@ $(VENV)/.demo

@@ -1,0 +1,14 @@
+"""Playwright's WebSocket API for any app behind mitmproxy.
+
+Importing this package imports no mitmproxy: only `launch` and the addon itself need it.
+"""
+
+from wirewright.launch import launch
+from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwright's name
+from wirewright.model.proxy import Proxy
+from wirewright.model.websocket import WebSocket
+from wirewright.state import proxy
+
+__all__ = ["Error", "Proxy", "TimeoutError", "WebSocket", "launch", "proxy"]
+
+__version__ = "0.1.0"

@@ -1,0 +1,266 @@
+"""The mitmproxy addon: `mitmdump -s addon/wirewright/addon.py`, or `wirewright run`.
+
+mitmproxy once had a `websocket_error` hook. Today there is none: a socket that fails before it is open
+ends in `error` (or in `response`, when the server answers with anything but a 101), and one that fails
+later ends in `websocket_end`. Both become the `socketerror` event here.
+
+mitmproxy executes this file again whenever it is saved, so it keeps no state: that is in `wirewright.state`.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+if "wirewright" not in sys.modules:
+    # A plain checkout, not installed: mitmproxy puts this file's folder on the path, and only while it loads.
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from mitmproxy import addonmanager, connection, ctx, exceptions, http
+from mitmproxy.addons.proxyserver import Proxyserver
+from mitmproxy.proxy.events import MessageInjected
+from mitmproxy.proxy.layers.websocket import WebSocketMessageInjected
+from mitmproxy.websocket import WebSocketMessage
+from wsproto.frame_protocol import Opcode
+
+from wirewright.model import failures, handshake
+from wirewright.model.errors import Error
+from wirewright.model.history import HistoryLimit, Payload, Window
+from wirewright.model.ownership import Owner
+from wirewright.model.websocket import Feed, Handshake
+from wirewright.state import control, proxy
+from wirewright.wire import layer
+
+
+class WirewrightAddon:
+    """Turns mitmproxy's hooks into the events of `wirewright.proxy` and its sockets."""
+
+    name = "wirewright"
+
+    def load(self, loader: addonmanager.Loader) -> None:
+        loader.add_option(
+            "ws_lane",
+            str,
+            "hooks",
+            "How WebSocket messages are read: `hooks` uses mitmproxy's own layer and hooks.",
+            choices=["hooks"],
+        )
+        loader.add_option(
+            "ws_history",
+            int,
+            HistoryLimit().messages,
+            "How many messages a WebSocket remembers at most; 0 remembers none.",
+        )
+        loader.add_option(
+            "ws_history_bytes",
+            int,
+            HistoryLimit().size,
+            "How many bytes of messages a WebSocket remembers at most; 0 remembers none.",
+        )
+        layer.install()
+        control.on_new_script(_take_back_when_done)
+
+    def configure(self, updated: set[str]) -> None:
+        for option in {"ws_history", "ws_history_bytes"} & updated:
+            if getattr(ctx.options, option) < 0:
+                raise exceptions.OptionsError(f"{option} must be 0 (remember nothing) or more.")
+
+    def running(self) -> None:
+        control.attach(_Host())
+
+    def done(self) -> None:
+        layer.uninstall()
+        control.attach(None)
+
+    async def requestheaders(self, flow: http.HTTPFlow) -> None:
+        headers = _fold(flow.request)
+        if not (ctx.options.websocket and handshake.is_handshake(flow.request.method, headers)):
+            return
+        asked = Handshake(
+            url=handshake.websocket_url(flow.request.pretty_url),
+            headers=headers,
+            client_address=flow.client_conn.peername[:2] if flow.client_conn.peername else None,
+            flow=flow,
+        )
+        limit = HistoryLimit(ctx.options.ws_history, ctx.options.ws_history_bytes)
+        control.open(flow.id, asked, HookedSocket(flow, limit), limit)
+        # Async `websocket` handlers are tasks: each has run up to its first await before this returns,
+        # and so before the handshake goes on and there can be a frame.
+        await asyncio.sleep(0)
+
+    def request(self, flow: http.HTTPFlow) -> None:
+        if feed := control.feed(flow.id):
+            feed.requested(_fold(flow.request))
+
+    def response(self, flow: http.HTTPFlow) -> None:
+        feed = control.feed(flow.id)
+        if feed is None or flow.response is None:
+            return
+        headers = _fold(flow.response)
+        feed.answered(flow.response.status_code, headers)
+        if flow.websocket is None:
+            feed.failed(failures.refusal_text(flow.response.status_code, headers))
+            control.close(flow.id, by="server")
+
+    def websocket_start(self, flow: http.HTTPFlow) -> None:
+        if feed := control.feed(flow.id):
+            feed.opened()
+
+    def websocket_message(self, flow: http.HTTPFlow) -> None:
+        if (feed := control.feed(flow.id)) and isinstance(feed.carrier, HookedSocket):
+            feed.carrier.message(feed)
+
+    def update(self, flows: list[http.HTTPFlow]) -> None:
+        for flow in flows:
+            if (feed := control.feed(flow.id)) and isinstance(feed.carrier, HookedSocket):
+                feed.carrier.message_decided(feed)
+
+    def websocket_end(self, flow: http.HTTPFlow) -> None:
+        feed = control.feed(flow.id)
+        if feed is None or flow.websocket is None:
+            return
+        if isinstance(feed.carrier, HookedSocket):
+            feed.carrier.flush(feed)
+        ended = flow.websocket
+        by = {True: "client", False: "server", None: "proxy"}[ended.closed_by_client]
+        if violation := failures.violation_text(ended.close_code, ended.close_reason):
+            feed.failed(violation)
+            by = "proxy"
+        elif by == "client" and ended.close_code == 1006 and _never_accepted(flow):
+            feed.failed(failures.WRONG_ACCEPT)
+        control.close(flow.id, ended.close_code, ended.close_reason or "", by)  # type: ignore[arg-type]
+
+    def error(self, flow: http.HTTPFlow) -> None:
+        if feed := control.feed(flow.id):
+            message = flow.error.msg if flow.error else ""
+            connected = flow.server_conn.timestamp_tcp_setup is not None
+            feed.failed(failures.no_answer_text(message, connected=connected))
+            control.close(flow.id)
+
+    def client_disconnected(self, client: connection.Client) -> None:
+        # Whatever went wrong in between, a socket does not outlive its connection.
+        for key, socket in control.sockets():
+            if socket.flow is not None and socket.flow.client_conn is client:
+                lost = 1006 if socket.opened_at is not None else None
+                control.close(key, lost, "" if lost else None, "client")
+
+
+class HookedSocket:
+    """One socket of the hooks lane: what mitmproxy keeps of it, and how to send through mitmproxy."""
+
+    def __init__(self, flow: http.HTTPFlow, limit: HistoryLimit) -> None:
+        self._flow = flow
+        self._kept = Window(limit)
+        self._undecided: WebSocketMessage | None = None
+
+    def message(self, feed: Feed) -> None:
+        """The newest message of the flow is on its way.
+
+        What the server sent is reported as it came. What the app sent is reported as it goes on, which is
+        known only when every other addon had its say: see `message_decided`.
+        """
+        self.flush(feed)
+        assert self._flow.websocket is not None
+        message = self._flow.websocket.messages[-1]
+        if message.from_client:
+            self._undecided = message
+        else:
+            feed.frame("framereceived", _payload(message), len(message.content))
+        if not (ctx.options.save_stream_file or ctx.options.hardump):
+            self._trim(len(message.content))
+
+    def message_decided(self, feed: Feed) -> None:
+        """mitmproxy triggers `update` when all addons have seen the message, and when a user resumes it."""
+        if not self._flow.intercepted:
+            self.flush(feed)
+
+    def flush(self, feed: Feed) -> None:
+        """Report the message from the app that was waiting, unless it was dropped."""
+        message, self._undecided = self._undecided, None
+        if message is not None and not message.dropped:
+            feed.frame("framesent", _payload(message), len(message.content))
+
+    def send(self, payload: Payload, *, to_client: bool) -> None:
+        opcode, content = (
+            (Opcode.TEXT, payload.encode()) if isinstance(payload, str) else (Opcode.BINARY, payload)
+        )
+        self._inject(WebSocketMessageInjected(self._flow, WebSocketMessage(opcode, not to_client, content)))
+
+    def close(self, code: int, reason: str) -> None:
+        self._inject(layer.CloseInjected(self._flow, layer.Close(code, reason)))
+
+    def _inject(self, event: MessageInjected[Any]) -> None:
+        try:
+            _proxyserver().inject_event(event)
+        except ValueError:
+            raise Error("Socket closed") from None
+
+    def _trim(self, size: int) -> None:
+        # The newest one stays in any case: the other addons find it with `messages[-1]`.
+        assert self._flow.websocket is not None
+        self._kept.push(size)
+        messages = self._flow.websocket.messages
+        del messages[: len(messages) - max(1, len(self._kept))]
+
+
+class _Host:
+    """The mitmproxy that this addon runs in."""
+
+    @property
+    def port(self) -> int | None:
+        addresses = _proxyserver().listen_addrs()
+        return addresses[0][1] if addresses else None
+
+    @property
+    def ca_certificate(self) -> Path:
+        return Path(ctx.options.confdir).expanduser() / "mitmproxy-ca-cert.pem"
+
+
+def _take_back_when_done(owner: Owner) -> None:
+    """See to it that what a script registers goes when mitmproxy takes the script away, or loads it anew.
+
+    mitmproxy tells that to the script alone, through its `done` hook; and the script is still loading now.
+    """
+    asyncio.get_running_loop().call_soon(_hook_done, owner)
+
+
+def _hook_done(owner: Owner) -> None:
+    for addon in addonmanager.traverse(ctx.master.addons.chain):
+        if isinstance(addon, ModuleType) and vars(addon) is owner:
+            addon.done = _forgetting(owner, getattr(addon, "done", None))  # type: ignore[attr-defined]
+            return
+    proxy.forget(owner)  # an error ended its loading half-way
+
+
+def _forgetting(owner: Owner, own_done: Callable[[], Any] | None) -> Callable[[], Any]:
+    def done() -> Any:
+        proxy.forget(owner)
+        return own_done() if own_done else None
+
+    return done
+
+
+def _never_accepted(flow: http.HTTPFlow) -> bool:
+    """Whether an app hung up at once because the server's answer did not fit its key."""
+    assert flow.response is not None
+    assert flow.websocket is not None
+    return not flow.websocket.messages and not handshake.accepts(_fold(flow.request), _fold(flow.response))
+
+
+def _fold(message: http.Request | http.Response) -> dict[str, str]:
+    return handshake.fold_headers(message.headers.items(multi=True))
+
+
+def _payload(message: WebSocketMessage) -> Payload:
+    return message.content.decode(errors="replace") if message.is_text else message.content
+
+
+def _proxyserver() -> Proxyserver:
+    server = ctx.master.addons.get("proxyserver")
+    assert isinstance(server, Proxyserver)
+    return server
+
+
+addons = [WirewrightAddon()]

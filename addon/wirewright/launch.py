@@ -1,0 +1,94 @@
+"""A mitmproxy inside this program."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from wirewright.model.emitter import Listeners
+from wirewright.model.errors import Error
+from wirewright.model.proxy import Proxy
+from wirewright.state import control, proxy
+
+if TYPE_CHECKING:
+    from mitmproxy.master import Master
+
+DEFAULT_CONFDIR = Path("~/.mitmproxy")
+"""mitmproxy's own folder: an app that already trusts its CA goes on trusting it."""
+
+
+class launch:  # noqa: N801  used like a function, as in Playwright
+    """Run mitmproxy with Wirewright inside this program, in the event loop of the caller.
+
+        async with launch(port=0) as proxy:
+            print(proxy.port, proxy.ca_certificate)
+
+    `port` 0 takes a free one. `mode` is a list of mitmproxy's modes (`["regular"]`, `["reverse:http://host"]`,
+    ...). `options` are any of mitmproxy's options by name, such as `{"ssl_insecure": True}`. `confdir` is the
+    folder with the CA. Connections to servers are made when they are needed (`connection_strategy` is
+    `lazy` unless `options` say otherwise), so that one that fails is seen as the socket's failure.
+
+    The value is `wirewright.proxy`. At the end of the block its sockets are closed, its waits fail with
+    Error("Proxy closed"), and what was registered on it inside the block is taken back.
+
+    Raises Error, in one sentence, for a port in use, a bad mode or option, a script that is missing or fails,
+    and when a proxy runs in this process already.
+    """
+
+    def __init__(
+        self,
+        port: int = 8080,
+        *,
+        host: str = "127.0.0.1",
+        mode: Sequence[str] = ("regular",),
+        options: Mapping[str, Any] | None = None,
+        confdir: str | Path | None = None,
+    ) -> None:
+        if isinstance(mode, str):
+            raise TypeError(f"mode must be a list of modes, such as [{mode!r}]")
+        self._options: dict[str, Any] = {
+            "listen_host": host,
+            "listen_port": port,
+            "mode": list(mode),
+            "confdir": str(confdir or DEFAULT_CONFDIR),
+            "connection_strategy": "lazy",
+            **(options or {}),
+        }
+        self._master: Master | None = None
+        self._before: Listeners = {}
+
+    async def __aenter__(self) -> Proxy:
+        global _running
+        if _running:
+            raise Error("a proxy runs in this process already: leave its block before you launch another")
+        _running = True
+        # The import takes most of a second: whoever only connects to a proxy elsewhere never pays for it.
+        from wirewright.master import start
+
+        self._before = control.listeners()
+        try:
+            self._master = await start(self._options)
+        except BaseException:
+            await control.end(self._before)
+            _running = False
+            raise
+        return proxy
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        global _running
+        from wirewright.master import stop
+
+        assert self._master is not None
+        try:
+            await stop(self._master)
+        finally:
+            await control.end(self._before)
+            _running = False
+
+
+_running = False

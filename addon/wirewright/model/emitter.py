@@ -1,0 +1,100 @@
+"""pyee's event emitter, with known event names and with listeners that cannot hurt each other."""
+
+import asyncio
+import inspect
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from pyee import EventEmitter
+
+from wirewright.model.ownership import Owner, current_owner
+from wirewright.model.scope import Scope
+
+logger = logging.getLogger(__name__)
+
+Listeners = dict[str, "OrderedDict[Callable[..., Any], Callable[..., Any]]"]
+
+
+class Emitter(EventEmitter):
+    """A pyee emitter.
+
+    - An event name that is not in `EVENTS` is a ValueError, a listener that is no callable a TypeError.
+    - A listener that raises is logged with its traceback and reaches nobody else.
+    - An async listener runs as a task, started in the order of the events.
+    - The same function registered twice for one event is called once (pyee's rule).
+    """
+
+    EVENTS: ClassVar[frozenset[str]] = frozenset()
+
+    _events: Listeners
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__()
+        self._scope = scope
+
+    def check_event(self, event: str) -> None:
+        """Raise ValueError if this emitter has no such event."""
+        if event not in self.EVENTS:
+            known = ", ".join(f'"{name}"' for name in sorted(self.EVENTS))
+            raise ValueError(f"unknown event {event!r}: {type(self).__name__} has {known}")
+
+    def on(self, event: str, f: Callable[..., Any] | None = None) -> Any:
+        """Call `f` each time; without `f`, a decorator."""
+        self.check_event(event)
+        return super().on(event, f)
+
+    def once(self, event: str, f: Callable[..., Any] | None = None) -> Any:
+        """Call `f` the next time only; without `f`, a decorator."""
+        self.check_event(event)
+        return super().once(event, f)
+
+    def add_listener(self, event: str, f: Callable[..., Any]) -> Any:
+        """The same as `on(event, f)`."""
+        self.check_event(event)
+        return super().add_listener(event, f)
+
+    def remove_listener(self, event: str, f: Callable[..., Any]) -> None:
+        """Take `f` back; one that is not registered is no error."""
+        self.check_event(event)
+        if f in self._events.get(event, ()):  # pyee 13 raises a KeyError where later ones do not
+            super().remove_listener(event, f)
+
+    def forget(self, owner: Owner) -> None:
+        """Take back every listener that a script registered."""
+        for event, listeners in list(self._events.items()):
+            for f, listener in list(listeners.items()):
+                if isinstance(listener, _Listener) and listener.owner is owner:
+                    self.remove_listener(event, f)
+
+    def _add_event_handler(self, event: str, k: Callable[..., Any], v: Callable[..., Any]) -> None:
+        # Every way to register a listener ends here; `v` is what pyee calls, `k` what the user gave.
+        if not callable(k):
+            raise TypeError(f"a listener must be callable, not {type(k).__name__}")
+        owner = current_owner()
+        self._scope.note_owner(owner)
+        super()._add_event_handler(event, k, _Listener(v, owner))
+
+    def _emit_run(self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        # pyee calls each listener through here.
+        try:
+            result = f(*args, **kwargs)
+        except (Exception, asyncio.CancelledError):
+            logger.exception("%s: a listener raised", self)
+            return
+        if result is not None and inspect.isawaitable(result):
+            self._scope.start(result, f.owner if isinstance(f, _Listener) else None, self)
+
+
+class _Listener:
+    """A registered callable and whose it is."""
+
+    __slots__ = ("call", "owner")
+
+    def __init__(self, call: Callable[..., Any], owner: Owner | None) -> None:
+        self.call = call
+        self.owner = owner
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.call(*args, **kwargs)

@@ -1,0 +1,44 @@
+"""The opening handshake: what is one, and what answers it. RFC 6455, section 4."""
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping
+
+from wirewright.model.matching import normalize_origin
+
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_SCHEMES = {"http": "ws", "https": "wss"}
+
+
+def is_handshake(method: str, headers: Mapping[str, str]) -> bool:
+    """Whether a request asks for a WebSocket (RFC 6455, 4.1). `headers` have lower-case names."""
+    return (
+        method == "GET"
+        and headers.get("upgrade", "").strip().lower() == "websocket"
+        and "upgrade" in (token.strip().lower() for token in headers.get("connection", "").split(","))
+    )
+
+
+def websocket_url(url: str) -> str:
+    """The `ws` or `wss` URL of an `http` or `https` one, without a fragment, its origin normalized."""
+    scheme, separator, rest = url.partition("#")[0].partition("://")
+    return normalize_origin(_SCHEMES.get(scheme.lower(), scheme) + separator + rest)
+
+
+def fold_headers(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Header fields as a dict with lower-case names; a name that occurs again adds to it, after ", "."""
+    folded: dict[str, str] = {}
+    for name, value in fields:
+        name = name.lower()
+        folded[name] = f"{folded[name]}, {value}" if name in folded else value
+    return folded
+
+
+def accept_key(key: str) -> str:
+    """The Sec-WebSocket-Accept that answers a Sec-WebSocket-Key (RFC 6455, 4.2.2)."""
+    return base64.b64encode(hashlib.sha1(key.strip().encode() + _GUID).digest()).decode()  # noqa: S324
+
+
+def accepts(request: Mapping[str, str], response: Mapping[str, str]) -> bool:
+    """Whether a browser would take the server's answer for its own key's."""
+    return response.get("sec-websocket-accept", "") == accept_key(request.get("sec-websocket-key", ""))

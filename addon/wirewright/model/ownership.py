@@ -1,0 +1,38 @@
+"""Whose code registered a listener or started a wait: a user's script, or the program itself.
+
+mitmproxy loads a script again each time it is saved, and knows nothing of what the old version left
+behind in other objects. So whatever a script registers is marked with its owner, and goes with it.
+"""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+Owner = Mapping[str, Any]
+"""The namespace (`__dict__`) of a script's module: one object for each time that it was loaded."""
+
+_SCRIPT_PREFIX = "__mitmproxy_script__."
+_PACKAGE = str(Path(__file__).resolve().parent.parent)
+
+
+def current_owner() -> Owner | None:
+    """The user's script on whose behalf the caller runs, or None.
+
+    A module that a script imports outlives the script's reload, and so does what its top level registers:
+    it runs only once.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        namespace = frame.f_globals
+        if str(namespace.get("__name__", "")).startswith(_SCRIPT_PREFIX) and not _is_ours(namespace):
+            return namespace
+        if frame.f_code.co_name == "<module>":
+            return None
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+def _is_ours(namespace: Owner) -> bool:
+    """Our own addon is a script too where it is loaded with `-s`."""
+    return str(namespace.get("__file__", "")).startswith(_PACKAGE)

@@ -1,0 +1,149 @@
+"""The proxy: what a Page or a BrowserContext is in Playwright."""
+
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from wirewright.model.emitter import Listeners
+from wirewright.model.errors import Error
+from wirewright.model.history import HistoryLimit
+from wirewright.model.matching import UrlMatch, compile_match
+from wirewright.model.ownership import Owner
+from wirewright.model.scope import Scope
+from wirewright.model.waiter import EventContextManager, Predicate, Timeout, WaitingEmitter, to_milliseconds
+from wirewright.model.websocket import Carrier, ClosedBy, Feed, Handshake, WebSocket
+
+
+class Host(Protocol):
+    """The running proxy behind a Proxy."""
+
+    @property
+    def port(self) -> int | None:
+        """The port it listens on; None where its mode has none (local capture)."""
+
+    @property
+    def ca_certificate(self) -> Path:
+        """The PEM file that apps must trust."""
+
+
+class Proxy(WaitingEmitter):
+    """All sockets that pass. There is one in a process: `wirewright.proxy`.
+
+    Event: `websocket` with the WebSocket, at the handshake's request, before there is an answer.
+    """
+
+    EVENTS = frozenset({"websocket"})
+    ENDS: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self) -> None:
+        super().__init__(Scope())
+        self._feeds: dict[str, Feed] = {}
+        self._host: Host | None = None
+
+    def __repr__(self) -> str:
+        return f"<Proxy port={self._host.port if self._host else None}>"
+
+    @property
+    def web_sockets(self) -> list[WebSocket]:
+        """The sockets that are open now, or opening, oldest first."""
+        return [feed.socket for feed in self._feeds.values()]
+
+    @property
+    def port(self) -> int:
+        """The port that the proxy listens on. Raises Error where it listens on none, or does not run."""
+        port = self._running_host().port
+        if port is None:
+            raise Error("this proxy listens on no port: its mode captures traffic by itself")
+        return port
+
+    @property
+    def ca_certificate(self) -> Path:
+        """The PEM file of the CA that apps must trust. Raises Error while no proxy runs."""
+        return self._running_host().ca_certificate
+
+    def expect_websocket(
+        self, url: UrlMatch | None = None, predicate: Predicate | None = None, timeout: Timeout = None
+    ) -> EventContextManager[WebSocket]:
+        """Wait for a socket that the block causes, of a matching URL and for which the predicate holds."""
+        return self.expect_event("websocket", _both(url, predicate), timeout)
+
+    def wait_for_websocket(
+        self, url: UrlMatch | None = None, predicate: Predicate | None = None, timeout: Timeout = None
+    ) -> Coroutine[Any, Any, WebSocket]:
+        """The next socket of a matching URL for which the predicate holds."""
+        return self.wait_for_event("websocket", _both(url, predicate), timeout)
+
+    def set_default_timeout(self, timeout: float) -> None:
+        """The milliseconds that a wait takes at most where it is not told; 0 means no limit."""
+        self._scope.default_timeout = to_milliseconds(timeout)
+
+    def forget(self, owner: Owner) -> None:
+        """Take back all that a script registered here and on the open sockets, and cancel its waits."""
+        super().forget(owner)
+        for socket in self.web_sockets:
+            socket.forget(owner)
+        self._scope.forget(owner)
+
+    def _running_host(self) -> Host:
+        if self._host is None:
+            raise Error("no proxy is running")
+        return self._host
+
+
+class Control:
+    """The other side of a Proxy: for what runs it, not for its users."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self.proxy = proxy
+
+    def attach(self, host: Host | None) -> None:
+        """A proxy runs now, or (None) no longer."""
+        self.proxy._host = host
+
+    def on_new_script(self, callback: Callable[[Owner], None]) -> None:
+        """`callback(owner)` is called the first time that a script registers something."""
+        self.proxy._scope.on_new_owner = callback
+
+    def open(self, key: str, handshake: Handshake, carrier: Carrier, limit: HistoryLimit) -> Feed:
+        """A new socket; its `websocket` event is emitted. `key` finds it again in `feed`."""
+        socket = WebSocket(handshake, carrier, self.proxy._scope, limit)
+        feed = self.proxy._feeds[key] = Feed(socket)
+        self.proxy.emit("websocket", socket)
+        return feed
+
+    def sockets(self) -> list[tuple[str, WebSocket]]:
+        """The sockets that are not closed yet, with their keys."""
+        return [(key, feed.socket) for key, feed in self.proxy._feeds.items()]
+
+    def feed(self, key: str) -> Feed | None:
+        """The feed of a socket that is not closed yet."""
+        return self.proxy._feeds.get(key)
+
+    def close(
+        self, key: str, code: int | None = None, reason: str | None = None, by: ClosedBy | None = None
+    ) -> None:
+        """The end of a socket; see `Feed.closed`."""
+        feed = self.proxy._feeds.pop(key, None)
+        if feed is not None:
+            feed.closed(code, reason, by)
+
+    def listeners(self) -> Listeners:
+        """What is registered now, to be given to `end` later."""
+        return {event: listeners.copy() for event, listeners in self.proxy._events.items()}
+
+    async def end(self, keep: Listeners) -> None:
+        """Close what is open, fail what waits, cancel what runs, and leave only the listeners in `keep`."""
+        for key in list(self.proxy._feeds):
+            self.close(key, by="proxy")
+        await self.proxy._scope.end("Proxy closed")
+        self.proxy._events = keep
+        self.proxy._host = None
+
+
+def _both(url: UrlMatch | None, predicate: Predicate | None) -> Predicate:
+    matches = compile_match(url)
+    if predicate is None:
+        return lambda socket: matches(socket.url)
+    if not callable(predicate):
+        raise TypeError(f"predicate must be callable, not {type(predicate).__name__}")
+    return lambda socket: matches(socket.url) and predicate(socket)

@@ -1,0 +1,89 @@
+"""What is under way on behalf of listeners and callers, so that it can be ended together.
+
+A Proxy and its sockets share one Scope: its tasks are kept alive until done, and its waits are known.
+Both end when their script is reloaded, or when the proxy is shut down.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from wirewright.model.ownership import Owner
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_TIMEOUT = 30_000.0
+"""Milliseconds, as in Playwright."""
+
+
+class Wait(Protocol):
+    """What a Scope needs to know of a pending wait."""
+
+    owner: Owner | None
+
+    def cancel(self) -> None: ...
+
+    def fail(self, message: str) -> None: ...
+
+
+class Scope:
+    """The tasks, the waits and the default timeout that a Proxy and its sockets share."""
+
+    default_timeout: float
+    """Milliseconds; 0 means no limit."""
+    on_new_owner: Callable[[Owner], None] | None
+    """Told of each script the first time that it registers something."""
+
+    def __init__(self) -> None:
+        self.default_timeout = DEFAULT_TIMEOUT
+        self.on_new_owner = None
+        self._owners: dict[int, Owner] = {}
+        self._tasks: dict[asyncio.Task[None], Owner | None] = {}
+        self._waits: set[Wait] = set()
+
+    def note_owner(self, owner: Owner | None) -> None:
+        """Remember that a script has something here."""
+        if owner is None or id(owner) in self._owners:
+            return
+        self._owners[id(owner)] = owner
+        if self.on_new_owner is not None:
+            self.on_new_owner(owner)
+
+    def start(self, awaitable: Awaitable[object], owner: Owner | None, source: object) -> None:
+        """Run what an async listener returned; an exception is logged as `source`'s and goes no further."""
+        task = asyncio.get_running_loop().create_task(_guarded(awaitable, source))
+        if not task.done():
+            self._tasks[task] = owner
+            task.add_done_callback(self._tasks.pop)
+
+    def add_wait(self, wait: Wait) -> None:
+        self.note_owner(wait.owner)
+        self._waits.add(wait)
+
+    def discard_wait(self, wait: Wait) -> None:
+        self._waits.discard(wait)
+
+    def forget(self, owner: Owner) -> None:
+        """End what a script has under way: its listeners' tasks and its waits are cancelled."""
+        self._owners.pop(id(owner), None)
+        for task in [task for task, of in self._tasks.items() if of is owner]:
+            task.cancel()
+        for wait in [wait for wait in self._waits if wait.owner is owner]:
+            wait.cancel()
+
+    async def end(self, message: str) -> None:
+        """End everything: waits fail with `Error(message)`, tasks are cancelled and over on return."""
+        for wait in list(self._waits):
+            wait.fail(message)
+        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _guarded(awaitable: Awaitable[object], source: object) -> None:
+    try:
+        await awaitable
+    except Exception:
+        logger.exception("%s: a listener raised", source)

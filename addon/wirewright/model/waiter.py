@@ -1,0 +1,244 @@
+"""`expect_event` and `wait_for_event`.
+
+https://playwright.dev/python/docs/api/class-websocket#web-socket-wait-for-event
+"""
+
+import asyncio
+import inspect
+import math
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from datetime import timedelta
+from functools import partial
+from types import TracebackType
+from typing import Any, ClassVar, Generic, TypeVar
+
+from wirewright.model.emitter import Emitter
+from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwright's name
+from wirewright.model.ownership import current_owner
+from wirewright.model.scope import Scope
+
+T = TypeVar("T")
+
+Predicate = Callable[[Any], object]
+"""Is given the event's value, and says whether the wait is over; may be async."""
+Timeout = float | timedelta | None
+"""Milliseconds or a timedelta; 0 disables it, None stands for the default."""
+
+
+def to_milliseconds(timeout: float | timedelta) -> float:
+    """A timeout in milliseconds. Raises ValueError below 0 and TypeError for what is no time."""
+    if isinstance(timeout, timedelta):
+        milliseconds = timeout / timedelta(milliseconds=1)
+    elif isinstance(timeout, (int, float)) and not isinstance(timeout, bool):
+        milliseconds = float(timeout)
+    else:
+        raise TypeError(f"timeout must be milliseconds or a timedelta, not {type(timeout).__name__}")
+    if not math.isfinite(milliseconds) or milliseconds < 0:
+        raise ValueError(f"timeout must be 0 (no limit) or more milliseconds, not {timeout!r}")
+    return milliseconds
+
+
+class Waiter(Generic[T]):
+    """One wait: for an event of an emitter, until a predicate holds, another event ends it, or time is up.
+
+    The listeners are registered when it is made. However it ends, none is left, and nor is its timer.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        emitter: Emitter,
+        event: str,
+        predicate: Predicate | None = None,
+        timeout: Timeout = None,
+        *,
+        ends: Mapping[str, str] | None = None,
+        past: Iterable[T] = (),
+        closed: str | None = None,
+    ) -> None:
+        """`ends` maps the events that fail the wait to their messages; `past` are earlier values to try
+        first, and `closed` is the message to fail with at once if none of them will do.
+
+        Raises ValueError and TypeError for arguments that make no sense, and Error outside of the
+        proxy's event loop.
+        """
+        emitter.check_event(event)
+        if predicate is not None and not callable(predicate):
+            raise TypeError(f"predicate must be callable, not {type(predicate).__name__}")
+        milliseconds = to_milliseconds(scope.default_timeout if timeout is None else timeout)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise Error("a wait must be started inside the event loop of the proxy") from None
+
+        self.future: asyncio.Future[T] = loop.create_future()
+        self.owner = current_owner()
+        self._scope = scope
+        self._emitter = emitter
+        self._predicate = predicate
+        self._pending: set[asyncio.Future[Any]] = set()
+        self._failure: str | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._listeners: dict[str, Callable[..., Any]] = {}
+
+        self.future.add_done_callback(self._dispose)
+        scope.add_wait(self)
+        for value in past:
+            self._consider(value)
+            if self.future.done():
+                return
+        if closed is not None:
+            self._fail_after_pending(closed)
+            return
+        if milliseconds:
+            self._timer = loop.call_later(milliseconds / 1000, self._time_out, event, milliseconds)
+        self._listen(event, self._consider)
+        for end, message in (ends or {}).items():
+            if end != event:
+                self._listen(end, partial(self._fail_after_pending, message))
+
+    async def wait(self) -> T:
+        """The value that the predicate accepted; raises what the wait failed with."""
+        try:
+            return await self.future
+        finally:
+            self._dispose()
+
+    def cancel(self) -> None:
+        """Give up, as nobody is interested any more."""
+        if self.future.done():
+            if not self.future.cancelled():
+                self.future.exception()  # seen: it is not reported as never retrieved
+        else:
+            self.future.cancel()
+        self._dispose()
+
+    def fail(self, message: str) -> None:
+        """End the wait with `Error(message)`."""
+        self._settle_exception(Error(message))
+
+    def _listen(self, event: str, listener: Callable[..., Any]) -> None:
+        self._listeners[event] = listener
+        self._emitter.add_listener(event, listener)
+
+    def _consider(self, value: T) -> None:
+        if self.future.done():
+            return
+        try:
+            matched = self._predicate(value) if self._predicate else True
+        except Exception as exception:
+            self._settle_exception(exception)
+            return
+        if inspect.isawaitable(matched):
+            pending = asyncio.ensure_future(matched)
+            self._pending.add(pending)
+            pending.add_done_callback(partial(self._after_predicate, value))
+        elif matched:
+            self._settle(value)
+
+    def _after_predicate(self, value: T, pending: "asyncio.Future[Any]") -> None:
+        self._pending.discard(pending)
+        exception = asyncio.CancelledError() if pending.cancelled() else pending.exception()
+        if self.future.done():
+            return
+        if exception is not None:
+            self._settle_exception(exception)
+        elif pending.result():
+            self._settle(value)
+        elif self._failure is not None and not self._pending:
+            self.fail(self._failure)
+
+    def _fail_after_pending(self, message: str, *_: object) -> None:
+        # A value that came before the end still counts, even if its async predicate is not done with it.
+        if self._pending:
+            self._failure = self._failure or message
+        else:
+            self.fail(message)
+
+    def _time_out(self, event: str, milliseconds: float) -> None:
+        shown = int(milliseconds) if milliseconds.is_integer() else milliseconds
+        self._settle_exception(TimeoutError(f'Timeout {shown}ms exceeded while waiting for event "{event}"'))
+
+    def _settle(self, value: T) -> None:
+        if not self.future.done():
+            self.future.set_result(value)
+        self._dispose()
+
+    def _settle_exception(self, exception: BaseException) -> None:
+        if not self.future.done():
+            self.future.set_exception(exception)
+        self._dispose()
+
+    def _dispose(self, _: object = None) -> None:
+        for event, listener in self._listeners.items():
+            self._emitter.remove_listener(event, listener)
+        self._listeners.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for pending in self._pending:
+            pending.cancel()
+        self._predicate = None
+        self._scope.discard_wait(self)
+
+
+class EventInfo(Generic[T]):
+    """What an `expect_event` block is given: the wait, while it runs and after."""
+
+    def __init__(self, future: "asyncio.Future[T]") -> None:
+        self._future = future
+
+    @property
+    def value(self) -> "asyncio.Future[T]":
+        """Await it for the event's value: a str or bytes for frames, the WebSocket for `close`."""
+        return self._future
+
+    def is_done(self) -> bool:
+        """Whether the wait is over, one way or another."""
+        return self._future.done()
+
+
+class EventContextManager(Generic[T]):
+    """`async with ws.expect_event(...) as info:`; leaving the block awaits the event.
+
+    An exception of the block wins over the wait, which is then given up.
+    """
+
+    def __init__(self, waiter: Waiter[T]) -> None:
+        self._waiter = waiter
+
+    async def __aenter__(self) -> EventInfo[T]:
+        return EventInfo(self._waiter.future)
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exc is not None:
+            self._waiter.cancel()
+        else:
+            await self._waiter.wait()
+
+
+class WaitingEmitter(Emitter):
+    """An emitter on which one can wait."""
+
+    ENDS: ClassVar[Mapping[str, str]] = {}
+    """The events that end a wait for another one, with the message of the Error that it raises."""
+
+    def expect_event(
+        self, event: str, predicate: Predicate | None = None, timeout: Timeout = None
+    ) -> EventContextManager[Any]:
+        """Wait for an event that the block causes: the listener is there before the block runs."""
+        return EventContextManager(self._waiter(event, predicate, timeout))
+
+    def wait_for_event(
+        self, event: str, predicate: Predicate | None = None, timeout: Timeout = None
+    ) -> Coroutine[Any, Any, Any]:
+        """The event's next value for which the predicate holds. The listener is there from the call on."""
+        return self._waiter(event, predicate, timeout).wait()
+
+    def _waiter(self, event: str, predicate: Predicate | None, timeout: Timeout) -> Waiter[Any]:
+        return Waiter(self._scope, self, event, predicate, timeout, ends=self.ENDS)

@@ -1,0 +1,264 @@
+"""One proxied WebSocket.
+
+https://playwright.dev/python/docs/api/class-websocket
+"""
+
+import time
+from collections.abc import Coroutine, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
+
+from wirewright.model.errors import Error
+from wirewright.model.history import Frame, History, HistoryLimit, Payload
+from wirewright.model.scope import Scope
+from wirewright.model.waiter import EventContextManager, Predicate, Timeout, Waiter, WaitingEmitter
+
+ClosedBy = Literal["client", "server", "proxy"]
+
+MAX_REASON_SIZE = 123
+"""Bytes of UTF-8: a control frame carries 125, two of which are the code (RFC 6455, 5.5)."""
+
+
+class Carrier(Protocol):
+    """What moves a socket's bytes, and can be asked to send."""
+
+    def send(self, payload: Payload, *, to_client: bool) -> None:
+        """Send one message to one side."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Send a close frame to both sides and end the connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """What an app asked for when it opened a socket."""
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    client_address: tuple[str, int] | None = None
+    flow: Any = None
+
+
+class WebSocket(WaitingEmitter):
+    """One socket of an app. Made by the proxy, never by a user.
+
+    Events: `framesent` and `framereceived` with the payload (str for text, bytes for binary; one a
+    message, fragments joined), `socketerror` with a str, `close` with this WebSocket, once.
+    """
+
+    EVENTS = frozenset({"close", "framereceived", "framesent", "socketerror"})
+    ENDS: ClassVar[Mapping[str, str]] = {"close": "Socket closed", "socketerror": "Socket error"}
+
+    def __init__(self, handshake: Handshake, carrier: Carrier, scope: Scope, limit: HistoryLimit) -> None:
+        super().__init__(scope)
+        self._handshake = handshake
+        self._carrier = carrier
+        self._history = History(limit)
+        self._request_headers = handshake.headers
+        self._response_headers: Mapping[str, str] | None = None
+        self._status: int | None = None
+        self._opened_at: float | None = None
+        self._closed_at: float | None = None
+        self._closed_by: ClosedBy | None = None
+        self._close_code: int | None = None
+        self._close_reason: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<WebSocket url={self.url!r}>"
+
+    @property
+    def url(self) -> str:
+        """The `ws://` or `wss://` URL that the app asked for, with no fragment."""
+        return self._handshake.url
+
+    def is_closed(self) -> bool:
+        """Already True when `close` handlers run, still False when `socketerror` handlers run."""
+        return self._closed_at is not None
+
+    @property
+    def request_headers(self) -> Mapping[str, str]:
+        """Names in lower case. The app's own at first; once sent, as they went to the server."""
+        return self._request_headers
+
+    @property
+    def response_headers(self) -> Mapping[str, str] | None:
+        """Names in lower case; None until the handshake is answered."""
+        return self._response_headers
+
+    @property
+    def status(self) -> int | None:
+        """The HTTP status of the handshake's answer: 101 for an open socket, None before an answer."""
+        return self._status
+
+    @property
+    def subprotocol(self) -> str | None:
+        """What the server chose of the app's `Sec-WebSocket-Protocol`, or None."""
+        return (self._response_headers or {}).get("sec-websocket-protocol")
+
+    @property
+    def client_address(self) -> tuple[str, int] | None:
+        """The app's host and port, as the proxy sees them."""
+        return self._handshake.client_address
+
+    @property
+    def opened_at(self) -> float | None:
+        """Seconds since the epoch; None for a socket that is not open yet, or never was."""
+        return self._opened_at
+
+    @property
+    def closed_at(self) -> float | None:
+        """Seconds since the epoch; None while the socket is open."""
+        return self._closed_at
+
+    @property
+    def close_code(self) -> int | None:
+        """RFC 6455, 7.4: 1005 for a close frame without a code, 1006 where the TCP connection just ended.
+
+        None while the socket is open, and for a handshake that failed.
+        """
+        return self._close_code
+
+    @property
+    def close_reason(self) -> str | None:
+        """The reason of the close frame, "" where it had none; None where `close_code` is None."""
+        return self._close_reason
+
+    @property
+    def closed_by(self) -> ClosedBy | None:
+        """Who ended it; None while the socket is open, and where nobody can tell."""
+        return self._closed_by
+
+    @property
+    def flow(self) -> Any:
+        """The `mitmproxy.http.HTTPFlow` that this socket is. In the proxy's own process only."""
+        return self._handshake.flow
+
+    def expect_event(
+        self,
+        event: str,
+        predicate: Predicate | None = None,
+        timeout: Timeout = None,
+        *,
+        history: bool = False,
+    ) -> EventContextManager[Any]:
+        """Wait for an event that the block causes: the listener is there before the block runs.
+
+        `history=True` first tries the frames that the socket still remembers. Raises Error("Socket
+        closed"), Error("Socket error") or TimeoutError at the end of the block.
+        """
+        return EventContextManager(self._waiter(event, predicate, timeout, history=history))
+
+    def wait_for_event(
+        self,
+        event: str,
+        predicate: Predicate | None = None,
+        timeout: Timeout = None,
+        *,
+        history: bool = False,
+    ) -> Coroutine[Any, Any, Any]:
+        """The event's next value for which the predicate holds. The listener is there from the call on.
+
+        `history` and the errors are those of `expect_event`.
+        """
+        return self._waiter(event, predicate, timeout, history=history).wait()
+
+    def send_to_client(self, message: Payload) -> None:
+        """Send the app a message, as if the server had. Raises Error on a socket that is not open."""
+        self._send(message, to_client=True)
+
+    def send_to_server(self, message: Payload) -> None:
+        """Send the server a message, as if the app had. Raises Error on a socket that is not open."""
+        self._send(message, to_client=False)
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close the socket towards both sides. Raises Error on a socket that is not open.
+
+        `code` is 1000 or 3000 to 4999, `reason` at most 123 bytes of UTF-8; else a ValueError.
+        """
+        check_close(code, reason)
+        self._check_open()
+        self._carrier.close(code, reason)
+
+    def _send(self, message: Payload, *, to_client: bool) -> None:
+        if not isinstance(message, (str, bytes)):
+            raise TypeError(f"message must be str (text) or bytes (binary), not {type(message).__name__}")
+        self._check_open()
+        self._carrier.send(message, to_client=to_client)
+
+    def _check_open(self) -> None:
+        if self.is_closed():
+            raise Error("Socket closed")
+        if self._opened_at is None:
+            raise Error("Socket is not open yet: its handshake has not been answered")
+
+    def _waiter(
+        self, event: str, predicate: Predicate | None, timeout: Timeout, *, history: bool = False
+    ) -> Waiter[Any]:
+        past: Iterable[Any] = self._past(event) if history else ()
+        closed = "Socket closed" if self.is_closed() else None
+        return Waiter(self._scope, self, event, predicate, timeout, ends=self.ENDS, past=past, closed=closed)
+
+    def _past(self, event: str) -> Iterable[Any]:
+        if event == "close":
+            return [self] if self.is_closed() else []
+        return self._history.payloads(event)
+
+
+def check_close(code: int, reason: str) -> None:
+    """Raise ValueError for what an endpoint may not send in a close frame (RFC 6455, 7.4 and 5.5)."""
+    if code != 1000 and not 3000 <= code <= 4999:
+        raise ValueError(f"code must be 1000 or 3000 to 4999, not {code!r}")
+    size = len(reason.encode())
+    if size > MAX_REASON_SIZE:
+        raise ValueError(f"reason must be at most {MAX_REASON_SIZE} bytes of UTF-8, not {size}")
+
+
+class Feed:
+    """The other side of a WebSocket: what carries its bytes reports here, in the order of the wire.
+
+    Nothing is reported twice, and nothing after the end: what comes late is dropped.
+    """
+
+    def __init__(self, socket: WebSocket) -> None:
+        self.socket = socket
+
+    @property
+    def carrier(self) -> Carrier:
+        """What the socket was made with."""
+        return self.socket._carrier
+
+    def requested(self, headers: Mapping[str, str]) -> None:
+        """The handshake goes to the server with these headers."""
+        self.socket._request_headers = headers
+
+    def answered(self, status: int, headers: Mapping[str, str]) -> None:
+        """The handshake was answered."""
+        self.socket._status = status
+        self.socket._response_headers = headers
+
+    def opened(self) -> None:
+        """The handshake succeeded: messages may follow."""
+        if self.socket._opened_at is None:
+            self.socket._opened_at = time.time()
+
+    def frame(self, event: Literal["framesent", "framereceived"], payload: Payload, size: int) -> None:
+        """A whole message passed; `size` is its bytes."""
+        socket = self.socket
+        if socket.is_closed():
+            return
+        socket._history.append(Frame(event, payload), size)
+        socket.emit(event, payload)
+
+    def failed(self, message: str) -> None:
+        """The socket failed; `closed` follows."""
+        if not self.socket.is_closed():
+            self.socket.emit("socketerror", message)
+
+    def closed(self, code: int | None = None, reason: str | None = None, by: ClosedBy | None = None) -> None:
+        """The socket is over. `code` and `reason` are None if it was never open."""
+        socket = self.socket
+        if socket.is_closed():
+            return
+        socket._closed_at = time.time()
+        socket._close_code, socket._close_reason, socket._closed_by = code, reason, by
+        socket.emit("close", socket)

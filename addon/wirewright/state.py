@@ -1,0 +1,13 @@
+"""What there is once in a process.
+
+It is here and not in the addon because mitmproxy loads a script under a name of its own, and again each
+time the file is saved.
+"""
+
+from wirewright.model.proxy import Control, Proxy
+
+proxy = Proxy()
+"""All sockets that pass through this process."""
+
+control = Control(proxy)
+"""The proxy's other side, for the addon and for `launch`."""

@@ -1,0 +1,29 @@
+"""What every test may ask for."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from support.certificates import Certificates, make_certificates
+from wirewright import Proxy, launch
+
+
+@pytest.fixture(scope="session")
+def confdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """mitmproxy's configuration folder, so that no test touches the one of the user."""
+    return tmp_path_factory.mktemp("confdir")
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Of the tests' TLS servers."""
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+async def proxy(confdir: Path, certificates: Certificates) -> AsyncIterator[Proxy]:
+    """A regular proxy inside the test's own process and event loop."""
+    options = {"ssl_verify_upstream_trusted_ca": str(certificates.ca_file)}
+    async with launch(port=0, confdir=confdir, options=options) as launched:
+        yield launched
