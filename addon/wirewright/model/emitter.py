@@ -5,7 +5,7 @@ import inspect
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar, cast, overload
 
 from pyee import EventEmitter
 
@@ -13,6 +13,8 @@ from wirewright.model.ownership import Owner, current_owner
 from wirewright.model.scope import Scope
 
 logger = logging.getLogger(__name__)
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 Listeners = dict[str, "OrderedDict[Callable[..., Any], Callable[..., Any]]"]
 
@@ -40,17 +42,25 @@ class Emitter(EventEmitter):
             known = ", ".join(f'"{name}"' for name in sorted(self.EVENTS))
             raise ValueError(f"unknown event {event!r}: {type(self).__name__} has {known}")
 
-    def on(self, event: str, f: Callable[..., Any] | None = None) -> Any:
+    @overload
+    def on(self, event: str) -> Callable[[F], F]: ...
+    @overload
+    def on(self, event: str, f: F) -> F: ...
+    def on(self, event: str, f: F | None = None) -> F | Callable[[F], F]:
         """Call `f` each time; without `f`, a decorator."""
         self.check_event(event)
-        return super().on(event, f)
+        return super().on(event) if f is None else super().on(event, f)
 
-    def once(self, event: str, f: Callable[..., Any] | None = None) -> Any:
+    @overload  # type: ignore[override]  # pyee does not say that it returns what it was given
+    def once(self, event: str) -> Callable[[F], F]: ...
+    @overload
+    def once(self, event: str, f: F) -> F: ...
+    def once(self, event: str, f: F | None = None) -> F | Callable[[F], F]:
         """Call `f` the next time only; without `f`, a decorator."""
         self.check_event(event)
-        return super().once(event, f)
+        return cast("F | Callable[[F], F]", super().once(event, f))
 
-    def add_listener(self, event: str, f: Callable[..., Any]) -> Any:
+    def add_listener(self, event: str, f: F) -> F:
         """The same as `on(event, f)`."""
         self.check_event(event)
         return super().add_listener(event, f)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers import websocket
-from wsproto import ConnectionState
+from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection
 
 

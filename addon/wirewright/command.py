@@ -1,0 +1,94 @@
+"""mitmdump with Wirewright and its timeline, as `wirewright run` starts it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mitmproxy import ctx
+from mitmproxy.options import Options
+from mitmproxy.optmanager import load_paths
+from mitmproxy.tools import cmdline, main
+from mitmproxy.tools.dump import DumpMaster
+from rich.console import Console
+
+from wirewright.addon import WirewrightAddon
+from wirewright.state import proxy
+from wirewright.timeline import Timeline
+
+DEFAULTS = {
+    "connection_strategy": "lazy",  # a server that cannot be reached is then seen as its socket's failure
+    "flow_detail": 0,  # the timeline says it better
+    "termlog_verbosity": "warn",
+}
+
+
+def run_mitmdump(
+    arguments: Sequence[str],
+    *,
+    url: str | None = None,
+    max_preview: int | None = None,
+    quiet: bool = False,
+    config: Path | None = None,
+) -> None:
+    """Run until it is interrupted. `arguments` are mitmdump's own; they and `config` win over `DEFAULTS`."""
+    arguments = list(arguments)
+    if config is not None and config.is_dir():
+        arguments = ["--set", f"confdir={config}", *arguments]
+    addons: list[object] = [WirewrightAddon()]
+    if not quiet:
+        addons.append(TimelineAddon(Console(), url, max_preview))
+
+    def make_master(options: Options) -> DumpMaster:
+        master = DumpMaster(options)
+        options.update(**DEFAULTS)
+        if config is not None and config.is_file():
+            load_paths(options, config)
+        master.addons.add(*addons)
+        return master
+
+    main.run(make_master, cmdline.mitmdump, arguments, _filters)  # type: ignore[arg-type]
+
+
+class TimelineAddon:
+    """Says how to reach the proxy once it runs, and prints the timeline."""
+
+    name = "wirewright-timeline"
+
+    def __init__(self, console: Console, url: str | None, max_preview: int | None) -> None:
+        self._console = console
+        self._timeline = Timeline(proxy, console, url=url, max_preview=max_preview)
+
+    def running(self) -> None:
+        self._console.print(greeting(_addresses()), highlight=False, soft_wrap=True)
+        self._timeline.start()
+
+    def done(self) -> None:
+        self._timeline.stop()
+
+
+def greeting(addresses: Sequence[str]) -> str:
+    """How to send an app's traffic here, and how to make the app trust it; rich markup."""
+    where = " and ".join(addresses) or "no port: its mode captures traffic by itself"
+    lines = [
+        f"[bold]Wirewright[/] is listening on [bold]{where}[/].",
+        f"  Trust the CA    {proxy.ca_certificate}",
+        "                  or, with the proxy set on the device, open http://mitm.it in its browser",
+    ]
+    if addresses:
+        lines.insert(1, "  Use the proxy   set it as the HTTP and HTTPS proxy of the device or the program")
+    return "\n".join([*lines, "  Stop            Ctrl-C", ""])
+
+
+def _addresses() -> list[str]:
+    server = ctx.master.addons.get("proxyserver")
+    found = dict.fromkeys(address[1] for address in server.listen_addrs())
+    host = ctx.options.listen_host or "*"
+    return [f"{host}:{port}" for port in found]
+
+
+def _filters(arguments: Any) -> dict[str, str]:
+    """mitmdump's own handling of the filter expression that may end its command line."""
+    if not arguments.filter_args:
+        return {}
+    expression = " ".join(arguments.filter_args)
+    return dict.fromkeys(("save_stream_filter", "readfile_filter", "dumper_filter"), expression)

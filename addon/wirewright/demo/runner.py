@@ -1,0 +1,89 @@
+"""The demo as a whole: two processes, the proxy between them, the timeline, and the script."""
+
+import asyncio
+import re
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.syntax import Syntax
+
+from wirewright.demo import script
+from wirewright.demo.service import CA_FILE
+from wirewright.launch import launch
+from wirewright.model.errors import Error
+from wirewright.timeline import Timeline
+
+APP_SECONDS = 5.0
+PRICE = 106.0
+TIMEOUT = 12_000.0
+"""Milliseconds."""
+
+
+async def run(console: Console, *, price: float = PRICE, timeout: float = TIMEOUT) -> bool:
+    """Show the demo; True if the script's frame came. `timeout` is in milliseconds."""
+    console.print("A market app and its service, with the proxy between them. Meanwhile this script waits:\n")
+    console.print(Panel(Syntax(_source(), "python", background_color="default"), expand=False))
+    try:
+        with tempfile.TemporaryDirectory(prefix="wirewright-demo-") as folder:
+            quote = await _show(console, Path(folder), price, timeout)
+    except Error as error:
+        console.print(f"\n[bold red]The script did not get its frame:[/] {error.message}", highlight=False)
+        return False
+    console.print(f"\n[bold green]The script got the frame that it waited for:[/] {quote}", highlight=False)
+    console.print("Now your own app: [bold]wirewright run[/]", highlight=False)
+    return True
+
+
+async def _show(console: Console, folder: Path, price: float, timeout: float) -> str:
+    async with _module("service", "--certificates", folder) as service:
+        service_url = await _listening(service)
+        options = {"ssl_verify_upstream_trusted_ca": str(folder / CA_FILE)}
+        async with launch(port=0, confdir=folder, options=options) as proxy:
+            timeline = Timeline(proxy, console)
+            timeline.start()
+            waiting = asyncio.ensure_future(script.wait_for_price(proxy, price, timeout))
+            proxy_url = f"http://127.0.0.1:{proxy.port}"
+            app = ("--service", service_url, "--proxy", proxy_url, "--ca", proxy.ca_certificate)
+            async with _module("app", *app, "--seconds", APP_SECONDS) as process:
+                try:
+                    quote = await waiting
+                    timeline.note(f"the script got its frame: {quote}")
+                    await process.wait()
+                finally:
+                    timeline.stop()
+    return quote
+
+
+@asynccontextmanager
+async def _module(name: str, *arguments: object) -> AsyncIterator[asyncio.subprocess.Process]:
+    """One of the demo's programs as a process of its own, which ends with the block."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", f"wirewright.demo.{name}", *map(str, arguments), stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
+
+
+async def _listening(service: asyncio.subprocess.Process) -> str:
+    assert service.stdout is not None
+    line = (await service.stdout.readline()).decode()
+    found = re.search(r"wss://\S+", line)
+    if found is None:
+        raise Error(f"the demo's service did not start: {line.strip() or 'it said nothing'}")
+    return found[0]
+
+
+def _source() -> str:
+    """The script itself, without its imports."""
+    assert script.__file__ is not None
+    _, _, body = Path(script.__file__).read_text().partition("async def ")
+    return f"async def {body}".rstrip()

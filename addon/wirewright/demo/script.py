@@ -1,0 +1,14 @@
+"""The demo's script: what a tester would write to know when an app was told a certain price."""
+
+import json
+
+from wirewright.model.proxy import Proxy
+
+
+async def wait_for_price(proxy: Proxy, price: float, timeout: float) -> str:
+    def is_high(payload: str) -> bool:
+        return float(json.loads(payload)["price"]) >= price
+
+    ws = await proxy.wait_for_websocket("**/ticker", timeout=timeout)
+    quote: str = await ws.wait_for_event("framereceived", is_high, timeout)
+    return quote

@@ -1,0 +1,144 @@
+"""The frames of all sockets as lines in a terminal, while they pass."""
+
+import asyncio
+from datetime import datetime
+from functools import partial
+from urllib.parse import urlsplit
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.text import Text
+
+from wirewright.model.history import Payload
+from wirewright.model.matching import UrlMatch, compile_match
+from wirewright.model.proxy import Proxy
+from wirewright.model.websocket import WebSocket
+
+FLUSH_SECONDS = 0.05
+FRAMES_PER_FLUSH = 50
+"""A terminal shows no more than this anyway, and drawing must not slow the traffic down."""
+
+_LABEL_WIDTH = 18
+_DETAIL_WIDTH = 10
+_FIXED_WIDTH = len("12:34:56.789") + _LABEL_WIDTH + _DETAIL_WIDTH + 8
+_LOG_PREVIEW = 120
+"""Characters of a payload where the output is no terminal."""
+
+
+class Timeline:
+    """Prints a line for each socket that opens, each message, each failure and each close.
+
+    `url` chooses the sockets; `max_preview` is how many characters of a payload are shown (as many as fit
+    the terminal if it is None). Lines are drawn a few at a time: in a flood, what is left out is counted.
+    """
+
+    def __init__(
+        self, proxy: Proxy, console: Console, *, url: UrlMatch | None = None, max_preview: int | None = None
+    ) -> None:
+        self._proxy = proxy
+        self._console = console
+        self._matches = compile_match(url)
+        self._max_preview = max_preview
+        self._opened = 0
+        self._lines: list[Text] = []
+        self._frames = 0
+        self._left_out = 0
+        self._flush_handle: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Show the sockets that open from now on."""
+        self._proxy.on("websocket", self._watch)
+
+    def stop(self) -> None:
+        """Show what is still to be shown, and no more sockets."""
+        self._proxy.remove_listener("websocket", self._watch)
+        if self._flush_handle is not None:
+            self._flush_handle.cancel()
+            self._flush()
+
+    def note(self, text: str) -> None:
+        """A remark between the lines, in its place."""
+        self._append(Text.assemble((_now(), "dim"), ("  ★ ", "bold yellow"), (text, "bold yellow")))
+
+    def _watch(self, ws: WebSocket) -> None:
+        if not self._matches(ws.url):
+            return
+        self._opened += 1
+        label = f"#{self._opened} {_printable(urlsplit(ws.url).path)}"
+        self._append(_line(label, "●", "open", _printable(ws.url), "bold"))
+        ws.on("framesent", partial(self._frame, label, "→", "cyan"))
+        ws.on("framereceived", partial(self._frame, label, "←", "green"))
+        ws.on("socketerror", partial(self._failed, label))
+        ws.on("close", partial(self._closed, label))
+
+    def _frame(self, label: str, arrow: str, style: str, payload: Payload) -> None:
+        if self._frames >= FRAMES_PER_FLUSH:
+            self._left_out += 1
+            return
+        self._frames += 1
+        size = len(payload.encode(errors="surrogatepass")) if isinstance(payload, str) else len(payload)
+        shown = decimal(size).replace(" bytes", " B").replace(" byte", " B")
+        self._append(_line(label, arrow, shown, self._preview(payload), style))
+
+    def _failed(self, label: str, message: str) -> None:
+        self._append(_line(label, "✕", "error", _printable(message), "bold red"))
+
+    def _closed(self, label: str, ws: WebSocket) -> None:
+        said = [] if ws.close_code is None else [str(ws.close_code)]
+        if ws.close_reason:
+            said.append(_printable(repr(ws.close_reason)))
+        if ws.closed_by:
+            said.append(f"by {ws.closed_by}")
+        self._append(_line(label, "○", "close", " ".join(said), "dim"))
+
+    def _append(self, line: Text) -> None:
+        self._lines.append(line)
+        if self._flush_handle is None:
+            self._flush_handle = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush)
+
+    def _preview(self, payload: Payload) -> str:
+        if self._max_preview is not None:
+            width = self._max_preview
+        elif self._console.is_terminal:
+            width = max(20, self._console.width - _FIXED_WIDTH)
+        else:
+            width = _LOG_PREVIEW
+        if isinstance(payload, bytes):
+            shown = payload[: width // 3 + 2].hex(" ")
+        else:
+            shown = _printable(payload[: width + 1])
+        return _fit(shown, width).rstrip()
+
+    def _flush(self) -> None:
+        self._flush_handle = None
+        lines, self._lines = self._lines, []
+        left_out, self._left_out, self._frames = self._left_out, 0, 0
+        if left_out:
+            lines.append(Text(f"{'':14}… and {left_out:,} more messages at the same moment", "dim"))
+        self._console.print(Text("\n").join(lines), soft_wrap=True, highlight=False)
+
+
+def _line(label: str, mark: str, detail: str, text: str, style: str) -> Text:
+    """One line: time, socket, direction or event, size, text. Messages are coloured in their mark alone."""
+    return Text.assemble(
+        (_now(), "dim"),
+        f"  {_fit(label, _LABEL_WIDTH)} ",
+        (f" {mark} {detail:>{_DETAIL_WIDTH}}  ", style),
+        (text, "" if mark in "→←" else style),
+    )
+
+
+def _printable(text: str) -> str:
+    """What an app sends must not steer the terminal that it is shown on."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def _now() -> str:
+    return f"{datetime.now():%H:%M:%S.%f}"[:-3]
+
+
+def _fit(text: str, width: int) -> str:
+    """The text in exactly so many columns of a terminal, with "…" where it was cut."""
+    fitted = Text(text)
+    fitted.truncate(width, overflow="ellipsis", pad=True)
+    return fitted.plain
