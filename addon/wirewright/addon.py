@@ -60,15 +60,13 @@ class WirewrightAddon:
             "How many bytes of messages a WebSocket remembers at most; 0 remembers none.",
         )
         layer.install()
+        control.attach(_Host())
         control.on_new_script(_take_back_when_done)
 
     def configure(self, updated: set[str]) -> None:
         for option in {"ws_history", "ws_history_bytes"} & updated:
             if getattr(ctx.options, option) < 0:
                 raise exceptions.OptionsError(f"{option} must be 0 (remember nothing) or more.")
-
-    def running(self) -> None:
-        control.attach(_Host())
 
     def done(self) -> None:
         layer.uninstall()

@@ -34,16 +34,16 @@ def run_mitmdump(
     arguments = list(arguments)
     if config is not None and config.is_dir():
         arguments = ["--set", f"confdir={config}", *arguments]
-    addons: list[object] = [WirewrightAddon()]
-    if not quiet:
-        addons.append(TimelineAddon(Console(), url, max_preview))
-
     def make_master(options: Options) -> DumpMaster:
         master = DumpMaster(options)
         options.update(**DEFAULTS)
         if config is not None and config.is_file():
             load_paths(options, config)
-        master.addons.add(*addons)
+        master.addons.add(WirewrightAddon())
+        # First, so that it sees what a server sent before a script changes it.
+        master.addons.chain.insert(0, master.addons.chain.pop())
+        if not quiet:
+            master.addons.add(TimelineAddon(Console(), url, max_preview))
         return master
 
     main.run(make_master, cmdline.mitmdump, arguments, _filters)  # type: ignore[arg-type]

@@ -32,7 +32,8 @@ async def start(options: Mapping[str, Any]) -> Master:
     with _ErrorLog() as errors:
         master = Master(Options())
         try:
-            master.addons.add(*default_addons(), WirewrightAddon())
+            # First, so that it sees what a server sent before a script changes it.
+            master.addons.add(WirewrightAddon(), *default_addons())
             _set_options(master.options, options)
             await _load_scripts(master, errors)
             await _listen(master)

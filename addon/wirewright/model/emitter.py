@@ -62,7 +62,6 @@ class Emitter(EventEmitter):
 
     def add_listener(self, event: str, f: F) -> F:
         """The same as `on(event, f)`."""
-        self.check_event(event)
         return super().add_listener(event, f)
 
     def remove_listener(self, event: str, f: Callable[..., Any]) -> None:
@@ -80,6 +79,7 @@ class Emitter(EventEmitter):
 
     def _add_event_handler(self, event: str, k: Callable[..., Any], v: Callable[..., Any]) -> None:
         # Every way to register a listener ends here; `v` is what pyee calls, `k` what the user gave.
+        self.check_event(event)
         if not callable(k):
             raise TypeError(f"a listener must be callable, not {type(k).__name__}")
         owner = current_owner()

@@ -1,0 +1,119 @@
+"""The commands, as a user types them."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+import websockets
+
+from support.certificates import Certificates, trusting
+from support.processes import BIN, running
+from support.servers import serving
+
+WIREWRIGHT = BIN / "wirewright"
+
+
+async def test_run_prints_how_to_use_it_and_the_frames(confdir: Path, certificates: Certificates) -> None:
+    trusted = f"ssl_verify_upstream_trusted_ca={certificates.ca_file}"
+    command = (WIREWRIGHT, "run", "-p", "0", "--set", f"confdir={confdir}", "--set", trusted)
+    async with running(*command) as run, serving(tls=certificates.server_context) as url:
+        port = (await run.line(r"listening on \S*:(\d+)"))[1]
+        await run.line(f"Trust the CA +{confdir}/mitmproxy-ca-cert.pem")
+        tls = trusting(confdir / "mitmproxy-ca-cert.pem")
+        async with websockets.connect(f"{url}/live", proxy=f"http://127.0.0.1:{port}", ssl=tls) as client:
+            await client.send("hello")
+            await run.line(f"#1 /live .*open +{url}/live")
+            await run.line("#1 /live .*→ +5 B +hello")
+            await run.line("#1 /live .*← +5 B +hello")
+        await run.line("#1 /live .*close +1000 by client")
+
+
+async def test_run_passes_scripts_and_options_on_to_mitmdump(confdir: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from mitmproxy import ctx\n"
+        "def running():\n"
+        "    o = ctx.options\n"
+        "    print('SEEN', o.ws_history, o.connection_strategy, o.flow_detail, flush=True)\n"
+    )
+    command = (WIREWRIGHT, "run", "-p", "0", "--set", f"confdir={confdir}", "--set", "ws_history=7")
+    async with running(*command, "--set", "flow_detail=2", "-s", script) as run:
+        found = await run.line(r"SEEN (.*)")
+        assert found[1] == "7 lazy 2"
+
+
+async def test_run_takes_a_configuration_file_and_leaves_the_ca_where_it_is(tmp_path: Path) -> None:
+    config = tmp_path / "options.yaml"
+    config.write_text("ws_history: 3\nconnection_strategy: eager\nlisten_host: 127.0.0.1\n")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from mitmproxy import ctx\n"
+        "def running():\n"
+        "    o = ctx.options\n"
+        "    print('SEEN', o.ws_history, o.connection_strategy, o.confdir, flush=True)\n"
+    )
+    async with running(
+        WIREWRIGHT, "run", "-p", "0", "--config", config, "-s", script, HOME=str(tmp_path)
+    ) as run:
+        found = await run.line(r"SEEN (.*)")
+        assert found[1] == "3 eager ~/.mitmproxy"
+
+
+async def test_run_takes_a_configuration_folder_which_then_has_the_ca(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("listen_host: 127.0.0.1\n")
+    async with running(WIREWRIGHT, "run", "-p", "0", "--config", tmp_path) as run:
+        await run.line(f"Trust the CA +{tmp_path}/mitmproxy-ca-cert.pem")
+    assert (tmp_path / "mitmproxy-ca-cert.pem").exists()
+
+
+async def test_run_is_silent_when_told_so(confdir: Path) -> None:
+    command = (WIREWRIGHT, "run", "-p", "0", "--set", f"confdir={confdir}", "--quiet")
+    async with running(*command, "-s", Path(__file__).parent / "support" / "say_port.py") as run:
+        port = (await run.line(r"PORT (\d+)"))[1]
+        proxy = f"http://127.0.0.1:{port}"
+        async with serving() as url, websockets.connect(url, proxy=proxy) as client:
+            await client.send("hello")
+            await client.recv()
+        await run.stop()
+        assert run.lines == [f"PORT {port}"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "--url", "{"], "invalid glob '{'"),
+        (["run", "--mode", "nonsense"], "Invalid proxy mode specification: nonsense (unknown mode)"),
+        (["run", "-s", "missing.py"], "No such script: missing.py"),
+        (["run", "--set", "ws_history=-1"], "ws_history must be 0 (remember nothing) or more."),
+        (["run", "--config", "missing.yaml"], "'missing.yaml' does not exist"),
+        (["run", "--max-preview", "-1"], "Invalid value for '--max-preview'"),
+        (["demo", "--nonsense"], "No such option: --nonsense"),
+    ],
+)
+async def test_a_bad_argument_gets_a_sentence_and_no_traceback(
+    arguments: list[str], sentence: str, confdir: Path
+) -> None:
+    async with running(WIREWRIGHT, *arguments, cwd=confdir, COLUMNS="200") as run:
+        text = await run.rest()
+        assert sentence in text
+        assert "Traceback" not in text
+        assert run.process.returncode not in (0, None)
+
+
+async def test_the_demo_shows_its_frame_and_succeeds() -> None:
+    async with running(WIREWRIGHT, "demo") as run:
+        async with asyncio.timeout(20):
+            text = await run.rest()
+    assert run.process.returncode == 0, text
+    assert 'The script got the frame that it waited for: {"symbol": "WIRE", "price": 106.0}' in text
+    assert "hello" in text
+    assert "close  1000 'bye' by client" in text
+    assert "Traceback" not in text
+
+
+async def test_the_demo_fails_when_the_frame_does_not_come() -> None:
+    async with running(WIREWRIGHT, "demo", "--timeout", "1500", COLUMNS="200") as run:
+        text = await run.rest()
+    assert run.process.returncode == 1, text
+    assert "The script did not get its frame: Timeout 1500ms exceeded" in text
+    assert "Traceback" not in text

@@ -1,0 +1,76 @@
+"""What the documents say, held against the code."""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import wirewright
+from support.processes import ROOT
+from wirewright import Proxy, WebSocket, launch
+from wirewright.model.emitter import Emitter
+from wirewright.model.waiter import WaitingEmitter
+
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+FOR_US = {"ENDS", "EVENTS", "check_event", "forget"}
+"""Public to our other modules, and of no use to a user."""
+
+
+def table(title: str) -> str:
+    """The rows of the README's table whose first heading is `title`."""
+    found = re.search(rf"^\| {re.escape(title)}.*\n((?:\|.*\n)+)", README, re.MULTILINE)
+    assert found, title
+    return found[1]
+
+
+def members(kind: type) -> set[str]:
+    """What a class of ours adds to pyee's emitter."""
+    ours = [base for base in kind.__mro__ if base in (kind, WaitingEmitter, Emitter)]
+    return {name for base in ours for name in vars(base) if not name.startswith("_")} - FOR_US
+
+
+@pytest.mark.parametrize(("title", "kind"), [("`WebSocket`", WebSocket), ("`Proxy`", Proxy)])
+def test_the_readme_lists_every_member(title: str, kind: type) -> None:
+    first_cells = [row.split("|")[1] for row in table(title).splitlines()[1:]]
+    listed = {name for cell in first_cells for name in re.findall(r"`(\w+)", cell)}
+    inherited = {"on", "once", "remove_listener", "add_listener"}
+    assert listed - inherited == members(kind) - inherited
+
+
+def test_the_readme_gives_the_defaults_of_launch() -> None:
+    parameters = list(inspect.signature(launch).parameters)
+    said = re.search(r"`launch\((.*?)\)`", README)
+    assert said
+    assert re.findall(r"(\w+)=", said[1]) == parameters
+    assert inspect.signature(launch).parameters["port"].default == 8080
+    assert inspect.signature(launch).parameters["host"].default == "127.0.0.1"
+
+
+def test_what_is_exported_is_sorted_and_there() -> None:
+    assert wirewright.__all__ == sorted(wirewright.__all__)
+    assert all(hasattr(wirewright, name) for name in wirewright.__all__)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    text = document.read_text()
+    for link in re.findall(r"\]\(([^)#]+)\)", text):
+        if not link.startswith("http"):
+            assert (document.parent / link).exists(), link
+
+
+def test_parity_names_tests_that_exist() -> None:
+    named = set(re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", (ROOT / "docs" / "parity.md").read_text()))
+    assert named
+    for path, function in named:
+        source = (ROOT / path).read_text()
+        assert not function or f"def {function}(" in source, (path, function)
+
+
+def test_the_two_commands_are_in_the_readme_and_in_the_makefile() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for command in ("demo", "test"):
+        assert f"make {command}" in README
+        assert re.search(rf"^{command}:", makefile, re.MULTILINE)

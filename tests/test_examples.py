@@ -1,0 +1,110 @@
+"""Each example, run as its first lines say."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import websockets
+from websockets.asyncio.server import ServerConnection
+
+from support.ports import free_port
+from support.processes import ROOT, mitmdump, running
+from support.servers import serving, serving_raw
+
+EXAMPLES = ROOT / "examples"
+
+
+@pytest.fixture
+async def url() -> AsyncIterator[str]:
+    """A server that says it is ready, and then echoes."""
+
+    async def handler(connection: ServerConnection) -> None:
+        await connection.send("wait")
+        await connection.send("now ready")
+        async for message in connection:
+            await connection.send(message)
+
+    async with serving(handler) as served:
+        yield served
+
+
+async def test_watch_prints_the_frames_of_a_client(confdir: Path, url: str) -> None:
+    async with mitmdump("-s", EXAMPLES / "watch.py", confdir=confdir) as (run, port):
+        async with websockets.connect(f"{url}/live", proxy=f"http://127.0.0.1:{port}") as client:
+            await run.line(f"^open  {url}/live$")
+            await run.line("^< now ready$")
+            await client.send("hello")
+            await run.line("^> hello$")
+            await run.line("^< hello$")
+        await run.line(f"^close {url}/live 1000 $")
+
+
+async def test_wait_for_frame_tells_when_the_frame_came(confdir: Path, url: str) -> None:
+    async with (
+        mitmdump("-s", EXAMPLES / "wait_for_frame.py", confdir=confdir) as (run, port),
+        websockets.connect(f"{url}/live", proxy=f"http://127.0.0.1:{port}"),
+    ):
+        await run.line(rf"^{url}/live: ready after \d+\.\d{{3}} s: now ready$")
+
+
+async def test_wait_for_frame_tells_when_the_socket_closed_first(confdir: Path, url: str) -> None:
+    example = EXAMPLES / "wait_for_frame.py"
+    async with mitmdump("-s", example, confdir=confdir, WORD="never said") as (run, port):
+        async with websockets.connect(f"{url}/live", proxy=f"http://127.0.0.1:{port}"):
+            pass
+        await run.line(f"^{url}/live: not ready: Socket closed$")
+
+
+async def test_failures_tells_what_goes_wrong(confdir: Path) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    async def broken(connection: ServerConnection) -> None:
+        await connection.close(4000, "broken")
+
+    async with mitmdump("-s", EXAMPLES / "failures.py", confdir=confdir) as (run, port):
+        proxy = f"http://127.0.0.1:{port}"
+        async with serving_raw(refuse) as refusing:
+            with pytest.raises(websockets.InvalidStatus):
+                await websockets.connect(refusing, proxy=proxy)
+            await run.line(
+                f"^FAILED {refusing}/: Error during WebSocket handshake: Unexpected response code: 403"
+            )
+        async with serving(broken) as breaking:
+            async with websockets.connect(breaking, proxy=proxy) as client:
+                await client.wait_closed()
+            await run.line(f"^BROKEN {breaking}/: closed with 4000 'broken' by server$")
+
+
+async def test_inject_tells_the_app_something_once(confdir: Path, url: str) -> None:
+    async with mitmdump("-s", EXAMPLES / "inject.py", confdir=confdir, MESSAGE="psst") as (run, port):
+        async with websockets.connect(url, proxy=f"http://127.0.0.1:{port}") as client:
+            received = {await client.recv(), await client.recv(), await client.recv()}
+            await client.send("last")
+            assert await client.recv() == "last"
+        assert received == {"wait", "now ready", "psst"}
+        await run.line(f"^{url}/: told the app 'psst'$")
+
+
+async def test_in_a_program_waits_for_a_socket_and_a_frame(url: str, tmp_path: Path) -> None:
+    port = free_port()
+    example = EXAMPLES / "in_a_program.py"
+    async with running(sys.executable, example, PORT=str(port), HOME=str(tmp_path)) as run:
+        await run.line(f"http://127.0.0.1:{port} as an app's proxy")
+        await run.line("mitmproxy-ca-cert.pem$")
+        async with websockets.connect(f"{url}/live", proxy=f"http://127.0.0.1:{port}"):
+            await run.line(f"{url}/live was opened")
+            await run.line("the server's first frame: 'wait'")
+        await run.rest()
+        assert run.process.returncode == 0
+
+
+async def test_in_a_program_says_when_its_port_is_taken(url: str, tmp_path: Path) -> None:
+    taken = url.rpartition(":")[2]
+    async with running(sys.executable, EXAMPLES / "in_a_program.py", PORT=taken, HOME=str(tmp_path)) as run:
+        assert await run.rest() == f"port {taken} is already in use: give another one, or 0 for a free one"
+        assert run.process.returncode == 1

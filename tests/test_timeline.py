@@ -1,0 +1,135 @@
+"""The timeline, drawn into a string."""
+
+import io
+from dataclasses import dataclass
+
+import pytest
+from rich.console import Console
+
+from wirewright.model.history import HistoryLimit, Payload
+from wirewright.model.proxy import Control, Proxy
+from wirewright.model.websocket import Feed, Handshake
+from wirewright.timeline import FRAMES_PER_FLUSH, Timeline
+
+
+class NoCarrier:
+    def send(self, payload: Payload, *, to_client: bool) -> None: ...
+
+    def close(self, code: int, reason: str) -> None: ...
+
+
+@dataclass
+class Drawing:
+    """A timeline, and what it has drawn when it is stopped."""
+
+    control: Control
+    timeline: Timeline
+    out: io.StringIO
+
+    def open(self, url: str) -> Feed:
+        return self.control.open(url, Handshake(url), NoCarrier(), HistoryLimit())
+
+    def lines(self) -> list[str]:
+        self.timeline.stop()
+        return self.out.getvalue().splitlines()
+
+
+def draw(
+    url: str | None = None, max_preview: int | None = None, width: int = 80, *, terminal: bool = False
+) -> Drawing:
+    proxy, out = Proxy(), io.StringIO()
+    console = Console(file=out, width=width, force_terminal=terminal, color_system=None)
+    timeline = Timeline(proxy, console, url=url, max_preview=max_preview)
+    timeline.start()
+    return Drawing(Control(proxy), timeline, out)
+
+
+async def test_a_line_tells_time_socket_direction_size_and_content() -> None:
+    drawing = draw()
+    feed = drawing.open("wss://example.com/live?x=1")
+    feed.frame("framesent", "hello", 5)
+    feed.frame("framereceived", b"\x00\xff", 2)
+    feed.failed("Socket is odd")
+    drawing.control.close("wss://example.com/live?x=1", 3001, "bye", "server")
+    stamps = [line[:12] for line in drawing.lines()]
+    assert all(stamp[2] == stamp[5] == ":" and stamp[8] == "." for stamp in stamps)
+    assert [line[14:].split() for line in drawing.lines()] == [
+        ["#1", "/live", "●", "open", "wss://example.com/live?x=1"],
+        ["#1", "/live", "→", "5", "B", "hello"],
+        ["#1", "/live", "←", "2", "B", "00", "ff"],
+        ["#1", "/live", "✕", "error", "Socket", "is", "odd"],
+        ["#1", "/live", "○", "close", "3001", "'bye'", "by", "server"],
+    ]
+
+
+async def test_sizes_are_bytes_on_the_wire_and_readable() -> None:
+    drawing = draw()
+    feed = drawing.open("ws://example.com/")
+    feed.frame("framesent", "é", 2)
+    feed.frame("framesent", "x" * 20_971_520, 20_971_520)
+    assert drawing.lines()[1].split()[4:6] == ["2", "B"]
+    assert drawing.lines()[2].split()[4:6] == ["21.0", "MB"]
+
+
+async def test_only_sockets_of_a_matching_url_are_shown() -> None:
+    drawing = draw(url="**/live")
+    drawing.open("ws://example.com/live").frame("framesent", "shown", 5)
+    drawing.open("ws://example.com/other").frame("framesent", "hidden", 6)
+    text = "\n".join(drawing.lines())
+    assert "shown" in text
+    assert "hidden" not in text
+    assert "other" not in text
+
+
+@pytest.mark.parametrize(
+    ("payload", "preview"), [("x" * 30, "x" * 9 + "…"), (b"\x01" * 30, "01 01 01 …"), ("x" * 10, "x" * 10)]
+)
+async def test_a_preview_is_cut_where_it_was_told(payload: Payload, preview: str) -> None:
+    drawing = draw(max_preview=10)
+    drawing.open("ws://example.com/").frame("framesent", payload, len(payload))
+    assert drawing.lines()[1].endswith(preview)
+
+
+async def test_a_line_fits_the_terminal() -> None:
+    drawing = draw(width=100, terminal=True)
+    feed = drawing.open("ws://example.com/")
+    feed.frame("framesent", "wide 漢字 " * 100, 1)
+    feed.frame("framereceived", b"\x01" * 1000, 1000)
+    text, binary = drawing.lines()[1:]
+    assert len(text) + text.count("漢") * 2 <= 100
+    assert 95 <= len(binary) <= 100
+
+
+async def test_a_message_cannot_steer_the_terminal() -> None:
+    drawing = draw()
+    feed = drawing.open("ws://example.com/\x1b[2J")
+    feed.frame("framesent", "a\x1b[31m\nb\r\x07", 10)
+    feed.failed("c\x1b[0m")
+    text = "\n".join(drawing.lines())
+    assert "\x1b" not in text
+    assert r"a\x1b[31m\nb\r\x07" in text
+
+
+async def test_markup_of_the_terminal_library_is_shown_as_it_is() -> None:
+    drawing = draw()
+    drawing.open("ws://example.com/").frame("framesent", "[bold]x[/] :smile:", 1)
+    assert drawing.lines()[1].endswith("[bold]x[/] :smile:")
+
+
+async def test_a_flood_is_counted_and_not_drawn() -> None:
+    drawing = draw()
+    feed = drawing.open("ws://example.com/")
+    for number in range(10_000):
+        feed.frame("framereceived", str(number), 1)
+    drawing.control.close("ws://example.com/", 1000, "", "client")
+    lines = drawing.lines()
+    assert sum("←" in line for line in lines) == FRAMES_PER_FLUSH
+    assert lines[-1].endswith(f"… and {10_000 - FRAMES_PER_FLUSH:,} more messages at the same moment")
+    assert "1000 by client" in lines[-2]
+
+
+async def test_nothing_is_shown_after_the_stop() -> None:
+    drawing = draw()
+    drawing.timeline.stop()
+    drawing.open("ws://example.com/")
+    assert drawing.lines() == []
