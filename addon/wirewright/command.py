@@ -34,6 +34,7 @@ def run_mitmdump(
     arguments = list(arguments)
     if config is not None and config.is_dir():
         arguments = ["--set", f"confdir={config}", *arguments]
+
     def make_master(options: Options) -> DumpMaster:
         master = DumpMaster(options)
         options.update(**DEFAULTS)

@@ -5,7 +5,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from wirewright.model.emitter import Listeners
 from wirewright.model.errors import Error
 from wirewright.model.proxy import Proxy
 from wirewright.state import control, proxy
@@ -55,7 +54,7 @@ class launch:  # noqa: N801  used like a function, as in Playwright
             **(options or {}),
         }
         self._master: Master | None = None
-        self._before: Listeners = {}
+        self._before = control.settings()
 
     async def __aenter__(self) -> Proxy:
         global _running
@@ -65,7 +64,7 @@ class launch:  # noqa: N801  used like a function, as in Playwright
         # The import takes most of a second: whoever only connects to a proxy elsewhere never pays for it.
         from wirewright.master import start
 
-        self._before = control.listeners()
+        self._before = control.settings()
         try:
             self._master = await start(self._options)
         except BaseException:

@@ -10,6 +10,9 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._now = 0.0
         super().__init__(_JumpingSelector(self))
+        # The loop adds this to the time to tell which timers are due. The system's nanosecond is lost in a
+        # float of a hundred days of seconds, and the timer of that moment would never be due.
+        self._clock_resolution = 1e-6
 
     def time(self) -> float:
         return self._now

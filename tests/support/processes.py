@@ -74,6 +74,6 @@ async def mitmdump(
 ) -> AsyncIterator[tuple[Running, int]]:
     """A mitmdump with our addon as a script; it, and the port that it listens on."""
     command = (BIN / "mitmdump", "--set", f"confdir={confdir}", "--listen-host", "127.0.0.1", "-p", "0")
-    async with running(*command, "-s", ADDON, *arguments, **environment) as run:
+    async with running(*command, "-s", ADDON, *arguments, cwd=ROOT, **environment) as run:
         found = await run.line(r"listening at .*?:(\d+)")
         yield run, int(found[1])

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import websockets
@@ -21,7 +21,7 @@ async def serving(
     handler: Handler = echo,
     *,
     tls: ssl.SSLContext | None = None,
-    subprotocols: list[str] | None = None,
+    subprotocols: Sequence[websockets.Subprotocol] | None = None,
 ) -> AsyncIterator[str]:
     """A `websockets` server; its URL, without a path."""
     async with websockets.serve(

@@ -40,8 +40,9 @@ _VIOLATIONS = (
     ),
     (
         re.compile(
-            "CLOSE with 1 byte payload|CLOSE with invalid code|remote CLOSE with local-only reason"
-            "|CLOSE with unknown reserved code|Payload length used|8-byte payload length|error in extension"
+            "Error decoding CLOSE reason|CLOSE with 1 byte payload|CLOSE with invalid code"
+            "|remote CLOSE with local-only reason|CLOSE with unknown reserved code"
+            "|Payload length used|8-byte payload length|error in extension"
         ),
         "Received a broken frame: {text}",
     ),
@@ -83,5 +84,8 @@ def violation_text(code: int | None, reason: str | None) -> str | None:
         return None
     for pattern, text in _VIOLATIONS:
         if found := pattern.match(reason):
-            return text.format(text=reason, **found.groupdict())
+            groups = found.groupdict()
+            if "opcode" in groups:
+                groups["opcode"] = str(int(groups["opcode"], 16))
+            return text.format(text=reason, **groups)
     return None

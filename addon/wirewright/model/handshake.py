@@ -4,7 +4,7 @@ import base64
 import hashlib
 from collections.abc import Iterable, Mapping
 
-from wirewright.model.matching import normalize_origin
+from wirewright.model.urls import normalize_url
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _SCHEMES = {"http": "ws", "https": "wss"}
@@ -22,7 +22,7 @@ def is_handshake(method: str, headers: Mapping[str, str]) -> bool:
 def websocket_url(url: str) -> str:
     """The `ws` or `wss` URL of an `http` or `https` one, without a fragment, its origin normalized."""
     scheme, separator, rest = url.partition("#")[0].partition("://")
-    return normalize_origin(_SCHEMES.get(scheme.lower(), scheme) + separator + rest)
+    return normalize_url(_SCHEMES.get(scheme.lower(), scheme) + separator + rest)
 
 
 def fold_headers(fields: Iterable[tuple[str, str]]) -> dict[str, str]:

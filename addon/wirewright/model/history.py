@@ -34,10 +34,14 @@ class Window:
         self._sizes.append(size)
         self.size += size
         dropped = 0
-        while self._sizes and (len(self._sizes) > self.limit.messages or self.size > self.limit.size):
+        while self._sizes and not self._fits():
             self.size -= self._sizes.popleft()
             dropped += 1
         return dropped
+
+    def _fits(self) -> bool:
+        limit = self.limit
+        return len(self._sizes) <= limit.messages and self.size <= limit.size and limit.size > 0
 
     def __len__(self) -> int:
         return len(self._sizes)

@@ -7,11 +7,11 @@ import inspect
 import re
 from collections.abc import Callable
 
+from wirewright.model.urls import normalize_glob
+
 UrlMatch = str | re.Pattern[str] | Callable[[str], object]
 """A glob, a compiled regex (found by `search`), or a callable that is given the URL."""
 
-_DEFAULT_PORTS = {"ws": "80", "http": "80", "wss": "443", "https": "443"}
-_ORIGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<authority>[^/?#]*)", re.IGNORECASE)
 _REGEX_SPECIAL = frozenset("$^+.*()|\\?{}[]")
 
 
@@ -23,7 +23,7 @@ def compile_match(url: UrlMatch | None) -> Callable[[str], bool]:
     if url is None or url == "":
         return lambda _: True
     if isinstance(url, str):
-        pattern = re.compile(glob_to_regex(normalize_origin(url)))
+        pattern = re.compile(glob_to_regex(normalize_glob(url)))
         return lambda candidate: pattern.search(candidate) is not None
     if isinstance(url, re.Pattern):
         if not isinstance(url.pattern, str):
@@ -81,24 +81,6 @@ def glob_to_regex(glob: str) -> str:
     if in_group:
         raise ValueError(f"invalid glob {glob!r}: '{{' has no '}}' after it")
     return "".join([*out, "$"])
-
-
-def normalize_origin(url: str) -> str:
-    """A URL or glob as a browser would write its origin: lower case, no default port, a path.
-
-    What has no `scheme://` in front, such as `**/live`, comes back as it is.
-    """
-    origin = _ORIGIN.match(url)
-    if origin is None:
-        return url
-    scheme, authority = origin["scheme"].lower(), origin["authority"].lower()
-    rest = url[origin.end() :]
-    host, colon, port = authority.rpartition(":")
-    if colon and port == _DEFAULT_PORTS.get(scheme):
-        authority = host
-    if not rest.startswith("/"):
-        rest = "/" + rest
-    return f"{scheme}://{authority}{rest}"
 
 
 def _literal(char: str) -> str:

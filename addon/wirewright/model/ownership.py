@@ -6,6 +6,7 @@ behind in other objects. So whatever a script registers is marked with its owner
 
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ Owner = Mapping[str, Any]
 """The namespace (`__dict__`) of a script's module: one object for each time that it was loaded."""
 
 _SCRIPT_PREFIX = "__mitmproxy_script__."
-_PACKAGE = str(Path(__file__).resolve().parent.parent)
+_PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def current_owner() -> Owner | None:
@@ -35,4 +36,9 @@ def current_owner() -> Owner | None:
 
 def _is_ours(namespace: Owner) -> bool:
     """Our own addon is a script too where it is loaded with `-s`."""
-    return str(namespace.get("__file__", "")).startswith(_PACKAGE)
+    return _is_in_package(str(namespace.get("__file__", "")))
+
+
+@cache
+def _is_in_package(file: str) -> bool:
+    return Path(file).resolve().is_relative_to(_PACKAGE)

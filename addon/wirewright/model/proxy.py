@@ -1,6 +1,7 @@
 """The proxy: what a Page or a BrowserContext is in Playwright."""
 
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -127,17 +128,28 @@ class Control:
         if feed is not None:
             feed.closed(code, reason, by)
 
-    def listeners(self) -> Listeners:
-        """What is registered now, to be given to `end` later."""
-        return {event: listeners.copy() for event, listeners in self.proxy._events.items()}
+    def settings(self) -> "Settings":
+        """What a user has set up so far, to be given to `end` later."""
+        listeners = {event: listeners.copy() for event, listeners in self.proxy._events.items()}
+        return Settings(listeners, self.proxy._scope.default_timeout)
 
-    async def end(self, keep: Listeners) -> None:
-        """Close what is open, fail what waits, cancel what runs, and leave only the listeners in `keep`."""
+    async def end(self, keep: "Settings") -> None:
+        """Close what is open, fail what waits, cancel what runs, and go back to the settings in `keep`."""
         for key in list(self.proxy._feeds):
             self.close(key, by="proxy")
         await self.proxy._scope.end("Proxy closed")
-        self.proxy._events = keep
+        self.proxy._events = keep.listeners
+        self.proxy._scope.default_timeout = keep.default_timeout
         self.proxy._host = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user has set up on a Proxy."""
+
+    listeners: Listeners
+    default_timeout: float
+    """Milliseconds."""
 
 
 def _both(url: UrlMatch | None, predicate: Predicate | None) -> Predicate:

@@ -7,7 +7,8 @@ Both end when their script is reloaded, or when the proxy is shut down.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 from wirewright.model.ownership import Owner
 
@@ -39,7 +40,7 @@ class Scope:
         self.default_timeout = DEFAULT_TIMEOUT
         self.on_new_owner = None
         self._owners: dict[int, Owner] = {}
-        self._tasks: dict[asyncio.Task[None], Owner | None] = {}
+        self._tasks: dict[asyncio.Task[Any], Owner | None] = {}
         self._waits: set[Wait] = set()
 
     def note_owner(self, owner: Owner | None) -> None:
@@ -52,10 +53,15 @@ class Scope:
 
     def start(self, awaitable: Awaitable[object], owner: Owner | None, source: object) -> None:
         """Run what an async listener returned; an exception is logged as `source`'s and goes no further."""
-        task = asyncio.get_running_loop().create_task(_guarded(awaitable, source))
-        if not task.done():
-            self._tasks[task] = owner
-            task.add_done_callback(self._tasks.pop)
+        running = awaitable if asyncio.iscoroutine(awaitable) else _await(awaitable)
+        task = asyncio.get_running_loop().create_task(running)
+        self._tasks[task] = owner
+        task.add_done_callback(partial(self._done, source))
+
+    def _done(self, source: object, task: asyncio.Task[object]) -> None:
+        del self._tasks[task]
+        if not task.cancelled() and (exception := task.exception()):
+            logger.error("%s: a listener raised", source, exc_info=exception)
 
     def add_wait(self, wait: Wait) -> None:
         self.note_owner(wait.owner)
@@ -76,14 +82,12 @@ class Scope:
         """End everything: waits fail with `Error(message)`, tasks are cancelled and over on return."""
         for wait in list(self._waits):
             wait.fail(message)
+        await asyncio.sleep(0)  # the listeners of what was emitted last get as far as their first await
         tasks = [task for task in self._tasks if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _guarded(awaitable: Awaitable[object], source: object) -> None:
-    try:
-        await awaitable
-    except Exception:
-        logger.exception("%s: a listener raised", source)
+async def _await(awaitable: Awaitable[object]) -> object:
+    return await awaitable

@@ -6,7 +6,7 @@ https://playwright.dev/python/docs/api/class-websocket#web-socket-wait-for-event
 import asyncio
 import inspect
 import math
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
 from datetime import timedelta
 from functools import partial
 from types import TracebackType
@@ -89,16 +89,20 @@ class Waiter(Generic[T]):
                 return
         if closed is not None:
             self._fail_after_pending(closed)
-            return
-        if milliseconds:
+        if milliseconds and not self.future.done():
             self._timer = loop.call_later(milliseconds / 1000, self._time_out, event, milliseconds)
+        if closed is not None:
+            return
         self._listen(event, self._consider)
         for end, message in (ends or {}).items():
             if end != event:
                 self._listen(end, partial(self._fail_after_pending, message))
 
-    async def wait(self) -> T:
+    def wait(self) -> "WaitCoroutine[T]":
         """The value that the predicate accepted; raises what the wait failed with."""
+        return WaitCoroutine(self)
+
+    async def _run(self) -> T:
         try:
             return await self.future
         finally:
@@ -126,6 +130,11 @@ class Waiter(Generic[T]):
             return
         try:
             matched = self._predicate(value) if self._predicate else True
+        except StopIteration as exception:
+            error = RuntimeError("the predicate raised StopIteration")
+            error.__cause__ = exception
+            self._settle_exception(error)
+            return
         except Exception as exception:
             self._settle_exception(exception)
             return
@@ -180,6 +189,31 @@ class Waiter(Generic[T]):
             pending.cancel()
         self._predicate = None
         self._scope.discard_wait(self)
+
+
+class WaitCoroutine(Coroutine[Any, Any, T]):
+    """A wait as a coroutine that gives up its wait even if it is thrown away before its first step."""
+
+    def __init__(self, waiter: Waiter[T]) -> None:
+        self._waiter = waiter
+        self._running = waiter._run()
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self._running.__await__()
+
+    def send(self, value: Any) -> Any:
+        return self._running.send(value)
+
+    def throw(self, *exception: Any) -> Any:
+        try:
+            return self._running.throw(*exception)
+        except BaseException:
+            self._waiter.cancel()
+            raise
+
+    def close(self) -> None:
+        self._running.close()
+        self._waiter.cancel()
 
 
 class EventInfo(Generic[T]):

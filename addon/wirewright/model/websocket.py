@@ -206,6 +206,10 @@ class WebSocket(WaitingEmitter):
 
 def check_close(code: int, reason: str) -> None:
     """Raise ValueError for what an endpoint may not send in a close frame (RFC 6455, 7.4 and 5.5)."""
+    if not isinstance(code, int) or isinstance(code, bool):
+        raise TypeError(f"code must be an int, not {type(code).__name__}")
+    if not isinstance(reason, str):
+        raise TypeError(f"reason must be str, not {type(reason).__name__}")
     if code != 1000 and not 3000 <= code <= 4999:
         raise ValueError(f"code must be 1000 or 3000 to 4999, not {code!r}")
     size = len(reason.encode())
@@ -221,6 +225,7 @@ class Feed:
 
     def __init__(self, socket: WebSocket) -> None:
         self.socket = socket
+        self._failed = False
 
     @property
     def carrier(self) -> Carrier:
@@ -229,16 +234,18 @@ class Feed:
 
     def requested(self, headers: Mapping[str, str]) -> None:
         """The handshake goes to the server with these headers."""
-        self.socket._request_headers = headers
+        if not self.socket.is_closed():
+            self.socket._request_headers = headers
 
     def answered(self, status: int, headers: Mapping[str, str]) -> None:
         """The handshake was answered."""
-        self.socket._status = status
-        self.socket._response_headers = headers
+        if not self.socket.is_closed():
+            self.socket._status = status
+            self.socket._response_headers = headers
 
     def opened(self) -> None:
         """The handshake succeeded: messages may follow."""
-        if self.socket._opened_at is None:
+        if self.socket._opened_at is None and not self.socket.is_closed():
             self.socket._opened_at = time.time()
 
     def frame(self, event: Literal["framesent", "framereceived"], payload: Payload, size: int) -> None:
@@ -251,7 +258,8 @@ class Feed:
 
     def failed(self, message: str) -> None:
         """The socket failed; `closed` follows."""
-        if not self.socket.is_closed():
+        if not self.socket.is_closed() and not self._failed:
+            self._failed = True
             self.socket.emit("socketerror", message)
 
     def closed(self, code: int | None = None, reason: str | None = None, by: ClosedBy | None = None) -> None:

@@ -1,0 +1,141 @@
+"""The sentences are Chromium's; what they are made from is mitmproxy's and wsproto's own words."""
+
+import pytest
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import CloseConnection
+from wsproto.extensions import PerMessageDeflate
+
+from wirewright.model.failures import no_answer_text, refusal_text, violation_text
+
+
+@pytest.mark.parametrize("status", [200, 302, 403, 404, 500])
+def test_refusal_names_the_status(status: int) -> None:
+    expected = f"Error during WebSocket handshake: Unexpected response code: {status}"
+    assert refusal_text(status, {"upgrade": "websocket"}) == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "expected"),
+    [
+        (401, {}, "HTTP Authentication failed; no valid credentials available"),
+        (101, {}, "Error during WebSocket handshake: 'Upgrade' header is missing"),
+        (
+            101,
+            {"upgrade": "h2c"},
+            "Error during WebSocket handshake: 'Upgrade' header value is not 'WebSocket': h2c",
+        ),
+    ],
+)
+def test_refusal_of_another_kind(status: int, headers: dict[str, str], expected: str) -> None:
+    assert refusal_text(status, headers) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [
+        ("[Errno 111] Connect call failed ('127.0.0.1', 9)", "ERR_CONNECTION_REFUSED"),
+        ("[Errno 61] Connect call failed ('::1', 9, 0, 0)", "ERR_CONNECTION_REFUSED"),
+        ("Multiple exceptions: Connection Refused, x", "ERR_CONNECTION_REFUSED"),
+        ("[Errno -2] Name or service not known", "ERR_NAME_NOT_RESOLVED"),
+        ("[Errno 8] nodename nor servname provided, or not known", "ERR_NAME_NOT_RESOLVED"),
+        ("[Errno 11001] getaddrinfo failed", "ERR_NAME_NOT_RESOLVED"),
+        ("[Errno -5] No address associated with hostname", "ERR_NAME_NOT_RESOLVED"),
+        ("Certificate verify failed: self-signed certificate", "ERR_CERT_AUTHORITY_INVALID"),
+        ("[Errno 113] No route: host unreachable", "ERR_ADDRESS_UNREACHABLE"),
+        ("[Errno 101] Network is unreachable", "ERR_ADDRESS_UNREACHABLE"),
+        ("connection timed out", "ERR_CONNECTION_TIMED_OUT"),
+        ("Timeout", "ERR_CONNECTION_TIMED_OUT"),
+    ],
+)
+def test_connection_that_was_never_made_has_a_network_error(error: str, name: str) -> None:
+    assert no_answer_text(error, connected=False) == f"Error in connection establishment: net::{name}"
+
+
+def test_unknown_network_error_is_told_as_it_is() -> None:
+    assert no_answer_text("out of sockets", connected=False) == (
+        "Error in connection establishment: out of sockets"
+    )
+
+
+@pytest.mark.parametrize("error", ["server closed connection", "", "connection timed out"])
+def test_connection_that_ended_before_the_answer(error: str) -> None:
+    expected = "Connection closed before receiving a handshake response"
+    assert no_answer_text(error, connected=True) == expected
+
+
+BROKEN = "Received a broken frame: "
+
+VIOLATIONS = {
+    "opcode 3": (b"\x83\x00", "Unrecognized frame opcode: 3"),
+    "opcode 11": (b"\x8b\x00", "Unrecognized frame opcode: 11"),
+    "bad UTF-8": (b"\x81\x02\xff\xff", "Could not decode a text frame as UTF-8."),
+    "half a character": (b"\x81\x01\xc3", "Could not decode a text frame as UTF-8."),
+    "masked": (b"\x81\x80\0\0\0\0", "A server must not mask any frames that it sends to the client."),
+    "fragmented ping": (b"\x09\x00", "Received a fragmented control frame."),
+    "long ping": (b"\x89\x7e\x00\x7e", "Received control frame having too long payload"),
+    "reserved bit": (b"\xa1\x00", "One or more reserved bits are on"),
+    "continuation of nothing": (b"\x80\x00", "Received unexpected continuation frame."),
+    "two beginnings": (
+        b"\x01\x01a\x81\x01b",
+        "Received start of new message but previous message is unfinished.",
+    ),
+    "close of one byte": (b"\x88\x01\x03", BROKEN + "CLOSE with 1 byte payload"),
+    "close code 5": (b"\x88\x02\x00\x05", BROKEN + "CLOSE with invalid code"),
+    "close code 1006": (b"\x88\x02\x03\xee", BROKEN + "remote CLOSE with local-only reason"),
+    "close code 2000": (b"\x88\x02\x07\xd0", BROKEN + "CLOSE with unknown reserved code"),
+    "long form of a short length": (
+        b"\x81\x7e\x00\x01a",
+        BROKEN + "Payload length used 2 bytes when 1 would have sufficed",
+    ),
+    "top bit of a length": (b"\x81\x7f" + b"\xff" * 8, BROKEN + "8-byte payload length with non-zero MSB"),
+}
+
+
+def close_of(connection: Connection, data: bytes) -> CloseConnection:
+    """What wsproto makes of a protocol violation, and mitmproxy passes on."""
+    connection.receive_data(data)
+    *_, last = connection.events()
+    assert isinstance(last, CloseConnection)
+    return last
+
+
+@pytest.mark.parametrize(("data", "expected"), VIOLATIONS.values(), ids=VIOLATIONS.keys())
+def test_violation_by_a_server_is_worded_as_chromium_does(data: bytes, expected: str) -> None:
+    close = close_of(Connection(ConnectionType.CLIENT), data)
+    assert violation_text(close.code, close.reason) == expected
+
+
+def test_unmasked_frame_of_a_client() -> None:
+    close = close_of(Connection(ConnectionType.SERVER), b"\x81\x00")
+    expected = "A client must mask all frames that it sends to the server."
+    assert violation_text(close.code, close.reason) == expected
+
+
+def test_message_that_does_not_inflate() -> None:
+    deflate = PerMessageDeflate()
+    deflate.finalize("permessage-deflate")
+    close = close_of(Connection(ConnectionType.CLIENT, [deflate]), b"\xc1\x04\xff\xff\xff\xff")
+    assert violation_text(close.code, close.reason) == BROKEN + "error in extension"
+
+
+def test_close_reason_that_is_no_utf_8_is_a_violation() -> None:
+    close = close_of(Connection(ConnectionType.CLIENT), b"\x88\x03\x03\xe8\xff")
+    assert violation_text(close.code, close.reason) is not None
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (None, None),
+        (1000, "Invalid opcode 0x3"),
+        (1006, None),
+        (1002, None),
+        (1002, ""),
+        (1002, "bad subprotocol message"),
+        (1007, "no JSON"),
+        (1002, "we saw: Invalid opcode 0x3"),
+        (3000, "CLOSE with invalid code"),
+    ],
+)
+def test_peer_s_own_close_is_no_violation(code: int | None, reason: str | None) -> None:
+    assert violation_text(code, reason) is None

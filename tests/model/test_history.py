@@ -1,0 +1,86 @@
+import pytest
+
+from wirewright.model.history import Frame, History, HistoryLimit, Payload, Window
+
+
+def remembered(limit: HistoryLimit, *payloads: Payload) -> list[Payload]:
+    history = History(limit)
+    for payload in payloads:
+        history.append(Frame("framereceived", payload), len(payload))
+    kept = list(history.payloads("framereceived"))
+    assert len(history) == len(kept)
+    return kept
+
+
+def test_default_limit_is_a_thousand_messages_and_four_mebibytes() -> None:
+    assert HistoryLimit() == HistoryLimit(messages=1_000, size=4_194_304)
+
+
+@pytest.mark.parametrize(
+    ("limit", "payloads", "kept"),
+    [
+        (HistoryLimit(3, 100), ["a", b"b", "c"], ["a", b"b", "c"]),
+        (HistoryLimit(2, 100), ["a", "b", "c"], ["b", "c"]),
+        (HistoryLimit(100, 4), ["aa", "bb"], ["aa", "bb"]),
+        (HistoryLimit(100, 4), ["aa", "bb", "c"], ["bb", "c"]),
+        (HistoryLimit(100, 4), ["a", "b", "c", "dddd"], ["dddd"]),
+        (HistoryLimit(100, 4), ["a", "bbbbb"], []),
+        (HistoryLimit(100, 4), ["bbbbb", "a"], ["a"]),
+        (HistoryLimit(0, 100), ["a", ""], []),
+        (HistoryLimit(100, 0), ["a", ""], []),
+        (HistoryLimit(100, 100), ["", b""], ["", b""]),
+    ],
+    ids=[
+        "all that fit, oldest first",
+        "too many",
+        "exactly the size",
+        "too large together",
+        "one takes the place of many",
+        "one larger than the limit",
+        "one after a too large one",
+        "no messages",
+        "no bytes",
+        "empty ones",
+    ],
+)
+def test_newest_messages_that_fit_are_remembered(
+    limit: HistoryLimit, payloads: list[Payload], kept: list[Payload]
+) -> None:
+    assert remembered(limit, *payloads) == kept
+
+
+def test_directions_are_told_apart_but_share_the_limit() -> None:
+    history = History(HistoryLimit(3, 100))
+    for event, payload in [
+        ("framesent", "1"),
+        ("framereceived", "2"),
+        ("framesent", "3"),
+        ("framesent", "4"),
+    ]:
+        history.append(Frame(event, payload), 1)
+    assert list(history.payloads("framesent")) == ["3", "4"]
+    assert list(history.payloads("framereceived")) == ["2"]
+    assert list(history.payloads("close")) == []
+
+
+def test_frames_may_arrive_while_the_past_is_read() -> None:
+    history = History(HistoryLimit(2, 100))
+    history.append(Frame("framesent", "1"), 1)
+    history.append(Frame("framesent", "2"), 1)
+    payloads = history.payloads("framesent")
+    first = next(payloads)
+    history.append(Frame("framesent", "3"), 1)
+    assert [first, *payloads] == ["1", "2"]
+
+
+def test_window_tells_how_many_must_go() -> None:
+    window = Window(HistoryLimit(3, 10))
+    assert [window.push(size) for size in (4, 4, 2, 3, 10, 11)] == [0, 0, 0, 1, 3, 2]
+    assert (len(window), window.size) == (0, 0)
+
+
+def test_window_counts_what_fits() -> None:
+    window = Window(HistoryLimit(2, 10))
+    for size in (5, 6, 1):
+        window.push(size)
+    assert (len(window), window.size) == (2, 7)

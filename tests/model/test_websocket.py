@@ -1,0 +1,368 @@
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+import pytest
+
+from support.model import RecordingCarrier, begin_socket, in_virtual_time, left_behind, open_socket, receive
+from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwright's name
+from wirewright.model.history import HistoryLimit, Payload
+from wirewright.model.proxy import Proxy
+from wirewright.model.websocket import ClosedBy, Feed, WebSocket
+
+FrameEvent = Literal["framesent", "framereceived"]
+
+both_directions = pytest.mark.parametrize("event", ["framesent", "framereceived"])
+
+
+def logged(feed: Feed) -> list[object]:
+    """What the socket emits from now on."""
+    log: list[object] = []
+    for event in WebSocket.EVENTS:
+        feed.socket.on(event, lambda value, event=event: log.append((event, value)))
+    return log
+
+
+@both_directions
+@pytest.mark.parametrize("payload", ["text", "", b"binary", b""])
+def test_frame_is_given_as_its_payload(event: FrameEvent, payload: Payload) -> None:
+    feed = open_socket()
+    log = logged(feed)
+    feed.frame(event, payload, len(payload))
+    assert log == [(event, payload)]
+
+
+def test_socket_before_its_answer() -> None:
+    flow = object()
+    feed = begin_socket(
+        Proxy(), "wss://example.test/", headers={"origin": "a"}, client_address=("10.0.0.1", 5), flow=flow
+    )
+    ws = feed.socket
+    assert (ws.url, ws.client_address, ws.flow) == ("wss://example.test/", ("10.0.0.1", 5), flow)
+    assert ws.request_headers == {"origin": "a"}
+    assert not ws.is_closed()
+    unknown = (ws.status, ws.response_headers, ws.subprotocol, ws.opened_at, ws.closed_at)
+    assert unknown == (None,) * 5
+    assert (ws.close_code, ws.close_reason, ws.closed_by) == (None, None, None)
+
+
+def test_handshake_as_it_went_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    feed = begin_socket(Proxy(), headers={"origin": "a"})
+    ws = feed.socket
+    feed.requested({"origin": "b"})
+    assert ws.request_headers == {"origin": "b"}
+    feed.answered(101, {"sec-websocket-protocol": "chat"})
+    assert (ws.status, ws.subprotocol) == (101, "chat")
+    assert ws.response_headers == {"sec-websocket-protocol": "chat"}
+    assert ws.opened_at is None
+    monkeypatch.setattr(time, "time", lambda: 1000.5)
+    feed.opened()
+    monkeypatch.setattr(time, "time", lambda: 1002.5)
+    feed.opened()
+    assert ws.opened_at == 1000.5
+
+
+@pytest.mark.parametrize("name", ["url", "request_headers", "status", "flow", "closed_by", "close_code"])
+def test_facts_are_read_only(name: str) -> None:
+    with pytest.raises(AttributeError):
+        setattr(open_socket().socket, name, None)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "by"),
+    [(1000, "bye", "client"), (1005, "", "server"), (1006, "", None), (None, None, "proxy")],
+)
+def test_end_of_a_socket_is_kept(
+    monkeypatch: pytest.MonkeyPatch, code: int | None, reason: str | None, by: ClosedBy | None
+) -> None:
+    feed = open_socket()
+    monkeypatch.setattr(time, "time", lambda: 1003.5)
+    feed.closed(code, reason, by)
+    ws = feed.socket
+    assert ws.is_closed()
+    assert (ws.close_code, ws.close_reason, ws.closed_by, ws.closed_at) == (code, reason, by, 1003.5)
+
+
+def test_close_is_emitted_once_with_a_closed_socket() -> None:
+    feed = open_socket()
+    seen: list[object] = []
+    feed.socket.on("close", lambda ws: seen.append((ws, ws.is_closed(), ws.close_code)))
+    feed.closed(1000, "", "client")
+    feed.closed(1006, "", "server")
+    assert seen == [(feed.socket, True, 1000)]
+    assert (feed.socket.close_code, feed.socket.closed_by) == (1000, "client")
+
+
+def test_socket_is_still_open_when_it_fails() -> None:
+    feed = open_socket()
+    seen: list[object] = []
+    feed.socket.on("socketerror", lambda text: seen.append((text, feed.socket.is_closed())))
+    feed.failed("Unrecognized frame opcode: 3")
+    feed.closed(1002)
+    assert seen == [("Unrecognized frame opcode: 3", False)]
+
+
+def test_nothing_is_emitted_after_the_end() -> None:
+    feed = open_socket()
+    feed.closed(1000)
+    log = logged(feed)
+    feed.frame("framesent", "late", 4)
+    receive(feed, "late")
+    feed.failed("late")
+    feed.closed(1000)
+    assert log == []
+
+
+def test_late_news_of_the_handshake_change_no_closed_socket() -> None:
+    feed = begin_socket(Proxy(), headers={"origin": "a"})
+    feed.closed()
+    feed.requested({"origin": "late"})
+    feed.answered(101, {"late": "1"})
+    feed.opened()
+    ws = feed.socket
+    facts = (ws.request_headers, ws.status, ws.response_headers, ws.opened_at)
+    assert facts == ({"origin": "a"}, None, None, None)
+
+
+def test_failure_is_emitted_once() -> None:
+    feed = open_socket()
+    log = logged(feed)
+    feed.failed("first")
+    feed.failed("second")
+    assert log == [("socketerror", "first")]
+
+
+@pytest.mark.parametrize(
+    ("event", "end", "message"),
+    [
+        ("framereceived", "close", "Socket closed"),
+        ("framesent", "close", "Socket closed"),
+        ("socketerror", "close", "Socket closed"),
+        ("framereceived", "error", "Socket error"),
+        ("framesent", "error", "Socket error"),
+        ("close", "error", "Socket error"),
+    ],
+)
+@in_virtual_time
+async def test_wait_fails_when_the_socket_ends_first(event: str, end: str, message: str) -> None:
+    feed = open_socket()
+    wait = feed.socket.wait_for_event(event)
+    expectation = feed.socket.expect_event(event)
+    if end == "error":
+        feed.failed("boom")
+    feed.closed(1006)
+    with pytest.raises(Error) as caught:
+        await wait
+    assert (caught.value.message, isinstance(caught.value, TimeoutError)) == (message, False)
+    with pytest.raises(Error, match=f"^{message}$"):
+        async with expectation:
+            pass
+    assert not left_behind(feed.socket)
+
+
+@pytest.mark.parametrize("predicate", [None, lambda ws: ws.close_code == 1000])
+@in_virtual_time
+async def test_wait_for_close_is_given_the_socket(predicate: Callable[[WebSocket], bool] | None) -> None:
+    feed = open_socket()
+    wait = feed.socket.wait_for_event("close", predicate)
+    feed.closed(1000)
+    assert await wait is feed.socket
+
+
+@in_virtual_time
+async def test_wait_for_an_error_is_given_its_text() -> None:
+    feed = open_socket()
+    wait = feed.socket.wait_for_event("socketerror")
+    feed.failed("boom")
+    feed.closed(1006)
+    assert await wait == "boom"
+
+
+@pytest.mark.parametrize("event", sorted(WebSocket.EVENTS))
+@in_virtual_time
+async def test_wait_on_a_closed_socket_fails_at_once(event: str) -> None:
+    feed = open_socket()
+    receive(feed, "a")
+    feed.closed(1000)
+    with pytest.raises(Error, match=r"^Socket closed$"):
+        await feed.socket.wait_for_event(event, timeout=0)
+    with pytest.raises(Error, match=r"^Socket closed$"):
+        async with feed.socket.expect_event(event, timeout=0) as info:
+            assert info.is_done()
+    assert asyncio.get_running_loop().time() == 0
+    assert not left_behind(feed.socket)
+
+
+async def is_b_later(payload: str) -> bool:
+    await asyncio.sleep(1)
+    return payload == "b"
+
+
+@in_virtual_time
+async def test_value_before_the_close_counts_though_its_predicate_is_slow() -> None:
+    feed = open_socket()
+    wait = feed.socket.wait_for_event("framereceived", is_b_later)
+    receive(feed, "a", "b")
+    feed.closed(1000)
+    assert await wait == "b"
+
+
+@in_virtual_time
+async def test_close_fails_a_wait_when_the_last_slow_predicate_says_no() -> None:
+    feed = open_socket()
+    wait = feed.socket.wait_for_event("framereceived", is_b_later)
+    receive(feed, "a", "c")
+    feed.failed("boom")
+    feed.closed(1000)
+    with pytest.raises(Error, match=r"^Socket error$"):
+        await wait
+    assert not left_behind(feed.socket)
+
+
+@both_directions
+@pytest.mark.parametrize("closed", [False, True])
+@pytest.mark.parametrize("predicate", [lambda payload: payload == "b", is_b_later])
+@in_virtual_time
+async def test_history_also_offers_what_has_passed(
+    event: FrameEvent, closed: bool, predicate: Callable[[str], Any]
+) -> None:
+    feed = open_socket()
+    feed.frame("framesent" if event == "framereceived" else "framereceived", "b", 1)
+    for payload in "abc":
+        feed.frame(event, payload, 1)
+    if closed:
+        feed.closed(1000)
+    assert await feed.socket.wait_for_event(event, predicate, history=True) == "b"
+    async with feed.socket.expect_event(event, history=True) as info:
+        pass
+    assert await info.value == "a"
+    assert not left_behind(feed.socket)
+
+
+@in_virtual_time
+async def test_without_history_only_the_future_counts() -> None:
+    feed = open_socket()
+    receive(feed, "a")
+    wait = feed.socket.wait_for_event("framereceived")
+    receive(feed, "b")
+    assert await wait == "b"
+
+
+@in_virtual_time
+async def test_history_goes_on_with_the_future() -> None:
+    feed = open_socket()
+    receive(feed, "a")
+    wait = feed.socket.wait_for_event("framereceived", lambda payload: payload == "b", history=True)
+    receive(feed, "b")
+    assert await wait == "b"
+
+
+@pytest.mark.parametrize("closed", [False, True])
+@in_virtual_time
+async def test_history_of_close_is_the_closed_socket(closed: bool) -> None:
+    feed = open_socket()
+    if closed:
+        feed.closed(1000)
+    wait = feed.socket.wait_for_event("close", history=True)
+    feed.closed(1000)
+    assert await wait is feed.socket
+
+
+@pytest.mark.parametrize("predicate", [lambda payload: payload == "x", is_b_later])
+@in_virtual_time
+async def test_closed_socket_whose_history_will_not_do_fails_the_wait(
+    predicate: Callable[[str], Any],
+) -> None:
+    feed = open_socket(limit=HistoryLimit(1, 100))
+    receive(feed, "b", "c")
+    feed.closed(1000)
+    with pytest.raises(Error, match=r"^Socket closed$"):
+        await feed.socket.wait_for_event("framereceived", predicate, history=True)
+
+
+@pytest.mark.parametrize("closed", [False, True])
+@in_virtual_time
+async def test_time_limits_the_predicate_on_history(closed: bool) -> None:
+    feed = open_socket()
+    receive(feed, "a")
+    if closed:
+        feed.closed(1000)
+    wait = feed.socket.wait_for_event("framereceived", lambda _: asyncio.Event().wait(), 200, history=True)
+    with pytest.raises(TimeoutError, match=r"^Timeout 200ms exceeded"):
+        await wait
+
+
+Act = Callable[[WebSocket], None]
+
+ACTS: dict[str, tuple[Act, tuple[object, ...]]] = {
+    "text to the app": (lambda ws: ws.send_to_client("a"), ("send", "a", "client")),
+    "bytes to the app": (lambda ws: ws.send_to_client(b"a"), ("send", b"a", "client")),
+    "text to the server": (lambda ws: ws.send_to_server("a"), ("send", "a", "server")),
+    "empty bytes to the server": (lambda ws: ws.send_to_server(b""), ("send", b"", "server")),
+    "close": (lambda ws: ws.close(), ("close", 1000, "")),
+    "close with a reason": (lambda ws: ws.close(4999, "é" * 61 + "!"), ("close", 4999, "é" * 61 + "!")),
+    "close with the first own code": (lambda ws: ws.close(3000), ("close", 3000, "")),
+}
+
+every_act = pytest.mark.parametrize(("act", "asked"), ACTS.values(), ids=ACTS.keys())
+
+
+@every_act
+def test_open_socket_can_be_acted_on(act: Act, asked: tuple[object, ...]) -> None:
+    feed = open_socket()
+    log = logged(feed)
+    act(feed.socket)
+    assert isinstance(feed.carrier, RecordingCarrier)
+    assert feed.carrier.asked == [asked]
+    assert log == []  # what goes out is reported by the wire, not by the wish
+    assert not feed.socket.is_closed()
+
+
+@every_act
+@pytest.mark.parametrize("closed", [False, True])
+def test_socket_that_is_not_open_cannot_be_acted_on(
+    act: Act, asked: tuple[object, ...], closed: bool
+) -> None:
+    feed = open_socket() if closed else begin_socket(Proxy())
+    message = "Socket is not open yet: its handshake has not been answered"
+    if closed:
+        feed.closed(1000)
+        message = "Socket closed"
+    with pytest.raises(Error, match=f"^{message}$"):
+        act(feed.socket)
+    assert isinstance(feed.carrier, RecordingCarrier)
+    assert feed.carrier.asked == []
+
+
+@pytest.mark.parametrize("send", [WebSocket.send_to_client, WebSocket.send_to_server])
+@pytest.mark.parametrize("message", [5, None, bytearray(b"a"), ["a"]])
+def test_message_must_be_text_or_bytes(send: Callable[[WebSocket, Any], None], message: object) -> None:
+    expected = rf"^message must be str \(text\) or bytes \(binary\), not {type(message).__name__}$"
+    with pytest.raises(TypeError, match=expected):
+        send(open_socket().socket, message)
+
+
+@pytest.mark.parametrize("code", [0, -1, 999, 1001, 1005, 1006, 1015, 2999, 5000])
+def test_close_code_must_be_one_that_an_endpoint_may_choose(code: int) -> None:
+    with pytest.raises(ValueError, match=rf"^code must be 1000 or 3000 to 4999, not {code}$"):
+        open_socket().socket.close(code)
+
+
+@pytest.mark.parametrize(("reason", "size"), [("a" * 124, 124), ("é" * 62, 124)])
+def test_close_reason_must_fit_a_control_frame(reason: str, size: int) -> None:
+    with pytest.raises(ValueError, match=rf"^reason must be at most 123 bytes of UTF-8, not {size}$"):
+        open_socket().socket.close(1000, reason)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "message"),
+    [("1000", "", "^code must be "), (3000.5, "", "^code must be "), (1000, b"bye", "^reason must be ")],
+)
+def test_close_of_the_wrong_type_is_told_so(code: Any, reason: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        open_socket().socket.close(code, reason)
+
+
+def test_socket_says_which_one_it_is() -> None:
+    assert repr(open_socket(url="ws://a.test/").socket) == "<WebSocket url='ws://a.test/'>"

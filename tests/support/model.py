@@ -1,0 +1,85 @@
+"""The model without mitmproxy: sockets that a test feeds by hand."""
+
+import asyncio
+import functools
+import textwrap
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, ParamSpec
+
+from support.clock import VirtualTimeLoop
+from wirewright.model.history import HistoryLimit, Payload
+from wirewright.model.proxy import Control, Proxy
+from wirewright.model.waiter import WaitingEmitter
+from wirewright.model.websocket import Feed, Handshake
+
+P = ParamSpec("P")
+
+URL = "ws://example.test/live"
+
+
+class RecordingCarrier:
+    """Keeps what it was asked to send."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[object, ...]] = []
+
+    def send(self, payload: Payload, *, to_client: bool) -> None:
+        self.asked.append(("send", payload, "client" if to_client else "server"))
+
+    def close(self, code: int, reason: str) -> None:
+        self.asked.append(("close", code, reason))
+
+
+def begin_socket(
+    proxy: Proxy,
+    url: str = URL,
+    *,
+    key: str = "1",
+    limit: HistoryLimit | None = None,
+    headers: Mapping[str, str] | None = None,
+    client_address: tuple[str, int] | None = None,
+    flow: object = None,
+) -> Feed:
+    """A socket whose handshake is on its way."""
+    handshake = Handshake(url, headers or {}, client_address, flow)
+    return Control(proxy).open(key, handshake, RecordingCarrier(), limit or HistoryLimit())
+
+
+def open_socket(
+    proxy: Proxy | None = None, url: str = URL, *, key: str = "1", limit: HistoryLimit | None = None
+) -> Feed:
+    """A socket that messages may pass."""
+    feed = begin_socket(proxy or Proxy(), url, key=key, limit=limit)
+    feed.answered(101, {})
+    feed.opened()
+    return feed
+
+
+def receive(feed: Feed, *payloads: Payload) -> None:
+    """The server sends messages."""
+    for payload in payloads:
+        feed.frame("framereceived", payload, len(payload))
+
+
+def left_behind(emitter: WaitingEmitter) -> list[object]:
+    """The listeners of an emitter, and the waits and tasks of all that share its scope."""
+    scope = emitter._scope
+    return [*emitter.event_names(), *scope._waits, *scope._tasks]
+
+
+def in_virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Run an async test in a loop whose clock jumps; one in which nothing can happen any more fails."""
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+            runner.run(test(*args, **kwargs))
+
+    return run
+
+
+def load_script(source: str, *, file: str = "/scripts/watch.py", **names: object) -> dict[str, Any]:
+    """Execute a script as mitmproxy does, with `names` already known to it; its namespace."""
+    namespace: dict[str, Any] = {"__name__": "__mitmproxy_script__.watch", "__file__": file, **names}
+    exec(compile(textwrap.dedent(source), file, "exec"), namespace)
+    return namespace
