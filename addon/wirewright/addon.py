@@ -33,6 +33,9 @@ from wirewright.model.websocket import Feed, Handshake
 from wirewright.state import control, proxy
 from wirewright.wire import layer
 
+AT_ONCE = 2.0
+"""Seconds within which an app hangs up that refuses the server's answer to its handshake."""
+
 
 class WirewrightAddon:
     """Turns mitmproxy's hooks into the events of `wirewright.proxy` and its sockets."""
@@ -126,9 +129,10 @@ class WirewrightAddon:
         if violation := failures.violation_text(ended.close_code, ended.close_reason):
             feed.failed(violation)
             by = "proxy"
-        elif by == "client" and ended.close_code == 1006 and _never_accepted(flow):
-            feed.failed(failures.WRONG_ACCEPT)
-        control.close(flow.id, ended.close_code, ended.close_reason or "", by)  # type: ignore[arg-type]
+        elif wrong := _reason_to_hang_up(flow, feed):
+            feed.failed(wrong)
+        code = None if ended.close_code is None else int(ended.close_code)
+        control.close(flow.id, code, ended.close_reason or "", by)  # type: ignore[arg-type]
 
     def error(self, flow: http.HTTPFlow) -> None:
         if feed := control.feed(flow.id):
@@ -240,11 +244,17 @@ def _forgetting(owner: Owner, own_done: Callable[[], Any] | None) -> Callable[[]
     return done
 
 
-def _never_accepted(flow: http.HTTPFlow) -> bool:
-    """Whether an app hung up at once because the server's answer did not fit its key."""
+def _reason_to_hang_up(flow: http.HTTPFlow, feed: Feed) -> str | None:
+    """What an app found wrong with the server's 101, if it hung up on it at once and without a word."""
+    ended, opened_at = flow.websocket, feed.socket.opened_at
     assert flow.response is not None
-    assert flow.websocket is not None
-    return not flow.websocket.messages and not handshake.accepts(_fold(flow.request), _fold(flow.response))
+    assert ended is not None
+    hung_up = ended.closed_by_client and ended.close_code == 1006
+    if not hung_up or any(message.from_client for message in ended.messages):
+        return None
+    if opened_at is None or (ended.timestamp_end or 0) - opened_at > AT_ONCE:
+        return None
+    return failures.wrong_answer_text(_fold(flow.request), _fold(flow.response))
 
 
 def _fold(message: http.Request | http.Response) -> dict[str, str]:

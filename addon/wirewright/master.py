@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 
 from mitmproxy import exceptions
 from mitmproxy.addons import default_addons
+from mitmproxy.addons.clientplayback import ClientPlayback
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.addons.script import ScriptLoader
 from mitmproxy.master import Master
@@ -53,7 +54,7 @@ async def stop(master: Master) -> None:
         for transport in list(handler.transports.values()):
             if transport.handler is not None:
                 transport.handler.cancel("proxy stopped")
-    connections = _tasks() - _script_watchers(master)
+    connections = _tasks() - _endless_tasks(master)
     if connections:
         await asyncio.wait(connections, timeout=STOP_SECONDS)
     await master.done()
@@ -101,9 +102,12 @@ def _tasks() -> set["asyncio.Task[Any]"]:
     return {task for task in asyncio.all_tasks() if hasattr(task, "created") and task is not own}
 
 
-def _script_watchers(master: Master) -> set["asyncio.Task[Any]"]:
+def _endless_tasks(master: Master) -> set["asyncio.Task[Any]"]:
+    """Those that end in no other way than by their addon's `done`."""
     loader = _get(master, "scriptloader", ScriptLoader)
-    return {script.reloadtask for script in loader.addons if script.reloadtask is not None}
+    playback = _get(master, "clientplayback", ClientPlayback).playback_task
+    tasks = [playback, *(script.reloadtask for script in loader.addons)]
+    return {task for task in tasks if task is not None}
 
 
 def _get(master: Master, name: str, kind: type[T]) -> T:

@@ -3,7 +3,9 @@
 import re
 from collections.abc import Mapping
 
-WRONG_ACCEPT = "Error during WebSocket handshake: Incorrect 'Sec-WebSocket-Accept' header value"
+from wirewright.model.handshake import accepts, split_tokens
+
+_HANDSHAKE = "Error during WebSocket handshake: "
 
 _CONNECT_FAILURES = (
     (
@@ -30,8 +32,6 @@ _VIOLATIONS = (
         re.compile("server received unexpected unmasked frame"),
         "A client must mask all frames that it sends to the server.",
     ),
-    (re.compile("Invalid attempt to fragment control frame"), "Received a fragmented control frame."),
-    (re.compile("Control frame with payload len"), "Received control frame having too long payload"),
     (re.compile("Reserved bit set unexpectedly"), "One or more reserved bits are on"),
     (re.compile("unexpected CONTINUATION"), "Received unexpected continuation frame."),
     (
@@ -40,12 +40,20 @@ _VIOLATIONS = (
     ),
     (
         re.compile(
-            "Error decoding CLOSE reason|CLOSE with 1 byte payload|CLOSE with invalid code"
-            "|remote CLOSE with local-only reason|CLOSE with unknown reserved code"
+            "Invalid attempt to fragment control frame|Control frame with payload len"
             "|Payload length used|8-byte payload length|error in extension"
         ),
-        "Received a broken frame: {text}",
+        "Invalid frame header",
     ),
+    (
+        re.compile("CLOSE with 1 byte payload"),
+        "Received a broken close frame with an invalid size of 1 byte.",
+    ),
+    (
+        re.compile("remote CLOSE with local-only reason"),
+        "Received a broken close frame containing a reserved status code.",
+    ),
+    (re.compile("Error decoding CLOSE reason"), "Received a broken close frame containing invalid UTF-8."),
 )
 
 
@@ -54,11 +62,68 @@ def refusal_text(status: int, headers: Mapping[str, str]) -> str:
     if status == 401:
         return "HTTP Authentication failed; no valid credentials available"
     if status == 101 and "upgrade" not in headers:
-        return "Error during WebSocket handshake: 'Upgrade' header is missing"
+        return f"{_HANDSHAKE}'Upgrade' header is missing"
     if status == 101:
         upgrade = headers["upgrade"]
-        return f"Error during WebSocket handshake: 'Upgrade' header value is not 'WebSocket': {upgrade}"
-    return f"Error during WebSocket handshake: Unexpected response code: {status}"
+        return f"{_HANDSHAKE}'Upgrade' header value is not 'WebSocket': {upgrade}"
+    return f"{_HANDSHAKE}Unexpected response code: {status}"
+
+
+def wrong_answer_text(request: Mapping[str, str], response: Mapping[str, str]) -> str | None:
+    """How a browser says that a 101 does not fit its request (RFC 6455, 4.1), or None if it fits.
+
+    Header names are in lower case. The order of the checks is Chromium's.
+    """
+    problem = (
+        _wrong_accept(request, response)
+        or _wrong_subprotocol(request, response)
+        or _wrong_extension(request, response)
+    )
+    return problem and _HANDSHAKE + problem
+
+
+def _wrong_accept(request: Mapping[str, str], response: Mapping[str, str]) -> str | None:
+    if "sec-websocket-accept" not in response:
+        return "'Sec-WebSocket-Accept' header is missing"
+    if not accepts(request, response):
+        return "Incorrect 'Sec-WebSocket-Accept' header value"
+    if "connection" not in response:
+        return "'Connection' header is missing"
+    if "upgrade" not in (token.lower() for token in split_tokens(response["connection"])):
+        return "'Connection' header value must contain 'Upgrade'"
+    return None
+
+
+def _wrong_subprotocol(request: Mapping[str, str], response: Mapping[str, str]) -> str | None:
+    asked = split_tokens(request.get("sec-websocket-protocol", ""))
+    chosen = response.get("sec-websocket-protocol")
+    if chosen is None:
+        return (
+            "Sent non-empty 'Sec-WebSocket-Protocol' header but no response was received" if asked else None
+        )
+    if not asked:
+        return (
+            f"Response must not include 'Sec-WebSocket-Protocol' header if not present in request: {chosen}"
+        )
+    if chosen not in asked:
+        return (
+            f"'Sec-WebSocket-Protocol' header value '{chosen}' in response does not match any of sent values"
+        )
+    return None
+
+
+def _wrong_extension(request: Mapping[str, str], response: Mapping[str, str]) -> str | None:
+    offered, chosen = (
+        [
+            token.partition(";")[0].strip()
+            for token in split_tokens(headers.get("sec-websocket-extensions", ""))
+        ]
+        for headers in (request, response)
+    )
+    for name in chosen:
+        if name not in offered:
+            return f"Found an unsupported extension '{name}' in 'Sec-WebSocket-Extensions' header"
+    return None
 
 
 def no_answer_text(error: str, *, connected: bool) -> str:
@@ -66,6 +131,10 @@ def no_answer_text(error: str, *, connected: bool) -> str:
 
     `connected` tells whether there was a connection to the server at all.
     """
+    if connected and error.startswith("Cannot parse HTTP response"):
+        return f"{_HANDSHAKE}net::ERR_INVALID_HTTP_RESPONSE"
+    if connected and error.startswith("unexpected server response"):
+        return f"{_HANDSHAKE}net::ERR_CONNECTION_CLOSED"
     if connected:
         return "Connection closed before receiving a handshake response"
     for pattern, name in _CONNECT_FAILURES:

@@ -15,8 +15,13 @@ def is_handshake(method: str, headers: Mapping[str, str]) -> bool:
     return (
         method == "GET"
         and headers.get("upgrade", "").strip().lower() == "websocket"
-        and "upgrade" in (token.strip().lower() for token in headers.get("connection", "").split(","))
+        and "upgrade" in (token.lower() for token in split_tokens(headers.get("connection", "")))
     )
+
+
+def split_tokens(value: str) -> list[str]:
+    """The elements of a comma-separated header value."""
+    return [token for token in (part.strip() for part in value.split(",")) if token]
 
 
 def websocket_url(url: str) -> str:

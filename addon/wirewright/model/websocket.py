@@ -114,7 +114,7 @@ class WebSocket(WaitingEmitter):
     def close_code(self) -> int | None:
         """RFC 6455, 7.4: 1005 for a close frame without a code, 1006 where the TCP connection just ended.
 
-        None while the socket is open, and for a handshake that failed.
+        None while the socket is open, and where the handshake's answer was no 101.
         """
         return self._close_code
 

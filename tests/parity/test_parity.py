@@ -1,0 +1,221 @@
+"""Chromium, driven by Playwright, against Wirewright: the same socket, seen from both sides of the proxy."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import playwright.async_api as playwright
+import pytest
+import pytest_asyncio
+from mitmproxy import ctx
+
+from parity.raw_server import raw_server, refusing_port
+from parity.row import CLOSED, OPENED, Event, Part, Row, error, shown
+from parity.scenarios import ECHO, ENDS, HANDSHAKES
+from parity.violations import ANSWERS, CLOSES, FRAMES
+from support.certificates import Certificates, make_certificates
+from wirewright import Proxy, launch
+
+ROWS = (*ECHO, *ENDS, *HANDSHAKES, *ANSWERS, *FRAMES, *CLOSES)
+
+CHROMIUM = shutil.which("chromium")
+SECONDS = 20
+"""How long a row may take."""
+
+BROWSER_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    # It talks to its maker's hosts by itself.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+]
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.skipif(
+        CHROMIUM is None,
+        reason="PARITY IS NOT TESTED: no `chromium` on the PATH (on Debian: apt install chromium)",
+    ),
+]
+
+OPEN_SOCKET = """
+([url, protocols]) => new Promise(resolve => {
+    const ws = new WebSocket(url, protocols);
+    ws.binaryType = "arraybuffer";
+    ws.onclose = ({ code }) => resolve(code);
+    SCRIPT
+})
+"""
+
+
+class Recorder:
+    """The events of the sockets that an object reports: a Playwright page or a Wirewright proxy."""
+
+    def __init__(self) -> None:
+        self.sockets: list[Any] = []
+        self.events: list[Event] = []
+        self.closed = asyncio.Event()
+
+    def websocket(self, ws: Any) -> None:
+        self.sockets.append(ws)
+        self.events.append(("websocket", ""))
+        for event in ("framesent", "framereceived", "socketerror"):
+            ws.on(event, lambda value, event=event: self.events.append((event, shown(value))))
+        ws.on("close", lambda _: self._close())
+
+    def _close(self) -> None:
+        self.events.append(CLOSED)
+        self.closed.set()
+
+
+@dataclass
+class Seen:
+    """What was seen of one row."""
+
+    browser: Recorder = field(default_factory=Recorder)
+    wirewright: Recorder = field(default_factory=Recorder)
+    page: int | None = None
+    """The code of the page's own `close` event."""
+
+
+@dataclass
+class Stage:
+    """All that a row needs: a browser, the servers, and a proxy between them."""
+
+    pages: Mapping[tuple[bool, bool], playwright.Page]
+    """By whether they go through the proxy, and whether they accept any certificate."""
+    proxy: Proxy
+    ports: dict[str, int]
+
+    async def play(self, row: Row, *, proxied: bool) -> Seen:
+        """What the row shows. Fails with what there was so far, should it never end."""
+        seen = Seen()
+        try:
+            async with asyncio.timeout(SECONDS):
+                await self._play(row, seen, proxied=proxied)
+        except TimeoutError:
+            pytest.fail(f"browser: {seen.browser.events}, wirewright: {seen.wirewright.events}, then nothing")
+        return seen
+
+    async def _play(self, row: Row, seen: Seen, *, proxied: bool) -> None:
+        page = self.pages[proxied, row.trusting(proxied=proxied)]
+        self.proxy.on("websocket", seen.wirewright.websocket)
+        page.on("websocket", seen.browser.websocket)
+        try:
+            await self._open(page, row, seen)
+            if proxied and row.wirewright != ():
+                await seen.wirewright.closed.wait()
+        finally:
+            self.proxy.remove_listener("websocket", seen.wirewright.websocket)
+            page.remove_listener("websocket", seen.browser.websocket)
+
+    async def _open(self, page: playwright.Page, row: Row, seen: Seen) -> None:
+        scheme = "wss" if row.server in {"tls", "untrusted"} else "ws"
+        url = f"{scheme}://127.0.0.1:{self.ports[row.server]}{row.path}"
+        home = f"http://127.0.0.1:{self.ports['plain']}"
+        await page.goto(f"{home}/")
+        seen.page = await page.evaluate(OPEN_SOCKET.replace("SCRIPT", row.script), [url, row.protocols])
+        if CLOSED in row.events:
+            await seen.browser.closed.wait()
+        else:
+            await page.goto(f"{home}/elsewhere")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def ports(
+    certificates: Certificates, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[dict[str, int]]:
+    """Of the servers that a row may name."""
+    strangers = make_certificates(tmp_path_factory.mktemp("strangers"))
+    async with (
+        raw_server() as plain,
+        raw_server(certificates.server_context) as tls,
+        raw_server(strangers.server_context) as untrusted,
+    ):
+        with refusing_port() as refusing:
+            yield {"plain": plain, "tls": tls, "untrusted": untrusted, "refusing": refusing}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[playwright.Browser]:
+    async with playwright.async_playwright() as driver:
+        launched = await driver.chromium.launch(executable_path=CHROMIUM, args=BROWSER_ARGUMENTS)
+        yield launched
+        await launched.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stage(
+    browser: playwright.Browser, ports: dict[str, int], confdir: Path, certificates: Certificates
+) -> AsyncIterator[Stage]:
+    options = {"ssl_verify_upstream_trusted_ca": str(certificates.ca_file)}
+    async with launch(port=0, confdir=confdir, options=options) as proxy:
+        between = playwright.ProxySettings(server=f"http://127.0.0.1:{proxy.port}", bypass="<-loopback>")
+        pages = {
+            (proxied, trusting): await browser.new_page(
+                proxy=between if proxied else None, ignore_https_errors=trusting
+            )
+            for proxied, trusting in product((False, True), repeat=2)
+        }
+        yield Stage(pages, proxy, ports)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def seen(stage: Stage, row: Row) -> Seen:
+    """What a row shows behind the proxy; played once for all tests of the row."""
+    return await stage.play(row, proxied=True)
+
+
+def each_row(part: Part | None = None) -> pytest.MarkDecorator:
+    """A test of every row; it must fail where the row says that this part of it does."""
+    params = []
+    for row in ROWS:
+        marks = [pytest.mark.xfail(reason=reason) for failing, reason in row.fails.items() if failing == part]
+        params.append(pytest.param(row, id=row.name, marks=marks))
+    return pytest.mark.parametrize("row", params, scope="module")
+
+
+@each_row()
+async def test_row_is_what_playwright_shows_without_a_proxy(stage: Stage, row: Row) -> None:
+    seen = await stage.play(row, proxied=False)
+    assert seen.browser.events == list(row.events)
+    assert seen.page == row.page
+
+
+@each_row("wirewright")
+async def test_wirewright_shows_what_playwright_shows(seen: Seen, row: Row) -> None:
+    expected = row.events if row.wirewright is None else row.wirewright
+    assert seen.wirewright.events == list(expected)
+
+
+@each_row("end")
+async def test_wirewright_knows_how_the_socket_ended(seen: Seen, row: Row) -> None:
+    ends = [(ws.close_code, ws.close_reason, ws.closed_by) for ws in seen.wirewright.sockets]
+    assert ends == ([] if row.wirewright == () else [row.end])
+
+
+@each_row("browser")
+async def test_playwright_shows_the_same_behind_the_proxy(seen: Seen, row: Row) -> None:
+    expected = row.events if row.proxied is None else row.proxied
+    assert seen.browser.events == list(expected)
+
+
+@each_row("page")
+async def test_page_sees_the_same_close_code_behind_the_proxy(seen: Seen, row: Row) -> None:
+    assert seen.page == row.page
+
+
+async def test_eager_proxy_hides_a_refused_connection(stage: Stage) -> None:
+    """With mitmproxy's own default the CONNECT fails: no WebSocket handshake ever reaches the proxy."""
+    (row,) = (row for row in ROWS if row.server == "refusing")
+    ctx.options.update(connection_strategy="eager")
+    try:
+        seen = await stage.play(replace(row, wirewright=()), proxied=True)
+    finally:
+        ctx.options.update(connection_strategy="lazy")
+    assert seen.browser.events == [OPENED, error("Establishing a tunnel via proxy server failed."), CLOSED]
+    assert seen.wirewright.events == []
