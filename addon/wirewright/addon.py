@@ -19,15 +19,10 @@ if "wirewright" not in sys.modules:
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from mitmproxy import addonmanager, connection, ctx, exceptions, http
-from mitmproxy.addons.proxyserver import Proxyserver
-from mitmproxy.proxy.events import MessageInjected
-from mitmproxy.proxy.layers.websocket import WebSocketMessageInjected
-from mitmproxy.websocket import WebSocketMessage
-from wsproto.frame_protocol import Opcode
 
+from wirewright.carriers import HookedSocket, proxyserver
 from wirewright.model import failures, handshake
-from wirewright.model.errors import Error
-from wirewright.model.history import HistoryLimit, Payload, Window
+from wirewright.model.history import HistoryLimit
 from wirewright.model.ownership import Owner
 from wirewright.model.websocket import Feed, Handshake
 from wirewright.state import control, proxy
@@ -35,6 +30,9 @@ from wirewright.wire import layer
 
 AT_ONCE = 2.0
 """Seconds within which an app hangs up that refuses the server's answer to its handshake."""
+
+
+LANES = ("hooks",)
 
 
 class WirewrightAddon:
@@ -48,7 +46,7 @@ class WirewrightAddon:
             str,
             "hooks",
             "How WebSocket messages are read: `hooks` uses mitmproxy's own layer and hooks.",
-            choices=["hooks"],
+            choices=LANES,
         )
         loader.add_option(
             "ws_history",
@@ -67,6 +65,10 @@ class WirewrightAddon:
         control.on_new_script(_take_back_when_done)
 
     def configure(self, updated: set[str]) -> None:
+        if ctx.options.ws_lane not in LANES:  # mitmproxy offers choices, and takes anything
+            raise exceptions.OptionsError(
+                f"ws_lane must be {' or '.join(LANES)}, not {ctx.options.ws_lane!r}."
+            )
         for option in {"ws_history", "ws_history_bytes"} & updated:
             if getattr(ctx.options, option) < 0:
                 raise exceptions.OptionsError(f"{option} must be 0 (remember nothing) or more.")
@@ -80,7 +82,7 @@ class WirewrightAddon:
         if not (ctx.options.websocket and handshake.is_handshake(flow.request.method, headers)):
             return
         asked = Handshake(
-            url=handshake.websocket_url(flow.request.pretty_url),
+            url=_asked_url(flow.request),
             headers=headers,
             client_address=flow.client_conn.peername[:2] if flow.client_conn.peername else None,
             flow=flow,
@@ -149,70 +151,12 @@ class WirewrightAddon:
                 control.close(key, lost, "" if lost else None, "client")
 
 
-class HookedSocket:
-    """One socket of the hooks lane: what mitmproxy keeps of it, and how to send through mitmproxy."""
-
-    def __init__(self, flow: http.HTTPFlow, limit: HistoryLimit) -> None:
-        self._flow = flow
-        self._kept = Window(limit)
-        self._undecided: WebSocketMessage | None = None
-
-    def message(self, feed: Feed) -> None:
-        """The newest message of the flow is on its way.
-
-        What the server sent is reported as it came. What the app sent is reported as it goes on, which is
-        known only when every other addon had its say: see `message_decided`.
-        """
-        self.flush(feed)
-        assert self._flow.websocket is not None
-        message = self._flow.websocket.messages[-1]
-        if message.from_client:
-            self._undecided = message
-        else:
-            feed.frame("framereceived", _payload(message), len(message.content))
-        if not (ctx.options.save_stream_file or ctx.options.hardump):
-            self._trim(len(message.content))
-
-    def message_decided(self, feed: Feed) -> None:
-        """mitmproxy triggers `update` when all addons have seen the message, and when a user resumes it."""
-        if not self._flow.intercepted:
-            self.flush(feed)
-
-    def flush(self, feed: Feed) -> None:
-        """Report the message from the app that was waiting, unless it was dropped."""
-        message, self._undecided = self._undecided, None
-        if message is not None and not message.dropped:
-            feed.frame("framesent", _payload(message), len(message.content))
-
-    def send(self, payload: Payload, *, to_client: bool) -> None:
-        opcode, content = (
-            (Opcode.TEXT, payload.encode()) if isinstance(payload, str) else (Opcode.BINARY, payload)
-        )
-        self._inject(WebSocketMessageInjected(self._flow, WebSocketMessage(opcode, not to_client, content)))
-
-    def close(self, code: int, reason: str) -> None:
-        self._inject(layer.CloseInjected(self._flow, layer.Close(code, reason)))
-
-    def _inject(self, event: MessageInjected[Any]) -> None:
-        try:
-            _proxyserver().inject_event(event)
-        except ValueError:
-            raise Error("Socket closed") from None
-
-    def _trim(self, size: int) -> None:
-        # The newest one stays in any case: the other addons find it with `messages[-1]`.
-        assert self._flow.websocket is not None
-        self._kept.push(size)
-        messages = self._flow.websocket.messages
-        del messages[: len(messages) - max(1, len(self._kept))]
-
-
 class _Host:
     """The mitmproxy that this addon runs in."""
 
     @property
     def port(self) -> int | None:
-        addresses = _proxyserver().listen_addrs()
+        addresses = proxyserver().listen_addrs()
         return addresses[0][1] if addresses else None
 
     @property
@@ -230,7 +174,8 @@ def _take_back_when_done(owner: Owner) -> None:
 
 def _hook_done(owner: Owner) -> None:
     for addon in addonmanager.traverse(ctx.master.addons.chain):
-        if isinstance(addon, ModuleType) and vars(addon) is owner:
+        # mitmproxy 11 registers a script that an error left half-loaded, too; its `name` is set last.
+        if isinstance(addon, ModuleType) and vars(addon) is owner and hasattr(addon, "name"):
             addon.done = _forgetting(owner, getattr(addon, "done", None))  # type: ignore[attr-defined]
             return
     proxy.forget(owner)  # an error ended its loading half-way
@@ -261,14 +206,12 @@ def _fold(message: http.Request | http.Response) -> dict[str, str]:
     return handshake.fold_headers(message.headers.items(multi=True))
 
 
-def _payload(message: WebSocketMessage) -> Payload:
-    return message.content.decode(errors="replace") if message.is_text else message.content
-
-
-def _proxyserver() -> Proxyserver:
-    server = ctx.master.addons.get("proxyserver")
-    assert isinstance(server, Proxyserver)
-    return server
+def _asked_url(request: http.Request) -> str:
+    """The URL that the app asked for: by the name in its Host header, whatever address the proxy was told."""
+    if request.host_header:
+        return handshake.websocket_url(f"{request.scheme}://{request.host_header}{request.path}")
+    host = f"[{request.host}]" if ":" in request.host else request.host
+    return handshake.websocket_url(f"{request.scheme}://{host}:{request.port}{request.path}")
 
 
 addons = [WirewrightAddon()]

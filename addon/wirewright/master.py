@@ -7,7 +7,7 @@ the loop's exception handler and task factory, and leaves its connections to the
 import asyncio
 import errno
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -21,6 +21,7 @@ from mitmproxy.options import Options
 
 from wirewright.addon import WirewrightAddon
 from wirewright.model.errors import Error
+from wirewright.state import control
 
 T = TypeVar("T")
 
@@ -50,6 +51,7 @@ async def stop(master: Master) -> None:
     """Close the ports and the connections, tell the addons, and leave no task of mitmproxy's behind."""
     server = _get(master, "proxyserver", Proxyserver)
     await server.servers.update([])
+    control.close_all()
     for handler in list(server.connections.values()):
         for transport in list(handler.transports.values()):
             if transport.handler is not None:
@@ -84,7 +86,7 @@ async def _load_scripts(master: Master, errors: "_ErrorLog") -> None:
 
 async def _listen(master: Master) -> None:
     server = _get(master, "proxyserver", Proxyserver)
-    if await server.setup_servers():
+    if await _uninterrupted(server.setup_servers()):
         return
     for instance in server.servers:
         failure = instance.last_exception
@@ -94,6 +96,16 @@ async def _listen(master: Master) -> None:
         if failure is not None:
             raise Error(f"mode {instance.mode.full_spec!r} cannot start: {failure}")
     raise Error("the proxy cannot start")
+
+
+async def _uninterrupted(awaitable: Awaitable[T]) -> T:
+    """A result that is waited for even if the caller is cancelled: half a start cannot be taken back."""
+    running = asyncio.ensure_future(awaitable)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
 
 
 def _tasks() -> set["asyncio.Task[Any]"]:

@@ -254,7 +254,7 @@ async def test_end_closes_the_sockets_and_fails_the_waits() -> None:
     ws = open_socket(proxy).socket
     wait, own_wait = ws.wait_for_event("framesent"), proxy.wait_for_websocket()
     await control.end(NOTHING)
-    assert (ws.is_closed(), ws.closed_by, ws.close_code, proxy.web_sockets) == (True, "proxy", None, [])
+    assert (ws.is_closed(), ws.closed_by, ws.close_code, proxy.web_sockets) == (True, "proxy", 1006, [])
     with pytest.raises(Error, match=r"^Socket closed$"):
         await wait
     with pytest.raises(Error, match=r"^Proxy closed$"):

@@ -128,6 +128,14 @@ class Control:
         if feed is not None:
             feed.closed(code, reason, by)
 
+    def close_all(self) -> None:
+        """The proxy ends all sockets."""
+        for key, socket in self.sockets():
+            if socket.opened_at is None:
+                self.close(key, by="proxy")
+            else:
+                self.close(key, 1006, "", "proxy")
+
     def settings(self) -> "Settings":
         """What a user has set up so far, to be given to `end` later."""
         listeners = {event: listeners.copy() for event, listeners in self.proxy._events.items()}
@@ -135,8 +143,7 @@ class Control:
 
     async def end(self, keep: "Settings") -> None:
         """Close what is open, fail what waits, cancel what runs, and go back to the settings in `keep`."""
-        for key in list(self.proxy._feeds):
-            self.close(key, by="proxy")
+        self.close_all()
         await self.proxy._scope.end("Proxy closed")
         self.proxy._events = keep.listeners
         self.proxy._scope.default_timeout = keep.default_timeout

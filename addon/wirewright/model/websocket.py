@@ -4,7 +4,7 @@ https://playwright.dev/python/docs/api/class-websocket
 """
 
 import time
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -261,6 +261,10 @@ class Feed:
         if not self.socket.is_closed() and not self._failed:
             self._failed = True
             self.socket.emit("socketerror", message)
+
+    def run(self, awaitable: Awaitable[object]) -> None:
+        """Do something on the socket's behalf, for as long as the proxy runs."""
+        self.socket._scope.start(awaitable, None, self.socket)
 
     def closed(self, code: int | None = None, reason: str | None = None, by: ClosedBy | None = None) -> None:
         """The socket is over. `code` and `reason` are None if it was never open."""

@@ -1,0 +1,160 @@
+"""The addon as users load it: `-s addon.py`, in each of mitmproxy's three programs."""
+
+import asyncio
+import os
+import pty
+import re
+import shutil
+import socket
+import sys
+import termios
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+import websockets
+
+from support.processes import ADDON, BIN, Running, mitmdump, running
+from support.scripts import PRINTING, write_script
+from support.servers import serving
+
+NOT_INSTALLED = """
+import importlib.util, sys
+from pathlib import Path
+
+sys.path[:] = [entry for entry in sys.path if not (Path(entry) / "wirewright").is_dir()]
+sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in repr(finder)]
+assert importlib.util.find_spec("wirewright") is None, "still installed"
+from mitmproxy.tools.main import mitmdump
+mitmdump()
+"""
+
+
+@pytest.fixture
+def watch(tmp_path: Path) -> Path:
+    return write_script(tmp_path / "watch.py", PRINTING)
+
+
+async def exchange(run: Running, port: int) -> None:
+    """One app, one message there and back; all of it is printed by the user's script."""
+    async with serving() as url:
+        async with websockets.connect(f"{url}/live", proxy=f"http://127.0.0.1:{port}") as client:
+            assert (await run.line("^SOCKET (.*)"))[1] == f"{url}/live"
+            await client.send("hello")
+            await run.line("^SENT 'hello'$")
+            await run.line("^RECEIVED 'hello'$")
+            assert await client.recv() == "hello"
+        await run.line("^CLOSED 1000 client$")
+
+
+async def test_script_sees_frames_in_mitmdump(confdir: Path, watch: Path) -> None:
+    async with mitmdump("-s", watch, confdir=confdir) as (run, port):
+        await exchange(run, port)
+    assert run.process.returncode == 0
+    assert "rror" not in "\n".join(run.lines)
+
+
+async def test_plain_checkout_works_without_an_installation(
+    confdir: Path, tmp_path: Path, watch: Path
+) -> None:
+    checkout = tmp_path / "checkout"
+    shutil.copytree(ADDON.parent, checkout / "wirewright", ignore=shutil.ignore_patterns("__pycache__"))
+    write_script(watch, PRINTING + "import wirewright\nprint('FROM', wirewright.__file__, flush=True)\n")
+    command = (sys.executable, "-c", NOT_INSTALLED, "--set", f"confdir={confdir}", "-p", "0")
+    scripts = ("--listen-host", "127.0.0.1", "-s", checkout / "wirewright" / "addon.py", "-s", watch)
+    async with running(*command, *scripts, cwd=tmp_path, PYTHONPATH="") as run:
+        assert (await run.line("^FROM (.*)"))[1] == str(checkout / "wirewright" / "__init__.py")
+        await exchange(run, int((await run.line(r"listening at .*?:(\d+)"))[1]))
+
+
+async def test_open_sockets_go_on_when_the_addon_is_saved(confdir: Path, tmp_path: Path, watch: Path) -> None:
+    addon = write_script(tmp_path / "addon.py", ADDON.read_text())
+    options = ("--set", f"confdir={confdir}", "--listen-host", "127.0.0.1", "-p", "0")
+    async with running(BIN / "mitmdump", *options, "-s", addon, "-s", watch) as run, serving() as url:
+        port = int((await run.line(r"listening at .*?:(\d+)"))[1])
+        async with websockets.connect(url, proxy=f"http://127.0.0.1:{port}") as client:
+            await client.send("before")
+            await run.line("^RECEIVED 'before'$")
+            write_script(addon, ADDON.read_text())
+            await run.line(r"Loading script .*addon\.py")
+            await client.send("after")
+            assert [await client.recv(), await client.recv()] == ["before", "after"]
+        await run.line("^CLOSED 1000 client$")
+    assert [line for line in run.lines if "after" in line] == ["SENT 'after'", "RECEIVED 'after'"]
+
+
+async def test_script_sees_frames_in_mitmweb(confdir: Path, watch: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        web_port = unused.getsockname()[1]
+    command = (BIN / "mitmweb", "--no-web-open-browser", "--web-port", str(web_port), "-p", "0")
+    options = ("--listen-host", "127.0.0.1", "--set", f"confdir={confdir}", "-s", ADDON, "-s", watch)
+    async with running(*command, *options) as run:
+        port = int((await run.line(r"proxy listening at .*?:(\d+)"))[1])
+        await exchange(run, port)
+
+
+async def test_script_sees_frames_in_the_console(confdir: Path, watch: Path) -> None:
+    # The screen is drawn on the same terminal that the script prints to.
+    write_script(watch, PRINTING + "def running():\n    print('PORT', proxy.port, '.', flush=True)\n")
+    options = ("--listen-host", "127.0.0.1", "-p", "0", "--set", f"confdir={confdir}")
+    async with terminal(BIN / "mitmproxy", *options, "-s", ADDON, "-s", watch) as screen:
+        port = int((await screen.shows(r"PORT (\d+) \."))[1])
+        async with serving() as url:
+            async with websockets.connect(f"{url}/live", proxy=f"http://127.0.0.1:{port}") as client:
+                await client.send("hello")
+                await screen.shows("SENT 'hello'")
+                await screen.shows("RECEIVED 'hello'")
+            await screen.shows("CLOSED 1000 client")
+        screen.type("Q")
+        assert await screen.process.wait() == 0
+
+
+class Screen:
+    """A program that runs on a terminal of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, fd: int) -> None:
+        self.process = process
+        self._reader = reader
+        self._fd = fd
+        self._text = ""
+
+    async def shows(self, pattern: str) -> re.Match[str]:
+        """Wait until it has written this, after what was waited for last."""
+        while not (found := re.search(pattern, self._text)):
+            more = b""
+            with suppress(OSError):  # how a terminal says that the program has ended
+                more = await self._reader.read(65536)
+            assert more, f"it ended without {pattern!r}: {self._text}"
+            self._text += more.decode(errors="replace")
+        self._text = self._text[found.end() :]
+        return found
+
+    def type(self, keys: str) -> None:
+        os.write(self._fd, keys.encode())
+
+
+@asynccontextmanager
+async def terminal(*command: str | Path) -> AsyncIterator[Screen]:
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (40, 120))
+    process = await asyncio.create_subprocess_exec(
+        *map(str, command),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm-256color"},
+        start_new_session=True,
+    )
+    os.close(theirs)
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(ours, "rb", buffering=0)
+    )
+    try:
+        yield Screen(process, reader, ours)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        transport.close()
