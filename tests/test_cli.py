@@ -84,7 +84,7 @@ async def test_run_is_silent_when_told_so(confdir: Path) -> None:
         (["run", "--url", "{"], "invalid glob '{'"),
         (["run", "--mode", "nonsense"], "Invalid proxy mode specification: nonsense (unknown mode)"),
         (["run", "-s", "missing.py"], "No such script: missing.py"),
-        (["run", "--set", "ws_history=-1"], "ws_history must be 0 (remember nothing) or more."),
+        (["run", "--set", "ws_history=-1"], "ws_history must be 0 or more."),
         (["run", "--config", "missing.yaml"], "'missing.yaml' does not exist"),
         (["run", "--max-preview", "-1"], "Invalid value for '--max-preview'"),
         (["demo", "--nonsense"], "No such option: --nonsense"),

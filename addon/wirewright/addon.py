@@ -20,7 +20,7 @@ if "wirewright" not in sys.modules:
 
 from mitmproxy import addonmanager, connection, ctx, exceptions, http
 
-from wirewright.carriers import HookedSocket, proxyserver
+from wirewright.carriers import WIREWRIGHT, HookedSocket, WiredSocket, proxyserver
 from wirewright.model import failures, handshake
 from wirewright.model.history import HistoryLimit
 from wirewright.model.ownership import Owner
@@ -32,20 +32,20 @@ AT_ONCE = 2.0
 """Seconds within which an app hangs up that refuses the server's answer to its handshake."""
 
 
-LANES = ("hooks",)
+LANES = ("auto", "hooks")
 
 
 class WirewrightAddon:
     """Turns mitmproxy's hooks into the events of `wirewright.proxy` and its sockets."""
 
-    name = "wirewright"
+    name = WIREWRIGHT
 
     def load(self, loader: addonmanager.Loader) -> None:
         loader.add_option(
             "ws_lane",
             str,
-            "hooks",
-            "How WebSocket messages are read: `hooks` uses mitmproxy's own layer and hooks.",
+            "auto",
+            "How WebSocket messages are carried: `auto` by Wirewright's own layer, `hooks` by mitmproxy's.",
             choices=LANES,
         )
         loader.add_option(
@@ -60,7 +60,13 @@ class WirewrightAddon:
             HistoryLimit().size,
             "How many bytes of messages a WebSocket remembers at most; 0 remembers none.",
         )
-        layer.install()
+        loader.add_option(
+            "ws_max_message",
+            int,
+            64 * 1024 * 1024,
+            "The largest WebSocket message, in bytes, that is read. A larger one passes unread.",
+        )
+        layer.install(_observer)
         control.attach(_Host())
         control.on_new_script(_take_back_when_done)
 
@@ -69,9 +75,9 @@ class WirewrightAddon:
             raise exceptions.OptionsError(
                 f"ws_lane must be {' or '.join(LANES)}, not {ctx.options.ws_lane!r}."
             )
-        for option in {"ws_history", "ws_history_bytes"} & updated:
+        for option in {"ws_history", "ws_history_bytes", "ws_max_message"} & updated:
             if getattr(ctx.options, option) < 0:
-                raise exceptions.OptionsError(f"{option} must be 0 (remember nothing) or more.")
+                raise exceptions.OptionsError(f"{option} must be 0 or more.")
 
     def done(self) -> None:
         layer.uninstall()
@@ -88,10 +94,15 @@ class WirewrightAddon:
             flow=flow,
         )
         limit = HistoryLimit(ctx.options.ws_history, ctx.options.ws_history_bytes)
-        control.open(flow.id, asked, HookedSocket(flow, limit), limit)
+        control.open(flow.id, asked, self._carrier(flow, limit), limit)
         # Async `websocket` handlers are tasks: each has run up to its first await before this returns,
         # and so before the handshake goes on and there can be a frame.
         await asyncio.sleep(0)
+
+    def _carrier(self, flow: http.HTTPFlow, limit: HistoryLimit) -> HookedSocket:
+        if ctx.options.ws_lane == "hooks":
+            return HookedSocket(flow, limit)
+        return WiredSocket(flow, limit, ctx.options.ws_max_message)
 
     def request(self, flow: http.HTTPFlow) -> None:
         if feed := control.feed(flow.id):
@@ -162,6 +173,11 @@ class _Host:
     @property
     def ca_certificate(self) -> Path:
         return Path(ctx.options.confdir).expanduser() / "mitmproxy-ca-cert.pem"
+
+
+def _observer(flow: http.HTTPFlow) -> WiredSocket | None:
+    feed = control.feed(flow.id)
+    return feed.carrier if feed and isinstance(feed.carrier, WiredSocket) else None
 
 
 def _take_back_when_done(owner: Owner) -> None:

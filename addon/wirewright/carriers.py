@@ -1,8 +1,13 @@
 """What carries a socket's messages inside mitmproxy, and can be asked to send."""
 
+import logging
+import time
 from typing import Any
 
 from mitmproxy import ctx, http
+from mitmproxy.addonmanager import traverse
+from mitmproxy.addons.dumper import Dumper
+from mitmproxy.addons.intercept import Intercept
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.proxy.events import MessageInjected
 from mitmproxy.proxy.layers.websocket import WebSocketMessageInjected
@@ -11,8 +16,17 @@ from wsproto.frame_protocol import Opcode
 
 from wirewright.model.errors import Error
 from wirewright.model.history import HistoryLimit, Payload, Window
-from wirewright.model.websocket import Feed
-from wirewright.wire import layer
+from wirewright.model.websocket import Feed, FrameEvent
+from wirewright.state import control
+from wirewright.wire.hooks_layer import Close, CloseInjected
+from wirewright.wire.stream import content_of
+
+logger = logging.getLogger(__name__)
+
+WIREWRIGHT = "wirewright"
+"""The name of our own addon among mitmproxy's."""
+LOOK_AGAIN = 0.5
+"""Seconds after which a socket notices that an addon came or went."""
 
 
 class HookedSocket:
@@ -64,7 +78,7 @@ class HookedSocket:
         self._inject(WebSocketMessageInjected(self._flow, WebSocketMessage(opcode, not to_client, content)))
 
     def close(self, code: int, reason: str) -> None:
-        self._inject(layer.CloseInjected(self._flow, layer.Close(code, reason)))
+        self._inject(CloseInjected(self._flow, Close(code, reason)))
 
     def _inject(self, event: MessageInjected[Any]) -> None:
         try:
@@ -80,6 +94,95 @@ class HookedSocket:
         del messages[: len(messages) - max(1, len(self._kept))]
 
 
+class WiredSocket(HookedSocket):
+    """One socket of the wire. What is held goes through the hooks, what passes is reported here."""
+
+    def __init__(self, flow: http.HTTPFlow, limit: HistoryLimit, max_message: int) -> None:
+        super().__init__(flow, limit)
+        self.max_message = max_message
+        self._limit = limit
+        self._addons = OtherAddons()
+        self._told_too_large = False
+
+    def wanted(self, *, from_client: bool) -> int:
+        feed = control.feed(self._flow.id)
+        if feed is not None and feed.is_heard(_event(from_client)):
+            return self.max_message
+        if self._addons.keep_all or self._addons.dumper:
+            return self.max_message
+        return min(self._limit.size, self.max_message) if self._limit.messages else 0
+
+    def holds(self, *, from_client: bool) -> bool:
+        self._addons.refresh()
+        return self._addons.may_change
+
+    def messages(self, payloads: list[Payload], *, from_client: bool, injected: bool) -> None:
+        if (feed := control.feed(self._flow.id)) is None:
+            return
+        feed.frames(_event(from_client), payloads)
+        self._record(feed, payloads, from_client, injected)
+
+    def too_large(self, *, from_client: bool) -> None:
+        if self.wanted(from_client=from_client) < self.max_message or self._told_too_large:
+            return
+        self._told_too_large = True
+        logger.warning(
+            "%s: a message is larger than ws_max_message (%d bytes); it passes, but is not read",
+            self._flow.request.pretty_url,
+            self.max_message,
+        )
+
+    def failed(self, message: str) -> None:
+        if feed := control.feed(self._flow.id):
+            feed.failed(message)
+
+    def _record(self, feed: Feed, payloads: list[Payload], from_client: bool, injected: bool) -> None:
+        """Have mitmproxy's own list, and mitmdump's own printing, as they would be without us."""
+        assert self._flow.websocket is not None
+        for payload in payloads:
+            opcode, content = content_of(payload)
+            message = WebSocketMessage(int(opcode), from_client, content, injected=injected)
+            self._flow.websocket.messages.append(message)
+            if self._addons.dumper:
+                self._addons.dumper.websocket_message(self._flow)
+            if not self._addons.keep_all:
+                self._trim(len(content))
+
+
+class OtherAddons:
+    """What the other addons of this mitmproxy want of WebSocket messages. They come and go with scripts."""
+
+    may_change: bool
+    """One has a hook that may change or drop a message, or intercepts."""
+    keep_all: bool
+    """mitmproxy is asked to save whole flows."""
+    dumper: Dumper | None
+    """mitmdump's own printing, if it prints messages."""
+
+    def __init__(self) -> None:
+        self._looked_at = -LOOK_AGAIN
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look again, but not for each message."""
+        now = time.monotonic()
+        if now - self._looked_at < LOOK_AGAIN:
+            return
+        self._looked_at = now
+        options = ctx.options
+        self.keep_all = bool(options.save_stream_file or options.hardump)
+        self.dumper, self.may_change = None, False
+        for addon in traverse(ctx.master.addons.chain):
+            if not callable(getattr(addon, "websocket_message", None)):
+                continue
+            if isinstance(addon, Dumper):
+                self.dumper = addon if options.flow_detail else None
+            elif isinstance(addon, Intercept):
+                self.may_change |= bool(options.intercept and options.intercept_active)
+            elif getattr(addon, "name", None) != WIREWRIGHT:
+                self.may_change = True
+
+
 def proxyserver() -> Proxyserver:
     """mitmproxy's addon that owns the ports and the connections."""
     server = ctx.master.addons.get("proxyserver")
@@ -89,3 +192,7 @@ def proxyserver() -> Proxyserver:
 
 def _payload(message: WebSocketMessage) -> Payload:
     return message.content.decode(errors="replace") if message.is_text else message.content
+
+
+def _event(from_client: bool) -> FrameEvent:
+    return "framesent" if from_client else "framereceived"

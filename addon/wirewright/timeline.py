@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.text import Text
 
-from wirewright.model.history import Payload
+from wirewright.model.history import Payload, payload_size
 from wirewright.model.matching import UrlMatch, compile_match
 from wirewright.model.proxy import Proxy
 from wirewright.model.websocket import WebSocket
@@ -76,8 +76,7 @@ class Timeline:
             self._left_out += 1
             return
         self._frames += 1
-        size = len(payload.encode(errors="surrogatepass")) if isinstance(payload, str) else len(payload)
-        shown = decimal(size).replace(" bytes", " B").replace(" byte", " B")
+        shown = decimal(payload_size(payload)).replace(" bytes", " B").replace(" byte", " B")
         self._append(_line(label, arrow, shown, self._preview(payload), style))
 
     def _failed(self, label: str, message: str) -> None:

@@ -61,8 +61,10 @@ class Row:
     """Where it is not `events`."""
     proxied: tuple[Event, ...] | None = None
     """What Playwright shows behind any proxy, where it cannot be `events`."""
+    hooked_end: End | None = None
+    """Where it is not `end` on the hooks lane."""
     fails: Mapping[Part, str] = field(default_factory=dict)
-    """Which tests of the row cannot hold yet, and why."""
+    """Which tests of the row cannot hold on the hooks lane, and why."""
 
     def trusting(self, *, proxied: bool) -> bool:
         """Whether the browser takes the certificate that it is shown: the server's, or the proxy's."""

@@ -165,46 +165,49 @@ async def stage(
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def seen(stage: Stage, row: Row) -> Seen:
-    """What a row shows behind the proxy; played once for all tests of the row."""
+async def seen(stage: Stage, row: Row, lane: str) -> Seen:
+    """What a row shows behind the proxy; played once for all tests of the row on a lane."""
+    ctx.options.update(ws_lane=lane)
     return await stage.play(row, proxied=True)
 
 
-def each_row(part: Part | None = None) -> pytest.MarkDecorator:
-    """A test of every row; it must fail where the row says that this part of it does."""
+def each_row_and_lane(part: Part) -> pytest.MarkDecorator:
+    """A test of every row on both lanes; on the hooks lane it must fail where the row says so."""
     params = []
-    for row in ROWS:
-        marks = [pytest.mark.xfail(reason=reason) for failing, reason in row.fails.items() if failing == part]
-        params.append(pytest.param(row, id=row.name, marks=marks))
-    return pytest.mark.parametrize("row", params, scope="module")
+    for lane, row in product(("auto", "hooks"), ROWS):
+        fails = lane == "hooks" and part in row.fails
+        marks = [pytest.mark.xfail(reason=row.fails[part])] if fails else []
+        params.append(pytest.param(row, lane, id=f"{row.name}-{lane}", marks=marks))
+    return pytest.mark.parametrize(("row", "lane"), params, scope="module")
 
 
-@each_row()
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 async def test_row_is_what_playwright_shows_without_a_proxy(stage: Stage, row: Row) -> None:
     seen = await stage.play(row, proxied=False)
     assert seen.browser.events == list(row.events)
     assert seen.page == row.page
 
 
-@each_row("wirewright")
+@each_row_and_lane("wirewright")
 async def test_wirewright_shows_what_playwright_shows(seen: Seen, row: Row) -> None:
     expected = row.events if row.wirewright is None else row.wirewright
     assert seen.wirewright.events == list(expected)
 
 
-@each_row("end")
-async def test_wirewright_knows_how_the_socket_ended(seen: Seen, row: Row) -> None:
+@each_row_and_lane("end")
+async def test_wirewright_knows_how_the_socket_ended(seen: Seen, row: Row, lane: str) -> None:
     ends = [(ws.close_code, ws.close_reason, ws.closed_by) for ws in seen.wirewright.sockets]
-    assert ends == ([] if row.wirewright == () else [row.end])
+    expected = row.hooked_end if lane == "hooks" and row.hooked_end else row.end
+    assert ends == ([] if row.wirewright == () else [expected])
 
 
-@each_row("browser")
+@each_row_and_lane("browser")
 async def test_playwright_shows_the_same_behind_the_proxy(seen: Seen, row: Row) -> None:
     expected = row.events if row.proxied is None else row.proxied
     assert seen.browser.events == list(expected)
 
 
-@each_row("page")
+@each_row_and_lane("page")
 async def test_page_sees_the_same_close_code_behind_the_proxy(seen: Seen, row: Row) -> None:
     assert seen.page == row.page
 

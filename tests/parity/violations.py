@@ -1,5 +1,7 @@
 """What happens to a page's socket when the server breaks the protocol: RFC 6455, 4.1 and 5 to 7."""
 
+from unittest.mock import ANY
+
 from parity.row import BAD_GATEWAY, CLOSED, OPENED, Event, Part, Row, error, received, sent
 
 VIOLATION = (
@@ -75,6 +77,9 @@ def _frame(
 ) -> Row:
     """A frame that a browser refuses after "m"; with `replies`, the server waits for the page's answer first.
 
+    On the wire its end is the browser's own close frame, in the browser's own words. `code` and `reason` are
+    what mitmproxy makes of it.
+
     `fails` adds to what cannot hold on the hooks lane anyhow.
     """
     reply: tuple[Event, ...] = (sent("go"),) if replies else ()
@@ -84,9 +89,10 @@ def _frame(
         name,
         path,
         (OPENED, received("m"), *reply, error(text), CLOSED),
-        (code, reason, "proxy"),
+        (1002, ANY, "client"),
         1006,
         'ws.onmessage = () => ws.send("go")' if replies else "",
+        hooked_end=(code, reason, "proxy"),
         fails=parts,
     )
 

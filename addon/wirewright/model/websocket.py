@@ -4,7 +4,7 @@ https://playwright.dev/python/docs/api/class-websocket
 """
 
 import time
-from collections.abc import Awaitable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -13,6 +13,7 @@ from wirewright.model.history import Frame, History, HistoryLimit, Payload
 from wirewright.model.scope import Scope
 from wirewright.model.waiter import EventContextManager, Predicate, Timeout, Waiter, WaitingEmitter
 
+FrameEvent = Literal["framesent", "framereceived"]
 ClosedBy = Literal["client", "server", "proxy"]
 
 MAX_REASON_SIZE = 123
@@ -248,13 +249,32 @@ class Feed:
         if self.socket._opened_at is None and not self.socket.is_closed():
             self.socket._opened_at = time.time()
 
-    def frame(self, event: Literal["framesent", "framereceived"], payload: Payload, size: int) -> None:
+    @property
+    def history(self) -> History:
+        """What the socket remembers."""
+        return self.socket._history
+
+    def is_heard(self, event: FrameEvent) -> bool:
+        """Whether anybody listens to or waits for the messages of one direction."""
+        return bool(self.socket._events.get(event))
+
+    def frame(self, event: FrameEvent, payload: Payload, size: int) -> None:
         """A whole message passed; `size` is its bytes."""
         socket = self.socket
         if socket.is_closed():
             return
-        socket._history.append(Frame(event, payload), size)
+        socket._history.append(Frame(event, payload, time.time()), size)
         socket.emit(event, payload)
+
+    def frames(self, event: FrameEvent, payloads: Sequence[Payload]) -> None:
+        """Whole messages of one direction that came at the same time."""
+        socket = self.socket
+        if socket.is_closed():
+            return
+        socket._history.extend(event, payloads, time.time())
+        if self.is_heard(event):
+            for payload in payloads:
+                socket.emit(event, payload)
 
     def failed(self, message: str) -> None:
         """The socket failed; `closed` follows."""

@@ -13,7 +13,7 @@ from mitmproxy.websocket import WebSocketData, WebSocketMessage
 from wsproto.frame_protocol import Opcode
 
 from wirewright.wire import layer
-from wirewright.wire.layer import Close, CloseInjected, HooksLayer
+from wirewright.wire.hooks_layer import Close, CloseInjected, HooksLayer
 
 BYE = b"\x88\x05\x03\xe8bye"  # unmasked: 1000, "bye"
 NO_CODE = b"\x88\x00"
@@ -139,11 +139,12 @@ def test_close_after_an_end_closed_does_nothing(conversation: Conversation) -> N
     assert conversation.flow.websocket.closed_by_client is False
 
 
-def test_install_and_uninstall_change_what_new_sockets_get() -> None:
+def test_install_and_uninstall_change_what_new_sockets_get(conversation: Conversation) -> None:
     own = stock.WebsocketLayer
-    layer.install()
-    layer.install()
-    assert stock.WebsocketLayer is HooksLayer
+    layer.install(lambda _: None)
+    layer.install(lambda _: None)
+    made = stock.WebsocketLayer(conversation.layer.context, conversation.flow)
+    assert type(made) is HooksLayer
     layer.uninstall()
     layer.uninstall()
     assert stock.WebsocketLayer is own

@@ -1,0 +1,109 @@
+"""permessage-deflate: RFC 7692. Agreement, inflating and deflating; one object a direction."""
+
+import zlib
+from dataclasses import dataclass
+
+from wirewright.wire.frames import CloseCode, ProtocolError
+
+EXTENSION = "permessage-deflate"
+_TAIL = b"\x00\x00\xff\xff"
+"""What a sender strips from the end of each message and a receiver appends (7.2.1, 7.2.2)."""
+_MAX_WINDOW_BITS = 15
+_STEP = 64 * 1024
+"""Bytes that are inflated at a time: no message takes more than this beyond its limit."""
+
+
+@dataclass(frozen=True)
+class Compression:
+    """What the two ends agreed on for one direction."""
+
+    window_bits: int = _MAX_WINDOW_BITS
+    takeover: bool = True
+    """Whether a message may refer to the ones before it (7.1.1)."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What a Sec-WebSocket-Extensions answer means for both directions."""
+
+    from_client: Compression | None = None
+    from_server: Compression | None = None
+    unknown: str | None = None
+    """An extension that we cannot read: frames can be passed on, but not understood."""
+
+
+def parse_agreement(header: str) -> Agreement:
+    """What a server's Sec-WebSocket-Extensions header agrees to (RFC 6455, 9.1; RFC 7692, 7.1)."""
+    agreement = Agreement()
+    for offer in filter(None, (part.strip() for part in header.split(","))):
+        name, *rest = (part.strip() for part in offer.split(";"))
+        parameters = {
+            key.strip(): value.strip(' "') for key, _, value in (part.partition("=") for part in rest)
+        }
+        if name.lower() != EXTENSION or agreement.from_client is not None:
+            return Agreement(unknown=name)
+        try:
+            agreement = Agreement(_direction("client", parameters), _direction("server", parameters))
+        except ValueError:
+            return Agreement(unknown=offer)
+    return agreement
+
+
+def _direction(end: str, parameters: dict[str, str]) -> Compression:
+    bits = int(parameters.get(f"{end}_max_window_bits") or _MAX_WINDOW_BITS)
+    if not 8 <= bits <= _MAX_WINDOW_BITS:
+        raise ValueError(bits)
+    return Compression(bits, takeover=f"{end}_no_context_takeover" not in parameters)
+
+
+class Inflater:
+    """Inflates the messages of one direction, piece by piece as they come."""
+
+    def __init__(self, compression: Compression) -> None:
+        self.takeover = compression.takeover
+        # A window larger than agreed reads all that a smaller one does, and zlib knows none of 8 bits.
+        self._window = -max(9, compression.window_bits)
+        self._zlib = zlib.decompressobj(self._window)
+        self.size = 0
+        """Bytes of the current message so far."""
+
+    def begin(self) -> None:
+        """A new message begins."""
+        if self.size and not self.takeover:
+            self._zlib = zlib.decompressobj(self._window)
+        self.size = 0
+
+    def push(self, data: bytes, limit: int) -> bytes:
+        """What a piece of a message holds; nothing more once the message is larger than `limit` bytes.
+
+        Raises ProtocolError for data that is broken.
+        """
+        inflated = []
+        try:
+            while self.size <= limit:
+                step = self._zlib.decompress(data, _STEP)
+                self.size += len(step)
+                inflated.append(step)
+                if self._zlib.eof:
+                    # A final block (7.2.3.5): whatever follows starts anew.
+                    data = self._zlib.unused_data
+                    self._zlib = zlib.decompressobj(self._window)
+                else:
+                    data = self._zlib.unconsumed_tail
+                if not data and len(step) < _STEP:
+                    break
+        except zlib.error:
+            raise ProtocolError("Invalid frame header", CloseCode.INVALID_DATA) from None
+        return inflated[0] if len(inflated) == 1 else b"".join(inflated)
+
+    def finish(self, limit: int) -> bytes:
+        """What is left of a message at its end."""
+        return self.push(_TAIL, limit)
+
+
+def deflate(payload: bytes, compression: Compression) -> bytes | None:
+    """A message on its own: nothing in it refers to earlier ones. None where zlib has no such window."""
+    if compression.window_bits < 9:
+        return None
+    compressor = zlib.compressobj(wbits=-compression.window_bits)
+    return (compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH))[: -len(_TAIL)]

@@ -1,0 +1,108 @@
+"""The frame codec: RFC 6455, section 5. Pure functions, no state, no I/O."""
+
+import struct
+from enum import IntEnum
+
+try:
+    # Unmasking in C; docs/performance.md has the figures.
+    from websockets.speedups import apply_mask as _apply_mask
+except ImportError:  # no wheel for this platform, or a plain checkout beside a bare mitmproxy
+    _apply_mask = None  # type: ignore[assignment]
+
+MAX_CONTROL_PAYLOAD = 125
+"""Bytes (5.5)."""
+MAX_HEADER = 14
+"""Bytes: two, eight of length, four of mask (5.2)."""
+
+_XOR = [bytes(value ^ key for value in range(256)) for key in range(256)]
+_SHORT_PAYLOAD = 512
+"""Up to so many bytes one big integer beats four translations."""
+
+
+class Opcode(IntEnum):
+    """5.2; what is not here is reserved."""
+
+    CONTINUATION = 0x0
+    TEXT = 0x1
+    BINARY = 0x2
+    CLOSE = 0x8
+    PING = 0x9
+    PONG = 0xA
+
+
+class CloseCode(IntEnum):
+    """7.4.1, as far as we send them or give them a meaning."""
+
+    NORMAL = 1000
+    PROTOCOL_ERROR = 1002
+    NO_STATUS = 1005
+    ABNORMAL = 1006
+    INVALID_DATA = 1007
+    TOO_BIG = 1009
+    TLS_FAILURE = 1015
+
+
+class ProtocolError(Exception):
+    """A peer did what RFC 6455 or RFC 7692 does not allow."""
+
+    def __init__(self, message: str, code: CloseCode = CloseCode.PROTOCOL_ERROR) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        """The close code that an endpoint would answer with (7.4.1)."""
+
+
+def apply_mask(data: bytes, mask: bytes) -> bytes:
+    """`data` masked with four bytes, or unmasked: it is the same (5.3)."""
+    if _apply_mask is not None:
+        return _apply_mask(data, mask)
+    size = len(data)
+    if size <= _SHORT_PAYLOAD:
+        key = (mask * (size // 4 + 1))[:size]
+        return (int.from_bytes(data, "little") ^ int.from_bytes(key, "little")).to_bytes(size, "little")
+    masked = bytearray(size)
+    for offset in range(4):
+        masked[offset::4] = data[offset::4].translate(_XOR[mask[offset]])
+    return bytes(masked)
+
+
+def encode_frame(
+    opcode: int, payload: bytes, *, mask: bytes | None = None, fin: bool = True, rsv1: bool = False
+) -> bytes:
+    """One frame. `mask` is four random bytes towards a server, and None towards a client (5.1)."""
+    first = (0x80 if fin else 0) | (0x40 if rsv1 else 0) | opcode
+    masked = 0x80 if mask is not None else 0
+    size = len(payload)
+    if size < 126:
+        header = bytes((first, masked | size))
+    elif size < 0x10000:
+        header = struct.pack("!BBH", first, masked | 126, size)
+    else:
+        header = struct.pack("!BBQ", first, masked | 127, size)
+    if mask is None:
+        return header + payload
+    return header + mask + apply_mask(payload, mask)
+
+
+def encode_close(code: int | None, reason: str = "") -> bytes:
+    """The payload of a close frame; None stands for none (5.5.1)."""
+    return b"" if code is None else struct.pack("!H", code) + reason.encode()
+
+
+def decode_close(payload: bytes) -> tuple[int, str]:
+    """The code and the reason of a close frame; 1005 if it has none (5.5.1, 7.4).
+
+    Raises ProtocolError for what a browser refuses. A code that no RFC has defined is none of that.
+    """
+    if not payload:
+        return CloseCode.NO_STATUS, ""
+    if len(payload) == 1:
+        raise ProtocolError("Received a broken close frame with an invalid size of 1 byte.")
+    code = int.from_bytes(payload[:2], "big")
+    if code in (CloseCode.NO_STATUS, CloseCode.ABNORMAL, CloseCode.TLS_FAILURE):
+        raise ProtocolError("Received a broken close frame containing a reserved status code.")
+    try:
+        return code, payload[2:].decode()
+    except UnicodeDecodeError:
+        message = "Received a broken close frame containing invalid UTF-8."
+        raise ProtocolError(message, CloseCode.INVALID_DATA) from None

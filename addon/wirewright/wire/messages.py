@@ -1,0 +1,304 @@
+"""Reading the messages of one direction from its bytes: RFC 6455, sections 5.4 and 5.5.
+
+Bytes come in pieces of any size. A message of a hundred bytes costs half a microsecond on its way through
+here, and a large one costs the same for each of its megabytes.
+"""
+
+from dataclasses import dataclass
+
+from wirewright.wire.deflate import Compression, Inflater
+from wirewright.wire.frames import MAX_CONTROL_PAYLOAD, CloseCode, Opcode, ProtocolError, apply_mask
+
+_FIN = 0x80
+_RSV = 0x70
+_RSV1 = 0x40
+_MASKED = 0x80
+_WHOLE_TEXT = _FIN | Opcode.TEXT
+_WHOLE_BINARY = _FIN | Opcode.BINARY
+_MASK_SIZE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A ping, a pong or a close frame."""
+
+    opcode: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TooLarge:
+    """A message that was not kept, as it is larger than anyone wanted."""
+
+    opcode: int
+
+
+Event = str | bytes | Control | TooLarge
+"""A `str` is a text message and `bytes` a binary one, whole and inflated."""
+
+
+class MessageReader:
+    """Reads one direction.
+
+    `masked` tells whether its frames must be masked (5.1: a client's must, a server's must not).
+    """
+
+    limit: int
+    """The largest message that anyone wants, in bytes. 0: nobody wants any, and frames are only walked by
+    their headers, but for what a shared compression window needs."""
+    failure: ProtocolError | None
+    """What ended the reading. The reader ignores whatever comes after it."""
+    boundary: int | None
+    """Where, in the data that was fed last, a message of ours fits: after the last whole message. None if
+    there was no such place."""
+
+    def __init__(
+        self,
+        *,
+        masked: bool,
+        compression: Compression | None = None,
+        max_message: int,
+        limit: int | None = None,
+    ) -> None:
+        """`max_message` is the largest message, in bytes, that is ever kept or inflated; `limit` is at most
+        as large, and no smaller if it is not given."""
+        self.limit = max_message if limit is None else limit
+        self.failure = None
+        self.boundary = 0
+        self._masked = masked
+        self._max_message = max_message
+        self._closed = False
+        self._inflater = Inflater(compression) if compression else None
+        self._lost_window = False
+        self._tail = b""
+        # The message that is under way; its opcode is 0 between messages.
+        self._opcode = 0
+        self._compressed = False
+        self._kept = False
+        self._parts: list[bytes] = []
+        self._size = 0
+        # The data frame that is under way.
+        self._remaining = 0
+        self._fin = False
+        self._mask = b""
+
+    @property
+    def at_boundary(self) -> bool:
+        """Whether what was fed so far ends with a whole message."""
+        return not (self._opcode or self._remaining or self._tail)
+
+    @property
+    def between_frames(self) -> bool:
+        """Whether what was fed so far ends with a whole frame: a control frame may follow (5.4)."""
+        return not (self._remaining or self._tail)
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The messages and control frames that end in `data`. Look at `failure` afterwards."""
+        events: list[Event] = []
+        if self.failure is None:
+            try:
+                self._feed(data, events)
+            except ProtocolError as failure:
+                self.failure = failure
+                self._parts.clear()
+                self._tail = b""
+        return events
+
+    def _feed(self, data: bytes, events: list[Event]) -> None:
+        before = len(self._tail)
+        if before:
+            data = self._tail + data
+        self.boundary = None
+        position, size = 0, len(data)
+        boundary = 0 if not (self._opcode or self._remaining) else -1
+        while True:
+            if self._remaining:
+                position = self._take(data, position)
+                if self._remaining:
+                    break
+                self._end_frame(events)
+            if not self._opcode:
+                position = self._take_short_messages(data, position, size, events)
+                boundary = position
+            after = self._begin_frame(data, position, size, events)
+            if after < 0:
+                break
+            position = after
+        self._tail = b"" if self._remaining else data[position:]
+        # A frame whose first bytes have gone out already cannot be preceded any more.
+        if boundary >= before:
+            self.boundary = boundary - before
+
+    def _take_short_messages(self, data: bytes, position: int, size: int, events: list[Event]) -> int:
+        """The hot loop: whole messages of one frame, uncompressed and below 126 bytes, one after another."""
+        masked, wanted, append = self._masked, self.limit >= MAX_CONTROL_PAYLOAD, events.append
+        while size - position > 1 and not self._closed:
+            first, second = data[position], data[position + 1]
+            if first != _WHOLE_TEXT and first != _WHOLE_BINARY:
+                break
+            start = position + 2
+            if masked:
+                second -= _MASKED
+                start += 4
+            if not 0 <= second <= MAX_CONTROL_PAYLOAD:
+                break
+            end = start + second
+            if end > size:
+                break
+            position = end
+            if not wanted:
+                continue
+            payload = data[start:end]
+            if masked:
+                payload = apply_mask(payload, data[start - 4 : start])
+            append(_decode(payload) if first == _WHOLE_TEXT else payload)
+        return position
+
+    def _begin_frame(self, data: bytes, position: int, size: int, events: list[Event]) -> int:
+        """Read a header, and the whole frame if it is a control frame. Returns -1 while it is incomplete."""
+        if size - position < 2:
+            return -1
+        first, second = data[position], data[position + 1]
+        if self._closed:
+            raise ProtocolError("Data frame received after close")
+        self._check_first(first)
+        if bool(second & _MASKED) != self._masked:
+            raise ProtocolError(
+                "A client must mask all frames that it sends to the server."
+                if self._masked
+                else "A server must not mask any frames that it sends to the client."
+            )
+        length, start = second & 0x7F, position + 2
+        if length > MAX_CONTROL_PAYLOAD:
+            wide = 2 if length == 126 else 8
+            if size < start + wide:
+                return -1
+            length = int.from_bytes(data[start : start + wide], "big")
+            start += wide
+            if length <= (MAX_CONTROL_PAYLOAD if wide == 2 else 0xFFFF) or length >> 63:
+                raise ProtocolError("Invalid frame header")
+        mask = b""
+        if self._masked:
+            if size < start + 4:
+                return -1
+            mask = data[start : start + 4]
+            start += 4
+        opcode = first & 0x0F
+        if opcode >= Opcode.CLOSE:
+            return self._control(opcode, data, start, length, mask, events)
+        self._begin_data(first, opcode, length, mask)
+        if not length:
+            self._end_frame(events)
+        return start
+
+    def _check_first(self, first: int) -> None:
+        """Raise for a first byte that cannot stand here (5.2, 5.4, and RFC 7692, 6)."""
+        opcode = first & 0x0F
+        if 2 < opcode < 8 or opcode > Opcode.PONG:
+            raise ProtocolError(f"Unrecognized frame opcode: {opcode}")
+        compressible = self._inflater is not None and opcode in (Opcode.TEXT, Opcode.BINARY)
+        if first & (_RSV & ~_RSV1 if compressible else _RSV):
+            bits = ", ".join(f"reserved{bit} = {first >> (7 - bit) & 1}" for bit in (1, 2, 3))
+            raise ProtocolError(f"One or more reserved bits are on: {bits}")
+        if opcode >= Opcode.CLOSE:
+            if not first & _FIN:
+                raise ProtocolError("Invalid frame header")
+        elif opcode == Opcode.CONTINUATION:
+            if not self._opcode:
+                raise ProtocolError("Received unexpected continuation frame.")
+        elif self._opcode:
+            raise ProtocolError("Received start of new message but previous message is unfinished.")
+
+    def _control(
+        self, opcode: int, data: bytes, start: int, length: int, mask: bytes, events: list[Event]
+    ) -> int:
+        if length > MAX_CONTROL_PAYLOAD:
+            raise ProtocolError("Invalid frame header")
+        end = start + length
+        if end > len(data):
+            return -1
+        payload = data[start:end]
+        self._closed = opcode == Opcode.CLOSE
+        events.append(Control(opcode, apply_mask(payload, mask) if mask else payload))
+        return end
+
+    def _begin_data(self, first: int, opcode: int, length: int, mask: bytes) -> None:
+        if opcode != Opcode.CONTINUATION:
+            self._opcode = opcode
+            self._compressed = bool(first & _RSV1)
+            self._size = 0
+            self._kept = self.limit > 0 and not (self._compressed and self._lost_window)
+            if self._compressed and self._inflater is not None:
+                self._inflater.begin()
+        self._fin = bool(first & _FIN)
+        self._remaining = length
+        self._mask = mask
+        if not self._compressed and self._size + length > self.limit:
+            self._drop()
+
+    def _take(self, data: bytes, position: int) -> int:
+        """The part of the frame's payload that is here."""
+        end = min(position + self._remaining, len(data))
+        taken = end - position
+        self._remaining -= taken
+        if self._kept or self._inflates():
+            part = data[position:end]
+            if self._mask:
+                part = apply_mask(part, self._mask)
+                turn = taken % _MASK_SIZE
+                self._mask = self._mask[turn:] + self._mask[:turn]
+            self._keep(part)
+        return end
+
+    def _inflates(self) -> bool:
+        """Whether a message that nobody wants must be inflated, as later ones may refer to it."""
+        inflater = self._inflater
+        return self._compressed and inflater is not None and inflater.takeover and not self._lost_window
+
+    def _keep(self, part: bytes) -> None:
+        if self._compressed:
+            assert self._inflater is not None
+            part = self._inflater.push(part, self._max_message)
+        self._size += len(part)
+        if self._size > self.limit:
+            self._drop()
+        if self._kept:
+            self._parts.append(part)
+
+    def _drop(self) -> None:
+        self._kept = False
+        self._parts.clear()
+        if self._inflates() and self._size > self._max_message:
+            # A decompression bomb, perhaps: it is not inflated to its end, and so nor is what refers to it.
+            self._lost_window = True
+
+    def _end_frame(self, events: list[Event]) -> None:
+        if not self._fin:
+            return
+        if self._compressed and (self._kept or self._inflates()):
+            self._end_compressed()
+        opcode, self._opcode = self._opcode, 0
+        if not self._kept:
+            if self.limit:
+                events.append(TooLarge(opcode))
+            return
+        payload = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._parts.clear()
+        events.append(_decode(payload) if opcode == Opcode.TEXT else payload)
+
+    def _end_compressed(self) -> None:
+        assert self._inflater is not None
+        rest = self._inflater.finish(self._max_message)
+        self._size += len(rest)
+        if self._size > self.limit:
+            self._drop()
+        elif self._kept:
+            self._parts.append(rest)
+
+
+def _decode(payload: bytes) -> str:
+    try:
+        return payload.decode()
+    except UnicodeDecodeError:
+        message = "Could not decode a text frame as UTF-8."
+        raise ProtocolError(message, CloseCode.INVALID_DATA) from None

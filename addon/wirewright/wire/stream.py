@@ -1,0 +1,125 @@
+"""One direction of one socket: bytes in, bytes and events out. It knows no loop, no flow and no layer.
+
+In PASS what comes is forwarded as it is and read along. In HOLD nothing is forwarded by itself: each message
+is handed out whole, and whoever decides on it has it encoded anew.
+"""
+
+import os
+from dataclasses import dataclass, field
+from enum import Enum
+
+from wirewright.wire.deflate import Compression, deflate
+from wirewright.wire.frames import Opcode, encode_close, encode_frame
+from wirewright.wire.messages import Event, MessageReader
+
+COMPRESS_FROM = 1024
+"""Bytes from which a message of ours is compressed, if that was agreed: below, it gains nothing."""
+
+
+class Mode(Enum):
+    PASS = "pass"  # noqa: S105
+    """Nobody may change what comes: it is forwarded at once, as it is."""
+    HOLD = "hold"
+    """Somebody may: each message waits for a decision."""
+
+
+def content_of(payload: str | bytes) -> tuple[Opcode, bytes]:
+    """The opcode and the bytes of a message."""
+    return (Opcode.TEXT, payload.encode()) if isinstance(payload, str) else (Opcode.BINARY, payload)
+
+
+class Encoder:
+    """Frames of our own towards one end."""
+
+    def __init__(self, *, masked: bool, compression: Compression | None = None) -> None:
+        """`masked` is for frames towards a server (RFC 6455, 5.1)."""
+        self._masked = masked
+        self._compression = compression
+
+    def message(self, opcode: int, content: bytes) -> bytes:
+        """One message in one frame. That it may be uncompressed is RFC 7692, 6."""
+        if self._compression is not None and len(content) > COMPRESS_FROM:
+            compressed = deflate(content, self._compression)
+            if compressed is not None:
+                return encode_frame(opcode, compressed, mask=self._mask(), rsv1=True)
+        return encode_frame(opcode, content, mask=self._mask())
+
+    def control(self, opcode: int, payload: bytes) -> bytes:
+        """A ping, a pong or a close frame."""
+        return encode_frame(opcode, payload, mask=self._mask())
+
+    def close(self, code: int | None, reason: str = "") -> bytes:
+        """A close frame; without a payload if `code` is None."""
+        return self.control(Opcode.CLOSE, encode_close(code, reason))
+
+    def _mask(self) -> bytes | None:
+        return os.urandom(4) if self._masked else None
+
+
+@dataclass(slots=True)
+class Received:
+    """What came of some bytes."""
+
+    forward: list[bytes]
+    """To be sent on at once, in this order."""
+    events: list[Event]
+    """What was read. In HOLD its messages and control frames are still to be forwarded."""
+    injected: list[str | bytes] = field(default_factory=list)
+    """Messages of ours that are among `forward` now."""
+
+
+class Stream:
+    """One direction."""
+
+    mode: Mode
+    wished: Mode
+    """The mode to change to as soon as that is possible: between two messages."""
+
+    def __init__(self, reader: MessageReader, encoder: Encoder, *, shared_window: bool) -> None:
+        """`shared_window` tells whether compressed messages may refer to earlier ones (RFC 7692, 7.1.1)."""
+        self.reader = reader
+        self.encoder = encoder
+        self.mode = self.wished = Mode.PASS
+        self._shared_window = shared_window
+        self._waiting: list[str | bytes] = []
+
+    def receive(self, data: bytes) -> Received:
+        """Take in what came from the source."""
+        if self.mode is not self.wished:
+            self._change_mode()
+        events = self.reader.feed(data)
+        if self.mode is Mode.HOLD:
+            return Received([], events)
+        if self._waiting and self.reader.boundary is not None:
+            return self._insert_waiting(data, self.reader.boundary, events)
+        return Received([data], events)
+
+    def send(self, payload: str | bytes) -> bytes | None:
+        """A message of ours: the bytes to send now, or None if it waits for the end of a message.
+
+        Then it is among what `receive` forwards later.
+        """
+        if self.mode is Mode.PASS and (self._waiting or not self.reader.at_boundary):
+            self._waiting.append(payload)
+            return None
+        return self.encoder.message(*content_of(payload))
+
+    def close(self, code: int | None, reason: str = "") -> bytes | None:
+        """A close frame of ours, or None where no frame fits, as one has gone out by half (5.4)."""
+        if self.mode is Mode.PASS and not self.reader.between_frames:
+            return None
+        return self.encoder.close(code, reason)
+
+    def _insert_waiting(self, data: bytes, boundary: int, events: list[Event]) -> Received:
+        injected, self._waiting = self._waiting, []
+        frames = (self.encoder.message(*content_of(payload)) for payload in injected)
+        pieces = [data[:boundary], *frames, data[boundary:]]
+        return Received([piece for piece in pieces if piece], events, injected)
+
+    def _change_mode(self) -> None:
+        if not self.reader.at_boundary:
+            return
+        if self.mode is Mode.HOLD and self._shared_window:
+            # The destination has not seen the compressed messages that later ones refer to.
+            return
+        self.mode = self.wished
