@@ -26,7 +26,7 @@ from wirewright.model.history import HistoryLimit
 from wirewright.model.ownership import Owner
 from wirewright.model.websocket import Feed, Handshake
 from wirewright.state import control, proxy
-from wirewright.wire import layer
+from wirewright.wire import layer, request_target
 
 AT_ONCE = 2.0
 """Seconds within which an app hangs up that refuses the server's answer to its handshake."""
@@ -67,6 +67,7 @@ class WirewrightAddon:
             "The largest WebSocket message, in bytes, that is read. A larger one passes unread.",
         )
         layer.install(_observer)
+        request_target.install()
         control.attach(_Host())
         control.on_new_script(_take_back_when_done)
 
@@ -81,6 +82,7 @@ class WirewrightAddon:
 
     def done(self) -> None:
         layer.uninstall()
+        request_target.uninstall()
         control.attach(None)
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
@@ -120,6 +122,8 @@ class WirewrightAddon:
 
     def websocket_start(self, flow: http.HTTPFlow) -> None:
         if feed := control.feed(flow.id):
+            if isinstance(feed.carrier, WiredSocket):
+                feed.carrier.start(feed)
             feed.opened()
 
     def websocket_message(self, flow: http.HTTPFlow) -> None:
@@ -136,7 +140,7 @@ class WirewrightAddon:
         if feed is None or flow.websocket is None:
             return
         if isinstance(feed.carrier, HookedSocket):
-            feed.carrier.flush(feed)
+            feed.carrier.end(feed)
         ended = flow.websocket
         by = {True: "client", False: "server", None: "proxy"}[ended.closed_by_client]
         if violation := failures.violation_text(ended.close_code, ended.close_reason):

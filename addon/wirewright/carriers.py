@@ -1,7 +1,9 @@
 """What carries a socket's messages inside mitmproxy, and can be asked to send."""
 
+import asyncio
 import logging
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from mitmproxy import ctx, http
@@ -9,6 +11,7 @@ from mitmproxy.addonmanager import traverse
 from mitmproxy.addons.dumper import Dumper
 from mitmproxy.addons.intercept import Intercept
 from mitmproxy.addons.proxyserver import Proxyserver
+from mitmproxy.hooks import UpdateHook
 from mitmproxy.proxy.events import MessageInjected
 from mitmproxy.proxy.layers.websocket import WebSocketMessageInjected
 from mitmproxy.websocket import WebSocketMessage
@@ -17,7 +20,6 @@ from wsproto.frame_protocol import Opcode
 from wirewright.model.errors import Error
 from wirewright.model.history import HistoryLimit, Payload, Window
 from wirewright.model.websocket import Feed, FrameEvent
-from wirewright.state import control
 from wirewright.wire.hooks_layer import Close, CloseInjected
 from wirewright.wire.stream import content_of
 
@@ -25,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 WIREWRIGHT = "wirewright"
 """The name of our own addon among mitmproxy's."""
+UPDATE_SECONDS = 0.1
+"""A user interface is told no more often that messages have passed."""
 LOOK_AGAIN = 0.5
 """Seconds after which a socket notices that an addon came or went."""
 
@@ -49,7 +53,7 @@ class HookedSocket:
         if message.from_client:
             self._undecided = message
         else:
-            feed.frame("framereceived", _payload(message), len(message.content))
+            self._report(feed, message)
         if not (ctx.options.save_stream_file or ctx.options.hardump):
             self._trim(len(message.content))
 
@@ -69,7 +73,11 @@ class HookedSocket:
         """Report the message from the app that was waiting, unless it was dropped."""
         message, self._undecided = self._undecided, None
         if message is not None and not message.dropped:
-            feed.frame("framesent", _payload(message), len(message.content))
+            self._report(feed, message)
+
+    def end(self, feed: Feed) -> None:
+        """Nothing follows."""
+        self.flush(feed)
 
     def send(self, payload: Payload, *, to_client: bool) -> None:
         opcode, content = (
@@ -80,7 +88,14 @@ class HookedSocket:
     def close(self, code: int, reason: str) -> None:
         self._inject(CloseInjected(self._flow, Close(code, reason)))
 
+    def _report(self, feed: Feed, message: WebSocketMessage) -> None:
+        feed.frame(_event(message.from_client), _payload(message), len(message.content))
+
     def _inject(self, event: MessageInjected[Any]) -> None:
+        loop = ctx.master.event_loop
+        if _running_loop() is not loop:
+            loop.call_soon_threadsafe(self._inject, event)
+            return
         try:
             proxyserver().inject_event(event)
         except ValueError:
@@ -101,14 +116,29 @@ class WiredSocket(HookedSocket):
         super().__init__(flow, limit)
         self.max_message = max_message
         self._limit = limit
+        self._feed: Feed | None = None
+        self._seen = 0
         self._addons = OtherAddons()
         self._told_too_large = False
+        self._update_handle: asyncio.TimerHandle | None = None
+
+    def start(self, feed: Feed) -> None:
+        """The socket is open: mitmproxy's list of its messages is filled when somebody looks at it."""
+        assert self._flow.websocket is not None
+        self._feed = feed
+        self._flow.websocket.messages = LazyMessages(self._catch_up)
+
+    def end(self, feed: Feed) -> None:
+        super().end(feed)
+        assert self._flow.websocket is not None
+        self._flow.websocket.messages = list(self._flow.websocket.messages)
+        if self._update_handle is not None:
+            self._update_handle.cancel()
 
     def wanted(self, *, from_client: bool) -> int:
-        feed = control.feed(self._flow.id)
-        if feed is not None and feed.is_heard(_event(from_client)):
-            return self.max_message
-        if self._addons.keep_all or self._addons.dumper:
+        if self._feed is None:
+            return 0
+        if self._feed.is_heard(_event(from_client)) or self._addons.keep_all or self._addons.dumper:
             return self.max_message
         return min(self._limit.size, self.max_message) if self._limit.messages else 0
 
@@ -117,27 +147,38 @@ class WiredSocket(HookedSocket):
         return self._addons.may_change
 
     def messages(self, payloads: list[Payload], *, from_client: bool, injected: bool) -> None:
-        if (feed := control.feed(self._flow.id)) is None:
+        if self._feed is None:
             return
-        feed.frames(_event(from_client), payloads)
-        self._record(feed, payloads, from_client, injected)
+        if self._addons.keep_all or self._addons.dumper or injected:
+            self._record(payloads, from_client, injected)
+            self._feed.frames(_event(from_client), payloads)
+            self._seen = self._feed.history.total
+        else:
+            self._feed.frames(_event(from_client), payloads)
+        if self._addons.is_viewed and self._update_handle is None:
+            loop = ctx.master.event_loop
+            self._update_handle = loop.call_later(UPDATE_SECONDS, self._update)
 
     def too_large(self, *, from_client: bool) -> None:
         if self.wanted(from_client=from_client) < self.max_message or self._told_too_large:
             return
         self._told_too_large = True
         logger.warning(
-            "%s: a message is larger than ws_max_message (%d bytes); it passes, but is not read",
+            "%s: a message is larger than ws_max_message (%d bytes): it passes, and is not read",
             self._flow.request.pretty_url,
             self.max_message,
         )
 
     def failed(self, message: str) -> None:
-        if feed := control.feed(self._flow.id):
-            feed.failed(message)
+        if self._feed is not None:
+            self._feed.failed(message)
 
-    def _record(self, feed: Feed, payloads: list[Payload], from_client: bool, injected: bool) -> None:
-        """Have mitmproxy's own list, and mitmdump's own printing, as they would be without us."""
+    def _report(self, feed: Feed, message: WebSocketMessage) -> None:
+        super()._report(feed, message)
+        self._seen = feed.history.total  # the hooks have put it into mitmproxy's list already
+
+    def _record(self, payloads: list[Payload], from_client: bool, injected: bool) -> None:
+        """Put messages into mitmproxy's list, and have mitmdump print them if it does."""
         assert self._flow.websocket is not None
         for payload in payloads:
             opcode, content = content_of(payload)
@@ -147,6 +188,59 @@ class WiredSocket(HookedSocket):
                 self._addons.dumper.websocket_message(self._flow)
             if not self._addons.keep_all:
                 self._trim(len(content))
+
+    def _catch_up(self, messages: list[WebSocketMessage]) -> None:
+        """Add what has passed since somebody looked last, as far as the socket remembers it."""
+        if self._feed is None:
+            return
+        history = self._feed.history
+        frames, self._seen = history.since(self._seen), history.total
+        for frame in frames:
+            opcode, content = content_of(frame.payload)
+            sent = frame.event == "framesent"
+            messages.append(WebSocketMessage(int(opcode), sent, content, frame.timestamp))
+            self._kept.push(len(content))
+        if frames:
+            del messages[: len(messages) - max(1, len(self._kept))]
+
+    def _update(self) -> None:
+        self._update_handle = None
+        ctx.master.addons.trigger(UpdateHook([self._flow]))
+
+
+class LazyMessages(list[WebSocketMessage]):
+    """mitmproxy's list of a flow's messages, brought up to date by whoever looks at it."""
+
+    def __init__(self, catch_up: Callable[[list[WebSocketMessage]], None]) -> None:
+        super().__init__()
+        self._catch_up = catch_up
+        self._busy = False
+
+    def _look(self) -> None:
+        if not self._busy:
+            self._busy = True
+            self._catch_up(self)
+            self._busy = False
+
+    def __len__(self) -> int:
+        self._look()
+        return super().__len__()
+
+    def __iter__(self) -> Iterator[WebSocketMessage]:
+        self._look()
+        return super().__iter__()
+
+    def __reversed__(self) -> Iterator[WebSocketMessage]:
+        self._look()
+        return super().__reversed__()
+
+    def __getitem__(self, index: Any) -> Any:
+        self._look()
+        return super().__getitem__(index)
+
+    def append(self, message: WebSocketMessage) -> None:
+        self._look()
+        super().append(message)
 
 
 class OtherAddons:
@@ -158,6 +252,8 @@ class OtherAddons:
     """mitmproxy is asked to save whole flows."""
     dumper: Dumper | None
     """mitmdump's own printing, if it prints messages."""
+    is_viewed: bool
+    """A user interface shows flows, and is to be told when they change."""
 
     def __init__(self) -> None:
         self._looked_at = -LOOK_AGAIN
@@ -171,15 +267,18 @@ class OtherAddons:
         self._looked_at = now
         options = ctx.options
         self.keep_all = bool(options.save_stream_file or options.hardump)
-        self.dumper, self.may_change = None, False
+        self.dumper, self.may_change, self.is_viewed = None, False, False
         for addon in traverse(ctx.master.addons.chain):
+            name = getattr(addon, "name", None)
+            if callable(getattr(addon, "update", None)) and name != WIREWRIGHT:
+                self.is_viewed = True
             if not callable(getattr(addon, "websocket_message", None)):
                 continue
             if isinstance(addon, Dumper):
                 self.dumper = addon if options.flow_detail else None
             elif isinstance(addon, Intercept):
                 self.may_change |= bool(options.intercept and options.intercept_active)
-            elif getattr(addon, "name", None) != WIREWRIGHT:
+            elif name != WIREWRIGHT:
                 self.may_change = True
 
 
@@ -196,3 +295,10 @@ def _payload(message: WebSocketMessage) -> Payload:
 
 def _event(from_client: bool) -> FrameEvent:
     return "framesent" if from_client else "framereceived"
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

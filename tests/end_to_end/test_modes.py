@@ -62,10 +62,6 @@ async def test_regular_mode_with_a_target_in_absolute_form(proxy: Proxy) -> None
         assert (seen.ws.close_code, seen.ws.closed_by) == (1006, "client")
 
 
-@pytest.mark.xfail(
-    reason="mitmproxy's own HTTP layer answers 400 to `GET ws://...`, which aiohttp and some phones send",
-    raises=aiohttp.WSServerHandshakeError,
-)
 async def test_regular_mode_with_a_ws_target_in_absolute_form(proxy: Proxy) -> None:
     async with (
         serving() as url,
