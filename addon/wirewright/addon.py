@@ -8,11 +8,9 @@ mitmproxy executes this file again whenever it is saved, so it keeps no state: t
 """
 
 import asyncio
+import logging
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 if "wirewright" not in sys.modules:
     # A plain checkout, not installed: mitmproxy puts this file's folder on the path, and only while it loads.
@@ -20,13 +18,17 @@ if "wirewright" not in sys.modules:
 
 from mitmproxy import addonmanager, connection, ctx, exceptions, http
 
-from wirewright.carriers import WIREWRIGHT, HookedSocket, WiredSocket, proxyserver
+from wirewright.carriers import HookedSocket, WiredSocket, proxyserver
 from wirewright.model import failures, handshake
 from wirewright.model.history import HistoryLimit
-from wirewright.model.ownership import Owner
 from wirewright.model.websocket import Feed, Handshake
-from wirewright.state import control, proxy
+from wirewright.neighbours import WIREWRIGHT
+from wirewright.scripts import take_back_when_done
+from wirewright.state import control
 from wirewright.wire import layer, request_target
+from wirewright.wire.internals import missing_internal
+
+logger = logging.getLogger(__name__)
 
 AT_ONCE = 2.0
 """Seconds within which an app hangs up that refuses the server's answer to its handshake."""
@@ -39,6 +41,9 @@ class WirewrightAddon:
     """Turns mitmproxy's hooks into the events of `wirewright.proxy` and its sockets."""
 
     name = WIREWRIGHT
+
+    def __init__(self) -> None:
+        self._missing: str | None = None
 
     def load(self, loader: addonmanager.Loader) -> None:
         loader.add_option(
@@ -66,10 +71,18 @@ class WirewrightAddon:
             64 * 1024 * 1024,
             "The largest WebSocket message, in bytes, that is read. A larger one passes unread.",
         )
-        layer.install(_observer)
-        request_target.install()
+        self._missing = missing_internal()
+        if self._missing is None:
+            layer.install(_observer)
+            request_target.install()
+        else:
+            logger.warning(
+                "Wirewright carries WebSockets by mitmproxy's own layer (ws_lane=hooks): "
+                "this mitmproxy has no %s",
+                self._missing,
+            )
         control.attach(_Host())
-        control.on_new_script(_take_back_when_done)
+        control.on_new_script(take_back_when_done)
 
     def configure(self, updated: set[str]) -> None:
         if ctx.options.ws_lane not in LANES:  # mitmproxy offers choices, and takes anything
@@ -102,7 +115,7 @@ class WirewrightAddon:
         await asyncio.sleep(0)
 
     def _carrier(self, flow: http.HTTPFlow, limit: HistoryLimit) -> HookedSocket:
-        if ctx.options.ws_lane == "hooks":
+        if ctx.options.ws_lane == "hooks" or self._missing:
             return HookedSocket(flow, limit)
         return WiredSocket(flow, limit, ctx.options.ws_max_message)
 
@@ -182,31 +195,6 @@ class _Host:
 def _observer(flow: http.HTTPFlow) -> WiredSocket | None:
     feed = control.feed(flow.id)
     return feed.carrier if feed and isinstance(feed.carrier, WiredSocket) else None
-
-
-def _take_back_when_done(owner: Owner) -> None:
-    """See to it that what a script registers goes when mitmproxy takes the script away, or loads it anew.
-
-    mitmproxy tells that to the script alone, through its `done` hook; and the script is still loading now.
-    """
-    asyncio.get_running_loop().call_soon(_hook_done, owner)
-
-
-def _hook_done(owner: Owner) -> None:
-    for addon in addonmanager.traverse(ctx.master.addons.chain):
-        # mitmproxy 11 registers a script that an error left half-loaded, too; its `name` is set last.
-        if isinstance(addon, ModuleType) and vars(addon) is owner and hasattr(addon, "name"):
-            addon.done = _forgetting(owner, getattr(addon, "done", None))  # type: ignore[attr-defined]
-            return
-    proxy.forget(owner)  # an error ended its loading half-way
-
-
-def _forgetting(owner: Owner, own_done: Callable[[], Any] | None) -> Callable[[], Any]:
-    def done() -> Any:
-        proxy.forget(owner)
-        return own_done() if own_done else None
-
-    return done
 
 
 def _reason_to_hang_up(flow: http.HTTPFlow, feed: Feed) -> str | None:

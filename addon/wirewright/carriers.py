@@ -2,14 +2,9 @@
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 from mitmproxy import ctx, http
-from mitmproxy.addonmanager import traverse
-from mitmproxy.addons.dumper import Dumper
-from mitmproxy.addons.intercept import Intercept
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.hooks import UpdateHook
 from mitmproxy.proxy.events import MessageInjected
@@ -17,20 +12,19 @@ from mitmproxy.proxy.layers.websocket import WebSocketMessageInjected
 from mitmproxy.websocket import WebSocketMessage
 from wsproto.frame_protocol import Opcode
 
+from wirewright.lazy_messages import LazyMessages
 from wirewright.model.errors import Error
 from wirewright.model.history import HistoryLimit, Payload, Window
 from wirewright.model.websocket import Feed, FrameEvent
+from wirewright.neighbours import OtherAddons
 from wirewright.wire.hooks_layer import Close, CloseInjected
+from wirewright.wire.internals import missing_internal
 from wirewright.wire.stream import content_of
 
 logger = logging.getLogger(__name__)
 
-WIREWRIGHT = "wirewright"
-"""The name of our own addon among mitmproxy's."""
 UPDATE_SECONDS = 0.1
 """A user interface is told no more often that messages have passed."""
-LOOK_AGAIN = 0.5
-"""Seconds after which a socket notices that an addon came or went."""
 
 
 class HookedSocket:
@@ -86,6 +80,8 @@ class HookedSocket:
         self._inject(WebSocketMessageInjected(self._flow, WebSocketMessage(opcode, not to_client, content)))
 
     def close(self, code: int, reason: str) -> None:
+        if missing := missing_internal():
+            raise Error(f"this mitmproxy cannot close a socket from outside: it has no {missing}")
         self._inject(CloseInjected(self._flow, Close(code, reason)))
 
     def _report(self, feed: Feed, message: WebSocketMessage) -> None:
@@ -206,80 +202,6 @@ class WiredSocket(HookedSocket):
     def _update(self) -> None:
         self._update_handle = None
         ctx.master.addons.trigger(UpdateHook([self._flow]))
-
-
-class LazyMessages(list[WebSocketMessage]):
-    """mitmproxy's list of a flow's messages, brought up to date by whoever looks at it."""
-
-    def __init__(self, catch_up: Callable[[list[WebSocketMessage]], None]) -> None:
-        super().__init__()
-        self._catch_up = catch_up
-        self._busy = False
-
-    def _look(self) -> None:
-        if not self._busy:
-            self._busy = True
-            self._catch_up(self)
-            self._busy = False
-
-    def __len__(self) -> int:
-        self._look()
-        return super().__len__()
-
-    def __iter__(self) -> Iterator[WebSocketMessage]:
-        self._look()
-        return super().__iter__()
-
-    def __reversed__(self) -> Iterator[WebSocketMessage]:
-        self._look()
-        return super().__reversed__()
-
-    def __getitem__(self, index: Any) -> Any:
-        self._look()
-        return super().__getitem__(index)
-
-    def append(self, message: WebSocketMessage) -> None:
-        self._look()
-        super().append(message)
-
-
-class OtherAddons:
-    """What the other addons of this mitmproxy want of WebSocket messages. They come and go with scripts."""
-
-    may_change: bool
-    """One has a hook that may change or drop a message, or intercepts."""
-    keep_all: bool
-    """mitmproxy is asked to save whole flows."""
-    dumper: Dumper | None
-    """mitmdump's own printing, if it prints messages."""
-    is_viewed: bool
-    """A user interface shows flows, and is to be told when they change."""
-
-    def __init__(self) -> None:
-        self._looked_at = -LOOK_AGAIN
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Look again, but not for each message."""
-        now = time.monotonic()
-        if now - self._looked_at < LOOK_AGAIN:
-            return
-        self._looked_at = now
-        options = ctx.options
-        self.keep_all = bool(options.save_stream_file or options.hardump)
-        self.dumper, self.may_change, self.is_viewed = None, False, False
-        for addon in traverse(ctx.master.addons.chain):
-            name = getattr(addon, "name", None)
-            if callable(getattr(addon, "update", None)) and name != WIREWRIGHT:
-                self.is_viewed = True
-            if not callable(getattr(addon, "websocket_message", None)):
-                continue
-            if isinstance(addon, Dumper):
-                self.dumper = addon if options.flow_detail else None
-            elif isinstance(addon, Intercept):
-                self.may_change |= bool(options.intercept and options.intercept_active)
-            elif name != WIREWRIGHT:
-                self.may_change = True
 
 
 def proxyserver() -> Proxyserver:
