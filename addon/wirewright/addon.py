@@ -71,6 +71,7 @@ class WirewrightAddon:
             64 * 1024 * 1024,
             "The largest WebSocket message, in bytes, that is read. A larger one passes unread.",
         )
+        layer.uninstall()  # what is looked at is mitmproxy's own
         self._missing = missing_internal()
         if self._missing is None:
             layer.install(_observer)

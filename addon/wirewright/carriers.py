@@ -17,8 +17,8 @@ from wirewright.model.errors import Error
 from wirewright.model.history import HistoryLimit, Payload, Window
 from wirewright.model.websocket import Feed, FrameEvent
 from wirewright.neighbours import OtherAddons
+from wirewright.wire import layer
 from wirewright.wire.hooks_layer import Close, CloseInjected
-from wirewright.wire.internals import missing_internal
 from wirewright.wire.stream import content_of
 
 logger = logging.getLogger(__name__)
@@ -80,8 +80,8 @@ class HookedSocket:
         self._inject(WebSocketMessageInjected(self._flow, WebSocketMessage(opcode, not to_client, content)))
 
     def close(self, code: int, reason: str) -> None:
-        if missing := missing_internal():
-            raise Error(f"this mitmproxy cannot close a socket from outside: it has no {missing}")
+        if not layer.is_installed():
+            raise Error("this mitmproxy cannot close a socket from outside: see its warning at the start")
         self._inject(CloseInjected(self._flow, Close(code, reason)))
 
     def _report(self, feed: Feed, message: WebSocketMessage) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, TypeVar, cast, overload
 
 from pyee import EventEmitter
@@ -86,15 +86,27 @@ class Emitter(EventEmitter):
         self._scope.note_owner(owner)
         super()._add_event_handler(event, k, _Listener(v, owner))
 
+    def emit_each(self, event: str, values: Iterable[object]) -> None:
+        """Emit one event for each of many values: what `emit` does, without its overhead."""
+        for value in values:
+            listeners = self._events.get(event)
+            if not listeners:
+                return
+            for listener in list(listeners.values()):  # they may come and go while they are called
+                self._emit_run(listener, (value,), _NO_KEYWORDS)
+
     def _emit_run(self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         # pyee calls each listener through here.
         try:
-            result = f(*args, **kwargs)
+            result = f.call(*args) if isinstance(f, _Listener) else f(*args, **kwargs)
         except (Exception, asyncio.CancelledError):
             logger.exception("%s: a listener raised", self)
             return
         if result is not None and inspect.isawaitable(result):
             self._scope.start(result, f.owner if isinstance(f, _Listener) else None, self)
+
+
+_NO_KEYWORDS: dict[str, Any] = {}
 
 
 class _Listener:

@@ -1,9 +1,9 @@
 """The last messages of a socket, bounded in number and in bytes."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from operator import methodcaller
 from typing import NamedTuple
 
 Payload = str | bytes
@@ -57,44 +57,96 @@ class Frame(NamedTuple):
     """Seconds since the epoch."""
 
 
+class _Batch(NamedTuple):
+    """Messages of one direction that came at the same time."""
+
+    event: str
+    payloads: Sequence[Payload]
+    timestamp: float
+    size: int
+
+
 class History:
-    """The newest frames that fit the limit."""
+    """The newest frames that fit the limit.
+
+    They are kept in the batches in which they came, which costs next to nothing for each; what exactly fits
+    is found out when somebody asks. So a batch too many may be kept, and is never shown.
+    """
 
     def __init__(self, limit: HistoryLimit) -> None:
+        self.limit = limit
         self.total = 0
         """How many frames there have been, those that are forgotten included."""
-        self._window = Window(limit)
-        self._frames: deque[Frame] = deque()
-
-    @property
-    def limit(self) -> HistoryLimit:
-        return self._window.limit
+        self._batches: deque[_Batch] = deque()
+        self._count = 0
+        self._size = 0
 
     def append(self, frame: Frame, size: int) -> None:
         """Remember a frame of so many bytes."""
-        self._add([frame], [size])
+        self._add(_Batch(frame.event, [frame.payload], frame.timestamp, size))
 
     def extend(self, event: str, payloads: Sequence[Payload], timestamp: float) -> None:
         """Remember messages of one direction that came at the same time."""
-        self._add([Frame(event, payload, timestamp) for payload in payloads], map(payload_size, payloads))
+        self._add(_Batch(event, payloads, timestamp, _total_size(payloads)))
 
     def payloads(self, event: str) -> Iterator[Payload]:
         """What is kept of one direction, oldest first."""
-        return (frame.payload for frame in list(self._frames) if frame.event == event)
+        return (frame.payload for frame in self._kept() if frame.event == event)
 
     def since(self, total: int) -> list[Frame]:
         """What is kept of the frames that came after `total` of them had."""
-        new = min(self.total - total, len(self._frames))
-        return list(islice(self._frames, len(self._frames) - new, None))
+        kept = self._kept()
+        new = min(self.total - total, len(kept))
+        return kept[len(kept) - new :]
 
     def __len__(self) -> int:
-        return len(self._frames)
+        return len(self._kept())
 
-    def _add(self, frames: list[Frame], sizes: Iterable[int]) -> None:
-        self.total += len(frames)
-        self._frames.extend(frames)
-        for _ in range(self._window.push(*sizes)):
-            self._frames.popleft()
+    def _add(self, batch: _Batch) -> None:
+        self.total += len(batch.payloads)
+        if not (self.limit.messages and self.limit.size):
+            return
+        if batch.size > self.limit.size:
+            # It must not stay in memory as a whole; nothing before it is kept beside it.
+            self._batches.clear()
+            self._count = self._size = 0
+            batch = self._cut(batch)
+        self._batches.append(batch)
+        self._count += len(batch.payloads)
+        self._size += batch.size
+        while self._is_more_than_enough(self._batches[0]):
+            oldest = self._batches.popleft()
+            self._count -= len(oldest.payloads)
+            self._size -= oldest.size
+
+    def _is_more_than_enough(self, oldest: _Batch) -> bool:
+        """Whether the limit is reached without the oldest batch, too."""
+        count, size = self._count - len(oldest.payloads), self._size - oldest.size
+        return count >= self.limit.messages or (count > 0 and size >= self.limit.size)
+
+    def _cut(self, batch: _Batch) -> _Batch:
+        window = Window(self.limit)
+        dropped = window.push(*map(payload_size, batch.payloads))
+        return batch._replace(payloads=batch.payloads[dropped:], size=window.size)
+
+    def _kept(self) -> list[Frame]:
+        frames = [
+            Frame(batch.event, payload, batch.timestamp)
+            for batch in self._batches
+            for payload in batch.payloads
+        ]
+        window = Window(self.limit)
+        return frames[window.push(*(payload_size(frame.payload) for frame in frames)) :]
+
+
+_is_ascii = methodcaller("isascii")
+
+
+def _total_size(payloads: Sequence[Payload]) -> int:
+    # The common case at the speed of C: characters are bytes.
+    if all(map(_is_ascii, payloads)):
+        return sum(map(len, payloads))
+    return sum(map(payload_size, payloads))
 
 
 def payload_size(payload: Payload) -> int:

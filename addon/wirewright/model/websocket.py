@@ -272,9 +272,7 @@ class Feed:
         if socket.is_closed():
             return
         socket._history.extend(event, payloads, time.time())
-        if self.is_heard(event):
-            for payload in payloads:
-                socket.emit(event, payload)
+        socket.emit_each(event, payloads)
 
     def failed(self, message: str) -> None:
         """The socket failed; `closed` follows."""

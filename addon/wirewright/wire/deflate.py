@@ -64,13 +64,15 @@ class Inflater:
         # A window larger than agreed reads all that a smaller one does, and zlib knows none of 8 bits.
         self._window = -max(9, compression.window_bits)
         self._zlib = zlib.decompressobj(self._window)
+        self._used = False
         self.size = 0
         """Bytes of the current message so far."""
 
     def begin(self) -> None:
         """A new message begins."""
-        if self.size and not self.takeover:
+        if self._used and not self.takeover:
             self._zlib = zlib.decompressobj(self._window)
+        self._used = False
         self.size = 0
 
     def push(self, data: bytes, limit: int) -> bytes:
@@ -78,23 +80,29 @@ class Inflater:
 
         Raises ProtocolError for data that is broken.
         """
-        inflated = []
+        self._used = True
+        inflated: list[bytes] = []
         try:
-            while self.size <= limit:
-                step = self._zlib.decompress(data, _STEP)
-                self.size += len(step)
-                inflated.append(step)
-                if self._zlib.eof:
-                    # A final block (7.2.3.5): whatever follows starts anew.
-                    data = self._zlib.unused_data
-                    self._zlib = zlib.decompressobj(self._window)
-                else:
-                    data = self._zlib.unconsumed_tail
-                if not data and len(step) < _STEP:
-                    break
+            # zlib copies what it has not come to yet: as little as a step.
+            for start in range(0, len(data), _STEP):
+                self._inflate(data[start : start + _STEP], limit, inflated)
         except zlib.error:
             raise ProtocolError("Invalid frame header", CloseCode.INVALID_DATA) from None
         return inflated[0] if len(inflated) == 1 else b"".join(inflated)
+
+    def _inflate(self, data: bytes, limit: int, inflated: list[bytes]) -> None:
+        while self.size <= limit:
+            step = self._zlib.decompress(data, _STEP)
+            self.size += len(step)
+            inflated.append(step)
+            if self._zlib.eof:
+                # A final block (7.2.3.5): whatever follows starts anew.
+                data = self._zlib.unused_data
+                self._zlib = zlib.decompressobj(self._window)
+            else:
+                data = self._zlib.unconsumed_tail
+            if not data and len(step) < _STEP:
+                break
 
     def finish(self, limit: int) -> bytes:
         """What is left of a message at its end."""

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 from mitmproxy import http
 from mitmproxy.connection import Connection
@@ -117,13 +117,13 @@ class WireLayer(websocket.WebsocketLayer):
 
     def _data(self, leg: _Leg, data: bytes) -> layer.CommandGenerator[None]:
         observer, stream = self._observer, leg.stream
-        stream.wished = Mode.HOLD if observer.holds(from_client=leg.from_client) else Mode.PASS
+        self._wish(leg)
         holding = Mode.HOLD in (stream.mode, stream.wished)
         stream.reader.limit = (
             observer.max_message if holding else observer.wanted(from_client=leg.from_client)
         )
         received = stream.receive(data)
-        if stream.mode is Mode.HOLD:
+        if received.mode is Mode.HOLD:
             yield from self._held(leg, received.events)
         else:
             yield from self._passed(leg, received)
@@ -131,14 +131,22 @@ class WireLayer(websocket.WebsocketLayer):
         if failure is not None and not leg.violated:
             yield from self._violation(leg, failure)
 
+    def _wish(self, leg: _Leg) -> None:
+        """Have the direction in the mode that the other addons call for now."""
+        held = self._observer.holds(from_client=leg.from_client)
+        leg.stream.wish(Mode.HOLD if held else Mode.PASS)
+
     def _passed(self, leg: _Leg, received: Received) -> layer.CommandGenerator[None]:
         for piece in received.forward:
             yield from self._send(leg, piece)
-        if received.injected:
-            self._observer.messages(received.injected, from_client=leg.from_client, injected=True)
-        messages: list[Payload] = [event for event in received.events if isinstance(event, (str, bytes))]
+        if leg.stream.reader.only_messages:
+            messages = cast("list[Payload]", received.events)
+        else:
+            messages = [event for event in received.events if isinstance(event, (str, bytes))]
         if messages:
             self._observer.messages(messages, from_client=leg.from_client, injected=False)
+        if received.injected:
+            self._observer.messages(received.injected, from_client=leg.from_client, injected=True)
         if len(messages) == len(received.events):
             return
         for event in received.events:
@@ -181,6 +189,7 @@ class WireLayer(websocket.WebsocketLayer):
         if self._ended or (self._mocked and leg.from_client):
             return
         payload = message.content.decode(errors="replace") if message.is_text else message.content
+        self._wish(leg)
         if leg.stream.mode is Mode.HOLD:
             yield from self._offer(leg, payload, injected=True)
         elif frame := leg.stream.send(payload):
@@ -218,7 +227,7 @@ class WireLayer(websocket.WebsocketLayer):
         for leg in self._legs.values():
             if not leg.closed and (frame := leg.stream.close(code, reason)):
                 yield from self._send(leg, frame)
-        self._closing = _End(None, code, reason)
+        self._closing = self._closing or _End(None, code, reason)
         yield from self._lost(from_client=None)
 
     def _lost(self, *, from_client: bool | None) -> layer.CommandGenerator[None]:
@@ -266,6 +275,11 @@ def install(observe: Callable[[http.HTTPFlow], Observer | None]) -> None:
         return HooksLayer(context, flow) if observer is None else WireLayer(context, flow, observer)
 
     websocket.WebsocketLayer = make_layer  # type: ignore[misc, assignment]
+
+
+def is_installed() -> bool:
+    """Whether new sockets get our layers."""
+    return websocket.WebsocketLayer is not _stock_layer
 
 
 def uninstall() -> None:

@@ -16,6 +16,9 @@ _MASKED = 0x80
 _WHOLE_TEXT = _FIN | Opcode.TEXT
 _WHOLE_BINARY = _FIN | Opcode.BINARY
 _MASK_SIZE = 4
+_AFTER_CLOSE: dict[int, str] = {Opcode.PING: "Ping", Opcode.PONG: "Pong", Opcode.CLOSE: "Close"}
+_BAD_TEXT = "Could not decode a text frame as UTF-8."
+_SHORT_PART = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class MessageReader:
     their headers, but for what a shared compression window needs."""
     failure: ProtocolError | None
     """What ended the reading. The reader ignores whatever comes after it."""
+    only_messages: bool
+    """Whether all that was fed last came to was messages: neither a control frame nor a TooLarge."""
     boundary: int | None
     """Where, in the data that was fed last, a message of ours fits: after the last whole message. None if
     there was no such place."""
@@ -64,6 +69,7 @@ class MessageReader:
         as large, and no smaller if it is not given."""
         self.limit = max_message if limit is None else limit
         self.failure = None
+        self.only_messages = True
         self.boundary = 0
         self._masked = masked
         self._max_message = max_message
@@ -74,8 +80,9 @@ class MessageReader:
         # The message that is under way; its opcode is 0 between messages.
         self._opcode = 0
         self._compressed = False
+        self._wanted = False
         self._kept = False
-        self._parts: list[bytes] = []
+        self._parts: list[bytes | bytearray] = []
         self._size = 0
         # The data frame that is under way.
         self._remaining = 0
@@ -85,16 +92,17 @@ class MessageReader:
     @property
     def at_boundary(self) -> bool:
         """Whether what was fed so far ends with a whole message."""
-        return not (self._opcode or self._remaining or self._tail)
+        return self.between_frames and not self._opcode
 
     @property
     def between_frames(self) -> bool:
         """Whether what was fed so far ends with a whole frame: a control frame may follow (5.4)."""
-        return not (self._remaining or self._tail)
+        return not (self._remaining or self._tail or self._closed or self.failure)
 
     def feed(self, data: bytes) -> list[Event]:
         """The messages and control frames that end in `data`. Look at `failure` afterwards."""
         events: list[Event] = []
+        self.only_messages, self.boundary = True, None
         if self.failure is None:
             try:
                 self._feed(data, events)
@@ -108,9 +116,8 @@ class MessageReader:
         before = len(self._tail)
         if before:
             data = self._tail + data
-        self.boundary = None
         position, size = 0, len(data)
-        boundary = 0 if not (self._opcode or self._remaining) else -1
+        boundary = 0 if not (self._opcode or self._remaining or self._closed) else -1
         while True:
             if self._remaining:
                 position = self._take(data, position)
@@ -119,7 +126,8 @@ class MessageReader:
                 self._end_frame(events)
             if not self._opcode:
                 position = self._take_short_messages(data, position, size, events)
-                boundary = position
+                if not self._closed:
+                    boundary = position
             after = self._begin_frame(data, position, size, events)
             if after < 0:
                 break
@@ -130,28 +138,40 @@ class MessageReader:
             self.boundary = boundary - before
 
     def _take_short_messages(self, data: bytes, position: int, size: int, events: list[Event]) -> int:
-        """The hot loop: whole messages of one frame, uncompressed and below 126 bytes, one after another."""
-        masked, wanted, append = self._masked, self.limit >= MAX_CONTROL_PAYLOAD, events.append
-        while size - position > 1 and not self._closed:
-            first, second = data[position], data[position + 1]
-            if first != _WHOLE_TEXT and first != _WHOLE_BINARY:
-                break
-            start = position + 2
-            if masked:
-                second -= _MASKED
-                start += 4
-            if not 0 <= second <= MAX_CONTROL_PAYLOAD:
-                break
-            end = start + second
-            if end > size:
-                break
-            position = end
-            if not wanted:
-                continue
-            payload = data[start:end]
-            if masked:
-                payload = apply_mask(payload, data[start - 4 : start])
-            append(_decode(payload) if first == _WHOLE_TEXT else payload)
+        """The hot loop: whole messages of one frame, uncompressed and below 64 KiB, one after another."""
+        if self._closed:
+            return position
+        limit, append = self.limit, events.append
+        masked = _MASKED if self._masked else 0
+        header = 2 + _MASK_SIZE if masked else 2
+        try:
+            while size - position > 1:
+                first, length = data[position], data[position + 1] - masked
+                if first != _WHOLE_TEXT and first != _WHOLE_BINARY:
+                    break
+                start = position + header
+                if length > MAX_CONTROL_PAYLOAD:
+                    if length != 126 or size - position < 4:
+                        break
+                    length = data[position + 2] << 8 | data[position + 3]
+                    start += 2
+                    if length < 126:
+                        break
+                elif length < 0:
+                    break
+                end = start + length
+                if end > size:
+                    break
+                if limit:
+                    if length > limit:
+                        break
+                    payload = data[start:end]
+                    if masked:
+                        payload = apply_mask(payload, data[start - 4 : start])
+                    append(payload.decode() if first == _WHOLE_TEXT else payload)
+                position = end
+        except UnicodeDecodeError:
+            raise ProtocolError(_BAD_TEXT, CloseCode.INVALID_DATA) from None
         return position
 
     def _begin_frame(self, data: bytes, position: int, size: int, events: list[Event]) -> int:
@@ -160,7 +180,8 @@ class MessageReader:
             return -1
         first, second = data[position], data[position + 1]
         if self._closed:
-            raise ProtocolError("Data frame received after close")
+            name = _AFTER_CLOSE.get(first & 0x0F, "Data frame")
+            raise ProtocolError(f"{name} received after close")
         self._check_first(first)
         if bool(second & _MASKED) != self._masked:
             raise ProtocolError(
@@ -196,6 +217,8 @@ class MessageReader:
         opcode = first & 0x0F
         if 2 < opcode < 8 or opcode > Opcode.PONG:
             raise ProtocolError(f"Unrecognized frame opcode: {opcode}")
+        if first & _RSV1 and opcode == Opcode.CONTINUATION and self._inflater is not None:
+            raise ProtocolError("Invalid frame header")
         compressible = self._inflater is not None and opcode in (Opcode.TEXT, Opcode.BINARY)
         if first & (_RSV & ~_RSV1 if compressible else _RSV):
             bits = ", ".join(f"reserved{bit} = {first >> (7 - bit) & 1}" for bit in (1, 2, 3))
@@ -219,6 +242,7 @@ class MessageReader:
             return -1
         payload = data[start:end]
         self._closed = opcode == Opcode.CLOSE
+        self.only_messages = False
         events.append(Control(opcode, apply_mask(payload, mask) if mask else payload))
         return end
 
@@ -227,7 +251,8 @@ class MessageReader:
             self._opcode = opcode
             self._compressed = bool(first & _RSV1)
             self._size = 0
-            self._kept = self.limit > 0 and not (self._compressed and self._lost_window)
+            self._wanted = self.limit > 0
+            self._kept = self._wanted and not (self._compressed and self._lost_window)
             if self._compressed and self._inflater is not None:
                 self._inflater.begin()
         self._fin = bool(first & _FIN)
@@ -263,7 +288,16 @@ class MessageReader:
         if self._size > self.limit:
             self._drop()
         if self._kept:
-            self._parts.append(part)
+            self._append(part)
+
+    def _append(self, part: bytes) -> None:
+        parts = self._parts
+        if len(part) >= _SHORT_PART or not parts:
+            parts.append(part)
+        elif isinstance(last := parts[-1], bytearray):
+            last += part
+        else:
+            parts.append(bytearray(part))
 
     def _drop(self) -> None:
         self._kept = False
@@ -279,10 +313,12 @@ class MessageReader:
             self._end_compressed()
         opcode, self._opcode = self._opcode, 0
         if not self._kept:
-            if self.limit:
+            if self._wanted:
+                self.only_messages = False
                 events.append(TooLarge(opcode))
             return
-        payload = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        first = self._parts[0] if len(self._parts) == 1 else b""
+        payload = first if isinstance(first, bytes) and first else b"".join(self._parts)
         self._parts.clear()
         events.append(_decode(payload) if opcode == Opcode.TEXT else payload)
 
@@ -292,13 +328,12 @@ class MessageReader:
         self._size += len(rest)
         if self._size > self.limit:
             self._drop()
-        elif self._kept:
-            self._parts.append(rest)
+        elif self._kept and (rest or not self._parts):
+            self._append(rest)
 
 
 def _decode(payload: bytes) -> str:
     try:
         return payload.decode()
     except UnicodeDecodeError:
-        message = "Could not decode a text frame as UTF-8."
-        raise ProtocolError(message, CloseCode.INVALID_DATA) from None
+        raise ProtocolError(_BAD_TEXT, CloseCode.INVALID_DATA) from None

@@ -36,9 +36,12 @@ class Encoder:
         self._masked = masked
         self._compression = compression
 
-    def message(self, opcode: int, content: bytes) -> bytes:
-        """One message in one frame. That it may be uncompressed is RFC 7692, 6."""
-        if self._compression is not None and len(content) > COMPRESS_FROM:
+    def message(self, opcode: int, content: bytes, *, compress: bool = True) -> bytes:
+        """One message in one frame. That it may be uncompressed is RFC 7692, 6.
+
+        With `compress`, one that gains by it is compressed, if that was agreed.
+        """
+        if compress and self._compression is not None and len(content) > COMPRESS_FROM:
             compressed = deflate(content, self._compression)
             if compressed is not None:
                 return encode_frame(opcode, compressed, mask=self._mask(), rsv1=True)
@@ -60,10 +63,12 @@ class Encoder:
 class Received:
     """What came of some bytes."""
 
+    mode: Mode
+    """In HOLD the messages and control frames among `events` are still to be forwarded."""
     forward: list[bytes]
     """To be sent on at once, in this order."""
     events: list[Event]
-    """What was read. In HOLD its messages and control frames are still to be forwarded."""
+    """What was read."""
     injected: list[str | bytes] = field(default_factory=list)
     """Messages of ours that are among `forward` now."""
 
@@ -83,16 +88,22 @@ class Stream:
         self._shared_window = shared_window
         self._waiting: list[str | bytes] = []
 
+    def wish(self, mode: Mode) -> None:
+        """Change to a mode: at once between two messages, else as soon as one ends."""
+        self.wished = mode
+        if mode is not self.mode:
+            self._change_mode()
+
     def receive(self, data: bytes) -> Received:
         """Take in what came from the source."""
         if self.mode is not self.wished:
             self._change_mode()
         events = self.reader.feed(data)
         if self.mode is Mode.HOLD:
-            return Received([], events)
-        if self._waiting and self.reader.boundary is not None:
-            return self._insert_waiting(data, self.reader.boundary, events)
-        return Received([data], events)
+            return Received(Mode.HOLD, [], events)
+        if self.reader.boundary is None or not (self._waiting or self.wished is Mode.HOLD):
+            return Received(Mode.PASS, [data], events)
+        return self._at_boundary(data, self.reader.boundary, events)
 
     def send(self, payload: str | bytes) -> bytes | None:
         """A message of ours: the bytes to send now, or None if it waits for the end of a message.
@@ -102,7 +113,7 @@ class Stream:
         if self.mode is Mode.PASS and (self._waiting or not self.reader.at_boundary):
             self._waiting.append(payload)
             return None
-        return self.encoder.message(*content_of(payload))
+        return self._encode(payload)
 
     def close(self, code: int | None, reason: str = "") -> bytes | None:
         """A close frame of ours, or None where no frame fits, as one has gone out by half (5.4)."""
@@ -110,11 +121,20 @@ class Stream:
             return None
         return self.encoder.close(code, reason)
 
-    def _insert_waiting(self, data: bytes, boundary: int, events: list[Event]) -> Received:
+    def _encode(self, payload: str | bytes) -> bytes:
+        # In PASS uncompressed: the window that the ends share stays as it is.
+        return self.encoder.message(*content_of(payload), compress=self.mode is Mode.HOLD)
+
+    def _at_boundary(self, data: bytes, boundary: int, events: list[Event]) -> Received:
+        """What waited for the end of a message: messages of ours, and the change to HOLD."""
         injected, self._waiting = self._waiting, []
-        frames = (self.encoder.message(*content_of(payload)) for payload in injected)
-        pieces = [data[:boundary], *frames, data[boundary:]]
-        return Received([piece for piece in pieces if piece], events, injected)
+        pieces = [data[:boundary], *map(self._encode, injected)]
+        if self.wished is Mode.HOLD and self.reader.only_messages:
+            # The message that has begun is held as a whole: the reader has what came of it so far.
+            self.mode = Mode.HOLD
+        else:
+            pieces.append(data[boundary:])
+        return Received(Mode.PASS, [piece for piece in pieces if piece], events, injected)
 
     def _change_mode(self) -> None:
         if not self.reader.at_boundary:
