@@ -165,10 +165,12 @@ class WireLayer(websocket.WebsocketLayer):
     def _held(self, leg: _Leg, received: list[Event]) -> layer.CommandGenerator[None]:
         for event in received:
             if isinstance(event, TooLarge):
-                too_large = ProtocolError("Message too large", CloseCode.TOO_BIG)
-                leg.stream.reader.failure = too_large
+                yield from self._violation(leg, ProtocolError("Message too large", CloseCode.TOO_BIG))
                 return
             if isinstance(event, Control):
+                if event.opcode == Opcode.CLOSE and (broken := _broken_close(event.payload)):
+                    yield from self._violation(leg, broken)
+                    return
                 yield from self._send(leg, leg.stream.encoder.control(event.opcode, event.payload))
                 yield from self._control_passed(leg, event)
             else:
@@ -186,7 +188,7 @@ class WireLayer(websocket.WebsocketLayer):
 
     def _inject(self, message: WebSocketMessage) -> layer.CommandGenerator[None]:
         leg = self._legs[message.from_client]
-        if self._ended or (self._mocked and leg.from_client):
+        if self._ended or leg.closed or (self._mocked and leg.from_client):
             return
         payload = message.content.decode(errors="replace") if message.is_text else message.content
         self._wish(leg)
@@ -252,6 +254,14 @@ class WireLayer(websocket.WebsocketLayer):
     def _send(self, leg: _Leg, data: bytes) -> layer.CommandGenerator[None]:
         if not (self._mocked and leg.from_client):
             yield commands.SendData(leg.destination, data)
+
+
+def _broken_close(payload: bytes) -> ProtocolError | None:
+    try:
+        decode_close(payload)
+    except ProtocolError as failure:
+        return failure
+    return None
 
 
 def _has_upstream(context: Context) -> bool:
