@@ -14,7 +14,7 @@ from wirewright.model.waiter import WaitingEmitter
 
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-FOR_US = {"ENDS", "EVENTS", "check_event", "forget"}
+FOR_US = {"ENDS", "EVENTS", "check_event", "emit_each", "forget"}
 """Public to our other modules, and of no use to a user."""
 
 
