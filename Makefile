@@ -2,7 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format bench autobahn clean
 
 demo: $(VENV)/.demo  ## See the frames of a real app behind a real proxy, and a script that waits for one
 	@$(BIN)/wirewright demo
@@ -19,6 +19,10 @@ format: $(VENV)/.dev  ## Put the code into its format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+bench: $(VENV)/.bench  ## Wirewright beside what else carries WebSockets; ARGS="--quick" for a first look
+	$(BIN)/python -m bench $(ARGS)
+	@test -n "$(ARGS)" || $(BIN)/python -m bench.masking
+
 clean:  ## Take back all that was set up
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache
 
@@ -29,3 +33,7 @@ $(VENV)/.demo: pyproject.toml
 $(VENV)/.dev: pyproject.toml
 	@.ci/setup $(VENV) dev
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.bench: pyproject.toml
+	@.ci/setup $(VENV) bench
+	@touch $@ $(VENV)/.dev $(VENV)/.demo

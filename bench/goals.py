@@ -1,0 +1,83 @@
+"""What the figures are meant to be."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.carriers import CARRIERS
+from bench.results import Results
+
+NOISE = 0.05
+"""By how much "no slower" and "no more" may be missed: two runs of the same program differ by as much."""
+
+HOLD = "hook-changing"
+"""The carrier in which Wirewright holds each message for a handler that changes it."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A row's value for a carrier: as it is, or as a ratio to another carrier's or another row's."""
+
+    text: str
+    row: str
+    carrier: str
+    bound: Literal["at least", "at most"]
+    limit: float
+    to_carrier: str = ""
+    to_row: str = ""
+    unit: str = "x"
+
+    @property
+    def limit_text(self) -> str:
+        if not self.to_carrier:
+            return f"{self.bound} {self.limit:g} {self.unit}"
+        return f"{self.bound} {self.limit:g} x" + (
+            "" if self.to_row else f" {CARRIERS[self.to_carrier].title}"
+        )
+
+    def measured(self, results: Results) -> float | None:
+        if not self.to_carrier:
+            return results.median(self.row, self.carrier)
+        return results.ratio((self.row, self.carrier), (self.to_row or self.row, self.to_carrier))
+
+    def met(self, results: Results) -> bool | None:
+        """None where it was not measured, or not to the end."""
+        value = self.measured(results)
+        if value is None or (self.row, self.carrier) in results.notes:
+            return None
+        noise = NOISE if self.limit == 1 else 0.0
+        if self.bound == "at least":
+            return value >= self.limit * (1 - noise)
+        return value <= self.limit * (1 + noise)
+
+
+def _speed(row: str, text: str, carrier: str, **limits: float) -> list[Goal]:
+    return [Goal(text, row, carrier, "at least", limit, to_carrier=other) for other, limit in limits.items()]
+
+
+GOALS: tuple[Goal, ...] = (
+    *_speed("flood", "server to app, 100 bytes, one listener", "listener", bare=60, ceiling=0.6, mockttp=1.5),
+    *_speed("flood", "the same, no listener", "no-listener", ceiling=0.85),
+    *_speed("flood-8", "8 sockets at once, one listener", "listener", bare=50),
+    *_speed("flood-up", "app to server, one listener", "listener", bare=50),
+    *_speed("flood-16k", "16 KB, one listener", "listener", bare=5, ceiling=0.8),
+    *_speed("flood-1m", "1 MB, one listener", "listener", bare=1.4, ceiling=0.85),
+    Goal(
+        "cost of a megabyte at 64 MB to that at 1 MB, one listener",
+        "flood-1m",
+        "listener",
+        "at most",
+        1.3,
+        to_carrier="listener",
+        to_row="flood-64m",
+    ),
+    Goal("round trip, one listener", "ping-pong", "listener", "at most", 0.4, to_carrier="bare"),
+    Goal("round trip, one listener", "ping-pong", "listener", "at most", 1.15, to_carrier="ceiling"),
+    *_speed("changing", "HOLD: each message changed by a handler", HOLD, **{"bare-changing": 15}),
+    *_speed("changing", "with another addon's hook", "hook-changing", **{"bare-changing": 1}),
+    Goal("memory after many messages", "memory-many", "listener", "at most", 10, unit="MiB"),
+    Goal("memory, one large message, no listener", "memory-large", "no-listener", "at most", 8, unit="MiB"),
+    Goal("memory, a reader that has stopped", "stalled", "listener", "at most", 64, unit="MiB"),
+    Goal("messages lost then", "stalled-lost", "listener", "at most", 0, unit="messages"),
+    Goal("memory of an idle socket", "idle-memory", "listener", "at most", 1, to_carrier="bare"),
+    Goal("time to open a socket", "idle-opening", "listener", "at most", 1, to_carrier="bare"),
+)
