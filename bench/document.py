@@ -44,6 +44,6 @@ def _node_versions() -> list[str]:
     package = NODE_FOLDER / "node_modules" / "mockttp" / "package.json"
     if node is None or not package.exists():
         return []
-    said = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603
+    said = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
     found = re.search(r'"version":\s*"([^"]+)"', package.read_text())
     return [f"Node {said.strip().lstrip('v')}", f"mockttp {found[1] if found else 'unknown'}"]
