@@ -35,6 +35,8 @@ class Emitter(EventEmitter):
     def __init__(self, scope: Scope) -> None:
         super().__init__()
         self._scope = scope
+        self._version = 0
+        """Counts the changes of the listeners."""
 
     def check_event(self, event: str) -> None:
         """Raise ValueError if this emitter has no such event."""
@@ -77,6 +79,29 @@ class Emitter(EventEmitter):
                 if isinstance(listener, _Listener) and listener.owner is owner:
                     self.remove_listener(event, f)
 
+    def remove_all_listeners(self, event: str | None = None) -> None:
+        """Take back every listener of one event, or of all."""
+        super().remove_all_listeners(event)
+        self._version += 1
+
+    def emit_each(self, event: str, values: Iterable[object]) -> None:
+        """Emit one event for each of many values: what `emit` does, at a fraction of its cost."""
+        version, listeners = -1, list[_Listener]()
+        for value in values:
+            if version != self._version:  # they may come and go while they are called
+                version = self._version
+                listeners = list(self._events.get(event, {}).values())  # type: ignore[arg-type]
+                if not listeners:
+                    return
+            for listener in listeners:
+                try:
+                    result = listener.call(value)
+                except (Exception, asyncio.CancelledError):
+                    self._log_exception()
+                else:
+                    if result is not None:
+                        self._follow(result, listener)
+
     def _add_event_handler(self, event: str, k: Callable[..., Any], v: Callable[..., Any]) -> None:
         # Every way to register a listener ends here; `v` is what pyee calls, `k` what the user gave.
         self.check_event(event)
@@ -85,28 +110,31 @@ class Emitter(EventEmitter):
         owner = current_owner()
         self._scope.note_owner(owner)
         super()._add_event_handler(event, k, _Listener(v, owner))
+        self._version += 1
 
-    def emit_each(self, event: str, values: Iterable[object]) -> None:
-        """Emit one event for each of many values: what `emit` does, without its overhead."""
-        for value in values:
-            listeners = self._events.get(event)
-            if not listeners:
-                return
-            for listener in list(listeners.values()):  # they may come and go while they are called
-                self._emit_run(listener, (value,), _NO_KEYWORDS)
+    def _remove_listener(self, event: str, f: Callable[..., Any]) -> None:
+        # Every way to take one back ends here.
+        super()._remove_listener(event, f)
+        self._version += 1
 
     def _emit_run(self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        # pyee calls each listener through here.
+        # pyee's `emit` calls each listener through here.
         try:
-            result = f.call(*args) if isinstance(f, _Listener) else f(*args, **kwargs)
+            result = f(*args, **kwargs)
         except (Exception, asyncio.CancelledError):
-            logger.exception("%s: a listener raised", self)
-            return
-        if result is not None and inspect.isawaitable(result):
-            self._scope.start(result, f.owner if isinstance(f, _Listener) else None, self)
+            self._log_exception()
+        else:
+            if result is not None:
+                self._follow(result, f)
 
+    def _follow(self, result: object, listener: Callable[..., Any]) -> None:
+        """Run what an async listener returned."""
+        if inspect.isawaitable(result):
+            owner = listener.owner if isinstance(listener, _Listener) else None
+            self._scope.start(result, owner, self)
 
-_NO_KEYWORDS: dict[str, Any] = {}
+    def _log_exception(self) -> None:
+        logger.exception("%s: a listener raised", self)
 
 
 class _Listener:
