@@ -1,0 +1,176 @@
+"""The wire's layer with nothing around it: an app's and a server's connection, and somebody who observes."""
+
+import struct
+from dataclasses import dataclass, field
+
+from mitmproxy import connection
+from mitmproxy.connection import Connection
+from mitmproxy.proxy import commands, context, events
+from mitmproxy.proxy.commands import CloseConnection, SendData
+from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode
+from mitmproxy.proxy.layers.websocket import (
+    WebsocketEndHook,
+    WebsocketMessageHook,
+    WebSocketMessageInjected,
+    WebsocketStartHook,
+)
+from mitmproxy.test import tflow
+from mitmproxy.websocket import WebSocketData, WebSocketMessage
+
+from support.frames import Peer
+from support.talk import Talk, done
+from wirewright.wire.deflate import Compression
+from wirewright.wire.frames import Opcode
+from wirewright.wire.hooks_layer import Close, CloseInjected
+from wirewright.wire.layer import Payload, WireLayer
+
+
+@dataclass
+class FakeObserver:
+    """Notes what it is told."""
+
+    max_message: int = 100_000
+    wants: int = 100_000
+    holding: bool = False
+    told: list[tuple[object, ...]] = field(default_factory=list)
+
+    def wanted(self, *, from_client: bool) -> int:
+        return self.wants
+
+    def holds(self, *, from_client: bool) -> bool:
+        return self.holding
+
+    def messages(self, payloads: list[Payload], *, from_client: bool, injected: bool) -> None:
+        source = "ours to" if injected else "from"
+        end = "server" if from_client is injected else "client"
+        self.told += [(f"{source} {end}", payload) for payload in payloads]
+
+    def too_large(self, *, from_client: bool) -> None:
+        self.told.append(("too large",))
+
+    def failed(self, message: str) -> None:
+        self.told.append(("failed", message))
+
+
+class Wire:
+    """A socket of which the layer carries the messages."""
+
+    def __init__(self, options: object) -> None:
+        self.flow = tflow.twebsocketflow()
+        self.flow.websocket = WebSocketData()
+        self.flow.live = True
+        self.client, self.server = self.flow.client_conn, self.flow.server_conn
+        self.client.state = self.server.state = connection.ConnectionState.OPEN
+        self.observer = FakeObserver()
+        self.app, self.backend = Peer(client=True), Peer()
+        self._context = context.Context(self.client, options)  # type: ignore[arg-type]
+        self._context.server = self.server
+
+    def open(self, extensions: str = "", *, mocked: bool = False) -> Talk:
+        """The layer, its socket open; a mocked one has no connection to a server."""
+        assert self.flow.response is not None
+        if extensions:
+            self.flow.response.headers["Sec-WebSocket-Extensions"] = extensions
+            compression = Compression(takeover="no_context_takeover" not in extensions)
+            self.app, self.backend = Peer(client=True, compression=compression), Peer(compression=compression)
+        below = HttpLayer(self._context, HTTPMode.regular)
+        if not mocked:
+            below.connections[self.server] = below
+        layer = WireLayer(self._context, self.flow, self.observer)
+        return Talk(layer) >> events.Start()
+
+    def started(self, extensions: str = "", *, mocked: bool = False, holding: bool = False) -> Talk:
+        self.observer.holding = holding
+        return self.open(extensions, mocked=mocked) << WebsocketStartHook(self.flow) >> done
+
+    # What the ends say
+
+    def from_app(self, data: bytes) -> events.Event:
+        return events.DataReceived(self.client, data)
+
+    def from_server(self, data: bytes) -> events.Event:
+        return events.DataReceived(self.server, data)
+
+    def inject(self, payload: Payload, *, to_client: bool) -> events.Event:
+        opcode = Opcode.TEXT if isinstance(payload, str) else Opcode.BINARY
+        content = payload.encode() if isinstance(payload, str) else payload
+        message = WebSocketMessage(opcode, not to_client, content)
+        return WebSocketMessageInjected(self.flow, message)
+
+    def close(self, code: int = 3000, reason: str = "bye") -> events.Event:
+        return CloseInjected(self.flow, Close(code, reason))
+
+    # What the layer says
+
+    def to_app(self, data: bytes) -> commands.Command:
+        return SendData(self.client, data)
+
+    def to_server(self, data: bytes) -> commands.Command:
+        return SendData(self.server, data)
+
+    @property
+    def message(self) -> commands.Command:
+        return WebsocketMessageHook(self.flow)
+
+    @property
+    def end(self) -> commands.Command:
+        return WebsocketEndHook(self.flow)
+
+    @property
+    def drop_server(self) -> commands.Command:
+        return CloseConnection(self.server)
+
+    @property
+    def drop_app(self) -> commands.Command:
+        return CloseConnection(self.client)
+
+    @property
+    def ended(self) -> tuple[int | None, str | None, bool | None]:
+        data = self.flow.websocket
+        assert data is not None
+        assert data.timestamp_end is not None
+        assert self.flow.live is False
+        return data.close_code, data.close_reason, data.closed_by_client
+
+    def stored(self) -> list[WebSocketMessage]:
+        assert self.flow.websocket is not None
+        return self.flow.websocket.messages
+
+
+@dataclass
+class Leg:
+    """One direction of a socket, so that a test can be about both."""
+
+    wire: Wire
+    client: bool
+
+    @property
+    def source(self) -> Connection:
+        return self.wire.client if self.client else self.wire.server
+
+    @property
+    def peer(self) -> Peer:
+        return self.wire.app if self.client else self.wire.backend
+
+    def says(self, data: bytes) -> events.Event:
+        return events.DataReceived(self.source, data)
+
+    def gets(self, data: bytes) -> commands.Command:
+        """What the other end gets."""
+        return self.wire.to_server(data) if self.client else self.wire.to_app(data)
+
+    def inject(self, payload: Payload) -> events.Event:
+        return self.wire.inject(payload, to_client=not self.client)
+
+    def told(self, *payloads: Payload) -> list[tuple[object, ...]]:
+        return [(f"from {'client' if self.client else 'server'}", payload) for payload in payloads]
+
+    def told_ours(self, *payloads: Payload) -> list[tuple[object, ...]]:
+        return [(f"ours to {'server' if self.client else 'client'}", payload) for payload in payloads]
+
+    def close_frame(self, code: int = 1000, reason: str = "") -> bytes:
+        return self.peer.frame(Opcode.CLOSE, struct.pack("!H", code) + reason.encode())
+
+    @property
+    def back(self) -> "Leg":
+        return Leg(self.wire, not self.client)

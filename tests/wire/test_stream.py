@@ -1,0 +1,377 @@
+"""One direction of a socket: what is forwarded, when, and where messages of ours fit in."""
+
+import os
+import zlib
+from collections.abc import Iterable
+
+import pytest
+
+from support.frames import MAX_MESSAGE, Peer, pieces
+from wirewright.wire.deflate import Compression
+from wirewright.wire.frames import Opcode, ProtocolError
+from wirewright.wire.messages import Control, Event, MessageReader
+from wirewright.wire.stream import COMPRESS_FROM, Encoder, Mode, Received, Stream
+
+TAKEOVER = Compression()
+NO_TAKEOVER = Compression(takeover=False)
+LONG = "long " * 300
+PING = Control(Opcode.PING, b"?")
+
+
+def stream_of(peer: Peer) -> Stream:
+    """The direction that comes from `peer`."""
+    compression = peer.compression
+    encoder = Encoder(masked=peer.client, compression=compression)
+    return Stream(peer.reader(), encoder, shared_window=compression is not None and compression.takeover)
+
+
+def holding(peer: Peer) -> Stream:
+    stream = stream_of(peer)
+    stream.wished = Mode.HOLD
+    assert stream.receive(b"") == Received(Mode.HOLD, [], [])
+    return stream
+
+
+def forwarded(stream: Stream, parts: Iterable[bytes]) -> bytes:
+    return b"".join(piece for part in parts for piece in stream.receive(part).forward)
+
+
+def arriving(peer: Peer, data: bytes) -> list[Event]:
+    """What the other end reads. It fails for what breaks the protocol, or ends by half."""
+    reader = peer.reader()
+    events = reader.feed(data)
+    assert reader.failure is None
+    assert reader.at_boundary
+    return events
+
+
+def conversation(peer: Peer) -> list[bytes]:
+    """Frames of every kind; at the end no message is under way."""
+    first, second, third = peer.fragments(Opcode.TEXT, b"a" * 200, b"", b"b")
+    ping = peer.frame(Opcode.PING, b"?")
+    frames = [peer.text("hello"), first, ping, second, third, peer.binary(b""), peer.binary(bytes(700))]
+    if peer.compression is None:
+        return frames
+    early, late = peer.deflate(LONG.encode()), peer.compressed(LONG)
+    return [*frames, *peer.fragments(Opcode.TEXT, early[:3], early[3:], rsv1=True), late]
+
+
+@pytest.fixture(params=[True, False], ids=["from client", "from server"])
+def client(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+@pytest.fixture(params=[None, TAKEOVER, NO_TAKEOVER], ids=["plain", "takeover", "no takeover"])
+def peer(request: pytest.FixtureRequest, client: bool) -> Peer:
+    return Peer(client=client, compression=request.param)
+
+
+# PASS
+
+
+@pytest.mark.parametrize("size", [1, 7, 131, 1_000_000])
+def test_pass_forwards_each_piece_at_once_and_unchanged(peer: Peer, size: int) -> None:
+    stream, data = stream_of(peer), b"".join(conversation(peer))
+    read: list[Event] = []
+    for part in pieces(data, size):
+        received = stream.receive(part)
+        assert received.forward == [part]
+        assert received.injected == []
+        read += received.events
+    assert read == arriving(peer, data)
+
+
+@pytest.mark.parametrize("after", range(3))
+def test_pass_forwards_what_breaks_the_protocol(peer: Peer, after: int) -> None:
+    stream = stream_of(peer)
+    parts = [*conversation(peer)[:after], peer.frame(0x3, b"x"), peer.text("more"), b"nonsense"]
+    assert [stream.receive(part).forward for part in parts] == [[part] for part in parts]
+    assert isinstance(stream.reader.failure, ProtocolError)
+
+
+def test_pass_forwards_though_nobody_wants_to_read(peer: Peer) -> None:
+    stream, data = stream_of(peer), b"".join(conversation(peer))
+    stream.reader.limit = 0
+    assert forwarded(stream, pieces(data, 100)) == data
+
+
+# Messages of ours in PASS
+
+
+def test_message_of_ours_goes_at_once_between_messages(peer: Peer) -> None:
+    stream = stream_of(peer)
+    for frame in (b"", peer.text("theirs"), *peer.fragments(Opcode.TEXT, b"a", b"b")):
+        stream.receive(frame)
+    sent = [stream.send("ours"), stream.send(b"\x00"), stream.send("")]
+    assert [arriving(peer, data or b"") for data in sent] == [["ours"], [b"\x00"], [""]]
+    assert stream.receive(b"").injected == []
+
+
+@pytest.mark.parametrize("cut", range(1, 6))
+def test_messages_of_ours_wait_for_the_end_of_a_message_and_keep_their_order(cut: int, client: bool) -> None:
+    peer = Peer(client=client)
+    stream, theirs, next_one = stream_of(peer), peer.text("theirs"), peer.text("next")
+    assert stream.receive(theirs[:cut]).forward == [theirs[:cut]]
+    assert [stream.send("one"), stream.send(b"two")] == [None, None]
+    received = stream.receive(theirs[cut:] + next_one[:3])
+    assert received.forward[0] == theirs[cut:]
+    assert received.forward[-1] == next_one[:3]
+    assert arriving(peer, b"".join(received.forward[1:-1])) == ["one", b"two"]
+    assert received.injected == ["one", b"two"]
+    assert received.events == ["theirs"]
+    assert stream.receive(next_one[3:]) == Received(Mode.PASS, [next_one[3:]], ["next"])
+
+
+def test_message_of_ours_never_goes_between_fragments(client: bool) -> None:
+    peer = Peer(client=client)
+    stream = stream_of(peer)
+    first, second, third = peer.fragments(Opcode.TEXT, b"a", b"b", b"c")
+    stream.receive(first)
+    assert stream.send("ours") is None
+    for frame in (peer.frame(Opcode.PING, b"?"), second, b""):
+        received = stream.receive(frame)
+        assert b"".join(received.forward) == frame
+        assert received.injected == []
+    received = stream.receive(third)
+    assert received.forward[0] == third
+    assert arriving(peer, b"".join(received.forward[1:])) == ["ours"]
+
+
+@pytest.mark.parametrize("size", [1, 5, 131, 1000])
+def test_messages_of_ours_arrive_whole_and_in_order_wherever_they_are_sent(peer: Peer, size: int) -> None:
+    stream, data = stream_of(peer), b"".join(conversation(peer))
+    sent: list[Event] = []
+    reported: list[Event] = []
+    out = b""
+    for turn, part in enumerate(pieces(data, size)):
+        received = stream.receive(part)
+        out += b"".join(received.forward)
+        reported += received.injected
+        if turn % 7 == 0:
+            ours = f"ours {turn}"
+            sent.append(ours)
+            if frame := stream.send(ours):
+                out += frame
+                reported.append(ours)
+    arrived = arriving(peer, out)
+    assert [event for event in arrived if event in sent] == reported == sent
+    assert [event for event in arrived if event not in sent] == arriving(peer, data)
+
+
+def test_long_message_of_ours_leaves_the_windows_of_the_ends_as_they_were(client: bool) -> None:
+    # RFC 7692, 7.1.1: what follows refers to what the app or the server said, and knows nothing of ours.
+    peer = Peer(client=client, compression=TAKEOVER)
+    stream = stream_of(peer)
+    ours = os.urandom(COMPRESS_FROM).hex()
+    early, late = peer.compressed(LONG), peer.compressed(LONG + "again")
+    out = forwarded(stream, [early])
+    out += stream.send(ours) or b""
+    out += forwarded(stream, [late[:2]])
+    assert stream.send(ours) is None
+    out += forwarded(stream, [late[2:], peer.compressed(LONG + "and again")])
+    assert arriving(peer, out) == [LONG, ours, LONG + "again", ours, LONG + "and again"]
+
+
+@pytest.mark.parametrize("rest", [b"", b"\x00more"])
+def test_nothing_of_ours_is_put_after_what_broke_the_protocol(client: bool, rest: bytes) -> None:
+    peer = Peer(client=client)
+    stream = stream_of(peer)
+    broken = peer.frame(0x3, b"x" * 100)
+    stream.receive(peer.text("hello") + broken[:50])
+    assert stream.send("ours") is None
+    assert stream.receive(broken[50:] + rest).forward == [broken[50:] + rest]
+
+
+def test_nothing_of_ours_is_put_into_what_nobody_can_read(client: bool) -> None:
+    # As with an extension that is not understood: nobody knows where a frame ends.
+    peer = Peer(client=client)
+    stream = stream_of(peer)
+    stream.reader.failure = ProtocolError("unknown extension x-none")
+    stream.receive(peer.text("half of it")[:4])
+    assert stream.send("ours") is None
+
+
+# HOLD
+
+
+@pytest.mark.parametrize("size", [1, 7, 131, 1_000_000])
+def test_hold_forwards_nothing_and_hands_out_all(peer: Peer, size: int) -> None:
+    stream, data = holding(peer), b"".join(conversation(peer))
+    read = []
+    for part in pieces(data, size):
+        received = stream.receive(part)
+        assert (received.mode, received.forward) == (Mode.HOLD, [])
+        read += received.events
+    assert read == arriving(peer, data)
+    assert PING in read
+
+
+def test_message_of_ours_goes_at_once_in_hold_as_all_that_goes_is_whole(client: bool) -> None:
+    peer = Peer(client=client)
+    stream = holding(peer)
+    stream.receive(peer.text("theirs")[:4])
+    assert arriving(peer, stream.send("ours") or b"") == ["ours"]
+
+
+# Changing the mode
+
+
+def test_it_begins_in_pass(peer: Peer) -> None:
+    stream = stream_of(peer)
+    assert (stream.mode, stream.wished) == (Mode.PASS, Mode.PASS)
+
+
+def test_mode_changes_only_between_messages(client: bool) -> None:
+    peer = Peer(client=client)
+    stream = stream_of(peer)
+    first, second = peer.fragments(Opcode.TEXT, b"a", b"b")
+    stream.receive(first[:3])
+    stream.wished = Mode.HOLD
+    for part in (first[3:], peer.frame(Opcode.PING, b"?"), second[:1], second[1:]):
+        received = stream.receive(part)
+        assert (received.mode, received.forward) == (Mode.PASS, [part])
+    assert stream.receive(peer.text("held")) == Received(Mode.HOLD, [], ["held"])
+    first, second = peer.fragments(Opcode.TEXT, b"c", b"d")
+    assert stream.receive(first) == Received(Mode.HOLD, [], [])
+    stream.wished = Mode.PASS
+    assert stream.receive(second) == Received(Mode.HOLD, [], ["cd"])
+    assert stream.receive(peer.text("free")) == Received(Mode.PASS, [peer.text("free")], ["free"])
+
+
+def test_hold_begins_though_no_piece_ends_with_a_message(client: bool) -> None:
+    # So it is in a flood: the pieces are what TCP makes of it.
+    peer = Peer(client=client)
+    stream = stream_of(peer)
+    names = [f"message {number}" for number in range(10)]
+    data = b"".join(map(peer.text, names))
+    size = len(peer.text(names[0]))
+    out, held = b"", []
+    for turn, part in enumerate(pieces(data, size // 2, size)):
+        stream.wished = Mode.HOLD if turn else Mode.PASS
+        received = stream.receive(part)
+        out += b"".join(received.forward)
+        if received.mode is Mode.HOLD:
+            held += received.events
+    assert len(held) > len(names) / 2
+    assert [*arriving(peer, out), *held] == names
+
+
+def test_nothing_is_lost_or_doubled_when_the_mode_changes_anywhere(client: bool) -> None:
+    peer = Peer(client=client)
+    names: list[Event] = [f"message {number}" * (1 + number % 3) for number in range(30)]
+    data = b"".join(peer.text(str(name)) for name in names)
+    for size in (1, 7, 50, 200):
+        stream, out = stream_of(peer), b""
+        for turn, part in enumerate(pieces(data, size)):
+            stream.wished = Mode.HOLD if turn // 5 % 2 else Mode.PASS
+            received = stream.receive(part)
+            out += b"".join(received.forward)
+            if received.mode is Mode.HOLD:
+                out += b"".join(peer.text(str(event)) for event in received.events)
+        assert arriving(peer, out) == names
+
+
+def test_waiting_messages_of_ours_go_before_hold_begins(client: bool) -> None:
+    peer = Peer(client=client)
+    stream, theirs = stream_of(peer), peer.text("theirs")
+    stream.receive(theirs[:3])
+    stream.wished = Mode.HOLD
+    assert stream.send("ours") is None
+    assert stream.receive(theirs[3:]).injected == ["ours"]
+    assert stream.receive(peer.text("held")) == Received(Mode.HOLD, [], ["held"])
+
+
+def test_hold_stays_where_messages_share_a_window(peer: Peer) -> None:
+    # The destination does not know what the source's next messages refer to.
+    stream = holding(peer)
+    stream.receive(peer.text("held"))
+    stream.wished = Mode.PASS
+    stream.receive(peer.text("held or free"))
+    assert stream.mode is (Mode.HOLD if peer.compression == TAKEOVER else Mode.PASS)
+
+
+# Closing
+
+
+def test_close_frame_of_ours_fits_between_the_frames_of_a_message(client: bool) -> None:
+    peer = Peer(client=client)
+    stream = stream_of(peer)
+    first, second = peer.fragments(Opcode.TEXT, b"a", b"b")
+    reader = peer.reader()
+    bye = Control(Opcode.CLOSE, b"\x0b\xb8bye")
+    for frame in (b"", first, second):
+        stream.receive(frame)
+        assert reader.feed(stream.close(3000, "bye") or b"") == [bye]
+        reader = peer.reader()
+    assert reader.feed(stream.close(None) or b"") == [Control(Opcode.CLOSE, b"")]
+
+
+def test_close_frame_of_ours_fits_nowhere_into_a_frame(client: bool) -> None:
+    peer = Peer(client=client)
+    frame = peer.text("theirs")
+    for cut in range(1, len(frame)):
+        stream = stream_of(peer)
+        stream.receive(frame[:cut])
+        assert stream.close(1000, "bye") is None
+
+
+def test_close_frame_of_ours_always_fits_in_hold(client: bool) -> None:
+    peer = Peer(client=client)
+    stream = holding(peer)
+    stream.receive(peer.text("theirs")[:4])
+    assert peer.reader().feed(stream.close(1000) or b"") == [Control(Opcode.CLOSE, b"\x03\xe8")]
+
+
+# Encoding
+
+
+def frames_of(data: bytes, *, masked: bool) -> list[Event]:
+    return MessageReader(masked=masked, compression=TAKEOVER, max_message=MAX_MESSAGE).feed(data)
+
+
+@pytest.mark.parametrize("compression", [TAKEOVER, NO_TAKEOVER, Compression(9)], ids=str)
+@pytest.mark.parametrize("masked", [True, False])
+def test_messages_above_one_kibibyte_are_compressed_if_agreed(compression: Compression, masked: bool) -> None:
+    encoder = Encoder(masked=masked, compression=compression)
+    for opcode in (Opcode.TEXT, Opcode.BINARY):
+        short = encoder.message(opcode, b"a" * COMPRESS_FROM, compress=True)
+        assert short[0] == 0x80 | opcode
+        long = encoder.message(opcode, b"a" * (COMPRESS_FROM + 1), compress=True)
+        assert long[0] == 0xC0 | opcode
+        assert len(long) < 100
+        for frame, size in ((short, COMPRESS_FROM), (long, COMPRESS_FROM + 1)):
+            assert bool(frame[1] & 0x80) is masked
+            (message,) = frames_of(frame, masked=masked)
+            assert message in ("a" * size, b"a" * size)
+
+
+def test_each_compressed_message_stands_for_itself() -> None:
+    encoder = Encoder(masked=False, compression=TAKEOVER)
+    frames = [encoder.message(Opcode.TEXT, LONG.encode(), compress=True) for _ in range(2)]
+    assert frames[0] == frames[1]
+    assert [frames_of(frame, masked=False) for frame in frames] == [[LONG], [LONG]]
+
+
+def test_compression_keeps_to_the_window_that_was_agreed() -> None:
+    noise = os.urandom(2000)
+    frame = Encoder(masked=False, compression=Compression(9)).message(Opcode.BINARY, noise * 2, compress=True)
+    payload = frame[4:] if frame[1] == 126 else frame[10:]
+    assert zlib.decompressobj(wbits=-9).decompress(payload) == noise * 2
+
+
+@pytest.mark.parametrize("compression", [None, Compression(8)], ids=["none agreed", "window of 256 bytes"])
+def test_messages_are_not_compressed_where_that_is_impossible(compression: Compression | None) -> None:
+    frame = Encoder(masked=False, compression=compression).message(Opcode.BINARY, bytes(5000), compress=True)
+    assert frame == b"\x82\x7e\x13\x88" + bytes(5000)
+
+
+def test_messages_are_not_compressed_unless_wanted() -> None:
+    frame = Encoder(masked=False, compression=TAKEOVER).message(Opcode.BINARY, bytes(5000), compress=False)
+    assert frame == b"\x82\x7e\x13\x88" + bytes(5000)
+
+
+def test_frames_to_a_server_have_new_masks() -> None:
+    encoder = Encoder(masked=True)
+    assert len({encoder.message(Opcode.TEXT, b"same", compress=True) for _ in range(10)}) > 1
+    assert encoder.control(Opcode.PING, b"?")[1] & 0x80
+    assert encoder.close(1000)[1] & 0x80
