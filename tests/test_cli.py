@@ -117,3 +117,11 @@ async def test_the_demo_fails_when_the_frame_does_not_come() -> None:
     assert run.process.returncode == 1, text
     assert "The script did not get its frame: Timeout 1500ms exceeded" in text
     assert "Traceback" not in text
+
+
+async def test_the_demo_says_what_it_lacks(tmp_path: Path) -> None:
+    (tmp_path / "trustme.py").write_text("raise ModuleNotFoundError(name='trustme')")
+    async with running(WIREWRIGHT, "demo", PYTHONPATH=str(tmp_path)) as run:
+        text = await run.rest()
+    assert text == "wirewright: the demo needs the package trustme: pip install 'wirewright[demo]'"
+    assert run.process.returncode == 1

@@ -90,5 +90,7 @@ def demo(
 
 
 def _fail(sentence: str) -> None:
-    Console(stderr=True).print(f"wirewright: {sentence}", style="red", highlight=False)
+    Console(stderr=True).print(
+        f"wirewright: {sentence}", style="red", highlight=False, markup=False, soft_wrap=True
+    )
     raise typer.Exit(1)

@@ -98,6 +98,12 @@ def test_held_message_is_sent_as_it_was_changed(leg: Leg, wire: Wire) -> None:
     assert talk >> changed_to(b"another") << leg.gets(leg.peer.text("another"))
 
 
+def test_text_that_is_changed_into_no_utf_8_is_mended_as_mitmproxy_does(leg: Leg, wire: Wire) -> None:
+    # RFC 6455, 8.1: the app or the server would fail the socket.
+    talk = wire.started(holding=True) >> leg.says(leg.peer.text("one")) << wire.message
+    assert talk >> changed_to(b"a\xffb") << leg.gets(leg.peer.text("a\ufffdb"))
+
+
 def test_held_message_that_is_dropped_is_not_sent(leg: Leg, wire: Wire) -> None:
     two = leg.peer.text("two")
     talk = wire.started(holding=True) >> leg.says(leg.peer.text("one") + two) << wire.message
