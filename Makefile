@@ -8,7 +8,7 @@ demo: $(VENV)/.demo  ## See the frames of a real app behind a real proxy, and a 
 	@$(BIN)/wirewright demo
 
 test: $(VENV)/.dev  ## The whole test suite; ARGS="-k name" for a part of it
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 check: $(VENV)/.dev  ## Lint, format and types
 	$(BIN)/ruff check .
@@ -22,6 +22,9 @@ format: $(VENV)/.dev  ## Put the code into its format
 bench: $(VENV)/.bench  ## Wirewright beside what else carries WebSockets; ARGS="--quick" for a first look
 	$(BIN)/python -m bench $(ARGS)
 	@test -n "$(ARGS)" || $(BIN)/python -m bench.masking
+
+autobahn: $(VENV)/.dev  ## The Autobahn suite, direct and through the proxy; needs a Python 2.7
+	PYTHONPATH=tests $(BIN)/python -m conformance $(ARGS)
 
 clean:  ## Take back all that was set up
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache

@@ -303,4 +303,4 @@ def test_unknown_extension_passes_though_somebody_would_hold(leg: Leg, wire: Wir
 def test_nothing_of_ours_goes_into_what_an_unknown_extension_made_unreadable(leg: Leg, wire: Wire) -> None:
     talk = wire.open("x-none") << commands.Log << WebsocketStartHook(wire.flow) >> done
     half = leg.peer.text("half")[:4]
-    assert talk >> leg.says(half) << leg.gets(half) >> leg.inject("ours")
+    assert talk >> leg.says(half) << leg.gets(half) >> leg.inject("ours") << commands.Log

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from support.frames import MAX_MESSAGE, Peer, pieces
+from support.frames import Peer, pieces
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import Opcode, ProtocolError
 from wirewright.wire.messages import Control, Event

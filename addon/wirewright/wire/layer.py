@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from logging import WARNING
 from typing import Protocol, cast
 
 from mitmproxy import http
@@ -184,7 +185,10 @@ class WireLayer(websocket.WebsocketLayer):
         self.flow.websocket.messages.append(message)
         yield websocket.WebsocketMessageHook(self.flow)
         if not message.dropped:
-            yield from self._send(leg, leg.stream.encoder.message(opcode, message.content))
+            changed = message.content
+            if opcode == Opcode.TEXT and changed != content:
+                changed = changed.decode(errors="replace").encode()  # as mitmproxy mends it
+            yield from self._send(leg, leg.stream.encoder.message(opcode, changed))
 
     def _inject(self, message: WebSocketMessage) -> layer.CommandGenerator[None]:
         leg = self._legs[message.from_client]
@@ -192,6 +196,11 @@ class WireLayer(websocket.WebsocketLayer):
             return
         payload = message.content.decode(errors="replace") if message.is_text else message.content
         self._wish(leg)
+        if leg.stream.reader.failure is not None:
+            yield commands.Log(
+                "A WebSocket message is not sent: nothing fits into what cannot be read.", WARNING
+            )
+            return
         if leg.stream.mode is Mode.HOLD:
             yield from self._offer(leg, payload, injected=True)
         elif frame := leg.stream.send(payload):

@@ -1,0 +1,1 @@
+"""The Autobahn test suite, run with two libraries, direct and through the proxy: `python -m conformance`."""
