@@ -95,6 +95,8 @@ class History:
 
     def since(self, total: int) -> list[Frame]:
         """What is kept of the frames that came after `total` of them had."""
+        if total == self.total:
+            return []
         kept = self._kept()
         new = min(self.total - total, len(kept))
         return kept[len(kept) - new :]

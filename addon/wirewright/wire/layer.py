@@ -227,8 +227,8 @@ class WireLayer(websocket.WebsocketLayer):
     def _violation(self, leg: _Leg, failure: ProtocolError) -> layer.CommandGenerator[None]:
         leg.violated = True
         self._observer.failed(failure.message)
-        if leg.stream.mode is Mode.HOLD:
-            # What cannot be read cannot be passed on: RFC 6455, 7.1.7.
+        if leg.stream.mode is Mode.HOLD and not leg.closed:
+            # What cannot be read cannot be passed on: RFC 6455, 7.1.7. After a close frame it is discarded.
             yield from self._close(failure.code, "")
 
     def _close(self, code: int, reason: str) -> layer.CommandGenerator[None]:
