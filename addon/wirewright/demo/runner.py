@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 from rich.syntax import Syntax
 
@@ -32,9 +33,13 @@ async def run(console: Console, *, price: float = PRICE, timeout: float = TIMEOU
         with tempfile.TemporaryDirectory(prefix="wirewright-demo-") as folder:
             quote = await _show(console, Path(folder), price, timeout)
     except Error as error:
-        console.print(f"\n[bold red]The script did not get its frame:[/] {error.message}", highlight=False)
+        console.print(
+            f"\n[bold red]The script did not get its frame:[/] {escape(error.message)}", highlight=False
+        )
         return False
-    console.print(f"\n[bold green]The script got the frame that it waited for:[/] {quote}", highlight=False)
+    console.print(
+        f"\n[bold green]The script got the frame that it waited for:[/] {escape(quote)}", highlight=False
+    )
     console.print("Now your own app: [bold]wirewright run[/]", highlight=False)
     return True
 

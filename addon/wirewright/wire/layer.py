@@ -81,7 +81,7 @@ class WireLayer(websocket.WebsocketLayer):
     def begin(self, _: events.Event) -> layer.CommandGenerator[None]:
         assert self.flow.response is not None
         agreement = parse_agreement(self.flow.response.headers.get("Sec-WebSocket-Extensions", ""))
-        if agreement.unknown:
+        if agreement.unknown is not None:
             yield commands.Log(f"WebSocket extension {agreement.unknown!r} is passed on, but not understood.")
         self._mocked = not _has_upstream(self.context)
         self._legs = {from_client: self._leg(agreement, from_client) for from_client in (True, False)}
@@ -109,12 +109,12 @@ class WireLayer(websocket.WebsocketLayer):
         reader = MessageReader(
             masked=from_client, compression=compression, max_message=self._observer.max_message
         )
-        if agreement.unknown:
+        if agreement.unknown is not None:
             reader.failure = ProtocolError(f"unknown extension {agreement.unknown}")
         encoder = Encoder(masked=from_client, compression=compression)
         stream = Stream(reader, encoder, shared_window=compression is not None and compression.takeover)
         source, destination = ends if from_client else ends[::-1]
-        return _Leg(from_client, source, destination, stream, violated=bool(agreement.unknown))
+        return _Leg(from_client, source, destination, stream, violated=agreement.unknown is not None)
 
     def _data(self, leg: _Leg, data: bytes) -> layer.CommandGenerator[None]:
         observer, stream = self._observer, leg.stream
