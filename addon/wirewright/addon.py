@@ -25,7 +25,7 @@ from wirewright.model.websocket import Feed, Handshake
 from wirewright.neighbours import WIREWRIGHT
 from wirewright.scripts import take_back_when_done
 from wirewright.state import control
-from wirewright.wire import layer, request_target
+from wirewright.wire import early_data, layer, request_target
 from wirewright.wire.internals import missing_internal
 
 logger = logging.getLogger(__name__)
@@ -76,6 +76,7 @@ class WirewrightAddon:
         if self._missing is None:
             layer.install(_observer)
             request_target.install()
+            early_data.install()
         else:
             logger.warning(
                 "Wirewright carries WebSockets by mitmproxy's own layer (ws_lane=hooks): "
@@ -97,6 +98,7 @@ class WirewrightAddon:
     def done(self) -> None:
         layer.uninstall()
         request_target.uninstall()
+        early_data.uninstall()
         control.attach(None)
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:

@@ -14,7 +14,7 @@ from mitmproxy import ctx, http
 from websockets.asyncio.server import ServerConnection
 
 from support.frames import Peer
-from support.raw import RawEnd, RawSocket, raw_socket
+from support.raw import RawEnd, RawServer, RawSocket, raw_app, raw_socket
 from support.recording import Recording, Recordings
 from support.servers import serving
 from wirewright import Error, Proxy, WebSocket, launch
@@ -83,6 +83,16 @@ async def test_frames_cross_as_they_are(proxy: Proxy, extensions: str, heard: bo
             await source.write(*frames)
             whole = b"".join(frames)
             assert await destination.read(len(whole)) == whole
+
+
+async def test_what_comes_with_the_101_crosses_and_is_reported(
+    proxy: Proxy, recordings: Recordings
+) -> None:
+    early = Peer().text("early") + Peer().binary(b"\x0a")
+    async with RawServer(early=early) as server, raw_app(proxy.port, server.url) as app:
+        assert await app.read(len(early)) == early
+        assert recordings.only.events == [("framereceived", "early"), ("framereceived", b"\x0a")]
+        assert [type(payload) for _, payload in recordings.only.events] == [str, bytes]
 
 
 async def test_what_breaks_the_protocol_crosses_as_it_is(socket: RawSocket, seen: Recording) -> None:

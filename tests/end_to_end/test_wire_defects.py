@@ -17,7 +17,7 @@ from mitmproxy.certs import CertStore
 from support import editing, observing
 from support.processes import ADDON, BIN, Running, running
 from support.raw import Frame, RawServer, asking, raw_app, raw_socket
-from wirewright.wire.frames import Opcode
+from wirewright.wire.frames import Opcode, encode_frame
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -98,6 +98,16 @@ async def app_asks_for_a_ws_target(proxy: Mitmdump) -> object:
         return int(status)
 
 
+async def server_begins_with_a_line_feed(proxy: Mitmdump) -> object:
+    early = encode_frame(Opcode.PONG, b"half", fin=False)
+    assert early.startswith(b"\n")
+    async with RawServer(early=early) as server, raw_app(proxy.port, server.url) as app:
+        try:
+            return await app.read(len(early)) == early
+        except EOFError:
+            return False
+
+
 async def many_messages_pass(proxy: Mitmdump) -> object:
     async with raw_socket(proxy.port) as socket:
         text = socket.server.encode(Opcode.TEXT, b"small")
@@ -114,6 +124,7 @@ DEFECTS: dict[Try, tuple[object, object]] = {
     message_is_injected_between_two_fragments: (["theirs", "ours", "end"], ["theours", "irs", "end"]),
     message_is_edited_into_a_large_one: ([10_000], [4000, 4000, 2000]),
     app_asks_for_a_ws_target: (101, 400),
+    server_begins_with_a_line_feed: (True, False),
     many_messages_pass: (1000, MANY),
 }
 

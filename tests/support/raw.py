@@ -126,9 +126,11 @@ class RawSocket:
 class RawServer:
     """A server that accepts every handshake, and then leaves its end to the test."""
 
-    def __init__(self, extensions: str = "") -> None:
+    def __init__(self, extensions: str = "", *, early: bytes = b"") -> None:
+        """`early` are bytes that it sends in one piece with its 101."""
         self.url = ""
         self._extensions = extensions
+        self._early = early
         self._ends: asyncio.Queue[RawEnd] = asyncio.Queue()
         self._writers: list[asyncio.StreamWriter] = []
 
@@ -150,7 +152,7 @@ class RawServer:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.append(writer)
         request = (await reader.readuntil(b"\r\n\r\n")).decode()
-        writer.write(accepting(self._extensions))
+        writer.write(accepting(self._extensions) + self._early)
         self._ends.put_nowait(RawEnd(reader, writer, masks=False, headers=request))
 
 

@@ -7,6 +7,7 @@ import websockets
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.net.http.http1 import read
 from mitmproxy.proxy.layers import http, websocket
+from mitmproxy.proxy.layers.http._http1 import Http1Connection
 
 from support.servers import serving
 from wirewright import Error, launch
@@ -30,6 +31,7 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         (websocket, "WebsocketLayer", "mitmproxy.proxy.layers.websocket.WebsocketLayer(context, flow)"),
         (http, "websocket", "mitmproxy.proxy.layers.http's use of that class"),
         (http, "HttpLayer", "mitmproxy.proxy.layers.http.HttpLayer.connections"),
+        (Http1Connection, "make_pipe", "mitmproxy.proxy.layers.http._http1.Http1Connection.make_pipe()"),
         (read, "_read_request_line", "mitmproxy.net.http.http1.read._read_request_line(line)"),
     ],
 )

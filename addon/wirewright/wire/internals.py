@@ -13,6 +13,9 @@ _NEEDED: dict[str, Callable[[], object]] = {
     "mitmproxy.proxy.layers.http.HttpLayer.connections": lambda: _annotated(
         "mitmproxy.proxy.layers.http", "HttpLayer", "connections"
     ),
+    "mitmproxy.proxy.layers.http._http1.Http1Connection.make_pipe()": lambda: _takes(
+        "mitmproxy.proxy.layers.http._http1", "Http1Connection.make_pipe", "self"
+    ),
     "mitmproxy.addons.proxyserver.Proxyserver.inject_event(event)": lambda: _takes(
         "mitmproxy.addons.proxyserver", "Proxyserver.inject_event", "self", "event"
     ),
