@@ -85,9 +85,7 @@ async def test_frames_cross_as_they_are(proxy: Proxy, extensions: str, heard: bo
             assert await destination.read(len(whole)) == whole
 
 
-async def test_what_comes_with_the_101_crosses_and_is_reported(
-    proxy: Proxy, recordings: Recordings
-) -> None:
+async def test_what_comes_with_the_101_crosses_and_is_reported(proxy: Proxy, recordings: Recordings) -> None:
     early = Peer().text("early") + Peer().binary(b"\x0a")
     async with RawServer(early=early) as server, raw_app(proxy.port, server.url) as app:
         assert await app.read(len(early)) == early
