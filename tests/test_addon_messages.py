@@ -1,4 +1,4 @@
-"""What the addon reports and remembers of messages, also where other addons change them."""
+"""What the addon reports and remembers of messages on the hooks lane, also where other addons change them."""
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -214,4 +214,4 @@ async def test_negative_history_is_refused(hooks: Hooks, option: str) -> None:
 async def test_unknown_lane_is_refused(hooks: Hooks) -> None:
     with pytest.raises(exceptions.OptionsError, match="ws_lane"):
         hooks.tctx.options.update(ws_lane="fast")
-    assert hooks.tctx.options.ws_lane == "auto"
+    assert hooks.tctx.options.ws_lane == "hooks"

@@ -18,15 +18,16 @@ if "wirewright" not in sys.modules:
 
 from mitmproxy import addonmanager, connection, ctx, exceptions, http
 
-from wirewright.carriers import HookedSocket, WiredSocket, proxyserver
+from wirewright.carriers import HookedSocket, InjectingCarrier, proxyserver
 from wirewright.model import failures, handshake
 from wirewright.model.history import HistoryLimit
 from wirewright.model.websocket import Feed, Handshake
-from wirewright.neighbours import WIREWRIGHT
+from wirewright.neighbours import WIREWRIGHT, OtherAddons
 from wirewright.scripts import take_back_when_done
 from wirewright.state import control
 from wirewright.wire import early_data, layer, request_target
 from wirewright.wire.internals import missing_internal
+from wirewright.wired_socket import WiredSocket
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class WirewrightAddon:
 
     def __init__(self) -> None:
         self._missing: str | None = None
+        self._others = OtherAddons()
 
     def load(self, loader: addonmanager.Loader) -> None:
         loader.add_option(
@@ -87,6 +89,7 @@ class WirewrightAddon:
         control.on_new_script(take_back_when_done)
 
     def configure(self, updated: set[str]) -> None:
+        self._others.forget()
         if ctx.options.ws_lane not in LANES:  # mitmproxy offers choices, and takes anything
             raise exceptions.OptionsError(
                 f"ws_lane must be {' or '.join(LANES)}, not {ctx.options.ws_lane!r}."
@@ -117,10 +120,10 @@ class WirewrightAddon:
         # and so before the handshake goes on and there can be a frame.
         await asyncio.sleep(0)
 
-    def _carrier(self, flow: http.HTTPFlow, limit: HistoryLimit) -> HookedSocket:
+    def _carrier(self, flow: http.HTTPFlow, limit: HistoryLimit) -> InjectingCarrier:
         if ctx.options.ws_lane == "hooks" or self._missing:
             return HookedSocket(flow, limit)
-        return WiredSocket(flow, limit, ctx.options.ws_max_message)
+        return WiredSocket(flow, limit, ctx.options.ws_max_message, self._others)
 
     def request(self, flow: http.HTTPFlow) -> None:
         if feed := control.feed(flow.id):
@@ -155,7 +158,7 @@ class WirewrightAddon:
         feed = control.feed(flow.id)
         if feed is None or flow.websocket is None:
             return
-        if isinstance(feed.carrier, HookedSocket):
+        if isinstance(feed.carrier, InjectingCarrier):
             feed.carrier.end(feed)
         ended = flow.websocket
         by = {True: "client", False: "server", None: "proxy"}[ended.closed_by_client]

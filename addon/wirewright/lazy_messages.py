@@ -11,31 +11,32 @@ class LazyMessages(list[WebSocketMessage]):
 
     def __init__(self, catch_up: Callable[[list[WebSocketMessage]], None]) -> None:
         super().__init__()
-        self._catch_up = catch_up
+        self._fill = catch_up
         self._busy = False
 
-    def _look(self) -> None:
+    def catch_up(self) -> None:
+        """Bring it up to date."""
         if not self._busy:
             self._busy = True
-            self._catch_up(self)
+            self._fill(self)
             self._busy = False
 
     def __len__(self) -> int:
-        self._look()
+        self.catch_up()
         return super().__len__()
 
     def __iter__(self) -> Iterator[WebSocketMessage]:
-        self._look()
+        self.catch_up()
         return super().__iter__()
 
     def __reversed__(self) -> Iterator[WebSocketMessage]:
-        self._look()
+        self.catch_up()
         return super().__reversed__()
 
     def __getitem__(self, index: Any) -> Any:
-        self._look()
+        self.catch_up()
         return super().__getitem__(index)
 
     def append(self, message: WebSocketMessage) -> None:
-        self._look()
+        self.catch_up()
         super().append(message)

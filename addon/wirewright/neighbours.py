@@ -1,21 +1,31 @@
 """The other addons of the mitmproxy that we run in, and what they want of WebSocket messages."""
 
+import logging
 import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
-from mitmproxy import ctx
+from mitmproxy import ctx, http
 from mitmproxy.addonmanager import traverse
 from mitmproxy.addons.dumper import Dumper
 from mitmproxy.addons.intercept import Intercept
+from mitmproxy.exceptions import AddonHalt
+
+logger = logging.getLogger(__name__)
 
 WIREWRIGHT = "wirewright"
 """The name of our own addon."""
 LOOK_AGAIN = 0.5
-"""Seconds after which a socket notices that an addon came or went."""
+"""Seconds after which is noticed what no registration tells, such as a hook that an addon is given later."""
+
+Hook = Callable[[http.HTTPFlow], Awaitable[None] | None]
 
 
 class OtherAddons:
-    """As they are now: they come and go with scripts and options."""
+    """As they are now: they come and go with scripts and options. One for all sockets."""
 
+    hooks: list[Hook]
+    """What mitmproxy would call for each message, in its order, but for what would do nothing."""
     may_change: bool
     """One has a hook that may change or drop a message, or intercepts."""
     keep_all: bool
@@ -26,27 +36,72 @@ class OtherAddons:
     """A user interface shows flows, and is to be told when they change."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Look again next time: an option has changed."""
+        self._registered: list[object] = []
         self._looked_at = -LOOK_AGAIN
-        self.refresh()
 
     def refresh(self) -> None:
-        """Look again, but not for each message."""
+        """Look again if something has changed."""
+        registered = list(ctx.master.addons.lookup.values())
         now = time.monotonic()
-        if now - self._looked_at < LOOK_AGAIN:
+        if registered == self._registered and now - self._looked_at < LOOK_AGAIN:
             return
-        self._looked_at = now
+        self._registered, self._looked_at = registered, now
         options = ctx.options
         self.keep_all = bool(options.save_stream_file or options.hardump)
-        self.dumper, self.may_change, self.is_viewed = None, False, False
+        self.hooks, self.dumper, self.may_change, self.is_viewed = [], None, False, False
         for addon in traverse(ctx.master.addons.chain):
-            name = getattr(addon, "name", None)
-            if callable(getattr(addon, "update", None)) and name != WIREWRIGHT:
+            if getattr(addon, "name", None) == WIREWRIGHT:
+                continue
+            if callable(getattr(addon, "update", None)):
                 self.is_viewed = True
-            if not callable(getattr(addon, "websocket_message", None)):
+            hook = getattr(addon, "websocket_message", None)
+            if not callable(hook):
                 continue
             if isinstance(addon, Dumper):
-                self.dumper = addon if options.flow_detail else None
+                if not options.flow_detail:  # it would print nothing
+                    continue
+                self.dumper = addon
             elif isinstance(addon, Intercept):
-                self.may_change |= bool(options.intercept and options.intercept_active)
-            elif name != WIREWRIGHT:
+                if not (options.intercept and options.intercept_active):
+                    continue
                 self.may_change = True
+            else:
+                self.may_change = True
+            self.hooks.append(hook)
+
+
+def call_hooks(hooks: Iterator[Hook], flow: http.HTTPFlow) -> Awaitable[Any] | None:
+    """Call one after another, as mitmproxy does, up to the first that takes its time: what it awaits."""
+    for hook in hooks:
+        try:
+            result = hook(flow)
+        except AddonHalt:
+            return None
+        except Exception as error:
+            log_error(error)
+        else:
+            if result is not None and hasattr(result, "__await__"):
+                return result
+    return None
+
+
+async def await_hooks(first: Awaitable[Any] | None, hooks: Iterator[Hook], flow: http.HTTPFlow) -> None:
+    """Await what a hook awaits, and then have the others called."""
+    waiting = first
+    while waiting is not None:
+        try:
+            await waiting
+        except AddonHalt:
+            return
+        except Exception as error:
+            log_error(error)
+        waiting = call_hooks(hooks, flow)
+
+
+def log_error(error: Exception) -> None:
+    """In mitmproxy's words."""
+    logger.error("Addon error: %s", error, exc_info=error)

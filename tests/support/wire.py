@@ -1,16 +1,16 @@
 """The wire's layer with nothing around it: an app's and a server's connection, and somebody who observes."""
 
 import struct
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from mitmproxy import connection
 from mitmproxy.connection import Connection
 from mitmproxy.proxy import commands, context, events
-from mitmproxy.proxy.commands import CloseConnection, SendData
+from mitmproxy.proxy.commands import CloseConnection, RequestWakeup, SendData
 from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode
 from mitmproxy.proxy.layers.websocket import (
     WebsocketEndHook,
-    WebsocketMessageHook,
     WebSocketMessageInjected,
     WebsocketStartHook,
 )
@@ -21,8 +21,18 @@ from support.frames import Peer
 from support.talk import Talk, done
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import Opcode
-from wirewright.wire.hooks_layer import Close, CloseInjected
-from wirewright.wire.layer import Payload, WireLayer
+from wirewright.wire.hooks_layer import CloseInjected
+from wirewright.wire.layer import CLOSING_SECONDS, DecidedEvent, WireLayer
+from wirewright.wire.observing import UNDECIDED, Decided, Decision, Payload
+from wirewright.wire.stream import Close
+
+Offer = tuple[Payload, bool, bool]
+"""A message, whether it came from the client, and whether it is ours."""
+
+
+def undecided(_: Payload) -> Decision:
+    """Nobody knows yet what becomes of it."""
+    return UNDECIDED
 
 
 @dataclass
@@ -33,6 +43,9 @@ class FakeObserver:
     wants: int = 100_000
     holding: bool = False
     told: list[tuple[object, ...]] = field(default_factory=list)
+    offered: list[Offer] = field(default_factory=list)
+    decide: Callable[[Payload], Decision] = lambda payload: payload
+    """What becomes of a message that is held."""
 
     def wanted(self, *, from_client: bool) -> int:
         return self.wants
@@ -40,7 +53,11 @@ class FakeObserver:
     def holds(self, *, from_client: bool) -> bool:
         return self.holding
 
-    def messages(self, payloads: list[Payload], *, from_client: bool, injected: bool) -> None:
+    def offer(self, payload: Payload, *, from_client: bool, injected: bool) -> Decision:
+        self.offered.append((payload, from_client, injected))
+        return self.decide(payload)
+
+    def passed(self, payloads: Sequence[Payload], *, from_client: bool, injected: bool) -> None:
         source = "ours to" if injected else "from"
         end = "server" if from_client is injected else "client"
         self.told += [(f"{source} {end}", payload) for payload in payloads]
@@ -97,6 +114,11 @@ class Wire:
         message = WebSocketMessage(opcode, not to_client, content)
         return WebSocketMessageInjected(self.flow, message)
 
+    @property
+    def time_is_up(self) -> events.Event:
+        """The ends have had the time to answer."""
+        return events.Wakeup(RequestWakeup(CLOSING_SECONDS))
+
     def close(self, code: int = 3000, reason: str = "bye") -> events.Event:
         return CloseInjected(self.flow, Close(code, reason))
 
@@ -109,8 +131,9 @@ class Wire:
         return SendData(self.server, data)
 
     @property
-    def message(self) -> commands.Command:
-        return WebsocketMessageHook(self.flow)
+    def timer(self) -> commands.Command:
+        """That of a close frame of ours."""
+        return RequestWakeup(CLOSING_SECONDS)
 
     @property
     def end(self) -> commands.Command:
@@ -161,6 +184,12 @@ class Leg:
 
     def inject(self, payload: Payload) -> events.Event:
         return self.wire.inject(payload, to_client=not self.client)
+
+    def decided(self, payload: Payload | None) -> events.Event:
+        return DecidedEvent(self.wire.flow, Decided(self.client, payload))
+
+    def offers(self, *payloads: Payload, injected: bool = False) -> list[Offer]:
+        return [(payload, self.client, injected) for payload in payloads]
 
     def told(self, *payloads: Payload) -> list[tuple[object, ...]]:
         return [(f"from {'client' if self.client else 'server'}", payload) for payload in payloads]

@@ -13,7 +13,8 @@ from mitmproxy.websocket import WebSocketData, WebSocketMessage
 from wsproto.frame_protocol import Opcode
 
 from wirewright.wire import layer
-from wirewright.wire.hooks_layer import Close, CloseInjected, HooksLayer
+from wirewright.wire.hooks_layer import CloseInjected, HooksLayer
+from wirewright.wire.stream import Close
 
 BYE = b"\x88\x05\x03\xe8bye"  # unmasked: 1000, "bye"
 NO_CODE = b"\x88\x00"

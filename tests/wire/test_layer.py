@@ -1,19 +1,21 @@
 """The wire's layer between an app and a server: what it forwards, asks and tells."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from logging import WARNING
 
 import pytest
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.websocket import WebsocketStartHook
 
 from support.frames import pieces
-from support.talk import done
+from support.talk import Talk, done
 from support.wire import Leg, Wire
 from wirewright.wire.frames import Opcode
 
 COMPRESSED = "permessage-deflate"
 LONG = "long " * 300
+TOO_LATE = commands.Log("A WebSocket message is not sent: its socket is closing.", WARNING)
 
 
 # PASS
@@ -103,10 +105,7 @@ def test_message_of_ours_waits_for_the_end_of_theirs_and_is_told_in_the_order_of
         >> leg.inject("one")
         >> leg.inject("two")
         >> leg.says(second + rest[:3])
-        << leg.gets(second)
-        << leg.gets(leg.peer.text("one"))
-        << leg.gets(leg.peer.text("two"))
-        << leg.gets(rest[:3])
+        << leg.gets(second + leg.peer.text("one") + leg.peer.text("two") + rest[:3])
         >> leg.says(rest[3:])
         << leg.gets(rest[3:])
     )
@@ -116,15 +115,15 @@ def test_message_of_ours_waits_for_the_end_of_theirs_and_is_told_in_the_order_of
 def test_message_of_ours_is_offered_where_others_may_change_it_though_none_of_theirs_has_come(
     leg: Leg, wire: Wire
 ) -> None:
-    assert (
-        wire.started(holding=True)
-        >> leg.inject("ours")
-        << wire.message
-        >> done
-        << leg.gets(leg.peer.text("ours"))
-    )
-    (message,) = wire.stored()
-    assert (message.text, message.from_client, message.injected) == ("ours", leg.client, True)
+    assert wire.started(holding=True) >> leg.inject("ours") << leg.gets(leg.peer.text("ours"))
+    assert wire.observer.offered == leg.offers("ours", injected=True)
+
+
+@pytest.mark.parametrize("holding", [True, False], ids=["hold", "pass"])
+def test_message_of_ours_does_not_follow_a_close_frame(leg: Leg, wire: Wire, holding: bool) -> None:
+    close = leg.close_frame()
+    talk = wire.started(holding=holding) >> leg.says(close) << leg.gets(close)
+    assert talk >> leg.inject("late") << TOO_LATE
 
 
 # Closing
@@ -191,47 +190,95 @@ def test_connection_lost_after_a_close_frame_keeps_its_code(leg: Leg, wire: Wire
     assert wire.ended == (3000, "bye", leg.client)
 
 
-def close_of_ours(wire: Wire, *legs: Leg) -> Iterator[commands.Command]:
-    """What closing from outside makes of these directions."""
+# Closing from outside
+
+OURS = (3000, "bye")
+
+
+def closing(wire: Wire, talk: Talk, *legs: Leg) -> Talk:
+    """We close, and these directions get a close frame of ours at once."""
+    talk = talk >> wire.close(*OURS) << wire.timer
     for leg in legs:
-        yield leg.gets(leg.close_frame(3000, "bye"))
-    yield from (wire.drop_server, wire.drop_app, wire.end)
+        talk = talk << leg.gets(leg.close_frame(*OURS))
+    return talk
+
+
+def both(wire: Wire) -> tuple[Leg, Leg]:
+    return Leg(wire, True), Leg(wire, False)
 
 
 @pytest.mark.parametrize("holding", [True, False], ids=["hold", "pass"])
-def test_close_from_outside_goes_to_both_ends(wire: Wire, holding: bool) -> None:
-    talk = wire.started(holding=holding) >> wire.close()
-    for command in close_of_ours(wire, Leg(wire, True), Leg(wire, False)):
-        talk = talk << command
+def test_close_from_outside_goes_to_both_ends_and_waits_for_their_answers(
+    leg: Leg, wire: Wire, holding: bool
+) -> None:
+    talk = closing(wire, wire.started(holding=holding), *both(wire))
+    talk = talk >> leg.says(leg.peer.text("late") + leg.close_frame(*OURS))
+    talk = talk >> leg.back.says(leg.back.close_frame(1000)) << wire.drop_server << wire.drop_app << wire.end
     assert talk >> done
-    assert wire.ended == (3000, "bye", None)
-    late = Leg(wire, False)
-    assert talk >> wire.close() >> late.inject("late") >> late.says(late.peer.text("late"))
+    assert wire.ended == (*OURS, None)
+    assert wire.observer.told == []
+    assert talk >> wire.close() >> leg.inject("late") >> leg.says(leg.peer.text("late")) >> wire.time_is_up
+
+
+@pytest.mark.parametrize("holding", [True, False], ids=["hold", "pass"])
+def test_end_that_does_not_answer_our_close_is_not_waited_for(leg: Leg, wire: Wire, holding: bool) -> None:
+    talk = closing(wire, wire.started(holding=holding), *both(wire)) >> leg.says(leg.close_frame(*OURS))
+    assert talk >> wire.time_is_up << wire.drop_server << wire.drop_app << wire.end >> done
+    assert wire.ended == (*OURS, None)
+
+
+def test_connection_lost_after_our_close_ends_the_socket(leg: Leg, wire: Wire) -> None:
+    talk = closing(wire, wire.started(), *both(wire)) >> events.ConnectionClosed(leg.source)
+    assert talk << wire.drop_server << wire.drop_app << wire.end >> done
+    assert wire.ended == (*OURS, None)
+
+
+def test_nothing_of_ours_follows_our_close(leg: Leg, wire: Wire) -> None:
+    talk = closing(wire, wire.started(), *both(wire)) >> wire.close()
+    assert talk >> leg.inject("late") << TOO_LATE
 
 
 def test_close_from_outside_goes_between_fragments(leg: Leg, wire: Wire) -> None:
-    first, _ = leg.peer.fragments(Opcode.TEXT, b"a", b"b")
-    talk = wire.started() >> leg.says(first) << leg.gets(first) >> wire.close()
-    for command in close_of_ours(wire, Leg(wire, True), Leg(wire, False)):
-        talk = talk << command
-    assert talk
+    first, second = leg.peer.fragments(Opcode.TEXT, b"a", b"b")
+    talk = wire.started() >> leg.says(first) << leg.gets(first)
+    assert closing(wire, talk, *both(wire)) >> leg.says(second)
 
 
-def test_close_from_outside_is_no_frame_where_theirs_has_gone_out_by_half(leg: Leg, wire: Wire) -> None:
+def test_close_from_outside_does_not_overtake_a_message_of_ours_that_waits(leg: Leg, wire: Wire) -> None:
+    first, second = leg.peer.fragments(Opcode.TEXT, b"a", b"b")
+    talk = wire.started() >> leg.says(first) << leg.gets(first) >> leg.inject("ours")
+    talk = closing(wire, talk, leg.back) >> leg.says(second + leg.peer.text("late"))
+    assert talk << leg.gets(second + leg.peer.text("late") + leg.peer.text("ours") + leg.close_frame(*OURS))
+    assert talk >> leg.says(leg.peer.text("later"))
+
+
+def test_close_from_outside_waits_for_the_end_of_a_frame_that_has_gone_out_by_half(
+    leg: Leg, wire: Wire
+) -> None:
+    text = leg.peer.text("half")
+    talk = closing(wire, wire.started() >> leg.says(text[:4]) << leg.gets(text[:4]), leg.back)
+    assert talk >> leg.says(text[4:]) << leg.gets(text[4:] + leg.close_frame(*OURS))
+
+
+def test_close_from_outside_is_no_frame_where_theirs_does_not_come_to_its_end(leg: Leg, wire: Wire) -> None:
     half = leg.peer.text("half")[:4]
-    talk = wire.started() >> leg.says(half) << leg.gets(half) >> wire.close()
-    for command in close_of_ours(wire, leg.back):
-        talk = talk << command
+    talk = closing(wire, wire.started() >> leg.says(half) << leg.gets(half), leg.back)
+    assert talk >> wire.time_is_up << wire.drop_server << wire.drop_app << wire.end
+
+
+def test_close_from_outside_is_no_frame_in_what_cannot_be_read(leg: Leg, wire: Wire) -> None:
+    broken = leg.peer.frame(3)
+    talk = closing(wire, wire.started() >> leg.says(broken) << leg.gets(broken), leg.back)
+    talk = talk >> leg.back.says(leg.back.close_frame()) << wire.drop_server << wire.drop_app << wire.end
     assert talk
 
 
 def test_close_from_outside_leaves_out_the_side_that_was_sent_one_and_keeps_the_first_code(
     leg: Leg, wire: Wire
 ) -> None:
-    close = leg.close_frame(4000, "theirs")
-    talk = wire.started() >> leg.says(close) << leg.gets(close) >> wire.close()
-    for command in close_of_ours(wire, leg.back):
-        talk = talk << command
+    close, answer = leg.close_frame(4000, "theirs"), leg.back.close_frame(4000)
+    talk = closing(wire, wire.started() >> leg.says(close) << leg.gets(close), leg.back)
+    talk = talk >> leg.back.says(answer) << wire.drop_server << wire.drop_app << wire.end
     assert talk >> done
     assert wire.ended == (4000, "theirs", leg.client)
 

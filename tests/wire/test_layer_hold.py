@@ -4,122 +4,74 @@ import os
 from collections.abc import Callable
 
 import pytest
-from mitmproxy import http
 from mitmproxy.proxy import events
 from mitmproxy.proxy.commands import SendData
 
-from support.talk import Talk, done
-from support.wire import Leg, Wire
+from support.talk import done
+from support.wire import Leg, Wire, undecided
 from wirewright.wire.frames import Opcode
+from wirewright.wire.observing import Decision, Payload
 
 COMPRESSED = "permessage-deflate"
 PING = b"?"
 
 
-def changed_to(content: bytes) -> Callable[[http.HTTPFlow], None]:
-    """What an addon does to the newest message."""
-
-    def change(flow: http.HTTPFlow) -> None:
-        assert flow.websocket is not None
-        flow.websocket.messages[-1].content = content
-
-    return change
-
-
-def dropped(flow: http.HTTPFlow) -> None:
-    assert flow.websocket is not None
-    flow.websocket.messages[-1].drop()
-
-
-def fails(talk: Talk, wire: Wire, code: int, *legs: Leg) -> Talk:
-    """The proxy ends the socket with this code on these sides."""
-    for leg in legs:
-        talk = talk << leg.gets(leg.close_frame(code))
-    return talk << wire.drop_server << wire.drop_app << wire.end >> done
+def changed_to(payload: Payload | None) -> Callable[[Payload], Decision]:
+    """Whoever decides makes this of each message; None drops it."""
+    return lambda _: payload
 
 
 def both(wire: Wire) -> tuple[Leg, Leg]:
     return Leg(wire, True), Leg(wire, False)
 
 
-# HOLD
+# HOLD: decided at once
 
 
 @pytest.mark.parametrize("payload", ["text é", b"\x00\xff", "", b""])
-def test_held_message_waits_for_the_hook(leg: Leg, wire: Wire, payload: str | bytes) -> None:
+def test_held_message_is_offered_and_sent_on(leg: Leg, wire: Wire, payload: str | bytes) -> None:
     frame = leg.peer.text(payload) if isinstance(payload, str) else leg.peer.binary(payload)
-    talk = wire.started(holding=True) >> leg.says(frame) << wire.message
-    (message,) = wire.stored()
-    assert (message.from_client, message.injected) == (leg.client, False)
-    assert (message.text if isinstance(payload, str) else message.content) == payload
-    assert talk >> done << leg.gets(frame)
+    assert wire.started(holding=True) >> leg.says(frame) << leg.gets(frame)
+    assert wire.observer.offered == leg.offers(payload)
     assert wire.observer.told == []
 
 
-def test_held_messages_are_offered_one_after_another(leg: Leg, wire: Wire) -> None:
+def test_held_messages_that_come_in_one_piece_go_in_one(leg: Leg, wire: Wire) -> None:
     one, two = leg.peer.text("one"), leg.peer.text("two")
-    assert (
-        wire.started(holding=True)
-        >> leg.says(one + two)
-        << wire.message
-        >> done
-        << leg.gets(one)
-        << wire.message
-        >> done
-        << leg.gets(two)
-    )
-
-
-def test_what_comes_while_a_hook_runs_waits_in_both_directions(leg: Leg, wire: Wire) -> None:
-    one, two, ping = leg.peer.text("one"), leg.peer.text("two"), leg.back.peer.frame(Opcode.PING, PING)
-    assert (
-        wire.started(holding=True)
-        >> leg.says(one)
-        << wire.message
-        >> leg.back.says(ping)
-        >> leg.says(two)
-        >> wire.close()
-        >> done
-        << leg.gets(one)
-        << leg.back.gets(ping)
-        << wire.message
-        >> done
-        << leg.gets(two)
-        << wire.to_server(both(wire)[0].close_frame(3000, "bye"))
-        << wire.to_app(both(wire)[1].close_frame(3000, "bye"))
-        << wire.drop_server
-        << wire.drop_app
-        << wire.end
-    )
+    assert wire.started(holding=True) >> leg.says(one + two) << leg.gets(one + two)
+    assert wire.observer.offered == leg.offers("one", "two")
 
 
 def test_held_message_is_sent_as_it_was_changed(leg: Leg, wire: Wire) -> None:
-    talk = wire.started(holding=True) >> leg.says(leg.peer.text("one")) << wire.message
-    assert talk >> changed_to(b"another") << leg.gets(leg.peer.text("another"))
-
-
-def test_text_that_is_changed_into_no_utf_8_is_mended_as_mitmproxy_does(leg: Leg, wire: Wire) -> None:
-    # RFC 6455, 8.1: the app or the server would fail the socket.
-    talk = wire.started(holding=True) >> leg.says(leg.peer.text("one")) << wire.message
-    assert talk >> changed_to(b"a\xffb") << leg.gets(leg.peer.text("a\ufffdb"))
+    wire.observer.decide = changed_to("another")
+    assert wire.started(holding=True) >> leg.says(leg.peer.text("one")) << leg.gets(leg.peer.text("another"))
 
 
 def test_held_message_that_is_dropped_is_not_sent(leg: Leg, wire: Wire) -> None:
     two = leg.peer.text("two")
-    talk = wire.started(holding=True) >> leg.says(leg.peer.text("one") + two) << wire.message
-    assert talk >> dropped << wire.message >> done << leg.gets(two)
+    wire.observer.decide = lambda payload: None if payload == "one" else payload
+    assert wire.started(holding=True) >> leg.says(leg.peer.text("one") + two) << leg.gets(two)
 
 
-def test_fragments_are_held_as_one_and_control_frames_between_them_pass(leg: Leg, wire: Wire) -> None:
-    first, second = leg.peer.fragments(Opcode.TEXT, b"on", b"e")
+def test_fragments_are_joined_and_pings_between_them_go_ahead(leg: Leg, wire: Wire) -> None:
+    first, second = leg.peer.fragments(Opcode.TEXT, b"o", b"ne")
     ping = leg.peer.frame(Opcode.PING, PING)
     talk = wire.started(holding=True) >> leg.says(first) >> leg.says(ping) << leg.gets(ping)
-    assert talk >> leg.says(second) << wire.message >> done << leg.gets(leg.peer.text("one"))
+    assert talk >> leg.says(second) << leg.gets(leg.peer.text("one"))
+
+
+def test_control_frames_keep_their_place_between_messages(leg: Leg, wire: Wire) -> None:
+    one, ping, two = leg.peer.text("one"), leg.peer.frame(Opcode.PING, PING), leg.peer.text("two")
+    talk = wire.started(holding=True) >> leg.says(one + ping + two)
+    for frame in (one, ping, two):
+        talk = talk << leg.gets(frame)
+    assert talk
 
 
 def test_long_changed_message_goes_in_one_frame(leg: Leg, wire: Wire) -> None:
-    talk = wire.started(holding=True) >> leg.says(leg.peer.text("one")) << wire.message
-    assert talk >> changed_to(b"x" * 10_000) << leg.gets(leg.peer.text("x" * 10_000))
+    wire.observer.decide = changed_to("x" * 10_000)
+    talk = wire.started(holding=True) >> leg.says(leg.peer.text("one"))
+    assert talk << leg.gets(leg.peer.text("x" * 10_000))
 
 
 @pytest.mark.parametrize("takeover", [True, False])
@@ -131,9 +83,9 @@ def test_compressed_messages_are_held_inflated_and_deflated_if_long(
     noise = os.urandom(2000)
     reader = leg.peer.reader()
     for said, sent in ((b"long" * 300, noise), (b"short", noise), (b"long" * 300, b"short")):
-        talk = talk >> leg.says(leg.peer.compressed(said)) << wire.message
-        assert wire.stored()[-1].content == said
-        talk, (command,) = (talk >> changed_to(sent)).take()
+        wire.observer.decide = changed_to(sent)
+        talk, (command,) = (talk >> leg.says(leg.peer.compressed(said))).take()
+        assert wire.observer.offered[-1:] == leg.offers(said)
         assert isinstance(command, SendData)
         assert bool(command.data[0] & 0x40) == (len(sent) > 1024)
         assert reader.feed(command.data) == [sent]
@@ -142,27 +94,92 @@ def test_compressed_messages_are_held_inflated_and_deflated_if_long(
 @pytest.mark.parametrize("payload", ["ours", b"\xff"])
 def test_message_of_ours_is_offered_as_injected(leg: Leg, wire: Wire, payload: str | bytes) -> None:
     theirs = leg.peer.text("theirs")
-    talk = wire.started(holding=True) >> leg.says(theirs) << wire.message >> done << leg.gets(theirs)
+    talk = wire.started(holding=True) >> leg.says(theirs) << leg.gets(theirs)
     frame = leg.peer.text(payload) if isinstance(payload, str) else leg.peer.binary(payload)
-    assert talk >> leg.inject(payload) << wire.message >> done << leg.gets(frame)
-    assert [message.injected for message in wire.stored()] == [False, True]
-    assert talk >> leg.inject("gone") << wire.message >> dropped
+    assert talk >> leg.inject(payload) << leg.gets(frame)
+    assert wire.observer.offered == [*leg.offers("theirs"), *leg.offers(payload, injected=True)]
+    wire.observer.decide = changed_to(None)
+    assert talk >> leg.inject("gone")
     assert wire.observer.told == []
 
 
-def test_message_of_ours_does_not_follow_a_close_frame(leg: Leg, wire: Wire) -> None:
-    theirs, close = leg.peer.text("theirs"), leg.close_frame()
-    talk = wire.started(holding=True) >> leg.says(theirs) << wire.message >> done << leg.gets(theirs)
-    assert talk >> leg.says(close) << leg.gets(close) >> leg.inject("late")
+# HOLD: decided later
+
+
+def test_undecided_message_holds_up_its_own_direction_only(leg: Leg, wire: Wire) -> None:
+    one, two, back = leg.peer.text("one"), leg.peer.text("two"), leg.back.peer.text("back")
+    wire.observer.decide = undecided
+    talk = wire.started(holding=True) >> leg.says(one) >> leg.says(two)
+    wire.observer.decide = changed_to("back")
+    assert talk >> leg.back.says(back) << leg.back.gets(back)
+    assert wire.observer.offered == [*leg.offers("one"), *leg.back.offers("back")]
+    wire.observer.decide = changed_to("two")
+    assert talk >> leg.decided("one, later") << leg.gets(leg.peer.text("one, later")) << leg.gets(two)
+
+
+def test_undecided_message_may_be_dropped(leg: Leg, wire: Wire) -> None:
+    wire.observer.decide = undecided
+    talk = wire.started(holding=True) >> leg.says(leg.peer.text("one")) >> leg.decided(None)
+    assert talk >> leg.says(leg.peer.text("two")) >> leg.decided("two") << leg.gets(leg.peer.text("two"))
+
+
+def test_pings_and_pongs_go_ahead_of_what_is_undecided_and_close_frames_do_not(leg: Leg, wire: Wire) -> None:
+    ping, pong = leg.peer.frame(Opcode.PING, PING), leg.peer.frame(Opcode.PONG, PING)
+    one, two, close = leg.peer.text("one"), leg.peer.text("two"), leg.close_frame()
+    wire.observer.decide = undecided
+    talk = wire.started(holding=True) >> leg.says(one + two + ping) << leg.gets(ping)
+    talk = talk >> leg.says(pong + close) << leg.gets(pong) >> leg.decided("one") << leg.gets(one)
+    assert talk >> leg.decided("two") << leg.gets(two) << leg.gets(close)
+
+
+def test_what_we_say_waits_for_what_is_undecided_and_is_sent_in_the_order_of_the_calls(
+    leg: Leg, wire: Wire
+) -> None:
+    one, ours = leg.peer.text("one"), leg.peer.text("ours")
+    wire.observer.decide = undecided
+    talk = wire.started(holding=True) >> leg.says(one) >> leg.inject("ours")
+    talk = talk >> wire.close() << wire.timer << leg.back.gets(leg.back.close_frame(3000, "bye"))
+    wire.observer.decide = changed_to("ours")
+    talk = talk >> leg.decided("one") << leg.gets(one) << leg.gets(ours)
+    assert talk << leg.gets(leg.close_frame(3000, "bye"))
+
+
+def test_connection_lost_on_one_side_waits_for_what_is_undecided(leg: Leg, wire: Wire) -> None:
+    one = leg.peer.text("one")
+    wire.observer.decide = undecided
+    talk = wire.started(holding=True) >> leg.says(one) >> events.ConnectionClosed(leg.source)
+    talk = talk >> leg.decided("one") << leg.gets(one) << wire.drop_server << wire.drop_app << wire.end
+    assert talk >> done
+    assert wire.ended == (1006, None, leg.client)
+
+
+def test_connection_lost_on_both_sides_waits_for_nothing(leg: Leg, wire: Wire) -> None:
+    wire.observer.decide = undecided
+    talk = wire.started(holding=True) >> leg.says(leg.peer.text("one"))
+    talk = talk >> events.ConnectionClosed(leg.source) >> events.ConnectionClosed(leg.back.source)
+    assert talk << wire.drop_server << wire.drop_app << wire.end >> done >> leg.decided("late")
+    assert wire.ended == (1006, None, leg.client)
+
+
+def test_destination_lost_ends_the_socket_whatever_is_undecided(leg: Leg, wire: Wire) -> None:
+    wire.observer.decide = undecided
+    talk = wire.started(holding=True) >> leg.says(leg.peer.text("one"))
+    talk = talk >> events.ConnectionClosed(leg.back.source)
+    assert talk << wire.drop_server << wire.drop_app << wire.end >> done >> leg.decided("late")
+    assert wire.ended == (1006, None, leg.back.client)
+
+
+# Changes between PASS and HOLD
 
 
 def test_hold_begins_and_ends_while_the_socket_is_open(leg: Leg, wire: Wire) -> None:
     one, two, three = leg.peer.text("one"), leg.peer.text("two"), leg.peer.text("three")
     talk = wire.started() >> leg.says(one) << leg.gets(one)
     wire.observer.holding = True
-    talk = talk >> leg.says(two[:2]) >> leg.says(two[2:]) << wire.message >> done << leg.gets(two)
+    talk = talk >> leg.says(two[:2]) >> leg.says(two[2:]) << leg.gets(two)
     wire.observer.holding = False
     assert talk >> leg.says(three) << leg.gets(three)
+    assert wire.observer.offered == leg.offers("two")
     assert wire.observer.told == leg.told("one", "three")
 
 
@@ -172,16 +189,39 @@ def test_hold_begins_after_the_message_that_is_under_way(leg: Leg, wire: Wire) -
     talk = wire.started() >> leg.says(first) << leg.gets(first)
     wire.observer.holding = True
     talk = talk >> leg.says(second + two[:3]) << leg.gets(second)
-    assert talk >> leg.says(two[3:]) << wire.message >> done << leg.gets(two)
+    assert talk >> leg.says(two[3:]) << leg.gets(two)
+    assert wire.observer.offered == leg.offers("two")
     assert wire.observer.told == leg.told("one")
 
 
-def test_hold_stays_where_messages_share_a_window(leg: Leg, wire: Wire) -> None:
-    talk = wire.started(COMPRESSED, holding=True) >> leg.says(leg.peer.compressed("one")) << wire.message
-    talk = talk >> dropped
+def test_message_of_ours_that_waited_is_offered_if_hold_has_begun(leg: Leg, wire: Wire) -> None:
+    first, second = leg.peer.fragments(Opcode.TEXT, b"o", b"ne")
+    talk = wire.started() >> leg.says(first) << leg.gets(first) >> leg.inject("ours")
+    wire.observer.holding = True
+    wire.observer.decide = changed_to("another")
+    talk = talk >> leg.says(second) << leg.gets(second) << leg.gets(leg.peer.text("another"))
+    assert talk
+    assert wire.observer.offered == leg.offers("ours", injected=True)
+    assert wire.observer.told == leg.told("one")
+
+
+def test_hold_stays_while_something_is_undecided(leg: Leg, wire: Wire) -> None:
+    one, two, three = leg.peer.text("one"), leg.peer.text("two"), leg.peer.text("three")
+    wire.observer.decide = undecided
+    talk = wire.started(holding=True) >> leg.says(one)
     wire.observer.holding = False
-    talk = talk >> leg.says(leg.peer.compressed("one and two")) << wire.message
-    assert talk >> done << leg.gets(leg.peer.text("one and two"))
+    wire.observer.decide = changed_to("two")
+    talk = talk >> leg.says(two) >> leg.decided("one") << leg.gets(one) << leg.gets(two)
+    assert talk >> leg.says(three) << leg.gets(three)
+    assert wire.observer.told == leg.told("three")
+
+
+def test_hold_stays_where_messages_share_a_window(leg: Leg, wire: Wire) -> None:
+    wire.observer.decide = lambda payload: None if payload == "one" else payload
+    talk = wire.started(COMPRESSED, holding=True) >> leg.says(leg.peer.compressed("one"))
+    wire.observer.holding = False
+    talk = talk >> leg.says(leg.peer.compressed("one and two"))
+    assert talk << leg.gets(leg.peer.text("one and two"))
 
 
 # Failing in HOLD
@@ -195,41 +235,59 @@ def test_hold_stays_where_messages_share_a_window(leg: Leg, wire: Wire) -> None:
         (Opcode.PING, b"x" * 126, 1002),
         (Opcode.TEXT, b"\xff", 1007),
         (Opcode.BINARY, bytes(1001), 1009),
+        (Opcode.CLOSE, b"x", 1002),
+        (Opcode.CLOSE, b"\x03\xee", 1002),
+        (Opcode.CLOSE, b"\x03\xe8\xff", 1007),
     ],
 )
 def test_what_cannot_be_read_fails_the_socket(
     leg: Leg, wire: Wire, opcode: int, payload: bytes, code: int
 ) -> None:
+    """The other side is told first, and what it says until it closes, too, goes where it is meant to go."""
     wire.observer.max_message = 1000
-    one = leg.peer.text("one")
+    one, back = leg.peer.text("one"), leg.back.peer.text("back")
     data = one + leg.peer.frame(opcode, payload)
-    talk = wire.started(holding=True) >> leg.says(data) << wire.message >> done << leg.gets(one)
-    talk = fails(talk, wire, code, *both(wire))
-    assert wire.ended == (code, "", None)
+    talk = wire.started(holding=True) >> leg.says(data) << leg.gets(one)
+    talk = talk << wire.timer << leg.gets(leg.close_frame(code))
     assert [event for event, *_ in wire.observer.told] == ["failed"]
+    talk = talk >> leg.says(leg.peer.text("late")) >> leg.back.says(back) << leg.back.gets(back)
+    answer = leg.back.close_frame(code)
+    talk = talk >> leg.back.says(answer) << leg.back.gets(answer)
+    assert talk << wire.drop_server << wire.drop_app << wire.end >> done
+    assert wire.ended == (code, "", None)
     assert talk >> leg.says(leg.peer.text("late")) >> leg.back.says(leg.back.peer.text("late"))
 
 
-@pytest.mark.parametrize(("payload", "code"), [(b"x", 1002), (b"\x03\xee", 1002), (b"\x03\xe8\xff", 1007)])
-def test_close_frame_that_cannot_be_read_is_not_passed_on(
-    leg: Leg, wire: Wire, payload: bytes, code: int
-) -> None:
-    broken = leg.peer.frame(Opcode.CLOSE, payload)
-    talk = wire.started(holding=True) >> leg.says(broken)
-    assert fails(talk, wire, code, *both(wire))
-    assert wire.ended == (code, "", None)
+def test_side_that_does_not_answer_a_failure_is_not_waited_for(leg: Leg, wire: Wire) -> None:
+    talk = wire.started(holding=True) >> leg.says(leg.peer.frame(3))
+    talk = talk << wire.timer << leg.gets(leg.close_frame(1002)) >> wire.time_is_up
+    talk = talk << leg.back.gets(leg.back.close_frame(1002))
+    assert talk << wire.drop_server << wire.drop_app << wire.end >> done
+    assert wire.ended == (1002, "", None)
+
+
+def test_what_cannot_be_read_waits_for_what_is_undecided(leg: Leg, wire: Wire) -> None:
+    one = leg.peer.text("one")
+    wire.observer.decide = undecided
+    talk = wire.started(holding=True) >> leg.says(one + leg.peer.frame(3))
+    assert wire.observer.told == []
+    talk = talk >> leg.decided("one") << leg.gets(one) << wire.timer << leg.gets(leg.close_frame(1002))
+    assert talk
+    assert wire.observer.told == [("failed", "Unrecognized frame opcode: 3")]
 
 
 def test_message_as_large_as_is_allowed_is_held(leg: Leg, wire: Wire) -> None:
     wire.observer.max_message, frame = 1000, leg.peer.binary(bytes(1000))
-    assert wire.started(holding=True) >> leg.says(frame) << wire.message >> done << leg.gets(frame)
+    assert wire.started(holding=True) >> leg.says(frame) << leg.gets(frame)
 
 
 def test_socket_that_fails_after_a_close_frame_sends_no_second_one(leg: Leg, wire: Wire) -> None:
     close = leg.close_frame()
     talk = wire.started(holding=True) >> leg.says(close) << leg.gets(close)
-    talk = talk >> leg.back.says(leg.back.peer.frame(3))
-    assert fails(talk, wire, 1002, leg.back)
+    talk = talk >> leg.back.says(leg.back.peer.frame(3)) << wire.timer
+    talk = talk << leg.back.gets(leg.back.close_frame(1002)) << wire.drop_server << wire.drop_app << wire.end
+    assert talk >> done
+    assert wire.ended == (1000, "", leg.client)
 
 
 # Mocked sockets: the answer to the handshake was an addon's
@@ -248,7 +306,8 @@ def test_mocked_socket_swallows_and_reports_what_the_app_says(wire: Wire) -> Non
 
 def test_mocked_socket_offers_what_the_app_says(wire: Wire) -> None:
     app = Leg(wire, True)
-    assert wire.started(mocked=True, holding=True) >> app.says(app.peer.text("hello")) << wire.message >> done
+    assert wire.started(mocked=True, holding=True) >> app.says(app.peer.text("hello"))
+    assert wire.observer.offered == app.offers("hello")
 
 
 def test_mocked_socket_speaks(wire: Wire) -> None:
@@ -292,10 +351,19 @@ def test_mocked_socket_ends_with_its_apps_connection(wire: Wire, holding: bool) 
 
 
 def test_mocked_socket_is_closed_from_outside(wire: Wire, holding: bool) -> None:
+    app, server = both(wire)
     talk = wire.started(mocked=True, holding=holding) >> wire.close()
-    talk = talk << wire.to_app(Leg(wire, False).close_frame(3000, "bye")) << wire.drop_app << wire.end
+    talk = talk << wire.timer << wire.to_app(server.close_frame(3000, "bye"))
+    talk = talk >> app.says(app.close_frame(3000)) << wire.drop_app << wire.end
     assert talk >> done
     assert wire.ended == (3000, "bye", None)
+
+
+def test_mocked_socket_fails_on_what_cannot_be_read(wire: Wire) -> None:
+    app, server = both(wire)
+    talk = wire.started(mocked=True, holding=True) >> app.says(app.peer.frame(3)) << wire.timer
+    assert talk << wire.to_app(server.close_frame(1002)) << wire.drop_app << wire.end >> done
+    assert wire.ended == (1002, "", None)
 
 
 def test_mocked_socket_tells_what_broke_the_protocol(wire: Wire) -> None:

@@ -9,7 +9,7 @@ from support.frames import Peer, pieces
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import Opcode, ProtocolError
 from wirewright.wire.messages import Control, Event
-from wirewright.wire.stream import COMPRESS_FROM, Encoder, Mode, Received, Stream
+from wirewright.wire.stream import COMPRESS_FROM, Close, Encoder, Mode, Received, Stream
 
 TAKEOVER = Compression()
 NO_TAKEOVER = Compression(takeover=False)
@@ -75,7 +75,7 @@ def test_pass_forwards_each_piece_at_once_and_unchanged(peer: Peer, size: int) -
     for part in pieces(data, size):
         received = stream.receive(part)
         assert received.forward == [part]
-        assert received.injected == []
+        assert received.ours == []
         read += received.events
     assert read == arriving(peer, data)
 
@@ -103,7 +103,7 @@ def test_message_of_ours_goes_at_once_between_messages(peer: Peer) -> None:
         stream.receive(frame)
     sent = [stream.send("ours"), stream.send(b"\x00"), stream.send("")]
     assert [arriving(peer, data or b"") for data in sent] == [["ours"], [b"\x00"], [""]]
-    assert stream.receive(b"").injected == []
+    assert stream.receive(b"").ours == []
 
 
 @pytest.mark.parametrize("cut", range(1, 6))
@@ -116,7 +116,7 @@ def test_messages_of_ours_wait_for_the_end_of_a_message_and_keep_their_order(cut
     assert received.forward[0] == theirs[cut:]
     assert received.forward[-1] == next_one[:3]
     assert arriving(peer, b"".join(received.forward[1:-1])) == ["one", b"two"]
-    assert received.injected == ["one", b"two"]
+    assert received.ours == ["one", b"two"]
     assert received.events == ["theirs"]
     assert stream.receive(next_one[3:]) == Received(Mode.PASS, [next_one[3:]], ["next"])
 
@@ -130,7 +130,7 @@ def test_message_of_ours_never_goes_between_fragments(client: bool) -> None:
     for frame in (peer.frame(Opcode.PING, b"?"), second, b""):
         received = stream.receive(frame)
         assert b"".join(received.forward) == frame
-        assert received.injected == []
+        assert received.ours == []
     received = stream.receive(third)
     assert received.forward[0] == third
     assert arriving(peer, b"".join(received.forward[1:])) == ["ours"]
@@ -145,7 +145,7 @@ def test_messages_of_ours_arrive_whole_and_in_order_wherever_they_are_sent(peer:
     for turn, part in enumerate(pieces(data, size)):
         received = stream.receive(part)
         out += b"".join(received.forward)
-        reported += received.injected
+        reported += map(str, received.ours)
         if turn % 7 == 0:
             ours = f"ours {turn}"
             sent.append(ours)
@@ -270,13 +270,16 @@ def test_nothing_is_lost_or_doubled_when_the_mode_changes_anywhere(client: bool)
         assert arriving(peer, out) == names
 
 
-def test_waiting_messages_of_ours_go_before_hold_begins(client: bool) -> None:
+def test_waiting_messages_of_ours_are_handed_out_where_hold_begins(client: bool) -> None:
     peer = Peer(client=client)
     stream, theirs = stream_of(peer), peer.text("theirs")
     stream.receive(theirs[:3])
     stream.wished = Mode.HOLD
     assert stream.send("ours") is None
-    assert stream.receive(theirs[3:]).injected == ["ours"]
+    received = stream.receive(theirs[3:] + peer.text("more")[:3])
+    assert (received.forward, received.ours) == ([theirs[3:]], ["ours"])
+    assert stream.mode is Mode.HOLD
+    stream.receive(peer.text("more")[3:])
     assert stream.receive(peer.text("held")) == Received(Mode.HOLD, [], ["held"])
 
 
@@ -291,18 +294,58 @@ def test_hold_stays_where_messages_share_a_window(peer: Peer) -> None:
 
 # Closing
 
+CLOSE = Close(3000, "bye")
+BYE = Control(Opcode.CLOSE, b"\x0b\xb8bye")
 
-def test_close_frame_of_ours_fits_between_the_frames_of_a_message(client: bool) -> None:
+
+@pytest.mark.parametrize("fragments", [0, 1, 2])
+def test_close_frame_of_ours_fits_between_the_frames_of_a_message(client: bool, fragments: int) -> None:
+    peer = Peer(client=client)
+    stream, frames = stream_of(peer), peer.fragments(Opcode.TEXT, b"a", b"b")
+    for frame in frames[:fragments]:
+        stream.receive(frame)
+    assert peer.reader().feed(stream.send(CLOSE) or b"") == [BYE]
+
+
+def test_nothing_follows_a_close_frame_of_ours_but_is_read(client: bool) -> None:
     peer = Peer(client=client)
     stream = stream_of(peer)
-    first, second = peer.fragments(Opcode.TEXT, b"a", b"b")
-    reader = peer.reader()
-    bye = Control(Opcode.CLOSE, b"\x0b\xb8bye")
-    for frame in (b"", first, second):
-        stream.receive(frame)
-        assert reader.feed(stream.close(3000, "bye") or b"") == [bye]
-        reader = peer.reader()
-    assert reader.feed(stream.close(None) or b"") == [Control(Opcode.CLOSE, b"")]
+    assert not stream.ended
+    stream.send(CLOSE)
+    assert stream.ended
+    assert stream.receive(peer.text("late")) == Received(Mode.PASS, [], ["late"])
+
+
+def test_close_frame_of_ours_waits_for_the_end_of_a_frame(client: bool) -> None:
+    peer = Peer(client=client)
+    frame, late = peer.text("theirs"), peer.text("late")
+    for cut in range(1, len(frame)):
+        stream = stream_of(peer)
+        stream.receive(frame[:cut])
+        assert (stream.send(CLOSE), stream.ended) == (None, False)
+        received = stream.receive(frame[cut:] + late[:3])
+        assert received.ours == [CLOSE]
+        assert stream.ended
+        assert peer.reader().feed(frame[:cut] + b"".join(received.forward)) == ["theirs", BYE]
+        assert stream.receive(late[3:]).forward == []
+
+
+def test_close_frame_of_ours_overtakes_nothing_that_waits(client: bool) -> None:
+    peer = Peer(client=client)
+    stream, (first, second) = stream_of(peer), peer.fragments(Opcode.TEXT, b"a", b"b")
+    stream.receive(first)
+    assert [stream.send("ours"), stream.send(CLOSE)] == [None, None]
+    received = stream.receive(second)
+    assert received.ours == ["ours", CLOSE]
+    assert peer.reader().feed(first + b"".join(received.forward)) == ["ab", "ours", BYE]
+
+
+def test_close_frame_of_ours_goes_before_what_waits_where_that_may_not_end(client: bool) -> None:
+    peer = Peer(client=client)
+    stream, (first, _) = stream_of(peer), peer.fragments(Opcode.TEXT, b"a", b"b")
+    stream.receive(first)
+    assert stream.send("ours") is None
+    assert peer.reader().feed(stream.end(CLOSE) or b"") == [BYE]
 
 
 def test_close_frame_of_ours_fits_nowhere_into_a_frame(client: bool) -> None:
@@ -311,11 +354,11 @@ def test_close_frame_of_ours_fits_nowhere_into_a_frame(client: bool) -> None:
     for cut in range(1, len(frame)):
         stream = stream_of(peer)
         stream.receive(frame[:cut])
-        assert stream.close(1000, "bye") is None
+        assert stream.end(CLOSE) is None
 
 
 def test_close_frame_of_ours_always_fits_in_hold(client: bool) -> None:
     peer = Peer(client=client)
     stream = holding(peer)
     stream.receive(peer.text("theirs")[:4])
-    assert peer.reader().feed(stream.close(1000) or b"") == [Control(Opcode.CLOSE, b"\x03\xe8")]
+    assert peer.reader().feed(stream.send(CLOSE) or b"") == [BYE]

@@ -51,12 +51,13 @@ class Scope:
         if self.on_new_owner is not None:
             self.on_new_owner(owner)
 
-    def start(self, awaitable: Awaitable[object], owner: Owner | None, source: object) -> None:
+    def start(self, awaitable: Awaitable[object], owner: Owner | None, source: object) -> "asyncio.Task[Any]":
         """Run what an async listener returned; an exception is logged as `source`'s and goes no further."""
         running = awaitable if asyncio.iscoroutine(awaitable) else _await(awaitable)
         task = asyncio.get_running_loop().create_task(running)
         self._tasks[task] = owner
         task.add_done_callback(partial(self._done, source))
+        return task
 
     def _done(self, source: object, task: asyncio.Task[object]) -> None:
         del self._tasks[task]

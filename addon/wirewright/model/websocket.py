@@ -3,6 +3,7 @@
 https://playwright.dev/python/docs/api/class-websocket
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -280,9 +281,9 @@ class Feed:
             self._failed = True
             self.socket.emit("socketerror", message)
 
-    def run(self, awaitable: Awaitable[object]) -> None:
+    def run(self, awaitable: Awaitable[object]) -> "asyncio.Task[Any]":
         """Do something on the socket's behalf, for as long as the proxy runs."""
-        self.socket._scope.start(awaitable, None, self.socket)
+        return self.socket._scope.start(awaitable, None, self.socket)
 
     def closed(self, code: int | None = None, reason: str | None = None, by: ClosedBy | None = None) -> None:
         """The socket is over. `code` and `reason` are None if it was never open."""

@@ -1,7 +1,6 @@
 """The hooks lane: mitmproxy's own WebSocket layer, with what it lacks."""
 
 import time
-from dataclasses import dataclass
 
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers import websocket
@@ -9,13 +8,7 @@ from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection
 from wsproto.frame_protocol import CloseReason
 
-
-@dataclass(frozen=True)
-class Close:
-    """A close frame that the proxy itself sends to both sides."""
-
-    code: int
-    reason: str
+from wirewright.wire.stream import Close
 
 
 class CloseInjected(events.MessageInjected[Close]):

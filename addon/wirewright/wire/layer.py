@@ -1,10 +1,12 @@
 """The mitmproxy layer of a WebSocket: feeds the two streams, and sends what comes out of them."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass, field
+from enum import Enum
 from logging import WARNING
-from typing import Protocol, cast
+from typing import Any, Literal, cast
 
 from mitmproxy import http
 from mitmproxy.connection import Connection
@@ -12,37 +14,35 @@ from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers import websocket
 from mitmproxy.proxy.layers.http import HttpLayer
-from mitmproxy.websocket import WebSocketMessage
 
 from wirewright.wire.deflate import Agreement, parse_agreement
 from wirewright.wire.frames import CloseCode, Opcode, ProtocolError, decode_close
 from wirewright.wire.hooks_layer import CloseInjected, HooksLayer
 from wirewright.wire.messages import Control, Event, MessageReader, TooLarge
-from wirewright.wire.stream import Encoder, Mode, Received, Stream, content_of
+from wirewright.wire.observing import UNDECIDED, Decided, Observer, Payload
+from wirewright.wire.stream import Close, Encoder, Mode, Ours, Received, Stream, content_of
 
-Payload = str | bytes
+CLOSING_SECONDS = 2.0
+"""How long the ends may take to answer a close frame of ours."""
 
 
-class Observer(Protocol):
-    """Whom the layer asks, and tells."""
+class DecidedEvent(events.MessageInjected[Decided]):
+    """A held message that was undecided is decided."""
 
-    max_message: int
-    """The largest message, in bytes, that is read or held."""
 
-    def wanted(self, *, from_client: bool) -> int:
-        """The largest message, in bytes, that anyone wants of this direction; 0 if nobody wants any."""
+class _Lost(Enum):
+    LOST = "lost"
+    """The source's connection has ended."""
 
-    def holds(self, *, from_client: bool) -> bool:
-        """Whether anyone may change the messages of this direction."""
 
-    def messages(self, payloads: list[Payload], *, from_client: bool, injected: bool) -> None:
-        """Messages that have passed."""
+@dataclass(frozen=True, slots=True)
+class _Injected:
+    """Something of ours in a direction that is held."""
 
-    def too_large(self, *, from_client: bool) -> None:
-        """A message has passed that is larger than what was wanted."""
+    ours: Ours
 
-    def failed(self, message: str) -> None:
-        """An end violated the protocol."""
+
+_Held = Event | _Injected | ProtocolError | Literal[_Lost.LOST]
 
 
 @dataclass
@@ -53,9 +53,20 @@ class _Leg:
     source: Connection
     destination: Connection
     stream: Stream
+    held: deque[_Held] = field(default_factory=deque)
+    """In HOLD, what waits for its turn."""
+    undecided: bool = False
+    """Whether a message is offered, and nobody has said yet what becomes of it."""
     closed: bool = False
-    """Whether its close frame has passed."""
+    """Whether its source has sent a close frame."""
     violated: bool = False
+    lost: bool = False
+    """Whether its source's connection has ended."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more comes of it: its source has closed, or is not listened to any more."""
+        return self.closed or (self.violated and self.stream.ended)
 
 
 @dataclass
@@ -76,6 +87,8 @@ class WireLayer(websocket.WebsocketLayer):
         self._legs: dict[bool, _Leg] = {}
         self._mocked = False
         self._closing: _End | None = None
+        self._our_close: Close | None = None
+        """The close frame that the proxy itself sends, or has sent."""
         self._ended = False
 
     def begin(self, _: events.Event) -> layer.CommandGenerator[None]:
@@ -94,11 +107,17 @@ class WireLayer(websocket.WebsocketLayer):
         if isinstance(event, events.DataReceived):
             yield from self._data(self._legs[event.connection is self.context.client], event.data)
         elif isinstance(event, events.ConnectionClosed):
-            yield from self._lost(from_client=event.connection is self.context.client)
+            yield from self._lost(self._legs[event.connection is self.context.client])
         elif isinstance(event, websocket.WebSocketMessageInjected):
-            yield from self._inject(event.message)
+            message = event.message
+            text = message.content.decode(errors="replace") if message.is_text else message.content
+            yield from self._inject(self._legs[message.from_client], text)
+        elif isinstance(event, DecidedEvent):
+            yield from self._decided(self._legs[event.message.from_client], event.message.payload)
         elif isinstance(event, CloseInjected):
-            yield from self._close(event.message.code, event.message.reason)
+            yield from self._close(event.message)
+        elif isinstance(event, events.Wakeup):
+            yield from self._finish()
 
     def done(self, _: events.Event) -> layer.CommandGenerator[None]:
         yield from ()
@@ -116,6 +135,8 @@ class WireLayer(websocket.WebsocketLayer):
         source, destination = ends if from_client else ends[::-1]
         return _Leg(from_client, source, destination, stream, violated=agreement.unknown is not None)
 
+    # What comes
+
     def _data(self, leg: _Leg, data: bytes) -> layer.CommandGenerator[None]:
         observer, stream = self._observer, leg.stream
         self._wish(leg)
@@ -125,29 +146,37 @@ class WireLayer(websocket.WebsocketLayer):
         )
         received = stream.receive(data)
         if received.mode is Mode.HOLD:
-            yield from self._held(leg, received.events)
+            yield from self._hold(leg, received.events)
+        elif stream.ended and not received.forward:
+            yield from self._after_our_close(leg, received.events)
         else:
             yield from self._passed(leg, received)
         failure = stream.reader.failure
         if failure is not None and not leg.violated:
-            yield from self._violation(leg, failure)
+            leg.violated = True
+            if stream.mode is Mode.HOLD:
+                yield from self._hold(leg, [failure])
+            else:
+                self._observer.failed(failure.message)
 
     def _wish(self, leg: _Leg) -> None:
         """Have the direction in the mode that the other addons call for now."""
         held = self._observer.holds(from_client=leg.from_client)
-        leg.stream.wish(Mode.HOLD if held else Mode.PASS)
+        leg.stream.wish(Mode.HOLD if held or leg.held or leg.undecided else Mode.PASS)
 
     def _passed(self, leg: _Leg, received: Received) -> layer.CommandGenerator[None]:
-        for piece in received.forward:
-            yield from self._send(leg, piece)
+        yield from self._send(leg, received.forward)
         if leg.stream.reader.only_messages:
             messages = cast("list[Payload]", received.events)
         else:
             messages = [event for event in received.events if isinstance(event, (str, bytes))]
         if messages:
-            self._observer.messages(messages, from_client=leg.from_client, injected=False)
-        if received.injected:
-            self._observer.messages(received.injected, from_client=leg.from_client, injected=True)
+            self._observer.passed(messages, from_client=leg.from_client, injected=False)
+        if received.ours and leg.stream.mode is Mode.HOLD:
+            leg.held.extend(map(_Injected, received.ours))
+            yield from self._offer_held(leg)
+        elif sent := [ours for ours in received.ours if not isinstance(ours, Close)]:
+            self._observer.passed(sent, from_client=leg.from_client, injected=True)
         if len(messages) == len(received.events):
             return
         for event in received.events:
@@ -158,97 +187,201 @@ class WireLayer(websocket.WebsocketLayer):
 
     def _control_passed(self, leg: _Leg, control: Control) -> layer.CommandGenerator[None]:
         if control.opcode == Opcode.CLOSE:
-            yield from self._close_frame(leg, control.payload)
+            try:
+                code, reason = decode_close(control.payload)
+            except ProtocolError as failure:
+                leg.violated = True
+                self._observer.failed(failure.message)
+            else:
+                yield from self._close_frame_passed(leg, control.payload, _End(leg.from_client, code, reason))
         elif self._mocked and control.opcode == Opcode.PING:
             answer = self._legs[False].stream.encoder.control(Opcode.PONG, control.payload)
             yield commands.SendData(self.context.client, answer)
 
-    def _held(self, leg: _Leg, received: list[Event]) -> layer.CommandGenerator[None]:
-        for event in received:
-            if isinstance(event, TooLarge):
-                yield from self._violation(leg, ProtocolError("Message too large", CloseCode.TOO_BIG))
-                return
-            if isinstance(event, Control):
-                if event.opcode == Opcode.CLOSE and (broken := _broken_close(event.payload)):
-                    yield from self._violation(leg, broken)
-                    return
-                yield from self._send(leg, leg.stream.encoder.control(event.opcode, event.payload))
-                yield from self._control_passed(leg, event)
+    # HOLD
+
+    def _hold(self, leg: _Leg, received: Iterable[_Held]) -> layer.CommandGenerator[None]:
+        if leg.undecided:
+            received = yield from self._let_pings_pass(leg, received)
+        leg.held.extend(received)
+        if not leg.undecided:
+            yield from self._offer_held(leg)
+            if leg.undecided:
+                leg.held = deque((yield from self._let_pings_pass(leg, leg.held)))
+
+    def _offer_held(self, leg: _Leg) -> layer.CommandGenerator[None]:
+        """Offer one held message after another, and send on what becomes of them, until one is undecided."""
+        held, encode, offer = leg.held, leg.stream.encoder.message, self._observer.offer
+        from_client = leg.from_client
+        sent: list[bytes] = []
+        while held and not leg.undecided and not leg.stream.ended:
+            event = held.popleft()
+            if isinstance(event, (str, bytes)):
+                decision = offer(event, from_client=from_client, injected=False)
+            elif isinstance(event, _Injected) and not isinstance(event.ours, Close):
+                decision = offer(event.ours, from_client=from_client, injected=True)
             else:
-                yield from self._offer(leg, event, injected=False)
+                yield from self._send(leg, sent)
+                sent.clear()
+                yield from self._held_other(leg, event)
+                continue
+            if decision is UNDECIDED:
+                leg.undecided = True
+            elif decision is not None:
+                sent.append(encode(*content_of(decision)))
+        yield from self._send(leg, sent)
+        if leg.stream.ended and not self._ended:
+            rest = list(held)
+            held.clear()
+            yield from self._after_our_close(leg, rest)
 
-    def _offer(self, leg: _Leg, payload: Payload, *, injected: bool) -> layer.CommandGenerator[None]:
-        """Let the other addons see a held message, and send on what they make of it."""
-        assert self.flow.websocket is not None
-        opcode, content = content_of(payload)
-        message = WebSocketMessage(opcode, leg.from_client, content, injected=injected)
-        self.flow.websocket.messages.append(message)
-        yield websocket.WebsocketMessageHook(self.flow)
-        if not message.dropped:
-            changed = message.content
-            if opcode == Opcode.TEXT and changed != content:
-                changed = changed.decode(errors="replace").encode()  # as mitmproxy mends it
-            yield from self._send(leg, leg.stream.encoder.message(opcode, changed))
+    def _held_other(
+        self, leg: _Leg, event: TooLarge | Control | _Injected | ProtocolError | Literal[_Lost.LOST]
+    ) -> layer.CommandGenerator[None]:
+        """What is no message has its turn."""
+        if event is _Lost.LOST:
+            yield from self._finish()
+        elif isinstance(event, TooLarge):
+            yield from self._fail(leg, ProtocolError("Message too large", CloseCode.TOO_BIG))
+        elif isinstance(event, ProtocolError):
+            yield from self._fail(leg, event)
+        elif isinstance(event, _Injected):
+            assert isinstance(event.ours, Close)
+            yield from self._send(leg, [leg.stream.end(event.ours)])
+        elif event.opcode == Opcode.CLOSE and (broken := _broken_close(event.payload)):
+            yield from self._fail(leg, broken)
+        else:
+            yield from self._send(leg, [leg.stream.encoder.control(event.opcode, event.payload)])
+            yield from self._control_passed(leg, event)
 
-    def _inject(self, message: WebSocketMessage) -> layer.CommandGenerator[None]:
-        leg = self._legs[message.from_client]
-        if self._ended or leg.closed or (self._mocked and leg.from_client):
+    def _let_pings_pass(
+        self, leg: _Leg, received: Iterable[_Held]
+    ) -> Generator[commands.Command, Any, list[_Held]]:
+        """A ping or pong may go before a message that is held, and its sender waits for the answer (5.5.2).
+
+        The value is what has to wait.
+        """
+        waiting: list[_Held] = []
+        for event in received:
+            if isinstance(event, Control) and event.opcode != Opcode.CLOSE:
+                yield from self._held_other(leg, event)
+            else:
+                waiting.append(event)
+        return waiting
+
+    def _decided(self, leg: _Leg, payload: Payload | None) -> layer.CommandGenerator[None]:
+        leg.undecided = False
+        if payload is not None and not leg.stream.ended:
+            yield from self._send(leg, [leg.stream.encoder.message(*content_of(payload))])
+        yield from self._offer_held(leg)
+
+    def _fail(self, leg: _Leg, failure: ProtocolError) -> layer.CommandGenerator[None]:
+        """What cannot be read cannot be passed on: fail the socket (7.1.7).
+
+        The other side is told first, and may say what it has to say until it closes, as it would if it had
+        read the same itself.
+        """
+        leg.violated = True
+        self._observer.failed(failure.message)
+        if leg.closed or self._our_close is not None:
+            return  # after a close frame it is discarded
+        yield from self._begin_closing(Close(failure.code))
+        yield from self._send(leg, [leg.stream.end(Close(failure.code))])
+        yield from self._end_if_over()
+
+    # What we say
+
+    def _inject(self, leg: _Leg, payload: Payload) -> layer.CommandGenerator[None]:
+        if self._mocked and leg.from_client:
             return
-        payload = message.content.decode(errors="replace") if message.is_text else message.content
+        if leg.closed or self._our_close is not None:
+            yield commands.Log("A WebSocket message is not sent: its socket is closing.", WARNING)
+            return
         self._wish(leg)
         if leg.stream.reader.failure is not None:
             yield commands.Log(
                 "A WebSocket message is not sent: nothing fits into what cannot be read.", WARNING
             )
-            return
-        if leg.stream.mode is Mode.HOLD:
-            yield from self._offer(leg, payload, injected=True)
+        elif leg.stream.mode is Mode.HOLD:
+            yield from self._hold(leg, [_Injected(payload)])
         elif frame := leg.stream.send(payload):
-            yield from self._send(leg, frame)
-            self._observer.messages([payload], from_client=leg.from_client, injected=True)
+            yield from self._send(leg, [frame])
+            self._observer.passed([payload], from_client=leg.from_client, injected=True)
 
-    def _close_frame(self, leg: _Leg, payload: bytes) -> layer.CommandGenerator[None]:
-        try:
-            code, reason = decode_close(payload)
-        except ProtocolError as failure:
-            yield from self._violation(leg, failure)
+    # The end
+
+    def _close(self, close: Close) -> layer.CommandGenerator[None]:
+        """Close both sides with a frame of ours, after what was to be sent before it."""
+        if self._ended or self._our_close is not None:
             return
+        yield from self._begin_closing(close)
+        for leg in self._legs.values():
+            if leg.closed or leg.stream.ended or (self._mocked and leg.from_client):
+                continue
+            if leg.stream.reader.failure is not None:
+                leg.stream.ended = True  # nothing fits into what cannot be read
+            elif leg.stream.mode is Mode.HOLD:
+                yield from self._hold(leg, [_Injected(close)])
+            else:
+                yield from self._send(leg, [leg.stream.send(close)])
+        yield from self._end_if_over()
+
+    def _begin_closing(self, close: Close) -> layer.CommandGenerator[None]:
+        self._our_close = close
+        self._closing = self._closing or _End(None, close.code, close.reason)
+        yield commands.RequestWakeup(CLOSING_SECONDS)
+
+    def _after_our_close(self, leg: _Leg, received: Iterable[_Held]) -> layer.CommandGenerator[None]:
+        """Nothing follows our own close frame: of what comes, only the answer to it counts."""
+        if any(isinstance(event, Control) and event.opcode == Opcode.CLOSE for event in received):
+            leg.closed = True
+            yield from self._end_if_over()
+
+    def _close_frame_passed(self, leg: _Leg, payload: bytes, end: _End) -> layer.CommandGenerator[None]:
         leg.closed = True
-        if self._closing is None:
-            self._closing = _End(leg.from_client, code, reason)
+        self._closing = self._closing or end
         if self._mocked:
-            yield commands.SendData(
-                self.context.client, self._legs[False].stream.encoder.control(Opcode.CLOSE, payload)
-            )
-            yield from self._lost(from_client=True)
-        elif self._legs[not leg.from_client].closed:
+            server = self._legs[False].stream
+            if not server.ended:
+                yield commands.SendData(self.context.client, server.encoder.control(Opcode.CLOSE, payload))
+            yield from self._finish()
+        else:
+            yield from self._end_if_over()
+
+    def _end_if_over(self) -> layer.CommandGenerator[None]:
+        """The socket is over once both sides have closed; where we began it, we end the connections too."""
+        legs = [leg for leg in self._legs.values() if leg.from_client or not self._mocked]
+        if self._ended or not all(leg.is_over for leg in legs):
+            return
+        if self._our_close is not None:
+            yield from self._finish()
+        else:
+            assert self._closing is not None
             yield from self._end(self._closing)
 
-    def _violation(self, leg: _Leg, failure: ProtocolError) -> layer.CommandGenerator[None]:
-        leg.violated = True
-        self._observer.failed(failure.message)
-        if leg.stream.mode is Mode.HOLD and not leg.closed:
-            # What cannot be read cannot be passed on: RFC 6455, 7.1.7. After a close frame it is discarded.
-            yield from self._close(failure.code, "")
+    def _lost(self, leg: _Leg) -> layer.CommandGenerator[None]:
+        """A connection that is lost on one side is lost on the other, once that has all that came before."""
+        leg.lost = True
+        self._closing = self._closing or _End(leg.from_client)
+        waits = (leg.held or leg.undecided) and not (leg.stream.ended or self._mocked)
+        if waits and not self._legs[not leg.from_client].lost:
+            leg.held.append(_Lost.LOST)
+        else:
+            yield from self._finish()
 
-    def _close(self, code: int, reason: str) -> layer.CommandGenerator[None]:
-        """Close both sides with a frame of ours, where one fits."""
-        if self._ended:
-            return
-        for leg in self._legs.values():
-            if not leg.closed and (frame := leg.stream.close(code, reason)):
-                yield from self._send(leg, frame)
-        self._closing = self._closing or _End(None, code, reason)
-        yield from self._lost(from_client=None)
-
-    def _lost(self, *, from_client: bool | None) -> layer.CommandGenerator[None]:
-        """End both TCP connections, as one is lost or the proxy itself closes."""
+    def _finish(self) -> layer.CommandGenerator[None]:
+        """End both TCP connections, each with the close frame that it is owed."""
         self._handle_event = self.done  # type: ignore[method-assign]
+        if self._our_close is not None:
+            for leg in self._legs.values():
+                if not (leg.closed or leg.stream.ended):
+                    yield from self._send(leg, [leg.stream.end(self._our_close)])
         if not self._mocked:
             yield commands.CloseConnection(self.context.server)
         yield commands.CloseConnection(self.context.client)
         if not self._ended:
-            yield from self._end(self._closing or _End(from_client))
+            assert self._closing is not None
+            yield from self._end(self._closing)
 
     def _end(self, end: _End) -> layer.CommandGenerator[None]:
         assert self.flow.websocket is not None
@@ -260,8 +393,9 @@ class WireLayer(websocket.WebsocketLayer):
         yield websocket.WebsocketEndHook(self.flow)
         self.flow.live = False
 
-    def _send(self, leg: _Leg, data: bytes) -> layer.CommandGenerator[None]:
-        if not (self._mocked and leg.from_client):
+    def _send(self, leg: _Leg, pieces: Iterable[bytes | None]) -> layer.CommandGenerator[None]:
+        data = b"".join(filter(None, pieces))
+        if data and not (self._mocked and leg.from_client):
             yield commands.SendData(leg.destination, data)
 
 

@@ -59,6 +59,18 @@ class Encoder:
         return os.urandom(4) if self._masked else None
 
 
+@dataclass(frozen=True, slots=True)
+class Close:
+    """A close frame of ours."""
+
+    code: int
+    reason: str = ""
+
+
+Ours = str | bytes | Close
+"""What we have a stream carry: a text message, a binary one, or the end."""
+
+
 @dataclass(slots=True)
 class Received:
     """What came of some bytes."""
@@ -69,8 +81,8 @@ class Received:
     """To be sent on at once, in this order."""
     events: list[Event]
     """What was read."""
-    injected: list[str | bytes] = field(default_factory=list)
-    """Messages of ours that are among `forward` now."""
+    ours: list[Ours] = field(default_factory=list)
+    """What waited for this place: it is among `forward`, unless the stream is in HOLD now."""
 
 
 class Stream:
@@ -79,14 +91,17 @@ class Stream:
     mode: Mode
     wished: Mode
     """The mode to change to as soon as that is possible: between two messages."""
+    ended: bool
+    """Whether a close frame of ours has gone out: nothing may follow it (5.5.1)."""
 
     def __init__(self, reader: MessageReader, encoder: Encoder, *, shared_window: bool) -> None:
         """`shared_window` tells whether compressed messages may refer to earlier ones (RFC 7692, 7.1.1)."""
         self.reader = reader
         self.encoder = encoder
         self.mode = self.wished = Mode.PASS
+        self.ended = False
         self._shared_window = shared_window
-        self._waiting: list[str | bytes] = []
+        self._waiting: list[Ours] = []
 
     def wish(self, mode: Mode) -> None:
         """Change to a mode: at once between two messages, else as soon as one ends."""
@@ -99,45 +114,53 @@ class Stream:
         if self.mode is not self.wished:
             self._change_mode()
         events = self.reader.feed(data)
-        if self.mode is Mode.HOLD:
-            return Received(Mode.HOLD, [], events)
+        if self.mode is Mode.HOLD or self.ended:
+            return Received(self.mode, [], events)
         if self.reader.boundary is None or not (self._waiting or self.wished is Mode.HOLD):
             return Received(Mode.PASS, [data], events)
         return self._at_boundary(data, self.reader.boundary, events)
 
-    def send(self, payload: str | bytes) -> bytes | None:
-        """A message of ours: the bytes to send now, or None if it waits for the end of a message.
+    def send(self, ours: Ours) -> bytes | None:
+        """Something of ours: the bytes to send now, or None if it waits for the end of a message.
 
-        Then it is among what `receive` forwards later.
+        Then it is among what `receive` returns later. Nothing overtakes what waits.
         """
-        if self.mode is Mode.PASS and (self._waiting or not self.reader.at_boundary):
-            self._waiting.append(payload)
+        if self.mode is Mode.PASS and (self._waiting or not self._fits(ours)):
+            self._waiting.append(ours)
             return None
-        return self._encode(payload)
+        return self._encode(ours)
 
-    def close(self, code: int | None, reason: str = "") -> bytes | None:
-        """A close frame of ours, or None where no frame fits, as one has gone out by half (5.4)."""
-        if self.mode is Mode.PASS and not self.reader.between_frames:
+    def end(self, close: Close) -> bytes | None:
+        """A close frame of ours, whatever waits; None where none fits, as a frame has gone out by half."""
+        if self.mode is Mode.PASS and not self._fits(close):
             return None
-        return self.encoder.close(code, reason)
+        return self._encode(close)
 
-    def _encode(self, payload: str | bytes) -> bytes:
+    def _fits(self, ours: Ours) -> bool:
+        return self.reader.between_frames if isinstance(ours, Close) else self.reader.at_boundary
+
+    def _encode(self, ours: Ours) -> bytes:
+        if isinstance(ours, Close):
+            self.ended = True
+            return self.encoder.close(ours.code, ours.reason)
         # In PASS uncompressed: the window that the ends share stays as it is.
-        return self.encoder.message(*content_of(payload), compress=self.mode is Mode.HOLD)
+        return self.encoder.message(*content_of(ours), compress=self.mode is Mode.HOLD)
 
     def _at_boundary(self, data: bytes, boundary: int, events: list[Event]) -> Received:
-        """What waited for the end of a message: messages of ours, and the change to HOLD."""
-        injected, self._waiting = self._waiting, []
-        pieces = [data[:boundary], *map(self._encode, injected)]
+        """What waited for the end of a message: what is ours, and the change to HOLD."""
+        pieces = [data[:boundary]]
+        ours, self._waiting = self._waiting, []
         if self.wished is Mode.HOLD and self.reader.only_messages:
             # The message that has begun is held as a whole: the reader has what came of it so far.
             self.mode = Mode.HOLD
         else:
-            pieces.append(data[boundary:])
-        return Received(Mode.PASS, [piece for piece in pieces if piece], events, injected)
+            pieces += map(self._encode, ours)
+            if not self.ended:
+                pieces.append(data[boundary:])
+        return Received(Mode.PASS, [piece for piece in pieces if piece], events, ours)
 
     def _change_mode(self) -> None:
-        if not self.reader.at_boundary:
+        if not self.reader.at_boundary or self._waiting:
             return
         if self.mode is Mode.HOLD and self._shared_window:
             # The destination has not seen the compressed messages that later ones refer to.

@@ -1,0 +1,53 @@
+"""Whom the wire asks, and tells: what is above it implements this."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, Literal, Protocol
+
+Payload = str | bytes
+"""A `str` is a text message, `bytes` a binary one."""
+
+
+class _Undecided(Enum):
+    UNDECIDED = "undecided"
+
+
+UNDECIDED: Final = _Undecided.UNDECIDED
+
+Decision = Payload | None | Literal[_Undecided.UNDECIDED]
+"""What becomes of a held message: it is sent on as this, it is dropped (None), or that is not known yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What became of the message of one direction that was undecided."""
+
+    from_client: bool
+    payload: Payload | None
+
+
+class Observer(Protocol):
+    """One socket's."""
+
+    max_message: int
+    """The largest message, in bytes, that is read or held."""
+
+    def wanted(self, *, from_client: bool) -> int:
+        """The largest message, in bytes, that anyone wants of this direction; 0 if nobody wants any."""
+
+    def holds(self, *, from_client: bool) -> bool:
+        """Whether anyone may change the messages of this direction."""
+
+    def offer(self, payload: Payload, *, from_client: bool, injected: bool) -> Decision:
+        """A message is held. If this is undecided, the layer is told later, by a `DecidedEvent`, and offers
+        nothing more of this direction until then."""
+
+    def passed(self, payloads: Sequence[Payload], *, from_client: bool, injected: bool) -> None:
+        """Messages that have passed."""
+
+    def too_large(self, *, from_client: bool) -> None:
+        """A message has passed that is larger than what was wanted."""
+
+    def failed(self, message: str) -> None:
+        """An end violated the protocol."""
