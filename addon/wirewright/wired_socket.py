@@ -15,6 +15,7 @@ from wirewright.model.history import HistoryLimit, Payload
 from wirewright.model.websocket import Feed
 from wirewright.neighbours import Hook, OtherAddons, await_hooks, call_hooks
 from wirewright.wire.layer import DecidedEvent
+from wirewright.wire.messages import Unread
 from wirewright.wire.observing import UNDECIDED, Decided, Decision
 from wirewright.wire.stream import content_of
 
@@ -58,10 +59,17 @@ class WiredSocket(InjectingCarrier):
 
     # What the wire asks, and tells
 
+    def is_heard(self, *, from_client: bool) -> bool:
+        if self._addons.keep_all or self._addons.dumper is not None:
+            return True
+        # Whoever waits for the socket's failure is told of bad text, too, for which it must be read.
+        heard = self._feed is not None and self._feed.is_heard
+        return bool(heard and (heard(event_of(from_client)) or heard("socketerror")))
+
     def wanted(self, *, from_client: bool) -> int:
         if self._feed is None:
             return 0
-        if self._feed.is_heard(event_of(from_client)) or self._addons.keep_all or self._addons.dumper:
+        if self.is_heard(from_client=from_client):
             return self.max_message
         return min(self._limit.size, self.max_message) if self._limit.messages else 0
 
@@ -91,6 +99,11 @@ class WiredSocket(InjectingCarrier):
         else:
             self._feed.frames(event, payloads)
         self._update_soon()
+
+    def passed_unheard(self, messages: Unread, *, from_client: bool) -> None:
+        if self._feed is not None:
+            self._feed.unheard(event_of(from_client), messages)
+            self._update_soon()
 
     def too_large(self, *, from_client: bool) -> None:
         if self.wanted(from_client=from_client) < self.max_message or self._told_too_large:

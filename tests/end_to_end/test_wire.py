@@ -130,6 +130,33 @@ async def test_lost_connection_is_lost_on_the_other_side_too(
     assert (ended.close_code, ended.closed_by) == (1006, "client" if by_app else "server")
 
 
+# What nobody listens to
+
+
+@pytest.mark.parametrize("by_app", [True, False], ids=["from the app", "from the server"])
+async def test_history_has_what_nobody_listened_to(proxy: Proxy, by_app: bool) -> None:
+    async with proxy.expect_websocket() as opened, raw_socket(proxy.port) as socket:
+        ws = await opened.value
+        source, destination = socket.legs()[not by_app]
+        messages: list[str | bytes] = ["short", b"\x00", "long " * 20_000, "", "é"]
+        for message in messages:
+            await source.send(message)
+            assert await destination.message() == message
+        event = "framesent" if by_app else "framereceived"
+        for message in messages:
+            assert await ws.wait_for_event(event, message.__eq__, history=True) == message
+        flow = ws.flow
+        assert [m.text if m.is_text else m.content for m in flow.websocket.messages] == messages
+
+
+async def test_bad_text_is_a_failure_where_somebody_waits_for_one(proxy: Proxy) -> None:
+    async with proxy.expect_websocket() as opened, raw_socket(proxy.port) as socket:
+        ws = await opened.value
+        async with ws.expect_event("socketerror") as failed:
+            await socket.server.write(socket.server.encode(Opcode.TEXT, b"\xff"))
+        assert await failed.value == "Could not decode a text frame as UTF-8."
+
+
 # What we say
 
 

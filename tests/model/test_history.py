@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+
 import pytest
 
 from wirewright.model.history import Frame, History, HistoryLimit, Payload, Window
@@ -84,3 +86,45 @@ def test_window_counts_what_fits() -> None:
     for size in (5, 6, 1):
         window.push(size)
     assert (len(window), window.size) == (2, 7)
+
+
+class Sealed:
+    """Messages that tell when they are read."""
+
+    def __init__(self, *payloads: Payload) -> None:
+        self.size = sum(map(len, payloads))
+        self.opened = 0
+        self._payloads = payloads
+
+    def __len__(self) -> int:
+        return len(self._payloads)
+
+    def __iter__(self) -> Iterator[Payload]:
+        self.opened += 1
+        return iter(self._payloads)
+
+
+def test_unread_messages_are_read_when_somebody_looks_back() -> None:
+    history, sealed = History(HistoryLimit(3, 100)), Sealed("b", b"c", "d")
+    history.append(Frame("framereceived", "a"), 1)
+    history.extend_unread("framereceived", sealed, 1.0)
+    assert (history.total, sealed.opened) == (4, 0)
+    assert list(history.payloads("framereceived")) == ["b", b"c", "d"]
+    assert history.since(2) == [
+        Frame("framereceived", b"c", 1.0),
+        Frame("framereceived", "d", 1.0),
+    ]
+
+
+def test_unread_messages_are_forgotten_unread() -> None:
+    history, sealed = History(HistoryLimit(2, 100)), Sealed("a", "b")
+    history.extend_unread("framesent", sealed, 1.0)
+    history.extend("framesent", ["c", "d"], 2.0)
+    assert list(history.payloads("framesent")) == ["c", "d"]
+    assert sealed.opened == 0
+
+
+def test_unread_messages_that_are_more_than_fit_are_cut() -> None:
+    history = History(HistoryLimit(100, 4))
+    history.extend_unread("framesent", Sealed("aa", "bb", "cc"), 1.0)
+    assert list(history.payloads("framesent")) == ["bb", "cc"]

@@ -23,6 +23,7 @@ from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import Opcode
 from wirewright.wire.hooks_layer import CloseInjected
 from wirewright.wire.layer import CLOSING_SECONDS, DecidedEvent, WireLayer
+from wirewright.wire.messages import Unread
 from wirewright.wire.observing import UNDECIDED, Decided, Decision, Payload
 from wirewright.wire.stream import Close
 
@@ -41,6 +42,7 @@ class FakeObserver:
 
     max_message: int = 100_000
     wants: int = 100_000
+    hears: bool = True
     holding: bool = False
     told: list[tuple[object, ...]] = field(default_factory=list)
     offered: list[Offer] = field(default_factory=list)
@@ -49,6 +51,9 @@ class FakeObserver:
 
     def wanted(self, *, from_client: bool) -> int:
         return self.wants
+
+    def is_heard(self, *, from_client: bool) -> bool:
+        return self.hears
 
     def holds(self, *, from_client: bool) -> bool:
         return self.holding
@@ -61,6 +66,9 @@ class FakeObserver:
         source = "ours to" if injected else "from"
         end = "server" if from_client is injected else "client"
         self.told += [(f"{source} {end}", payload) for payload in payloads]
+
+    def passed_unheard(self, messages: Unread, *, from_client: bool) -> None:
+        self.told.append(("unheard", *messages))
 
     def too_large(self, *, from_client: bool) -> None:
         self.told.append(("too large",))

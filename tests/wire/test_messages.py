@@ -7,7 +7,7 @@ import pytest
 from support.frames import MAX_MESSAGE, Peer, pieces, read
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import CloseCode, Opcode, encode_close
-from wirewright.wire.messages import Control, Event, MessageReader, TooLarge
+from wirewright.wire.messages import Control, Event, MessageReader, TooLarge, Unread
 
 INVALID = "Invalid frame header"
 BYE = encode_close(1000, "bye")
@@ -101,6 +101,56 @@ def test_close_is_handed_on_unread(peer: Peer) -> None:
     """Whoever wants its code decodes it, and finds what is wrong with it."""
     reader = peer.reader()
     assert reader.feed(peer.frame(Opcode.CLOSE, b"\x03")) == [Control(Opcode.CLOSE, b"\x03")]
+    assert reader.failure is None
+
+
+# What nobody reads yet
+
+
+def opened(events: list[Event]) -> list[Event]:
+    """The same, with what is unread read."""
+    return [
+        event for found in events for event in (list[Event](found) if isinstance(found, Unread) else [found])
+    ]
+
+
+@pytest.mark.parametrize("size", [1, 5, 64, 100_000])
+def test_lazy_reader_finds_the_same_messages(peer: Peer, size: int) -> None:
+    frames, events = conversation(peer)
+    reader = peer.reader()
+    reader.lazy = True
+    assert opened(read(reader, pieces(b"".join(frames), size))) == events
+    assert reader.failure is None
+
+
+def test_short_messages_are_handed_out_unread_with_their_number_and_size(peer: Peer) -> None:
+    payloads: list[str | bytes] = ["hello", b"\x00\xff", "", b"x" * 126, "é" * 200, "end"]
+    reader, rest = peer.reader(), peer.text("half")
+    reader.lazy = True
+    data = b"".join(peer.text(p) if isinstance(p, str) else peer.binary(p) for p in payloads)
+    (unread,) = reader.feed(data + rest[:4])
+    assert isinstance(unread, Unread)
+    assert list(unread) == list(unread) == payloads
+    assert (len(unread), unread.size) == (6, 5 + 2 + 126 + 400 + 3)
+    assert reader.only_messages
+    assert reader.boundary == len(data)
+    assert opened(reader.feed(rest[4:])) == ["half"]
+
+
+def test_lazy_reader_skips_what_is_larger_than_anyone_wants(peer: Peer) -> None:
+    reader = peer.reader(limit=3)
+    reader.lazy = True
+    assert opened(reader.feed(peer.text("abc") + peer.text("abcd") + peer.text("xyz"))) == [
+        "abc",
+        TooLarge(Opcode.TEXT),
+        "xyz",
+    ]
+
+
+def test_bad_text_that_nobody_read_is_mended(peer: Peer) -> None:
+    reader = peer.reader()
+    reader.lazy = True
+    assert opened(reader.feed(peer.frame(Opcode.TEXT, b"a\xff") + peer.text("b"))) == ["a\ufffd", "b"]
     assert reader.failure is None
 
 

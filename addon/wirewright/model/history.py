@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import methodcaller
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 Payload = str | bytes
 """`str` for a text message, `bytes` for a binary one."""
@@ -57,11 +57,22 @@ class Frame(NamedTuple):
     """Seconds since the epoch."""
 
 
+class Unread(Protocol):
+    """Messages that nobody has read yet: iterating over them reads them."""
+
+    size: int
+    """Bytes of their payloads."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Payload]: ...
+
+
 class _Batch(NamedTuple):
     """Messages of one direction that came at the same time."""
 
     event: str
-    payloads: Sequence[Payload]
+    payloads: Sequence[Payload] | Unread
     timestamp: float
     size: int
 
@@ -88,6 +99,10 @@ class History:
     def extend(self, event: str, payloads: Sequence[Payload], timestamp: float) -> None:
         """Remember messages of one direction that came at the same time."""
         self._add(_Batch(event, payloads, timestamp, _total_size(payloads)))
+
+    def extend_unread(self, event: str, messages: Unread, timestamp: float) -> None:
+        """Remember messages of one direction that came at the same time, without reading them."""
+        self._add(_Batch(event, messages, timestamp, messages.size))
 
     def payloads(self, event: str) -> Iterator[Payload]:
         """What is kept of one direction, oldest first."""
@@ -127,9 +142,9 @@ class History:
         return count >= self.limit.messages or (count > 0 and size >= self.limit.size)
 
     def _cut(self, batch: _Batch) -> _Batch:
-        window = Window(self.limit)
-        dropped = window.push(*map(payload_size, batch.payloads))
-        return batch._replace(payloads=batch.payloads[dropped:], size=window.size)
+        window, payloads = Window(self.limit), list(batch.payloads)
+        dropped = window.push(*map(payload_size, payloads))
+        return batch._replace(payloads=payloads[dropped:], size=window.size)
 
     def _kept(self) -> list[Frame]:
         frames = [

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
 from wirewright.model.errors import Error
-from wirewright.model.history import Frame, History, HistoryLimit, Payload
+from wirewright.model.history import Frame, History, HistoryLimit, Payload, Unread
 from wirewright.model.scope import Scope
 from wirewright.model.waiter import EventContextManager, Predicate, Timeout, Waiter, WaitingEmitter
 
@@ -255,8 +255,8 @@ class Feed:
         """What the socket remembers."""
         return self.socket._history
 
-    def is_heard(self, event: FrameEvent) -> bool:
-        """Whether anybody listens to or waits for the messages of one direction."""
+    def is_heard(self, event: str) -> bool:
+        """Whether anybody listens to or waits for an event."""
         return bool(self.socket._events.get(event))
 
     def frame(self, event: FrameEvent, payload: Payload, size: int) -> None:
@@ -274,6 +274,11 @@ class Feed:
             return
         socket._history.extend(event, payloads, time.time())
         socket.emit_each(event, payloads)
+
+    def unheard(self, event: FrameEvent, messages: Unread) -> None:
+        """Messages of one direction that nobody listens to; they are read when somebody looks back."""
+        if not self.socket.is_closed():
+            self.socket._history.extend_unread(event, messages, time.time())
 
     def failed(self, message: str) -> None:
         """The socket failed; `closed` follows."""

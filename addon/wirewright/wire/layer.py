@@ -18,7 +18,7 @@ from mitmproxy.proxy.layers.http import HttpLayer
 from wirewright.wire.deflate import Agreement, parse_agreement
 from wirewright.wire.frames import CloseCode, Opcode, ProtocolError, decode_close
 from wirewright.wire.hooks_layer import CloseInjected, HooksLayer
-from wirewright.wire.messages import Control, Event, MessageReader, TooLarge
+from wirewright.wire.messages import Control, Event, MessageReader, TooLarge, Unread
 from wirewright.wire.observing import UNDECIDED, Decided, Observer, Payload
 from wirewright.wire.stream import Close, Encoder, Mode, Ours, Received, Stream, content_of
 
@@ -140,10 +140,12 @@ class WireLayer(websocket.WebsocketLayer):
     def _data(self, leg: _Leg, data: bytes) -> layer.CommandGenerator[None]:
         observer, stream = self._observer, leg.stream
         self._wish(leg)
-        holding = Mode.HOLD in (stream.mode, stream.wished)
-        stream.reader.limit = (
-            observer.max_message if holding else observer.wanted(from_client=leg.from_client)
-        )
+        reader, from_client = stream.reader, leg.from_client
+        if Mode.HOLD in (stream.mode, stream.wished):
+            reader.limit, reader.lazy = observer.max_message, False
+        else:
+            reader.limit = observer.wanted(from_client=from_client)
+            reader.lazy = not observer.is_heard(from_client=from_client)
         received = stream.receive(data)
         if received.mode is Mode.HOLD:
             yield from self._hold(leg, received.events)
@@ -166,24 +168,30 @@ class WireLayer(websocket.WebsocketLayer):
 
     def _passed(self, leg: _Leg, received: Received) -> layer.CommandGenerator[None]:
         yield from self._send(leg, received.forward)
-        if leg.stream.reader.only_messages:
-            messages = cast("list[Payload]", received.events)
-        else:
-            messages = [event for event in received.events if isinstance(event, (str, bytes))]
-        if messages:
+        if leg.stream.reader.lazy:
+            self._tell_in_order(leg, received.events)
+        elif messages := _messages(leg, received.events):
             self._observer.passed(messages, from_client=leg.from_client, injected=False)
         if received.ours and leg.stream.mode is Mode.HOLD:
             leg.held.extend(map(_Injected, received.ours))
             yield from self._offer_held(leg)
         elif sent := [ours for ours in received.ours if not isinstance(ours, Close)]:
             self._observer.passed(sent, from_client=leg.from_client, injected=True)
-        if len(messages) == len(received.events):
+        if leg.stream.reader.only_messages:
             return
         for event in received.events:
             if isinstance(event, TooLarge):
                 self._observer.too_large(from_client=leg.from_client)
             elif isinstance(event, Control):
                 yield from self._control_passed(leg, event)
+
+    def _tell_in_order(self, leg: _Leg, received: list[Event]) -> None:
+        """Tell of messages some of which nobody has read."""
+        for event in received:
+            if isinstance(event, Unread):
+                self._observer.passed_unheard(event, from_client=leg.from_client)
+            elif isinstance(event, (str, bytes)):
+                self._observer.passed([event], from_client=leg.from_client, injected=False)
 
     def _control_passed(self, leg: _Leg, control: Control) -> layer.CommandGenerator[None]:
         if control.opcode == Opcode.CLOSE:
@@ -235,9 +243,7 @@ class WireLayer(websocket.WebsocketLayer):
             held.clear()
             yield from self._after_our_close(leg, rest)
 
-    def _held_other(
-        self, leg: _Leg, event: TooLarge | Control | _Injected | ProtocolError | Literal[_Lost.LOST]
-    ) -> layer.CommandGenerator[None]:
+    def _held_other(self, leg: _Leg, event: _Held) -> layer.CommandGenerator[None]:
         """What is no message has its turn."""
         if event is _Lost.LOST:
             yield from self._finish()
@@ -248,6 +254,8 @@ class WireLayer(websocket.WebsocketLayer):
         elif isinstance(event, _Injected):
             assert isinstance(event.ours, Close)
             yield from self._send(leg, [leg.stream.end(event.ours)])
+        elif not isinstance(event, Control):
+            raise TypeError(event)  # messages are offered, and none is unread
         elif event.opcode == Opcode.CLOSE and (broken := _broken_close(event.payload)):
             yield from self._fail(leg, broken)
         else:
@@ -397,6 +405,12 @@ class WireLayer(websocket.WebsocketLayer):
         data = b"".join(filter(None, pieces))
         if data and not (self._mocked and leg.from_client):
             yield commands.SendData(leg.destination, data)
+
+
+def _messages(leg: _Leg, received: list[Event]) -> list[Payload]:
+    if leg.stream.reader.only_messages:
+        return cast("list[Payload]", received)
+    return [event for event in received if isinstance(event, (str, bytes))]
 
 
 def _broken_close(payload: bytes) -> ProtocolError | None:

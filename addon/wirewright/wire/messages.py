@@ -4,6 +4,7 @@ Bytes come in pieces of any size. A message of a hundred bytes costs half a micr
 here, and a large one costs the same for each of its megabytes.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from wirewright.wire.deflate import Compression, Inflater
@@ -36,7 +37,40 @@ class TooLarge:
     opcode: int
 
 
-Event = str | bytes | Control | TooLarge
+class Unread:
+    """Short messages, one after another, that have been found but not read: iterating over them reads them.
+
+    Text that is not UTF-8 is mended then; nobody was there to be told.
+    """
+
+    __slots__ = ("_count", "_data", "_masked", "size")
+
+    def __init__(self, data: bytes, count: int, size: int, *, masked: bool) -> None:
+        self._data = data
+        self._count = count
+        self._masked = masked
+        self.size = size
+        """Bytes of their payloads."""
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[str | bytes]:
+        data, position = self._data, 0
+        while position < len(data):
+            first, length, start = data[position], data[position + 1] & ~_MASKED, position + 2
+            if length > MAX_CONTROL_PAYLOAD:
+                length, start = int.from_bytes(data[start : start + 2], "big"), start + 2
+            if self._masked:
+                start += _MASK_SIZE
+            position = start + length
+            payload = data[start:position]
+            if self._masked:
+                payload = apply_mask(payload, data[start - _MASK_SIZE : start])
+            yield payload.decode(errors="replace") if first == _WHOLE_TEXT else payload
+
+
+Event = str | bytes | Unread | Control | TooLarge
 """A `str` is a text message and `bytes` a binary one, whole and inflated."""
 
 
@@ -49,6 +83,8 @@ class MessageReader:
     limit: int
     """The largest message that anyone wants, in bytes. 0: nobody wants any, and frames are only walked by
     their headers, but for what a shared compression window needs."""
+    lazy: bool
+    """Whether nobody is there to be told at once: short messages are then handed out as Unread."""
     failure: ProtocolError | None
     """What ended the reading. The reader ignores whatever comes after it."""
     only_messages: bool
@@ -68,6 +104,7 @@ class MessageReader:
         """`max_message` is the largest message, in bytes, that is ever kept or inflated; `limit` is at most
         as large, and no smaller if it is not given."""
         self.limit = max_message if limit is None else limit
+        self.lazy = False
         self.failure = None
         self.only_messages = True
         self.boundary = 0
@@ -142,8 +179,10 @@ class MessageReader:
         if self._closed:
             return position
         limit, append = self.limit, events.append
+        reads = limit and not self.lazy
         masked = _MASKED if self._masked else 0
         header = 2 + _MASK_SIZE if masked else 2
+        begin, count, long = position, 0, 0
         try:
             while size - position > 1:
                 first, length = data[position], data[position + 1] - masked
@@ -162,16 +201,25 @@ class MessageReader:
                 end = start + length
                 if end > size:
                     break
-                if limit:
+                if reads:
                     if length > limit:
                         break
                     payload = data[start:end]
                     if masked:
                         payload = apply_mask(payload, data[start - 4 : start])
                     append(payload.decode() if first == _WHOLE_TEXT else payload)
+                elif limit:
+                    if length > limit:
+                        break
+                    count += 1
+                    if length > MAX_CONTROL_PAYLOAD:
+                        long += 1
                 position = end
         except UnicodeDecodeError:
             raise ProtocolError(_BAD_TEXT, CloseCode.INVALID_DATA) from None
+        if count:
+            payloads = position - begin - count * header - long * 2
+            append(Unread(data[begin:position], count, payloads, masked=self._masked))
         return position
 
     def _begin_frame(self, data: bytes, position: int, size: int, events: list[Event]) -> int:

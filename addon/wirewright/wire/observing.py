@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal, Protocol
 
+from wirewright.wire.messages import Unread
+
 Payload = str | bytes
 """A `str` is a text message, `bytes` a binary one."""
 
@@ -36,6 +38,9 @@ class Observer(Protocol):
     def wanted(self, *, from_client: bool) -> int:
         """The largest message, in bytes, that anyone wants of this direction; 0 if nobody wants any."""
 
+    def is_heard(self, *, from_client: bool) -> bool:
+        """Whether anyone is to be told of the messages of this direction as they come."""
+
     def holds(self, *, from_client: bool) -> bool:
         """Whether anyone may change the messages of this direction."""
 
@@ -45,6 +50,9 @@ class Observer(Protocol):
 
     def passed(self, payloads: Sequence[Payload], *, from_client: bool, injected: bool) -> None:
         """Messages that have passed."""
+
+    def passed_unheard(self, messages: Unread, *, from_client: bool) -> None:
+        """Messages have passed of which nobody has to be told."""
 
     def too_large(self, *, from_client: bool) -> None:
         """A message has passed that is larger than what was wanted."""
