@@ -22,8 +22,14 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 @pytest.fixture
-async def proxy(confdir: Path, certificates: Certificates) -> AsyncIterator[Proxy]:
+def lane() -> str:
+    """How the proxy's sockets are carried: `ws_lane`."""
+    return "auto"
+
+
+@pytest.fixture
+async def proxy(confdir: Path, certificates: Certificates, lane: str) -> AsyncIterator[Proxy]:
     """A regular proxy inside the test's own process and event loop."""
-    options = {"ssl_verify_upstream_trusted_ca": str(certificates.ca_file)}
+    options = {"ssl_verify_upstream_trusted_ca": str(certificates.ca_file), "ws_lane": lane}
     async with launch(port=0, confdir=confdir, options=options) as launched:
         yield launched

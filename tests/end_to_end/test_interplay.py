@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,17 +55,23 @@ class Nesting(Changing):
         self.addons, self.seen = [inner], inner.seen
 
 
-@asynccontextmanager
-async def socket_with(
-    confdir: Path, *addons: object, **options: Any
-) -> AsyncIterator[tuple[RawSocket, Recording]]:
-    """A socket through a proxy with these addons and options."""
-    async with launch(port=0, confdir=confdir, options=options) as proxy:
-        for addon in addons:
-            ctx.master.addons.add(addon)
-        recordings = Recordings(proxy)
-        async with raw_socket(proxy.port) as socket:
-            yield socket, recordings.only
+SocketWith = Callable[..., AbstractAsyncContextManager[tuple[RawSocket, Recording]]]
+
+
+@pytest.fixture
+def socket_with(confdir: Path, lane: str) -> SocketWith:
+    """Opens a socket through a proxy with these addons and options."""
+
+    @asynccontextmanager
+    async def opened(*addons: object, **options: Any) -> AsyncIterator[tuple[RawSocket, Recording]]:
+        async with launch(port=0, confdir=confdir, options={"ws_lane": lane, **options}) as proxy:
+            for addon in addons:
+                ctx.master.addons.add(addon)
+            recordings = Recordings(proxy)
+            async with raw_socket(proxy.port) as socket:
+                yield socket, recordings.only
+
+    return opened
 
 
 def flow_of(seen: Recording) -> http.HTTPFlow:
@@ -96,10 +102,10 @@ async def exchange(socket: RawSocket, count: int) -> list[str]:
 
 @pytest.mark.parametrize("kind", [Changing, ChangingLater, Nesting])
 async def test_other_addons_see_change_and_drop_every_message(
-    confdir: Path, kind: Callable[[], Changing]
+    socket_with: SocketWith, kind: Callable[[], Changing]
 ) -> None:
     addon = kind()
-    async with socket_with(confdir, addon) as (socket, seen):
+    async with socket_with(addon) as (socket, seen):
         for source, destination in socket.legs():
             for text in ("one", "change it", "drop it", "change and drop", "end"):
                 await source.send(text)
@@ -113,9 +119,9 @@ async def test_other_addons_see_change_and_drop_every_message(
     ]
 
 
-async def test_other_addons_see_change_and_drop_what_we_say(confdir: Path) -> None:
+async def test_other_addons_see_change_and_drop_what_we_say(socket_with: SocketWith) -> None:
     addon = Changing()
-    async with socket_with(confdir, addon) as (socket, seen):
+    async with socket_with(addon) as (socket, seen):
         for name, send, end in (
             ("server", seen.ws.send_to_client, socket.app),
             ("client", seen.ws.send_to_server, socket.server),
@@ -139,9 +145,9 @@ class Noticing:
 
 
 @pytest.mark.parametrize("by_app", [True, False], ids=["from the app", "from the server"])
-async def test_intercept_pauses_a_message_until_it_is_resumed(confdir: Path, by_app: bool) -> None:
+async def test_intercept_pauses_a_message_until_it_is_resumed(socket_with: SocketWith, by_app: bool) -> None:
     noticing = Noticing()
-    async with socket_with(confdir, Intercept(), noticing) as (socket, seen):
+    async with socket_with(Intercept(), noticing) as (socket, seen):
         ctx.options.update(intercept="~b pause")
         source, destination = socket.legs()[not by_app]
         flow = flow_of(seen)
@@ -192,11 +198,11 @@ async def send_until(source: RawEnd, destination: RawEnd, first: int, shouted: b
 @pytest.mark.parametrize("ahead", [0, 30])
 @pytest.mark.parametrize("by_app", [True, False], ids=["from the app", "from the server"])
 async def test_no_message_is_lost_or_doubled_while_a_script_comes_and_goes(
-    confdir: Path, tmp_path: Path, by_app: bool, ahead: int
+    socket_with: SocketWith, tmp_path: Path, by_app: bool, ahead: int
 ) -> None:
     script = write_script(tmp_path / "shouting.py", SHOUTING)
     arrived: list[str] = []
-    async with socket_with(confdir) as (socket, seen):
+    async with socket_with() as (socket, seen):
         source, destination = socket.legs()[not by_app]
         for scripts, shouted in (([], False), ([str(script)], True), ([], False), ([str(script)], True)):
             ctx.options.update(scripts=scripts)
@@ -219,9 +225,9 @@ async def test_no_message_is_lost_or_doubled_while_a_script_comes_and_goes(
     ("options", "kept"), [({"ws_history": 10}, 10), ({"ws_history_bytes": 30}, 10), ({"ws_history": 0}, 1)]
 )
 async def test_flow_keeps_the_newest_messages_only(
-    confdir: Path, addons: list[type], options: dict[str, int], kept: int
+    socket_with: SocketWith, addons: list[type], options: dict[str, int], kept: int
 ) -> None:
-    async with socket_with(confdir, *(addon() for addon in addons), **options) as (socket, seen):
+    async with socket_with(*(addon() for addon in addons), **options) as (socket, seen):
         sent = await exchange(socket, 200)
         open_list = texts(seen)
         socket.app.hang_up()
@@ -235,11 +241,11 @@ async def test_flow_keeps_the_newest_messages_only(
 
 @pytest.mark.parametrize("addons", [[], [Changing]], ids=["pass", "hold"])
 async def test_flow_keeps_all_messages_where_flows_are_saved(
-    confdir: Path, tmp_path: Path, addons: list[type]
+    socket_with: SocketWith, tmp_path: Path, addons: list[type]
 ) -> None:
     file, har = tmp_path / "flows", tmp_path / "flows.har"
     options = {"save_stream_file": str(file), "hardump": str(har), "ws_history": 10, "ws_history_bytes": 20}
-    async with socket_with(confdir, *(addon() for addon in addons), **options) as (socket, seen):
+    async with socket_with(*(addon() for addon in addons), **options) as (socket, seen):
         sent = await exchange(socket, 100)
         seen.ws.send_to_client("ours")
         assert await socket.app.message() == "ours"
@@ -297,9 +303,9 @@ async def we_close(socket: RawSocket, seen: Recording) -> None:
     ],
 )
 async def test_flow_says_how_the_socket_ended(
-    confdir: Path, addons: list[type], end: Ending, code: int, reason: str | None, by_client: bool | None
+    socket_with: SocketWith, addons: list[type], end: Ending, code: int, reason: str | None, by_client: bool | None,
 ) -> None:
-    async with socket_with(confdir, *(addon() for addon in addons)) as (socket, seen):
+    async with socket_with(*(addon() for addon in addons)) as (socket, seen):
         await exchange(socket, 2)
         flow = flow_of(seen)
         data = flow.websocket
@@ -314,6 +320,7 @@ async def test_flow_says_how_the_socket_ended(
         assert data.timestamp_end >= flow.response.timestamp_start
 
 
+@pytest.mark.wire("it compresses what is injected, and these ends do not inflate")
 @pytest.mark.parametrize("addons", [[], [Changing]], ids=["pass", "hold"])
 async def test_inject_command_reaches_both_ends(proxy: Proxy, addons: list[type]) -> None:
     for addon in addons:

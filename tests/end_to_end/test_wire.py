@@ -6,6 +6,7 @@ import socket as tcp
 import struct
 from collections.abc import AsyncIterator, Callable
 from functools import partial
+from operator import eq
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,7 @@ def frames_of_every_kind(compression: Compression | None, end: RawEnd) -> list[b
     return frames
 
 
+@pytest.mark.wire("it frames, masks and compresses anew")
 @pytest.mark.parametrize("extensions", ["", COMPRESSED])
 @pytest.mark.parametrize("heard", [True, False], ids=["heard", "unheard"])
 async def test_frames_cross_as_they_are(proxy: Proxy, extensions: str, heard: bool) -> None:
@@ -93,6 +95,7 @@ async def test_what_comes_with_the_101_crosses_and_is_reported(proxy: Proxy, rec
         assert [type(payload) for _, payload in recordings.only.events] == [str, bytes]
 
 
+@pytest.mark.wire("it passes on nothing that it cannot read")
 async def test_what_breaks_the_protocol_crosses_as_it_is(socket: RawSocket, seen: Recording) -> None:
     for source, destination in socket.legs():
         broken = source.encode(0x3, b"?") + b"no frame at all" + os.urandom(100_000)
@@ -144,7 +147,7 @@ async def test_history_has_what_nobody_listened_to(proxy: Proxy, by_app: bool) -
             assert await destination.message() == message
         event = "framesent" if by_app else "framereceived"
         for message in messages:
-            assert await ws.wait_for_event(event, message.__eq__, history=True) == message
+            assert await ws.wait_for_event(event, partial(eq, message), history=True) == message
         flow = ws.flow
         assert [m.text if m.is_text else m.content for m in flow.websocket.messages] == messages
 
@@ -212,6 +215,7 @@ async def test_each_of_many_threads_has_its_own_order(socket: RawSocket, ws: Web
         assert [int(number) for name, number in received if name == str(thread)] == list(range(50))
 
 
+@pytest.mark.wire("it merges the two: a defect of mitmproxy")
 @pytest.mark.parametrize("by_app", [True, False], ids=["from the app", "from the server"])
 async def test_what_we_say_never_goes_into_a_message_that_is_under_way(
     socket: RawSocket, seen: Recording, by_app: bool
@@ -258,6 +262,7 @@ async def test_listener_may_answer(socket: RawSocket, ws: WebSocket) -> None:
     assert [await socket.app.message(), await socket.app.message()] == ["one", "two"]
 
 
+@pytest.mark.wire("it sends nothing of a frame before it is whole")
 async def test_close_from_outside_ends_a_side_with_half_a_frame_without_one(
     socket: RawSocket, ws: WebSocket
 ) -> None:
