@@ -303,7 +303,12 @@ async def we_close(socket: RawSocket, seen: Recording) -> None:
     ],
 )
 async def test_flow_says_how_the_socket_ended(
-    socket_with: SocketWith, addons: list[type], end: Ending, code: int, reason: str | None, by_client: bool | None,
+    socket_with: SocketWith,
+    addons: list[type],
+    end: Ending,
+    code: int,
+    reason: str | None,
+    by_client: bool | None,
 ) -> None:
     async with socket_with(*(addon() for addon in addons)) as (socket, seen):
         await exchange(socket, 2)
