@@ -335,6 +335,22 @@ def test_socket_that_is_not_open_cannot_be_acted_on(
     assert feed.carrier.asked == []
 
 
+@every_act
+def test_socket_that_is_closing_closes_once_and_sends_nothing_more(
+    act: Act, asked: tuple[object, ...]
+) -> None:
+    feed = open_socket()
+    feed.socket.close(3001, "bye")
+    if asked[0] == "close":
+        act(feed.socket)
+    else:
+        with pytest.raises(Error, match=r"^Socket is closing$"):
+            act(feed.socket)
+    assert isinstance(feed.carrier, RecordingCarrier)
+    assert feed.carrier.asked == [("close", 3001, "bye")]
+    assert not feed.socket.is_closed()
+
+
 @pytest.mark.parametrize("send", [WebSocket.send_to_client, WebSocket.send_to_server])
 @pytest.mark.parametrize("message", [5, None, bytearray(b"a"), ["a"]])
 def test_message_must_be_text_or_bytes(send: Callable[[WebSocket, Any], None], message: object) -> None:

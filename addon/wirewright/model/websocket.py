@@ -60,6 +60,7 @@ class WebSocket(WaitingEmitter):
         self._response_headers: Mapping[str, str] | None = None
         self._status: int | None = None
         self._opened_at: float | None = None
+        self._closing = False
         self._closed_at: float | None = None
         self._closed_by: ClosedBy | None = None
         self._close_code: int | None = None
@@ -173,18 +174,23 @@ class WebSocket(WaitingEmitter):
         self._send(message, to_client=False)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close the socket towards both sides. Raises Error on a socket that is not open.
+        """Close the socket towards both sides, after what was sent before. Raises Error on a socket that is
+        not open; one that is closing already goes on doing so.
 
-        `code` is 1000 or 3000 to 4999, `reason` at most 123 bytes of UTF-8; else a ValueError.
+        `close` is emitted when both sides have answered, or after two seconds without an answer. `code` is 1000 or 3000 to 4999, `reason` at most 123 bytes of UTF-8; else a ValueError.
         """
         check_close(code, reason)
         self._check_open()
-        self._carrier.close(code, reason)
+        if not self._closing:
+            self._carrier.close(code, reason)
+            self._closing = True
 
     def _send(self, message: Payload, *, to_client: bool) -> None:
         if not isinstance(message, (str, bytes)):
             raise TypeError(f"message must be str (text) or bytes (binary), not {type(message).__name__}")
         self._check_open()
+        if self._closing:
+            raise Error("Socket is closing")
         self._carrier.send(message, to_client=to_client)
 
     def _check_open(self) -> None:
