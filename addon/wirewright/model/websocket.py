@@ -177,7 +177,8 @@ class WebSocket(WaitingEmitter):
         """Close the socket towards both sides, after what was sent before. Raises Error on a socket that is
         not open; one that is closing already goes on doing so.
 
-        `close` is emitted when both sides have answered, or after two seconds without an answer. `code` is 1000 or 3000 to 4999, `reason` at most 123 bytes of UTF-8; else a ValueError.
+        `close` is emitted when both sides have answered, or after two seconds without an answer.
+        `code` is 1000 or 3000 to 4999, `reason` at most 123 bytes of UTF-8; else a ValueError.
         """
         check_close(code, reason)
         self._check_open()
