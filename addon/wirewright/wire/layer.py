@@ -256,6 +256,11 @@ class WireLayer(websocket.WebsocketLayer):
             yield from self._send(leg, [leg.stream.end(event.ours)])
         elif not isinstance(event, Control):
             raise TypeError(event)  # messages are offered, and none is unread
+        elif event.opcode == Opcode.CLOSE and self._our_close is not None:
+            # The answer to the close frame of a failed socket. Whoever made it fail is told why: some
+            # libraries answer with 1000 whatever they get.
+            yield from self._send(leg, [leg.stream.end(self._our_close)])
+            yield from self._after_our_close(leg, [event])
         elif event.opcode == Opcode.CLOSE and (broken := _broken_close(event.payload)):
             yield from self._fail(leg, broken)
         else:
