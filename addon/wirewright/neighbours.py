@@ -36,19 +36,23 @@ class OtherAddons:
     """A user interface shows flows, and is to be told when they change."""
 
     def __init__(self) -> None:
+        self._looks = 0
         self.forget()
 
     def forget(self) -> None:
         """Look again next time: an option has changed."""
-        self._registered: list[object] = []
+        self._registered: tuple[int, object] = (0, None)
         self._looked_at = -LOOK_AGAIN
 
-    def refresh(self) -> None:
-        """Look again if something has changed."""
-        registered = list(ctx.master.addons.lookup.values())
+    def refresh(self) -> int:
+        """Look again if something has changed. The number of times that there was something to look at."""
+        lookup = ctx.master.addons.lookup
+        # Whoever comes is the last one then, whoever goes makes it one less.
+        registered = (len(lookup), next(reversed(lookup.values())))
         now = time.monotonic()
         if registered == self._registered and now - self._looked_at < LOOK_AGAIN:
-            return
+            return self._looks
+        self._looks += 1
         self._registered, self._looked_at = registered, now
         options = ctx.options
         self.keep_all = bool(options.save_stream_file or options.hardump)
@@ -72,6 +76,7 @@ class OtherAddons:
             else:
                 self.may_change = True
             self.hooks.append(hook)
+        return self._looks
 
 
 def call_hooks(hooks: Iterator[Hook], flow: http.HTTPFlow) -> Awaitable[Any] | None:

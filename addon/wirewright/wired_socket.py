@@ -16,7 +16,7 @@ from wirewright.model.websocket import Feed
 from wirewright.neighbours import Hook, OtherAddons, await_hooks, call_hooks
 from wirewright.wire.layer import DecidedEvent
 from wirewright.wire.messages import Unread
-from wirewright.wire.observing import UNDECIDED, Decided, Decision
+from wirewright.wire.observing import UNDECIDED, Decided, Decision, Demand
 from wirewright.wire.stream import content_of
 
 logger = logging.getLogger(__name__)
@@ -40,6 +40,9 @@ class WiredSocket(InjectingCarrier):
         """How many messages of the socket's history are in mitmproxy's list, or have been."""
         self._deciding: asyncio.Task[None] | None = None
         """What sees to the newest of the messages that could not be decided at once."""
+        self._demands: dict[bool, Demand] = {}
+        self._demand_state = (0, 0)
+        """Of what `_demands` were made."""
         self._told_too_large = False
         self._update_handle: asyncio.TimerHandle | None = None
 
@@ -59,23 +62,22 @@ class WiredSocket(InjectingCarrier):
 
     # What the wire asks, and tells
 
-    def is_heard(self, *, from_client: bool) -> bool:
-        if self._addons.keep_all or self._addons.dumper is not None:
-            return True
+    def demand(self, *, from_client: bool) -> Demand:
+        feed = self._feed
+        assert feed is not None
+        state = (self._addons.refresh(), feed.listeners_version)
+        if state != self._demand_state:
+            self._demand_state = state
+            self._demands = {direction: self._new_demand(feed, direction) for direction in (True, False)}
+        return self._demands[from_client]
+
+    def _new_demand(self, feed: Feed, from_client: bool) -> Demand:
+        addons = self._addons
         # Whoever waits for the socket's failure is told of bad text, too, for which it must be read.
-        heard = self._feed is not None and self._feed.is_heard
-        return bool(heard and (heard(event_of(from_client)) or heard("socketerror")))
-
-    def wanted(self, *, from_client: bool) -> int:
-        if self._feed is None:
-            return 0
-        if self.is_heard(from_client=from_client):
-            return self.max_message
-        return min(self._limit.size, self.max_message) if self._limit.messages else 0
-
-    def holds(self, *, from_client: bool) -> bool:
-        self._addons.refresh()
-        return self._addons.may_change
+        listened = feed.is_heard(event_of(from_client)) or feed.is_heard("socketerror")
+        heard = listened or addons.keep_all or addons.dumper is not None
+        remembered = min(self._limit.size, self.max_message) if self._limit.messages else 0
+        return Demand(addons.may_change, self.max_message if heard else remembered, heard)
 
     def offer(self, payload: Payload, *, from_client: bool, injected: bool) -> Decision:
         message = new_message(payload, from_client=from_client, injected=injected)
@@ -106,7 +108,7 @@ class WiredSocket(InjectingCarrier):
             self._update_soon()
 
     def too_large(self, *, from_client: bool) -> None:
-        if self.wanted(from_client=from_client) < self.max_message or self._told_too_large:
+        if self._demands[from_client].limit < self.max_message or self._told_too_large:
             return
         self._told_too_large = True
         logger.warning(

@@ -24,7 +24,7 @@ from wirewright.wire.frames import Opcode
 from wirewright.wire.hooks_layer import CloseInjected
 from wirewright.wire.layer import CLOSING_SECONDS, DecidedEvent, WireLayer
 from wirewright.wire.messages import Unread
-from wirewright.wire.observing import UNDECIDED, Decided, Decision, Payload
+from wirewright.wire.observing import UNDECIDED, Decided, Decision, Demand, Payload
 from wirewright.wire.stream import Close
 
 Offer = tuple[Payload, bool, bool]
@@ -49,14 +49,8 @@ class FakeObserver:
     decide: Callable[[Payload], Decision] = lambda payload: payload
     """What becomes of a message that is held."""
 
-    def wanted(self, *, from_client: bool) -> int:
-        return self.wants
-
-    def is_heard(self, *, from_client: bool) -> bool:
-        return self.hears
-
-    def holds(self, *, from_client: bool) -> bool:
-        return self.holding
+    def demand(self, *, from_client: bool) -> Demand:
+        return Demand(self.holding, self.wants, self.hears)
 
     def offer(self, payload: Payload, *, from_client: bool, injected: bool) -> Decision:
         self.offered.append((payload, from_client, injected))

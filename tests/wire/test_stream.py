@@ -27,12 +27,12 @@ def stream_of(peer: Peer) -> Stream:
 def holding(peer: Peer) -> Stream:
     stream = stream_of(peer)
     stream.wished = Mode.HOLD
-    assert stream.receive(b"") == Received(Mode.HOLD, [], [])
+    assert stream.receive(b"") == Received(Mode.HOLD, b"", [])
     return stream
 
 
 def forwarded(stream: Stream, parts: Iterable[bytes]) -> bytes:
-    return b"".join(piece for part in parts for piece in stream.receive(part).forward)
+    return b"".join(stream.receive(part).forward for part in parts)
 
 
 def arriving(peer: Peer, data: bytes) -> list[Event]:
@@ -74,8 +74,8 @@ def test_pass_forwards_each_piece_at_once_and_unchanged(peer: Peer, size: int) -
     read: list[Event] = []
     for part in pieces(data, size):
         received = stream.receive(part)
-        assert received.forward == [part]
-        assert received.ours == []
+        assert received.forward == part
+        assert received.ours == ()
         read += received.events
     assert read == arriving(peer, data)
 
@@ -84,7 +84,7 @@ def test_pass_forwards_each_piece_at_once_and_unchanged(peer: Peer, size: int) -
 def test_pass_forwards_what_breaks_the_protocol(peer: Peer, after: int) -> None:
     stream = stream_of(peer)
     parts = [*conversation(peer)[:after], peer.frame(0x3, b"x"), peer.text("more"), b"nonsense"]
-    assert [stream.receive(part).forward for part in parts] == [[part] for part in parts]
+    assert [stream.receive(part).forward for part in parts] == parts
     assert isinstance(stream.reader.failure, ProtocolError)
 
 
@@ -103,22 +103,22 @@ def test_message_of_ours_goes_at_once_between_messages(peer: Peer) -> None:
         stream.receive(frame)
     sent = [stream.send("ours"), stream.send(b"\x00"), stream.send("")]
     assert [arriving(peer, data or b"") for data in sent] == [["ours"], [b"\x00"], [""]]
-    assert stream.receive(b"").ours == []
+    assert stream.receive(b"").ours == ()
 
 
 @pytest.mark.parametrize("cut", range(1, 6))
 def test_messages_of_ours_wait_for_the_end_of_a_message_and_keep_their_order(cut: int, client: bool) -> None:
     peer = Peer(client=client)
     stream, theirs, next_one = stream_of(peer), peer.text("theirs"), peer.text("next")
-    assert stream.receive(theirs[:cut]).forward == [theirs[:cut]]
+    assert stream.receive(theirs[:cut]).forward == theirs[:cut]
     assert [stream.send("one"), stream.send(b"two")] == [None, None]
     received = stream.receive(theirs[cut:] + next_one[:3])
-    assert received.forward[0] == theirs[cut:]
-    assert received.forward[-1] == next_one[:3]
-    assert arriving(peer, b"".join(received.forward[1:-1])) == ["one", b"two"]
+    assert received.forward.startswith(theirs[cut:])
+    assert received.forward.endswith(next_one[:3])
+    assert arriving(peer, received.forward[len(theirs) - cut : -3]) == ["one", b"two"]
     assert received.ours == ["one", b"two"]
     assert received.events == ["theirs"]
-    assert stream.receive(next_one[3:]) == Received(Mode.PASS, [next_one[3:]], ["next"])
+    assert stream.receive(next_one[3:]) == Received(Mode.PASS, next_one[3:], ["next"])
 
 
 def test_message_of_ours_never_goes_between_fragments(client: bool) -> None:
@@ -129,11 +129,11 @@ def test_message_of_ours_never_goes_between_fragments(client: bool) -> None:
     assert stream.send("ours") is None
     for frame in (peer.frame(Opcode.PING, b"?"), second, b""):
         received = stream.receive(frame)
-        assert b"".join(received.forward) == frame
-        assert received.ours == []
+        assert received.forward == frame
+        assert received.ours == ()
     received = stream.receive(third)
-    assert received.forward[0] == third
-    assert arriving(peer, b"".join(received.forward[1:])) == ["ours"]
+    assert received.forward.startswith(third)
+    assert arriving(peer, received.forward.removeprefix(third)) == ["ours"]
 
 
 @pytest.mark.parametrize("size", [1, 5, 131, 1000])
@@ -144,7 +144,7 @@ def test_messages_of_ours_arrive_whole_and_in_order_wherever_they_are_sent(peer:
     out = b""
     for turn, part in enumerate(pieces(data, size)):
         received = stream.receive(part)
-        out += b"".join(received.forward)
+        out += received.forward
         reported += map(str, received.ours)
         if turn % 7 == 0:
             ours = f"ours {turn}"
@@ -178,7 +178,7 @@ def test_nothing_of_ours_is_put_after_what_broke_the_protocol(client: bool, rest
     broken = peer.frame(0x3, b"x" * 100)
     stream.receive(peer.text("hello") + broken[:50])
     assert stream.send("ours") is None
-    assert stream.receive(broken[50:] + rest).forward == [broken[50:] + rest]
+    assert stream.receive(broken[50:] + rest).forward == broken[50:] + rest
 
 
 def test_nothing_of_ours_is_put_into_what_nobody_can_read(client: bool) -> None:
@@ -199,7 +199,7 @@ def test_hold_forwards_nothing_and_hands_out_all(peer: Peer, size: int) -> None:
     read = []
     for part in pieces(data, size):
         received = stream.receive(part)
-        assert (received.mode, received.forward) == (Mode.HOLD, [])
+        assert (received.mode, received.forward) == (Mode.HOLD, b"")
         read += received.events
     assert read == arriving(peer, data)
     assert PING in read
@@ -228,13 +228,13 @@ def test_mode_changes_only_between_messages(client: bool) -> None:
     stream.wished = Mode.HOLD
     for part in (first[3:], peer.frame(Opcode.PING, b"?"), second[:1], second[1:]):
         received = stream.receive(part)
-        assert (received.mode, received.forward) == (Mode.PASS, [part])
-    assert stream.receive(peer.text("held")) == Received(Mode.HOLD, [], ["held"])
+        assert (received.mode, received.forward) == (Mode.PASS, part)
+    assert stream.receive(peer.text("held")) == Received(Mode.HOLD, b"", ["held"])
     first, second = peer.fragments(Opcode.TEXT, b"c", b"d")
-    assert stream.receive(first) == Received(Mode.HOLD, [], [])
+    assert stream.receive(first) == Received(Mode.HOLD, b"", [])
     stream.wished = Mode.PASS
-    assert stream.receive(second) == Received(Mode.HOLD, [], ["cd"])
-    assert stream.receive(peer.text("free")) == Received(Mode.PASS, [peer.text("free")], ["free"])
+    assert stream.receive(second) == Received(Mode.HOLD, b"", ["cd"])
+    assert stream.receive(peer.text("free")) == Received(Mode.PASS, peer.text("free"), ["free"])
 
 
 def test_hold_begins_though_no_piece_ends_with_a_message(client: bool) -> None:
@@ -248,7 +248,7 @@ def test_hold_begins_though_no_piece_ends_with_a_message(client: bool) -> None:
     for turn, part in enumerate(pieces(data, size // 2, size)):
         stream.wished = Mode.HOLD if turn else Mode.PASS
         received = stream.receive(part)
-        out += b"".join(received.forward)
+        out += received.forward
         if received.mode is Mode.HOLD:
             held += received.events
     assert len(held) > len(names) / 2
@@ -264,7 +264,7 @@ def test_nothing_is_lost_or_doubled_when_the_mode_changes_anywhere(client: bool)
         for turn, part in enumerate(pieces(data, size)):
             stream.wished = Mode.HOLD if turn // 5 % 2 else Mode.PASS
             received = stream.receive(part)
-            out += b"".join(received.forward)
+            out += received.forward
             if received.mode is Mode.HOLD:
                 out += b"".join(peer.text(str(event)) for event in received.events)
         assert arriving(peer, out) == names
@@ -277,10 +277,10 @@ def test_waiting_messages_of_ours_are_handed_out_where_hold_begins(client: bool)
     stream.wished = Mode.HOLD
     assert stream.send("ours") is None
     received = stream.receive(theirs[3:] + peer.text("more")[:3])
-    assert (received.forward, received.ours) == ([theirs[3:]], ["ours"])
+    assert (received.forward, received.ours) == (theirs[3:], ["ours"])
     assert stream.mode is Mode.HOLD
     stream.receive(peer.text("more")[3:])
-    assert stream.receive(peer.text("held")) == Received(Mode.HOLD, [], ["held"])
+    assert stream.receive(peer.text("held")) == Received(Mode.HOLD, b"", ["held"])
 
 
 def test_hold_stays_where_messages_share_a_window(peer: Peer) -> None:
@@ -313,7 +313,7 @@ def test_nothing_follows_a_close_frame_of_ours_but_is_read(client: bool) -> None
     assert not stream.ended
     stream.send(CLOSE)
     assert stream.ended
-    assert stream.receive(peer.text("late")) == Received(Mode.PASS, [], ["late"])
+    assert stream.receive(peer.text("late")) == Received(Mode.PASS, b"", ["late"])
 
 
 def test_close_frame_of_ours_waits_for_the_end_of_a_frame(client: bool) -> None:
@@ -326,8 +326,8 @@ def test_close_frame_of_ours_waits_for_the_end_of_a_frame(client: bool) -> None:
         received = stream.receive(frame[cut:] + late[:3])
         assert received.ours == [CLOSE]
         assert stream.ended
-        assert peer.reader().feed(frame[:cut] + b"".join(received.forward)) == ["theirs", BYE]
-        assert stream.receive(late[3:]).forward == []
+        assert peer.reader().feed(frame[:cut] + received.forward) == ["theirs", BYE]
+        assert stream.receive(late[3:]).forward == b""
 
 
 def test_close_frame_of_ours_overtakes_nothing_that_waits(client: bool) -> None:
@@ -337,7 +337,7 @@ def test_close_frame_of_ours_overtakes_nothing_that_waits(client: bool) -> None:
     assert [stream.send("ours"), stream.send(CLOSE)] == [None, None]
     received = stream.receive(second)
     assert received.ours == ["ours", CLOSE]
-    assert peer.reader().feed(first + b"".join(received.forward)) == ["ab", "ours", BYE]
+    assert peer.reader().feed(first + received.forward) == ["ab", "ours", BYE]
 
 
 def test_close_frame_of_ours_goes_before_what_waits_where_that_may_not_end(client: bool) -> None:

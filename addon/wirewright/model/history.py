@@ -128,18 +128,17 @@ class History:
             self._batches.clear()
             self._count = self._size = 0
             batch = self._cut(batch)
-        self._batches.append(batch)
-        self._count += len(batch.payloads)
-        self._size += batch.size
-        while self._is_more_than_enough(self._batches[0]):
-            oldest = self._batches.popleft()
-            self._count -= len(oldest.payloads)
-            self._size -= oldest.size
-
-    def _is_more_than_enough(self, oldest: _Batch) -> bool:
-        """Whether the limit is reached without the oldest batch, too."""
-        count, size = self._count - len(oldest.payloads), self._size - oldest.size
-        return count >= self.limit.messages or (count > 0 and size >= self.limit.size)
+        batches, limit = self._batches, self.limit
+        batches.append(batch)
+        count, size = self._count + len(batch.payloads), self._size + batch.size
+        while True:  # the limit is reached without the oldest batch, too
+            oldest = batches[0]
+            count_without, size_without = count - len(oldest.payloads), size - oldest.size
+            if count_without < limit.messages and (size_without < limit.size or not count_without):
+                break
+            batches.popleft()
+            count, size = count_without, size_without
+        self._count, self._size = count, size
 
     def _cut(self, batch: _Batch) -> _Batch:
         window, payloads = Window(self.limit), list(batch.payloads)

@@ -262,6 +262,11 @@ class Feed:
         """What the socket remembers."""
         return self.socket._history
 
+    @property
+    def listeners_version(self) -> int:
+        """Changes whenever somebody begins or ends to listen or to wait."""
+        return self.socket._version
+
     def is_heard(self, event: str) -> bool:
         """Whether anybody listens to or waits for an event."""
         return bool(self.socket._events.get(event))

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from logging import WARNING
@@ -19,7 +19,7 @@ from wirewright.wire.deflate import Agreement, parse_agreement
 from wirewright.wire.frames import CloseCode, Opcode, ProtocolError, decode_close
 from wirewright.wire.hooks_layer import CloseInjected, HooksLayer
 from wirewright.wire.messages import Control, Event, MessageReader, TooLarge, Unread
-from wirewright.wire.observing import UNDECIDED, Decided, Observer, Payload
+from wirewright.wire.observing import UNDECIDED, Decided, Demand, Observer, Payload
 from wirewright.wire.stream import Close, Encoder, Mode, Ours, Received, Stream, content_of
 
 CLOSING_SECONDS = 2.0
@@ -51,8 +51,11 @@ class _Leg:
 
     from_client: bool
     source: Connection
-    destination: Connection
+    destination: Connection | None
+    """None where an addon answers in the server's stead."""
     stream: Stream
+    demand: Demand | None = None
+    """What was wanted of it last."""
     held: deque[_Held] = field(default_factory=deque)
     """In HOLD, what waits for its turn."""
     undecided: bool = False
@@ -133,26 +136,32 @@ class WireLayer(websocket.WebsocketLayer):
         encoder = Encoder(masked=from_client, compression=compression)
         stream = Stream(reader, encoder, shared_window=compression is not None and compression.takeover)
         source, destination = ends if from_client else ends[::-1]
-        return _Leg(from_client, source, destination, stream, violated=agreement.unknown is not None)
+        nowhere = self._mocked and from_client
+        return _Leg(
+            from_client,
+            source,
+            None if nowhere else destination,
+            stream,
+            violated=agreement.unknown is not None,
+        )
 
     # What comes
 
     def _data(self, leg: _Leg, data: bytes) -> layer.CommandGenerator[None]:
-        observer, stream = self._observer, leg.stream
-        self._wish(leg)
-        reader, from_client = stream.reader, leg.from_client
-        if Mode.HOLD in (stream.mode, stream.wished):
-            reader.limit, reader.lazy = observer.max_message, False
-        else:
-            reader.limit = observer.wanted(from_client=from_client)
-            reader.lazy = not observer.is_heard(from_client=from_client)
+        stream = leg.stream
+        demand = self._observer.demand(from_client=leg.from_client)
+        if demand is not leg.demand or Mode.HOLD in (stream.mode, stream.wished):
+            self._adopt(leg, demand)
         received = stream.receive(data)
         if received.mode is Mode.HOLD:
             yield from self._hold(leg, received.events)
         elif stream.ended and not received.forward:
             yield from self._after_our_close(leg, received.events)
         else:
-            yield from self._passed(leg, received)
+            if received.forward and leg.destination is not None:
+                yield commands.SendData(leg.destination, received.forward)
+            if received.events or received.ours:
+                yield from self._passed(leg, received)
         failure = stream.reader.failure
         if failure is not None and not leg.violated:
             leg.violated = True
@@ -161,37 +170,42 @@ class WireLayer(websocket.WebsocketLayer):
             else:
                 self._observer.failed(failure.message)
 
-    def _wish(self, leg: _Leg) -> None:
-        """Have the direction in the mode that the other addons call for now."""
-        held = self._observer.holds(from_client=leg.from_client)
-        leg.stream.wish(Mode.HOLD if held or leg.held or leg.undecided else Mode.PASS)
+    def _adopt(self, leg: _Leg, demand: Demand) -> None:
+        """Have the direction read what is wanted, and in the mode that is called for."""
+        stream, reader = leg.stream, leg.stream.reader
+        leg.demand = demand
+        stream.wish(Mode.HOLD if demand.holds or leg.held or leg.undecided else Mode.PASS)
+        if Mode.HOLD in (stream.mode, stream.wished):
+            reader.limit, reader.lazy = self._observer.max_message, False
+        else:
+            reader.limit, reader.lazy = demand.limit, not demand.heard
 
     def _passed(self, leg: _Leg, received: Received) -> layer.CommandGenerator[None]:
-        yield from self._send(leg, received.forward)
+        """What has been forwarded is told."""
+        only_messages = leg.stream.reader.only_messages
         if leg.stream.reader.lazy:
-            self._tell_in_order(leg, received.events)
-        elif messages := _messages(leg, received.events):
+            for event in received.events:
+                if isinstance(event, Unread):
+                    self._observer.passed_unheard(event, from_client=leg.from_client)
+        elif only_messages:
+            messages = cast("list[Payload]", received.events)
             self._observer.passed(messages, from_client=leg.from_client, injected=False)
-        if received.ours and leg.stream.mode is Mode.HOLD:
-            leg.held.extend(map(_Injected, received.ours))
-            yield from self._offer_held(leg)
-        elif sent := [ours for ours in received.ours if not isinstance(ours, Close)]:
-            self._observer.passed(sent, from_client=leg.from_client, injected=True)
-        if leg.stream.reader.only_messages:
-            return
-        for event in received.events:
-            if isinstance(event, TooLarge):
-                self._observer.too_large(from_client=leg.from_client)
-            elif isinstance(event, Control):
-                yield from self._control_passed(leg, event)
+        elif messages := [event for event in received.events if isinstance(event, (str, bytes))]:
+            self._observer.passed(messages, from_client=leg.from_client, injected=False)
+        if received.ours:
+            yield from self._ours_passed(leg, received.ours)
+        if not only_messages:
+            for event in received.events:
+                if isinstance(event, TooLarge):
+                    self._observer.too_large(from_client=leg.from_client)
+                elif isinstance(event, Control):
+                    yield from self._control_passed(leg, event)
 
-    def _tell_in_order(self, leg: _Leg, received: list[Event]) -> None:
-        """Tell of messages some of which nobody has read."""
-        for event in received:
-            if isinstance(event, Unread):
-                self._observer.passed_unheard(event, from_client=leg.from_client)
-            elif isinstance(event, (str, bytes)):
-                self._observer.passed([event], from_client=leg.from_client, injected=False)
+    def _ours_passed(self, leg: _Leg, ours: Sequence[Ours]) -> layer.CommandGenerator[None]:
+        if leg.stream.mode is Mode.HOLD:
+            yield from self._hold(leg, map(_Injected, ours))
+        elif sent := [each for each in ours if not isinstance(each, Close)]:
+            self._observer.passed(sent, from_client=leg.from_client, injected=True)
 
     def _control_passed(self, leg: _Leg, control: Control) -> layer.CommandGenerator[None]:
         if control.opcode == Opcode.CLOSE:
@@ -305,12 +319,12 @@ class WireLayer(websocket.WebsocketLayer):
     # What we say
 
     def _inject(self, leg: _Leg, payload: Payload) -> layer.CommandGenerator[None]:
-        if self._mocked and leg.from_client:
+        if leg.destination is None:
             return
         if leg.closed or self._our_close is not None:
             yield commands.Log("A WebSocket message is not sent: its socket is closing.", WARNING)
             return
-        self._wish(leg)
+        self._adopt(leg, self._observer.demand(from_client=leg.from_client))
         if leg.stream.reader.failure is not None:
             yield commands.Log(
                 "A WebSocket message is not sent: nothing fits into what cannot be read.", WARNING
@@ -329,7 +343,7 @@ class WireLayer(websocket.WebsocketLayer):
             return
         yield from self._begin_closing(close)
         for leg in self._legs.values():
-            if leg.closed or leg.stream.ended or (self._mocked and leg.from_client):
+            if leg.closed or leg.stream.ended or leg.destination is None:
                 continue
             if leg.stream.reader.failure is not None:
                 leg.stream.ended = True  # nothing fits into what cannot be read
@@ -408,14 +422,8 @@ class WireLayer(websocket.WebsocketLayer):
 
     def _send(self, leg: _Leg, pieces: Iterable[bytes | None]) -> layer.CommandGenerator[None]:
         data = b"".join(filter(None, pieces))
-        if data and not (self._mocked and leg.from_client):
+        if data and leg.destination is not None:
             yield commands.SendData(leg.destination, data)
-
-
-def _messages(leg: _Leg, received: list[Event]) -> list[Payload]:
-    if leg.stream.reader.only_messages:
-        return cast("list[Payload]", received)
-    return [event for event in received if isinstance(event, (str, bytes))]
 
 
 def _broken_close(payload: bytes) -> ProtocolError | None:

@@ -4,6 +4,7 @@ Bytes come in pieces of any size. A message of a hundred bytes costs half a micr
 here, and a large one costs the same for each of its megabytes.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -37,27 +38,42 @@ class TooLarge:
     opcode: int
 
 
-class Unread:
-    """Short messages, one after another, that have been found but not read: iterating over them reads them.
+class Unread(ABC):
+    """Messages that have been found but not read: iterating over them reads them.
 
     Text that is not UTF-8 is mended then; nobody was there to be told.
     """
 
-    __slots__ = ("_count", "_data", "_masked", "size")
+    size: int
+    """Bytes of their payloads."""
 
-    def __init__(self, data: bytes, count: int, size: int, *, masked: bool) -> None:
-        self._data = data
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[str | bytes]: ...
+
+
+class _ShortMessages(Unread):
+    """One after another, each in one frame, in a piece of the stream."""
+
+    __slots__ = ("_count", "_data", "_end", "_masked", "_start", "size")
+
+    def __init__(self, data: bytes, start: int, end: int, count: int, size: int, *, masked: bool) -> None:
+        if (end - start) * 2 < len(data):
+            # The rest of the piece is not kept alive for the sake of a few messages.
+            data, start, end = data[start:end], 0, end - start
+        self._data, self._start, self._end = data, start, end
         self._count = count
         self._masked = masked
         self.size = size
-        """Bytes of their payloads."""
 
     def __len__(self) -> int:
         return self._count
 
     def __iter__(self) -> Iterator[str | bytes]:
-        data, position = self._data, 0
-        while position < len(data):
+        data, position = self._data, self._start
+        while position < self._end:
             first, length, start = data[position], data[position + 1] & ~_MASKED, position + 2
             if length > MAX_CONTROL_PAYLOAD:
                 length, start = int.from_bytes(data[start : start + 2], "big"), start + 2
@@ -68,6 +84,24 @@ class Unread:
             if self._masked:
                 payload = apply_mask(payload, data[start - _MASK_SIZE : start])
             yield payload.decode(errors="replace") if first == _WHOLE_TEXT else payload
+
+
+class _OneMessage(Unread):
+    """One that came in parts."""
+
+    __slots__ = ("_opcode", "_parts", "size")
+
+    def __init__(self, opcode: int, parts: list[bytes | bytearray], size: int) -> None:
+        self._opcode = opcode
+        self._parts = parts
+        self.size = size
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[str | bytes]:
+        payload = b"".join(self._parts)
+        yield payload.decode(errors="replace") if self._opcode == Opcode.TEXT else payload
 
 
 Event = str | bytes | Unread | Control | TooLarge
@@ -84,7 +118,7 @@ class MessageReader:
     """The largest message that anyone wants, in bytes. 0: nobody wants any, and frames are only walked by
     their headers, but for what a shared compression window needs."""
     lazy: bool
-    """Whether nobody is there to be told at once: short messages are then handed out as Unread."""
+    """Whether nobody is there to be told at once: messages are then handed out as Unread."""
     failure: ProtocolError | None
     """What ended the reading. The reader ignores whatever comes after it."""
     only_messages: bool
@@ -219,7 +253,7 @@ class MessageReader:
             raise ProtocolError(_BAD_TEXT, CloseCode.INVALID_DATA) from None
         if count:
             payloads = position - begin - count * header - long * 2
-            append(Unread(data[begin:position], count, payloads, masked=self._masked))
+            append(_ShortMessages(data, begin, position, count, payloads, masked=self._masked))
         return position
 
     def _begin_frame(self, data: bytes, position: int, size: int, events: list[Event]) -> int:
@@ -320,7 +354,11 @@ class MessageReader:
                 part = apply_mask(part, self._mask)
                 turn = taken % _MASK_SIZE
                 self._mask = self._mask[turn:] + self._mask[:turn]
-            self._keep(part)
+            if self._compressed:
+                self._inflate(part)
+            else:
+                self._size += taken
+                self._append(part)
         return end
 
     def _inflates(self) -> bool:
@@ -328,10 +366,9 @@ class MessageReader:
         inflater = self._inflater
         return self._compressed and inflater is not None and inflater.takeover and not self._lost_window
 
-    def _keep(self, part: bytes) -> None:
-        if self._compressed:
-            assert self._inflater is not None
-            part = self._inflater.push(part, self._max_message)
+    def _inflate(self, part: bytes) -> None:
+        assert self._inflater is not None
+        part = self._inflater.push(part, self._max_message)
         self._size += len(part)
         if self._size > self.limit:
             self._drop()
@@ -365,9 +402,12 @@ class MessageReader:
                 self.only_messages = False
                 events.append(TooLarge(opcode))
             return
-        first = self._parts[0] if len(self._parts) == 1 else b""
-        payload = first if isinstance(first, bytes) and first else b"".join(self._parts)
-        self._parts.clear()
+        parts, self._parts = self._parts, []
+        if self.lazy:
+            events.append(_OneMessage(opcode, parts, self._size))
+            return
+        first = parts[0] if len(parts) == 1 else b""
+        payload = first if isinstance(first, bytes) and first else b"".join(parts)
         events.append(_decode(payload) if opcode == Opcode.TEXT else payload)
 
     def _end_compressed(self) -> None:

@@ -22,6 +22,18 @@ Decision = Payload | None | Literal[_Undecided.UNDECIDED]
 
 
 @dataclass(frozen=True, slots=True)
+class Demand:
+    """What is wanted of one direction."""
+
+    holds: bool
+    """Whether anyone may change its messages."""
+    limit: int
+    """The largest message, in bytes, that anyone wants; 0 if nobody wants any."""
+    heard: bool
+    """Whether anyone is to be told of the messages as they come."""
+
+
+@dataclass(frozen=True, slots=True)
 class Decided:
     """What became of the message of one direction that was undecided."""
 
@@ -35,14 +47,8 @@ class Observer(Protocol):
     max_message: int
     """The largest message, in bytes, that is read or held."""
 
-    def wanted(self, *, from_client: bool) -> int:
-        """The largest message, in bytes, that anyone wants of this direction; 0 if nobody wants any."""
-
-    def is_heard(self, *, from_client: bool) -> bool:
-        """Whether anyone is to be told of the messages of this direction as they come."""
-
-    def holds(self, *, from_client: bool) -> bool:
-        """Whether anyone may change the messages of this direction."""
+    def demand(self, *, from_client: bool) -> Demand:
+        """What is wanted of a direction now; the same object as long as nothing has changed."""
 
     def offer(self, payload: Payload, *, from_client: bool, injected: bool) -> Decision:
         """A message is held. If this is undecided, the layer is told later, by a `DecidedEvent`, and offers

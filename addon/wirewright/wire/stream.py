@@ -5,7 +5,8 @@ is handed out whole, and whoever decides on it has it encoded anew.
 """
 
 import os
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum
 
 from wirewright.wire.deflate import Compression, deflate
@@ -77,11 +78,11 @@ class Received:
 
     mode: Mode
     """In HOLD the messages and control frames among `events` are still to be forwarded."""
-    forward: list[bytes]
-    """To be sent on at once, in this order."""
+    forward: bytes
+    """To be sent on at once."""
     events: list[Event]
     """What was read."""
-    ours: list[Ours] = field(default_factory=list)
+    ours: Sequence[Ours] = ()
     """What waited for this place: it is among `forward`, unless the stream is in HOLD now."""
 
 
@@ -115,9 +116,9 @@ class Stream:
             self._change_mode()
         events = self.reader.feed(data)
         if self.mode is Mode.HOLD or self.ended:
-            return Received(self.mode, [], events)
+            return Received(self.mode, b"", events)
         if self.reader.boundary is None or not (self._waiting or self.wished is Mode.HOLD):
-            return Received(Mode.PASS, [data], events)
+            return Received(Mode.PASS, data, events)
         return self._at_boundary(data, self.reader.boundary, events)
 
     def send(self, ours: Ours) -> bytes | None:
@@ -157,7 +158,7 @@ class Stream:
             pieces += map(self._encode, ours)
             if not self.ended:
                 pieces.append(data[boundary:])
-        return Received(Mode.PASS, [piece for piece in pieces if piece], events, ours)
+        return Received(Mode.PASS, b"".join(pieces), events, ours)
 
     def _change_mode(self) -> None:
         if not self.reader.at_boundary or self._waiting:
