@@ -25,7 +25,7 @@ from wirewright.model.websocket import Feed, Handshake
 from wirewright.neighbours import WIREWRIGHT, OtherAddons
 from wirewright.scripts import take_back_when_done
 from wirewright.state import control
-from wirewright.wire import early_data, layer, request_target
+from wirewright.wire import early_data, installing, request_target
 from wirewright.wire.internals import missing_internal
 from wirewright.wired_socket import WiredSocket
 
@@ -73,10 +73,10 @@ class WirewrightAddon:
             64 * 1024 * 1024,
             "The largest WebSocket message, in bytes, that is read. A larger one passes unread.",
         )
-        layer.uninstall()  # what is looked at is mitmproxy's own
+        installing.uninstall()  # what is looked at is mitmproxy's own
         self._missing = missing_internal()
         if self._missing is None:
-            layer.install(_observer)
+            installing.install(_observer)
             request_target.install()
             early_data.install()
         else:
@@ -99,7 +99,7 @@ class WirewrightAddon:
                 raise exceptions.OptionsError(f"{option} must be 0 or more.")
 
     def done(self) -> None:
-        layer.uninstall()
+        installing.uninstall()
         request_target.uninstall()
         early_data.uninstall()
         control.attach(None)

@@ -12,7 +12,7 @@ from mitmproxy.websocket import WebSocketMessage
 from wirewright.model.errors import Error
 from wirewright.model.history import HistoryLimit, Payload, Window
 from wirewright.model.websocket import Feed, FrameEvent
-from wirewright.wire import layer
+from wirewright.wire import installing
 from wirewright.wire.hooks_layer import CloseInjected
 from wirewright.wire.stream import Close, content_of
 
@@ -32,7 +32,7 @@ class InjectingCarrier:
         self.inject(WebSocketMessageInjected(self.flow, message))
 
     def close(self, code: int, reason: str) -> None:
-        if not layer.is_installed():
+        if not installing.is_installed():
             raise Error("this mitmproxy cannot close a socket from outside: see its warning at the start")
         self.inject(CloseInjected(self.flow, Close(code, reason)))
 

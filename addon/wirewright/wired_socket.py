@@ -15,9 +15,9 @@ from wirewright.model.history import HistoryLimit, Payload
 from wirewright.model.websocket import Feed
 from wirewright.neighbours import Hook, OtherAddons, await_hooks, call_hooks
 from wirewright.wire.layer import DecidedEvent
-from wirewright.wire.messages import Unread
 from wirewright.wire.observing import UNDECIDED, Decided, Decision, Demand
 from wirewright.wire.stream import content_of
+from wirewright.wire.unread import Unread
 
 logger = logging.getLogger(__name__)
 

@@ -23,9 +23,9 @@ from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import Opcode
 from wirewright.wire.hooks_layer import CloseInjected
 from wirewright.wire.layer import CLOSING_SECONDS, DecidedEvent, WireLayer
-from wirewright.wire.messages import Unread
 from wirewright.wire.observing import UNDECIDED, Decided, Decision, Demand, Payload
 from wirewright.wire.stream import Close
+from wirewright.wire.unread import Unread
 
 Offer = tuple[Payload, bool, bool]
 """A message, whether it came from the client, and whether it is ours."""

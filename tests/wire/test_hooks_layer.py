@@ -12,7 +12,7 @@ from mitmproxy.test import taddons, tflow
 from mitmproxy.websocket import WebSocketData, WebSocketMessage
 from wsproto.frame_protocol import Opcode
 
-from wirewright.wire import layer
+from wirewright.wire import installing
 from wirewright.wire.hooks_layer import CloseInjected, HooksLayer
 from wirewright.wire.stream import Close
 
@@ -78,7 +78,7 @@ async def conversation() -> Conversation:
 @pytest.fixture(autouse=True)
 def stock_layer() -> Iterator[None]:
     yield
-    layer.uninstall()
+    installing.uninstall()
 
 
 def test_close_goes_to_both_ends_and_is_reported_as_the_proxys(conversation: Conversation) -> None:
@@ -142,11 +142,11 @@ def test_close_after_an_end_closed_does_nothing(conversation: Conversation) -> N
 
 def test_install_and_uninstall_change_what_new_sockets_get(conversation: Conversation) -> None:
     own = stock.WebsocketLayer
-    layer.install(lambda _: None)
-    layer.install(lambda _: None)
+    installing.install(lambda _: None)
+    installing.install(lambda _: None)
     made = stock.WebsocketLayer(conversation.layer.context, conversation.flow)
     assert type(made) is HooksLayer
-    layer.uninstall()
-    layer.uninstall()
+    installing.uninstall()
+    installing.uninstall()
     assert stock.WebsocketLayer is own
     assert own is not HooksLayer

@@ -7,7 +7,8 @@ import pytest
 from support.frames import MAX_MESSAGE, Peer, pieces, read
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import CloseCode, Opcode, encode_close
-from wirewright.wire.messages import Control, Event, MessageReader, TooLarge, Unread
+from wirewright.wire.messages import Control, Event, MessageReader, TooLarge
+from wirewright.wire.unread import Unread
 
 INVALID = "Invalid frame header"
 BYE = encode_close(1000, "bye")

@@ -9,6 +9,12 @@ try:
 except ImportError:  # no wheel for this platform, or a plain checkout beside a bare mitmproxy
     _apply_mask = None  # type: ignore[assignment]
 
+FIN = 0x80
+"""In a frame's first byte: it is the last one of its message (5.2)."""
+MASKED = 0x80
+"""In a frame's second byte: a mask follows the length (5.2)."""
+MASK_SIZE = 4
+"""Bytes."""
 MAX_CONTROL_PAYLOAD = 125
 """Bytes (5.5)."""
 MAX_HEADER = 14

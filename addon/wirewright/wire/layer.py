@@ -2,11 +2,9 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
+from collections.abc import Generator, Iterable, Sequence
 from logging import WARNING
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from mitmproxy import http
 from mitmproxy.connection import Connection
@@ -17,10 +15,12 @@ from mitmproxy.proxy.layers.http import HttpLayer
 
 from wirewright.wire.deflate import Agreement, parse_agreement
 from wirewright.wire.frames import CloseCode, Opcode, ProtocolError, decode_close
-from wirewright.wire.hooks_layer import CloseInjected, HooksLayer
-from wirewright.wire.messages import Control, Event, MessageReader, TooLarge, Unread
+from wirewright.wire.hooks_layer import CloseInjected
+from wirewright.wire.leg import End, Held, Injected, Leg, Lost
+from wirewright.wire.messages import Control, MessageReader, TooLarge
 from wirewright.wire.observing import UNDECIDED, Decided, Demand, Observer, Payload
 from wirewright.wire.stream import Close, Encoder, Mode, Ours, Received, Stream, content_of
+from wirewright.wire.unread import Unread
 
 CLOSING_SECONDS = 2.0
 """How long the ends may take to answer a close frame of ours."""
@@ -30,66 +30,15 @@ class DecidedEvent(events.MessageInjected[Decided]):
     """A held message that was undecided is decided."""
 
 
-class _Lost(Enum):
-    LOST = "lost"
-    """The source's connection has ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Injected:
-    """Something of ours in a direction that is held."""
-
-    ours: Ours
-
-
-_Held = Event | _Injected | ProtocolError | Literal[_Lost.LOST]
-
-
-@dataclass
-class _Leg:
-    """One direction: from where, to where, and how far its closing is."""
-
-    from_client: bool
-    source: Connection
-    destination: Connection | None
-    """None where an addon answers in the server's stead."""
-    stream: Stream
-    demand: Demand | None = None
-    """What was wanted of it last."""
-    held: deque[_Held] = field(default_factory=deque)
-    """In HOLD, what waits for its turn."""
-    undecided: bool = False
-    """Whether a message is offered, and nobody has said yet what becomes of it."""
-    closed: bool = False
-    """Whether its source has sent a close frame."""
-    violated: bool = False
-    lost: bool = False
-    """Whether its source's connection has ended."""
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more comes of it: its source has closed, or is not listened to any more."""
-        return self.closed or (self.violated and self.stream.ended)
-
-
-@dataclass
-class _End:
-    """How the socket ended: by the first close frame, or by a TCP connection that was lost."""
-
-    by_client: bool | None
-    code: int = CloseCode.ABNORMAL
-    reason: str | None = None
-
-
 class WireLayer(websocket.WebsocketLayer):
     """PASS and HOLD for the two directions of a socket. It judges nothing that it may pass."""
 
     def __init__(self, context: Context, flow: http.HTTPFlow, observer: Observer) -> None:
         super().__init__(context, flow)
         self._observer = observer
-        self._legs: dict[bool, _Leg] = {}
+        self._legs: dict[bool, Leg] = {}
         self._mocked = False
-        self._closing: _End | None = None
+        self._closing: End | None = None
         self._our_close: Close | None = None
         """The close frame that the proxy itself sends, or has sent."""
         self._ended = False
@@ -125,7 +74,7 @@ class WireLayer(websocket.WebsocketLayer):
     def done(self, _: events.Event) -> layer.CommandGenerator[None]:
         yield from ()
 
-    def _leg(self, agreement: Agreement, from_client: bool) -> _Leg:
+    def _leg(self, agreement: Agreement, from_client: bool) -> Leg:
         ends: tuple[Connection, Connection] = (self.context.client, self.context.server)
         compression = agreement.from_client if from_client else agreement.from_server
         reader = MessageReader(
@@ -137,7 +86,7 @@ class WireLayer(websocket.WebsocketLayer):
         stream = Stream(reader, encoder, shared_window=compression is not None and compression.takeover)
         source, destination = ends if from_client else ends[::-1]
         nowhere = self._mocked and from_client
-        return _Leg(
+        return Leg(
             from_client,
             source,
             None if nowhere else destination,
@@ -147,7 +96,7 @@ class WireLayer(websocket.WebsocketLayer):
 
     # What comes
 
-    def _data(self, leg: _Leg, data: bytes) -> layer.CommandGenerator[None]:
+    def _data(self, leg: Leg, data: bytes) -> layer.CommandGenerator[None]:
         stream = leg.stream
         demand = self._observer.demand(from_client=leg.from_client)
         if demand is not leg.demand or Mode.HOLD in (stream.mode, stream.wished):
@@ -170,7 +119,7 @@ class WireLayer(websocket.WebsocketLayer):
             else:
                 self._observer.failed(failure.message)
 
-    def _adopt(self, leg: _Leg, demand: Demand) -> None:
+    def _adopt(self, leg: Leg, demand: Demand) -> None:
         """Have the direction read what is wanted, and in the mode that is called for."""
         stream, reader = leg.stream, leg.stream.reader
         leg.demand = demand
@@ -180,7 +129,7 @@ class WireLayer(websocket.WebsocketLayer):
         else:
             reader.limit, reader.lazy = demand.limit, not demand.heard
 
-    def _passed(self, leg: _Leg, received: Received) -> layer.CommandGenerator[None]:
+    def _passed(self, leg: Leg, received: Received) -> layer.CommandGenerator[None]:
         """What has been forwarded is told."""
         only_messages = leg.stream.reader.only_messages
         if leg.stream.reader.lazy:
@@ -201,13 +150,13 @@ class WireLayer(websocket.WebsocketLayer):
                 elif isinstance(event, Control):
                     yield from self._control_passed(leg, event)
 
-    def _ours_passed(self, leg: _Leg, ours: Sequence[Ours]) -> layer.CommandGenerator[None]:
+    def _ours_passed(self, leg: Leg, ours: Sequence[Ours]) -> layer.CommandGenerator[None]:
         if leg.stream.mode is Mode.HOLD:
-            yield from self._hold(leg, map(_Injected, ours))
+            yield from self._hold(leg, map(Injected, ours))
         elif sent := [each for each in ours if not isinstance(each, Close)]:
             self._observer.passed(sent, from_client=leg.from_client, injected=True)
 
-    def _control_passed(self, leg: _Leg, control: Control) -> layer.CommandGenerator[None]:
+    def _control_passed(self, leg: Leg, control: Control) -> layer.CommandGenerator[None]:
         if control.opcode == Opcode.CLOSE:
             try:
                 code, reason = decode_close(control.payload)
@@ -215,14 +164,14 @@ class WireLayer(websocket.WebsocketLayer):
                 leg.violated = True
                 self._observer.failed(failure.message)
             else:
-                yield from self._close_frame_passed(leg, control.payload, _End(leg.from_client, code, reason))
+                yield from self._close_frame_passed(leg, control.payload, End(leg.from_client, code, reason))
         elif self._mocked and control.opcode == Opcode.PING:
             answer = self._legs[False].stream.encoder.control(Opcode.PONG, control.payload)
             yield commands.SendData(self.context.client, answer)
 
     # HOLD
 
-    def _hold(self, leg: _Leg, received: Iterable[_Held]) -> layer.CommandGenerator[None]:
+    def _hold(self, leg: Leg, received: Iterable[Held]) -> layer.CommandGenerator[None]:
         if leg.undecided:
             received = yield from self._let_pings_pass(leg, received)
         leg.held.extend(received)
@@ -231,7 +180,7 @@ class WireLayer(websocket.WebsocketLayer):
             if leg.undecided:
                 leg.held = deque((yield from self._let_pings_pass(leg, leg.held)))
 
-    def _offer_held(self, leg: _Leg) -> layer.CommandGenerator[None]:
+    def _offer_held(self, leg: Leg) -> layer.CommandGenerator[None]:
         """Offer one held message after another, and send on what becomes of them, until one is undecided."""
         held, encode, offer = leg.held, leg.stream.encoder.message, self._observer.offer
         from_client = leg.from_client
@@ -240,7 +189,7 @@ class WireLayer(websocket.WebsocketLayer):
             event = held.popleft()
             if isinstance(event, (str, bytes)):
                 decision = offer(event, from_client=from_client, injected=False)
-            elif isinstance(event, _Injected) and not isinstance(event.ours, Close):
+            elif isinstance(event, Injected) and not isinstance(event.ours, Close):
                 decision = offer(event.ours, from_client=from_client, injected=True)
             else:
                 yield from self._send(leg, sent)
@@ -257,15 +206,15 @@ class WireLayer(websocket.WebsocketLayer):
             held.clear()
             yield from self._after_our_close(leg, rest)
 
-    def _held_other(self, leg: _Leg, event: _Held) -> layer.CommandGenerator[None]:
+    def _held_other(self, leg: Leg, event: Held) -> layer.CommandGenerator[None]:
         """What is no message has its turn."""
-        if event is _Lost.LOST:
+        if event is Lost.LOST:
             yield from self._finish()
         elif isinstance(event, TooLarge):
             yield from self._fail(leg, ProtocolError("Message too large", CloseCode.TOO_BIG))
         elif isinstance(event, ProtocolError):
             yield from self._fail(leg, event)
-        elif isinstance(event, _Injected):
+        elif isinstance(event, Injected):
             assert isinstance(event.ours, Close)
             yield from self._send(leg, [leg.stream.end(event.ours)])
         elif not isinstance(event, Control):
@@ -282,13 +231,13 @@ class WireLayer(websocket.WebsocketLayer):
             yield from self._control_passed(leg, event)
 
     def _let_pings_pass(
-        self, leg: _Leg, received: Iterable[_Held]
-    ) -> Generator[commands.Command, Any, list[_Held]]:
+        self, leg: Leg, received: Iterable[Held]
+    ) -> Generator[commands.Command, Any, list[Held]]:
         """A ping or pong may go before a message that is held, and its sender waits for the answer (5.5.2).
 
         The value is what has to wait.
         """
-        waiting: list[_Held] = []
+        waiting: list[Held] = []
         for event in received:
             if isinstance(event, Control) and event.opcode != Opcode.CLOSE:
                 yield from self._held_other(leg, event)
@@ -296,13 +245,13 @@ class WireLayer(websocket.WebsocketLayer):
                 waiting.append(event)
         return waiting
 
-    def _decided(self, leg: _Leg, payload: Payload | None) -> layer.CommandGenerator[None]:
+    def _decided(self, leg: Leg, payload: Payload | None) -> layer.CommandGenerator[None]:
         leg.undecided = False
         if payload is not None and not leg.stream.ended:
             yield from self._send(leg, [leg.stream.encoder.message(*content_of(payload))])
         yield from self._offer_held(leg)
 
-    def _fail(self, leg: _Leg, failure: ProtocolError) -> layer.CommandGenerator[None]:
+    def _fail(self, leg: Leg, failure: ProtocolError) -> layer.CommandGenerator[None]:
         """What cannot be read cannot be passed on: fail the socket (7.1.7).
 
         The other side is told first, and may say what it has to say until it closes, as it would if it had
@@ -318,7 +267,7 @@ class WireLayer(websocket.WebsocketLayer):
 
     # What we say
 
-    def _inject(self, leg: _Leg, payload: Payload) -> layer.CommandGenerator[None]:
+    def _inject(self, leg: Leg, payload: Payload) -> layer.CommandGenerator[None]:
         if leg.destination is None:
             return
         if leg.closed or self._our_close is not None:
@@ -330,7 +279,7 @@ class WireLayer(websocket.WebsocketLayer):
                 "A WebSocket message is not sent: nothing fits into what cannot be read.", WARNING
             )
         elif leg.stream.mode is Mode.HOLD:
-            yield from self._hold(leg, [_Injected(payload)])
+            yield from self._hold(leg, [Injected(payload)])
         elif frame := leg.stream.send(payload):
             yield from self._send(leg, [frame])
             self._observer.passed([payload], from_client=leg.from_client, injected=True)
@@ -348,23 +297,23 @@ class WireLayer(websocket.WebsocketLayer):
             if leg.stream.reader.failure is not None:
                 leg.stream.ended = True  # nothing fits into what cannot be read
             elif leg.stream.mode is Mode.HOLD:
-                yield from self._hold(leg, [_Injected(close)])
+                yield from self._hold(leg, [Injected(close)])
             else:
                 yield from self._send(leg, [leg.stream.send(close)])
         yield from self._end_if_over()
 
     def _begin_closing(self, close: Close) -> layer.CommandGenerator[None]:
         self._our_close = close
-        self._closing = self._closing or _End(None, close.code, close.reason)
+        self._closing = self._closing or End(None, close.code, close.reason)
         yield commands.RequestWakeup(CLOSING_SECONDS)
 
-    def _after_our_close(self, leg: _Leg, received: Iterable[_Held]) -> layer.CommandGenerator[None]:
+    def _after_our_close(self, leg: Leg, received: Iterable[Held]) -> layer.CommandGenerator[None]:
         """Nothing follows our own close frame: of what comes, only the answer to it counts."""
         if any(isinstance(event, Control) and event.opcode == Opcode.CLOSE for event in received):
             leg.closed = True
             yield from self._end_if_over()
 
-    def _close_frame_passed(self, leg: _Leg, payload: bytes, end: _End) -> layer.CommandGenerator[None]:
+    def _close_frame_passed(self, leg: Leg, payload: bytes, end: End) -> layer.CommandGenerator[None]:
         leg.closed = True
         self._closing = self._closing or end
         if self._mocked:
@@ -386,13 +335,13 @@ class WireLayer(websocket.WebsocketLayer):
             assert self._closing is not None
             yield from self._end(self._closing)
 
-    def _lost(self, leg: _Leg) -> layer.CommandGenerator[None]:
+    def _lost(self, leg: Leg) -> layer.CommandGenerator[None]:
         """A connection that is lost on one side is lost on the other, once that has all that came before."""
         leg.lost = True
-        self._closing = self._closing or _End(leg.from_client)
+        self._closing = self._closing or End(leg.from_client)
         waits = (leg.held or leg.undecided) and not (leg.stream.ended or self._mocked)
         if waits and not self._legs[not leg.from_client].lost:
-            leg.held.append(_Lost.LOST)
+            leg.held.append(Lost.LOST)
         else:
             yield from self._finish()
 
@@ -410,7 +359,7 @@ class WireLayer(websocket.WebsocketLayer):
             assert self._closing is not None
             yield from self._end(self._closing)
 
-    def _end(self, end: _End) -> layer.CommandGenerator[None]:
+    def _end(self, end: End) -> layer.CommandGenerator[None]:
         assert self.flow.websocket is not None
         self._ended = True
         self.flow.websocket.timestamp_end = time.time()
@@ -420,7 +369,7 @@ class WireLayer(websocket.WebsocketLayer):
         yield websocket.WebsocketEndHook(self.flow)
         self.flow.live = False
 
-    def _send(self, leg: _Leg, pieces: Iterable[bytes | None]) -> layer.CommandGenerator[None]:
+    def _send(self, leg: Leg, pieces: Iterable[bytes | None]) -> layer.CommandGenerator[None]:
         data = b"".join(filter(None, pieces))
         if data and leg.destination is not None:
             yield commands.SendData(leg.destination, data)
@@ -439,29 +388,3 @@ def _has_upstream(context: Context) -> bool:
     return any(
         isinstance(below, HttpLayer) and context.server in below.connections for below in context.layers
     )
-
-
-_stock_layer = websocket.WebsocketLayer
-
-
-def install(observe: Callable[[http.HTTPFlow], Observer | None]) -> None:
-    """New sockets get our layers: the wire's if they have an observer, else mitmproxy's with what it lacks.
-
-    mitmproxy's HTTP layer looks the class up in its module, each time that it needs one.
-    """
-
-    def make_layer(context: Context, flow: http.HTTPFlow) -> layer.Layer:
-        observer = observe(flow)
-        return HooksLayer(context, flow) if observer is None else WireLayer(context, flow, observer)
-
-    websocket.WebsocketLayer = make_layer  # type: ignore[misc, assignment]
-
-
-def is_installed() -> bool:
-    """Whether new sockets get our layers."""
-    return websocket.WebsocketLayer is not _stock_layer
-
-
-def uninstall() -> None:
-    """New sockets get mitmproxy's own layer again."""
-    websocket.WebsocketLayer = _stock_layer  # type: ignore[misc]

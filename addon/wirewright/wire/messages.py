@@ -4,20 +4,25 @@ Bytes come in pieces of any size. A message of a hundred bytes costs half a micr
 here, and a large one costs the same for each of its megabytes.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from wirewright.wire.deflate import Compression, Inflater
-from wirewright.wire.frames import MAX_CONTROL_PAYLOAD, CloseCode, Opcode, ProtocolError, apply_mask
+from wirewright.wire.frames import (
+    FIN,
+    MASK_SIZE,
+    MASKED,
+    MAX_CONTROL_PAYLOAD,
+    CloseCode,
+    Opcode,
+    ProtocolError,
+    apply_mask,
+)
+from wirewright.wire.unread import OneMessage, ShortMessages, Unread
 
-_FIN = 0x80
 _RSV = 0x70
 _RSV1 = 0x40
-_MASKED = 0x80
-_WHOLE_TEXT = _FIN | Opcode.TEXT
-_WHOLE_BINARY = _FIN | Opcode.BINARY
-_MASK_SIZE = 4
+_WHOLE_TEXT = FIN | Opcode.TEXT
+_WHOLE_BINARY = FIN | Opcode.BINARY
 _AFTER_CLOSE: dict[int, str] = {Opcode.PING: "Ping", Opcode.PONG: "Pong", Opcode.CLOSE: "Close"}
 _BAD_TEXT = "Could not decode a text frame as UTF-8."
 _SHORT_PART = 4096
@@ -36,72 +41,6 @@ class TooLarge:
     """A message that was not kept, as it is larger than anyone wanted."""
 
     opcode: int
-
-
-class Unread(ABC):
-    """Messages that have been found but not read: iterating over them reads them.
-
-    Text that is not UTF-8 is mended then; nobody was there to be told.
-    """
-
-    size: int
-    """Bytes of their payloads."""
-
-    @abstractmethod
-    def __len__(self) -> int: ...
-
-    @abstractmethod
-    def __iter__(self) -> Iterator[str | bytes]: ...
-
-
-class _ShortMessages(Unread):
-    """One after another, each in one frame, in a piece of the stream."""
-
-    __slots__ = ("_count", "_data", "_end", "_masked", "_start", "size")
-
-    def __init__(self, data: bytes, start: int, end: int, count: int, size: int, *, masked: bool) -> None:
-        if (end - start) * 2 < len(data):
-            # The rest of the piece is not kept alive for the sake of a few messages.
-            data, start, end = data[start:end], 0, end - start
-        self._data, self._start, self._end = data, start, end
-        self._count = count
-        self._masked = masked
-        self.size = size
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[str | bytes]:
-        data, position = self._data, self._start
-        while position < self._end:
-            first, length, start = data[position], data[position + 1] & ~_MASKED, position + 2
-            if length > MAX_CONTROL_PAYLOAD:
-                length, start = int.from_bytes(data[start : start + 2], "big"), start + 2
-            if self._masked:
-                start += _MASK_SIZE
-            position = start + length
-            payload = data[start:position]
-            if self._masked:
-                payload = apply_mask(payload, data[start - _MASK_SIZE : start])
-            yield payload.decode(errors="replace") if first == _WHOLE_TEXT else payload
-
-
-class _OneMessage(Unread):
-    """One that came in parts."""
-
-    __slots__ = ("_opcode", "_parts", "size")
-
-    def __init__(self, opcode: int, parts: list[bytes | bytearray], size: int) -> None:
-        self._opcode = opcode
-        self._parts = parts
-        self.size = size
-
-    def __len__(self) -> int:
-        return 1
-
-    def __iter__(self) -> Iterator[str | bytes]:
-        payload = b"".join(self._parts)
-        yield payload.decode(errors="replace") if self._opcode == Opcode.TEXT else payload
 
 
 Event = str | bytes | Unread | Control | TooLarge
@@ -214,8 +153,8 @@ class MessageReader:
             return position
         limit, append = self.limit, events.append
         reads = limit and not self.lazy
-        masked = _MASKED if self._masked else 0
-        header = 2 + _MASK_SIZE if masked else 2
+        masked = MASKED if self._masked else 0
+        header = 2 + MASK_SIZE if masked else 2
         begin, count, long = position, 0, 0
         try:
             while size - position > 1:
@@ -253,7 +192,7 @@ class MessageReader:
             raise ProtocolError(_BAD_TEXT, CloseCode.INVALID_DATA) from None
         if count:
             payloads = position - begin - count * header - long * 2
-            append(_ShortMessages(data, begin, position, count, payloads, masked=self._masked))
+            append(ShortMessages(data, begin, position, count, payloads, masked=self._masked))
         return position
 
     def _begin_frame(self, data: bytes, position: int, size: int, events: list[Event]) -> int:
@@ -265,7 +204,7 @@ class MessageReader:
             name = _AFTER_CLOSE.get(first & 0x0F, "Data frame")
             raise ProtocolError(f"{name} received after close")
         self._check_first(first)
-        if bool(second & _MASKED) != self._masked:
+        if bool(second & MASKED) != self._masked:
             raise ProtocolError(
                 "A client must mask all frames that it sends to the server."
                 if self._masked
@@ -306,7 +245,7 @@ class MessageReader:
             bits = ", ".join(f"reserved{bit} = {first >> (7 - bit) & 1}" for bit in (1, 2, 3))
             raise ProtocolError(f"One or more reserved bits are on: {bits}")
         if opcode >= Opcode.CLOSE:
-            if not first & _FIN:
+            if not first & FIN:
                 raise ProtocolError("Invalid frame header")
         elif opcode == Opcode.CONTINUATION:
             if not self._opcode:
@@ -337,7 +276,7 @@ class MessageReader:
             self._kept = self._wanted and not (self._compressed and self._lost_window)
             if self._compressed and self._inflater is not None:
                 self._inflater.begin()
-        self._fin = bool(first & _FIN)
+        self._fin = bool(first & FIN)
         self._remaining = length
         self._mask = mask
         if not self._compressed and self._size + length > self.limit:
@@ -352,7 +291,7 @@ class MessageReader:
             part = data[position:end]
             if self._mask:
                 part = apply_mask(part, self._mask)
-                turn = taken % _MASK_SIZE
+                turn = taken % MASK_SIZE
                 self._mask = self._mask[turn:] + self._mask[:turn]
             if self._compressed:
                 self._inflate(part)
@@ -404,7 +343,7 @@ class MessageReader:
             return
         parts, self._parts = self._parts, []
         if self.lazy:
-            events.append(_OneMessage(opcode, parts, self._size))
+            events.append(OneMessage(opcode, parts, self._size))
             return
         first = parts[0] if len(parts) == 1 else b""
         payload = first if isinstance(first, bytes) and first else b"".join(parts)

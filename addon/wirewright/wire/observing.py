@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal, Protocol
 
-from wirewright.wire.messages import Unread
+from wirewright.wire.unread import Unread
 
 Payload = str | bytes
 """A `str` is a text message, `bytes` a binary one."""

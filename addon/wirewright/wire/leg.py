@@ -1,0 +1,65 @@
+"""One direction of a socket, between its two connections, and how far its closing is."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Literal
+
+from wirewright.wire.frames import CloseCode, ProtocolError
+from wirewright.wire.messages import Event
+from wirewright.wire.observing import Demand
+from wirewright.wire.stream import Ours, Stream
+
+if TYPE_CHECKING:
+    from mitmproxy.connection import Connection
+
+
+class Lost(Enum):
+    LOST = "lost"
+    """The source's connection has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Injected:
+    """Something of ours in a direction that is held."""
+
+    ours: Ours
+
+
+Held = Event | Injected | ProtocolError | Literal[Lost.LOST]
+
+
+@dataclass
+class Leg:
+    """One direction: from where, to where, and how far its closing is."""
+
+    from_client: bool
+    source: "Connection"
+    destination: "Connection | None"
+    """None where an addon answers in the server's stead."""
+    stream: Stream
+    demand: Demand | None = None
+    """What was wanted of it last."""
+    held: deque[Held] = field(default_factory=deque)
+    """In HOLD, what waits for its turn."""
+    undecided: bool = False
+    """Whether a message is offered, and nobody has said yet what becomes of it."""
+    closed: bool = False
+    """Whether its source has sent a close frame."""
+    violated: bool = False
+    lost: bool = False
+    """Whether its source's connection has ended."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more comes of it: its source has closed, or is not listened to any more."""
+        return self.closed or (self.violated and self.stream.ended)
+
+
+@dataclass
+class End:
+    """How the socket ended: by the first close frame, or by a TCP connection that was lost."""
+
+    by_client: bool | None
+    code: int = CloseCode.ABNORMAL
+    reason: str | None = None
