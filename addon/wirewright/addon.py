@@ -141,8 +141,6 @@ class WirewrightAddon:
 
     def websocket_start(self, flow: http.HTTPFlow) -> None:
         if feed := control.feed(flow.id):
-            if isinstance(feed.carrier, WiredSocket):
-                feed.carrier.start(feed)
             feed.opened()
 
     def websocket_message(self, flow: http.HTTPFlow) -> None:
@@ -199,8 +197,16 @@ class _Host:
 
 
 def _observer(flow: http.HTTPFlow) -> WiredSocket | None:
+    """Who observes a socket that is about to open, if it goes by the wire.
+
+    It starts here and not in a hook, as an addon that fails may keep mitmproxy from calling ours.
+    """
     feed = control.feed(flow.id)
-    return feed.carrier if feed and isinstance(feed.carrier, WiredSocket) else None
+    if feed is None or not isinstance(feed.carrier, WiredSocket):
+        return None
+    feed.opened()
+    feed.carrier.start(feed)
+    return feed.carrier
 
 
 def _reason_to_hang_up(flow: http.HTTPFlow, feed: Feed) -> str | None:

@@ -20,9 +20,8 @@ from wirewright.wire.stream import Close, content_of
 class InjectingCarrier:
     """Sends by telling the layer of a socket, from whatever thread, in the order of the calls."""
 
-    def __init__(self, flow: http.HTTPFlow, limit: HistoryLimit) -> None:
+    def __init__(self, flow: http.HTTPFlow) -> None:
         self.flow = flow
-        self._kept = Window(limit)
 
     def end(self, feed: Feed) -> None:
         """Nothing follows."""
@@ -47,25 +46,13 @@ class InjectingCarrier:
         except ValueError:
             raise Error("Socket closed") from None
 
-    @property
-    def messages(self) -> list[WebSocketMessage]:
-        """mitmproxy's own list of them."""
-        assert self.flow.websocket is not None
-        return self.flow.websocket.messages
-
-    def trim(self, *sizes: int) -> None:
-        """New messages of so many bytes are in mitmproxy's list: as many of the oldest go as must."""
-        # The newest one stays in any case: the other addons find it with `messages[-1]`.
-        self._kept.push(*sizes)
-        messages = self.messages
-        del messages[: len(messages) - max(1, len(self._kept))]
-
 
 class HookedSocket(InjectingCarrier):
     """One socket of the hooks lane: what mitmproxy's hooks tell of it."""
 
     def __init__(self, flow: http.HTTPFlow, limit: HistoryLimit) -> None:
-        super().__init__(flow, limit)
+        super().__init__(flow)
+        self._kept = Window(limit)
         self._undecided: WebSocketMessage | None = None
 
     def message(self, feed: Feed) -> None:
@@ -75,13 +62,16 @@ class HookedSocket(InjectingCarrier):
         known only when every other addon had its say: see `message_decided`.
         """
         self.flush(feed)
-        message = self.messages[-1]
+        assert self.flow.websocket is not None
+        messages = self.flow.websocket.messages
+        message = messages[-1]
         if message.from_client:
             self._undecided = message
         else:
             self._report(feed, message)
         if not (ctx.options.save_stream_file or ctx.options.hardump):
-            self.trim(len(message.content))
+            self._kept.push(len(message.content))
+            trim(messages, self._kept)
 
     def message_decided(self, feed: Feed) -> None:
         """mitmproxy triggers `update` when all addons have seen the message; it may be held even then."""
@@ -114,6 +104,13 @@ def proxyserver() -> Proxyserver:
     server = ctx.master.addons.get("proxyserver")
     assert isinstance(server, Proxyserver)
     return server
+
+
+def trim(messages: list[WebSocketMessage], kept: Window) -> None:
+    """Drop the oldest messages beyond what is to be kept; the newest stays, as others find it with `[-1]`."""
+    surplus = len(messages) - max(1, len(kept))
+    if surplus > 0:  # somebody else may have taken some out
+        del messages[:surplus]
 
 
 def new_message(payload: Payload, *, from_client: bool, injected: bool = False) -> WebSocketMessage:

@@ -1,25 +1,31 @@
-"""mitmproxy's own list of a flow's messages, made when it is needed."""
+"""mitmproxy's own list of a flow's messages: bounded, and made when it is needed."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from mitmproxy import http
 from mitmproxy.websocket import WebSocketMessage
+
+from wirewright.carriers import new_message, trim
+from wirewright.model.history import History, HistoryLimit, Window
 
 
 class LazyMessages(list[WebSocketMessage]):
     """mitmproxy's list of a flow's messages, brought up to date by whoever looks at it."""
 
-    def __init__(self, catch_up: Callable[[list[WebSocketMessage]], None]) -> None:
-        super().__init__()
-        self._fill = catch_up
+    def __init__(self, fill: Callable[["LazyMessages"], None], messages: list[WebSocketMessage]) -> None:
+        super().__init__(messages)
+        self._fill = fill
         self._busy = False
 
     def catch_up(self) -> None:
         """Bring it up to date."""
         if not self._busy:
             self._busy = True
-            self._fill(self)
-            self._busy = False
+            try:
+                self._fill(self)
+            finally:
+                self._busy = False
 
     def __len__(self) -> int:
         self.catch_up()
@@ -40,3 +46,60 @@ class LazyMessages(list[WebSocketMessage]):
     def append(self, message: WebSocketMessage) -> None:
         self.catch_up()
         super().append(message)
+
+
+class MessageList:
+    """Keeps the list of one flow.
+
+    A message is either stored here before it is told, or it is told, remembered by the socket's history, and
+    added from there when somebody looks.
+    """
+
+    def __init__(self, flow: http.HTTPFlow, limit: HistoryLimit, history: History) -> None:
+        self.keep_all = False
+        """Whether mitmproxy is asked to save the whole flow."""
+        self._flow = flow
+        self._history = history
+        self._kept = Window(limit)
+        self._seen = history.total
+        """How many messages of the history are in the list, or have been."""
+
+    def store(self, message: WebSocketMessage) -> None:
+        """Put a message into the list."""
+        messages = self.current()
+        messages.append(message)
+        if not self.keep_all:
+            self._kept.push(len(message.content))
+            trim(messages, self._kept)
+
+    def expect(self, count: int) -> None:
+        """So many messages are about to be told that have been stored: they are not to be added again."""
+        self.current().catch_up()
+        self._seen += count
+
+    def close(self) -> None:
+        """Leave an ordinary list behind."""
+        assert self._flow.websocket is not None
+        self._flow.websocket.messages = list(self.current())
+
+    def current(self) -> LazyMessages:
+        """The flow's list; one that somebody has put there instead is made ours."""
+        data = self._flow.websocket
+        assert data is not None
+        if not isinstance(data.messages, LazyMessages):
+            self._kept = Window(self._kept.limit)
+            self._kept.push(*(len(message.content) for message in data.messages))
+            self._seen = self._history.total
+            data.messages = LazyMessages(self._fill, data.messages)
+        return data.messages
+
+    def _fill(self, messages: LazyMessages) -> None:
+        history = self._history
+        frames, self._seen = history.since(self._seen), max(self._seen, history.total)
+        for frame in frames:
+            message = new_message(frame.payload, from_client=frame.event == "framesent")
+            message.timestamp = frame.timestamp
+            messages.append(message)
+            self._kept.push(len(message.content))
+        if frames and not self.keep_all:
+            trim(messages, self._kept)

@@ -358,6 +358,13 @@ def test_mocked_socket_is_closed_from_outside(wire: Wire, holding: bool) -> None
     assert wire.ended == (3000, "bye", None)
 
 
+def test_mocked_socket_answers_no_ping_after_a_close_of_ours(wire: Wire, holding: bool) -> None:
+    app, server = both(wire)
+    talk = wire.started(mocked=True, holding=holding) >> wire.close() << wire.timer
+    talk = talk << wire.to_app(server.close_frame(3000, "bye"))
+    assert talk >> app.says(app.peer.frame(Opcode.PING, PING))
+
+
 def test_mocked_socket_fails_on_what_cannot_be_read(wire: Wire) -> None:
     app, server = both(wire)
     talk = wire.started(mocked=True, holding=True) >> app.says(app.peer.frame(3)) << wire.timer

@@ -136,7 +136,7 @@ class WireLayer(websocket.WebsocketLayer):
             for event in received.events:
                 if isinstance(event, Unread):
                     self._observer.passed_unheard(event, from_client=leg.from_client)
-        elif only_messages:
+        elif only_messages and received.events:
             messages = cast("list[Payload]", received.events)
             self._observer.passed(messages, from_client=leg.from_client, injected=False)
         elif messages := [event for event in received.events if isinstance(event, (str, bytes))]:
@@ -166,8 +166,9 @@ class WireLayer(websocket.WebsocketLayer):
             else:
                 yield from self._close_frame_passed(leg, control.payload, End(leg.from_client, code, reason))
         elif self._mocked and control.opcode == Opcode.PING:
-            answer = self._legs[False].stream.encoder.control(Opcode.PONG, control.payload)
-            yield commands.SendData(self.context.client, answer)
+            server = self._legs[False]
+            if not server.stream.ended:
+                yield from self._send(server, [server.stream.encoder.control(Opcode.PONG, control.payload)])
 
     # HOLD
 
