@@ -163,6 +163,7 @@ CEILING = Mitmdump("ceiling", "the ceiling", (SCRIPTS / "ceiling.py",))
 MOCKTTP = Mockttp("mockttp", "mockttp")
 BARE_CHANGING = Mitmdump("bare-changing", "mitmdump and an addon", (SCRIPTS / "changing.py",))
 HOOK_CHANGING = Mitmdump("hook-changing", "Wirewright and the same addon", (ADDON, SCRIPTS / "changing.py"))
+ROUTE_CHANGING = Mitmdump("route-changing", "Wirewright and a route", (ADDON, SCRIPTS / "routing.py"))
 
 CARRIERS: Mapping[str, Carrier] = {
     carrier.name: carrier
@@ -175,6 +176,7 @@ CARRIERS: Mapping[str, Carrier] = {
         MOCKTTP,
         BARE_CHANGING,
         HOOK_CHANGING,
+        ROUTE_CHANGING,
     )
 }
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench import memory
-from bench.carriers import BARE_CHANGING, HOOK_CHANGING, Carrier, Route
+from bench.carriers import BARE_CHANGING, HOOK_CHANGING, ROUTE_CHANGING, Carrier, Route
 from bench.children import Failure
 from bench.ends import Order
 from bench.session import Guard, Outcome, Scale, Session
@@ -25,7 +25,7 @@ SMALL_TEXT = Order("flood", 0, 100)
 
 BESIDE_EACH_OTHER = ("direct", "bare", "listener", "no-listener", "ceiling", "mockttp")
 PROXIES = BESIDE_EACH_OTHER[1:]
-CHANGING = (BARE_CHANGING.name, HOOK_CHANGING.name)
+CHANGING = (BARE_CHANGING.name, HOOK_CHANGING.name, ROUTE_CHANGING.name)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Each example, run as its first lines say."""
 
 import asyncio
+import json
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -88,6 +89,62 @@ async def test_inject_tells_the_app_something_once(confdir: Path, url: str) -> N
             assert await client.recv() == "last"
         assert received == {"wait", "now ready", "psst"}
         await run.line(f"^{url}/: told the app 'psst'$")
+
+
+async def test_mock_ticker_quotes_and_closes(confdir: Path) -> None:
+    lazily = ("--set", "connection_strategy=lazy")
+    async with (
+        mitmdump("-s", EXAMPLES / "mock_ticker.py", *lazily, confdir=confdir) as (_, port),
+        websockets.connect("ws://nowhere.invalid/ticker", proxy=f"http://127.0.0.1:{port}") as client,
+    ):
+        await client.send('{"subscribe": "WIRE"}')
+        quotes = [json.loads(message) async for message in client]
+    assert quotes == [{"symbol": "WIRE", "price": price} for price in (100.5, 101.25, 99.75)]
+    assert (client.close_code, client.close_reason) == (1000, "market closed")
+
+
+async def test_rewrite_order_changes_both_ways(confdir: Path) -> None:
+    got: list[str | bytes] = []
+
+    async def handler(connection: ServerConnection) -> None:
+        async for message in connection:
+            got.append(message)
+            await connection.send(message)
+
+    async with (
+        mitmdump("-s", EXAMPLES / "rewrite_order.py", confdir=confdir) as (_, port),
+        serving(handler) as url,
+        websockets.connect(url, proxy=f"http://127.0.0.1:{port}") as client,
+    ):
+        for message in ('{"side": "buy"}', b"\x00buy"):
+            await client.send(message)
+            assert await client.recv() == message
+    assert got == ['{"side": "sell"}', b"\x00sell"]
+
+
+async def test_drop_every_third_drops_just_that(confdir: Path, url: str) -> None:
+    async with (
+        mitmdump("-s", EXAMPLES / "drop_every_third.py", confdir=confdir) as (run, port),
+        websockets.connect(url, proxy=f"http://127.0.0.1:{port}") as client,
+    ):
+        for number in range(3, 8):
+            await client.send(str(number))
+        assert [await client.recv() for _ in range(5)] == ["wait", "now ready", "4", "5", "7"]
+        await run.line(f"^{url}/: dropped '3'$")
+        await run.line(f"^{url}/: dropped '6'$")
+
+
+async def test_refuse_without_token_lets_in_who_has_it(confdir: Path, url: str) -> None:
+    example = EXAMPLES / "refuse_without_token.py"
+    async with mitmdump("-s", example, confdir=confdir, TOKEN="sesame") as (run, port):
+        proxy = f"http://127.0.0.1:{port}"
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            await websockets.connect(url, proxy=proxy)
+        assert (refused.value.response.status_code, refused.value.response.body) == (403, b"no token\n")
+        await run.line(f"^{url}/: refused$")
+        headers = {"Authorization": "Bearer sesame"}
+        async with websockets.connect(url, proxy=proxy, additional_headers=headers) as client:
+            assert await client.recv() == "wait"
 
 
 async def test_in_a_program_waits_for_a_socket_and_a_frame(url: str, tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ Importing this package imports no mitmproxy: only `launch` and the addon itself 
 from wirewright.launch import launch
 from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.model.proxy import Proxy
+from wirewright.model.route import WebSocketRoute
 from wirewright.model.websocket import WebSocket
 from wirewright.state import proxy
 
-__all__ = ["Error", "Proxy", "TimeoutError", "WebSocket", "launch", "proxy"]
+__all__ = ["Error", "Proxy", "TimeoutError", "WebSocket", "WebSocketRoute", "launch", "proxy"]
 
 __version__ = "0.1.0"

@@ -10,6 +10,7 @@ mitmproxy executes this file again whenever it is saved, so it keeps no state: t
 import asyncio
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 if "wirewright" not in sys.modules:
@@ -23,6 +24,7 @@ from wirewright.model import failures, handshake
 from wirewright.model.history import HistoryLimit
 from wirewright.model.websocket import Feed, Handshake
 from wirewright.neighbours import WIREWRIGHT, OtherAddons
+from wirewright.router import route_handshake
 from wirewright.scripts import take_back_when_done
 from wirewright.state import control
 from wirewright.wire import early_data, installing, request_target
@@ -85,7 +87,7 @@ class WirewrightAddon:
                 "this mitmproxy has no %s",
                 self._missing,
             )
-        control.attach(_Host())
+        control.attach(_Host(lambda: self._no_routes))
         control.on_new_script(take_back_when_done)
 
     def configure(self, updated: set[str]) -> None:
@@ -120,14 +122,30 @@ class WirewrightAddon:
         # and so before the handshake goes on and there can be a frame.
         await asyncio.sleep(0)
 
+    @property
+    def _no_routes(self) -> str | None:
+        """Why sockets cannot be routed; None if they can."""
+        if self._missing:
+            return f"routes need Wirewright's own layer, and this mitmproxy has no {self._missing}"
+        if ctx.options.ws_lane == "hooks":
+            return "routes need Wirewright's own layer: ws_lane is hooks, and must be auto"
+        return None
+
     def _carrier(self, flow: http.HTTPFlow, limit: HistoryLimit) -> InjectingCarrier:
         if ctx.options.ws_lane == "hooks" or self._missing:
             return HookedSocket(flow, limit)
         return WiredSocket(flow, limit, ctx.options.ws_max_message, self._others)
 
-    def request(self, flow: http.HTTPFlow) -> None:
-        if feed := control.feed(flow.id):
-            feed.requested(_fold(flow.request))
+    async def request(self, flow: http.HTTPFlow) -> None:
+        feed = control.feed(flow.id)
+        if feed is None:
+            return
+        if flow.response is None and (rule := control.take_route(feed.socket.url)):
+            if isinstance(feed.carrier, WiredSocket):
+                await route_handshake(flow, feed, feed.carrier, rule)
+            else:
+                logger.error("%s: it is not routed: %s", feed.socket, self._no_routes)
+        feed.requested(_fold(flow.request))
 
     def response(self, flow: http.HTTPFlow) -> None:
         feed = control.feed(flow.id)
@@ -136,8 +154,14 @@ class WirewrightAddon:
         headers = _fold(flow.response)
         feed.answered(flow.response.status_code, headers)
         if flow.websocket is None:
-            feed.failed(failures.refusal_text(flow.response.status_code, headers))
-            control.close(flow.id, by="server")
+            self._failed(feed, failures.refusal_text(flow.response.status_code, headers))
+            control.close(flow.id, by="proxy" if _is_mocked(feed) else "server")
+
+    def _failed(self, feed: Feed, message: str) -> None:
+        """A socket has failed before it was open."""
+        feed.failed(message)
+        if isinstance(feed.carrier, WiredSocket) and feed.carrier.keeps_close(from_client=False):
+            feed.carrier.closed(1006, "", from_client=False)
 
     def websocket_start(self, flow: http.HTTPFlow) -> None:
         if feed := control.feed(flow.id):
@@ -172,7 +196,7 @@ class WirewrightAddon:
         if feed := control.feed(flow.id):
             message = flow.error.msg if flow.error else ""
             connected = flow.server_conn.timestamp_tcp_setup is not None
-            feed.failed(failures.no_answer_text(message, connected=connected))
+            self._failed(feed, failures.no_answer_text(message, connected=connected))
             control.close(flow.id)
 
     def client_disconnected(self, client: connection.Client) -> None:
@@ -185,6 +209,13 @@ class WirewrightAddon:
 
 class _Host:
     """The mitmproxy that this addon runs in."""
+
+    def __init__(self, why_no_routes: Callable[[], str | None]) -> None:
+        self._why_no_routes = why_no_routes
+
+    @property
+    def why_no_routes(self) -> str | None:
+        return self._why_no_routes()
 
     @property
     def port(self) -> int | None:
@@ -207,6 +238,12 @@ def _observer(flow: http.HTTPFlow) -> WiredSocket | None:
     feed.opened()
     feed.carrier.start(feed)
     return feed.carrier
+
+
+def _is_mocked(feed: Feed) -> bool:
+    """Whether a route has answered the handshake in the server's stead."""
+    route = feed.carrier.route if isinstance(feed.carrier, WiredSocket) else None
+    return route is not None and not route.is_connected
 
 
 def _reason_to_hang_up(flow: http.HTTPFlow, feed: Feed) -> str | None:

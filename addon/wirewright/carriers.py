@@ -38,7 +38,7 @@ class InjectingCarrier:
     def inject(self, event: MessageInjected[Any]) -> None:
         """Have the layer handle an event. Raises Error if its connection is gone."""
         loop = ctx.master.event_loop
-        if _running_loop() is not loop:
+        if running_loop() is not loop:
             loop.call_soon_threadsafe(self.inject, event)
             return
         try:
@@ -129,7 +129,8 @@ def event_of(from_client: bool) -> FrameEvent:
     return "framesent" if from_client else "framereceived"
 
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """That of the caller, or None in a thread without one."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:

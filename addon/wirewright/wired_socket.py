@@ -2,22 +2,32 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from typing import Any
 
 from mitmproxy import ctx, http
 from mitmproxy.hooks import UpdateHook
+from mitmproxy.proxy.events import MessageInjected
 from mitmproxy.websocket import WebSocketMessage
 
-from wirewright.carriers import InjectingCarrier, event_of, new_message, payload_of, proxyserver
+from wirewright.carriers import (
+    InjectingCarrier,
+    event_of,
+    new_message,
+    payload_of,
+    proxyserver,
+    running_loop,
+)
 from wirewright.lazy_messages import MessageList
 from wirewright.model.errors import Error
 from wirewright.model.history import HistoryLimit, Payload
+from wirewright.model.route import RouteSide, WebSocketRoute
 from wirewright.model.websocket import Feed
 from wirewright.neighbours import Hook, OtherAddons, await_hooks, call_hooks, log_error
-from wirewright.wire.layer import DecidedEvent
-from wirewright.wire.observing import UNDECIDED, Decided, Decision, Demand
+from wirewright.wire.layer import Aborted, DecidedEvent, Ordered
+from wirewright.wire.observing import UNDECIDED, Decided, Decision, Demand, Order
+from wirewright.wire.stream import Close
 from wirewright.wire.unread import Unread
 
 logger = logging.getLogger(__name__)
@@ -47,6 +57,11 @@ class WiredSocket(InjectingCarrier):
         self._interruptible: set[asyncio.Task[Any]] = set()
         """Which of them only wait, so that the end of the socket may end them."""
         self._ended = False
+        self.route: WebSocketRoute | None = None
+        """What decides on its messages and its end, if anything does."""
+        self.orders: list[Order] = []
+        self._takes_orders = True
+        """Whether the layer is about to look at `orders`: before the socket is open, and while it asks us."""
         self._told_too_large = False
         self._update_handle: asyncio.TimerHandle | None = None
 
@@ -55,6 +70,11 @@ class WiredSocket(InjectingCarrier):
         self._feed = feed
         self._list = MessageList(self.flow, self._limit, feed.history)
         self._list.current()
+        self.demand(from_client=True)  # whom the other addons are is known from now on
+
+    def opened(self) -> None:
+        """The layer has taken the orders so far; from now on it is told of each."""
+        self._takes_orders = False
 
     def end(self, feed: Feed) -> None:
         self._ended = True
@@ -80,7 +100,10 @@ class WiredSocket(InjectingCarrier):
         listened = feed.is_heard(event_of(from_client)) or feed.is_heard("socketerror")
         heard = listened or addons.keep_all or addons.dumper is not None
         remembered = min(self._limit.size, self.max_message) if self._limit.messages else 0
-        return Demand(addons.may_change, self.max_message if heard else remembered, heard)
+        routed = self._side(from_client, lambda side: side.handles_messages or side.handles_close)
+        return Demand(
+            addons.may_change or routed is not None, self.max_message if heard else remembered, heard
+        )
 
     def offer(self, payload: Payload, *, from_client: bool, injected: bool) -> Decision:
         message = new_message(payload, from_client=from_client, injected=injected)
@@ -91,7 +114,20 @@ class WiredSocket(InjectingCarrier):
         waiting = call_hooks(hooks, self.flow)
         if waiting is not None or self.flow.intercepted:
             return self._decide_later(message, self._await_decision(message, waiting, hooks))
-        return self._settle(message)
+        decision, handling = self._settle(message)
+        if handling is not None:
+            self._feed.run(self._await_handler(message, handling))
+            return UNDECIDED
+        return decision
+
+    def keeps_close(self, *, from_client: bool) -> bool:
+        return self._side(from_client, lambda side: side.handles_close) is not None
+
+    def closed(self, code: int, reason: str, *, from_client: bool) -> None:
+        if side := self._side(from_client, lambda side: side.handles_close):
+            waiting = self._call(side.closed, code, reason)
+            if waiting is not None:
+                self._feed.run(waiting)
 
     def passed(self, payloads: Sequence[Payload], *, from_client: bool, injected: bool) -> None:
         if self._addons.keep_all or self._addons.dumper or injected:
@@ -99,6 +135,9 @@ class WiredSocket(InjectingCarrier):
                 self._list.store(new_message(payload, from_client=from_client, injected=injected))
                 if self._addons.dumper:
                     call_hooks(iter([self._addons.dumper.websocket_message]), self.flow)
+            if injected and not from_client and self.route is not None and self.route.is_connected:
+                self._update_soon()
+                return  # what is reported is the server's side, and this has not come from there
             self._list.expect(len(payloads))
         else:
             self._list.current()
@@ -133,18 +172,21 @@ class WiredSocket(InjectingCarrier):
             self._report(message)
         return iter(self._addons.hooks)
 
-    def _settle(self, message: WebSocketMessage) -> Payload | None:
-        """All have had their say: what is sent on."""
+    def _settle(self, message: WebSocketMessage) -> tuple[Payload | None, Awaitable[None] | None]:
+        """All addons have had their say: what is sent on, and what a route's handler awaits before that."""
         self._update_soon()
         if message.dropped:
-            return None
+            return None, None
         if not isinstance(message.content, bytes):
             log_error(TypeError(f"the content of a message must be bytes, not {message.content!r:.100}"))
-            return None
-        payload = payload_of(message)
-        if message.from_client:
+            return None, None
+        payload, from_client = payload_of(message), message.from_client
+        side = None if message.injected else self._side(from_client, lambda side: side.handles_messages)
+        if from_client and (side is None or not self._is_connected):
             self._report(message)
-        return payload
+        if side is None:
+            return payload, None
+        return None, self._call(side.receive, payload)
 
     def _decide_later(self, message: WebSocketMessage, decision: Coroutine[Any, Any, None]) -> Decision:
         def forget(done: asyncio.Task[None]) -> None:
@@ -170,9 +212,22 @@ class WiredSocket(InjectingCarrier):
             if self.flow.intercepted and not self._ended:
                 self._update()
                 await self._wait_for(self.flow.wait_for_resume())
-        if not self._ended:
-            with suppress(Error):  # its connection is gone
-                self.inject(DecidedEvent(self.flow, Decided(message.from_client, self._settle(message))))
+        if self._ended:
+            return
+        payload, handling = self._settle(message)
+        if handling is not None:
+            self._feed.run(self._await_handler(message, handling))
+        else:
+            self._tell(DecidedEvent(self.flow, Decided(message.from_client, payload)))
+
+    async def _await_handler(self, message: WebSocketMessage, handling: Awaitable[None]) -> None:
+        await handling
+        self._tell(DecidedEvent(self.flow, Decided(message.from_client, None)))
+
+    def _tell(self, event: MessageInjected[Any]) -> None:
+        """Have the layer handle an event, if it still does."""
+        with suppress(Error):
+            self.inject(event)
 
     async def _wait_for(self, awaitable: Awaitable[Any]) -> None:
         """Wait for what the end of the socket makes pointless."""
@@ -188,6 +243,47 @@ class WiredSocket(InjectingCarrier):
         payload = payload_of(message)
         self._list.expect(1)
         self._feed.frame(event_of(message.from_client), payload, len(message.content))
+
+    # Routes
+
+    def order(self, message: Payload, *, to_client: bool) -> None:
+        self._order(Order(to_client, message))
+
+    def order_close(self, code: int, reason: str, *, to_client: bool) -> None:
+        self._order(Order(to_client, Close(code, reason)))
+
+    def abort(self) -> None:
+        self._tell(Aborted(self.flow, None))
+
+    def handlers_changed(self) -> None:
+        self._demand_state = (0, 0)
+
+    @property
+    def _is_connected(self) -> bool:
+        return self.route is None or self.route.is_connected
+
+    def _side(self, from_client: bool, handles: Callable[[RouteSide], bool]) -> RouteSide | None:
+        """The side of the route that a direction comes from, if it handles that."""
+        if self.route is None:
+            return None
+        side = self.route if from_client else self.route.server
+        return side if handles(side) else None
+
+    def _call(
+        self, handler: Callable[..., Awaitable[None] | None], *arguments: Any
+    ) -> Awaitable[None] | None:
+        """Call a route's handler for the layer, which then takes what the handler has ordered."""
+        before, self._takes_orders = self._takes_orders, True
+        try:
+            return handler(*arguments)
+        finally:
+            self._takes_orders = before
+
+    def _order(self, order: Order) -> None:
+        if self._takes_orders and running_loop() is ctx.master.event_loop:
+            self.orders.append(order)
+        else:
+            self._tell(Ordered(self.flow, order))
 
     # User interfaces
 

@@ -10,6 +10,7 @@ const WebSocket = require("ws");
 
 const settings = JSON.parse(process.argv[2]);
 const target = new URL(settings.url);
+const port = target.port || (target.protocol === "wss:" ? 443 : 80);
 
 function say(value) {
   process.stdout.write(JSON.stringify(value) + "\n");
@@ -43,7 +44,13 @@ function open(socket) {
 }
 
 http
-  .request({ host: "127.0.0.1", port: settings.proxyPort, method: "CONNECT", path: target.host, agent: false })
+  .request({
+    host: "127.0.0.1",
+    port: settings.proxyPort,
+    method: "CONNECT",
+    path: `${target.hostname}:${port}`,
+    agent: false,
+  })
   .on("connect", (response, socket) => open(socket))
   .on("error", (error) => say({ error: error.message }))
   .end();

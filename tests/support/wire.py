@@ -23,7 +23,7 @@ from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import Opcode
 from wirewright.wire.hooks_layer import CloseInjected
 from wirewright.wire.layer import CLOSING_SECONDS, DecidedEvent, WireLayer
-from wirewright.wire.observing import UNDECIDED, Decided, Decision, Demand, Payload
+from wirewright.wire.observing import UNDECIDED, Decided, Decision, Demand, Order, Payload
 from wirewright.wire.stream import Close
 from wirewright.wire.unread import Unread
 
@@ -48,6 +48,16 @@ class FakeObserver:
     offered: list[Offer] = field(default_factory=list)
     decide: Callable[[Payload], Decision] = lambda payload: payload
     """What becomes of a message that is held."""
+    orders: list[Order] = field(default_factory=list)
+    keeps: bool = False
+
+    def opened(self) -> None: ...
+
+    def keeps_close(self, *, from_client: bool) -> bool:
+        return self.keeps
+
+    def closed(self, code: int, reason: str, *, from_client: bool) -> None:
+        self.told.append(("closed", code, reason))
 
     def demand(self, *, from_client: bool) -> Demand:
         return Demand(self.holding, self.wants, self.hears)
@@ -131,6 +141,10 @@ class Wire:
 
     def to_server(self, data: bytes) -> commands.Command:
         return SendData(self.server, data)
+
+    @property
+    def start(self) -> commands.Command:
+        return WebsocketStartHook(self.flow)
 
     @property
     def timer(self) -> commands.Command:

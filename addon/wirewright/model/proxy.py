@@ -10,6 +10,8 @@ from wirewright.model.errors import Error
 from wirewright.model.history import HistoryLimit
 from wirewright.model.matching import UrlMatch, compile_match
 from wirewright.model.ownership import Owner
+from wirewright.model.route import Done
+from wirewright.model.routing import RouteHandler, Routes, Rule
 from wirewright.model.scope import Scope
 from wirewright.model.waiter import EventContextManager, Predicate, Timeout, WaitingEmitter, to_milliseconds
 from wirewright.model.websocket import Carrier, ClosedBy, Feed, Handshake, WebSocket
@@ -26,6 +28,10 @@ class Host(Protocol):
     def ca_certificate(self) -> Path:
         """The PEM file that apps must trust."""
 
+    @property
+    def why_no_routes(self) -> str | None:
+        """Why this proxy cannot route sockets; None if it can."""
+
 
 class Proxy(WaitingEmitter):
     """All sockets that pass. There is one in a process: `wirewright.proxy`.
@@ -39,6 +45,7 @@ class Proxy(WaitingEmitter):
     def __init__(self) -> None:
         super().__init__(Scope())
         self._feeds: dict[str, Feed] = {}
+        self._routes = Routes()
         self._host: Host | None = None
 
     def __repr__(self) -> str:
@@ -74,6 +81,24 @@ class Proxy(WaitingEmitter):
         """The next socket of a matching URL for which the predicate holds."""
         return self.wait_for_event("websocket", _both(url, predicate), timeout)
 
+    def route_web_socket(self, url: UrlMatch | None, handler: RouteHandler, times: int | None = None) -> Done:
+        """Have a handler decide what becomes of sockets of a matching URL that are opened from now on.
+
+        It is given a `WebSocketRoute`, before the handshake is answered, and is awaited if it is async. The
+        newest matching handler is called and no other; `times` is for how many sockets, None for all. Raises
+        ValueError and TypeError for what is no rule, and Error where this proxy cannot route.
+        """
+        if self._host is not None and (why_not := self._host.why_no_routes):
+            raise Error(why_not)
+        rule = self._routes.add(url, handler, times)
+        self._scope.note_owner(rule.owner)
+        return Done()
+
+    def unroute_web_socket(self, url: UrlMatch | None, handler: RouteHandler | None = None) -> Done:
+        """Take back a handler, or all that were registered for this URL. Open sockets keep theirs."""
+        self._routes.remove(url, handler)
+        return Done()
+
     def set_default_timeout(self, timeout: float) -> None:
         """The milliseconds that a wait takes at most where it is not told; 0 means no limit."""
         self._scope.default_timeout = to_milliseconds(timeout)
@@ -81,6 +106,7 @@ class Proxy(WaitingEmitter):
     def forget(self, owner: Owner) -> None:
         """Take back all that a script registered here and on the open sockets, and cancel its waits."""
         super().forget(owner)
+        self._routes.forget(owner)
         for socket in self.web_sockets:
             socket.forget(owner)
         self._scope.forget(owner)
@@ -112,6 +138,10 @@ class Control:
         self.proxy.emit("websocket", socket)
         return feed
 
+    def take_route(self, url: str) -> Rule | None:
+        """The rule for a socket that opens now."""
+        return self.proxy._routes.take(url)
+
     def sockets(self) -> list[tuple[str, WebSocket]]:
         """The sockets that are not closed yet, with their keys."""
         return [(key, feed.socket) for key, feed in self.proxy._feeds.items()]
@@ -139,13 +169,14 @@ class Control:
     def settings(self) -> "Settings":
         """What a user has set up so far, to be given to `end` later."""
         listeners = {event: listeners.copy() for event, listeners in self.proxy._events.items()}
-        return Settings(listeners, self.proxy._scope.default_timeout)
+        return Settings(listeners, self.proxy._routes.copy(), self.proxy._scope.default_timeout)
 
     async def end(self, keep: "Settings") -> None:
         """Close what is open, fail what waits, cancel what runs, and go back to the settings in `keep`."""
         self.close_all()
         await self.proxy._scope.end("Proxy closed")
         self.proxy._events = keep.listeners
+        self.proxy._routes.restore(keep.routes)
         self.proxy._scope.default_timeout = keep.default_timeout
         self.proxy._host = None
 
@@ -155,6 +186,7 @@ class Settings:
     """What a user has set up on a Proxy."""
 
     listeners: Listeners
+    routes: list[Rule]
     default_timeout: float
     """Milliseconds."""
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
+from wirewright.model.close import check_close
 from wirewright.model.errors import Error
 from wirewright.model.history import Frame, History, HistoryLimit, Payload, Unread
 from wirewright.model.scope import Scope
@@ -16,9 +17,6 @@ from wirewright.model.waiter import EventContextManager, Predicate, Timeout, Wai
 
 FrameEvent = Literal["framesent", "framereceived"]
 ClosedBy = Literal["client", "server", "proxy"]
-
-MAX_REASON_SIZE = 123
-"""Bytes of UTF-8: a control frame carries 125, two of which are the code (RFC 6455, 5.5)."""
 
 
 class Carrier(Protocol):
@@ -61,6 +59,7 @@ class WebSocket(WaitingEmitter):
         self._status: int | None = None
         self._opened_at: float | None = None
         self._closing = False
+        self._route_errors = 0
         self._closed_at: float | None = None
         self._closed_by: ClosedBy | None = None
         self._close_code: int | None = None
@@ -130,6 +129,11 @@ class WebSocket(WaitingEmitter):
     def closed_by(self) -> ClosedBy | None:
         """Who ended it; None while the socket is open, and where nobody can tell."""
         return self._closed_by
+
+    @property
+    def route_errors(self) -> int:
+        """How often a handler of this socket's route has raised. Each time is logged."""
+        return self._route_errors
 
     @property
     def flow(self) -> Any:
@@ -211,19 +215,6 @@ class WebSocket(WaitingEmitter):
         if event == "close":
             return [self] if self.is_closed() else []
         return self._history.payloads(event)
-
-
-def check_close(code: int, reason: str) -> None:
-    """Raise ValueError for what an endpoint may not send in a close frame (RFC 6455, 7.4 and 5.5)."""
-    if not isinstance(code, int) or isinstance(code, bool):
-        raise TypeError(f"code must be an int, not {type(code).__name__}")
-    if not isinstance(reason, str):
-        raise TypeError(f"reason must be str, not {type(reason).__name__}")
-    if code != 1000 and not 3000 <= code <= 4999:
-        raise ValueError(f"code must be 1000 or 3000 to 4999, not {code!r}")
-    size = len(reason.encode())
-    if size > MAX_REASON_SIZE:
-        raise ValueError(f"reason must be at most {MAX_REASON_SIZE} bytes of UTF-8, not {size}")
 
 
 class Feed:

@@ -18,7 +18,7 @@ from wirewright.wire.frames import CloseCode, Opcode, ProtocolError, decode_clos
 from wirewright.wire.hooks_layer import CloseInjected
 from wirewright.wire.leg import End, Held, Injected, Leg, Lost
 from wirewright.wire.messages import Control, MessageReader, TooLarge
-from wirewright.wire.observing import UNDECIDED, Decided, Demand, Observer, Payload
+from wirewright.wire.observing import UNDECIDED, Decided, Demand, Observer, Order, Payload
 from wirewright.wire.stream import Close, Encoder, Mode, Ours, Received, Stream, content_of
 from wirewright.wire.unread import Unread
 
@@ -28,6 +28,14 @@ CLOSING_SECONDS = 2.0
 
 class DecidedEvent(events.MessageInjected[Decided]):
     """A held message that was undecided is decided."""
+
+
+class Ordered(events.MessageInjected[Order]):
+    """A route has one side be sent something."""
+
+
+class Aborted(events.MessageInjected[None]):
+    """Somebody has both connections be cut."""
 
 
 class WireLayer(websocket.WebsocketLayer):
@@ -40,7 +48,9 @@ class WireLayer(websocket.WebsocketLayer):
         self._mocked = False
         self._closing: End | None = None
         self._our_close: Close | None = None
-        """The close frame that the proxy itself sends, or has sent."""
+        """The newest close frame that is our own: what a side that is owed one is sent at the end."""
+        self._is_closing = False
+        """Whether we close both sides."""
         self._ended = False
 
     def begin(self, _: events.Event) -> layer.CommandGenerator[None]:
@@ -52,6 +62,8 @@ class WireLayer(websocket.WebsocketLayer):
         self._legs = {from_client: self._leg(agreement, from_client) for from_client in (True, False)}
         yield websocket.WebsocketStartHook(self.flow)
         self._handle_event = self.relay  # type: ignore[method-assign, assignment]
+        yield from self._obey()
+        self._observer.opened()
 
     _handle_event = begin  # mitmproxy's way to change states is to put another method here
 
@@ -66,10 +78,14 @@ class WireLayer(websocket.WebsocketLayer):
             yield from self._inject(self._legs[message.from_client], text)
         elif isinstance(event, DecidedEvent):
             yield from self._decided(self._legs[event.message.from_client], event.message.payload)
+        elif isinstance(event, Ordered):
+            yield from self._say(self._legs[not event.message.to_client], event.message.ours)
         elif isinstance(event, CloseInjected):
             yield from self._close(event.message)
+        elif isinstance(event, Aborted):
+            yield from self._abort()
         elif isinstance(event, events.Wakeup):
-            yield from self._finish()
+            yield from self._time_is_up()
 
     def done(self, _: events.Event) -> layer.CommandGenerator[None]:
         yield from ()
@@ -104,7 +120,7 @@ class WireLayer(websocket.WebsocketLayer):
         received = stream.receive(data)
         if received.mode is Mode.HOLD:
             yield from self._hold(leg, received.events)
-        elif stream.ended and not received.forward:
+        elif leg.is_cut and not received.forward:
             yield from self._after_our_close(leg, received.events)
         else:
             if received.forward and leg.destination is not None:
@@ -164,7 +180,7 @@ class WireLayer(websocket.WebsocketLayer):
                 leg.violated = True
                 self._observer.failed(failure.message)
             else:
-                yield from self._close_frame_passed(leg, control.payload, End(leg.from_client, code, reason))
+                yield from self._source_closed(leg, End(leg.from_client, code, reason))
         elif self._mocked and control.opcode == Opcode.PING:
             server = self._legs[False]
             if not server.stream.ended:
@@ -186,7 +202,7 @@ class WireLayer(websocket.WebsocketLayer):
         held, encode, offer = leg.held, leg.stream.encoder.message, self._observer.offer
         from_client = leg.from_client
         sent: list[bytes] = []
-        while held and not leg.undecided and not leg.stream.ended:
+        while held and not leg.undecided and not leg.is_cut:
             event = held.popleft()
             if isinstance(event, (str, bytes)):
                 decision = offer(event, from_client=from_client, injected=False)
@@ -201,8 +217,10 @@ class WireLayer(websocket.WebsocketLayer):
                 leg.undecided = True
             elif decision is not None:
                 sent.append(encode(*content_of(decision)))
+            if self._observer.orders:
+                yield from self._obey(leg, sent)
         yield from self._send(leg, sent)
-        if leg.stream.ended and not self._ended:
+        if leg.is_cut and not self._ended:
             rest = list(held)
             held.clear()
             yield from self._after_our_close(leg, rest)
@@ -210,7 +228,7 @@ class WireLayer(websocket.WebsocketLayer):
     def _held_other(self, leg: Leg, event: Held) -> layer.CommandGenerator[None]:
         """What is no message has its turn."""
         if event is Lost.LOST:
-            yield from self._finish()
+            yield from self._source_lost(leg)
         elif isinstance(event, TooLarge):
             yield from self._fail(leg, ProtocolError("Message too large", CloseCode.TOO_BIG))
         elif isinstance(event, ProtocolError):
@@ -220,16 +238,23 @@ class WireLayer(websocket.WebsocketLayer):
             yield from self._send(leg, [leg.stream.end(event.ours)])
         elif not isinstance(event, Control):
             raise TypeError(event)  # messages are offered, and none is unread
-        elif event.opcode == Opcode.CLOSE and self._our_close is not None:
-            # The answer to the close frame of a failed socket. Whoever made it fail is told why: some
-            # libraries answer with 1000 whatever they get.
-            yield from self._send(leg, [leg.stream.end(self._our_close)])
-            yield from self._after_our_close(leg, [event])
-        elif event.opcode == Opcode.CLOSE and (broken := _broken_close(event.payload)):
-            yield from self._fail(leg, broken)
+        elif event.opcode == Opcode.CLOSE:
+            yield from self._held_close(leg, event)
         else:
             yield from self._send(leg, [leg.stream.encoder.control(event.opcode, event.payload)])
             yield from self._control_passed(leg, event)
+
+    def _held_close(self, leg: Leg, close: Control) -> layer.CommandGenerator[None]:
+        if broken := _broken_close(close.payload):
+            yield from self._fail(leg, broken)
+            return
+        if self._legs[not leg.from_client].violated and self._our_close is not None:
+            # The answer to the close frame of a failed socket. Whoever made it fail is told why: some
+            # libraries answer with 1000 whatever they get.
+            yield from self._send(leg, [leg.stream.end(self._our_close)])
+        elif not self._observer.keeps_close(from_client=leg.from_client):
+            yield from self._send(leg, [leg.stream.encoder.control(Opcode.CLOSE, close.payload)])
+        yield from self._control_passed(leg, close)
 
     def _let_pings_pass(
         self, leg: Leg, received: Iterable[Held]
@@ -250,6 +275,7 @@ class WireLayer(websocket.WebsocketLayer):
         leg.undecided = False
         if payload is not None and not leg.stream.ended:
             yield from self._send(leg, [leg.stream.encoder.message(*content_of(payload))])
+        yield from self._obey()
         yield from self._offer_held(leg)
 
     def _fail(self, leg: Leg, failure: ProtocolError) -> layer.CommandGenerator[None]:
@@ -260,9 +286,13 @@ class WireLayer(websocket.WebsocketLayer):
         """
         leg.violated = True
         self._observer.failed(failure.message)
-        if leg.closed or self._our_close is not None:
+        if leg.closed or leg.told:
             return  # after a close frame it is discarded
+        self._is_closing = True
         yield from self._begin_closing(Close(failure.code))
+        if leg.destination is None:
+            yield from self._finish()
+            return
         yield from self._send(leg, [leg.stream.end(Close(failure.code))])
         yield from self._end_if_over()
 
@@ -271,7 +301,7 @@ class WireLayer(websocket.WebsocketLayer):
     def _inject(self, leg: Leg, payload: Payload) -> layer.CommandGenerator[None]:
         if leg.destination is None:
             return
-        if leg.closed or self._our_close is not None:
+        if leg.closed or leg.told or self._is_closing:
             yield commands.Log("A WebSocket message is not sent: its socket is closing.", WARNING)
             return
         self._adopt(leg, self._observer.demand(from_client=leg.from_client))
@@ -285,15 +315,42 @@ class WireLayer(websocket.WebsocketLayer):
             yield from self._send(leg, [frame])
             self._observer.passed([payload], from_client=leg.from_client, injected=True)
 
+    def _say(self, leg: Leg, ours: Ours) -> layer.CommandGenerator[None]:
+        """Send one side something that no other addon is asked about. After a close frame it is dropped."""
+        if leg.destination is None or leg.told:
+            return
+        if isinstance(ours, Close) and not self._legs[not leg.from_client].closed:
+            yield from self._begin_closing(ours)
+        if frame := leg.stream.send(ours):
+            yield from self._send(leg, [frame])
+            if not isinstance(ours, Close):
+                self._observer.passed([ours], from_client=leg.from_client, injected=True)
+
+    def _obey(self, leg: Leg | None = None, sent: list[bytes] | None = None) -> layer.CommandGenerator[None]:
+        """Carry out what a route has ordered; what is for the direction that is being sent goes to `sent`."""
+        orders, self._observer.orders = self._observer.orders, []
+        for order in orders:
+            target, ours = self._legs[not order.to_client], order.ours
+            if target is not leg or sent is None:
+                yield from self._say(target, ours)
+            elif isinstance(ours, Close):
+                yield from self._send(leg, sent)
+                sent.clear()
+                yield from self._say(leg, ours)
+            elif leg.destination is not None and not leg.told:
+                sent.append(leg.stream.encoder.message(*content_of(ours)))
+                self._observer.passed([ours], from_client=leg.from_client, injected=True)
+
     # The end
 
     def _close(self, close: Close) -> layer.CommandGenerator[None]:
         """Close both sides with a frame of ours, after what was to be sent before it."""
-        if self._ended or self._our_close is not None:
+        if self._ended or self._is_closing:
             return
+        self._is_closing = True
         yield from self._begin_closing(close)
         for leg in self._legs.values():
-            if leg.closed or leg.stream.ended or leg.destination is None:
+            if leg.told or leg.destination is None:
                 continue
             if leg.stream.reader.failure is not None:
                 leg.stream.ended = True  # nothing fits into what cannot be read
@@ -309,49 +366,87 @@ class WireLayer(websocket.WebsocketLayer):
         yield commands.RequestWakeup(CLOSING_SECONDS)
 
     def _after_our_close(self, leg: Leg, received: Iterable[Held]) -> layer.CommandGenerator[None]:
-        """Nothing follows our own close frame: of what comes, only the answer to it counts."""
-        if any(isinstance(event, Control) and event.opcode == Opcode.CLOSE for event in received):
-            leg.closed = True
-            yield from self._end_if_over()
+        """Nothing follows our own close frame: of what comes, only the source's close counts."""
+        for event in received:
+            if isinstance(event, Control) and event.opcode == Opcode.CLOSE and not leg.closed:
+                yield from self._control_passed(leg, event)
 
-    def _close_frame_passed(self, leg: Leg, payload: bytes, end: End) -> layer.CommandGenerator[None]:
+    def _source_closed(self, leg: Leg, end: End) -> layer.CommandGenerator[None]:
+        """A close frame has come. It has gone on to the other side, or it is answered here."""
         leg.closed = True
         self._closing = self._closing or end
-        if self._mocked:
-            server = self._legs[False].stream
-            if not server.ended:
-                yield commands.SendData(self.context.client, server.encoder.control(Opcode.CLOSE, payload))
-            yield from self._finish()
+        kept = self._observer.keeps_close(from_client=leg.from_client)
+        if kept or leg.destination is None or leg.stream.ended:
+            yield from self._say(self._legs[not leg.from_client], Close(end.code, end.reason or ""))
         else:
-            yield from self._end_if_over()
+            leg.copied = True
+        if kept:
+            if not leg.from_client:
+                self._legs[True].destination = None  # the app's side goes on without a server
+            self._observer.closed(end.code, end.reason or "", from_client=leg.from_client)
+            yield from self._obey()
+        yield from self._end_if_over()
 
     def _end_if_over(self) -> layer.CommandGenerator[None]:
-        """The socket is over once both sides have closed; where we began it, we end the connections too."""
-        legs = [leg for leg in self._legs.values() if leg.from_client or not self._mocked]
-        if self._ended or not all(leg.is_over for leg in legs):
+        """The socket is over once both sides have closed; we end the connections if we had a part in it."""
+        to_server, to_client = self._legs[True], self._legs[False]
+        if self._ended or not (to_client.told and to_server.is_over):
             return
-        if self._our_close is not None:
-            yield from self._finish()
-        else:
+        if to_server.destination is not None and not (to_server.told and to_client.is_over):
+            return
+        if to_server.copied and to_client.copied:
             assert self._closing is not None
             yield from self._end(self._closing)
+        else:
+            yield from self._finish()
+
+    def _time_is_up(self) -> layer.CommandGenerator[None]:
+        """A side that was sent a close frame of ours and has not answered is not waited for any longer."""
+        for leg in self._legs.values():
+            if (
+                leg.stream.ended
+                and leg.destination is not None
+                and not self._legs[not leg.from_client].is_over
+            ):
+                yield from self._finish()
+                return
 
     def _lost(self, leg: Leg) -> layer.CommandGenerator[None]:
         """A connection that is lost on one side is lost on the other, once that has all that came before."""
         leg.lost = True
-        self._closing = self._closing or End(leg.from_client)
-        waits = (leg.held or leg.undecided) and not (leg.stream.ended or self._mocked)
+        waits = (leg.held or leg.undecided) and leg.destination is not None and not leg.stream.ended
         if waits and not self._legs[not leg.from_client].lost:
+            self._closing = self._closing or End(leg.from_client)
             leg.held.append(Lost.LOST)
         else:
-            yield from self._finish()
+            yield from self._source_lost(leg)
+
+    def _source_lost(self, leg: Leg) -> layer.CommandGenerator[None]:
+        kept = self._observer.keeps_close(from_client=leg.from_client)
+        if kept and not leg.closed:
+            leg.closed = True
+            self._observer.closed(CloseCode.ABNORMAL, "", from_client=leg.from_client)
+            yield from self._obey()
+        if kept and not leg.from_client and not self._legs[True].lost:
+            # The app's side goes on without a server.
+            self._legs[True].destination = None
+            yield commands.CloseConnection(self.context.server)
+            yield from self._end_if_over()
+            return
+        self._closing = self._closing or End(leg.from_client)
+        yield from self._finish()
+
+    def _abort(self) -> layer.CommandGenerator[None]:
+        self._our_close = None
+        self._closing = self._closing or End(None)
+        yield from self._finish()
 
     def _finish(self) -> layer.CommandGenerator[None]:
         """End both TCP connections, each with the close frame that it is owed."""
         self._handle_event = self.done  # type: ignore[method-assign]
         if self._our_close is not None:
             for leg in self._legs.values():
-                if not (leg.closed or leg.stream.ended):
+                if not leg.told:
                     yield from self._send(leg, [leg.stream.end(self._our_close)])
         if not self._mocked:
             yield commands.CloseConnection(self.context.server)

@@ -36,7 +36,7 @@ class Leg:
     from_client: bool
     source: "Connection"
     destination: "Connection | None"
-    """None where an addon answers in the server's stead."""
+    """None for a server that is not there: an addon answers in its stead, or it has gone before the app."""
     stream: Stream
     demand: Demand | None = None
     """What was wanted of it last."""
@@ -46,13 +46,25 @@ class Leg:
     """Whether a message is offered, and nobody has said yet what becomes of it."""
     closed: bool = False
     """Whether its source has sent a close frame."""
+    copied: bool = False
+    """Whether that has gone on to its destination."""
     violated: bool = False
     lost: bool = False
     """Whether its source's connection has ended."""
 
     @property
+    def told(self) -> bool:
+        """Whether its destination has been sent a close frame, the source's or one of ours."""
+        return self.copied or self.stream.ended
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether nothing more may go to its destination, as a close frame of ours has."""
+        return self.stream.ended and self.destination is not None
+
+    @property
     def is_over(self) -> bool:
-        """Whether nothing more comes of it: its source has closed, or is not listened to any more."""
+        """Whether nothing more comes of its source: that has closed, or is not listened to any more."""
         return self.closed or (self.violated and self.stream.ended)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal, Protocol
 
+from wirewright.wire.stream import Ours
 from wirewright.wire.unread import Unread
 
 Payload = str | bytes
@@ -41,11 +42,25 @@ class Decided:
     payload: Payload | None
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a route has one side be sent."""
+
+    to_client: bool
+    ours: Ours
+
+
 class Observer(Protocol):
     """One socket's."""
 
+    orders: list[Order]
+    """What a route has ordered while the layer was waiting for the observer; the layer takes it from here."""
+
     max_message: int
     """The largest message, in bytes, that is read or held."""
+
+    def opened(self) -> None:
+        """The layer is there, and has taken the orders."""
 
     def demand(self, *, from_client: bool) -> Demand:
         """What is wanted of a direction now; the same object as long as nothing has changed."""
@@ -53,6 +68,12 @@ class Observer(Protocol):
     def offer(self, payload: Payload, *, from_client: bool, injected: bool) -> Decision:
         """A message is held. If this is undecided, the layer is told later, by a `DecidedEvent`, and offers
         nothing more of this direction until then."""
+
+    def keeps_close(self, *, from_client: bool) -> bool:
+        """Whether the end of one side is nothing to the other: a route sees to that."""
+
+    def closed(self, code: int, reason: str, *, from_client: bool) -> None:
+        """A side that is kept has closed (or was lost: 1006)."""
 
     def passed(self, payloads: Sequence[Payload], *, from_client: bool, injected: bool) -> None:
         """Messages that have passed."""

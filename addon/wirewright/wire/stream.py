@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from wirewright.wire.deflate import Compression, deflate
-from wirewright.wire.frames import Opcode, encode_close, encode_frame
+from wirewright.wire.frames import CloseCode, Opcode, encode_close, encode_frame
 from wirewright.wire.messages import Event, MessageReader
 
 COMPRESS_FROM = 1024
@@ -62,7 +62,7 @@ class Encoder:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """A close frame of ours."""
+    """A close frame of ours; 1005 stands for one without a code."""
 
     code: int
     reason: str = ""
@@ -143,7 +143,7 @@ class Stream:
     def _encode(self, ours: Ours) -> bytes:
         if isinstance(ours, Close):
             self.ended = True
-            return self.encoder.close(ours.code, ours.reason)
+            return self.encoder.close(None if ours.code == CloseCode.NO_STATUS else ours.code, ours.reason)
         # In PASS uncompressed: the window that the ends share stays as it is.
         return self.encoder.message(*content_of(ours), compress=self.mode is Mode.HOLD)
 

@@ -1,0 +1,250 @@
+"""A routed socket: what becomes of its messages and its end is a handler's matter.
+
+https://playwright.dev/python/docs/api/class-websocketroute
+"""
+
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from wirewright.model.close import check_close
+from wirewright.model.errors import Error
+from wirewright.model.handshake import split_tokens
+from wirewright.model.history import Payload
+from wirewright.model.websocket import WebSocket
+
+logger = logging.getLogger(__name__)
+
+MessageHandler = Callable[[Payload], Any]
+"""Is given each message of one side: str for text, bytes for binary; may be async."""
+CloseHandler = Callable[[int, str], Any]
+"""Is given the code and the reason with which one side has ended; may be async. The code is 1005 for a close
+frame without one, and 1006 where the connection just ended or never was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mock:
+    """The handshake is answered here, and no server is contacted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """The handshake goes to the server, with these headers changed; None takes one out."""
+
+    headers: Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """The handshake is refused."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """The app's connection is cut."""
+
+
+Answer = Mock | Connect | Reject | Abort
+
+
+class RouteCarrier(Protocol):
+    """What carries a routed socket. What it is told before the socket is open it keeps, in order."""
+
+    def order(self, message: Payload, *, to_client: bool) -> None:
+        """Send one side a message."""
+
+    def order_close(self, code: int, reason: str, *, to_client: bool) -> None:
+        """Send one side a close frame; 1005 stands for one without a code."""
+
+    def abort(self) -> None:
+        """Cut both connections."""
+
+    def handlers_changed(self) -> None:
+        """A side has got a handler, or another one."""
+
+
+class Done:
+    """Nothing is left to wait for. It can be awaited, as what Playwright's methods return."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        return
+        yield
+
+
+class RouteSide:
+    """One side of a routed socket, the app's or the server's. Both have the same methods."""
+
+    def __init__(self, socket: WebSocket, carrier: RouteCarrier, *, is_app: bool) -> None:
+        self._socket = socket
+        self._carrier = carrier
+        self._is_app = is_app
+        self._on_message: MessageHandler | None = None
+        self._on_close: CloseHandler | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} url={self.url!r}>"
+
+    @property
+    def url(self) -> str:
+        """The `ws://` or `wss://` URL that the app asked for."""
+        return self._socket.url
+
+    @property
+    def protocols(self) -> list[str]:
+        """The subprotocols that the app asked for, the best first."""
+        return split_tokens(self._socket.request_headers.get("sec-websocket-protocol", ""))
+
+    @property
+    def request_headers(self) -> Mapping[str, str]:
+        """Of the app's handshake, names in lower case. `connect_to_server` changes them."""
+        return self._socket.request_headers
+
+    def send(self, message: Payload) -> None:
+        """Send this side a message: str as text, bytes as binary.
+
+        Before the socket is open it is kept, after this side's end it is dropped.
+        """
+        if not isinstance(message, (str, bytes)):
+            raise TypeError(f"message must be str (text) or bytes (binary), not {type(message).__name__}")
+        self._carrier.order(message, to_client=self._is_app)
+
+    def close(self, code: int | None = None, reason: str | None = None) -> Done:
+        """Close this side. Its answer closes the other one, unless `on_close` is set here.
+
+        Towards a server `code` is 1000 or 3000 to 4999, towards an app also the protocol's own codes; the
+        reason has at most 123 bytes of UTF-8. Raises ValueError for any other.
+        """
+        if code is None and reason is None:
+            self._carrier.order_close(1005, "", to_client=self._is_app)
+        else:
+            code, reason = 1000 if code is None else code, reason or ""
+            check_close(code, reason, as_server=self._is_app)
+            self._carrier.order_close(code, reason, to_client=self._is_app)
+        return Done()
+
+    def on_message(self, handler: MessageHandler) -> None:
+        """Give this side's messages to a handler instead of forwarding them. A later handler replaces it."""
+        self._on_message = _callable(handler)
+        self._carrier.handlers_changed()
+
+    def on_close(self, handler: CloseHandler) -> None:
+        """Tell a handler of this side's end, which then is not the other side's end, too."""
+        self._on_close = _callable(handler)
+        self._carrier.handlers_changed()
+
+    def connect_to_server(self, headers: Mapping[str, str | None] | None = None) -> "RouteSide":
+        """Only the app's side, which a route's handler is given, can do that."""
+        raise Error("connect_to_server must be called on the app's side of the route")
+
+    # For what carries the socket
+
+    @property
+    def handles_messages(self) -> bool:
+        return self._on_message is not None
+
+    @property
+    def handles_close(self) -> bool:
+        return self._on_close is not None
+
+    def receive(self, message: Payload) -> Awaitable[None] | None:
+        """Give the handler a message; what is to be awaited before it is given the next one."""
+        assert self._on_message is not None
+        return self._call(self._on_message, message)
+
+    def closed(self, code: int, reason: str) -> Awaitable[None] | None:
+        """Tell the handler of this side's end."""
+        assert self._on_close is not None
+        return self._call(self._on_close, code, reason)
+
+    def _call(self, handler: Callable[..., Any], *arguments: object) -> Awaitable[None] | None:
+        try:
+            result = handler(*arguments)
+        except Exception:
+            self._log_failure()
+            return None
+        return self._finish(result) if inspect.isawaitable(result) else None
+
+    async def _finish(self, result: Awaitable[object]) -> None:
+        try:
+            await result
+        except Exception:
+            self._log_failure()
+
+    def _log_failure(self) -> None:
+        self._socket._route_errors += 1
+        logger.exception("%s: a route's handler raised", self)
+
+
+class ServerSide(RouteSide):
+    """The server's side of a route, as `connect_to_server` returns it."""
+
+
+class WebSocketRoute(RouteSide):
+    """The app's side of a route: what a route's handler is given.
+
+    Until the handler has returned it decides what becomes of the handshake: with `connect_to_server` it goes
+    to the server, with `reject` it is refused, with `abort` the connection is cut, and else it is answered
+    here, with the first subprotocol that the app asked for: the server is mocked.
+    """
+
+    def __init__(self, socket: WebSocket, carrier: RouteCarrier) -> None:
+        super().__init__(socket, carrier, is_app=True)
+        self.server = ServerSide(socket, carrier, is_app=False)
+        """The server's side, whether or not there is a server."""
+        self._answer: Answer = Mock()
+        self._answered = False
+
+    def connect_to_server(self, headers: Mapping[str, str | None] | None = None) -> RouteSide:
+        """Have the handshake go to the server, and return the server's side.
+
+        From then on each side's messages are forwarded to the other, until that side has an `on_message`.
+        `headers` are changed in the handshake's request; None takes one out, such as
+        `{"Sec-WebSocket-Extensions": None}` for a socket without compression.
+        """
+        self._decide("connect_to_server", Connect(dict(headers or {})))
+        return self.server
+
+    def reject(self, status: int, headers: Mapping[str, str] | None = None, body: bytes | str = b"") -> None:
+        """Refuse the handshake with an HTTP status (300 to 599)."""
+        if not isinstance(status, int) or not 300 <= status <= 599:
+            raise ValueError(f"status must be 300 to 599, not {status!r}")
+        content = body.encode() if isinstance(body, str) else body
+        self._decide("reject", Reject(status, dict(headers or {}), content))
+
+    def abort(self) -> None:
+        """Cut the connections with no close frame: the app sees 1006. At any time."""
+        if self._answered:
+            self._carrier.abort()
+        else:
+            self._answer = Abort()
+
+    def decided(self) -> Answer:
+        """What becomes of the handshake; from now on that is settled. For what carries the socket."""
+        self._answered = True
+        return self._answer
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a server behind the route."""
+        return isinstance(self._answer, Connect)
+
+    def _decide(self, method: str, answer: Answer) -> None:
+        if self._answered:
+            raise Error(
+                f"{method} must be called before the route's handler returns: then the handshake is answered"
+            )
+        if isinstance(self._answer, Connect):
+            raise Error("Already connected to the server")
+        self._answer = answer
+
+
+def _callable(handler: Callable[..., Any]) -> Callable[..., Any]:
+    if not callable(handler):
+        raise TypeError(f"handler must be callable, not {type(handler).__name__}")
+    return handler

@@ -1,0 +1,73 @@
+"""Which handler routes which socket.
+
+https://playwright.dev/python/docs/api/class-page#page-route-web-socket
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from wirewright.model.matching import UrlMatch, compile_match
+from wirewright.model.ownership import Owner, current_owner
+from wirewright.model.route import WebSocketRoute
+
+RouteHandler = Callable[[WebSocketRoute], Any]
+"""Is given the app's side of the route before the handshake is answered; may be async."""
+
+
+@dataclass(eq=False)
+class Rule:
+    """One registered handler."""
+
+    url: UrlMatch | None
+    matches: Callable[[str], bool]
+    handler: RouteHandler
+    times: int | None
+    """For how many sockets more it is; None stands for any number."""
+    owner: Owner | None
+
+
+class Routes:
+    """The registered handlers, the newest first."""
+
+    def __init__(self) -> None:
+        self._rules: list[Rule] = []
+
+    def add(self, url: UrlMatch | None, handler: RouteHandler, times: int | None = None) -> Rule:
+        """Raises ValueError and TypeError for what is no rule."""
+        if not callable(handler):
+            raise TypeError(f"handler must be callable, not {type(handler).__name__}")
+        if times is not None and (not isinstance(times, int) or isinstance(times, bool) or times < 1):
+            raise ValueError(f"times must be 1 or more, or None for any number, not {times!r}")
+        rule = Rule(url, compile_match(url), handler, times, current_owner())
+        self._rules.insert(0, rule)
+        return rule
+
+    def remove(self, url: UrlMatch | None, handler: RouteHandler | None = None) -> None:
+        """Take back what was registered for just this URL, with this handler or with any."""
+        self._rules = [
+            rule
+            for rule in self._rules
+            if rule.url != url or (handler is not None and rule.handler != handler)
+        ]
+
+    def take(self, url: str) -> Rule | None:
+        """The newest rule for a socket that opens now; one that is used up is gone."""
+        for rule in self._rules:
+            if rule.matches(url):
+                if rule.times is not None:
+                    rule.times -= 1
+                    if not rule.times:
+                        self._rules.remove(rule)
+                return rule
+        return None
+
+    def forget(self, owner: Owner) -> None:
+        """Take back what a script has registered."""
+        self._rules = [rule for rule in self._rules if rule.owner is not owner]
+
+    def copy(self) -> list[Rule]:
+        return list(self._rules)
+
+    def restore(self, rules: list[Rule]) -> None:
+        self._rules = rules

@@ -1,0 +1,58 @@
+"""Routes at the handshake: what a route's handler decides, as mitmproxy carries it out."""
+
+import inspect
+import logging
+
+from mitmproxy import http
+
+from wirewright.model.handshake import accept_key
+from wirewright.model.route import Abort, Connect, Reject, WebSocketRoute
+from wirewright.model.routing import Rule
+from wirewright.model.websocket import Feed
+from wirewright.wired_socket import WiredSocket
+
+logger = logging.getLogger(__name__)
+
+
+async def route_handshake(flow: http.HTTPFlow, feed: Feed, carrier: WiredSocket, rule: Rule) -> None:
+    """Have a rule's handler decide on a handshake. One that raises has it refused with 502."""
+    carrier.route = route = WebSocketRoute(feed.socket, carrier)
+    try:
+        result = rule.handler(route)
+        if inspect.isawaitable(result):
+            await result
+    except Exception:
+        feed.socket._route_errors += 1
+        logger.exception("%s: a route's handler raised", feed.socket)
+        route.decided()
+        flow.response = _refusal(502, {}, b"The handler of this WebSocket's route failed.\n")
+        return
+    answer = route.decided()
+    if isinstance(answer, Connect):
+        for name, value in answer.headers.items():
+            if value is None:
+                flow.request.headers.pop(name, None)
+            else:
+                flow.request.headers[name] = value
+    elif isinstance(answer, Reject):
+        flow.response = _refusal(answer.status, answer.headers, answer.body)
+    elif isinstance(answer, Abort):
+        flow.kill()
+    else:
+        flow.response = _acceptance(flow.request, route.protocols)
+
+
+def _refusal(status: int, headers: object, body: bytes) -> http.Response:
+    return http.Response.make(status, body, {"Content-Type": "text/plain; charset=utf-8", **dict(headers)})  # type: ignore[call-overload]
+
+
+def _acceptance(request: http.Request, protocols: list[str]) -> http.Response:
+    """A 101 in the stead of the server: no extension, and the subprotocol that the app likes best."""
+    headers = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Accept": accept_key(request.headers.get("Sec-WebSocket-Key", "")),
+    }
+    if protocols:
+        headers["Sec-WebSocket-Protocol"] = protocols[0]
+    return http.Response.make(101, b"", headers)

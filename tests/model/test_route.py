@@ -1,0 +1,207 @@
+"""The two sides of a routed socket, and what a handler may do with them."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from support.model import RecordingCarrier
+from wirewright.model.errors import Error
+from wirewright.model.history import HistoryLimit, Payload
+from wirewright.model.route import Abort, Connect, Mock, Reject, RouteSide, WebSocketRoute
+from wirewright.model.scope import Scope
+from wirewright.model.websocket import Handshake, WebSocket
+
+Change = Any
+
+
+@dataclass
+class Orders:
+    """A carrier that notes its orders."""
+
+    noted: list[tuple[object, ...]] = field(default_factory=list)
+    changes: int = 0
+
+    def order(self, message: Payload, *, to_client: bool) -> None:
+        self.noted.append(("app" if to_client else "server", message))
+
+    def order_close(self, code: int, reason: str, *, to_client: bool) -> None:
+        self.noted.append(("app" if to_client else "server", code, reason))
+
+    def abort(self) -> None:
+        self.noted.append(("abort",))
+
+    def handlers_changed(self) -> None:
+        self.changes += 1
+
+
+@pytest.fixture
+def orders() -> Orders:
+    return Orders()
+
+
+@pytest.fixture
+def socket() -> WebSocket:
+    headers = {"sec-websocket-protocol": "chat.v2, chat.v1"}
+    return WebSocket(Handshake("wss://host/live", headers), RecordingCarrier(), Scope(), HistoryLimit())
+
+
+@pytest.fixture
+def route(socket: WebSocket, orders: Orders) -> WebSocketRoute:
+    return WebSocketRoute(socket, orders)
+
+
+@pytest.fixture(params=["app", "server"])
+def side(route: WebSocketRoute, request: pytest.FixtureRequest) -> RouteSide:
+    return route if request.param == "app" else route.server
+
+
+def name_of(side: RouteSide) -> str:
+    return "app" if isinstance(side, WebSocketRoute) else "server"
+
+
+def test_both_sides_tell_url_and_protocols(side: RouteSide) -> None:
+    assert (side.url, side.protocols) == ("wss://host/live", ["chat.v2", "chat.v1"])
+
+
+def test_each_side_is_sent_what_is_meant_for_it(side: RouteSide, orders: Orders) -> None:
+    side.send("text")
+    side.send(b"\x00")
+    side.close(3000, "bye")
+    name = name_of(side)
+    assert orders.noted == [(name, "text"), (name, b"\x00"), (name, 3000, "bye")]
+
+
+@pytest.mark.parametrize("message", [5, None, bytearray(b"a"), ["a"]])
+def test_message_must_be_text_or_bytes(side: RouteSide, orders: Orders, message: Any) -> None:
+    with pytest.raises(TypeError, match=r"^message must be str \(text\) or bytes \(binary\), not "):
+        side.send(message)
+    assert orders.noted == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked"),
+    [((), (1005, "")), ((1000,), (1000, "")), ((None, "x"), (1000, "x")), ((4999, None), (4999, ""))],
+)
+def test_close_without_a_code_or_a_reason(
+    side: RouteSide, orders: Orders, arguments: Any, asked: Any
+) -> None:
+    side.close(*arguments)
+    assert orders.noted == [(name_of(side), *asked)]
+
+
+async def test_close_may_be_awaited(side: RouteSide) -> None:
+    await side.close()
+
+
+def test_app_is_closed_with_a_servers_codes_and_a_server_with_an_apps(route: WebSocketRoute) -> None:
+    route.close(1011)
+    with pytest.raises(ValueError, match="code must be 1000 or 3000 to 4999, not 1011"):
+        route.server.close(1011)
+    for each in (route, route.server):
+        with pytest.raises(ValueError, match="123 bytes"):
+            each.close(1000, "é" * 62)
+
+
+def test_messages_and_ends_are_given_to_the_newest_handler(side: RouteSide, orders: Orders) -> None:
+    got: list[object] = []
+    assert (side.handles_messages, side.handles_close) == (False, False)
+    side.on_message(lambda message: got.append("old"))
+    side.on_message(got.append)
+    side.on_close(lambda code, reason: got.append((code, reason)))
+    assert (side.handles_messages, side.handles_close, orders.changes) == (True, True, 3)
+    assert side.receive("text") is None
+    assert side.closed(1001, "away") is None
+    assert got == ["text", (1001, "away")]
+
+
+async def test_async_handler_is_to_be_awaited(side: RouteSide) -> None:
+    got: list[object] = []
+
+    async def handler(message: Payload) -> None:
+        await asyncio.sleep(0)
+        got.append(message)
+
+    side.on_message(handler)
+    handling = side.receive("text")
+    assert handling is not None
+    assert got == []
+    await handling
+    assert got == ["text"]
+
+
+@pytest.mark.parametrize("late", [True, False])
+async def test_handler_that_raises_is_logged_and_counted(
+    side: RouteSide, socket: WebSocket, late: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def at_once(message: Payload) -> None:
+        raise ValueError("a mistake")
+
+    async def later(message: Payload) -> None:
+        raise ValueError("a mistake")
+
+    side.on_message(later if late else at_once)
+    handling = side.receive("text")
+    assert (handling is not None) is late
+    if handling is not None:
+        await handling
+    assert socket.route_errors == 1
+    assert "ValueError: a mistake" in caplog.text
+
+
+@pytest.mark.parametrize("handler", [None, "handler", 7])
+def test_handler_must_be_callable(side: RouteSide, handler: Any) -> None:
+    for register in (side.on_message, side.on_close):
+        with pytest.raises(TypeError, match=r"^handler must be callable, not "):
+            register(handler)
+
+
+# The handshake
+
+
+@pytest.mark.parametrize(
+    ("decide", "answer"),
+    [
+        (lambda route: None, Mock()),
+        (lambda route: route.connect_to_server(), Connect({})),
+        (lambda route: route.connect_to_server({"A": "b", "C": None}), Connect({"A": "b", "C": None})),
+        (lambda route: route.reject(403), Reject(403, {}, b"")),
+        (
+            lambda route: route.reject(302, {"Location": "/"}, "é"),
+            Reject(302, {"Location": "/"}, "é".encode()),
+        ),
+        (lambda route: route.abort(), Abort()),
+    ],
+)
+def test_handler_decides_on_the_handshake(route: WebSocketRoute, decide: Change, answer: object) -> None:
+    decide(route)
+    assert route.decided() == answer
+    assert route.is_connected is isinstance(answer, Connect)
+
+
+def test_handshake_is_decided_once(route: WebSocketRoute) -> None:
+    assert route.connect_to_server() is route.server
+    for decide in (route.connect_to_server, lambda: route.reject(403)):
+        with pytest.raises(Error, match=r"^Already connected to the server$"):
+            decide()
+
+
+def test_answered_handshake_is_not_decided_again(route: WebSocketRoute, orders: Orders) -> None:
+    route.decided()
+    for decide in (route.connect_to_server, lambda: route.reject(403)):
+        with pytest.raises(Error, match="must be called before the route's handler returns"):
+            decide()
+    route.abort()
+    assert orders.noted == [("abort",)]
+
+
+def test_only_the_apps_side_connects(route: WebSocketRoute) -> None:
+    with pytest.raises(Error, match="must be called on the app's side"):
+        route.server.connect_to_server()
+
+
+@pytest.mark.parametrize("status", [101, 200, 299, 600, "403"])
+def test_refusal_must_be_one(route: WebSocketRoute, status: Any) -> None:
+    with pytest.raises(ValueError, match="status must be 300 to 599"):
+        route.reject(status)
