@@ -17,6 +17,7 @@ from wirewright.wire.frames import (
     ProtocolError,
     apply_mask,
 )
+from wirewright.wire.parts import Parts
 from wirewright.wire.unread import OneMessage, ShortMessages, Unread
 
 _RSV = 0x70
@@ -25,7 +26,6 @@ _WHOLE_TEXT = FIN | Opcode.TEXT
 _WHOLE_BINARY = FIN | Opcode.BINARY
 _AFTER_CLOSE: dict[int, str] = {Opcode.PING: "Ping", Opcode.PONG: "Pong", Opcode.CLOSE: "Close"}
 _BAD_TEXT = "Could not decode a text frame as UTF-8."
-_SHORT_PART = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class MessageReader:
         self._compressed = False
         self._wanted = False
         self._kept = False
-        self._parts: list[bytes | bytearray] = []
+        self._parts = Parts()
         self._size = 0
         # The data frame that is under way.
         self._remaining = 0
@@ -118,7 +118,7 @@ class MessageReader:
                 self._feed(data, events)
             except ProtocolError as failure:
                 self.failure = failure
-                self._parts.clear()
+                self._parts = Parts()
                 self._tail = b""
         return events
 
@@ -297,7 +297,7 @@ class MessageReader:
                 self._inflate(part)
             else:
                 self._size += taken
-                self._append(part)
+                self._parts.append(part)
         return end
 
     def _inflates(self) -> bool:
@@ -312,20 +312,11 @@ class MessageReader:
         if self._size > self.limit:
             self._drop()
         if self._kept:
-            self._append(part)
-
-    def _append(self, part: bytes) -> None:
-        parts = self._parts
-        if len(part) >= _SHORT_PART or not parts:
-            parts.append(part)
-        elif isinstance(last := parts[-1], bytearray):
-            last += part
-        else:
-            parts.append(bytearray(part))
+            self._parts.append(part)
 
     def _drop(self) -> None:
         self._kept = False
-        self._parts.clear()
+        self._parts = Parts()
         if self._inflates() and self._size > self._max_message:
             # A decompression bomb, perhaps: it is not inflated to its end, and so nor is what refers to it.
             self._lost_window = True
@@ -341,12 +332,11 @@ class MessageReader:
                 self.only_messages = False
                 events.append(TooLarge(opcode))
             return
-        parts, self._parts = self._parts, []
+        parts, self._parts = self._parts, Parts()
         if self.lazy:
             events.append(OneMessage(opcode, parts, self._size))
             return
-        first = parts[0] if len(parts) == 1 else b""
-        payload = first if isinstance(first, bytes) and first else b"".join(parts)
+        payload = parts.join()
         events.append(_decode(payload) if opcode == Opcode.TEXT else payload)
 
     def _end_compressed(self) -> None:
@@ -356,7 +346,7 @@ class MessageReader:
         if self._size > self.limit:
             self._drop()
         elif self._kept and (rest or not self._parts):
-            self._append(rest)
+            self._parts.append(rest)
 
 
 def _decode(payload: bytes) -> str:

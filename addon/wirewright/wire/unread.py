@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 from wirewright.wire.frames import FIN, MASK_SIZE, MASKED, MAX_CONTROL_PAYLOAD, Opcode, apply_mask
+from wirewright.wire.parts import Parts
 
 
 class Unread(ABC):
@@ -59,7 +60,7 @@ class OneMessage(Unread):
 
     __slots__ = ("_opcode", "_parts", "size")
 
-    def __init__(self, opcode: int, parts: list[bytes | bytearray], size: int) -> None:
+    def __init__(self, opcode: int, parts: Parts, size: int) -> None:
         self._opcode = opcode
         self._parts = parts
         self.size = size
@@ -68,5 +69,5 @@ class OneMessage(Unread):
         return 1
 
     def __iter__(self) -> Iterator[str | bytes]:
-        payload = b"".join(self._parts)
+        payload = self._parts.join()
         yield payload.decode(errors="replace") if self._opcode == Opcode.TEXT else payload
