@@ -108,7 +108,7 @@ def proxyserver() -> Proxyserver:
 
 def trim(messages: list[WebSocketMessage], kept: Window) -> None:
     """Drop the oldest messages beyond what is to be kept; the newest stays, as others find it with `[-1]`."""
-    surplus = len(messages) - max(1, len(kept))
+    surplus = list.__len__(messages) - max(1, len(kept))
     if surplus > 0:  # somebody else may have taken some out
         del messages[:surplus]
 

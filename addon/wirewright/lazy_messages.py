@@ -67,14 +67,15 @@ class MessageList:
     def store(self, message: WebSocketMessage) -> None:
         """Put a message into the list."""
         messages = self.current()
-        messages.append(message)
+        self._catch_up(messages)
+        list.append(messages, message)
         if not self.keep_all:
             self._kept.push(len(message.content))
             trim(messages, self._kept)
 
     def expect(self, count: int) -> None:
         """So many messages are about to be told that have been stored: they are not to be added again."""
-        self.current().catch_up()
+        self._catch_up(self.current())
         self._seen += count
 
     def close(self) -> None:
@@ -88,10 +89,15 @@ class MessageList:
         assert data is not None
         if not isinstance(data.messages, LazyMessages):
             self._kept = Window(self._kept.limit)
-            self._kept.push(*(len(message.content) for message in data.messages))
+            for message in data.messages:
+                self._kept.push(len(message.content))
             self._seen = self._history.total
             data.messages = LazyMessages(self._fill, data.messages)
         return data.messages
+
+    def _catch_up(self, messages: LazyMessages) -> None:
+        if self._seen < self._history.total:
+            messages.catch_up()
 
     def _fill(self, messages: LazyMessages) -> None:
         history = self._history

@@ -100,10 +100,9 @@ class WiredSocket(InjectingCarrier):
         listened = feed.is_heard(event_of(from_client)) or feed.is_heard("socketerror")
         heard = listened or addons.keep_all or addons.dumper is not None
         remembered = min(self._limit.size, self.max_message) if self._limit.messages else 0
-        routed = self._side(from_client, lambda side: side.handles_messages or side.handles_close)
-        return Demand(
-            addons.may_change or routed is not None, self.max_message if heard else remembered, heard
-        )
+        side = self._side(from_client)
+        routed = side is not None and (side.handles_messages or side.handles_close)
+        return Demand(addons.may_change or routed, self.max_message if heard else remembered, heard)
 
     def offer(self, payload: Payload, *, from_client: bool, injected: bool) -> Decision:
         message = new_message(payload, from_client=from_client, injected=injected)
@@ -121,13 +120,15 @@ class WiredSocket(InjectingCarrier):
         return decision
 
     def keeps_close(self, *, from_client: bool) -> bool:
-        return self._side(from_client, lambda side: side.handles_close) is not None
+        side = self._side(from_client)
+        return side is not None and side.handles_close
 
     def closed(self, code: int, reason: str, *, from_client: bool) -> None:
-        if side := self._side(from_client, lambda side: side.handles_close):
-            waiting = self._call(side.closed, code, reason)
-            if waiting is not None:
-                self._feed.run(waiting)
+        side = self._side(from_client)
+        assert side is not None
+        waiting = self._call(side.closed, code, reason)
+        if waiting is not None:
+            self._feed.run(waiting)
 
     def passed(self, payloads: Sequence[Payload], *, from_client: bool, injected: bool) -> None:
         if self._addons.keep_all or self._addons.dumper or injected:
@@ -166,7 +167,6 @@ class WiredSocket(InjectingCarrier):
 
     def _begin(self, message: WebSocketMessage) -> Iterator[Hook]:
         """Show a message to whom it may concern; the hooks that are to be called for it."""
-        self._addons.refresh()
         self._list.store(message)
         if not message.from_client:
             self._report(message)
@@ -181,10 +181,11 @@ class WiredSocket(InjectingCarrier):
             log_error(TypeError(f"the content of a message must be bytes, not {message.content!r:.100}"))
             return None, None
         payload, from_client = payload_of(message), message.from_client
-        side = None if message.injected else self._side(from_client, lambda side: side.handles_messages)
-        if from_client and (side is None or not self._is_connected):
+        side = self._side(from_client)
+        handled = side is not None and side.handles_messages and not message.injected
+        if from_client and not (handled and self._is_connected):
             self._report(message)
-        if side is None:
+        if side is None or not handled:
             return payload, None
         return None, self._call(side.receive, payload)
 
@@ -262,12 +263,11 @@ class WiredSocket(InjectingCarrier):
     def _is_connected(self) -> bool:
         return self.route is None or self.route.is_connected
 
-    def _side(self, from_client: bool, handles: Callable[[RouteSide], bool]) -> RouteSide | None:
-        """The side of the route that a direction comes from, if it handles that."""
+    def _side(self, from_client: bool) -> RouteSide | None:
+        """The side of the route that a direction comes from."""
         if self.route is None:
             return None
-        side = self.route if from_client else self.route.server
-        return side if handles(side) else None
+        return self.route if from_client else self.route.server
 
     def _call(
         self, handler: Callable[..., Awaitable[None] | None], *arguments: Any

@@ -75,10 +75,13 @@ def test_frames_may_arrive_while_the_past_is_read() -> None:
     assert [first, *payloads] == ["1", "2"]
 
 
-def test_window_tells_how_many_must_go() -> None:
+def test_window_makes_room_for_the_newest() -> None:
     window = Window(HistoryLimit(3, 10))
-    assert [window.push(size) for size in (4, 4, 2, 3, 10, 11)] == [0, 0, 0, 1, 3, 2]
-    assert (len(window), window.size) == (0, 0)
+    fitting = []
+    for size in (4, 4, 2, 3, 10, 11):
+        window.push(size)
+        fitting.append((len(window), window.size))
+    assert fitting == [(1, 4), (2, 8), (3, 10), (3, 9), (1, 10), (0, 0)]
 
 
 def test_window_counts_what_fits() -> None:

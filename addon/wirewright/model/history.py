@@ -28,20 +28,16 @@ class Window:
         """Bytes of the messages that fit."""
         self._sizes: deque[int] = deque()
 
-    def push(self, *sizes: int) -> int:
-        """New messages of so many bytes; returns how many of the oldest must go for them.
+    def push(self, size: int) -> None:
+        """A new message of so many bytes: the oldest make room for it.
 
-        A message that is larger than the limit has to go itself.
+        One that is larger than the limit has to go itself.
         """
-        self._sizes.extend(sizes)
-        self.size += sum(sizes)
-        dropped = max(0, len(self._sizes) - self.limit.messages) if self.limit.size else len(self._sizes)
-        for _ in range(dropped):
-            self.size -= self._sizes.popleft()
-        while self.size > self.limit.size:
-            self.size -= self._sizes.popleft()
-            dropped += 1
-        return dropped
+        sizes, limit = self._sizes, self.limit
+        sizes.append(size)
+        self.size += size
+        while sizes and (len(sizes) > limit.messages or self.size > limit.size or not limit.size):
+            self.size -= sizes.popleft()
 
     def __len__(self) -> int:
         return len(self._sizes)
@@ -142,8 +138,9 @@ class History:
 
     def _cut(self, batch: _Batch) -> _Batch:
         window, payloads = Window(self.limit), list(batch.payloads)
-        dropped = window.push(*map(payload_size, payloads))
-        return batch._replace(payloads=payloads[dropped:], size=window.size)
+        for payload in payloads:
+            window.push(payload_size(payload))
+        return batch._replace(payloads=payloads[len(payloads) - len(window) :], size=window.size)
 
     def _kept(self) -> list[Frame]:
         frames = [
@@ -152,7 +149,9 @@ class History:
             for payload in batch.payloads
         ]
         window = Window(self.limit)
-        return frames[window.push(*(payload_size(frame.payload) for frame in frames)) :]
+        for frame in frames:
+            window.push(payload_size(frame.payload))
+        return frames[len(frames) - len(window) :]
 
 
 _is_ascii = methodcaller("isascii")

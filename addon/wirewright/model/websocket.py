@@ -268,7 +268,7 @@ class Feed:
         if socket.is_closed():
             return
         socket._history.append(Frame(event, payload, time.time()), size)
-        socket.emit(event, payload)
+        socket.emit_each(event, (payload,))
 
     def frames(self, event: FrameEvent, payloads: Sequence[Payload]) -> None:
         """Whole messages of one direction that came at the same time."""

@@ -276,6 +276,7 @@ class WireLayer(websocket.WebsocketLayer):
         if payload is not None and not leg.stream.ended:
             yield from self._send(leg, [leg.stream.encoder.message(*content_of(payload))])
         yield from self._obey()
+        self._adopt(leg, self._observer.demand(from_client=leg.from_client))
         yield from self._offer_held(leg)
 
     def _fail(self, leg: Leg, failure: ProtocolError) -> layer.CommandGenerator[None]:
