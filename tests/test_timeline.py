@@ -17,6 +17,8 @@ class NoCarrier:
 
     def close(self, code: int, reason: str) -> None: ...
 
+    def abort(self) -> None: ...
+
 
 @dataclass
 class Drawing:

@@ -20,6 +20,7 @@ if "wirewright" not in sys.modules:
 from mitmproxy import addonmanager, connection, ctx, exceptions, http
 
 from wirewright.carriers import HookedSocket, InjectingCarrier, proxyserver
+from wirewright.commands import SocketCommands
 from wirewright.model import failures, handshake
 from wirewright.model.history import HistoryLimit
 from wirewright.model.websocket import Feed, Handshake
@@ -46,6 +47,7 @@ class WirewrightAddon:
     name = WIREWRIGHT
 
     def __init__(self) -> None:
+        self.addons = [SocketCommands()]
         self._missing: str | None = None
         self._others = OtherAddons()
 

@@ -13,7 +13,7 @@ from wirewright.model.errors import Error
 from wirewright.model.history import HistoryLimit, Payload, Window
 from wirewright.model.websocket import Feed, FrameEvent
 from wirewright.wire import installing
-from wirewright.wire.hooks_layer import CloseInjected
+from wirewright.wire.hooks_layer import Aborted, CloseInjected
 from wirewright.wire.stream import Close, content_of
 
 
@@ -34,6 +34,11 @@ class InjectingCarrier:
         if not installing.is_installed():
             raise Error("this mitmproxy cannot close a socket from outside: see its warning at the start")
         self.inject(CloseInjected(self.flow, Close(code, reason)))
+
+    def abort(self) -> None:
+        if not installing.is_installed():
+            raise Error("this mitmproxy cannot cut a socket from outside: see its warning at the start")
+        self.inject(Aborted(self.flow, None))
 
     def inject(self, event: MessageInjected[Any]) -> None:
         """Have the layer handle an event. Raises Error if its connection is gone."""

@@ -25,7 +25,7 @@ from wirewright.model.history import HistoryLimit, Payload
 from wirewright.model.route import RouteSide, WebSocketRoute
 from wirewright.model.websocket import Feed
 from wirewright.neighbours import Hook, OtherAddons, await_hooks, call_hooks, log_error
-from wirewright.wire.layer import Aborted, DecidedEvent, Ordered
+from wirewright.wire.layer import DecidedEvent, Ordered
 from wirewright.wire.observing import UNDECIDED, Decided, Decision, Demand, Order
 from wirewright.wire.stream import Close
 from wirewright.wire.unread import Unread
@@ -254,7 +254,8 @@ class WiredSocket(InjectingCarrier):
         self._order(Order(to_client, Close(code, reason)))
 
     def abort(self) -> None:
-        self._tell(Aborted(self.flow, None))
+        with suppress(Error):  # it has ended by itself
+            super().abort()
 
     def handlers_changed(self) -> None:
         self._demand_state = (0, 0)

@@ -29,6 +29,9 @@ class RecordingCarrier:
     def close(self, code: int, reason: str) -> None:
         self.asked.append(("close", code, reason))
 
+    def abort(self) -> None:
+        self.asked.append(("abort",))
+
 
 def begin_socket(
     proxy: Proxy,

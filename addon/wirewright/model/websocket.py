@@ -28,6 +28,9 @@ class Carrier(Protocol):
     def close(self, code: int, reason: str) -> None:
         """Send a close frame to both sides and end the connections."""
 
+    def abort(self) -> None:
+        """Cut the connections."""
+
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
@@ -189,6 +192,12 @@ class WebSocket(WaitingEmitter):
         if not self._closing:
             self._carrier.close(code, reason)
             self._closing = True
+
+    def abort(self) -> None:
+        """Cut the connections of both sides with no close frame: they see 1006. Raises Error on a socket that
+        is not open."""
+        self._check_open()
+        self._carrier.abort()
 
     def _send(self, message: Payload, *, to_client: bool) -> None:
         if not isinstance(message, (str, bytes)):

@@ -15,16 +15,22 @@ class CloseInjected(events.MessageInjected[Close]):
     """Somebody asked the proxy to close a socket."""
 
 
+class Aborted(events.MessageInjected[None]):
+    """Somebody has both connections be cut."""
+
+
 class HooksLayer(websocket.WebsocketLayer):
     """Messages are relayed by mitmproxy's own code and reported by its hooks.
 
-    Two things are other than there: a socket can be closed from outside, and a TCP connection that is lost
-    on one side is lost on the other, where mitmproxy makes a clean close 1000 of it.
+    Two things are other than there: a socket can be closed or cut from outside, and a TCP connection that is
+    lost on one side is lost on the other, where mitmproxy makes a clean close 1000 of it.
     """
 
     def relay_messages(self, event: events.Event) -> layer.CommandGenerator[None]:
         if isinstance(event, CloseInjected):
             yield from self._end(CloseConnection(event.message.code, event.message.reason), None)
+        elif isinstance(event, Aborted):
+            yield from self._end(None, None)
         elif isinstance(event, events.ConnectionClosed):
             # After a close frame the layer is `done`, so there was none.
             yield from self._end(None, event.connection is self.context.client)
@@ -32,7 +38,7 @@ class HooksLayer(websocket.WebsocketLayer):
             yield from super().relay_messages(event)
 
     def done(self, event: events.Event) -> layer.CommandGenerator[None]:
-        if not isinstance(event, CloseInjected):
+        if not isinstance(event, (Aborted, CloseInjected)):
             yield from super().done(event)
 
     def _end(

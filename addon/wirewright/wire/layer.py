@@ -15,7 +15,7 @@ from mitmproxy.proxy.layers.http import HttpLayer
 
 from wirewright.wire.deflate import Agreement, parse_agreement
 from wirewright.wire.frames import CloseCode, Opcode, ProtocolError, decode_close
-from wirewright.wire.hooks_layer import CloseInjected
+from wirewright.wire.hooks_layer import Aborted, CloseInjected
 from wirewright.wire.leg import End, Held, Injected, Leg, Lost
 from wirewright.wire.messages import Control, MessageReader, TooLarge
 from wirewright.wire.observing import UNDECIDED, Decided, Demand, Observer, Order, Payload
@@ -32,10 +32,6 @@ class DecidedEvent(events.MessageInjected[Decided]):
 
 class Ordered(events.MessageInjected[Order]):
     """A route has one side be sent something."""
-
-
-class Aborted(events.MessageInjected[None]):
-    """Somebody has both connections be cut."""
 
 
 class WireLayer(websocket.WebsocketLayer):
