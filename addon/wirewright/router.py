@@ -1,7 +1,9 @@
 """Routes at the handshake: what a route's handler decides, as mitmproxy carries it out."""
 
+import asyncio
 import inspect
 import logging
+from collections.abc import Mapping
 
 from mitmproxy import http
 
@@ -16,17 +18,20 @@ logger = logging.getLogger(__name__)
 
 async def route_handshake(flow: http.HTTPFlow, feed: Feed, carrier: WiredSocket, rule: Rule) -> None:
     """Have a rule's handler decide on a handshake. One that raises has it refused with 502."""
-    carrier.route = route = WebSocketRoute(feed.socket, carrier)
+    route = carrier.begin_route(feed)
     try:
         result = rule.handler(route)
         if inspect.isawaitable(result):
             await result
-    except Exception:
+        _carry_out(route, flow)
+    except (Exception, asyncio.CancelledError):
         feed.socket._route_errors += 1
         logger.exception("%s: a route's handler raised", feed.socket)
         route.decided()
         flow.response = _refusal(502, {}, b"The handler of this WebSocket's route failed.\n")
-        return
+
+
+def _carry_out(route: WebSocketRoute, flow: http.HTTPFlow) -> None:
     answer = route.decided()
     if isinstance(answer, Connect):
         for name, value in answer.headers.items():
@@ -42,8 +47,11 @@ async def route_handshake(flow: http.HTTPFlow, feed: Feed, carrier: WiredSocket,
         flow.response = _acceptance(flow.request, route.protocols)
 
 
-def _refusal(status: int, headers: object, body: bytes) -> http.Response:
-    return http.Response.make(status, body, {"Content-Type": "text/plain; charset=utf-8", **dict(headers)})  # type: ignore[call-overload]
+def _refusal(status: int, headers: Mapping[str, str], body: bytes) -> http.Response:
+    response = http.Response.make(status, body, {"Content-Type": "text/plain; charset=utf-8"})
+    for name, value in headers.items():
+        response.headers[name] = value
+    return response
 
 
 def _acceptance(request: http.Request, protocols: list[str]) -> http.Response:

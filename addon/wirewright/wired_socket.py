@@ -60,10 +60,17 @@ class WiredSocket(InjectingCarrier):
         self.route: WebSocketRoute | None = None
         """What decides on its messages and its end, if anything does."""
         self.orders: list[Order] = []
+        self._is_open = False
         self._takes_orders = True
         """Whether the layer is about to look at `orders`: before the socket is open, and while it asks us."""
         self._told_too_large = False
         self._update_handle: asyncio.TimerHandle | None = None
+
+    def begin_route(self, feed: Feed) -> WebSocketRoute:
+        """A route is to decide on the socket, beginning with its handshake."""
+        self._feed = feed
+        self.route = WebSocketRoute(feed.socket, self)
+        return self.route
 
     def start(self, feed: Feed) -> None:
         """The handshake has succeeded: messages may come."""
@@ -75,6 +82,7 @@ class WiredSocket(InjectingCarrier):
     def opened(self) -> None:
         """The layer has taken the orders so far; from now on it is told of each."""
         self._takes_orders = False
+        self._is_open = True
 
     def end(self, feed: Feed) -> None:
         self._ended = True
@@ -102,7 +110,8 @@ class WiredSocket(InjectingCarrier):
         remembered = min(self._limit.size, self.max_message) if self._limit.messages else 0
         side = self._side(from_client)
         routed = side is not None and (side.handles_messages or side.handles_close)
-        return Demand(addons.may_change or routed, self.max_message if heard else remembered, heard)
+        limit = self.max_message if heard else remembered
+        return Demand(addons.may_change or routed, limit, heard, routed)
 
     def offer(self, payload: Payload, *, from_client: bool, injected: bool) -> Decision:
         message = new_message(payload, from_client=from_client, injected=injected)
@@ -136,14 +145,19 @@ class WiredSocket(InjectingCarrier):
                 self._list.store(new_message(payload, from_client=from_client, injected=injected))
                 if self._addons.dumper:
                     call_hooks(iter([self._addons.dumper.websocket_message]), self.flow)
-            if injected and not from_client and self.route is not None and self.route.is_connected:
-                self._update_soon()
-                return  # what is reported is the server's side, and this has not come from there
             self._list.expect(len(payloads))
         else:
             self._list.current()
         self._feed.frames(event_of(from_client), payloads)
         self._update_soon()
+
+    def ordered(self, payload: Payload, *, from_client: bool) -> None:
+        if from_client or not self._is_connected:
+            self.passed([payload], from_client=from_client, injected=True)
+        else:
+            # What is reported is the server's side, and this has not come from there.
+            self._list.store(new_message(payload, from_client=False, injected=True))
+            self._update_soon()
 
     def passed_unheard(self, messages: Unread, *, from_client: bool) -> None:
         self._list.current()
@@ -254,8 +268,14 @@ class WiredSocket(InjectingCarrier):
         self._order(Order(to_client, Close(code, reason)))
 
     def abort(self) -> None:
-        with suppress(Error):  # it has ended by itself
-            super().abort()
+        loop = ctx.master.event_loop
+        if running_loop() is not loop:
+            loop.call_soon_threadsafe(self.abort)
+        elif self._is_open:
+            with suppress(Error):  # it has ended by itself
+                super().abort()
+        elif connection := proxyserver().connections.get(self.flow.client_conn.id):
+            connection.close_connection(connection.client)
 
     def handlers_changed(self) -> None:
         self._demand_state = (0, 0)
@@ -281,7 +301,10 @@ class WiredSocket(InjectingCarrier):
             self._takes_orders = before
 
     def _order(self, order: Order) -> None:
-        if self._takes_orders and running_loop() is ctx.master.event_loop:
+        loop = ctx.master.event_loop
+        if running_loop() is not loop:
+            loop.call_soon_threadsafe(self._order, order)
+        elif self._takes_orders:
             self.orders.append(order)
         else:
             self._tell(Ordered(self.flow, order))

@@ -50,6 +50,7 @@ class FakeObserver:
     """What becomes of a message that is held."""
     orders: list[Order] = field(default_factory=list)
     keeps: bool = False
+    routed: bool = False
 
     def opened(self) -> None: ...
 
@@ -60,7 +61,7 @@ class FakeObserver:
         self.told.append(("closed", code, reason))
 
     def demand(self, *, from_client: bool) -> Demand:
-        return Demand(self.holding, self.wants, self.hears)
+        return Demand(self.holding, self.wants, self.hears, self.routed)
 
     def offer(self, payload: Payload, *, from_client: bool, injected: bool) -> Decision:
         self.offered.append((payload, from_client, injected))
@@ -70,6 +71,9 @@ class FakeObserver:
         source = "ours to" if injected else "from"
         end = "server" if from_client is injected else "client"
         self.told += [(f"{source} {end}", payload) for payload in payloads]
+
+    def ordered(self, payload: Payload, *, from_client: bool) -> None:
+        self.passed([payload], from_client=from_client, injected=True)
 
     def passed_unheard(self, messages: Unread, *, from_client: bool) -> None:
         self.told.append(("unheard", *messages))
@@ -105,8 +109,8 @@ class Wire:
         below = HttpLayer(self._context, HTTPMode.regular)
         if not mocked:
             below.connections[self.server] = below
-        layer = WireLayer(self._context, self.flow, self.observer)
-        return Talk(layer) >> events.Start()
+        self.layer = WireLayer(self._context, self.flow, self.observer)
+        return Talk(self.layer) >> events.Start()
 
     def started(self, extensions: str = "", *, mocked: bool = False, holding: bool = False) -> Talk:
         self.observer.holding = holding
@@ -129,7 +133,9 @@ class Wire:
     @property
     def time_is_up(self) -> events.Event:
         """The ends have had the time to answer."""
-        return events.Wakeup(RequestWakeup(CLOSING_SECONDS))
+        timer = next(leg.timer for leg in self.layer._legs.values() if leg.timer)
+        assert isinstance(timer, RequestWakeup)
+        return events.Wakeup(timer)
 
     def close(self, code: int = 3000, reason: str = "bye") -> events.Event:
         return CloseInjected(self.flow, Close(code, reason))

@@ -255,6 +255,14 @@ def test_nothing_of_ours_follows_our_close(leg: Leg, wire: Wire) -> None:
     assert talk >> leg.inject("late") << TOO_LATE
 
 
+def test_end_that_breaks_the_protocol_instead_of_answering_our_close_is_not_waited_for(
+    leg: Leg, wire: Wire
+) -> None:
+    talk = closing(wire, wire.started(), *both(wire)) >> leg.back.says(leg.back.close_frame())
+    assert talk >> leg.says(leg.peer.frame(3)) << wire.drop_server << wire.drop_app << wire.end >> done
+    assert wire.ended == (*OURS, None)
+
+
 def test_close_from_outside_goes_between_fragments(leg: Leg, wire: Wire) -> None:
     first, second = leg.peer.fragments(Opcode.TEXT, b"a", b"b")
     talk = wire.started() >> leg.says(first) << leg.gets(first)

@@ -144,6 +144,26 @@ def test_what_we_say_waits_for_what_is_undecided_and_is_sent_in_the_order_of_the
     assert talk << leg.gets(leg.close_frame(3000, "bye"))
 
 
+def test_nothing_of_ours_follows_a_close_frame_that_waited_before_it(leg: Leg, wire: Wire) -> None:
+    one, close = leg.peer.text("one"), leg.close_frame(3001)
+    wire.observer.decide = undecided
+    talk = wire.started(holding=True) >> leg.says(one + close)
+    talk = talk >> wire.close() << wire.timer << leg.back.gets(leg.back.close_frame(3000, "bye"))
+    talk = talk >> leg.decided("one") << leg.gets(one) << leg.gets(close)
+    assert talk >> leg.back.says(leg.back.close_frame()) << wire.drop_server << wire.drop_app << wire.end
+
+
+def test_close_from_outside_ends_a_socket_of_which_both_directions_are_undecided(wire: Wire) -> None:
+    wire.observer.decide = undecided
+    talk = wire.started(holding=True)
+    for leg in both(wire):
+        talk = talk >> leg.says(leg.peer.text("one"))
+    talk = talk >> wire.close() << wire.timer >> wire.time_is_up
+    for leg in both(wire):
+        talk = talk << leg.gets(leg.close_frame(3000, "bye"))
+    assert talk << wire.drop_server << wire.drop_app << wire.end >> done
+
+
 def test_connection_lost_on_one_side_waits_for_what_is_undecided(leg: Leg, wire: Wire) -> None:
     one = leg.peer.text("one")
     wire.observer.decide = undecided

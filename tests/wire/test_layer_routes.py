@@ -114,12 +114,13 @@ def test_side_that_does_not_answer_is_not_waited_for(leg: Leg, wire: Wire) -> No
     assert ends(talk << leg.back.gets(close_of_ours(leg.back)), wire)
 
 
-def test_timer_of_a_side_that_has_answered_ends_nothing(leg: Leg, wire: Wire) -> None:
+def test_timer_of_a_server_that_has_answered_ends_nothing(wire: Wire) -> None:
+    app, server = Leg(wire, True), Leg(wire, False)
     wire.observer.keeps = True
-    talk = wire.started(holding=True) >> ordered(leg, BYE) << wire.timer << leg.gets(close_of_ours(leg))
-    talk = talk >> leg.back.says(leg.back.close_frame(3001)) >> wire.time_is_up
-    assert talk
-    assert wire.observer.told == [("closed", 3001, "")]
+    talk = wire.started(holding=True) >> ordered(app, BYE) << wire.timer << app.gets(close_of_ours(app))
+    talk = talk >> server.says(server.close_frame(3001)) >> wire.time_is_up
+    assert talk >> ordered(server, "still here") << server.gets(server.peer.text("still here"))
+    assert wire.observer.told == [("closed", 3001, ""), *server.told_ours("still here")]
 
 
 @pytest.mark.parametrize(("payload", "code", "reason"), [(b"\x0b\xb8bye", 3000, "bye"), (b"", 1005, "")])
@@ -129,8 +130,66 @@ def test_close_that_is_kept_is_answered_and_told(
     wire.observer.keeps = True
     frame, answer = leg.peer.frame(Opcode.CLOSE, payload), leg.back.peer.frame(Opcode.CLOSE, payload)
     talk = wire.started(holding=True) >> leg.says(frame) << leg.back.gets(answer)
+    if leg.client:
+        talk = talk << wire.timer
     assert talk >> ordered(leg.back, "late")
     assert wire.observer.told == [("closed", code, reason)]
+
+
+def test_server_that_is_kept_after_its_app_has_closed_is_kept_for_a_moment(wire: Wire) -> None:
+    app, server = Leg(wire, True), Leg(wire, False)
+    wire.observer.keeps = True
+    talk = (
+        wire.started(holding=True) >> app.says(app.close_frame(3000)) << server.gets(server.close_frame(3000))
+    )
+    talk = talk << wire.timer >> ordered(app, "still here") << app.gets(app.peer.text("still here"))
+    assert ends(talk >> wire.time_is_up, wire)
+
+
+@pytest.mark.parametrize("lost", [True, False], ids=["lost", "closed"])
+def test_side_that_is_kept_answers_the_other_that_closed_first(leg: Leg, wire: Wire, lost: bool) -> None:
+    close, answer = leg.close_frame(3000), leg.back.close_frame(3000)
+    talk = wire.started(holding=True) >> leg.says(close) << leg.gets(close)
+    wire.observer.keeps = True
+    if lost:
+        talk = (
+            talk >> events.ConnectionClosed(leg.back.source) << wire.drop_server << wire.drop_app << wire.end
+        )
+    else:
+        talk = talk >> leg.back.says(answer) << leg.back.gets(answer) << wire.end
+    assert talk >> done
+    assert wire.observer.told == [("closed", 1006 if lost else 3000, "")]
+
+
+def test_app_that_has_gone_waits_for_no_handler_for_long(wire: Wire) -> None:
+    app = Leg(wire, True)
+    wire.observer.decide = undecided
+    wire.observer.routed = True
+    talk = wire.started(holding=True) >> app.says(app.peer.text("one"))
+    talk = talk >> events.ConnectionClosed(wire.client) << wire.timer >> wire.time_is_up
+    assert ends(talk, wire)
+    assert talk >> app.decided("late")
+
+
+def test_loss_is_told_though_a_close_was_ordered_while_it_waited(wire: Wire) -> None:
+    app = Leg(wire, True)
+    wire.observer.decide, wire.observer.keeps = undecided, True
+    talk = (
+        wire.started(holding=True) >> app.says(app.peer.text("one")) >> events.ConnectionClosed(wire.client)
+    )
+    talk = talk >> ordered(app, BYE) << wire.timer << app.gets(close_of_ours(app)) >> app.decided(None)
+    assert ends(talk, wire)
+    assert wire.observer.told == [("closed", 1006, "")]
+
+
+def test_app_without_a_server_gets_its_pongs_and_is_not_told_what_goes_nowhere(wire: Wire) -> None:
+    app, server = Leg(wire, True), Leg(wire, False)
+    wire.observer.keeps = True
+    talk = wire.started(holding=True) >> events.ConnectionClosed(wire.server) << wire.drop_server
+    wire.observer.holding = False
+    talk = talk >> app.says(app.peer.text("nowhere") + app.peer.frame(Opcode.PING, b"?"))
+    assert talk << server.gets(server.peer.frame(Opcode.PONG, b"?"))
+    assert wire.observer.told == [("closed", 1006, "")]
 
 
 def test_app_goes_on_without_a_server_whose_end_is_kept(wire: Wire) -> None:

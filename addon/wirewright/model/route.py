@@ -3,6 +3,7 @@
 https://playwright.dev/python/docs/api/class-websocketroute
 """
 
+import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Generator, Mapping
@@ -112,6 +113,8 @@ class RouteSide:
         """
         if not isinstance(message, (str, bytes)):
             raise TypeError(f"message must be str (text) or bytes (binary), not {type(message).__name__}")
+        if isinstance(message, str) and not message.isascii():
+            message.encode()  # a lone surrogate raises here, and not on the wire
         self._carrier.order(message, to_client=self._is_app)
 
     def close(self, code: int | None = None, reason: str | None = None) -> Done:
@@ -165,7 +168,7 @@ class RouteSide:
     def _call(self, handler: Callable[..., Any], *arguments: object) -> Awaitable[None] | None:
         try:
             result = handler(*arguments)
-        except Exception:
+        except (Exception, asyncio.CancelledError):
             self._log_failure()
             return None
         return self._finish(result) if inspect.isawaitable(result) else None
@@ -173,6 +176,11 @@ class RouteSide:
     async def _finish(self, result: Awaitable[object]) -> None:
         try:
             await result
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise  # the proxy is shut down
+            self._log_failure()  # the handler has awaited what was cancelled
         except Exception:
             self._log_failure()
 

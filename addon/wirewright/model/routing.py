@@ -4,7 +4,7 @@ https://playwright.dev/python/docs/api/class-page#page-route-web-socket
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from wirewright.model.matching import UrlMatch, compile_match
@@ -67,7 +67,8 @@ class Routes:
         self._rules = [rule for rule in self._rules if rule.owner is not owner]
 
     def copy(self) -> list[Rule]:
-        return list(self._rules)
+        """As they are now, to be given to `restore` later."""
+        return [replace(rule) for rule in self._rules]
 
     def restore(self, rules: list[Rule]) -> None:
-        self._rules = rules
+        self._rules = [replace(rule) for rule in rules]

@@ -81,7 +81,7 @@ class WireLayer(websocket.WebsocketLayer):
         elif isinstance(event, Aborted):
             yield from self._abort()
         elif isinstance(event, events.Wakeup):
-            yield from self._time_is_up()
+            yield from self._time_is_up(event.command)
 
     def done(self, _: events.Event) -> layer.CommandGenerator[None]:
         yield from ()
@@ -130,6 +130,7 @@ class WireLayer(websocket.WebsocketLayer):
                 yield from self._hold(leg, [failure])
             else:
                 self._observer.failed(failure.message)
+                yield from self._end_if_over()
 
     def _adopt(self, leg: Leg, demand: Demand) -> None:
         """Have the direction read what is wanted, and in the mode that is called for."""
@@ -144,7 +145,9 @@ class WireLayer(websocket.WebsocketLayer):
     def _passed(self, leg: Leg, received: Received) -> layer.CommandGenerator[None]:
         """What has been forwarded is told."""
         only_messages = leg.stream.reader.only_messages
-        if leg.stream.reader.lazy:
+        if leg.destination is None and not self._mocked:
+            pass  # the server has gone: this has gone nowhere
+        elif leg.stream.reader.lazy:
             for event in received.events:
                 if isinstance(event, Unread):
                     self._observer.passed_unheard(event, from_client=leg.from_client)
@@ -177,9 +180,9 @@ class WireLayer(websocket.WebsocketLayer):
                 self._observer.failed(failure.message)
             else:
                 yield from self._source_closed(leg, End(leg.from_client, code, reason))
-        elif self._mocked and control.opcode == Opcode.PING:
+        elif leg.destination is None and control.opcode == Opcode.PING:
             server = self._legs[False]
-            if not server.stream.ended:
+            if not server.told:
                 yield from self._send(server, [server.stream.encoder.control(Opcode.PONG, control.payload)])
 
     # HOLD
@@ -202,6 +205,8 @@ class WireLayer(websocket.WebsocketLayer):
             event = held.popleft()
             if isinstance(event, (str, bytes)):
                 decision = offer(event, from_client=from_client, injected=False)
+            elif isinstance(event, Injected) and leg.told:
+                continue
             elif isinstance(event, Injected) and not isinstance(event.ours, Close):
                 decision = offer(event.ours, from_client=from_client, injected=True)
             else:
@@ -248,7 +253,7 @@ class WireLayer(websocket.WebsocketLayer):
             # The answer to the close frame of a failed socket. Whoever made it fail is told why: some
             # libraries answer with 1000 whatever they get.
             yield from self._send(leg, [leg.stream.end(self._our_close)])
-        elif not self._observer.keeps_close(from_client=leg.from_client):
+        elif not self._keeps(leg):
             yield from self._send(leg, [leg.stream.encoder.control(Opcode.CLOSE, close.payload)])
         yield from self._control_passed(leg, close)
 
@@ -286,7 +291,7 @@ class WireLayer(websocket.WebsocketLayer):
         if leg.closed or leg.told:
             return  # after a close frame it is discarded
         self._is_closing = True
-        yield from self._begin_closing(Close(failure.code))
+        yield from self._begin_closing(Close(failure.code), leg)
         if leg.destination is None:
             yield from self._finish()
             return
@@ -317,16 +322,16 @@ class WireLayer(websocket.WebsocketLayer):
         if leg.destination is None or leg.told:
             return
         if isinstance(ours, Close) and not self._legs[not leg.from_client].closed:
-            yield from self._begin_closing(ours)
+            yield from self._begin_closing(ours, leg)
         if frame := leg.stream.send(ours):
             yield from self._send(leg, [frame])
             if not isinstance(ours, Close):
-                self._observer.passed([ours], from_client=leg.from_client, injected=True)
+                self._observer.ordered(ours, from_client=leg.from_client)
 
     def _obey(self, leg: Leg | None = None, sent: list[bytes] | None = None) -> layer.CommandGenerator[None]:
         """Carry out what a route has ordered; what is for the direction that is being sent goes to `sent`."""
-        orders, self._observer.orders = self._observer.orders, []
-        for order in orders:
+        while self._observer.orders:
+            order = self._observer.orders.pop(0)
             target, ours = self._legs[not order.to_client], order.ours
             if target is not leg or sent is None:
                 yield from self._say(target, ours)
@@ -336,7 +341,7 @@ class WireLayer(websocket.WebsocketLayer):
                 yield from self._say(leg, ours)
             elif leg.destination is not None and not leg.told:
                 sent.append(leg.stream.encoder.message(*content_of(ours)))
-                self._observer.passed([ours], from_client=leg.from_client, injected=True)
+                self._observer.ordered(ours, from_client=leg.from_client)
 
     # The end
 
@@ -345,7 +350,7 @@ class WireLayer(websocket.WebsocketLayer):
         if self._ended or self._is_closing:
             return
         self._is_closing = True
-        yield from self._begin_closing(close)
+        yield from self._begin_closing(close, *self._legs.values())
         for leg in self._legs.values():
             if leg.told or leg.destination is None:
                 continue
@@ -357,32 +362,54 @@ class WireLayer(websocket.WebsocketLayer):
                 yield from self._send(leg, [leg.stream.send(close)])
         yield from self._end_if_over()
 
-    def _begin_closing(self, close: Close) -> layer.CommandGenerator[None]:
+    def _begin_closing(self, close: Close, *legs: Leg) -> layer.CommandGenerator[None]:
+        """A close frame of ours goes, or is to go, to the ends of these directions."""
         self._our_close = close
         self._closing = self._closing or End(None, close.code, close.reason)
-        yield commands.RequestWakeup(CLOSING_SECONDS)
+        yield from self._set_timer(*legs)
+
+    def _set_timer(self, *legs: Leg) -> layer.CommandGenerator[None]:
+        timer = commands.RequestWakeup(CLOSING_SECONDS)
+        for leg in legs:
+            leg.timer = timer
+        yield timer
 
     def _after_our_close(self, leg: Leg, received: Iterable[Held]) -> layer.CommandGenerator[None]:
-        """Nothing follows our own close frame: of what comes, only the source's close counts."""
+        """Nothing follows our own close frame: of what comes, only the source's end counts."""
         for event in received:
-            if isinstance(event, Control) and event.opcode == Opcode.CLOSE and not leg.closed:
+            if event is Lost.LOST:
+                yield from self._source_lost(leg)
+            elif isinstance(event, Control) and event.opcode == Opcode.CLOSE and not leg.closed:
                 yield from self._control_passed(leg, event)
+
+    def _keeps(self, leg: Leg) -> bool:
+        """Whether the end of a direction's source is nothing to the other side, as that goes on."""
+        return (
+            self._observer.keeps_close(from_client=leg.from_client)
+            and not self._legs[not leg.from_client].closed
+        )
 
     def _source_closed(self, leg: Leg, end: End) -> layer.CommandGenerator[None]:
         """A close frame has come. It has gone on to the other side, or it is answered here."""
+        kept = self._keeps(leg)
         leg.closed = True
         self._closing = self._closing or end
-        kept = self._observer.keeps_close(from_client=leg.from_client)
         if kept or leg.destination is None or leg.stream.ended:
             yield from self._say(self._legs[not leg.from_client], Close(end.code, end.reason or ""))
         else:
             leg.copied = True
-        if kept:
-            if not leg.from_client:
-                self._legs[True].destination = None  # the app's side goes on without a server
-            self._observer.closed(end.code, end.reason or "", from_client=leg.from_client)
-            yield from self._obey()
+        if kept and leg.from_client:
+            # It waits for the end of its connection, with which mitmproxy ends the server's, too.
+            yield from self._set_timer(self._legs[False])
+        elif kept:
+            self._legs[True].destination = None  # the app's side goes on without a server
+        yield from self._tell_end(leg, end.code, end.reason or "")
         yield from self._end_if_over()
+
+    def _tell_end(self, leg: Leg, code: int, reason: str) -> layer.CommandGenerator[None]:
+        if self._observer.keeps_close(from_client=leg.from_client):
+            self._observer.closed(code, reason, from_client=leg.from_client)
+            yield from self._obey()
 
     def _end_if_over(self) -> layer.CommandGenerator[None]:
         """The socket is over once both sides have closed; we end the connections if we had a part in it."""
@@ -397,14 +424,18 @@ class WireLayer(websocket.WebsocketLayer):
         else:
             yield from self._finish()
 
-    def _time_is_up(self) -> layer.CommandGenerator[None]:
-        """A side that was sent a close frame of ours and has not answered is not waited for any longer."""
+    def _time_is_up(self, timer: object) -> layer.CommandGenerator[None]:
+        """Nobody waits any longer for the answer to a close frame of ours, for a server that a route has kept
+        after its app has closed, or for a handler whose app has gone."""
         for leg in self._legs.values():
-            if (
-                leg.stream.ended
-                and leg.destination is not None
-                and not self._legs[not leg.from_client].is_over
-            ):
+            if leg.timer is not timer:
+                continue
+            if leg.lost and Lost.LOST in leg.held:
+                leg.held.clear()
+                yield from self._source_lost(leg)
+                return
+            answered = leg.destination is None or self._legs[not leg.from_client].closed
+            if not answered or (leg.stream.ended and not leg.from_client):
                 yield from self._finish()
                 return
 
@@ -415,18 +446,20 @@ class WireLayer(websocket.WebsocketLayer):
         if waits and not self._legs[not leg.from_client].lost:
             self._closing = self._closing or End(leg.from_client)
             leg.held.append(Lost.LOST)
+            if leg.demand is not None and leg.demand.routed:
+                yield from self._set_timer(leg)  # a handler may wait for just this end
         else:
             yield from self._source_lost(leg)
 
     def _source_lost(self, leg: Leg) -> layer.CommandGenerator[None]:
-        kept = self._observer.keeps_close(from_client=leg.from_client)
-        if kept and not leg.closed:
+        kept = self._keeps(leg) and not leg.from_client and not self._legs[True].lost
+        if not leg.closed:
             leg.closed = True
-            self._observer.closed(CloseCode.ABNORMAL, "", from_client=leg.from_client)
-            yield from self._obey()
-        if kept and not leg.from_client and not self._legs[True].lost:
-            # The app's side goes on without a server.
-            self._legs[True].destination = None
+            yield from self._tell_end(leg, CloseCode.ABNORMAL, "")
+        elif not leg.from_client:
+            kept = kept or (self._legs[True].destination is None and not self._legs[True].lost)
+        if kept and not self._ended:
+            self._legs[True].destination = None  # the app's side goes on without a server
             yield commands.CloseConnection(self.context.server)
             yield from self._end_if_over()
             return
@@ -443,7 +476,7 @@ class WireLayer(websocket.WebsocketLayer):
         self._handle_event = self.done  # type: ignore[method-assign]
         if self._our_close is not None:
             for leg in self._legs.values():
-                if not leg.told:
+                if not leg.told and not self._legs[not leg.from_client].lost:
                     yield from self._send(leg, [leg.stream.end(self._our_close)])
         if not self._mocked:
             yield commands.CloseConnection(self.context.server)
@@ -477,7 +510,9 @@ def _broken_close(payload: bytes) -> ProtocolError | None:
 
 
 def _has_upstream(context: Context) -> bool:
-    """Whether the handshake went to a server: an addon may have answered it in its stead."""
-    return any(
-        isinstance(below, HttpLayer) and context.server in below.connections for below in context.layers
-    )
+    """Whether the handshake went to a server: an addon may have answered it in its stead.
+
+    Of several HTTP layers the last one has sent it, or not; below it there may be one for CONNECT.
+    """
+    http_layer = next(below for below in reversed(context.layers) if isinstance(below, HttpLayer))
+    return context.server in http_layer.connections

@@ -51,6 +51,9 @@ class Leg:
     violated: bool = False
     lost: bool = False
     """Whether its source's connection has ended."""
+    timer: object = None
+    """What tells when its destination has had the time to answer a close frame of ours, or the time is up for
+    what waits after the loss of its source."""
 
     @property
     def told(self) -> bool:

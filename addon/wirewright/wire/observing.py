@@ -32,6 +32,8 @@ class Demand:
     """The largest message, in bytes, that anyone wants; 0 if nobody wants any."""
     heard: bool
     """Whether anyone is to be told of the messages as they come."""
+    routed: bool = False
+    """Whether a route handles them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,9 @@ class Observer(Protocol):
 
     def passed(self, payloads: Sequence[Payload], *, from_client: bool, injected: bool) -> None:
         """Messages that have passed."""
+
+    def ordered(self, payload: Payload, *, from_client: bool) -> None:
+        """What a route has ordered has been sent in this direction."""
 
     def passed_unheard(self, messages: Unread, *, from_client: bool) -> None:
         """Messages have passed of which nobody has to be told."""
