@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from bench import memory
 from bench.carriers import BARE_CHANGING, HOOK_CHANGING, ROUTE_CHANGING, Carrier, Route
 from bench.children import Failure
-from bench.ends import Order
+from bench.sending import Order
 from bench.session import Guard, Outcome, Scale, Session
 
 MESSAGES, MEGABYTES, MICROSECONDS = "messages/s", "MB/s", "µs"

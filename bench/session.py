@@ -10,7 +10,7 @@ from typing import Any
 from bench import memory
 from bench.carriers import Carrier, Route, Workplace
 from bench.children import Child, Ends, Failure
-from bench.ends import Order
+from bench.sending import Order
 
 LAST = 20
 """How many lines of what a carrier complained of are shown."""

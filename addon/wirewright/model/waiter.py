@@ -89,14 +89,10 @@ class Waiter(Generic[T]):
                 return
         if closed is not None:
             self._fail_after_pending(closed)
+        else:
+            self._listen_to(event, ends or {})
         if milliseconds and not self.future.done():
             self._timer = loop.call_later(milliseconds / 1000, self._time_out, event, milliseconds)
-        if closed is not None:
-            return
-        self._listen(event, self._consider)
-        for end, message in (ends or {}).items():
-            if end != event:
-                self._listen(end, partial(self._fail_after_pending, message))
 
     def wait(self) -> "WaitCoroutine[T]":
         """The value that the predicate accepted; raises what the wait failed with."""
@@ -120,6 +116,12 @@ class Waiter(Generic[T]):
     def fail(self, message: str) -> None:
         """End the wait with `Error(message)`."""
         self._settle_exception(Error(message))
+
+    def _listen_to(self, event: str, ends: Mapping[str, str]) -> None:
+        self._listen(event, self._consider)
+        for end, message in ends.items():
+            if end != event:
+                self._listen(end, partial(self._fail_after_pending, message))
 
     def _listen(self, event: str, listener: Callable[..., Any]) -> None:
         self._listeners[event] = listener

@@ -1,0 +1,249 @@
+"""A socket as a mitmproxy layer: its two directions, what we say on them, and how they end."""
+
+import time
+from abc import abstractmethod
+from collections.abc import Iterable
+
+from mitmproxy import http
+from mitmproxy.connection import Connection
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers import websocket
+from mitmproxy.proxy.layers.http import HttpLayer
+
+from wirewright.wire.deflate import Agreement, parse_agreement
+from wirewright.wire.frames import CloseCode, ProtocolError
+from wirewright.wire.leg import End, Leg, Lost
+from wirewright.wire.messages import MessageReader
+from wirewright.wire.observing import Observer
+from wirewright.wire.stream import Close, Encoder, Ours, Stream, content_of
+
+CLOSING_SECONDS = 2.0
+"""How long the ends may take to answer a close frame of ours."""
+
+
+class SocketLayer(websocket.WebsocketLayer):
+    """Begins and ends. A close frame is copied, and a lost connection is lost on the other side, too, but for
+    what a route keeps to itself."""
+
+    def __init__(self, context: Context, flow: http.HTTPFlow, observer: Observer) -> None:
+        super().__init__(context, flow)
+        self._observer = observer
+        self._legs: dict[bool, Leg] = {}
+        self._mocked = False
+        self._closing: End | None = None
+        self._our_close: Close | None = None
+        """The newest close frame that is our own: what a side that is owed one is sent at the end."""
+        self._is_closing = False
+        """Whether we close both sides."""
+        self._ended = False
+
+    def begin(self, _: events.Event) -> layer.CommandGenerator[None]:
+        assert self.flow.response is not None
+        agreement = parse_agreement(self.flow.response.headers.get("Sec-WebSocket-Extensions", ""))
+        if agreement.unknown is not None:
+            yield commands.Log(f"WebSocket extension {agreement.unknown!r} is passed on, but not understood.")
+        self._mocked = not _has_upstream(self.context)
+        self._legs = {from_client: self._leg(agreement, from_client) for from_client in (True, False)}
+        yield websocket.WebsocketStartHook(self.flow)
+        self._handle_event = self.relay  # type: ignore[method-assign, assignment]
+        yield from self._obey()
+        self._observer.opened()
+
+    _handle_event = begin  # mitmproxy's way to change states is to put another method here
+
+    @abstractmethod
+    def relay(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """Handle what happens to an open socket."""
+
+    def done(self, _: events.Event) -> layer.CommandGenerator[None]:
+        yield from ()
+
+    def _leg(self, agreement: Agreement, from_client: bool) -> Leg:
+        ends: tuple[Connection, Connection] = (self.context.client, self.context.server)
+        compression = agreement.from_client if from_client else agreement.from_server
+        reader = MessageReader(
+            masked=from_client, compression=compression, max_message=self._observer.max_message
+        )
+        if agreement.unknown is not None:
+            reader.failure = ProtocolError(f"unknown extension {agreement.unknown}")
+        encoder = Encoder(masked=from_client, compression=compression)
+        stream = Stream(reader, encoder, shared_window=compression is not None and compression.takeover)
+        source, destination = ends if from_client else ends[::-1]
+        nowhere = self._mocked and from_client
+        return Leg(
+            from_client,
+            source,
+            None if nowhere else destination,
+            stream,
+            violated=agreement.unknown is not None,
+        )
+
+    # What we say
+
+    def _send(self, leg: Leg, pieces: Iterable[bytes | None]) -> layer.CommandGenerator[None]:
+        data = b"".join(filter(None, pieces))
+        if data and leg.destination is not None:
+            yield commands.SendData(leg.destination, data)
+
+    def _say(self, leg: Leg, ours: Ours) -> layer.CommandGenerator[None]:
+        """Send one side something that no other addon is asked about. After a close frame it is dropped."""
+        if leg.destination is None or leg.told:
+            return
+        if isinstance(ours, Close) and not self._legs[not leg.from_client].closed:
+            yield from self._begin_closing(ours, leg)
+        if frame := leg.stream.send(ours):
+            yield from self._send(leg, [frame])
+            if not isinstance(ours, Close):
+                self._observer.ordered(ours, from_client=leg.from_client)
+
+    def _obey(self, leg: Leg | None = None, sent: list[bytes] | None = None) -> layer.CommandGenerator[None]:
+        """Carry out what a route has ordered; what is for the direction that is being sent goes to `sent`."""
+        while self._observer.orders:
+            order = self._observer.orders.pop(0)
+            target, ours = self._legs[not order.to_client], order.ours
+            if target is not leg or sent is None:
+                yield from self._say(target, ours)
+            elif isinstance(ours, Close):
+                yield from self._send(leg, sent)
+                sent.clear()
+                yield from self._say(leg, ours)
+            elif leg.destination is not None and not leg.told:
+                sent.append(leg.stream.encoder.message(*content_of(ours)))
+                self._observer.ordered(ours, from_client=leg.from_client)
+
+    # The end
+
+    def _begin_closing(self, close: Close, *legs: Leg) -> layer.CommandGenerator[None]:
+        """A close frame of ours goes, or is to go, to the ends of these directions."""
+        self._our_close = close
+        self._closing = self._closing or End(None, close.code, close.reason)
+        yield from self._set_timer(*legs)
+
+    def _set_timer(self, *legs: Leg) -> layer.CommandGenerator[None]:
+        timer = commands.RequestWakeup(CLOSING_SECONDS)
+        for leg in legs:
+            leg.timer = timer
+        yield timer
+
+    def _keeps(self, leg: Leg) -> bool:
+        """Whether the end of a direction's source is nothing to the other side, as that goes on."""
+        return (
+            self._observer.keeps_close(from_client=leg.from_client)
+            and not self._legs[not leg.from_client].closed
+        )
+
+    def _source_closed(self, leg: Leg, end: End) -> layer.CommandGenerator[None]:
+        """A close frame has come. It has gone on to the other side, or it is answered here."""
+        kept = self._keeps(leg)
+        leg.closed = True
+        self._closing = self._closing or end
+        if kept or leg.destination is None or leg.stream.ended:
+            yield from self._say(self._legs[not leg.from_client], Close(end.code, end.reason or ""))
+        else:
+            leg.copied = True
+        if kept and leg.from_client:
+            # It waits for the end of its connection, with which mitmproxy ends the server's, too.
+            yield from self._set_timer(self._legs[False])
+        elif kept:
+            self._legs[True].destination = None  # the app's side goes on without a server
+        yield from self._tell_end(leg, end.code, end.reason or "")
+        yield from self._end_if_over()
+
+    def _tell_end(self, leg: Leg, code: int, reason: str) -> layer.CommandGenerator[None]:
+        if self._observer.keeps_close(from_client=leg.from_client):
+            self._observer.closed(code, reason, from_client=leg.from_client)
+            yield from self._obey()
+
+    def _end_if_over(self) -> layer.CommandGenerator[None]:
+        """The socket is over once both sides have closed; we end the connections if we had a part in it."""
+        to_server, to_client = self._legs[True], self._legs[False]
+        if self._ended or not (to_client.told and to_server.is_over):
+            return
+        if to_server.destination is not None and not (to_server.told and to_client.is_over):
+            return
+        if to_server.copied and to_client.copied:
+            assert self._closing is not None
+            yield from self._end(self._closing)
+        else:
+            yield from self._finish()
+
+    def _time_is_up(self, timer: object) -> layer.CommandGenerator[None]:
+        """Nobody waits any longer for the answer to a close frame of ours, for a server that a route has kept
+        after its app has closed, or for a handler whose app has gone."""
+        for leg in self._legs.values():
+            if leg.timer is not timer:
+                continue
+            if leg.lost and Lost.LOST in leg.held:
+                leg.held.clear()
+                yield from self._source_lost(leg)
+                return
+            answered = leg.destination is None or self._legs[not leg.from_client].closed
+            if not answered or (leg.stream.ended and not leg.from_client):
+                yield from self._finish()
+                return
+
+    def _lost(self, leg: Leg) -> layer.CommandGenerator[None]:
+        """A connection that is lost on one side is lost on the other, once that has all that came before."""
+        leg.lost = True
+        waits = (leg.held or leg.undecided) and leg.destination is not None and not leg.stream.ended
+        if waits and not self._legs[not leg.from_client].lost:
+            self._closing = self._closing or End(leg.from_client)
+            leg.held.append(Lost.LOST)
+            if leg.demand is not None and leg.demand.routed:
+                yield from self._set_timer(leg)  # a handler may wait for just this end
+        else:
+            yield from self._source_lost(leg)
+
+    def _source_lost(self, leg: Leg) -> layer.CommandGenerator[None]:
+        kept = self._keeps(leg) and not leg.from_client and not self._legs[True].lost
+        if not leg.closed:
+            leg.closed = True
+            yield from self._tell_end(leg, CloseCode.ABNORMAL, "")
+        elif not leg.from_client:
+            kept = kept or (self._legs[True].destination is None and not self._legs[True].lost)
+        if kept and not self._ended:
+            self._legs[True].destination = None  # the app's side goes on without a server
+            yield commands.CloseConnection(self.context.server)
+            yield from self._end_if_over()
+            return
+        self._closing = self._closing or End(leg.from_client)
+        yield from self._finish()
+
+    def _abort(self) -> layer.CommandGenerator[None]:
+        self._our_close = None
+        self._closing = self._closing or End(None)
+        yield from self._finish()
+
+    def _finish(self) -> layer.CommandGenerator[None]:
+        """End both TCP connections, each with the close frame that it is owed."""
+        self._handle_event = self.done  # type: ignore[method-assign]
+        if self._our_close is not None:
+            for leg in self._legs.values():
+                if not leg.told and not self._legs[not leg.from_client].lost:
+                    yield from self._send(leg, [leg.stream.end(self._our_close)])
+        if not self._mocked:
+            yield commands.CloseConnection(self.context.server)
+        yield commands.CloseConnection(self.context.client)
+        if not self._ended:
+            assert self._closing is not None
+            yield from self._end(self._closing)
+
+    def _end(self, end: End) -> layer.CommandGenerator[None]:
+        assert self.flow.websocket is not None
+        self._ended = True
+        self.flow.websocket.timestamp_end = time.time()
+        self.flow.websocket.closed_by_client = end.by_client
+        self.flow.websocket.close_code = end.code
+        self.flow.websocket.close_reason = end.reason
+        yield websocket.WebsocketEndHook(self.flow)
+        self.flow.live = False
+
+
+def _has_upstream(context: Context) -> bool:
+    """Whether the handshake went to a server: an addon may have answered it in its stead.
+
+    Of several HTTP layers the last one has sent it, or not; below it there may be one for CONNECT.
+    """
+    http_layer = next(below for below in reversed(context.layers) if isinstance(below, HttpLayer))
+    return context.server in http_layer.connections
