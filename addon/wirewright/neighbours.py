@@ -1,5 +1,6 @@
 """The other addons of the mitmproxy that we run in, and what they want of WebSocket messages."""
 
+import inspect
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -89,7 +90,7 @@ def call_hooks(hooks: Iterator[Hook], flow: http.HTTPFlow) -> Awaitable[Any] | N
         except Exception as error:
             log_error(error)
         else:
-            if result is not None and hasattr(result, "__await__"):
+            if result is not None and inspect.isawaitable(result):
                 return result
     return None
 

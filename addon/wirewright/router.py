@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from mitmproxy import http
 
 from wirewright.model.handshake import accept_key
-from wirewright.model.route import Abort, Connect, Reject, WebSocketRoute
+from wirewright.model.route import Abort, Connect, Reject, WebSocketRoute, is_being_cancelled
 from wirewright.model.routing import Rule
 from wirewright.model.websocket import Feed
 from wirewright.wired_socket import WiredSocket
@@ -25,6 +25,8 @@ async def route_handshake(flow: http.HTTPFlow, feed: Feed, carrier: WiredSocket,
             await result
         _carry_out(route, flow)
     except (Exception, asyncio.CancelledError):
+        if is_being_cancelled():
+            raise  # the proxy is shut down
         feed.socket._route_errors += 1
         logger.exception("%s: a route's handler raised", feed.socket)
         route.decided()

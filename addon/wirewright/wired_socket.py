@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Awaitable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 from mitmproxy import ctx, http
@@ -122,7 +122,8 @@ class WiredSocket(InjectingCarrier):
         waiting = call_hooks(hooks, self.flow)
         if waiting is not None or self.flow.intercepted:
             return self._decide_later(message, self._await_decision(message, waiting, hooks))
-        decision, handling = self._settle(message)
+        with self._asked():
+            decision, handling = self._settle(message)
         if handling is not None:
             self._feed.run(self._await_handler(message, handling))
             return UNDECIDED
@@ -135,7 +136,8 @@ class WiredSocket(InjectingCarrier):
     def closed(self, code: int, reason: str, *, from_client: bool) -> None:
         side = self._side(from_client)
         assert side is not None
-        waiting = self._call(side.closed, code, reason)
+        with self._asked():
+            waiting = side.closed(code, reason)
         if waiting is not None:
             self._feed.run(waiting)
 
@@ -201,7 +203,7 @@ class WiredSocket(InjectingCarrier):
             self._report(message)
         if side is None or not handled:
             return payload, None
-        return None, self._call(side.receive, payload)
+        return None, side.receive(payload)
 
     def _decide_later(self, message: WebSocketMessage, decision: Coroutine[Any, Any, None]) -> Decision:
         def forget(done: asyncio.Task[None]) -> None:
@@ -290,13 +292,12 @@ class WiredSocket(InjectingCarrier):
             return None
         return self.route if from_client else self.route.server
 
-    def _call(
-        self, handler: Callable[..., Awaitable[None] | None], *arguments: Any
-    ) -> Awaitable[None] | None:
-        """Call a route's handler for the layer, which then takes what the handler has ordered."""
+    @contextmanager
+    def _asked(self) -> Iterator[None]:
+        """The layer asks, and then takes what a route has ordered meanwhile."""
         before, self._takes_orders = self._takes_orders, True
         try:
-            return handler(*arguments)
+            yield
         finally:
             self._takes_orders = before
 

@@ -50,12 +50,6 @@ def scheme(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=CLIENTS)
-def connect(request: pytest.FixtureRequest) -> Connect:
-    chosen: Connect = request.param
-    return chosen
-
-
 @pytest.fixture
 async def apps(
     proxy: Proxy, connect: Connect, scheme: str, certificates: Certificates

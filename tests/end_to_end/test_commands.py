@@ -3,15 +3,11 @@
 import pytest
 from mitmproxy import ctx
 from mitmproxy.exceptions import CommandError
+from mitmproxy.types import CommandTypes
 
 from support.raw import RawSocket, raw_socket
 from support.recording import Recording, Recordings
 from wirewright import Proxy
-
-
-@pytest.fixture
-def recordings(proxy: Proxy) -> Recordings:
-    return Recordings(proxy)
 
 
 def run(line: str) -> object:
@@ -31,6 +27,19 @@ async def test_sockets_are_listed_while_they_are_open(proxy: Proxy, recordings: 
         first.app.hang_up()
         await recordings.all[0].closed.wait()
         assert run("ws.list") == names[1:]
+
+
+async def test_console_completes_sockets_and_ends(proxy: Proxy, recordings: Recordings) -> None:
+    async with raw_socket(proxy.port):
+        commands = ctx.master.commands
+        for parameter, options in zip(
+            commands.commands["ws.send"].parameters[:2],
+            ([name_of(recordings.only)], ["client", "server"]),
+            strict=True,
+        ):
+            kind = CommandTypes.get(parameter.type, None)
+            assert kind is not None
+            assert list(kind.completion(commands, parameter.type, "")) == options
 
 
 async def test_each_end_is_sent_a_message(proxy: Proxy, recordings: Recordings) -> None:

@@ -3,8 +3,7 @@
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,11 @@ import pytest
 from mitmproxy import ctx, http, io
 from mitmproxy.addons.intercept import Intercept
 
+from support.opening import SocketWith
 from support.raw import RawEnd, RawSocket, raw_socket
 from support.recording import Recording, Recordings
 from support.scripts import write_script
-from wirewright import Proxy, launch
+from wirewright import Proxy
 
 COMPRESSED = "permessage-deflate"
 
@@ -53,25 +53,6 @@ class Nesting(Changing):
     def __init__(self) -> None:
         inner = Changing()
         self.addons, self.seen = [inner], inner.seen
-
-
-SocketWith = Callable[..., AbstractAsyncContextManager[tuple[RawSocket, Recording]]]
-
-
-@pytest.fixture
-def socket_with(confdir: Path, lane: str) -> SocketWith:
-    """Opens a socket through a proxy with these addons and options."""
-
-    @asynccontextmanager
-    async def opened(*addons: object, **options: Any) -> AsyncIterator[tuple[RawSocket, Recording]]:
-        async with launch(port=0, confdir=confdir, options={"ws_lane": lane, **options}) as proxy:
-            for addon in addons:
-                ctx.master.addons.add(addon)
-            recordings = Recordings(proxy)
-            async with raw_socket(proxy.port) as socket:
-                yield socket, recordings.only
-
-    return opened
 
 
 def flow_of(seen: Recording) -> http.HTTPFlow:

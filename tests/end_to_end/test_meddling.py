@@ -1,42 +1,16 @@
 """Addons and listeners that do what nobody expects: traffic goes on, and mitmproxy's list stays right."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mitmproxy import ctx, http
 from mitmproxy.exceptions import AddonHalt
 
-from support.raw import RawSocket, raw_socket
-from support.recording import Recording, Recordings
-from wirewright import launch
+from support.opening import SocketWith
+from support.raw import RawSocket
+from support.recording import Recording
 from wirewright.wire.frames import Opcode
-
-SocketWith = Callable[..., AbstractAsyncContextManager[tuple[RawSocket, Recording]]]
-
-
-@pytest.fixture
-def socket_with(confdir: Path, lane: str) -> SocketWith:
-    """Opens a socket through a proxy with these addons and options, one of the addons before all others."""
-
-    @asynccontextmanager
-    async def opened(
-        *addons: object, first: object = None, **options: Any
-    ) -> AsyncIterator[tuple[RawSocket, Recording]]:
-        async with launch(port=0, confdir=confdir, options={"ws_lane": lane, **options}) as proxy:
-            for addon in addons:
-                ctx.master.addons.add(addon)
-            if first is not None:
-                ctx.master.addons.add(first)
-                ctx.master.addons.chain.insert(0, ctx.master.addons.chain.pop())
-            recordings = Recordings(proxy)
-            async with raw_socket(proxy.port) as socket:
-                yield socket, recordings.only
-
-    return opened
 
 
 async def exchange(socket: RawSocket, *texts: str) -> None:

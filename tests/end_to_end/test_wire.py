@@ -26,11 +26,6 @@ COMPRESSED = "permessage-deflate"
 
 
 @pytest.fixture
-def recordings(proxy: Proxy) -> Recordings:
-    return Recordings(proxy)
-
-
-@pytest.fixture
 async def socket(proxy: Proxy, recordings: Recordings) -> AsyncIterator[RawSocket]:
     async with raw_socket(proxy.port) as opened:
         yield opened

@@ -177,8 +177,7 @@ class RouteSide:
         try:
             await result
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            if is_being_cancelled():
                 raise  # the proxy is shut down
             self._log_failure()  # the handler has awaited what was cancelled
         except Exception:
@@ -256,3 +255,9 @@ def _callable(handler: Callable[..., Any]) -> Callable[..., Any]:
     if not callable(handler):
         raise TypeError(f"handler must be callable, not {type(handler).__name__}")
     return handler
+
+
+def is_being_cancelled() -> bool:
+    """Whether a CancelledError is meant for the task that runs, and not for something that it awaited."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -31,10 +31,9 @@ Held = Event | Injected | ProtocolError | Literal[Lost.LOST]
 
 @dataclass
 class Leg:
-    """One direction: from where, to where, and how far its closing is."""
+    """One direction: from whom, to where, and how far its closing is."""
 
     from_client: bool
-    source: "Connection"
     destination: "Connection | None"
     """None for a server that is not there: an addon answers in its stead, or it has gone before the app."""
     stream: Stream

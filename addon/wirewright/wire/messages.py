@@ -345,7 +345,7 @@ class MessageReader:
         self._size += len(rest)
         if self._size > self.limit:
             self._drop()
-        elif self._kept and (rest or not self._parts):
+        elif self._kept and rest:
             self._parts.append(rest)
 
 

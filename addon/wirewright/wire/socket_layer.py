@@ -60,7 +60,6 @@ class SocketLayer(websocket.WebsocketLayer):
         yield from ()
 
     def _leg(self, agreement: Agreement, from_client: bool) -> Leg:
-        ends: tuple[Connection, Connection] = (self.context.client, self.context.server)
         compression = agreement.from_client if from_client else agreement.from_server
         reader = MessageReader(
             masked=from_client, compression=compression, max_message=self._observer.max_message
@@ -69,15 +68,11 @@ class SocketLayer(websocket.WebsocketLayer):
             reader.failure = ProtocolError(f"unknown extension {agreement.unknown}")
         encoder = Encoder(masked=from_client, compression=compression)
         stream = Stream(reader, encoder, shared_window=compression is not None and compression.takeover)
-        source, destination = ends if from_client else ends[::-1]
-        nowhere = self._mocked and from_client
-        return Leg(
-            from_client,
-            source,
-            None if nowhere else destination,
-            stream,
-            violated=agreement.unknown is not None,
-        )
+        if from_client:
+            destination: Connection | None = None if self._mocked else self.context.server
+        else:
+            destination = self.context.client
+        return Leg(from_client, destination, stream, violated=agreement.unknown is not None)
 
     # What we say
 
@@ -200,8 +195,6 @@ class SocketLayer(websocket.WebsocketLayer):
         if not leg.closed:
             leg.closed = True
             yield from self._tell_end(leg, CloseCode.ABNORMAL, "")
-        elif not leg.from_client:
-            kept = kept or (self._legs[True].destination is None and not self._legs[True].lost)
         if kept and not self._ended:
             self._legs[True].destination = None  # the app's side goes on without a server
             yield commands.CloseConnection(self.context.server)
