@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import nullcontext, suppress
+from typing import Any, TypeVar
 
 from mitmproxy import ctx, http
 from mitmproxy.hooks import UpdateHook
@@ -31,6 +31,8 @@ from wirewright.wire.stream import Close
 from wirewright.wire.unread import Unread
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 UPDATE_SECONDS = 0.1
 """A user interface is told no more often that messages have passed."""
@@ -122,8 +124,7 @@ class WiredSocket(InjectingCarrier):
         waiting = call_hooks(hooks, self.flow)
         if waiting is not None or self.flow.intercepted:
             return self._decide_later(message, self._await_decision(message, waiting, hooks))
-        with self._asked():
-            decision, handling = self._settle(message)
+        decision, handling = self._asked(self._settle, message)
         if handling is not None:
             self._feed.run(self._await_handler(message, handling))
             return UNDECIDED
@@ -136,8 +137,7 @@ class WiredSocket(InjectingCarrier):
     def closed(self, code: int, reason: str, *, from_client: bool) -> None:
         side = self._side(from_client)
         assert side is not None
-        with self._asked():
-            waiting = side.closed(code, reason)
+        waiting = self._asked(side.closed, code, reason)
         if waiting is not None:
             self._feed.run(waiting)
 
@@ -292,12 +292,11 @@ class WiredSocket(InjectingCarrier):
             return None
         return self.route if from_client else self.route.server
 
-    @contextmanager
-    def _asked(self) -> Iterator[None]:
-        """The layer asks, and then takes what a route has ordered meanwhile."""
+    def _asked(self, call: Callable[..., T], *arguments: Any) -> T:
+        """Call something for the layer, which then takes what a route has ordered meanwhile."""
         before, self._takes_orders = self._takes_orders, True
         try:
-            yield
+            return call(*arguments)
         finally:
             self._takes_orders = before
 
