@@ -19,6 +19,7 @@ if "wirewright" not in sys.modules:
 
 from mitmproxy import addonmanager, connection, ctx, exceptions, http
 
+from wirewright import dispatching
 from wirewright.carriers import HookedSocket, InjectingCarrier, proxyserver
 from wirewright.commands import SocketCommands
 from wirewright.model import failures, handshake
@@ -83,6 +84,7 @@ class WirewrightAddon:
             installing.install(_observer)
             request_target.install()
             early_data.install()
+            dispatching.install()
         else:
             logger.warning(
                 "Wirewright carries WebSockets by mitmproxy's own layer (ws_lane=hooks): "
@@ -106,6 +108,7 @@ class WirewrightAddon:
         installing.uninstall()
         request_target.uninstall()
         early_data.uninstall()
+        dispatching.uninstall()
         control.attach(None)
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:

@@ -4,6 +4,7 @@ import logging
 
 import pytest
 import websockets
+from mitmproxy.addonmanager import AddonManager
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.net.http.http1 import read
 from mitmproxy.proxy.layers import http, websocket
@@ -32,6 +33,7 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         (http, "websocket", "mitmproxy.proxy.layers.http's use of that class"),
         (http, "HttpLayer", "mitmproxy.proxy.layers.http.HttpLayer.connections"),
         (Http1Connection, "make_pipe", "mitmproxy.proxy.layers.http._http1.Http1Connection.make_pipe()"),
+        (AddonManager, "trigger_event", "mitmproxy.addonmanager.AddonManager.trigger_event(event)"),
         (read, "_read_request_line", "mitmproxy.net.http.http1.read._read_request_line(line)"),
     ],
 )

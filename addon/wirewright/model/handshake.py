@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import sys
 from collections.abc import Iterable, Mapping
 
 from wirewright.model.urls import normalize_url
@@ -34,7 +35,7 @@ def fold_headers(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Header fields as a dict with lower-case names; a name that occurs again adds to it, after ", "."""
     folded: dict[str, str] = {}
     for name, value in fields:
-        name = name.lower()
+        name = sys.intern(name.lower())  # the same few, for each of thousands of sockets
         folded[name] = f"{folded[name]}, {value}" if name in folded else value
     return folded
 

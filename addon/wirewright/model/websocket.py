@@ -243,8 +243,9 @@ class Feed:
 
     def requested(self, headers: Mapping[str, str]) -> None:
         """The handshake goes to the server with these headers."""
-        if not self.socket.is_closed():
-            self.socket._request_headers = headers
+        socket = self.socket
+        if not socket.is_closed() and headers != socket._request_headers:  # thousands may keep them
+            socket._request_headers = headers
 
     def answered(self, status: int, headers: Mapping[str, str]) -> None:
         """The handshake was answered."""

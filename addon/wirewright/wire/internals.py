@@ -19,6 +19,9 @@ _NEEDED: dict[str, Callable[[], object]] = {
     "mitmproxy.addons.proxyserver.Proxyserver.inject_event(event)": lambda: _takes(
         "mitmproxy.addons.proxyserver", "Proxyserver.inject_event", "self", "event"
     ),
+    "mitmproxy.addonmanager.AddonManager.trigger_event(event)": lambda: _takes(
+        "mitmproxy.addonmanager", "AddonManager.trigger_event", "self", "event"
+    ),
     "mitmproxy.net.http.http1.read._read_request_line(line)": lambda: _takes(
         "mitmproxy.net.http.http1.read", "_read_request_line", "line"
     ),
