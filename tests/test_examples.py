@@ -134,6 +134,21 @@ async def test_drop_every_third_drops_just_that(confdir: Path, url: str) -> None
         await run.line(f"^{url}/: dropped '6'$")
 
 
+async def test_flaky_lift_keeps_what_is_said_in_it(confdir: Path, url: str) -> None:
+    times = {"ENTERS": "0.5", "LEAVES": "1"}
+    async with (
+        mitmdump("-s", EXAMPLES / "flaky_lift.py", confdir=confdir, **times) as (run, port),
+        websockets.connect(url, proxy=f"http://127.0.0.1:{port}") as client,
+    ):
+        assert [await client.recv() for _ in range(2)] == ["wait", "now ready"]
+        await run.line(f"^{url}/: in the lift$")
+        await client.send("in the lift")
+        pong = await client.ping()
+        await run.line(f"^{url}/: out of it again$")
+        await pong
+        assert await client.recv() == "in the lift"
+
+
 async def test_refuse_without_token_lets_in_who_has_it(confdir: Path, url: str) -> None:
     example = EXAMPLES / "refuse_without_token.py"
     async with mitmdump("-s", example, confdir=confdir, TOKEN="sesame") as (run, port):

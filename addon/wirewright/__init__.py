@@ -3,6 +3,7 @@
 Importing this package imports no mitmproxy: only `launch` and the addon itself need it.
 """
 
+from wirewright.conditions import Conditions
 from wirewright.launch import launch
 from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.model.proxy import Proxy
@@ -10,6 +11,6 @@ from wirewright.model.route import WebSocketRoute
 from wirewright.model.websocket import WebSocket
 from wirewright.state import proxy
 
-__all__ = ["Error", "Proxy", "TimeoutError", "WebSocket", "WebSocketRoute", "launch", "proxy"]
+__all__ = ["Conditions", "Error", "Proxy", "TimeoutError", "WebSocket", "WebSocketRoute", "launch", "proxy"]
 
 __version__ = "0.1.0"

@@ -13,8 +13,8 @@ from wirewright.model.errors import Error
 from wirewright.model.history import HistoryLimit, Payload, Window
 from wirewright.model.websocket import Feed, FrameEvent
 from wirewright.wire import installing
-from wirewright.wire.hooks_layer import Aborted, CloseInjected
 from wirewright.wire.stream import Close, content_of
+from wirewright.wire.told import Aborted, CloseInjected
 
 
 class InjectingCarrier:

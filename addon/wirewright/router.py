@@ -36,6 +36,8 @@ async def route_handshake(flow: http.HTTPFlow, feed: Feed, carrier: WiredSocket,
 def _carry_out(route: WebSocketRoute, flow: http.HTTPFlow) -> None:
     answer = route.decided()
     if isinstance(answer, Connect):
+        if answer.url is not None:
+            flow.request.url = answer.url  # and the Host header with it
         for name, value in answer.headers.items():
             if value is None:
                 flow.request.headers.pop(name, None)

@@ -19,15 +19,16 @@ from wirewright.carriers import (
     proxyserver,
     running_loop,
 )
+from wirewright.conditions import Conditions
 from wirewright.lazy_messages import MessageList
 from wirewright.model.errors import Error
 from wirewright.model.history import HistoryLimit, Payload
 from wirewright.model.route import RouteSide, WebSocketRoute
 from wirewright.model.websocket import Feed
 from wirewright.neighbours import Hook, OtherAddons, await_hooks, call_hooks, log_error
-from wirewright.wire.layer import DecidedEvent, Ordered
 from wirewright.wire.observing import UNDECIDED, Decided, Decision, Demand, Order
 from wirewright.wire.stream import Close
+from wirewright.wire.told import DecidedEvent, Ordered
 from wirewright.wire.unread import Unread
 
 logger = logging.getLogger(__name__)
@@ -268,6 +269,9 @@ class WiredSocket(InjectingCarrier):
 
     def order_close(self, code: int, reason: str, *, to_client: bool) -> None:
         self._order(Order(to_client, Close(code, reason)))
+
+    def order_conditions(self, conditions: Conditions, *, to_client: bool) -> None:
+        self._order(Order(to_client, conditions))
 
     def abort(self) -> None:
         loop = ctx.master.event_loop

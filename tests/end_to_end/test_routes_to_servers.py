@@ -9,7 +9,9 @@ import websockets
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import InvalidStatus
 
+from support.certificates import Certificates, trusting
 from support.clients import Connect, Message, Wish
+from support.ports import free_port
 from support.raw import raw_socket
 from support.recording import Recordings
 from support.routes import NOWHERE, app
@@ -286,6 +288,45 @@ async def test_server_that_refuses_is_told_to_the_route_and_to_the_app(
 
 
 # What a proxy can do and a page cannot
+
+
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+@pytest.mark.parametrize("upstream", ["ws", "wss"])
+async def test_handshake_goes_to_another_server(
+    proxy: Proxy, certificates: Certificates, recordings: Recordings, scheme: str, upstream: str
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    async def tell(connection: ServerConnection) -> None:
+        assert connection.request is not None
+        asked.append((connection.request.path, connection.request.headers["Host"]))
+        await connection.send("the other one")
+        await connection.wait_closed()
+
+    tls = certificates.server_context if upstream == "wss" else None
+    options = {"ssl": trusting(proxy.ca_certificate)} if scheme == "wss" else {}
+    async with serving(tell, tls=tls) as url:
+        # By its name, as it is the one that its certificate has.
+        other = url.replace("127.0.0.1", "localhost")
+        proxy.route_web_socket("**", lambda ws: ws.redirect(f"{other}/other?a=1"))
+        async with app(proxy, f"{scheme}://{NOWHERE}/live", **options) as connection:
+            assert await connection.recv() == "the other one"
+    assert asked == [("/other?a=1", other.partition("://")[2])]
+    seen = recordings.only
+    assert seen.ws.url == f"{scheme}://{NOWHERE}/live"
+    assert seen.frames == [("framereceived", "the other one")]
+    assert seen.ws.flow.server_conn.sni == ("localhost" if upstream == "wss" else None)
+
+
+async def test_server_that_is_not_there_refuses_what_is_redirected_to_it(
+    proxy: Proxy, recordings: Recordings
+) -> None:
+    proxy.route_web_socket("**", lambda ws: ws.redirect(f"ws://127.0.0.1:{free_port()}/"))
+    async with serving() as url:
+        with pytest.raises(InvalidStatus) as refused:
+            await app(proxy, url).__aenter__()
+    assert refused.value.response.status_code == 502
+    assert recordings.only.events[-1] == ("close", None)
 
 
 async def test_handshake_is_rejected(proxy: Proxy, recordings: Recordings) -> None:

@@ -1,6 +1,13 @@
 import pytest
 
-from wirewright.model.handshake import accept_key, accepts, fold_headers, is_handshake, websocket_url
+from wirewright.model.handshake import (
+    accept_key,
+    accepts,
+    fold_headers,
+    is_handshake,
+    upstream_url,
+    websocket_url,
+)
 
 SAMPLE_KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 SAMPLE_ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -87,3 +94,32 @@ def test_answer_must_fit_the_key(
     request_headers: dict[str, str], response_headers: dict[str, str], accepted: bool
 ) -> None:
     assert accepts(request_headers, response_headers) is accepted
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("ws://Staging.test/live?a=B", "http://staging.test/live?a=B"),
+        ("WSS://staging.test:8443", "https://staging.test:8443/"),
+        ("http://[::1]:9000/", "http://[::1]:9000/"),
+    ],
+)
+def test_url_of_a_handshake_with_another_server(url: str, expected: str) -> None:
+    assert upstream_url(url) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("staging.test/live", "url must be ws://host/path or wss://host/path, not 'staging.test/live'"),
+        ("ftp://staging.test/", "url must be ws://host/path"),
+        ("ws:///live", "url must be ws://host/path"),
+        ("ws://staging.test/#top", "url must have no fragment and no user"),
+        ("ws://me:secret@staging.test/", "url must have no fragment and no user"),
+        ("ws://staging.test:0/", "url must have a port other than 0"),
+        ("ws://staging.test:99999/", "Port out of range"),
+    ],
+)
+def test_url_that_no_server_has(url: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        upstream_url(url)

@@ -2,11 +2,13 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from support.model import RecordingCarrier
+from wirewright.conditions import Conditions
 from wirewright.model.errors import Error
 from wirewright.model.history import HistoryLimit, Payload
 from wirewright.model.route import Abort, Connect, Mock, Reject, RouteSide, WebSocketRoute
@@ -28,6 +30,9 @@ class Orders:
 
     def order_close(self, code: int, reason: str, *, to_client: bool) -> None:
         self.noted.append(("app" if to_client else "server", code, reason))
+
+    def order_conditions(self, conditions: Conditions, *, to_client: bool) -> None:
+        self.noted.append(("to app" if to_client else "from app", conditions))
 
     def abort(self) -> None:
         self.noted.append(("abort",))
@@ -205,3 +210,35 @@ def test_only_the_apps_side_connects(route: WebSocketRoute) -> None:
 def test_refusal_must_be_one(route: WebSocketRoute, status: Any) -> None:
     with pytest.raises(ValueError, match="status must be 300 to 599"):
         route.reject(status)
+
+
+# Conditions
+
+
+@pytest.mark.parametrize(
+    ("options", "directions"),
+    [
+        ({}, ["from app", "to app"]),
+        ({"direction": "both"}, ["from app", "to app"]),
+        ({"direction": "sent"}, ["from app"]),
+        ({"direction": "received"}, ["to app"]),
+    ],
+)
+def test_conditions_are_those_of_a_direction_as_the_app_sees_it(
+    route: WebSocketRoute, orders: Orders, options: dict[str, Any], directions: list[str]
+) -> None:
+    conditions = route.conditions(latency=20, jitter=timedelta(seconds=1), drop=0.5, seed=7, **options)
+    assert conditions == Conditions(latency=20, jitter=1000, drop=0.5, seed=7)
+    assert orders.noted == [(direction, conditions) for direction in directions]
+
+
+def test_seed_that_is_not_given_is_another_each_time_and_is_told(route: WebSocketRoute) -> None:
+    assert len({route.conditions().seed for _ in range(10)}) > 1
+
+
+def test_direction_that_there_is_not(route: WebSocketRoute, orders: Orders) -> None:
+    with pytest.raises(ValueError, match="direction must be 'both', 'sent', 'received', not 'up'"):
+        route.conditions(direction="up")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="drop must be a probability from 0 to 1, not 2"):
+        route.conditions(drop=2)
+    assert orders.noted == []

@@ -21,11 +21,11 @@ from support.frames import Peer
 from support.talk import Talk, done
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import Opcode
-from wirewright.wire.hooks_layer import CloseInjected
-from wirewright.wire.layer import DecidedEvent, WireLayer
+from wirewright.wire.layer import WireLayer
 from wirewright.wire.observing import UNDECIDED, Decided, Decision, Demand, Order, Payload
 from wirewright.wire.socket_layer import CLOSING_SECONDS
 from wirewright.wire.stream import Close
+from wirewright.wire.told import CloseInjected, DecidedEvent
 from wirewright.wire.unread import Unread
 
 Offer = tuple[Payload, bool, bool]

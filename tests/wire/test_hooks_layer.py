@@ -13,8 +13,9 @@ from mitmproxy.websocket import WebSocketData, WebSocketMessage
 from wsproto.frame_protocol import Opcode
 
 from wirewright.wire import installing
-from wirewright.wire.hooks_layer import CloseInjected, HooksLayer
+from wirewright.wire.hooks_layer import HooksLayer
 from wirewright.wire.stream import Close
+from wirewright.wire.told import CloseInjected
 
 BYE = b"\x88\x05\x03\xe8bye"  # unmasked: 1000, "bye"
 NO_CODE = b"\x88\x00"

@@ -6,10 +6,9 @@ from mitmproxy.proxy import events
 from support.talk import Talk, done
 from support.wire import Leg, Wire, undecided
 from wirewright.wire.frames import Opcode
-from wirewright.wire.hooks_layer import Aborted
-from wirewright.wire.layer import Ordered
 from wirewright.wire.observing import Decision, Order, Payload
 from wirewright.wire.stream import Close, Ours
+from wirewright.wire.told import Aborted, Ordered
 
 BYE = Close(3000, "bye")
 

@@ -4,11 +4,13 @@ import base64
 import hashlib
 import sys
 from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
 
 from wirewright.model.urls import normalize_url
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _SCHEMES = {"http": "ws", "https": "wss"}
+_UPSTREAM_SCHEMES = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
 
 
 def is_handshake(method: str, headers: Mapping[str, str]) -> bool:
@@ -29,6 +31,19 @@ def websocket_url(url: str) -> str:
     """The `ws` or `wss` URL of an `http` or `https` one, without a fragment, its origin normalized."""
     scheme, separator, rest = url.partition("#")[0].partition("://")
     return normalize_url(_SCHEMES.get(scheme.lower(), scheme) + separator + rest)
+
+
+def upstream_url(url: str) -> str:
+    """The `http` or `https` URL of a handshake with a `ws` or `wss` one. Raises ValueError for any other."""
+    scheme, separator, rest = url.partition("://")
+    parts = urlsplit(url)
+    if not separator or scheme.lower() not in _UPSTREAM_SCHEMES or not parts.hostname:
+        raise ValueError(f"url must be ws://host/path or wss://host/path, not {url!r}")
+    if parts.fragment or parts.username is not None:
+        raise ValueError(f"url must have no fragment and no user (RFC 6455, 3): {url!r}")
+    if parts.port == 0:
+        raise ValueError(f"url must have a port other than 0: {url!r}")
+    return normalize_url(f"{_UPSTREAM_SCHEMES[scheme.lower()]}://{rest}")
 
 
 def fold_headers(fields: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -6,13 +6,16 @@ https://playwright.dev/python/docs/api/class-websocketroute
 import asyncio
 import inspect
 import logging
+import secrets
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from datetime import timedelta
+from typing import Any, Literal, Protocol
 
+from wirewright.conditions import Conditions
 from wirewright.model.close import check_close
 from wirewright.model.errors import Error
-from wirewright.model.handshake import split_tokens
+from wirewright.model.handshake import split_tokens, upstream_url
 from wirewright.model.history import Payload
 from wirewright.model.websocket import WebSocket
 
@@ -25,6 +28,13 @@ CloseHandler = Callable[[int, str], Any]
 frame without one, and 1006 where the connection just ended or never was."""
 
 
+Milliseconds = float | timedelta
+Direction = Literal["both", "sent", "received"]
+"""As the app sees it."""
+DIRECTIONS: Mapping[str, tuple[bool, ...]] = {"both": (False, True), "sent": (False,), "received": (True,)}
+"""Which of them go to the client."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mock:
     """The handshake is answered here, and no server is contacted."""
@@ -35,6 +45,8 @@ class Connect:
     """The handshake goes to the server, with these headers changed; None takes one out."""
 
     headers: Mapping[str, str | None] = field(default_factory=dict)
+    url: str | None = None
+    """That of the handshake, `http` or `https`, if it goes to another server than the app asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +74,9 @@ class RouteCarrier(Protocol):
 
     def order_close(self, code: int, reason: str, *, to_client: bool) -> None:
         """Send one side a close frame; 1005 stands for one without a code."""
+
+    def order_conditions(self, conditions: Conditions, *, to_client: bool) -> None:
+        """Have messages go to or from the app under these conditions."""
 
     def abort(self) -> None:
         """Cut both connections."""
@@ -217,12 +232,63 @@ class WebSocketRoute(RouteSide):
         self._decide("connect_to_server", Connect(dict(headers or {})))
         return self.server
 
+    def redirect(self, url: str, headers: Mapping[str, str | None] | None = None) -> RouteSide:
+        """Have the handshake go to another server, and return that server's side.
+
+        Everything that the app does not see is that server's: address, path and query, Host header, TLS name.
+        Otherwise it is `connect_to_server`. `url` is `ws://…` or `wss://…`; ValueError for any other.
+        """
+        self._decide("redirect", Connect(dict(headers or {}), upstream_url(url)))
+        return self.server
+
     def reject(self, status: int, headers: Mapping[str, str] | None = None, body: bytes | str = b"") -> None:
         """Refuse the handshake with an HTTP status (300 to 599)."""
         if not isinstance(status, int) or not 300 <= status <= 599:
             raise ValueError(f"status must be 300 to 599, not {status!r}")
         content = body.encode() if isinstance(body, str) else body
         self._decide("reject", Reject(status, dict(headers or {}), content))
+
+    def conditions(
+        self,
+        *,
+        latency: Milliseconds = 0,
+        jitter: Milliseconds = 0,
+        bytes_per_second: float | None = None,
+        drop: float = 0,
+        duplicate: float = 0,
+        reorder: float = 0,
+        stall_after: int | None = None,
+        seed: int | None = None,
+        direction: Direction = "both",
+    ) -> Conditions:
+        """Put the network between the app and the proxy under conditions, from now on; without arguments it
+        is a good one again. At any time, for a mocked server, too.
+
+        Each message takes `latency` milliseconds, more or less by up to `jitter`, and follows the one before
+        it at `bytes_per_second`. `drop`, `duplicate` and `reorder` are probabilities from 0 to 1: that a
+        message is lost, comes twice, changes places with the next. After `stall_after` messages in a
+        direction nothing passes there any more, pings and closes neither, and the connections stay open; what
+        is stuck arrives once conditions are changed. What is not a message is delayed and keeps its place.
+
+        The same `seed` has the same become of the same messages; without one it differs each time.
+        `direction` is what the app has "sent", or what it has "received". Returns the conditions, with the
+        seed in use. Raises ValueError or TypeError for what is none.
+        """
+        if direction not in DIRECTIONS:
+            raise ValueError(f"direction must be {', '.join(map(repr, DIRECTIONS))}, not {direction!r}")
+        conditions = Conditions(
+            latency=_milliseconds(latency),
+            jitter=_milliseconds(jitter),
+            bytes_per_second=bytes_per_second,
+            drop=drop,
+            duplicate=duplicate,
+            reorder=reorder,
+            stall_after=stall_after,
+            seed=secrets.randbits(32) if seed is None else seed,
+        )
+        for to_client in DIRECTIONS[direction]:
+            self._carrier.order_conditions(conditions, to_client=to_client)
+        return conditions
 
     def abort(self) -> None:
         """Cut the connections with no close frame: the app sees 1006. At any time."""
@@ -255,6 +321,10 @@ def _callable(handler: Callable[..., Any]) -> Callable[..., Any]:
     if not callable(handler):
         raise TypeError(f"handler must be callable, not {type(handler).__name__}")
     return handler
+
+
+def _milliseconds(value: Milliseconds) -> float:
+    return value / timedelta(milliseconds=1) if isinstance(value, timedelta) else value
 
 
 def is_being_cancelled() -> bool:

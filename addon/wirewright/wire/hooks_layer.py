@@ -8,15 +8,7 @@ from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection
 from wsproto.frame_protocol import CloseReason
 
-from wirewright.wire.stream import Close
-
-
-class CloseInjected(events.MessageInjected[Close]):
-    """Somebody asked the proxy to close a socket."""
-
-
-class Aborted(events.MessageInjected[None]):
-    """Somebody has both connections be cut."""
+from wirewright.wire.told import Aborted, CloseInjected
 
 
 class HooksLayer(websocket.WebsocketLayer):

@@ -9,21 +9,13 @@ from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers import websocket
 
 from wirewright.wire.frames import CloseCode, Opcode, ProtocolError, decode_close
-from wirewright.wire.hooks_layer import Aborted, CloseInjected
 from wirewright.wire.leg import End, Held, Injected, Leg, Lost
 from wirewright.wire.messages import Control, TooLarge
-from wirewright.wire.observing import UNDECIDED, Decided, Demand, Order, Payload
+from wirewright.wire.observing import UNDECIDED, Payload
 from wirewright.wire.socket_layer import SocketLayer
 from wirewright.wire.stream import Close, Mode, Ours, Received, content_of
+from wirewright.wire.told import Aborted, CloseInjected, DecidedEvent, Ordered
 from wirewright.wire.unread import Unread
-
-
-class DecidedEvent(events.MessageInjected[Decided]):
-    """A held message that was undecided is decided."""
-
-
-class Ordered(events.MessageInjected[Order]):
-    """A route has one side be sent something."""
 
 
 class WireLayer(SocketLayer):
@@ -41,13 +33,17 @@ class WireLayer(SocketLayer):
         elif isinstance(event, DecidedEvent):
             yield from self._decided(self._legs[event.message.from_client], event.message.payload)
         elif isinstance(event, Ordered):
-            yield from self._say(self._legs[not event.message.to_client], event.message.ours)
+            self._observer.orders.append(event.message)
+            yield from self._obey()
         elif isinstance(event, CloseInjected):
             yield from self._close(event.message)
         elif isinstance(event, Aborted):
             yield from self._abort()
         elif isinstance(event, events.Wakeup):
-            yield from self._time_is_up(event.command)
+            if self._network is not None and self._network.is_timer(event.command):
+                yield from self._advance(self._network)
+            else:
+                yield from self._time_is_up(event.command)
 
     # What comes
 
@@ -55,10 +51,10 @@ class WireLayer(SocketLayer):
         stream = leg.stream
         demand = self._observer.demand(from_client=leg.from_client)
         if demand is not leg.demand or Mode.HOLD in (stream.mode, stream.wished):
-            self._adopt(leg, demand)
+            self._adopt(leg)
         received = stream.receive(data)
         if received.mode is Mode.HOLD:
-            yield from self._hold(leg, received.events)
+            yield from self._take_in(leg, received.events)
         elif leg.is_cut and not received.forward:
             yield from self._after_our_close(leg, received.events)
         else:
@@ -70,16 +66,16 @@ class WireLayer(SocketLayer):
         if failure is not None and not leg.violated:
             leg.violated = True
             if stream.mode is Mode.HOLD:
-                yield from self._hold(leg, [failure])
+                yield from self._take_in(leg, [failure])
             else:
                 self._observer.failed(failure.message)
                 yield from self._end_if_over()
 
-    def _adopt(self, leg: Leg, demand: Demand) -> None:
-        """Have the direction read what is wanted, and in the mode that is called for."""
+    def _adopt(self, leg: Leg) -> None:
         stream, reader = leg.stream, leg.stream.reader
-        leg.demand = demand
-        stream.wish(Mode.HOLD if demand.holds or leg.held or leg.undecided else Mode.PASS)
+        demand = leg.demand = self._observer.demand(from_client=leg.from_client)
+        holds = demand.holds or leg.held or leg.undecided or self._has_conditions(leg)
+        stream.wish(Mode.HOLD if holds else Mode.PASS)
         if Mode.HOLD in (stream.mode, stream.wished):
             reader.limit, reader.lazy = self._observer.max_message, False
         else:
@@ -129,6 +125,20 @@ class WireLayer(SocketLayer):
                 yield from self._send(server, [server.stream.encoder.control(Opcode.PONG, control.payload)])
 
     # HOLD
+
+    def _take_in(self, leg: Leg, received: Sequence[Held]) -> layer.CommandGenerator[None]:
+        """Hold what has come, once it has come through the app's network."""
+        if leg.from_client and self._network is not None and self._has_conditions(leg):
+            self._network.receive(received)
+            yield from self._advance(self._network)
+        else:
+            yield from self._hold(leg, received)
+
+    def _arrived(self, received: list[Held]) -> layer.CommandGenerator[None]:
+        app = self._legs[True]
+        yield from self._hold(app, (event for event in received if event is not Lost.LOST))
+        if Lost.LOST in received:
+            yield from self._lost(app)
 
     def _hold(self, leg: Leg, received: Iterable[Held]) -> layer.CommandGenerator[None]:
         if leg.undecided:
@@ -220,7 +230,7 @@ class WireLayer(SocketLayer):
         if payload is not None and not leg.stream.ended:
             yield from self._send(leg, [leg.stream.encoder.message(*content_of(payload))])
         yield from self._obey()
-        self._adopt(leg, self._observer.demand(from_client=leg.from_client))
+        self._adopt(leg)
         yield from self._offer_held(leg)
 
     def _fail(self, leg: Leg, failure: ProtocolError) -> layer.CommandGenerator[None]:
@@ -249,7 +259,7 @@ class WireLayer(SocketLayer):
         if leg.closed or leg.told or self._is_closing:
             yield commands.Log("A WebSocket message is not sent: its socket is closing.", WARNING)
             return
-        self._adopt(leg, self._observer.demand(from_client=leg.from_client))
+        self._adopt(leg)
         if leg.stream.reader.failure is not None:
             yield commands.Log(
                 "A WebSocket message is not sent: nothing fits into what cannot be read.", WARNING

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal, Protocol
 
+from wirewright.conditions import Conditions
 from wirewright.wire.stream import Ours
 from wirewright.wire.unread import Unread
 
@@ -46,10 +47,10 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a route has one side be sent."""
+    """What a route has one side be sent, or the conditions under which messages go in one direction."""
 
     to_client: bool
-    ours: Ours
+    ours: Ours | Conditions
 
 
 class Observer(Protocol):

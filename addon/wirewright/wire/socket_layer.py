@@ -11,12 +11,15 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers import websocket
 from mitmproxy.proxy.layers.http import HttpLayer
 
+from wirewright.conditions import Conditions
+from wirewright.wire.app_network import AppNetwork
 from wirewright.wire.deflate import Agreement, parse_agreement
 from wirewright.wire.frames import CloseCode, ProtocolError
-from wirewright.wire.leg import End, Leg, Lost
+from wirewright.wire.leg import End, Held, Leg, Lost
 from wirewright.wire.messages import MessageReader
 from wirewright.wire.observing import Observer
 from wirewright.wire.stream import Close, Encoder, Ours, Stream, content_of
+from wirewright.wire.told import Aborted, Ordered
 
 CLOSING_SECONDS = 2.0
 """How long the ends may take to answer a close frame of ours."""
@@ -31,6 +34,8 @@ class SocketLayer(websocket.WebsocketLayer):
         self._observer = observer
         self._legs: dict[bool, Leg] = {}
         self._mocked = False
+        self._network: AppNetwork | None = None
+        """What is between the app and us, if a route has put that under conditions."""
         self._closing: End | None = None
         self._our_close: Close | None = None
         """The newest close frame that is our own: what a side that is owed one is sent at the end."""
@@ -56,6 +61,14 @@ class SocketLayer(websocket.WebsocketLayer):
     def relay(self, event: events.Event) -> layer.CommandGenerator[None]:
         """Handle what happens to an open socket."""
 
+    @abstractmethod
+    def _arrived(self, received: list[Held]) -> layer.CommandGenerator[None]:
+        """Take in what has come from the app through its network."""
+
+    @abstractmethod
+    def _adopt(self, leg: Leg) -> None:
+        """Have a direction read what is wanted of it now, in the mode that is called for."""
+
     def done(self, _: events.Event) -> layer.CommandGenerator[None]:
         yield from ()
 
@@ -77,9 +90,14 @@ class SocketLayer(websocket.WebsocketLayer):
     # What we say
 
     def _send(self, leg: Leg, pieces: Iterable[bytes | None]) -> layer.CommandGenerator[None]:
-        data = b"".join(filter(None, pieces))
-        if data and leg.destination is not None:
-            yield commands.SendData(leg.destination, data)
+        """Send whole frames."""
+        frames = [piece for piece in pieces if piece]
+        if not frames or leg.destination is None:
+            return
+        if leg.from_client or self._network is None or self._network.to_app.is_perfect:
+            yield commands.SendData(leg.destination, b"".join(frames))
+        else:
+            yield from self._network.send(frames)
 
     def _say(self, leg: Leg, ours: Ours) -> layer.CommandGenerator[None]:
         """Send one side something that no other addon is asked about. After a close frame it is dropped."""
@@ -97,7 +115,12 @@ class SocketLayer(websocket.WebsocketLayer):
         while self._observer.orders:
             order = self._observer.orders.pop(0)
             target, ours = self._legs[not order.to_client], order.ours
-            if target is not leg or sent is None:
+            if isinstance(ours, Conditions):
+                if leg is not None and sent:
+                    yield from self._send(leg, sent)
+                    sent.clear()
+                yield from self._put_under(ours, target)
+            elif target is not leg or sent is None:
                 yield from self._say(target, ours)
             elif isinstance(ours, Close):
                 yield from self._send(leg, sent)
@@ -106,6 +129,27 @@ class SocketLayer(websocket.WebsocketLayer):
             elif leg.destination is not None and not leg.told:
                 sent.append(leg.stream.encoder.message(*content_of(ours)))
                 self._observer.ordered(ours, from_client=leg.from_client)
+
+    # The app's network
+
+    def _put_under(self, conditions: Conditions, leg: Leg) -> layer.CommandGenerator[None]:
+        """From now on a direction's messages go under these conditions between the app and us."""
+        if self._network is None:
+            self._network = AppNetwork(self.context.client)
+        self._network.change(conditions, to_client=not leg.from_client)
+        self._adopt(leg)
+        yield from self._advance(self._network)
+
+    def _advance(self, network: AppNetwork) -> layer.CommandGenerator[None]:
+        """Some time has passed: take in and send what has arrived."""
+        received = yield from network.advance()
+        yield from self._arrived(received)
+
+    def _has_conditions(self, leg: Leg) -> bool:
+        """Whether a direction's messages do not just pass between the app and us."""
+        if self._network is None:
+            return False
+        return not (self._network.from_app if leg.from_client else self._network.to_app).is_perfect
 
     # The end
 
@@ -181,6 +225,10 @@ class SocketLayer(websocket.WebsocketLayer):
     def _lost(self, leg: Leg) -> layer.CommandGenerator[None]:
         """A connection that is lost on one side is lost on the other, once that has all that came before."""
         leg.lost = True
+        if leg.from_client and self._network is not None and self._network.carries_from_app:
+            self._network.receive([Lost.LOST])
+            yield from self._advance(self._network)
+            return
         waits = (leg.held or leg.undecided) and leg.destination is not None and not leg.stream.ended
         if waits and not self._legs[not leg.from_client].lost:
             self._closing = self._closing or End(leg.from_client)
@@ -204,7 +252,7 @@ class SocketLayer(websocket.WebsocketLayer):
         yield from self._finish()
 
     def _abort(self) -> layer.CommandGenerator[None]:
-        self._our_close = None
+        self._our_close = self._network = None
         self._closing = self._closing or End(None)
         yield from self._finish()
 
@@ -217,10 +265,32 @@ class SocketLayer(websocket.WebsocketLayer):
                     yield from self._send(leg, [leg.stream.end(self._our_close)])
         if not self._mocked:
             yield commands.CloseConnection(self.context.server)
-        yield commands.CloseConnection(self.context.client)
+        if self._network is not None and not self._legs[True].lost:
+            self._handle_event = self.drain  # type: ignore[method-assign, assignment]
+            self._network.forget_received()
+            yield from self._end_app_when_all_has_arrived(self._network)
+        else:
+            yield commands.CloseConnection(self.context.client)
         if not self._ended:
             assert self._closing is not None
             yield from self._end(self._closing)
+
+    def drain(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """The socket is over, and what was sent to the app is still under way to it."""
+        assert self._network is not None
+        if isinstance(event, (events.ConnectionClosed, Aborted)):
+            self._network.to_app.clear()
+        elif isinstance(event, events.Wakeup) and self._network.is_timer(event.command):
+            yield from self._network.advance()
+        elif isinstance(event, Ordered) and isinstance(event.message.ours, Conditions):
+            self._network.change(event.message.ours, to_client=event.message.to_client)
+            yield from self._network.advance()
+        yield from self._end_app_when_all_has_arrived(self._network)
+
+    def _end_app_when_all_has_arrived(self, network: AppNetwork) -> layer.CommandGenerator[None]:
+        if network.to_app.is_empty:
+            self._handle_event = self.done  # type: ignore[method-assign]
+            yield commands.CloseConnection(self.context.client)
 
     def _end(self, end: End) -> layer.CommandGenerator[None]:
         assert self.flow.websocket is not None

@@ -1,0 +1,58 @@
+"""What a network does to the messages of one socket, as numbers.
+
+It is below both `model`, where a route asks for it, and `wire`, where it is done.
+"""
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """One direction of a network between an app and the proxy; by itself it is perfect."""
+
+    latency: float = 0.0
+    """Milliseconds that each message is under way."""
+    jitter: float = 0.0
+    """Milliseconds by which that varies, up and down; no message overtakes another by it."""
+    bytes_per_second: float | None = None
+    """How fast messages follow one another; None for no limit."""
+    drop: float = 0.0
+    """The probability, from 0 to 1, that a message is lost."""
+    duplicate: float = 0.0
+    """The probability that a message comes twice."""
+    reorder: float = 0.0
+    """The probability that a message changes places with the next one."""
+    stall_after: int | None = None
+    """After so many messages nothing passes any more, and the connection stays open."""
+    seed: int = 0
+    """The same one decides the same about the same messages."""
+
+    def __post_init__(self) -> None:
+        for name in ("latency", "jitter"):
+            _check(name, getattr(self, name), 0, math.inf, "milliseconds, 0 or more")
+        for name in ("drop", "duplicate", "reorder"):
+            _check(name, getattr(self, name), 0, 1, "a probability from 0 to 1")
+        if self.bytes_per_second is not None:
+            _check("bytes_per_second", self.bytes_per_second, 0, math.inf, "more than 0, or None")
+            if not self.bytes_per_second:
+                raise ValueError("bytes_per_second must be more than 0: with stall_after=0 nothing passes")
+        if self.stall_after is not None and (not _is_whole(self.stall_after) or self.stall_after < 0):
+            raise ValueError(f"stall_after must be a number of messages, or None, not {self.stall_after!r}")
+        if not _is_whole(self.seed):
+            raise TypeError(f"seed must be an int, not {self.seed!r}")
+
+    @property
+    def is_perfect(self) -> bool:
+        """Whether a message goes as if there were none of this."""
+        return self == Conditions(seed=self.seed)
+
+
+def _check(name: str, value: float, least: float, most: float, what: str) -> None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or not least <= value <= most:
+        raise ValueError(f"{name} must be {what}, not {value!r}")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

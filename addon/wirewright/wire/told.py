@@ -1,0 +1,22 @@
+"""What a socket's layer is told from outside, as events of mitmproxy's."""
+
+from mitmproxy.proxy.events import MessageInjected
+
+from wirewright.wire.observing import Decided, Order
+from wirewright.wire.stream import Close
+
+
+class CloseInjected(MessageInjected[Close]):
+    """Somebody asked the proxy to close a socket."""
+
+
+class Aborted(MessageInjected[None]):
+    """Somebody has both connections be cut."""
+
+
+class DecidedEvent(MessageInjected[Decided]):
+    """A held message that was undecided is decided."""
+
+
+class Ordered(MessageInjected[Order]):
+    """A route has given an order."""

@@ -1,0 +1,217 @@
+"""The wire's layer where a route has put the network between the app and the proxy under conditions."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from mitmproxy.proxy import events
+from mitmproxy.proxy.commands import RequestWakeup, SendData
+
+from support.talk import Talk, done
+from support.wire import Leg, Wire
+from wirewright.conditions import Conditions
+from wirewright.wire import app_network
+from wirewright.wire.frames import Opcode
+from wirewright.wire.observing import Order, Payload
+from wirewright.wire.stream import Close
+from wirewright.wire.told import Aborted, Ordered
+
+SLOW = Conditions(latency=100)
+STALLED = Conditions(stall_after=0)
+LATER = RequestWakeup
+
+
+class Clock:
+    """The time that the network goes by, and the wakeups that come of it."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.now = 1000.0
+        self._wire = wire
+
+    def after(self, milliseconds: float) -> events.Event:
+        """The network is woken so much later."""
+        self.now += milliseconds / 1000 + 1e-6
+        network = self._wire.layer._network
+        assert network is not None
+        assert network._timer is not None
+        return events.Wakeup(network._timer[1])
+
+
+@pytest.fixture
+def clock(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock(wire)
+    monkeypatch.setattr(app_network, "monotonic", lambda: clock.now)
+    return clock
+
+
+@pytest.fixture
+def app(wire: Wire) -> Leg:
+    return Leg(wire, True)
+
+
+@pytest.fixture
+def server(wire: Wire) -> Leg:
+    return Leg(wire, False)
+
+
+def put_under(leg: Leg, conditions: Conditions) -> events.Event:
+    return Ordered(leg.wire.flow, Order(not leg.client, conditions))
+
+
+def sent(talk: Talk) -> bytes:
+    """What it sent, whatever wakeups it asked for."""
+    _, commands = talk.take()
+    return b"".join(command.data for command in commands if isinstance(command, SendData))
+
+
+def test_messages_are_late_in_one_direction_and_not_in_the_other(leg: Leg, wire: Wire, clock: Clock) -> None:
+    first, second, back = leg.peer.text("first"), leg.peer.text("second"), leg.back.peer.text("back")
+    talk = wire.started() >> put_under(leg, SLOW) >> leg.says(first) << LATER
+    clock.now += 0.05
+    talk = talk >> leg.says(second) >> leg.back.says(back) << leg.back.gets(back)
+    assert sent(talk >> clock.after(50)) == first
+    assert sent(talk >> clock.after(50)) == second
+
+
+def test_pings_and_the_close_are_late_too(leg: Leg, wire: Wire, clock: Clock) -> None:
+    ping, close = leg.peer.frame(Opcode.PING, b"?"), leg.close_frame(3000)
+    talk = wire.started() >> put_under(leg, SLOW) >> leg.says(leg.peer.text("a") + ping + close) << LATER
+    assert sent(talk >> clock.after(100)) == leg.peer.text("a") + ping + close
+    answer = leg.back.close_frame(3000)
+    assert talk >> leg.back.says(answer) << leg.back.gets(answer) << wire.end >> done
+
+
+def test_message_that_is_lost_is_not_told_if_it_never_came(app: Leg, wire: Wire, clock: Clock) -> None:
+    talk = wire.started() >> put_under(app, Conditions(drop=1))
+    assert talk >> app.says(app.peer.text("lost"))
+    assert wire.observer.offered == []
+
+
+def test_messages_are_doubled_and_change_places(leg: Leg, wire: Wire, clock: Clock) -> None:
+    one, two = leg.peer.text("one"), leg.peer.text("two")
+    talk = wire.started() >> put_under(leg, Conditions(duplicate=1, reorder=1)) >> leg.says(one + two)
+    assert talk << leg.gets(two + two + one + one)
+
+
+def test_message_that_has_begun_passes_as_it_is(leg: Leg, wire: Wire, clock: Clock) -> None:
+    text = leg.peer.text("begun")
+    talk = wire.started() >> leg.says(text[:3]) << leg.gets(text[:3]) >> put_under(leg, STALLED)
+    talk = talk >> leg.says(text[3:]) << leg.gets(text[3:])
+    assert talk >> leg.says(leg.peer.text("stuck"))
+
+
+def test_what_is_under_way_arrives_before_messages_pass_again(leg: Leg, wire: Wire, clock: Clock) -> None:
+    first, second, third = (leg.peer.text(name) for name in ("first", "second", "third"))
+    talk = wire.started() >> put_under(leg, SLOW) >> leg.says(first) << LATER
+    talk = talk >> put_under(leg, Conditions()) >> leg.says(second)
+    talk = talk >> clock.after(100) << leg.gets(first + second)
+    assert talk >> leg.says(third[:3]) << leg.gets(third[:3]) >> leg.says(third[3:]) << leg.gets(third[3:])
+
+
+def test_stalled_direction_goes_on_when_conditions_change(leg: Leg, wire: Wire, clock: Clock) -> None:
+    ping, text = leg.peer.frame(Opcode.PING, b"?"), leg.peer.text("stuck")
+    talk = wire.started() >> put_under(leg, STALLED) >> leg.says(ping) >> leg.says(text)
+    assert sent(talk >> put_under(leg, Conditions())) == ping + text
+
+
+def test_mock_is_under_conditions_like_a_server(app: Leg, server: Leg, wire: Wire, clock: Clock) -> None:
+    def decide(payload: Payload) -> None:
+        wire.observer.orders.append(Order(True, f"re: {payload!s}"))
+
+    wire.observer.decide = decide
+    wire.observer.orders = [Order(True, "hello"), Order(True, SLOW), Order(False, SLOW), Order(True, "slow")]
+    wire.observer.holding = True
+    talk = wire.open(mocked=True) << wire.start >> done << server.gets(server.peer.text("hello")) << LATER
+    talk = talk >> app.says(app.peer.text("app") + app.peer.frame(Opcode.PING, b"?"))
+    talk = talk >> clock.after(100) << server.gets(server.peer.text("slow")) << LATER
+    answers = server.peer.text("re: app") + server.peer.frame(Opcode.PONG, b"?")
+    assert talk >> clock.after(100) << server.gets(answers)
+
+
+def test_conditions_begin_between_what_a_route_orders(server: Leg, wire: Wire, clock: Clock) -> None:
+    def decide(_: Payload) -> None:
+        wire.observer.orders += [Order(True, "before"), Order(True, SLOW), Order(True, "after")]
+
+    wire.observer.decide = decide
+    talk = wire.started(holding=True) >> server.says(server.peer.text("go"))
+    talk = talk << server.gets(server.peer.text("before")) << LATER
+    assert talk >> clock.after(100) << server.gets(server.peer.text("after"))
+
+
+# The end
+
+
+def test_app_that_leaves_is_gone_when_its_last_words_have_come(app: Leg, wire: Wire, clock: Clock) -> None:
+    text = app.peer.text("last words")
+    talk = wire.started() >> put_under(app, SLOW) >> app.says(text) << LATER
+    talk = talk >> events.ConnectionClosed(wire.client) >> clock.after(100) << app.gets(text)
+    assert talk << wire.drop_server << wire.drop_app << wire.end >> done
+    assert wire.ended == (1006, None, True)
+
+
+def test_app_gets_what_a_server_said_before_it_left(server: Leg, wire: Wire, clock: Clock) -> None:
+    text = server.peer.text("last words")
+    talk = wire.started() >> put_under(server, SLOW) >> server.says(text) << LATER
+    talk = talk >> events.ConnectionClosed(wire.server) << wire.drop_server << wire.end >> done
+    assert wire.ended == (1006, None, False)
+    assert talk >> clock.after(100) << server.gets(text) << wire.drop_app
+    assert talk >> events.ConnectionClosed(wire.client)
+
+
+def test_app_gets_the_close_of_a_server_that_has_left(server: Leg, wire: Wire, clock: Clock) -> None:
+    close = server.close_frame(3000)
+    talk = wire.started() >> put_under(server, SLOW) >> server.says(close) << LATER
+    talk = talk >> events.ConnectionClosed(wire.server) << wire.drop_server << wire.end >> done
+    assert wire.ended == (3000, "", False)
+    assert talk >> clock.after(100) << server.gets(close) << wire.drop_app
+
+
+def stall_both(talk: Talk, app: Leg) -> Talk:
+    return talk >> put_under(app, STALLED) >> put_under(app.back, STALLED)
+
+
+def test_app_that_leaves_while_nothing_passes_is_gone_at_once(app: Leg, wire: Wire, clock: Clock) -> None:
+    talk = stall_both(wire.started(), app) >> app.says(app.peer.text("stuck"))
+    talk = talk >> events.ConnectionClosed(wire.client) << wire.drop_server << wire.drop_app << wire.end
+    assert talk >> done
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        lambda wire: events.ConnectionClosed(wire.client),
+        lambda wire: Aborted(wire.flow, None),
+    ],
+    ids=["it leaves", "it is cut"],
+)
+def test_app_does_not_see_the_end_while_nothing_passes(
+    app: Leg, server: Leg, wire: Wire, clock: Clock, ending: Callable[[Wire], Any]
+) -> None:
+    talk = stall_both(wire.started(), app) >> server.says(server.close_frame(3000))
+    talk = talk >> events.ConnectionClosed(wire.server) << wire.drop_server << wire.end >> done
+    talk = talk >> app.says(app.peer.text("anybody there?")) >> Ordered(wire.flow, Order(True, "nobody"))
+    assert talk >> ending(wire) << wire.drop_app
+
+
+def test_app_sees_the_end_when_something_passes_again(
+    app: Leg, server: Leg, wire: Wire, clock: Clock
+) -> None:
+    close = server.close_frame(3000)
+    talk = stall_both(wire.started(), app) >> server.says(close)
+    talk = talk >> events.ConnectionClosed(wire.server) << wire.drop_server << wire.end >> done
+    assert talk >> put_under(app, Conditions())
+    assert talk >> put_under(server, Conditions()) << server.gets(close) << wire.drop_app
+
+
+def test_cut_waits_for_nothing(leg: Leg, wire: Wire, clock: Clock) -> None:
+    talk = wire.started() >> put_under(leg, SLOW) >> leg.says(leg.peer.text("late")) << LATER
+    late = clock.after(100)
+    talk = talk >> Aborted(wire.flow, None) << wire.drop_server << wire.drop_app << wire.end >> done
+    assert talk >> late
+
+
+def test_close_of_ours_goes_behind_what_is_under_way(server: Leg, wire: Wire, clock: Clock) -> None:
+    text, close = server.peer.text("late"), server.close_frame(3000, "bye")
+    talk = wire.started() >> put_under(server, SLOW) >> server.says(text) << LATER
+    talk = talk >> Ordered(wire.flow, Order(True, Close(3000, "bye"))) << wire.timer
+    assert sent(talk >> clock.after(100)) == text + close
