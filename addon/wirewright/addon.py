@@ -10,7 +10,7 @@ mitmproxy executes this file again whenever it is saved, so it keeps no state: t
 import asyncio
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable
 from pathlib import Path
 
 if "wirewright" not in sys.modules:
@@ -20,8 +20,9 @@ if "wirewright" not in sys.modules:
 from mitmproxy import addonmanager, connection, ctx, exceptions, http
 
 from wirewright import dispatching
-from wirewright.carriers import HookedSocket, InjectingCarrier, proxyserver
+from wirewright.carriers import InjectingCarrier, proxyserver
 from wirewright.commands import SocketCommands
+from wirewright.hooked_socket import HookedSocket
 from wirewright.model import failures, handshake
 from wirewright.model.history import HistoryLimit
 from wirewright.model.websocket import Feed, Handshake
@@ -91,7 +92,7 @@ class WirewrightAddon:
                 "this mitmproxy has no %s",
                 self._missing,
             )
-        control.attach(_Host(lambda: self._no_routes))
+        control.attach(_Host())
         control.on_new_script(take_back_when_done)
 
     def configure(self, updated: set[str]) -> None:
@@ -127,29 +128,23 @@ class WirewrightAddon:
         # and so before the handshake goes on and there can be a frame.
         await asyncio.sleep(0)
 
-    @property
-    def _no_routes(self) -> str | None:
-        """Why sockets cannot be routed; None if they can."""
-        if self._missing:
-            return f"routes need Wirewright's own layer, and this mitmproxy has no {self._missing}"
-        if ctx.options.ws_lane == "hooks":
-            return "routes need Wirewright's own layer: ws_lane is hooks, and must be auto"
-        return None
-
     def _carrier(self, flow: http.HTTPFlow, limit: HistoryLimit) -> InjectingCarrier:
-        if ctx.options.ws_lane == "hooks" or self._missing:
-            return HookedSocket(flow, limit)
+        if self._missing:
+            return HookedSocket(flow, limit, f"this mitmproxy has no {self._missing}")
+        if ctx.options.ws_lane == "hooks":
+            return HookedSocket(flow, limit, "ws_lane is hooks, and must be auto")
         return WiredSocket(flow, limit, ctx.options.ws_max_message, self._others)
 
     async def request(self, flow: http.HTTPFlow) -> None:
         feed = control.feed(flow.id)
         if feed is None:
             return
-        if flow.response is None and (rule := control.take_route(feed.socket.url)):
-            if isinstance(feed.carrier, WiredSocket):
-                await route_handshake(flow, feed, feed.carrier, rule)
-            else:
-                logger.error("%s: it is not routed: %s", feed.socket, self._no_routes)
+        if (
+            flow.response is None
+            and isinstance(feed.carrier, InjectingCarrier)
+            and (rule := control.take_route(feed.socket.url))
+        ):
+            await route_handshake(flow, feed, feed.carrier, rule)
         feed.requested(_fold(flow.request))
 
     def response(self, flow: http.HTTPFlow) -> None:
@@ -171,10 +166,13 @@ class WirewrightAddon:
     def websocket_start(self, flow: http.HTTPFlow) -> None:
         if feed := control.feed(flow.id):
             feed.opened()
+            if isinstance(feed.carrier, HookedSocket):
+                feed.carrier.opened()
 
-    def websocket_message(self, flow: http.HTTPFlow) -> None:
+    def websocket_message(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         if (feed := control.feed(flow.id)) and isinstance(feed.carrier, HookedSocket):
-            feed.carrier.message(feed)
+            return feed.carrier.message(feed)
+        return None
 
     def update(self, flows: list[http.HTTPFlow]) -> None:
         for flow in flows:
@@ -215,13 +213,6 @@ class WirewrightAddon:
 class _Host:
     """The mitmproxy that this addon runs in."""
 
-    def __init__(self, why_no_routes: Callable[[], str | None]) -> None:
-        self._why_no_routes = why_no_routes
-
-    @property
-    def why_no_routes(self) -> str | None:
-        return self._why_no_routes()
-
     @property
     def port(self) -> int | None:
         addresses = proxyserver().listen_addrs()
@@ -246,9 +237,7 @@ def _observer(flow: http.HTTPFlow) -> WiredSocket | None:
 
 
 def _is_mocked(feed: Feed) -> bool:
-    """Whether a route has answered the handshake in the server's stead."""
-    route = feed.carrier.route if isinstance(feed.carrier, WiredSocket) else None
-    return route is not None and not route.is_connected
+    return isinstance(feed.carrier, InjectingCarrier) and feed.carrier.is_mocked
 
 
 def _reason_to_hang_up(flow: http.HTTPFlow, feed: Feed) -> str | None:

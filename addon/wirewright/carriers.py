@@ -1,6 +1,8 @@
 """What carries a socket's messages inside mitmproxy, and can be asked to send."""
 
 import asyncio
+from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import Any
 
 from mitmproxy import ctx, http
@@ -9,20 +11,30 @@ from mitmproxy.proxy.events import MessageInjected
 from mitmproxy.proxy.layers.websocket import WebSocketMessageInjected
 from mitmproxy.websocket import WebSocketMessage
 
+from wirewright.conditions import Conditions
 from wirewright.model.errors import Error
-from wirewright.model.history import HistoryLimit, Payload, Window
+from wirewright.model.history import Payload, Window
+from wirewright.model.route import RouteSide, WebSocketRoute
 from wirewright.model.websocket import Feed, FrameEvent
 from wirewright.wire import installing
 from wirewright.wire.stream import Close, content_of
 from wirewright.wire.told import Aborted, CloseInjected
 
 
-class InjectingCarrier:
+class InjectingCarrier(ABC):
     """Sends by telling the layer of a socket, from whatever thread, in the order of the calls."""
 
     def __init__(self, flow: http.HTTPFlow) -> None:
         self.flow = flow
+        self.route: WebSocketRoute | None = None
+        """What decides on its messages and its end, if anything does."""
+        self._is_open = False
 
+    def opened(self) -> None:
+        """The socket is open, and its layer there."""
+        self._is_open = True
+
+    @abstractmethod
     def end(self, feed: Feed) -> None:
         """Nothing follows."""
 
@@ -36,9 +48,20 @@ class InjectingCarrier:
         self.inject(CloseInjected(self.flow, Close(code, reason)))
 
     def abort(self) -> None:
-        if not installing.is_installed():
+        if self._is_open and not installing.is_installed():
             raise Error("this mitmproxy cannot cut a socket from outside: see its warning at the start")
-        self.inject(Aborted(self.flow, None))
+        loop = ctx.master.event_loop
+        if running_loop() is not loop:
+            loop.call_soon_threadsafe(self.abort)
+        elif self._is_open:
+            self.tell(Aborted(self.flow, None))
+        elif connection := proxyserver().connections.get(self.flow.client_conn.id):
+            connection.close_connection(connection.client)
+
+    def tell(self, event: MessageInjected[Any]) -> None:
+        """Have the layer handle an event, if it still does."""
+        with suppress(Error):
+            self.inject(event)
 
     def inject(self, event: MessageInjected[Any]) -> None:
         """Have the layer handle an event. Raises Error if its connection is gone."""
@@ -51,57 +74,39 @@ class InjectingCarrier:
         except ValueError:
             raise Error("Socket closed") from None
 
+    # For a route, as its carrier
 
-class HookedSocket(InjectingCarrier):
-    """One socket of the hooks lane: what mitmproxy's hooks tell of it."""
+    def begin_route(self, feed: Feed) -> WebSocketRoute:
+        """A route is to decide on the socket, beginning with its handshake."""
+        self.route = WebSocketRoute(feed.socket, self)
+        return self.route
 
-    def __init__(self, flow: http.HTTPFlow, limit: HistoryLimit) -> None:
-        super().__init__(flow)
-        self._kept = Window(limit)
-        self._undecided: WebSocketMessage | None = None
+    @abstractmethod
+    def check_can(self, what: str) -> None:
+        """Raise Error if this lane has no such thing."""
 
-    def message(self, feed: Feed) -> None:
-        """The newest message of the flow is on its way.
+    @abstractmethod
+    def order(self, message: Payload, *, to_client: bool) -> None: ...
 
-        What the server sent is reported as it came. What the app sent is reported as it goes on, which is
-        known only when every other addon had its say: see `message_decided`.
-        """
-        self.flush(feed)
-        assert self.flow.websocket is not None
-        messages = self.flow.websocket.messages
-        message = messages[-1]
-        if message.from_client:
-            self._undecided = message
-        else:
-            self._report(feed, message)
-        if not (ctx.options.save_stream_file or ctx.options.hardump):
-            self._kept.push(len(message.content))
-            trim(messages, self._kept)
+    @abstractmethod
+    def order_close(self, code: int, reason: str, *, to_client: bool) -> None: ...
 
-    def message_decided(self, feed: Feed) -> None:
-        """mitmproxy triggers `update` when all addons have seen the message; it may be held even then."""
-        if not self.flow.intercepted:
-            self.flush(feed)
-        elif self._undecided is not None:
-            feed.run(self._once_resumed(feed, self._undecided))
+    @abstractmethod
+    def order_conditions(self, conditions: Conditions, *, to_client: bool) -> None: ...
 
-    async def _once_resumed(self, feed: Feed, message: WebSocketMessage) -> None:
-        await self.flow.wait_for_resume()
-        if self._undecided is message:
-            self.flush(feed)
+    @abstractmethod
+    def handlers_changed(self) -> None: ...
 
-    def flush(self, feed: Feed) -> None:
-        """Report the message from the app that was waiting, unless it was dropped."""
-        message, self._undecided = self._undecided, None
-        if message is not None and not message.dropped:
-            self._report(feed, message)
+    @property
+    def is_mocked(self) -> bool:
+        """Whether a route has answered the handshake in the server's stead."""
+        return self.route is not None and not self.route.is_connected
 
-    def end(self, feed: Feed) -> None:
-        """Nothing follows."""
-        self.flush(feed)
-
-    def _report(self, feed: Feed, message: WebSocketMessage) -> None:
-        feed.frame(event_of(message.from_client), payload_of(message), len(message.content))
+    def _side(self, from_client: bool) -> RouteSide | None:
+        """The side of the route that a direction comes from."""
+        if self.route is None:
+            return None
+        return self.route if from_client else self.route.server
 
 
 def proxyserver() -> Proxyserver:

@@ -7,23 +7,23 @@ from collections.abc import Mapping
 
 from mitmproxy import http
 
+from wirewright.carriers import InjectingCarrier
 from wirewright.model.handshake import accept_key
 from wirewright.model.route import Abort, Connect, Reject, WebSocketRoute, is_being_cancelled
 from wirewright.model.routing import Rule
 from wirewright.model.websocket import Feed
-from wirewright.wired_socket import WiredSocket
 
 logger = logging.getLogger(__name__)
 
 
-async def route_handshake(flow: http.HTTPFlow, feed: Feed, carrier: WiredSocket, rule: Rule) -> None:
+async def route_handshake(flow: http.HTTPFlow, feed: Feed, carrier: InjectingCarrier, rule: Rule) -> None:
     """Have a rule's handler decide on a handshake. One that raises has it refused with 502."""
     route = carrier.begin_route(feed)
     try:
         result = rule.handler(route)
         if inspect.isawaitable(result):
             await result
-        _carry_out(route, flow)
+        _carry_out(route, carrier, flow)
     except (Exception, asyncio.CancelledError):
         if is_being_cancelled():
             raise  # the proxy is shut down
@@ -33,7 +33,7 @@ async def route_handshake(flow: http.HTTPFlow, feed: Feed, carrier: WiredSocket,
         flow.response = _refusal(502, {}, b"The handler of this WebSocket's route failed.\n")
 
 
-def _carry_out(route: WebSocketRoute, flow: http.HTTPFlow) -> None:
+def _carry_out(route: WebSocketRoute, carrier: InjectingCarrier, flow: http.HTTPFlow) -> None:
     answer = route.decided()
     if isinstance(answer, Connect):
         if answer.url is not None:
@@ -48,6 +48,7 @@ def _carry_out(route: WebSocketRoute, flow: http.HTTPFlow) -> None:
     elif isinstance(answer, Abort):
         flow.kill()
     else:
+        carrier.check_can("a mocked server")
         flow.response = _acceptance(flow.request, route.protocols)
 
 

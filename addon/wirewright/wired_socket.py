@@ -3,12 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 from mitmproxy import ctx, http
 from mitmproxy.hooks import UpdateHook
-from mitmproxy.proxy.events import MessageInjected
 from mitmproxy.websocket import WebSocketMessage
 
 from wirewright.carriers import (
@@ -21,9 +20,8 @@ from wirewright.carriers import (
 )
 from wirewright.conditions import Conditions
 from wirewright.lazy_messages import MessageList
-from wirewright.model.errors import Error
 from wirewright.model.history import HistoryLimit, Payload
-from wirewright.model.route import RouteSide, WebSocketRoute
+from wirewright.model.route import WebSocketRoute
 from wirewright.model.websocket import Feed
 from wirewright.neighbours import Hook, OtherAddons, await_hooks, call_hooks, log_error
 from wirewright.wire.observing import UNDECIDED, Decided, Decision, Demand, Order
@@ -60,20 +58,15 @@ class WiredSocket(InjectingCarrier):
         self._interruptible: set[asyncio.Task[Any]] = set()
         """Which of them only wait, so that the end of the socket may end them."""
         self._ended = False
-        self.route: WebSocketRoute | None = None
-        """What decides on its messages and its end, if anything does."""
         self.orders: list[Order] = []
-        self._is_open = False
         self._takes_orders = True
         """Whether the layer is about to look at `orders`: before the socket is open, and while it asks us."""
         self._told_too_large = False
         self._update_handle: asyncio.TimerHandle | None = None
 
     def begin_route(self, feed: Feed) -> WebSocketRoute:
-        """A route is to decide on the socket, beginning with its handshake."""
         self._feed = feed
-        self.route = WebSocketRoute(feed.socket, self)
-        return self.route
+        return super().begin_route(feed)
 
     def start(self, feed: Feed) -> None:
         """The handshake has succeeded: messages may come."""
@@ -84,8 +77,8 @@ class WiredSocket(InjectingCarrier):
 
     def opened(self) -> None:
         """The layer has taken the orders so far; from now on it is told of each."""
+        super().opened()
         self._takes_orders = False
-        self._is_open = True
 
     def end(self, feed: Feed) -> None:
         self._ended = True
@@ -155,7 +148,7 @@ class WiredSocket(InjectingCarrier):
         self._update_soon()
 
     def ordered(self, payload: Payload, *, from_client: bool) -> None:
-        if from_client or not self._is_connected:
+        if from_client or self.is_mocked:
             self.passed([payload], from_client=from_client, injected=True)
         else:
             # What is reported is the server's side, and this has not come from there.
@@ -200,7 +193,7 @@ class WiredSocket(InjectingCarrier):
         payload, from_client = payload_of(message), message.from_client
         side = self._side(from_client)
         handled = side is not None and side.handles_messages and not message.injected
-        if from_client and not (handled and self._is_connected):
+        if from_client and not (handled and not self.is_mocked):
             self._report(message)
         if side is None or not handled:
             return payload, None
@@ -236,16 +229,11 @@ class WiredSocket(InjectingCarrier):
         if handling is not None:
             self._feed.run(self._await_handler(message, handling))
         else:
-            self._tell(DecidedEvent(self.flow, Decided(message.from_client, payload)))
+            self.tell(DecidedEvent(self.flow, Decided(message.from_client, payload)))
 
     async def _await_handler(self, message: WebSocketMessage, handling: Awaitable[None]) -> None:
         await handling
-        self._tell(DecidedEvent(self.flow, Decided(message.from_client, None)))
-
-    def _tell(self, event: MessageInjected[Any]) -> None:
-        """Have the layer handle an event, if it still does."""
-        with suppress(Error):
-            self.inject(event)
+        self.tell(DecidedEvent(self.flow, Decided(message.from_client, None)))
 
     async def _wait_for(self, awaitable: Awaitable[Any]) -> None:
         """Wait for what the end of the socket makes pointless."""
@@ -264,6 +252,9 @@ class WiredSocket(InjectingCarrier):
 
     # Routes
 
+    def check_can(self, what: str) -> None:
+        """It can do everything."""
+
     def order(self, message: Payload, *, to_client: bool) -> None:
         self._order(Order(to_client, message))
 
@@ -273,28 +264,8 @@ class WiredSocket(InjectingCarrier):
     def order_conditions(self, conditions: Conditions, *, to_client: bool) -> None:
         self._order(Order(to_client, conditions))
 
-    def abort(self) -> None:
-        loop = ctx.master.event_loop
-        if running_loop() is not loop:
-            loop.call_soon_threadsafe(self.abort)
-        elif self._is_open:
-            with suppress(Error):  # it has ended by itself
-                super().abort()
-        elif connection := proxyserver().connections.get(self.flow.client_conn.id):
-            connection.close_connection(connection.client)
-
     def handlers_changed(self) -> None:
         self._demand_state = (0, 0)
-
-    @property
-    def _is_connected(self) -> bool:
-        return self.route is None or self.route.is_connected
-
-    def _side(self, from_client: bool) -> RouteSide | None:
-        """The side of the route that a direction comes from."""
-        if self.route is None:
-            return None
-        return self.route if from_client else self.route.server
 
     def _asked(self, call: Callable[..., T], *arguments: Any) -> T:
         """Call something for the layer, which then takes what a route has ordered meanwhile."""
@@ -311,7 +282,7 @@ class WiredSocket(InjectingCarrier):
         elif self._takes_orders:
             self.orders.append(order)
         else:
-            self._tell(Ordered(self.flow, order))
+            self.tell(Ordered(self.flow, order))
 
     # User interfaces
 

@@ -19,9 +19,6 @@ from support.routes import NOWHERE, app
 from support.servers import serving
 from wirewright import Error, Proxy, WebSocketRoute, launch
 
-pytestmark = pytest.mark.wire("a route needs our layer")
-
-
 # Mistakes
 
 
@@ -44,6 +41,7 @@ async def test_handler_that_raises_refuses_the_handshake(
     assert recordings.only.ws.route_errors == 1
 
 
+@pytest.mark.wire("a mock needs our layer")
 @pytest.mark.parametrize("late", [True, False])
 async def test_message_whose_handler_raises_is_dropped_alone(
     proxy: Proxy, recordings: Recordings, late: bool, caplog: pytest.LogCaptureFixture
@@ -94,6 +92,7 @@ async def await_what_is_cancelled(_: object = None) -> None:
     await future
 
 
+@pytest.mark.wire("a mock needs our layer")
 async def test_handler_that_awaits_what_is_cancelled_holds_up_nothing(
     proxy: Proxy, recordings: Recordings
 ) -> None:
@@ -149,6 +148,7 @@ async def test_route_is_called_from_anywhere_while_the_server_has_not_answered(p
         answer.set()
 
 
+@pytest.mark.wire("on_close needs our layer")
 async def test_async_handler_is_told_that_the_server_refused(proxy: Proxy, recordings: Recordings) -> None:
     told = asyncio.Event()
 
@@ -163,6 +163,7 @@ async def test_async_handler_is_told_that_the_server_refused(proxy: Proxy, recor
     assert recordings.only.events[-1] == ("close", None)
 
 
+@pytest.mark.wire("in mitmproxy's layer a hook holds up everything")
 async def test_app_that_leaves_is_noticed_though_a_handler_never_ends(
     proxy: Proxy, recordings: Recordings
 ) -> None:
@@ -211,6 +212,7 @@ async def test_route_for_one_socket_is_for_one_in_each_proxy(confdir: Path) -> N
     assert len(called) == 2
 
 
+@pytest.mark.wire("a mock needs our layer")
 async def test_answered_handshake_is_decided(proxy: Proxy) -> None:
     routes: list[WebSocketRoute] = []
     proxy.route_web_socket("**", routes.append)
@@ -218,12 +220,6 @@ async def test_answered_handshake_is_decided(proxy: Proxy) -> None:
         for decide in (routes[0].connect_to_server, lambda: routes[0].reject(403)):
             with pytest.raises(Error, match="before the route's handler returns"):
                 decide()
-
-
-async def test_lane_that_cannot_route_says_so(confdir: Path) -> None:
-    async with launch(port=0, confdir=confdir, options={"ws_lane": "hooks"}) as proxy:
-        with pytest.raises(Error, match="ws_lane is hooks, and must be auto"):
-            proxy.route_web_socket("**", lambda ws: None)
 
 
 async def test_route_goes_with_its_proxy(confdir: Path) -> None:
@@ -241,6 +237,7 @@ class Slow:
         await asyncio.sleep(0)
 
 
+@pytest.mark.wire("a mock needs our layer")
 async def test_what_a_handler_sends_keeps_its_order_behind_a_slow_addon(proxy: Proxy) -> None:
     go_on = asyncio.Event()
 

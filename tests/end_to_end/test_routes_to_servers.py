@@ -19,9 +19,6 @@ from support.servers import serving
 from wirewright import Proxy, WebSocketRoute
 from wirewright.wire.frames import Opcode
 
-pytestmark = pytest.mark.wire("a route needs our layer")
-
-
 # Real servers
 
 
@@ -116,6 +113,7 @@ def answer(ws: WebSocketRoute, text: str, _: Message) -> None:
     ws.send(text)
 
 
+@pytest.mark.wire("a mock needs our layer")
 async def test_later_handler_replaces_the_earlier_one(proxy: Proxy) -> None:
     routes: list[WebSocketRoute] = []
     proxy.route_web_socket("**", routes.append)
@@ -127,6 +125,7 @@ async def test_later_handler_replaces_the_earlier_one(proxy: Proxy) -> None:
             assert await connection.recv() == name
 
 
+@pytest.mark.wire("in mitmproxy's layer a hook holds up both directions")
 async def test_async_handlers_run_in_the_order_of_the_messages_and_hold_up_nothing_else(proxy: Proxy) -> None:
     go_on = asyncio.Event()
 
@@ -177,6 +176,7 @@ async def test_close_of_the_app_closes_the_server_and_the_other_way_round(proxy:
         assert await socket.app.ending() == (3001, "server")
 
 
+@pytest.mark.wire("on_close needs our layer")
 async def test_close_of_the_app_that_is_handled_is_answered_and_goes_no_further(
     proxy: Proxy, recordings: Recordings
 ) -> None:
@@ -201,6 +201,7 @@ async def test_close_of_the_app_that_is_handled_is_answered_and_goes_no_further(
     assert recordings.only.ws.close_code == 3000
 
 
+@pytest.mark.wire("on_close needs our layer")
 @pytest.mark.parametrize("lost", [True, False], ids=["lost", "closed"])
 async def test_end_of_the_server_that_is_handled_leaves_the_app_to_the_route(
     proxy: Proxy, lost: bool
@@ -245,6 +246,7 @@ async def test_server_that_is_lost_is_lost_to_the_app(proxy: Proxy) -> None:
         assert await socket.app.ending() == (1006, "")
 
 
+@pytest.mark.wire("mitmproxy's layer closes both sides at once")
 @pytest.mark.parametrize("side", ["app", "server"])
 async def test_side_that_the_route_closes_closes_the_other_by_its_answer(proxy: Proxy, side: str) -> None:
     routes: dict[str, Any] = {}
@@ -261,6 +263,7 @@ async def test_side_that_the_route_closes_closes_the_other_by_its_answer(proxy: 
         assert await other.ending() == (3000, "answered")
 
 
+@pytest.mark.wire("on_close needs our layer")
 async def test_server_that_refuses_is_told_to_the_route_and_to_the_app(
     proxy: Proxy, recordings: Recordings
 ) -> None:

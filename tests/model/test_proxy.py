@@ -219,9 +219,8 @@ def test_default_timeout_must_be_a_finite_time(proxy: Proxy, timeout: Any, error
 class StubHost:
     ca_certificate = Path("ca.pem")
 
-    def __init__(self, port: int | None, why_no_routes: str | None = None) -> None:
+    def __init__(self, port: int | None) -> None:
         self.port = port
-        self.why_no_routes = why_no_routes
 
 
 def test_proxy_that_runs_tells_its_port_and_certificate(proxy: Proxy, control: Control) -> None:

@@ -24,6 +24,11 @@ class Orders:
 
     noted: list[tuple[object, ...]] = field(default_factory=list)
     changes: int = 0
+    cannot: str | None = None
+
+    def check_can(self, what: str) -> None:
+        if self.cannot:
+            raise Error(f"{what}: {self.cannot}")
 
     def order(self, message: Payload, *, to_client: bool) -> None:
         self.noted.append(("app" if to_client else "server", message))

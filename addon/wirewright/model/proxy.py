@@ -28,10 +28,6 @@ class Host(Protocol):
     def ca_certificate(self) -> Path:
         """The PEM file that apps must trust."""
 
-    @property
-    def why_no_routes(self) -> str | None:
-        """Why this proxy cannot route sockets; None if it can."""
-
 
 class Proxy(WaitingEmitter):
     """All sockets that pass. There is one in a process: `wirewright.proxy`.
@@ -86,10 +82,8 @@ class Proxy(WaitingEmitter):
 
         It is given a `WebSocketRoute`, before the handshake is answered, and is awaited if it is async. The
         newest matching handler is called and no other; `times` is for how many sockets, None for all. Raises
-        ValueError and TypeError for what is no rule, and Error where this proxy cannot route.
+        ValueError and TypeError for what is no rule.
         """
-        if self._host is not None and (why_not := self._host.why_no_routes):
-            raise Error(why_not)
         rule = self._routes.add(url, handler, times)
         self._scope.note_owner(rule.owner)
         return Done()

@@ -69,6 +69,9 @@ Answer = Mock | Connect | Reject | Abort
 class RouteCarrier(Protocol):
     """What carries a routed socket. What it is told before the socket is open it keeps, in order."""
 
+    def check_can(self, what: str) -> None:
+        """Raise Error if it cannot do that, with the reason."""
+
     def order(self, message: Payload, *, to_client: bool) -> None:
         """Send one side a message."""
 
@@ -153,6 +156,7 @@ class RouteSide:
 
     def on_close(self, handler: CloseHandler) -> None:
         """Tell a handler of this side's end, which then is not the other side's end, too."""
+        self._carrier.check_can("on_close()")
         self._on_close = _callable(handler)
         self._carrier.handlers_changed()
 
