@@ -164,6 +164,12 @@ MOCKTTP = Mockttp("mockttp", "mockttp")
 BARE_CHANGING = Mitmdump("bare-changing", "mitmdump and an addon", (SCRIPTS / "changing.py",))
 HOOK_CHANGING = Mitmdump("hook-changing", "Wirewright and the same addon", (ADDON, SCRIPTS / "changing.py"))
 ROUTE_CHANGING = Mitmdump("route-changing", "Wirewright and a route", (ADDON, SCRIPTS / "routing.py"))
+UNMATCHED = Mitmdump(
+    "unmatched",
+    "Wirewright, one listener, a route that matches nothing",
+    (ADDON, SCRIPTS / "counting.py", SCRIPTS / "unmatched.py"),
+)
+MOCKED = Mitmdump("mocked", "Wirewright, a route that is the server", (ADDON, SCRIPTS / "mocking.py"))
 
 CARRIERS: Mapping[str, Carrier] = {
     carrier.name: carrier
@@ -177,6 +183,8 @@ CARRIERS: Mapping[str, Carrier] = {
         BARE_CHANGING,
         HOOK_CHANGING,
         ROUTE_CHANGING,
+        UNMATCHED,
+        MOCKED,
     )
 }
 

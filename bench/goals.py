@@ -79,4 +79,8 @@ GOALS: tuple[Goal, ...] = (
     Goal("messages lost then", "stalled-lost", "listener", "at most", 0, unit="messages"),
     Goal("memory of an idle socket", "idle-memory", "listener", "at most", 1, to_carrier="bare"),
     Goal("time to open a socket", "idle-opening", "listener", "at most", 1, to_carrier="bare"),
+    *_speed("flood-routes", "server to app beside a route that matches nothing", "unmatched", listener=1),
+    Goal("round trip with a mock", "ping-pong-mock", "mocked", "at most", 1, to_carrier="listener"),
+    Goal("mocks at once that answer", "mocks-at-once", "mocked", "at least", 1_000, unit="sockets"),
+    Goal("memory of mocks that are gone", "memory-mocks", "mocked", "at most", 5, unit="MiB"),
 )

@@ -6,13 +6,23 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench import memory
-from bench.carriers import BARE_CHANGING, HOOK_CHANGING, ROUTE_CHANGING, Carrier, Route
+from bench.carriers import (
+    BARE,
+    BARE_CHANGING,
+    HOOK_CHANGING,
+    LISTENER,
+    MOCKED,
+    ROUTE_CHANGING,
+    UNMATCHED,
+    Carrier,
+    Route,
+)
 from bench.children import Failure
 from bench.sending import Order
 from bench.session import Guard, Outcome, Scale, Session
 
 MESSAGES, MEGABYTES, MICROSECONDS = "messages/s", "MB/s", "µs"
-MEBIBYTES, KIBIBYTES, MILLISECONDS, LOST = "MiB", "KiB", "ms", "messages"
+MEBIBYTES, KIBIBYTES, MILLISECONDS, LOST, SOCKETS = "MiB", "KiB", "ms", "messages", "sockets"
 KB, MB = 1_000, 1_000_000
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -20,6 +30,11 @@ STALLED_SIZE = 50 * KB
 """Bytes of each message to a reader that has stopped."""
 INTERVAL, STILL = 0.1, 20
 """Seconds between two looks at what the server has sent; how many alike mean that it can send no more."""
+
+MANY = 1_000
+"""Sockets that are open at once and answer."""
+AT_A_TIME = 50
+"""How many are opened and closed together where many are, one after another."""
 
 SMALL_TEXT = Order("flood", 0, 100)
 
@@ -36,7 +51,7 @@ class Row:
     title: str
     unit: str
     relative: bool = True
-    """Whether it is shown as a ratio to mitmdump without the addon."""
+    """Whether it is shown as a ratio to the carrier that the others are compared with."""
 
 
 @dataclass
@@ -46,6 +61,8 @@ class Measure(ABC):
     name: str
     title: str
     carriers: Sequence[str] = BESIDE_EACH_OTHER
+    base: str = BARE.name
+    """The carrier that the others are compared with: those with the same one share a table."""
 
     @property
     @abstractmethod
@@ -131,8 +148,12 @@ class Growth:
     def __init__(self, pid: int, guard: Guard) -> None:
         self._pid = pid
         self._guard = guard
-        self._before = memory.resident(pid)
-        memory.forget_peak(pid)
+        self.begin()
+
+    def begin(self) -> None:
+        """Count from now."""
+        self._before = memory.resident(self._pid)
+        memory.forget_peak(self._pid)
 
     @property
     def now(self) -> int:
@@ -251,6 +272,44 @@ class IdleSockets(Memory):
         return dict(zip((row.name for row in self.rows), values, strict=True))
 
 
+@dataclass
+class Mocks(Memory):
+    """What sockets leave behind that were opened and closed, once the first thousand was."""
+
+    async def grow(
+        self, session: Session, carrier: Carrier, route: Route, growth: Growth
+    ) -> Mapping[str, float]:
+        await _come_and_go(session, route, 1_000)
+        growth.begin()
+        await _come_and_go(session, route, session.scale.mocks - 1_000)
+        return {self.name: growth.now / MIB}
+
+
+async def _come_and_go(session: Session, route: Route, count: int) -> None:
+    """So many sockets are opened, answer and are closed, a few at the same time."""
+    for _ in range(count // AT_A_TIME):
+        async with session.sockets(route, "ws", count=AT_A_TIME):
+            outcome = await session.carry(route, Order("echo", 1, 100), AT_A_TIME, is_told=False)
+            if outcome.unfinished:
+                raise Failure(outcome.unfinished)
+
+
+@dataclass
+class ManyAtOnce(Measure):
+    """Sockets that are open at the same time, and each is asked for an answer."""
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        return [Row(self.name, self.title, SOCKETS, relative=False)]
+
+    async def run(self, session: Session, carrier: Carrier) -> Mapping[str, float]:
+        async with session.fresh(carrier) as (route, _), session.sockets(route, count=MANY):
+            outcome = await session.carry(route, Order("echo", 1, 100), MANY, is_told=False)
+        if outcome.unfinished:
+            session.note(self.name, carrier, outcome.unfinished)
+        return {self.name: outcome.messages}
+
+
 async def _sent_all_it_can(session: Session, count: int) -> None:
     """Wait until the server has sent all, or could send nothing for a while."""
     before, still = -1, 0
@@ -289,6 +348,7 @@ def measures(scale: Scale) -> list[Measure]:
             "changing",
             "server to app, 100-byte text, each message changed",
             carriers=CHANGING,
+            base=BARE_CHANGING.name,
             must_change=True,
         ),
         MemoryOfMany("memory-many", f"memory after {scale.many:,} messages on one socket"),
@@ -297,4 +357,29 @@ def measures(scale: Scale) -> list[Measure]:
             "stalled", f"memory while {scale.stalled // MB:,} MB are sent to a reader that has stopped"
         ),
         IdleSockets("idle", f"{scale.sockets:,} idle sockets"),
+        Speed(
+            "flood-routes",
+            "server to app, 100-byte text",
+            carriers=(LISTENER.name, UNMATCHED.name),
+            base=LISTENER.name,
+        ),
+        PingPong(
+            "ping-pong-mock",
+            "100 bytes there and back, median round trip",
+            carriers=(LISTENER.name, MOCKED.name),
+            base=LISTENER.name,
+            order=Order("echo", 0, 100),
+        ),
+        ManyAtOnce(
+            "mocks-at-once",
+            f"answers of {MANY:,} sockets that are open at the same time",
+            carriers=(LISTENER.name, MOCKED.name),
+            base=LISTENER.name,
+        ),
+        Mocks(
+            "memory-mocks",
+            f"memory after {scale.mocks:,} sockets that were opened and closed, from the first 1,000 on",
+            carriers=(LISTENER.name, MOCKED.name),
+            base=LISTENER.name,
+        ),
     ]

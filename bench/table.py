@@ -11,17 +11,12 @@ from bench.results import Results
 def tables(measures: Sequence[Measure], results: Results) -> str:
     """One table of all that stands beside each other, then the notes, then the goals."""
     parts = []
-    for base in dict.fromkeys(base_of(measure.carriers) for measure in measures):
-        together = [measure for measure in measures if base_of(measure.carriers) == base]
+    for base in dict.fromkeys(measure.base for measure in measures):
+        together = [measure for measure in measures if measure.base == base]
         columns = dict.fromkeys([base, *(name for measure in together for name in measure.carriers)])
         rows = [row for measure in together for row in measure.rows]
         parts.append(_comparison(rows, list(columns), results))
     return "\n\n".join(part for part in (*parts, _notes(results), goals(results)) if part)
-
-
-def base_of(carriers: Sequence[str]) -> str:
-    """The carrier that the others are compared with: mitmdump without Wirewright."""
-    return next(name for name in carriers if name.startswith("bare"))
 
 
 def _comparison(rows: Sequence[Row], columns: Sequence[str], results: Results) -> str:
