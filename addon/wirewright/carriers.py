@@ -43,13 +43,12 @@ class InjectingCarrier(ABC):
         self.inject(WebSocketMessageInjected(self.flow, message))
 
     def close(self, code: int, reason: str) -> None:
-        if not installing.is_installed():
-            raise Error("this mitmproxy cannot close a socket from outside: see its warning at the start")
+        check_our_layer("close")
         self.inject(CloseInjected(self.flow, Close(code, reason)))
 
     def abort(self) -> None:
-        if self._is_open and not installing.is_installed():
-            raise Error("this mitmproxy cannot cut a socket from outside: see its warning at the start")
+        if self._is_open:
+            check_our_layer("cut")
         loop = ctx.master.event_loop
         if running_loop() is not loop:
             loop.call_soon_threadsafe(self.abort)
@@ -107,6 +106,12 @@ class InjectingCarrier(ABC):
         if self.route is None:
             return None
         return self.route if from_client else self.route.server
+
+
+def check_our_layer(verb: str) -> None:
+    """Raise Error where mitmproxy's layers are all there are, which take no orders."""
+    if not installing.is_installed():
+        raise Error(f"this mitmproxy cannot {verb} a socket from outside: see its warning at the start")
 
 
 def proxyserver() -> Proxyserver:

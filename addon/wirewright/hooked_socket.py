@@ -1,18 +1,28 @@
 """One socket of the hooks lane, between mitmproxy's layer, its listeners and its route."""
 
-from collections import deque
 from collections.abc import Awaitable
 
 from mitmproxy import ctx, http
 from mitmproxy.proxy.layers.websocket import WebSocketMessageInjected
 from mitmproxy.websocket import WebSocketMessage
 
-from wirewright.carriers import InjectingCarrier, event_of, new_message, payload_of, trim
+from wirewright.carriers import (
+    InjectingCarrier,
+    check_our_layer,
+    event_of,
+    new_message,
+    payload_of,
+    running_loop,
+    trim,
+)
 from wirewright.conditions import Conditions
 from wirewright.model.errors import Error
 from wirewright.model.history import HistoryLimit, Payload, Window
 from wirewright.model.websocket import Feed
+from wirewright.wire import installing
+from wirewright.wire.observing import Order
 from wirewright.wire.stream import Close
+from wirewright.wire.told import CloseInjected, Ordered
 
 
 class HookedSocket(InjectingCarrier):
@@ -26,16 +36,16 @@ class HookedSocket(InjectingCarrier):
         self._undecided: WebSocketMessage | None = None
         self._in_hand: WebSocketMessage | None = None
         """The message that a route's handler has been given: what it sends on first takes its place."""
-        self._waiting: list[tuple[bool, Payload | Close]] = []
-        """What a route has ordered before the socket is open, and whether the client is to get it."""
-        self._ordered: deque[tuple[bool, bytes]] = deque()
-        """What a route has sent that mitmproxy has not shown us yet: if as the client, and its content."""
+        self._waiting: list[Order] = []
+        """What a route has ordered before the socket is open."""
+        self._under_way: list[Ordered] = []
+        """What it has sent, and mitmproxy has not yet shown us as a message."""
 
     def opened(self) -> None:
         super().opened()
         waiting, self._waiting = self._waiting, []
-        for to_client, ours in waiting:
-            self._carry_out(ours, to_client=to_client)
+        for order in waiting:
+            self._carry_out(order)
 
     def message(self, feed: Feed) -> Awaitable[None] | None:
         """The newest message of the flow is on its way. What is to be awaited before it goes on.
@@ -47,7 +57,7 @@ class HookedSocket(InjectingCarrier):
         assert self.flow.websocket is not None
         messages = self.flow.websocket.messages
         message = messages[-1]
-        is_ordered = self._is_ordered(message)
+        is_ordered = self._is_ordered()
         if message.from_client:
             self._undecided = message
         elif not is_ordered:
@@ -56,7 +66,7 @@ class HookedSocket(InjectingCarrier):
             self._kept.push(len(message.content))
             trim(messages, self._kept)
         side = self._side(message.from_client)
-        if message.injected or side is None or not side.handles_messages:
+        if message.injected or message.dropped or side is None or not side.handles_messages:
             return None
         message.drop()
         self._in_hand = message
@@ -72,6 +82,8 @@ class HookedSocket(InjectingCarrier):
 
     def message_decided(self, feed: Feed) -> None:
         """mitmproxy triggers `update` when all addons have seen the message; it may be held even then."""
+        if self._in_hand is not None:
+            return
         if not self.flow.intercepted:
             self.flush(feed)
         elif self._undecided is not None:
@@ -100,11 +112,12 @@ class HookedSocket(InjectingCarrier):
         raise Error(f"{what} needs Wirewright's own layer, and {self._why_hooks}")
 
     def order(self, message: Payload, *, to_client: bool) -> None:
-        self._order(message, to_client=to_client)
+        self._order(Order(to_client, message))
 
     def order_close(self, code: int, reason: str, *, to_client: bool) -> None:
+        check_our_layer("close")
         # mitmproxy's layer closes both sides at once.
-        self._order(Close(code, reason), to_client=to_client)
+        self._order(Order(to_client, Close(code, reason)))
 
     def order_conditions(self, conditions: Conditions, *, to_client: bool) -> None:
         self.check_can("conditions()")
@@ -112,31 +125,46 @@ class HookedSocket(InjectingCarrier):
     def handlers_changed(self) -> None:
         """Each message is looked at anyway."""
 
-    def _order(self, ours: Payload | Close, *, to_client: bool) -> None:
-        if self._is_open:
-            self._carry_out(ours, to_client=to_client)
+    def _order(self, order: Order) -> None:
+        loop = ctx.master.event_loop
+        if running_loop() is not loop:
+            loop.call_soon_threadsafe(self._order, order)
+        elif self._is_open:
+            self._carry_out(order)
         else:
-            self._waiting.append((to_client, ours))
+            self._waiting.append(order)
 
-    def _carry_out(self, ours: Payload | Close, *, to_client: bool) -> None:
+    def _carry_out(self, order: Order) -> None:
+        ours = order.ours
         if isinstance(ours, Close):
-            self.close(ours.code, ours.reason)
-            return
-        message, replaced = new_message(ours, from_client=not to_client), self._in_hand
-        overtakes = any(from_client is message.from_client for from_client, _ in self._ordered)
-        if replaced and (replaced.from_client, replaced.type) == (message.from_client, message.type):
-            self._in_hand = None
-            if not overtakes:
-                replaced.content, replaced.dropped = message.content, False
-                return
-        self._ordered.append((message.from_client, message.content))
-        self.tell(WebSocketMessageInjected(self.flow, message))
+            self.tell(CloseInjected(self.flow, ours))
+        elif isinstance(ours, (str, bytes)) and not self._takes_its_place(ours, to_client=order.to_client):
+            if installing.is_installed():
+                ordered = Ordered(self.flow, order)
+                self._under_way.append(ordered)
+                self.tell(ordered)
+            else:
+                message = new_message(ours, from_client=not order.to_client)
+                self.tell(WebSocketMessageInjected(self.flow, message))
 
-    def _is_ordered(self, message: WebSocketMessage) -> bool:
-        """Whether a route has sent a message: mitmproxy makes another one of it."""
-        shown = (message.from_client, message.content)
-        if not message.injected or shown not in self._ordered:
+    def _takes_its_place(self, ours: Payload, *, to_client: bool) -> bool:
+        """Whether a message that is sent on is the one that the route's handler has in hand, changed.
+
+        So it keeps its place, and is there before an end that has come with it. It must not overtake others.
+        """
+        replaced, message = self._in_hand, new_message(ours, from_client=not to_client)
+        if replaced is None or (replaced.from_client, replaced.type) != (message.from_client, message.type):
             return False
-        while self._ordered.popleft() != shown:
-            pass  # another addon has kept us from being shown it
+        self._in_hand = None
+        if any(ordered.message.to_client is to_client for ordered in self._under_way):
+            return False
+        replaced.content, replaced.dropped = message.content, False
         return True
+
+    def _is_ordered(self) -> bool:
+        """Whether the message of which mitmproxy tells is one that a route has sent."""
+        for ordered in self._under_way:
+            if ordered.is_relayed:
+                self._under_way.remove(ordered)
+                return True
+        return False

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from mitmproxy import http
 
@@ -37,7 +38,8 @@ def _carry_out(route: WebSocketRoute, carrier: InjectingCarrier, flow: http.HTTP
     answer = route.decided()
     if isinstance(answer, Connect):
         if answer.url is not None:
-            flow.request.url = answer.url  # and the Host header with it
+            flow.request.url = answer.url
+            flow.request.host_header = urlsplit(answer.url).netloc
         for name, value in answer.headers.items():
             if value is None:
                 flow.request.headers.pop(name, None)

@@ -163,3 +163,26 @@ async def test_connections_are_cut_whatever_is_under_way(proxy: Proxy) -> None:
             await source.send("never")
         routes[0].abort()
         assert [await socket.app.rest(), await socket.server.rest()] == [b"", b""]
+
+
+async def test_last_words_arrive_before_the_connection_is_lost(proxy: Proxy) -> None:
+    conditioned(proxy, latency=30, stall_after=1)
+    async with raw_socket(proxy.port) as socket:
+        await socket.app.send("last words")
+        socket.app.hang_up()
+        assert await socket.server.message() == "last words"
+        assert await socket.server.rest() == b""
+
+
+async def test_close_of_ours_arrives_behind_what_is_under_way(proxy: Proxy, recordings: Recordings) -> None:
+    conditioned(proxy, latency=300, direction="received")
+    async with raw_socket(proxy.port) as socket:
+        await socket.server.send("under way")
+        ws = recordings.only.ws
+        await ws.wait_for_event("framereceived", history=True)
+        ws.close(3000, "bye")
+        assert await socket.server.ending() == (3000, "bye")
+        await socket.server.send_close(3000, "bye")
+        await socket.app.send_close(1000)
+        assert await socket.app.message() == "under way"
+        assert await socket.app.ending() == (3000, "bye")

@@ -1,20 +1,26 @@
 """Routes: which handler is called, and servers that it mocks. Real apps behind a real proxy."""
 
 import asyncio
+import gc
 import re
+import weakref
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 import websockets
 
-from support.clients import Connect, Wish
+from support.clients import Connect, Message, Wish
+from support.ports import many_files
 from support.raw import raw_socket
 from support.recording import Recordings
 from support.routes import NOWHERE, app, closed
 from support.servers import serving
-from wirewright import Proxy, WebSocketRoute
+from wirewright import Proxy, WebSocket, WebSocketRoute
 from wirewright.wire.frames import Opcode
+
+COUNT = 1_000
 
 pytestmark = pytest.mark.wire("a route needs our layer")
 
@@ -167,6 +173,55 @@ async def test_mock_closes_the_app(
     await recordings.only.closed.wait()
     assert recordings.only.frames == [("framereceived", "last words")]
     assert recordings.only.ws.closed_by == "proxy"
+
+
+async def test_a_thousand_mocks_are_open_at_once_and_each_answers(proxy: Proxy) -> None:
+    proxy.route_web_socket("**", lambda ws: ws.on_message(lambda message: ws.send(f"{ws.url} {message!s}")))
+    with many_files(5 * COUNT):
+        async with AsyncExitStack() as stack:
+            connections = [
+                await stack.enter_async_context(app(proxy, f"ws://{NOWHERE}/{number}", compression=None))
+                for number in range(COUNT)
+            ]
+            assert len(proxy.web_sockets) == COUNT
+            for connection in connections:
+                await connection.send("hello")
+            for number, connection in enumerate(connections):
+                assert await connection.recv() == f"ws://{NOWHERE}/{number} hello"
+
+
+async def test_mocks_that_are_gone_leave_no_task_and_no_flow(proxy: Proxy) -> None:
+    opened, ended = asyncio.Semaphore(0), asyncio.Semaphore(0)
+    flows: list[weakref.ref[Any]] = []
+
+    @proxy.on("websocket")
+    def note(ws: WebSocket) -> None:
+        flows.append(weakref.ref(ws.flow))
+        ws.on("close", lambda _: ended.release())
+
+    async def handler(ws: WebSocketRoute) -> None:
+        async def answer(message: Message) -> None:
+            await asyncio.sleep(0)
+            ws.send(message)
+
+        ws.conditions(latency=1)
+        ws.on_message(answer)
+        opened.release()
+
+    proxy.route_web_socket("**", handler)
+    tasks = asyncio.all_tasks()
+    for _ in range(100):
+        async with app(proxy, f"ws://{NOWHERE}/") as connection:
+            await connection.send("hello")
+            assert await connection.recv() == "hello"
+        await ended.acquire()
+    left = asyncio.all_tasks() - tasks
+    if left:
+        await asyncio.wait(left)  # the connections' own last steps
+    del connection
+    gc.collect()
+    assert [flow() for flow in flows if flow()] == []
+    assert proxy.web_sockets == []
 
 
 async def test_handshake_waits_for_the_handler(proxy: Proxy) -> None:

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mitmproxy import ctx
+from mitmproxy.hooks import UpdateHook
+from mitmproxy.http import HTTPFlow
 from websockets.exceptions import InvalidStatus
 
 from support.clients import Message
@@ -13,6 +16,7 @@ from support.raw import raw_socket
 from support.recording import Recordings
 from support.routes import NOWHERE, app
 from wirewright import Error, Proxy, WebSocketRoute, launch
+from wirewright.wire.frames import Opcode
 
 
 @pytest.fixture
@@ -53,11 +57,16 @@ async def test_what_cannot_work_is_refused_with_the_reason(
     assert recordings.only.ws.route_errors == 1
 
 
-async def test_both_sides_are_closed_at_once(hooks_proxy: Proxy) -> None:
-    hooks_proxy.route_web_socket("**", lambda ws: ws.connect_to_server().close(3000, "from the route"))
+@pytest.mark.parametrize(
+    ("arguments", "ending"), [((3000, "from the route"), (3000, "from the route")), ((), (1005, ""))]
+)
+async def test_both_sides_are_closed_at_once(
+    hooks_proxy: Proxy, arguments: tuple[Any, ...], ending: tuple[int, str]
+) -> None:
+    hooks_proxy.route_web_socket("**", lambda ws: ws.connect_to_server().close(*arguments))
     async with raw_socket(hooks_proxy.port) as socket:
         for end in (socket.app, socket.server):
-            assert await end.ending() == (3000, "from the route")
+            assert await end.ending() == ending
 
 
 @pytest.mark.parametrize("late", [True, False])
@@ -85,3 +94,117 @@ async def test_text_becomes_binary_and_one_message_several(hooks_proxy: Proxy, l
         assert [await socket.server.message() for _ in expected] == expected
         assert [await socket.app.message() for _ in range(2)] == ["about one", "about two"]
     assert {event for event, _ in recordings.only.frames} == {"framesent"}
+
+
+def forwarding(proxy: Proxy) -> list[WebSocketRoute]:
+    """The routes of the sockets that are opened now: they connect, and do nothing by themselves."""
+    routes: list[WebSocketRoute] = []
+
+    def handler(ws: WebSocketRoute) -> None:
+        ws.connect_to_server()
+        routes.append(ws)
+
+    proxy.route_web_socket("**", handler)
+    return routes
+
+
+async def test_what_is_sent_does_not_get_into_a_message_that_has_come_by_half(hooks_proxy: Proxy) -> None:
+    def handler(ws: WebSocketRoute) -> None:
+        server = ws.connect_to_server()
+
+        def double(message: Message) -> None:
+            for each in (f"{message!s} 1", f"{message!s} 2"):
+                server.send(each)
+
+        ws.on_message(double)
+
+    hooks_proxy.route_web_socket("**", handler)
+    async with raw_socket(hooks_proxy.port) as socket:
+        first, second = (socket.app.encode(Opcode.TEXT, text) for text in (b"one", b"t" * 100))
+        await socket.app.write(first + second[:50])
+        assert await socket.server.message() == "one 1"
+        await socket.app.write(second[50:])
+        expected = ["one 2", "t" * 100 + " 1", "t" * 100 + " 2"]
+        assert [await socket.server.message() for _ in expected] == expected
+
+
+async def test_characters_stay_whole(hooks_proxy: Proxy) -> None:
+    def handler(ws: WebSocketRoute) -> None:
+        server = ws.connect_to_server()
+        ws.on_message(lambda message: server.send(f"{message!s}!"))
+
+    text = "a" + "é" * 3000
+    hooks_proxy.route_web_socket("**", handler)
+    async with raw_socket(hooks_proxy.port) as socket:
+        await socket.app.send(text)
+        assert await socket.server.message() == f"{text}!"
+
+
+class Dropping:
+    name = "dropping"
+
+    def websocket_message(self, flow: HTTPFlow) -> None:
+        assert flow.websocket is not None
+        if flow.websocket.messages[-1].content == b"drop":
+            flow.websocket.messages[-1].drop()
+
+
+async def test_message_that_an_addon_has_dropped_is_dropped(hooks_proxy: Proxy) -> None:
+    dropping = Dropping()
+    ctx.master.addons.add(dropping)
+    ctx.master.addons.chain.insert(0, ctx.master.addons.chain.pop())
+    hooks_proxy.route_web_socket("**", lambda ws: ws.on_message(ws.connect_to_server().send))
+    async with raw_socket(hooks_proxy.port) as socket:
+        await socket.app.send("drop")
+        await socket.app.send("keep")
+        assert await socket.server.message() == "keep"
+
+
+async def test_frame_is_reported_once_the_handler_has_decided(hooks_proxy: Proxy) -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    def handler(ws: WebSocketRoute) -> None:
+        server = ws.connect_to_server()
+
+        async def think(message: Message) -> None:
+            asked.set()
+            await go_on.wait()
+            server.send(message)
+
+        ws.on_message(think)
+
+    recordings = Recordings(hooks_proxy)
+    hooks_proxy.route_web_socket("**", handler)
+    async with raw_socket(hooks_proxy.port) as socket:
+        await socket.app.send("hello")
+        await asked.wait()
+        await ctx.master.addons.trigger_event(UpdateHook([recordings.only.ws.flow]))
+        go_on.set()
+        assert await socket.server.message() == "hello"
+        await socket.server.send("over")
+        assert await socket.app.message() == "over"
+    assert recordings.only.frames == [("framesent", "hello"), ("framereceived", "over")]
+
+
+async def test_what_the_route_sends_the_app_is_told_from_what_others_do(hooks_proxy: Proxy) -> None:
+    routes = forwarding(hooks_proxy)
+    recordings = Recordings(hooks_proxy)
+    async with raw_socket(hooks_proxy.port) as socket:
+        recordings.only.ws.send_to_client("b")
+        routes[0].send("a")
+        await asyncio.to_thread(routes[0].send, "c")
+        routes[0].send("b")
+        assert [await socket.app.message() for _ in range(4)] == ["b", "a", "c", "b"]
+    assert recordings.only.frames == [("framereceived", "b")]
+
+
+async def test_socket_that_has_ended_takes_no_orders(hooks_proxy: Proxy) -> None:
+    routes = forwarding(hooks_proxy)
+    recordings = Recordings(hooks_proxy)
+    async with raw_socket(hooks_proxy.port):
+        pass
+    await recordings.only.closed.wait()
+    routes[0].send("late")
+    routes[0].close()
+    routes[0].abort()
+    assert recordings.only.events == [("close", None)]

@@ -102,6 +102,10 @@ def test_answer_must_fit_the_key(
         ("ws://Staging.test/live?a=B", "http://staging.test/live?a=B"),
         ("WSS://staging.test:8443", "https://staging.test:8443/"),
         ("http://[::1]:9000/", "http://[::1]:9000/"),
+        (
+            "ws://bücher.test/größe x?q=%20é&a=[1]",
+            "http://xn--bcher-kva.test/gr%C3%B6%C3%9Fe%20x?q=%20%C3%A9&a=[1]",
+        ),
     ],
 )
 def test_url_of_a_handshake_with_another_server(url: str, expected: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from mitmproxy.proxy import events
-from mitmproxy.proxy.commands import RequestWakeup, SendData
+from mitmproxy.proxy.commands import Log, RequestWakeup, SendData
 
 from support.talk import Talk, done
 from support.wire import Leg, Wire
@@ -33,8 +33,7 @@ class Clock:
         self.now += milliseconds / 1000 + 1e-6
         network = self._wire.layer._network
         assert network is not None
-        assert network._timer is not None
-        return events.Wakeup(network._timer[1])
+        return events.Wakeup(min(network._timers, key=lambda timer: network._timers[timer]))
 
 
 @pytest.fixture
@@ -111,7 +110,8 @@ def test_what_is_under_way_arrives_before_messages_pass_again(leg: Leg, wire: Wi
 def test_stalled_direction_goes_on_when_conditions_change(leg: Leg, wire: Wire, clock: Clock) -> None:
     ping, text = leg.peer.frame(Opcode.PING, b"?"), leg.peer.text("stuck")
     talk = wire.started() >> put_under(leg, STALLED) >> leg.says(ping) >> leg.says(text)
-    assert sent(talk >> put_under(leg, Conditions())) == ping + text
+    talk = talk >> put_under(leg, Conditions()) << LATER
+    assert sent(talk >> clock.after(0)) == ping + text
 
 
 def test_mock_is_under_conditions_like_a_server(app: Leg, server: Leg, wire: Wire, clock: Clock) -> None:
@@ -138,7 +138,67 @@ def test_conditions_begin_between_what_a_route_orders(server: Leg, wire: Wire, c
     assert talk >> clock.after(100) << server.gets(server.peer.text("after"))
 
 
+def test_handler_changes_conditions_with_each_of_many_messages(app: Leg, wire: Wire, clock: Clock) -> None:
+    def decide(payload: Payload) -> Payload:
+        wire.observer.orders.append(Order(False, Conditions()))
+        return payload
+
+    wire.observer.decide = decide
+    texts = app.peer.text("x") * 1000
+    assert sent(wire.started(holding=True) >> app.says(texts)) == texts
+
+
+def test_each_wakeup_is_asked_for_once(app: Leg, server: Leg, wire: Wire, clock: Clock) -> None:
+    talk = wire.started() >> put_under(app, Conditions(latency=10_000))
+    talk = talk >> put_under(server, Conditions(latency=1))
+    talk = talk >> app.says(app.peer.text("slow")) << LATER
+    for _ in range(10):
+        text = server.peer.text("fast")
+        talk = talk >> server.says(text) << LATER >> clock.after(1) << server.gets(text)
+    assert talk
+
+
+def test_socket_that_cannot_be_read_has_no_conditions(server: Leg, wire: Wire, clock: Clock) -> None:
+    talk = wire.open("x-unknown") << Log << wire.start >> done
+    talk = talk >> put_under(server, STALLED) << Log
+    assert talk >> server.says(b"whatever") << server.gets(b"whatever")
+
+
 # The end
+
+
+def test_last_words_come_before_the_stall_that_follows_them(app: Leg, wire: Wire, clock: Clock) -> None:
+    text = app.peer.text("last words")
+    talk = wire.started() >> put_under(app, Conditions(latency=100, stall_after=1))
+    talk = talk >> app.says(text) << LATER >> app.says(app.peer.text("stuck"))
+    talk = talk >> events.ConnectionClosed(wire.client) >> clock.after(100) << app.gets(text)
+    assert talk << wire.drop_server << wire.drop_app << wire.end >> done
+
+
+def test_end_of_the_server_that_we_caused_is_not_the_end_of_the_app(
+    app: Leg, server: Leg, wire: Wire, clock: Clock
+) -> None:
+    talk = wire.started() >> put_under(server, SLOW) >> wire.close()
+    talk, _ = talk.take()
+    talk = talk >> server.says(server.close_frame(3000, "bye")) >> app.says(app.close_frame())
+    talk = talk << wire.drop_server << wire.end >> done >> events.ConnectionClosed(wire.server)
+    assert talk >> clock.after(100) << server.gets(server.close_frame(3000, "bye")) << wire.drop_app
+
+
+def test_app_does_not_see_that_the_server_is_lost_while_nothing_passes(
+    app: Leg, server: Leg, wire: Wire, clock: Clock
+) -> None:
+    talk = stall_both(wire.started(), app)
+    talk = talk >> events.ConnectionClosed(wire.server) << wire.drop_server << wire.end >> done
+    assert talk >> put_under(server, Conditions()) << wire.drop_app
+
+
+def test_mock_whose_app_closes_and_leaves_ends_once(app: Leg, server: Leg, wire: Wire, clock: Clock) -> None:
+    wire.observer.orders = [Order(False, SLOW)]
+    talk = wire.open(mocked=True) << wire.start >> done
+    talk = talk >> app.says(app.close_frame(3000)) << LATER >> events.ConnectionClosed(wire.client)
+    talk = talk >> clock.after(100) << server.gets(server.close_frame(3000)) << wire.drop_app << wire.end
+    assert talk >> done
 
 
 def test_app_that_leaves_is_gone_when_its_last_words_have_come(app: Leg, wire: Wire, clock: Clock) -> None:
@@ -200,7 +260,8 @@ def test_app_sees_the_end_when_something_passes_again(
     talk = stall_both(wire.started(), app) >> server.says(close)
     talk = talk >> events.ConnectionClosed(wire.server) << wire.drop_server << wire.end >> done
     assert talk >> put_under(app, Conditions())
-    assert talk >> put_under(server, Conditions()) << server.gets(close) << wire.drop_app
+    talk = talk >> put_under(server, Conditions()) << LATER
+    assert talk >> clock.after(0) << server.gets(close) << wire.drop_app
 
 
 def test_cut_waits_for_nothing(leg: Leg, wire: Wire, clock: Clock) -> None:

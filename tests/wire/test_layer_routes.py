@@ -94,6 +94,20 @@ def test_what_is_ordered_after_a_close_frame_is_dropped(leg: Leg, wire: Wire, ho
     assert wire.observer.told == leg.back.told_ours("in time")
 
 
+def test_pings_do_not_follow_a_close_frame_of_ours(leg: Leg, wire: Wire) -> None:
+    wire.observer.decide = undecided
+    talk = wire.started(holding=True) >> leg.says(leg.peer.text("one"))
+    talk = talk >> ordered(leg, BYE) << wire.timer << leg.gets(close_of_ours(leg))
+    assert talk >> leg.says(leg.peer.frame(Opcode.PING, b"?"))
+
+
+def test_nothing_follows_a_close_frame_that_had_to_wait(leg: Leg, wire: Wire) -> None:
+    text = leg.peer.text("theirs")
+    talk = wire.started() >> leg.says(text[:3]) << leg.gets(text[:3]) >> ordered(leg, BYE) << wire.timer
+    talk = talk >> ordered(leg, Close(3001, "again")) << wire.timer >> ordered(leg, "late")
+    assert talk >> leg.says(text[3:]) << leg.gets(text[3:] + close_of_ours(leg))
+
+
 # One side
 
 

@@ -4,7 +4,8 @@ import base64
 import hashlib
 import sys
 from collections.abc import Iterable, Mapping
-from urllib.parse import urlsplit
+from string import punctuation
+from urllib.parse import quote, urlsplit
 
 from wirewright.model.urls import normalize_url
 
@@ -43,7 +44,8 @@ def upstream_url(url: str) -> str:
         raise ValueError(f"url must have no fragment and no user (RFC 6455, 3): {url!r}")
     if parts.port == 0:
         raise ValueError(f"url must have a port other than 0: {url!r}")
-    return normalize_url(f"{_UPSTREAM_SCHEMES[scheme.lower()]}://{rest}")
+    # Its origin is ASCII then; in a path or a query, nothing else may be sent either (RFC 3986, 2.1).
+    return quote(normalize_url(f"{_UPSTREAM_SCHEMES[scheme.lower()]}://{rest}"), safe=punctuation)
 
 
 def fold_headers(fields: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from mitmproxy.connection import Connection
 from mitmproxy.proxy import commands, layer
 
 from wirewright.conditions import Conditions
-from wirewright.wire.leg import Held
+from wirewright.wire.leg import Held, Lost
 from wirewright.wire.link import Link
 
 CONTROL_BIT = 0x08
@@ -25,12 +25,13 @@ class AppNetwork:
         self.from_app: Link[Held] = Link("from app")
         self.to_app: Link[bytes] = Link("to app")
         self._app = app
-        self._timer: tuple[float, commands.RequestWakeup] | None = None
-        """When we are woken next, and by what."""
+        self._timers: dict[commands.RequestWakeup, float] = {}
+        """By what we are woken, and when."""
 
-    def change(self, conditions: Conditions, *, to_client: bool) -> None:
-        """Put one direction under other conditions. `advance` has to follow."""
+    def change(self, conditions: Conditions, *, to_client: bool) -> layer.CommandGenerator[None]:
+        """Put one direction under other conditions. What is no longer stuck arrives when we are woken."""
         (self.to_app if to_client else self.from_app).change(conditions, monotonic())
+        yield from self._set_timer()
 
     def receive(self, events: Iterable[Held]) -> None:
         """The app has said something. `advance` has to follow."""
@@ -42,10 +43,15 @@ class AppNetwork:
             else:
                 self.from_app.put(event, 0, now, is_message=False)
 
-    @property
-    def carries_from_app(self) -> bool:
-        """Whether something that the app has said will still come by itself."""
-        return not (self.from_app.is_empty or self.from_app.is_stalled)
+    def lose_app(self) -> bool:
+        """The app's connection has ended. Whether that comes to us later, behind what is under way.
+
+        `advance` has to follow then.
+        """
+        if self.from_app.due is None:
+            return False
+        self.from_app.end(Lost.LOST, monotonic())
+        return True
 
     def forget_received(self) -> None:
         """What the app has said concerns nobody any more."""
@@ -59,12 +65,9 @@ class AppNetwork:
         yield from self._deliver()
         yield from self._set_timer()
 
-    def is_timer(self, command: commands.Command) -> bool:
-        """Whether this was our wakeup; it is over then."""
-        if self._timer is None or self._timer[1] is not command:
-            return False
-        self._timer = None
-        return True
+    def is_timer(self, command: commands.RequestWakeup) -> bool:
+        """Whether this was a wakeup of ours; it is over then."""
+        return self._timers.pop(command, None) is not None
 
     def advance(self) -> layer.CommandGenerator[list[Held]]:
         """Send the app what arrives there by now; the value is what has come from it."""
@@ -81,7 +84,7 @@ class AppNetwork:
         due = min(
             (due for link in (self.from_app, self.to_app) if (due := link.due) is not None), default=None
         )
-        if due is not None and (self._timer is None or due < self._timer[0]):
+        if due is not None and all(due < at for at in self._timers.values()):
             timer = commands.RequestWakeup(max(0.0, due - monotonic()))
-            self._timer = due, timer
+            self._timers[timer] = due
             yield timer

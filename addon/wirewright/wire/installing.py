@@ -1,5 +1,6 @@
 """Our layers in the place of mitmproxy's own."""
 
+import sys
 from collections.abc import Callable
 
 from mitmproxy import http
@@ -12,6 +13,7 @@ from wirewright.wire.layer import WireLayer
 from wirewright.wire.observing import Observer
 
 _stock_layer = websocket.WebsocketLayer
+_stock_fragment_size = websocket.Fragmentizer.FRAGMENT_SIZE
 
 
 def install(observe: Callable[[http.HTTPFlow], Observer | None]) -> None:
@@ -25,6 +27,8 @@ def install(observe: Callable[[http.HTTPFlow], Observer | None]) -> None:
         return HooksLayer(context, flow) if observer is None else WireLayer(context, flow, observer)
 
     websocket.WebsocketLayer = make_layer  # type: ignore[misc, assignment]
+    # On the hooks lane a changed message goes out in one frame. mitmproxy cuts it up, and characters with it.
+    websocket.Fragmentizer.FRAGMENT_SIZE = sys.maxsize
 
 
 def is_installed() -> bool:
@@ -35,3 +39,4 @@ def is_installed() -> bool:
 def uninstall() -> None:
     """New sockets get mitmproxy's own layer again."""
     websocket.WebsocketLayer = _stock_layer  # type: ignore[misc]
+    websocket.Fragmentizer.FRAGMENT_SIZE = _stock_fragment_size

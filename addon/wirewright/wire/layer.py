@@ -137,7 +137,7 @@ class WireLayer(SocketLayer):
     def _arrived(self, received: list[Held]) -> layer.CommandGenerator[None]:
         app = self._legs[True]
         yield from self._hold(app, (event for event in received if event is not Lost.LOST))
-        if Lost.LOST in received:
+        if Lost.LOST in received and not self._finished:
             yield from self._lost(app)
 
     def _hold(self, leg: Leg, received: Iterable[Held]) -> layer.CommandGenerator[None]:
@@ -195,7 +195,8 @@ class WireLayer(SocketLayer):
         elif event.opcode == Opcode.CLOSE:
             yield from self._held_close(leg, event)
         else:
-            yield from self._send(leg, [leg.stream.encoder.control(event.opcode, event.payload)])
+            if not leg.told:
+                yield from self._send(leg, [leg.stream.encoder.control(event.opcode, event.payload)])
             yield from self._control_passed(leg, event)
 
     def _held_close(self, leg: Leg, close: Control) -> layer.CommandGenerator[None]:

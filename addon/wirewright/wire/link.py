@@ -72,6 +72,12 @@ class Link(Generic[T]):
             self._release_held_back()
             self._under_way.append((self._arrival(size, now, 0.5), item))
 
+    def end(self, item: T, now: float) -> None:
+        """Nothing sets out any more: this comes behind what is under way, and what is stuck never comes."""
+        self._stalled.clear()
+        self._release_held_back()
+        self._under_way.append((self._arrival(0, now, 0.5), item))
+
     def arrived(self, now: float) -> list[T]:
         """Take out what has arrived by now."""
         if self._held_back is not None and self._held_back[0] <= now:

@@ -3,6 +3,7 @@
 import time
 from abc import abstractmethod
 from collections.abc import Iterable
+from logging import WARNING
 
 from mitmproxy import http
 from mitmproxy.connection import Connection
@@ -42,6 +43,9 @@ class SocketLayer(websocket.WebsocketLayer):
         self._is_closing = False
         """Whether we close both sides."""
         self._ended = False
+        """Whether the end has been told."""
+        self._finished = False
+        """Whether both connections have been ended, or soon are."""
 
     def begin(self, _: events.Event) -> layer.CommandGenerator[None]:
         assert self.flow.response is not None
@@ -136,9 +140,11 @@ class SocketLayer(websocket.WebsocketLayer):
         """From now on a direction's messages go under these conditions between the app and us."""
         if self._network is None:
             self._network = AppNetwork(self.context.client)
-        self._network.change(conditions, to_client=not leg.from_client)
+        if leg.stream.reader.failure is not None:
+            yield commands.Log("A WebSocket that cannot be read cannot be put under conditions.", WARNING)
+            return
+        yield from self._network.change(conditions, to_client=not leg.from_client)
         self._adopt(leg)
-        yield from self._advance(self._network)
 
     def _advance(self, network: AppNetwork) -> layer.CommandGenerator[None]:
         """Some time has passed: take in and send what has arrived."""
@@ -225,8 +231,7 @@ class SocketLayer(websocket.WebsocketLayer):
     def _lost(self, leg: Leg) -> layer.CommandGenerator[None]:
         """A connection that is lost on one side is lost on the other, once that has all that came before."""
         leg.lost = True
-        if leg.from_client and self._network is not None and self._network.carries_from_app:
-            self._network.receive([Lost.LOST])
+        if leg.from_client and self._network is not None and self._network.lose_app():
             yield from self._advance(self._network)
             return
         waits = (leg.held or leg.undecided) and leg.destination is not None and not leg.stream.ended
@@ -258,6 +263,7 @@ class SocketLayer(websocket.WebsocketLayer):
 
     def _finish(self) -> layer.CommandGenerator[None]:
         """End both TCP connections, each with the close frame that it is owed."""
+        self._finished = True
         self._handle_event = self.done  # type: ignore[method-assign]
         if self._our_close is not None:
             for leg in self._legs.values():
@@ -278,19 +284,23 @@ class SocketLayer(websocket.WebsocketLayer):
     def drain(self, event: events.Event) -> layer.CommandGenerator[None]:
         """The socket is over, and what was sent to the app is still under way to it."""
         assert self._network is not None
-        if isinstance(event, (events.ConnectionClosed, Aborted)):
-            self._network.to_app.clear()
-        elif isinstance(event, events.Wakeup) and self._network.is_timer(event.command):
+        app_has_left = isinstance(event, events.ConnectionClosed) and event.connection is self.context.client
+        if app_has_left or isinstance(event, Aborted):
+            yield from self._end_app()
+            return
+        if isinstance(event, events.Wakeup) and self._network.is_timer(event.command):
             yield from self._network.advance()
         elif isinstance(event, Ordered) and isinstance(event.message.ours, Conditions):
-            self._network.change(event.message.ours, to_client=event.message.to_client)
-            yield from self._network.advance()
+            yield from self._network.change(event.message.ours, to_client=event.message.to_client)
         yield from self._end_app_when_all_has_arrived(self._network)
 
     def _end_app_when_all_has_arrived(self, network: AppNetwork) -> layer.CommandGenerator[None]:
-        if network.to_app.is_empty:
-            self._handle_event = self.done  # type: ignore[method-assign]
-            yield commands.CloseConnection(self.context.client)
+        if network.to_app.is_empty and not network.to_app.is_stalled:
+            yield from self._end_app()
+
+    def _end_app(self) -> layer.CommandGenerator[None]:
+        self._handle_event = self.done  # type: ignore[method-assign]
+        yield commands.CloseConnection(self.context.client)
 
     def _end(self, end: End) -> layer.CommandGenerator[None]:
         assert self.flow.websocket is not None

@@ -155,7 +155,11 @@ class Stream:
             # The message that has begun is held as a whole: the reader has what came of it so far.
             self.mode = Mode.HOLD
         else:
-            pieces += map(self._encode, ours)
+            sent: list[Ours] = []
+            while ours and not self.ended:  # nothing follows a close frame (5.5.1)
+                sent.append(ours.pop(0))
+                pieces.append(self._encode(sent[-1]))
+            ours = sent
             if not self.ended:
                 pieces.append(data[boundary:])
         return Received(Mode.PASS, b"".join(pieces), events, ours)

@@ -20,3 +20,6 @@ class DecidedEvent(MessageInjected[Decided]):
 
 class Ordered(MessageInjected[Order]):
     """A route has given an order."""
+
+    is_relayed = False
+    """Whether mitmproxy's own layer tells its hooks of just this."""
