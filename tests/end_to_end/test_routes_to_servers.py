@@ -248,7 +248,7 @@ async def test_server_that_is_lost_is_lost_to_the_app(proxy: Proxy) -> None:
 
 @pytest.mark.wire("mitmproxy's layer closes both sides at once")
 @pytest.mark.parametrize("side", ["app", "server"])
-async def test_side_that_the_route_closes_closes_the_other_by_its_answer(proxy: Proxy, side: str) -> None:
+async def test_side_that_the_route_closes_closes_the_other_too(proxy: Proxy, side: str) -> None:
     routes: dict[str, Any] = {}
 
     def handler(ws: WebSocketRoute) -> None:
@@ -260,7 +260,7 @@ async def test_side_that_the_route_closes_closes_the_other_by_its_answer(proxy: 
         routes[side].close(3000, "from the route")
         assert await closed.ending() == (3000, "from the route")
         await closed.send_close(3000, "answered")
-        assert await other.ending() == (3000, "answered")
+        assert await other.ending() == (3000, "from the route")
 
 
 @pytest.mark.wire("on_close needs our layer")

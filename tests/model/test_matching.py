@@ -184,3 +184,7 @@ def test_answer_is_a_bool_for_every_kind_of_rule(make: Callable[[str], UrlMatch]
     matches = compile_match(make("ws://a.com/live"))
     assert matches("ws://a.com/live") is True
     assert matches("ws://a.com/other") is False
+
+
+def test_path_alone_is_no_url() -> None:
+    assert not compile_match("/ws")("ws://example.test/ws")

@@ -1,7 +1,6 @@
 """Chromium, driven by Playwright, against Wirewright: the same socket, seen from both sides of the proxy."""
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -17,21 +16,14 @@ from parity.raw_server import raw_server, refusing_port
 from parity.row import CLOSED, OPENED, Event, Part, Row, error, shown
 from parity.scenarios import ECHO, ENDS, HANDSHAKES
 from parity.violations import ANSWERS, CLOSES, FRAMES
+from support.browser import CHROMIUM, proxied_by
 from support.certificates import Certificates, make_certificates
 from wirewright import Proxy, launch
 
 ROWS = (*ECHO, *ENDS, *HANDSHAKES, *ANSWERS, *FRAMES, *CLOSES)
 
-CHROMIUM = shutil.which("chromium")
 SECONDS = 20
 """How long a row may take."""
-
-BROWSER_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    # It talks to its maker's hosts by itself.
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
-]
 
 pytestmark = [
     pytest.mark.browser,
@@ -141,23 +133,14 @@ async def ports(
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[playwright.Browser]:
-    async with playwright.async_playwright() as driver:
-        launched = await driver.chromium.launch(executable_path=CHROMIUM, args=BROWSER_ARGUMENTS)
-        yield launched
-        await launched.close()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stage(
     browser: playwright.Browser, ports: dict[str, int], confdir: Path, certificates: Certificates
 ) -> AsyncIterator[Stage]:
     options = {"ssl_verify_upstream_trusted_ca": str(certificates.ca_file)}
     async with launch(port=0, confdir=confdir, options=options) as proxy:
-        between = playwright.ProxySettings(server=f"http://127.0.0.1:{proxy.port}", bypass="<-loopback>")
         pages = {
             (proxied, trusting): await browser.new_page(
-                proxy=between if proxied else None, ignore_https_errors=trusting
+                proxy=proxied_by(proxy) if proxied else None, ignore_https_errors=trusting
             )
             for proxied, trusting in product((False, True), repeat=2)
         }

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from websockets.asyncio.server import ServerConnection, serve
 
-from parity.test_parity import BROWSER_ARGUMENTS, CHROMIUM
+from support.browser import CHROMIUM, proxied_by
 from wirewright import Proxy, launch
 
 pytestmark = [
@@ -141,18 +141,14 @@ class Stage:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stage(confdir: Path) -> AsyncIterator[Stage]:
+async def stage(browser: playwright.Browser, confdir: Path) -> AsyncIterator[Stage]:
     async with (
         serve(echo, "127.0.0.1", 0) as server,
         launch(port=0, confdir=confdir) as proxy,
-        playwright.async_playwright() as driver,
     ):
-        browser = await driver.chromium.launch(executable_path=CHROMIUM, args=BROWSER_ARGUMENTS)
-        by_proxy = playwright.ProxySettings(server=f"http://127.0.0.1:{proxy.port}", bypass="<-loopback>")
-        direct, proxied = await browser.new_page(), await browser.new_page(proxy=by_proxy)
+        direct, proxied = await browser.new_page(), await browser.new_page(proxy=proxied_by(proxy))
         port = next(iter(server.sockets)).getsockname()[1]
         yield Stage(direct, proxied, proxy, f"ws://127.0.0.1:{port}")
-        await browser.close()
 
 
 async def seen_by(

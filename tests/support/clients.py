@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import ssl
 import sys
 from abc import ABC, abstractmethod
@@ -43,6 +44,10 @@ class Client(ABC):
     async def close(self, code: int | None = 1000, reason: str = "") -> None:
         """Send a close frame, without a code for None, and wait until the socket is closed."""
 
+    async def leave(self) -> None:
+        """End the connection with no close frame."""
+        raise NotImplementedError
+
     @abstractmethod
     async def closed(self) -> tuple[int, str]:
         """The close frame that the app was sent: its code (1005 for none, 1006 for no frame) and reason."""
@@ -71,6 +76,9 @@ class WebsocketsClient(Client):
     async def close(self, code: int | None = 1000, reason: str = "") -> None:
         assert code is not None, "websockets always sends a code"
         await self._connection.close(code, reason)
+
+    async def leave(self) -> None:
+        self._connection.transport.abort()
 
     async def closed(self) -> tuple[int, str]:
         await self._connection.wait_closed()
@@ -113,10 +121,14 @@ class AiohttpClient(Client):
         assert code is not None, "aiohttp always sends a code"
         await self._connection.close(code=code, message=reason.encode())
 
+    async def leave(self) -> None:
+        self._connection.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+
     async def closed(self) -> tuple[int, str]:
         message = await self._connection.receive()
-        assert message.type is aiohttp.WSMsgType.CLOSE, message
-        return message.data or 1005, message.extra or ""
+        if message.type is aiohttp.WSMsgType.CLOSE:
+            return message.data or 1005, message.extra or ""
+        return self._connection.close_code or 1006, ""
 
 
 @asynccontextmanager

@@ -65,4 +65,4 @@ def test_frames_to_a_server_have_new_masks() -> None:
     encoder = Encoder(masked=True)
     assert len({encoder.message(Opcode.TEXT, b"same", compress=True) for _ in range(10)}) > 1
     assert encoder.control(Opcode.PING, b"?")[1] & 0x80
-    assert encoder.close(1000)[1] & 0x80
+    assert encoder.control(Opcode.CLOSE, b"\x03\xe8")[1] & 0x80

@@ -112,10 +112,11 @@ def test_nothing_follows_a_close_frame_that_had_to_wait(leg: Leg, wire: Wire) ->
 
 
 @pytest.mark.parametrize("holding", [True, False], ids=["hold", "pass"])
-def test_side_that_is_closed_closes_the_other_by_its_answer(leg: Leg, wire: Wire, holding: bool) -> None:
+def test_side_that_is_closed_closes_the_other_when_it_answers(leg: Leg, wire: Wire, holding: bool) -> None:
     answer, back = leg.back.close_frame(3001), leg.close_frame(3002)
     talk = wire.started(holding=holding) >> ordered(leg, BYE) << wire.timer << leg.gets(close_of_ours(leg))
-    talk = talk >> ordered(leg, "late") >> leg.back.says(answer) << leg.back.gets(answer) >> leg.says(back)
+    talk = talk >> ordered(leg, "late") >> leg.back.says(answer)
+    talk = talk << leg.back.gets(close_of_ours(leg.back)) >> leg.says(back)
     assert ends(talk, wire)
     assert wire.ended == (3000, "bye", None)
 

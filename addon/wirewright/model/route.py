@@ -136,7 +136,8 @@ class RouteSide:
         self._carrier.order(message, to_client=self._is_app)
 
     def close(self, code: int | None = None, reason: str | None = None) -> Done:
-        """Close this side. Its answer closes the other one, unless `on_close` is set here.
+        """Close this side, and once it has answered the other one with the same code, unless `on_close` is
+        set here.
 
         Towards a server `code` is 1000 or 3000 to 4999, towards an app also the protocol's own codes; the
         reason has at most 123 bytes of UTF-8. Raises ValueError for any other.

@@ -75,6 +75,8 @@ class WireLayer(SocketLayer):
         stream, reader = leg.stream, leg.stream.reader
         demand = leg.demand = self._observer.demand(from_client=leg.from_client)
         holds = demand.holds or leg.held or leg.undecided or self._has_conditions(leg)
+        if self._legs[not leg.from_client].ordered_close is not None:
+            holds = True  # the source's answer is not to be copied
         stream.wish(Mode.HOLD if holds else Mode.PASS)
         if Mode.HOLD in (stream.mode, stream.wished):
             reader.limit, reader.lazy = self._observer.max_message, False
@@ -208,7 +210,8 @@ class WireLayer(SocketLayer):
             # libraries answer with 1000 whatever they get.
             yield from self._send(leg, [leg.stream.end(self._our_close)])
         elif not self._keeps(leg):
-            yield from self._send(leg, [leg.stream.encoder.control(Opcode.CLOSE, close.payload)])
+            meant = self._legs[not leg.from_client].ordered_close or close
+            yield from self._send(leg, [leg.stream.encoder.control(Opcode.CLOSE, meant.payload)])
         yield from self._control_passed(leg, close)
 
     def _let_pings_pass(

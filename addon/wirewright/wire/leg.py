@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from wirewright.wire.frames import CloseCode, ProtocolError
 from wirewright.wire.messages import Event
 from wirewright.wire.observing import Demand
-from wirewright.wire.stream import Ours, Stream
+from wirewright.wire.stream import Close, Ours, Stream
 
 if TYPE_CHECKING:
     from mitmproxy.connection import Connection
@@ -50,6 +50,8 @@ class Leg:
     violated: bool = False
     lost: bool = False
     """Whether its source's connection has ended."""
+    ordered_close: Close | None = None
+    """What a route has closed its destination with: the other side is closed with the same."""
     timer: object = None
     """What tells when its destination has had the time to answer a close frame of ours, or the time is up for
     what waits after the loss of its source."""

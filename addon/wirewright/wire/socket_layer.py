@@ -107,7 +107,10 @@ class SocketLayer(websocket.WebsocketLayer):
         """Send one side something that no other addon is asked about. After a close frame it is dropped."""
         if leg.destination is None or leg.told:
             return
-        if isinstance(ours, Close) and not self._legs[not leg.from_client].closed:
+        back = self._legs[not leg.from_client]
+        if isinstance(ours, Close) and not back.closed:
+            leg.ordered_close = ours
+            self._adopt(back)
             yield from self._begin_closing(ours, leg)
         if frame := leg.stream.send(ours):
             yield from self._send(leg, [frame])

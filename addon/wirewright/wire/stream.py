@@ -52,10 +52,6 @@ class Encoder:
         """A ping, a pong or a close frame."""
         return encode_frame(opcode, payload, mask=self._mask())
 
-    def close(self, code: int | None, reason: str = "") -> bytes:
-        """A close frame; without a payload if `code` is None."""
-        return self.control(Opcode.CLOSE, encode_close(code, reason))
-
     def _mask(self) -> bytes | None:
         return os.urandom(4) if self._masked else None
 
@@ -66,6 +62,11 @@ class Close:
 
     code: int
     reason: str = ""
+
+    @property
+    def payload(self) -> bytes:
+        """Of its frame."""
+        return encode_close(None if self.code == CloseCode.NO_STATUS else self.code, self.reason)
 
 
 Ours = str | bytes | Close
@@ -143,7 +144,7 @@ class Stream:
     def _encode(self, ours: Ours) -> bytes:
         if isinstance(ours, Close):
             self.ended = True
-            return self.encoder.close(None if ours.code == CloseCode.NO_STATUS else ours.code, ours.reason)
+            return self.encoder.control(Opcode.CLOSE, ours.payload)
         # In PASS uncompressed: the window that the ends share stays as it is.
         return self.encoder.message(*content_of(ours), compress=self.mode is Mode.HOLD)
 
