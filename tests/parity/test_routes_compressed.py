@@ -62,8 +62,8 @@ async def test_page_and_server_get_just_what_the_route_meant(stage: Stage, plan:
     async with serving(serve) as url, connect_page(stage.page, url, Wish()) as page:
         await page.send_all([step.message for step in plan.app])
         assert received(await page.receive_all(size(for_page))) == for_page
-        await page.close(3000, "enough")
-        assert await page.closed() == (3000, "enough")  # and nothing before it
+        await page.close(1000, "enough")
+        assert await page.closed() == (1000, "enough")  # and nothing before it
         assert received(await heard) == for_server
     assert "permessage-deflate" in agreed[0]
     assert "no_context_takeover" not in agreed[0]
