@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +60,8 @@ class Route:
     ca: Path
     proxy: str | None = None
     process: Child | None = None
+    capture: Path | None = None
+    """The file in which all is recorded."""
 
     @property
     def pid(self) -> int:
@@ -106,6 +109,8 @@ class Mitmdump(Carrier):
     scripts: tuple[Path, ...] = ()
     options: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    captures: bool = False
+    """Whether all is recorded in a file."""
 
     @property
     def is_proxy(self) -> bool:
@@ -114,13 +119,17 @@ class Mitmdump(Carrier):
     async def start(self, place: Workplace) -> Route:
         settings = [f"confdir={place.confdir}", f"ssl_verify_upstream_trusted_ca={place.server_ca}"]
         command: list[str | Path] = [BIN / "mitmdump", "-q", "--listen-host", HOST, "-p", "0"]
+        capture = None
+        if self.captures:
+            capture = place.folder / f"capture-{time.time_ns()}.db"
+            settings.append(f"ws_capture={capture}")
         for setting in (*settings, *self.options):
             command += ["--set", setting]
         for script in (*self.scripts, SCRIPTS / "say_port.py"):
             command += ["-s", script]
         process = await Child.start(*command, environment=self.environment)
         port = await _first_word(process, "PORT ")
-        return Route(place.confdir / "mitmproxy-ca-cert.pem", f"http://{HOST}:{port}", process)
+        return Route(place.confdir / "mitmproxy-ca-cert.pem", f"http://{HOST}:{port}", process, capture)
 
 
 @dataclass(frozen=True)
@@ -170,6 +179,12 @@ UNMATCHED = Mitmdump(
     (ADDON, SCRIPTS / "counting.py", SCRIPTS / "unmatched.py"),
 )
 MOCKED = Mitmdump("mocked", "Wirewright, a route that is the server", (ADDON, SCRIPTS / "mocking.py"))
+RECORDING = Mitmdump(
+    "recording",
+    "Wirewright, one listener, recording",
+    (ADDON, SCRIPTS / "counting.py"),
+    captures=True,
+)
 
 CARRIERS: Mapping[str, Carrier] = {
     carrier.name: carrier
@@ -185,6 +200,7 @@ CARRIERS: Mapping[str, Carrier] = {
         ROUTE_CHANGING,
         UNMATCHED,
         MOCKED,
+        RECORDING,
     )
 }
 

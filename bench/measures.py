@@ -4,6 +4,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from bench import memory
 from bench.carriers import (
@@ -12,6 +13,7 @@ from bench.carriers import (
     HOOK_CHANGING,
     LISTENER,
     MOCKED,
+    RECORDING,
     ROUTE_CHANGING,
     UNMATCHED,
     Carrier,
@@ -20,6 +22,7 @@ from bench.carriers import (
 from bench.children import Failure
 from bench.sending import Order
 from bench.session import Guard, Outcome, Scale, Session
+from wirewright.capture import Capture
 
 MESSAGES, MEGABYTES, MICROSECONDS = "messages/s", "MB/s", "µs"
 MEBIBYTES, KIBIBYTES, MILLISECONDS, LOST, SOCKETS = "MiB", "KiB", "ms", "messages", "sockets"
@@ -131,6 +134,29 @@ class Speed(Measure):
 
 
 @dataclass
+class Recorded(Speed):
+    """What is recorded must be in the file."""
+
+    async def run(self, session: Session, carrier: Carrier) -> Mapping[str, float]:
+        values = await super().run(session, carrier)
+        route = await session.route(carrier)
+        if route.capture is not None:
+            await session.drop(carrier)
+            note_missing(session, self.name, carrier, route.capture)
+        return values
+
+
+def note_missing(session: Session, row: str, carrier: Carrier, capture: Path) -> None:
+    """Say it if frames are missing in a capture; it is deleted then."""
+    with Capture(capture) as opened:
+        missing = sum(gap.frames for gap in opened.gaps())
+        ended = all(each.ended_ns for each in opened.sessions())
+    capture.unlink()
+    if missing or not ended:
+        session.note(row, carrier, f"{missing:,} frames are not recorded" if missing else "it was not ended")
+
+
+@dataclass
 class PingPong(Speed):
     """One message there and back, then the next: the median of the round trips."""
 
@@ -205,6 +231,21 @@ class MemoryOfMany(Memory):
             if outcome.unfinished:
                 session.note(self.name, carrier, f"after {outcome.messages:,} messages, {outcome.unfinished}")
             return {self.name: growth.now / MIB}
+
+
+@dataclass
+class MemoryOfRecording(Memory):
+    """The most memory at any time while many messages are recorded."""
+
+    async def grow(
+        self, session: Session, carrier: Carrier, route: Route, growth: Growth
+    ) -> Mapping[str, float]:
+        async with session.sockets(route):
+            outcome = await session.carry(route, Order("flood", session.scale.recorded, 100))
+            most = growth.at_most / MIB
+        if outcome.unfinished:
+            session.note(self.name, carrier, f"after {outcome.messages:,} messages, {outcome.unfinished}")
+        return {self.name: most}
 
 
 @dataclass
@@ -375,6 +416,16 @@ def measures(scale: Scale) -> list[Measure]:
             f"answers of {MANY:,} sockets that are open at the same time",
             carriers=(LISTENER.name, MOCKED.name),
             base=LISTENER.name,
+        ),
+        Recorded(
+            "flood-recorded",
+            "server to app, 100-byte text, recorded",
+            carriers=(BARE.name, LISTENER.name, RECORDING.name),
+        ),
+        MemoryOfRecording(
+            "memory-recorded",
+            f"most memory while {scale.recorded:,} messages are recorded",
+            carriers=(RECORDING.name,),
         ),
         Mocks(
             "memory-mocks",

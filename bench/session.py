@@ -33,12 +33,14 @@ class Scale:
     """Bytes that are sent to a reader that has stopped."""
     sockets: int
     """How many are open and idle."""
+    recorded: int
+    """Messages on one socket that are recorded."""
     mocks: int
     """How many are opened and closed."""
 
 
-FULL = Scale(5, 1.5, 60.0, 1_000_000, 100_000_000, 1_000_000_000, 2_000, 10_000)
-QUICK = Scale(1, 0.3, 15.0, 20_000, 20_000_000, 100_000_000, 100, 2_000)
+FULL = Scale(5, 1.5, 60.0, 1_000_000, 100_000_000, 1_000_000_000, 2_000, 5_000_000, 10_000)
+QUICK = Scale(1, 0.3, 15.0, 20_000, 20_000_000, 100_000_000, 100, 100_000, 2_000)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ mitmproxy executes this file again whenever it is saved, so it keeps no state: t
 import asyncio
 import logging
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable, Sequence
 from pathlib import Path
 
 if "wirewright" not in sys.modules:
@@ -20,11 +20,15 @@ if "wirewright" not in sys.modules:
 from mitmproxy import addonmanager, connection, ctx, exceptions, http
 
 from wirewright import dispatching
+from wirewright.capture.redaction import DEFAULT
+from wirewright.capture.session import CaptureSession
 from wirewright.carriers import InjectingCarrier, proxyserver
 from wirewright.commands import SocketCommands
 from wirewright.hooked_socket import HookedSocket
 from wirewright.model import failures, handshake
+from wirewright.model.errors import Error
 from wirewright.model.history import HistoryLimit
+from wirewright.model.matching import UrlMatch
 from wirewright.model.websocket import Feed, Handshake
 from wirewright.neighbours import WIREWRIGHT, OtherAddons
 from wirewright.router import route_handshake
@@ -52,6 +56,8 @@ class WirewrightAddon:
         self.addons = [SocketCommands()]
         self._missing: str | None = None
         self._others = OtherAddons()
+        self._capture = CaptureSession()
+        self._captures_by_option = False
 
     def load(self, loader: addonmanager.Loader) -> None:
         loader.add_option(
@@ -79,6 +85,24 @@ class WirewrightAddon:
             64 * 1024 * 1024,
             "The largest WebSocket message, in bytes, that is read. A larger one passes unread.",
         )
+        loader.add_option(
+            "ws_capture",
+            str,
+            "",
+            "Record all WebSockets in this file, a capture that grows by a session each time.",
+        )
+        loader.add_option(
+            "ws_capture_max_payload",
+            int | None,  # type: ignore[arg-type]  # it takes what a check of types takes
+            None,
+            "How many bytes of each WebSocket message are recorded at most.",
+        )
+        loader.add_option(
+            "ws_capture_redact",
+            Sequence[str],
+            list(DEFAULT),
+            "Headers, query parameters and keys of JSON messages whose values do not get into a capture.",
+        )
         installing.uninstall()  # what is looked at is mitmproxy's own
         self._missing = missing_internal()
         if self._missing is None:
@@ -92,7 +116,7 @@ class WirewrightAddon:
                 "this mitmproxy has no %s",
                 self._missing,
             )
-        control.attach(_Host())
+        control.attach(_Host(self._capture))
         control.on_new_script(take_back_when_done)
 
     def configure(self, updated: set[str]) -> None:
@@ -104,12 +128,29 @@ class WirewrightAddon:
         for option in {"ws_history", "ws_history_bytes", "ws_max_message"} & updated:
             if getattr(ctx.options, option) < 0:
                 raise exceptions.OptionsError(f"{option} must be 0 or more.")
+        if updated & {"ws_capture", "ws_capture_max_payload", "ws_capture_redact"}:
+            self._configure_capture()
+
+    def _configure_capture(self) -> None:
+        """A capture that an option asks for; one that was begun otherwise goes on without such an option."""
+        options = ctx.options
+        if options.ws_capture or self._captures_by_option:
+            self._capture.stop()
+        self._captures_by_option = bool(options.ws_capture)
+        if options.ws_capture:
+            path = Path(options.ws_capture).expanduser()
+            try:
+                self._capture.start(path, None, options.ws_capture_max_payload, options.ws_capture_redact)
+            except (Error, ValueError) as error:
+                self._captures_by_option = False
+                raise exceptions.OptionsError(str(error)) from None
 
     def done(self) -> None:
         installing.uninstall()
         request_target.uninstall()
         early_data.uninstall()
         dispatching.uninstall()
+        self._capture.stop()
         control.attach(None)
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
@@ -165,7 +206,7 @@ class WirewrightAddon:
 
     def websocket_start(self, flow: http.HTTPFlow) -> None:
         if feed := control.feed(flow.id):
-            feed.opened()
+            feed.opened(_server_address(flow))
             if isinstance(feed.carrier, HookedSocket):
                 feed.carrier.opened()
 
@@ -213,6 +254,17 @@ class WirewrightAddon:
 class _Host:
     """The mitmproxy that this addon runs in."""
 
+    def __init__(self, capture: CaptureSession) -> None:
+        self._capture = capture
+
+    def start_capture(
+        self, path: Path, url: UrlMatch | None, max_payload: int | None, redact: Iterable[str] | None
+    ) -> None:
+        self._capture.start(path, url, max_payload, redact)
+
+    def stop_capture(self) -> None:
+        self._capture.stop()
+
     @property
     def port(self) -> int | None:
         addresses = proxyserver().listen_addrs()
@@ -231,9 +283,14 @@ def _observer(flow: http.HTTPFlow) -> WiredSocket | None:
     feed = control.feed(flow.id)
     if feed is None or not isinstance(feed.carrier, WiredSocket):
         return None
-    feed.opened()
+    feed.opened(_server_address(flow))
     feed.carrier.start(feed)
     return feed.carrier
+
+
+def _server_address(flow: http.HTTPFlow) -> tuple[str, int] | None:
+    peer = flow.server_conn.peername
+    return peer[:2] if peer else None
 
 
 def _is_mocked(feed: Feed) -> bool:

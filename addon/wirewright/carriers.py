@@ -17,6 +17,7 @@ from wirewright.model.history import Payload, Window
 from wirewright.model.route import RouteSide, WebSocketRoute
 from wirewright.model.websocket import Feed, FrameEvent
 from wirewright.wire import installing
+from wirewright.wire.observing import Order
 from wirewright.wire.stream import Close, content_of
 from wirewright.wire.told import Aborted, CloseInjected
 
@@ -84,17 +85,29 @@ class InjectingCarrier(ABC):
     def check_can(self, what: str) -> None:
         """Raise Error if this lane has no such thing."""
 
-    @abstractmethod
-    def order(self, message: Payload, *, to_client: bool) -> None: ...
+    def order(self, message: Payload, *, to_client: bool) -> None:
+        self._order(Order(to_client, message))
+
+    def order_close(self, code: int, reason: str, *, to_client: bool) -> None:
+        self._order(Order(to_client, Close(code, reason)))
+
+    def order_conditions(self, conditions: Conditions, *, to_client: bool) -> None:
+        self._order(Order(to_client, conditions))
 
     @abstractmethod
-    def order_close(self, code: int, reason: str, *, to_client: bool) -> None: ...
+    def handlers_changed(self) -> None:
+        """A side has got a handler, or another one."""
+
+    def _order(self, order: Order) -> None:
+        loop = ctx.master.event_loop
+        if running_loop() is loop:
+            self._take_order(order)
+        else:
+            loop.call_soon_threadsafe(self._take_order, order)
 
     @abstractmethod
-    def order_conditions(self, conditions: Conditions, *, to_client: bool) -> None: ...
-
-    @abstractmethod
-    def handlers_changed(self) -> None: ...
+    def _take_order(self, order: Order) -> None:
+        """Keep what a route orders until the socket is open, and then have it carried out."""
 
     @property
     def is_mocked(self) -> bool:

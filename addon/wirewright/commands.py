@@ -4,6 +4,7 @@ A socket goes by its URL and the beginning of its flow's id, which the console c
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from mitmproxy import command, exceptions, types
 
@@ -50,6 +51,16 @@ class SocketCommands:
     def abort(self, socket: str) -> None:
         """Cut a socket's connections with no close frame."""
         _try(lambda: _socket(socket).abort())
+
+    @command.command("ws.capture.start")
+    def start_capture(self, path: types.Path) -> None:
+        """Record all sockets in a file; a capture that is there gets another session."""
+        _try(lambda: control.proxy.start_capture(Path(str(path)).expanduser()))
+
+    @command.command("ws.capture.stop")
+    def stop_capture(self) -> None:
+        """Record no more."""
+        control.proxy.stop_capture()
 
 
 def _open_sockets() -> dict[str, WebSocket]:

@@ -6,15 +6,7 @@ from mitmproxy import ctx, http
 from mitmproxy.proxy.layers.websocket import WebSocketMessageInjected
 from mitmproxy.websocket import WebSocketMessage
 
-from wirewright.carriers import (
-    InjectingCarrier,
-    check_our_layer,
-    event_of,
-    new_message,
-    payload_of,
-    running_loop,
-    trim,
-)
+from wirewright.carriers import InjectingCarrier, check_our_layer, event_of, new_message, payload_of, trim
 from wirewright.conditions import Conditions
 from wirewright.model.errors import Error
 from wirewright.model.history import HistoryLimit, Payload, Window
@@ -34,6 +26,8 @@ class HookedSocket(InjectingCarrier):
         self._kept = Window(limit)
         self._why_hooks = why_hooks
         self._undecided: WebSocketMessage | None = None
+        self._unrecorded: WebSocketMessage | None = None
+        """What a tape has been offered, and not yet told what became of it."""
         self._in_hand: WebSocketMessage | None = None
         """The message that a route's handler has been given: what it sends on first takes its place."""
         self._waiting: list[Order] = []
@@ -58,6 +52,9 @@ class HookedSocket(InjectingCarrier):
         messages = self.flow.websocket.messages
         message = messages[-1]
         is_ordered = self._is_ordered()
+        if feed.tape:
+            feed.tape.offered(payload_of(message), from_client=message.from_client)
+            self._unrecorded = message
         if message.from_client:
             self._undecided = message
         elif not is_ordered:
@@ -86,12 +83,12 @@ class HookedSocket(InjectingCarrier):
             return
         if not self.flow.intercepted:
             self.flush(feed)
-        elif self._undecided is not None:
-            feed.run(self._once_resumed(feed, self._undecided))
+        elif (message := self._undecided or self._unrecorded) is not None:
+            feed.run(self._once_resumed(feed, message))
 
     async def _once_resumed(self, feed: Feed, message: WebSocketMessage) -> None:
         await self.flow.wait_for_resume()
-        if self._undecided is message:
+        if message in (self._undecided, self._unrecorded):
             self.flush(feed)
 
     def flush(self, feed: Feed) -> None:
@@ -99,6 +96,10 @@ class HookedSocket(InjectingCarrier):
         message, self._undecided = self._undecided, None
         if message is not None and not message.dropped:
             self._report(feed, message)
+        recorded, self._unrecorded = self._unrecorded, None
+        if feed.tape and recorded is not None:
+            payload = None if recorded.dropped else payload_of(recorded)
+            feed.tape.settled(payload, from_client=recorded.from_client, injected=recorded.injected)
 
     def end(self, feed: Feed) -> None:
         self.flush(feed)
@@ -111,13 +112,9 @@ class HookedSocket(InjectingCarrier):
     def check_can(self, what: str) -> None:
         raise Error(f"{what} needs Wirewright's own layer, and {self._why_hooks}")
 
-    def order(self, message: Payload, *, to_client: bool) -> None:
-        self._order(Order(to_client, message))
-
     def order_close(self, code: int, reason: str, *, to_client: bool) -> None:
-        check_our_layer("close")
-        # mitmproxy's layer closes both sides at once.
-        self._order(Order(to_client, Close(code, reason)))
+        check_our_layer("close")  # and it closes both sides at once
+        super().order_close(code, reason, to_client=to_client)
 
     def order_conditions(self, conditions: Conditions, *, to_client: bool) -> None:
         self.check_can("conditions()")
@@ -125,11 +122,8 @@ class HookedSocket(InjectingCarrier):
     def handlers_changed(self) -> None:
         """Each message is looked at anyway."""
 
-    def _order(self, order: Order) -> None:
-        loop = ctx.master.event_loop
-        if running_loop() is not loop:
-            loop.call_soon_threadsafe(self._order, order)
-        elif self._is_open:
+    def _take_order(self, order: Order) -> None:
+        if self._is_open:
             self._carry_out(order)
         else:
             self._waiting.append(order)

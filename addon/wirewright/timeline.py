@@ -58,14 +58,16 @@ class Timeline:
 
     def note(self, text: str) -> None:
         """A remark between the lines, in its place."""
-        self._append(Text.assemble((_now(), "dim"), ("  ★ ", "bold yellow"), (text, "bold yellow")))
+        self._append(
+            Text.assemble((_clock(datetime.now()), "dim"), ("  ★ ", "bold yellow"), (text, "bold yellow"))
+        )
 
     def _watch(self, ws: WebSocket) -> None:
         if not self._matches(ws.url):
             return
         self._opened += 1
-        label = f"#{self._opened} {_printable(urlsplit(ws.url).path)}"
-        self._append(_line(label, "●", "open", _printable(ws.url), "bold"))
+        label = f"#{self._opened} {printable(urlsplit(ws.url).path)}"
+        self._append(line(label, "●", "open", printable(ws.url), "bold"))
         ws.on("framesent", partial(self._frame, label, "→", "cyan"))
         ws.on("framereceived", partial(self._frame, label, "←", "green"))
         ws.on("socketerror", partial(self._failed, label))
@@ -77,36 +79,23 @@ class Timeline:
             return
         self._frames += 1
         shown = decimal(payload_size(payload)).replace(" bytes", " B").replace(" byte", " B")
-        self._append(_line(label, arrow, shown, self._preview(payload), style))
+        self._append(line(label, arrow, shown, preview(self._console, payload, self._max_preview), style))
 
     def _failed(self, label: str, message: str) -> None:
-        self._append(_line(label, "✕", "error", _printable(message), "bold red"))
+        self._append(line(label, "✕", "error", printable(message), "bold red"))
 
     def _closed(self, label: str, ws: WebSocket) -> None:
         said = [] if ws.close_code is None else [str(ws.close_code)]
         if ws.close_reason:
-            said.append(_printable(repr(ws.close_reason)))
+            said.append(printable(repr(ws.close_reason)))
         if ws.closed_by:
             said.append(f"by {ws.closed_by}")
-        self._append(_line(label, "○", "close", " ".join(said), "dim"))
+        self._append(line(label, "○", "close", " ".join(said), "dim"))
 
     def _append(self, line: Text) -> None:
         self._lines.append(line)
         if self._flush_handle is None:
             self._flush_handle = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush)
-
-    def _preview(self, payload: Payload) -> str:
-        if self._max_preview is not None:
-            width = self._max_preview
-        elif self._console.is_terminal:
-            width = max(20, self._console.width - _FIXED_WIDTH)
-        else:
-            width = _LOG_PREVIEW
-        if isinstance(payload, bytes):
-            shown = payload[: width // 3 + 2].hex(" ")
-        else:
-            shown = _printable(payload[: width + 1])
-        return _fit(shown, width).rstrip()
 
     def _flush(self) -> None:
         self._flush_handle = None
@@ -117,23 +106,40 @@ class Timeline:
         self._console.print(Text("\n").join(lines), soft_wrap=True, highlight=False)
 
 
-def _line(label: str, mark: str, detail: str, text: str, style: str) -> Text:
+def line(
+    label: str, mark: str, detail: str, text: str | Text, style: str, moment: datetime | None = None
+) -> Text:
     """One line: time, socket, direction or event, size, text. Messages are coloured in their mark alone."""
     return Text.assemble(
-        (_now(), "dim"),
+        (_clock(moment or datetime.now()), "dim"),
         f"  {_fit(label, _LABEL_WIDTH)} ",
         (f" {mark} {detail:>{_DETAIL_WIDTH}}  ", style),
-        (text, "" if mark in "→←" else style),
+        text if isinstance(text, Text) else (text, "" if mark in "→←" else style),
     )
 
 
-def _printable(text: str) -> str:
+def preview(console: Console, payload: Payload, most: int | None) -> str:
+    """The beginning of a payload: `most` characters, or as many as fit into the rest of a line."""
+    if most is not None:
+        width = most
+    elif console.is_terminal:
+        width = max(20, console.width - _FIXED_WIDTH)
+    else:
+        width = _LOG_PREVIEW
+    if isinstance(payload, bytes):
+        shown = payload[: width // 3 + 2].hex(" ")
+    else:
+        shown = printable(payload[: width + 1])
+    return _fit(shown, width).rstrip()
+
+
+def printable(text: str) -> str:
     """What an app sends must not steer the terminal that it is shown on."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
-def _now() -> str:
-    return f"{datetime.now():%H:%M:%S.%f}"[:-3]
+def _clock(moment: datetime) -> str:
+    return f"{moment:%H:%M:%S.%f}"[:-3]
 
 
 def _fit(text: str, width: int) -> str:

@@ -16,16 +16,13 @@ from wirewright.carriers import (
     new_message,
     payload_of,
     proxyserver,
-    running_loop,
 )
-from wirewright.conditions import Conditions
 from wirewright.lazy_messages import MessageList
 from wirewright.model.history import HistoryLimit, Payload
 from wirewright.model.route import WebSocketRoute
 from wirewright.model.websocket import Feed
 from wirewright.neighbours import Hook, OtherAddons, await_hooks, call_hooks, log_error
 from wirewright.wire.observing import UNDECIDED, Decided, Decision, Demand, Order
-from wirewright.wire.stream import Close
 from wirewright.wire.told import DecidedEvent, Ordered
 from wirewright.wire.unread import Unread
 
@@ -106,7 +103,7 @@ class WiredSocket(InjectingCarrier):
         remembered = min(self._limit.size, self.max_message) if self._limit.messages else 0
         side = self._side(from_client)
         routed = side is not None and (side.handles_messages or side.handles_close)
-        limit = self.max_message if heard else remembered
+        limit = self.max_message if heard or feed.tape is not None else remembered
         return Demand(addons.may_change or routed, limit, heard, routed)
 
     def offer(self, payload: Payload, *, from_client: bool, injected: bool) -> Decision:
@@ -136,6 +133,11 @@ class WiredSocket(InjectingCarrier):
             self._feed.run(waiting)
 
     def passed(self, payloads: Sequence[Payload], *, from_client: bool, injected: bool) -> None:
+        if tape := self._feed.tape:
+            tape.messages(payloads, sum(map(len, payloads)), from_client=from_client, injected=injected)
+        self._tell_passed(payloads, from_client=from_client, injected=injected)
+
+    def _tell_passed(self, payloads: Sequence[Payload], *, from_client: bool, injected: bool) -> None:
         if self._addons.keep_all or self._addons.dumper or injected:
             for payload in payloads:
                 self._list.store(new_message(payload, from_client=from_client, injected=injected))
@@ -148,8 +150,10 @@ class WiredSocket(InjectingCarrier):
         self._update_soon()
 
     def ordered(self, payload: Payload, *, from_client: bool) -> None:
+        if tape := self._feed.tape:
+            tape.ordered(payload, from_client=from_client)
         if from_client or self.is_mocked:
-            self.passed([payload], from_client=from_client, injected=True)
+            self._tell_passed([payload], from_client=from_client, injected=True)
         else:
             # What is reported is the server's side, and this has not come from there.
             self._list.store(new_message(payload, from_client=False, injected=True))
@@ -157,6 +161,10 @@ class WiredSocket(InjectingCarrier):
 
     def passed_unheard(self, messages: Unread, *, from_client: bool) -> None:
         self._list.current()
+        if tape := self._feed.tape:
+            # One that came in parts is put together here, and not in the recorder's thread.
+            payloads = list(messages) if len(messages) == 1 else messages
+            tape.messages(payloads, messages.size, from_client=from_client)
         self._feed.unheard(event_of(from_client), messages)
         self._update_soon()
 
@@ -170,6 +178,10 @@ class WiredSocket(InjectingCarrier):
             self.max_message,
         )
 
+    def control(self, opcode: int, payload: bytes, *, from_client: bool, injected: bool) -> None:
+        if tape := self._feed.tape:
+            tape.control(opcode, payload, from_client=from_client, injected=injected)
+
     def failed(self, message: str) -> None:
         self._feed.failed(message)
 
@@ -177,6 +189,8 @@ class WiredSocket(InjectingCarrier):
 
     def _begin(self, message: WebSocketMessage) -> Iterator[Hook]:
         """Show a message to whom it may concern; the hooks that are to be called for it."""
+        if tape := self._feed.tape:
+            tape.offered(payload_of(message), from_client=message.from_client)
         self._list.store(message)
         if not message.from_client:
             self._report(message)
@@ -185,19 +199,27 @@ class WiredSocket(InjectingCarrier):
     def _settle(self, message: WebSocketMessage) -> tuple[Payload | None, Awaitable[None] | None]:
         """All addons have had their say: what is sent on, and what a route's handler awaits before that."""
         self._update_soon()
-        if message.dropped:
-            return None, None
-        if not isinstance(message.content, bytes):
+        from_client = message.from_client
+        if not message.dropped and not isinstance(message.content, bytes):
             log_error(TypeError(f"the content of a message must be bytes, not {message.content!r:.100}"))
+            message.drop()
+        if message.dropped:
+            self._record_settled(None, message)
             return None, None
-        payload, from_client = payload_of(message), message.from_client
+        payload = payload_of(message)
         side = self._side(from_client)
         handled = side is not None and side.handles_messages and not message.injected
         if from_client and not (handled and not self.is_mocked):
             self._report(message)
+        if not handled or self.is_mocked:  # a mock is where it was to arrive
+            self._record_settled(payload, message)
         if side is None or not handled:
             return payload, None
         return None, side.receive(payload)
+
+    def _record_settled(self, payload: Payload | None, message: WebSocketMessage) -> None:
+        if tape := self._feed.tape:
+            tape.settled(payload, from_client=message.from_client, injected=message.injected)
 
     def _decide_later(self, message: WebSocketMessage, decision: Coroutine[Any, Any, None]) -> Decision:
         def forget(done: asyncio.Task[None]) -> None:
@@ -255,15 +277,6 @@ class WiredSocket(InjectingCarrier):
     def check_can(self, what: str) -> None:
         """It can do everything."""
 
-    def order(self, message: Payload, *, to_client: bool) -> None:
-        self._order(Order(to_client, message))
-
-    def order_close(self, code: int, reason: str, *, to_client: bool) -> None:
-        self._order(Order(to_client, Close(code, reason)))
-
-    def order_conditions(self, conditions: Conditions, *, to_client: bool) -> None:
-        self._order(Order(to_client, conditions))
-
     def handlers_changed(self) -> None:
         self._demand_state = (0, 0)
 
@@ -275,11 +288,8 @@ class WiredSocket(InjectingCarrier):
         finally:
             self._takes_orders = before
 
-    def _order(self, order: Order) -> None:
-        loop = ctx.master.event_loop
-        if running_loop() is not loop:
-            loop.call_soon_threadsafe(self._order, order)
-        elif self._takes_orders:
+    def _take_order(self, order: Order) -> None:
+        if self._takes_orders:
             self.orders.append(order)
         else:
             self.tell(Ordered(self.flow, order))

@@ -222,6 +222,10 @@ class StubHost:
     def __init__(self, port: int | None) -> None:
         self.port = port
 
+    def start_capture(self, *arguments: object) -> None: ...
+
+    def stop_capture(self) -> None: ...
+
 
 def test_proxy_that_runs_tells_its_port_and_certificate(proxy: Proxy, control: Control) -> None:
     control.attach(StubHost(8080))

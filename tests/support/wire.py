@@ -50,6 +50,7 @@ class FakeObserver:
     decide: Callable[[Payload], Decision] = lambda payload: payload
     """What becomes of a message that is held."""
     orders: list[Order] = field(default_factory=list)
+    controls: list[tuple[int, bytes, bool, bool]] = field(default_factory=list)
     keeps: bool = False
     routed: bool = False
 
@@ -81,6 +82,9 @@ class FakeObserver:
 
     def too_large(self, *, from_client: bool) -> None:
         self.told.append(("too large",))
+
+    def control(self, opcode: int, payload: bytes, *, from_client: bool, injected: bool) -> None:
+        self.controls.append((opcode, payload, from_client, injected))
 
     def failed(self, message: str) -> None:
         self.told.append(("failed", message))

@@ -1,6 +1,6 @@
 """The proxy: what a Page or a BrowserContext is in Playwright."""
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -14,7 +14,7 @@ from wirewright.model.route import Done
 from wirewright.model.routing import RouteHandler, Routes, Rule
 from wirewright.model.scope import Scope
 from wirewright.model.waiter import EventContextManager, Predicate, Timeout, WaitingEmitter, to_milliseconds
-from wirewright.model.websocket import Carrier, ClosedBy, Feed, Handshake, WebSocket
+from wirewright.model.websocket import Carrier, ClosedBy, Feed, Handshake, Tape, WebSocket
 
 
 class Host(Protocol):
@@ -27,6 +27,21 @@ class Host(Protocol):
     @property
     def ca_certificate(self) -> Path:
         """The PEM file that apps must trust."""
+
+    def start_capture(
+        self, path: Path, url: UrlMatch | None, max_payload: int | None, redact: Iterable[str] | None
+    ) -> None:
+        """Record sockets in a file."""
+
+    def stop_capture(self) -> None:
+        """Record no more."""
+
+
+class Recorder(Protocol):
+    """What records sockets."""
+
+    def record(self, socket: WebSocket) -> Tape | None:
+        """Begin to record one; None if it is not one of those that are meant."""
 
 
 class Proxy(WaitingEmitter):
@@ -42,6 +57,7 @@ class Proxy(WaitingEmitter):
         super().__init__(Scope())
         self._feeds: dict[str, Feed] = {}
         self._routes = Routes()
+        self._recorder: Recorder | None = None
         self._host: Host | None = None
 
     def __repr__(self) -> str:
@@ -93,6 +109,27 @@ class Proxy(WaitingEmitter):
         self._routes.remove(url, handler)
         return Done()
 
+    def start_capture(
+        self,
+        path: str | Path,
+        *,
+        url: UrlMatch | None = None,
+        max_payload: int | None = None,
+        redact: Iterable[str] | None = None,
+    ) -> None:
+        """Record all sockets of a matching URL, those that are open and those to come, in a file.
+
+        A capture that is there already gets another session. `max_payload` is how many bytes of each message
+        are kept, None for all. `redact` names headers, query parameters and keys of JSON messages whose
+        values do not get into the file; None for the usual ones. Raises Error where the file cannot be
+        written, while another capture runs, and while no proxy does.
+        """
+        self._running_host().start_capture(Path(path), url, max_payload, redact)
+
+    def stop_capture(self) -> None:
+        """Record no more, and close the file. Nothing happens if no capture runs."""
+        self._running_host().stop_capture()
+
     def set_default_timeout(self, timeout: float) -> None:
         """The milliseconds that a wait takes at most where it is not told; 0 means no limit."""
         self._scope.default_timeout = to_milliseconds(timeout)
@@ -117,6 +154,18 @@ class Control:
     def __init__(self, proxy: Proxy) -> None:
         self.proxy = proxy
 
+    def start_recording(self, recorder: Recorder) -> None:
+        """Record the sockets that are open and those that will be."""
+        self.proxy._recorder = recorder
+        for feed in self.proxy._feeds.values():
+            feed.tape = recorder.record(feed.socket)
+
+    def stop_recording(self) -> None:
+        """Record nothing more."""
+        self.proxy._recorder = None
+        for feed in self.proxy._feeds.values():
+            feed.tape = None
+
     def attach(self, host: Host | None) -> None:
         """A proxy runs now, or (None) no longer."""
         self.proxy._host = host
@@ -129,6 +178,8 @@ class Control:
         """A new socket; its `websocket` event is emitted. `key` finds it again in `feed`."""
         socket = WebSocket(handshake, carrier, self.proxy._scope, limit)
         feed = self.proxy._feeds[key] = Feed(socket)
+        if self.proxy._recorder is not None:
+            feed.tape = self.proxy._recorder.record(socket)
         self.proxy.emit("websocket", socket)
         return feed
 

@@ -32,6 +32,42 @@ class Carrier(Protocol):
         """Cut the connections."""
 
 
+class Tape(Protocol):
+    """What records a socket, from its handshake or from the middle of its life."""
+
+    def requested(self, headers: Mapping[str, str]) -> None:
+        """The handshake goes to the server with these headers."""
+
+    def answered(self, status: int, headers: Mapping[str, str]) -> None:
+        """The handshake was answered."""
+
+    def opened(self, at: float, server_address: tuple[str, int] | None) -> None:
+        """The handshake succeeded; `at` is seconds since the epoch."""
+
+    def messages(
+        self, payloads: Sequence[Payload] | Unread, size: int, *, from_client: bool, injected: bool = False
+    ) -> None:
+        """Messages have passed, of so many bytes together; `injected` ones are the proxy's own."""
+
+    def offered(self, payload: Payload, *, from_client: bool) -> None:
+        """A message is held. What is told next of its direction tells what became of it."""
+
+    def settled(self, payload: Payload | None, *, from_client: bool, injected: bool = False) -> None:
+        """The message that was offered last is sent on as this, or (None) dropped."""
+
+    def ordered(self, payload: Payload, *, from_client: bool) -> None:
+        """A route has sent something: what it made of the message that was offered last, or its own."""
+
+    def control(self, opcode: int, payload: bytes, *, from_client: bool, injected: bool = False) -> None:
+        """A ping, a pong or a close frame has passed."""
+
+    def failed(self, message: str) -> None:
+        """The socket failed."""
+
+    def closed(self, at: float, code: int | None, reason: str | None, by: "ClosedBy | None") -> None:
+        """The socket is over; `at` is seconds since the epoch."""
+
+
 @dataclass(frozen=True, slots=True)
 class Handshake:
     """What an app asked for when it opened a socket."""
@@ -61,6 +97,7 @@ class WebSocket(WaitingEmitter):
         self._response_headers: Mapping[str, str] | None = None
         self._status: int | None = None
         self._opened_at: float | None = None
+        self._server_address: tuple[str, int] | None = None
         self._closing = False
         self._route_errors = 0
         self._closed_at: float | None = None
@@ -104,6 +141,11 @@ class WebSocket(WaitingEmitter):
     def client_address(self) -> tuple[str, int] | None:
         """The app's host and port, as the proxy sees them."""
         return self._handshake.client_address
+
+    @property
+    def server_address(self) -> tuple[str, int] | None:
+        """The server's host and port, once the socket is open; None for a mocked one."""
+        return self._server_address
 
     @property
     def opened_at(self) -> float | None:
@@ -235,6 +277,17 @@ class Feed:
     def __init__(self, socket: WebSocket) -> None:
         self.socket = socket
         self._failed = False
+        self._tape: Tape | None = None
+
+    @property
+    def tape(self) -> Tape | None:
+        """What records the socket now, if anything does."""
+        return self._tape
+
+    @tape.setter
+    def tape(self, tape: Tape | None) -> None:
+        self._tape = tape
+        self.socket._version += 1  # somebody hears it, or no longer does
 
     @property
     def carrier(self) -> Carrier:
@@ -246,17 +299,24 @@ class Feed:
         socket = self.socket
         if not socket.is_closed() and headers != socket._request_headers:  # thousands may keep them
             socket._request_headers = headers
+            if self._tape:
+                self._tape.requested(headers)
 
     def answered(self, status: int, headers: Mapping[str, str]) -> None:
         """The handshake was answered."""
         if not self.socket.is_closed():
             self.socket._status = status
             self.socket._response_headers = headers
+            if self._tape:
+                self._tape.answered(status, headers)
 
-    def opened(self) -> None:
+    def opened(self, server_address: tuple[str, int] | None = None) -> None:
         """The handshake succeeded: messages may follow."""
-        if self.socket._opened_at is None and not self.socket.is_closed():
-            self.socket._opened_at = time.time()
+        socket = self.socket
+        if socket._opened_at is None and not socket.is_closed():
+            socket._opened_at, socket._server_address = time.time(), server_address
+            if self._tape:
+                self._tape.opened(socket._opened_at, server_address)
 
     @property
     def history(self) -> History:
@@ -297,6 +357,8 @@ class Feed:
         """The socket failed; `closed` follows."""
         if not self.socket.is_closed() and not self._failed:
             self._failed = True
+            if self._tape:
+                self._tape.failed(message)
             self.socket.emit("socketerror", message)
 
     def run(self, awaitable: Awaitable[object]) -> "asyncio.Task[Any]":
@@ -310,4 +372,6 @@ class Feed:
             return
         socket._closed_at = time.time()
         socket._close_code, socket._close_reason, socket._closed_by = code, reason, by
+        if self._tape:
+            self._tape.closed(socket._closed_at, code, reason, by)
         socket.emit("close", socket)

@@ -113,6 +113,7 @@ class WireLayer(SocketLayer):
             self._observer.passed(sent, from_client=leg.from_client, injected=True)
 
     def _control_passed(self, leg: Leg, control: Control) -> layer.CommandGenerator[None]:
+        self._observer.control(control.opcode, control.payload, from_client=leg.from_client, injected=False)
         if control.opcode == Opcode.CLOSE:
             try:
                 code, reason = decode_close(control.payload)
@@ -124,6 +125,7 @@ class WireLayer(SocketLayer):
         elif leg.destination is None and control.opcode == Opcode.PING:
             server = self._legs[False]
             if not server.told:
+                self._observer.control(Opcode.PONG, control.payload, from_client=False, injected=True)
                 yield from self._send(server, [server.stream.encoder.control(Opcode.PONG, control.payload)])
 
     # HOLD
@@ -191,7 +193,7 @@ class WireLayer(SocketLayer):
             yield from self._fail(leg, event)
         elif isinstance(event, Injected):
             assert isinstance(event.ours, Close)
-            yield from self._send(leg, [leg.stream.end(event.ours)])
+            yield from self._send_close(leg, event.ours, leg.stream.end(event.ours))
         elif not isinstance(event, Control):
             raise TypeError(event)  # messages are offered, and none is unread
         elif event.opcode == Opcode.CLOSE:
@@ -208,7 +210,7 @@ class WireLayer(SocketLayer):
         if self._legs[not leg.from_client].violated and self._our_close is not None:
             # The answer to the close frame of a failed socket. Whoever made it fail is told why: some
             # libraries answer with 1000 whatever they get.
-            yield from self._send(leg, [leg.stream.end(self._our_close)])
+            yield from self._send_close(leg, self._our_close, leg.stream.end(self._our_close))
         elif not self._keeps(leg):
             meant = self._legs[not leg.from_client].ordered_close or close
             yield from self._send(leg, [leg.stream.encoder.control(Opcode.CLOSE, meant.payload)])
@@ -252,7 +254,8 @@ class WireLayer(SocketLayer):
         if leg.destination is None:
             yield from self._finish()
             return
-        yield from self._send(leg, [leg.stream.end(Close(failure.code))])
+        close = Close(failure.code)
+        yield from self._send_close(leg, close, leg.stream.end(close))
         yield from self._end_if_over()
 
     # What we say
@@ -290,7 +293,7 @@ class WireLayer(SocketLayer):
             elif leg.stream.mode is Mode.HOLD:
                 yield from self._hold(leg, [Injected(close)])
             else:
-                yield from self._send(leg, [leg.stream.send(close)])
+                yield from self._send_close(leg, close, leg.stream.send(close))
         yield from self._end_if_over()
 
     def _after_our_close(self, leg: Leg, received: Iterable[Held]) -> layer.CommandGenerator[None]:

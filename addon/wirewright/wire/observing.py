@@ -90,5 +90,8 @@ class Observer(Protocol):
     def too_large(self, *, from_client: bool) -> None:
         """A message has passed that is larger than what was wanted."""
 
+    def control(self, opcode: int, payload: bytes, *, from_client: bool, injected: bool) -> None:
+        """A ping, a pong or a close frame has passed; `injected` ones are our own."""
+
     def failed(self, message: str) -> None:
         """An end violated the protocol."""

@@ -15,7 +15,7 @@ from mitmproxy.proxy.layers.http import HttpLayer
 from wirewright.conditions import Conditions
 from wirewright.wire.app_network import AppNetwork
 from wirewright.wire.deflate import Agreement, parse_agreement
-from wirewright.wire.frames import CloseCode, ProtocolError
+from wirewright.wire.frames import CloseCode, Opcode, ProtocolError
 from wirewright.wire.leg import End, Held, Leg, Lost
 from wirewright.wire.messages import MessageReader
 from wirewright.wire.observing import Observer
@@ -112,10 +112,18 @@ class SocketLayer(websocket.WebsocketLayer):
             leg.ordered_close = ours
             self._adopt(back)
             yield from self._begin_closing(ours, leg)
-        if frame := leg.stream.send(ours):
+        frame = leg.stream.send(ours)
+        if isinstance(ours, Close):
+            yield from self._send_close(leg, ours, frame)
+        elif frame:
             yield from self._send(leg, [frame])
-            if not isinstance(ours, Close):
-                self._observer.ordered(ours, from_client=leg.from_client)
+            self._observer.ordered(ours, from_client=leg.from_client)
+
+    def _send_close(self, leg: Leg, close: Close, frame: bytes | None) -> layer.CommandGenerator[None]:
+        """Send a close frame of ours, if it goes now."""
+        if frame and leg.destination is not None:
+            self._observer.control(Opcode.CLOSE, close.payload, from_client=leg.from_client, injected=True)
+            yield from self._send(leg, [frame])
 
     def _obey(self, leg: Leg | None = None, sent: list[bytes] | None = None) -> layer.CommandGenerator[None]:
         """Carry out what a route has ordered; what is for the direction that is being sent goes to `sent`."""
@@ -271,7 +279,7 @@ class SocketLayer(websocket.WebsocketLayer):
         if self._our_close is not None:
             for leg in self._legs.values():
                 if not leg.told and not self._legs[not leg.from_client].lost:
-                    yield from self._send(leg, [leg.stream.end(self._our_close)])
+                    yield from self._send_close(leg, self._our_close, leg.stream.end(self._our_close))
         if not self._mocked:
             yield commands.CloseConnection(self.context.server)
         if self._network is not None and not self._legs[True].lost:

@@ -1,0 +1,6 @@
+"""Capture sessions: what passes, on disk, and read again. docs/capture.md describes the file."""
+
+from wirewright.capture.reader import Capture, Frame, FrameFlag, Gap, Session, Socket, open  # noqa: A004
+from wirewright.capture.schema import CaptureError
+
+__all__ = ["Capture", "CaptureError", "Frame", "FrameFlag", "Gap", "Session", "Socket", "open"]

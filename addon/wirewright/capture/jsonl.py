@@ -1,0 +1,64 @@
+"""A capture as JSON lines, one event a line, for jq, DuckDB and the like."""
+
+import base64
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from wirewright.capture.reader import Frame, FrameFlag, Socket
+from wirewright.model.history import Payload
+
+
+def lines(frames: Iterable[tuple[Socket, Frame]]) -> Iterator[str]:
+    """A `socket` line before the first frame of each socket, and a `frame` line for each frame."""
+    shown: set[int] = set()
+    for socket, frame in frames:
+        if socket.id not in shown:
+            shown.add(socket.id)
+            yield _line(_socket(socket))
+        yield _line(_frame(frame))
+
+
+def _socket(socket: Socket) -> dict[str, Any]:
+    return {
+        "event": "socket",
+        "socket": socket.id,
+        "url": socket.url,
+        "asked": socket.asked_ns,
+        "opened": socket.opened_ns,
+        "closed": socket.closed_ns,
+        "status": socket.status,
+        "request_headers": socket.request_headers,
+        "response_headers": socket.response_headers,
+        "close_code": socket.close_code,
+        "close_reason": socket.close_reason,
+        "closed_by": socket.closed_by,
+        "error": socket.error,
+    }
+
+
+def _frame(frame: Frame) -> dict[str, Any]:
+    event: dict[str, Any] = {
+        "event": "frame",
+        "socket": frame.socket_id,
+        "time": frame.time_ns,
+        "direction": frame.direction,
+        "opcode": frame.opcode,
+        "size": frame.size,
+        **_payload("", frame.payload),
+    }
+    if frame.original is not None:
+        event |= _payload("original_", frame.original)
+    if flags := [flag.name.lower() for flag in FrameFlag if flag in frame.flags and flag.name]:
+        event["flags"] = flags
+    return event
+
+
+def _payload(prefix: str, payload: Payload) -> dict[str, str]:
+    if isinstance(payload, str):
+        return {f"{prefix}text": payload}
+    return {f"{prefix}base64": base64.b64encode(payload).decode()}
+
+
+def _line(event: dict[str, Any]) -> str:
+    return json.dumps(event, ensure_ascii=False, separators=(",", ":")) + "\n"

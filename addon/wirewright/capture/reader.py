@@ -1,0 +1,194 @@
+"""Reads captures, also while they are written: lazily, a frame at a time, in the order of the file."""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Flag
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from wirewright.capture.schema import CaptureError, explain, open_to_read
+from wirewright.model.history import Payload
+from wirewright.model.websocket import ClosedBy
+
+Direction = Literal["sent", "received"]
+"""As the app sees it."""
+PAGE = 500
+"""How many frames are read at once, so that nobody who writes waits for a reader."""
+
+
+_SOCKETS = """
+SELECT id, session_id, url, asked_ns, opened_ns, closed_ns, request_headers, response_headers, status,
+    subprotocol, extensions, client_address, server_address, close_code, close_reason, closed_by, error
+FROM sockets ORDER BY id
+"""
+_FRAMES = f"""
+SELECT id, socket_id, time_ns, from_client, opcode, size, payload, flags, original
+FROM frames WHERE id > :after AND (:socket IS NULL OR socket_id = :socket) ORDER BY id LIMIT {PAGE}
+"""  # noqa: S608
+
+
+class FrameFlag(Flag):
+    """What is special about a frame."""
+
+    NONE = 0
+    INJECTED = 1
+    """The proxy has sent it itself."""
+    CHANGED = 2
+    """`Frame.original` is what came; `Frame.payload` was sent on."""
+    DROPPED = 4
+    """It was not sent on."""
+    TRUNCATED = 8
+    """`Frame.payload` is only its beginning; `Frame.size` is that of the whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One run of a recorder."""
+
+    id: int
+    started_ns: int
+    """Nanoseconds since the epoch, as all times here."""
+    ended_ns: int | None
+    """None while it runs, and for one that was not ended but cut off."""
+    program: str
+
+
+@dataclass(frozen=True, slots=True)
+class Socket:
+    """One recorded WebSocket."""
+
+    id: int
+    session_id: int
+    url: str
+    asked_ns: int
+    """When the app asked for it."""
+    opened_ns: int | None
+    closed_ns: int | None
+    request_headers: Mapping[str, str]
+    response_headers: Mapping[str, str] | None
+    status: int | None
+    subprotocol: str | None
+    extensions: str | None
+    client_address: str | None
+    server_address: str | None
+    close_code: int | None
+    close_reason: str | None
+    closed_by: ClosedBy | None
+    error: str | None
+    """What its `socketerror` said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A whole message, or a control frame."""
+
+    id: int
+    socket_id: int
+    time_ns: int
+    direction: Direction
+    opcode: int
+    """RFC 6455, 5.2: 1 for text, 2 for binary, 8 for a close frame, 9 for a ping, 10 for a pong."""
+    size: int
+    """Bytes of the payload as it was sent, before compression."""
+    payload: Payload
+    flags: FrameFlag
+    original: Payload | None
+
+    @property
+    def is_message(self) -> bool:
+        """Whether it is no control frame."""
+        return self.opcode < 8
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether it was not sent on."""
+        return FrameFlag.DROPPED in self.flags
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Frames that are missing, as the file knows itself."""
+
+    session_id: int
+    time_ns: int
+    frames: int
+    bytes: int
+    reason: str
+
+
+class Capture:
+    """An open capture; a context manager that closes it. It sees what is written meanwhile."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Raises CaptureError for what is no capture that this version can read."""
+        self.path = Path(path)
+        self._connection = open_to_read(self.path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def sessions(self) -> list[Session]:
+        """Oldest first."""
+        return [Session(*row) for row in self._rows("SELECT id, started_ns, ended_ns, program FROM sessions")]
+
+    def sockets(self) -> list[Socket]:
+        """Oldest first."""
+        return [_socket(row) for row in self._rows(_SOCKETS)]
+
+    def frames(self, *, after: int = 0, socket: int | None = None) -> Iterator[Frame]:
+        """Of all sockets or of one, in the order in which they were recorded; `after` is the id of a frame.
+
+        What is written while it is read comes, too; it ends when there is no more.
+        """
+        while rows := self._rows(_FRAMES, {"after": after, "socket": socket}):
+            for row in rows:
+                yield _frame(row)
+            after = rows[-1][0]
+
+    def gaps(self) -> list[Gap]:
+        """What is missing."""
+        return [
+            Gap(*row) for row in self._rows("SELECT session_id, time_ns, frames, bytes, reason FROM gaps")
+        ]
+
+    def count(self) -> int:
+        """How many frames there are now."""
+        ((count,),) = self._rows("SELECT count(*) FROM frames")
+        return int(count)
+
+    def newest(self) -> int:
+        """The id of the newest frame; 0 if there is none."""
+        ((newest,),) = self._rows("SELECT max(id) FROM frames")
+        return newest or 0
+
+    def _rows(self, statement: str, values: Mapping[str, Any] | None = None) -> list[Any]:
+        try:
+            return self._connection.execute(statement, values or {}).fetchall()
+        except sqlite3.Error as error:
+            raise CaptureError(f"{self.path}: {explain(error)}") from error
+
+
+def open(path: str | Path) -> Capture:  # noqa: A001  as in `wirewright.capture.open`
+    """Open a capture to read it."""
+    return Capture(path)
+
+
+def _socket(row: tuple[Any, ...]) -> Socket:
+    values = list(row)
+    values[6] = json.loads(values[6])
+    values[7] = None if values[7] is None else json.loads(values[7])
+    return Socket(*values)
+
+
+def _frame(row: tuple[Any, ...]) -> Frame:
+    id_, socket_id, time_ns, from_client, opcode, size, payload, flags, original = row
+    direction: Direction = "sent" if from_client else "received"
+    return Frame(id_, socket_id, time_ns, direction, opcode, size, payload, FrameFlag(flags), original)

@@ -1,0 +1,283 @@
+"""A capture session while it runs: what sockets report goes into its file."""
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wirewright.capture.redaction import DEFAULT, Redaction
+from wirewright.capture.schema import CHANGED, DROPPED, INJECTED, TRUNCATED, create_or_append
+from wirewright.capture.writer import Row, Writer
+from wirewright.model.history import Payload, Unread, payload_size
+from wirewright.model.matching import UrlMatch, compile_match
+from wirewright.model.websocket import ClosedBy, Tape, WebSocket
+
+TEXT, BINARY = 1, 2
+"""Opcodes (RFC 6455, 5.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What of a payload gets into the file."""
+
+    redaction: Redaction
+    max_payload: int | None
+    """Bytes; None for all of them."""
+
+    def kept(self, payload: Payload) -> tuple[Payload, int]:
+        """What is kept of a payload, and the flag that tells if that is not all."""
+        if isinstance(payload, str):
+            payload = self.redaction.text(payload)
+        if self.max_payload is None or payload_size(payload) <= self.max_payload:
+            return payload, 0
+        if isinstance(payload, bytes):
+            return payload[: self.max_payload], TRUNCATED
+        return payload.encode()[: self.max_payload].decode(errors="ignore"), TRUNCATED
+
+
+@dataclass(slots=True)
+class Messages:
+    """Messages of one direction that came at the same time."""
+
+    socket_id: int
+    time_ns: int
+    from_client: bool
+    payloads: Sequence[Payload] | Unread
+    size: int
+    policy: Policy
+    flags: int = 0
+
+    def __len__(self) -> int:
+        return len(self.payloads)
+
+    def rows(self) -> Iterator[Row]:
+        for payload in self.payloads:
+            opcode = TEXT if isinstance(payload, str) else BINARY
+            kept, truncated = self.policy.kept(payload)
+            yield (
+                self.socket_id,
+                self.time_ns,
+                self.from_client,
+                opcode,
+                payload_size(payload),
+                kept,
+                self.flags | truncated,
+                None,
+            )
+
+
+@dataclass(slots=True)
+class Changed:
+    """A message of which something else was made, or nothing."""
+
+    socket_id: int
+    time_ns: int
+    from_client: bool
+    original: Payload
+    payload: Payload | None
+    """None if it was dropped."""
+    policy: Policy
+
+    @property
+    def size(self) -> int:
+        return payload_size(self.original)
+
+    def __len__(self) -> int:
+        return 1
+
+    def rows(self) -> Iterator[Row]:
+        sent = self.original if self.payload is None else self.payload
+        kept, truncated = self.policy.kept(sent)
+        flags = truncated | (DROPPED if self.payload is None else CHANGED)
+        original = None if self.payload is None else self.policy.kept(self.original)[0]
+        opcode = TEXT if isinstance(sent, str) else BINARY
+        yield (
+            self.socket_id,
+            self.time_ns,
+            self.from_client,
+            opcode,
+            payload_size(sent),
+            kept,
+            flags,
+            original,
+        )
+
+
+@dataclass(slots=True)
+class ControlFrame:
+    """A ping, a pong or a close frame."""
+
+    socket_id: int
+    time_ns: int
+    from_client: bool
+    opcode: int
+    payload: bytes
+    flags: int
+
+    @property
+    def size(self) -> int:
+        return len(self.payload)
+
+    def __len__(self) -> int:
+        return 1
+
+    def rows(self) -> Iterator[Row]:
+        yield (
+            self.socket_id,
+            self.time_ns,
+            self.from_client,
+            self.opcode,
+            len(self.payload),
+            self.payload,
+            self.flags,
+            None,
+        )
+
+
+class Recorder:
+    """One session in one file."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        program: str,
+        *,
+        url: UrlMatch | None = None,
+        max_payload: int | None = None,
+        redact: Iterable[str] = DEFAULT,
+    ) -> None:
+        """Make the file, or add to a capture. `max_payload` is how many bytes of each message are kept.
+
+        Raises CaptureError where that cannot be, and ValueError and TypeError for a bad argument.
+        """
+        if max_payload is not None and max_payload < 0:
+            raise ValueError(f"max_payload must be 0 or more bytes, or None, not {max_payload!r}")
+        self.path = Path(path)
+        self._matches = compile_match(url)
+        self._policy = Policy(Redaction(redact), max_payload)
+        connection, session = create_or_append(self.path, program)
+        newest = connection.execute("SELECT max(id) FROM sockets").fetchone()[0]
+        self._next_id = (newest or 0) + 1
+        self._session = session
+        self._writer = Writer(connection, session, self.path)
+
+    def record(self, socket: WebSocket) -> "SocketTape | None":
+        """Begin to record a socket, if it is one that is meant."""
+        if not self._matches(socket.url):
+            return None
+        socket_id, self._next_id = self._next_id, self._next_id + 1
+        return SocketTape(socket_id, self._session, socket, self._writer, self._policy)
+
+    def annotate(self, text: str) -> None:
+        """Add a remark to the session."""
+        self._writer.execute(
+            "INSERT INTO annotations (session_id, time_ns, text) VALUES (?, ?, ?)",
+            self._session,
+            time.time_ns(),
+            text,
+        )
+
+    def flush(self) -> None:
+        """Return when everything that was recorded until now is in the file, or is counted as missing."""
+        self._writer.flush()
+
+    def stop(self) -> None:
+        """Write what waits, and close the file."""
+        self._writer.stop()
+
+
+class SocketTape(Tape):
+    """Records one socket."""
+
+    def __init__(
+        self, socket_id: int, session: int, socket: WebSocket, writer: Writer, policy: Policy
+    ) -> None:
+        self._id = socket_id
+        self._writer = writer
+        self._policy = policy
+        self._offered: dict[bool, tuple[int, Payload]] = {}
+        """By direction, the message that is held, and when it came."""
+        asked_ns = time.time_ns() if socket.opened_at is None else int(socket.opened_at * 1e9)
+        writer.execute(
+            "INSERT INTO sockets (id, session_id, url, asked_ns, request_headers, client_address) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            socket_id,
+            session,
+            policy.redaction.url(socket.url),
+            asked_ns,
+            _json(policy.redaction.headers(socket.request_headers)),
+            _shown(socket.client_address),
+        )
+        if socket.response_headers is not None and socket.status is not None:
+            self.answered(socket.status, socket.response_headers)
+        if socket.opened_at is not None:
+            self.opened(socket.opened_at, socket.server_address)
+
+    def requested(self, headers: Mapping[str, str]) -> None:
+        self._set(request_headers=_json(self._policy.redaction.headers(headers)))
+
+    def answered(self, status: int, headers: Mapping[str, str]) -> None:
+        kept = self._policy.redaction.headers(headers)
+        self._set(
+            status=status,
+            response_headers=_json(kept),
+            subprotocol=kept.get("sec-websocket-protocol"),
+            extensions=kept.get("sec-websocket-extensions"),
+        )
+
+    def opened(self, at: float, server_address: tuple[str, int] | None) -> None:
+        self._set(opened_ns=int(at * 1e9), server_address=_shown(server_address))
+
+    def failed(self, message: str) -> None:
+        self._set(error=message)
+
+    def closed(self, at: float, code: int | None, reason: str | None, by: ClosedBy | None) -> None:
+        for from_client in list(self._offered):
+            self._drop_offered(from_client)
+        self._set(closed_ns=int(at * 1e9), close_code=code, close_reason=reason, closed_by=by)
+
+    def messages(
+        self, payloads: Sequence[Payload] | Unread, size: int, *, from_client: bool, injected: bool = False
+    ) -> None:
+        flags = INJECTED if injected else 0
+        self._writer.put(Messages(self._id, time.time_ns(), from_client, payloads, size, self._policy, flags))
+
+    def offered(self, payload: Payload, *, from_client: bool) -> None:
+        self._drop_offered(from_client)
+        self._offered[from_client] = time.time_ns(), payload
+
+    def settled(self, payload: Payload | None, *, from_client: bool, injected: bool = False) -> None:
+        time_ns, original = self._offered.pop(from_client, (time.time_ns(), payload))
+        if payload is not None and payload == original:
+            self.messages([payload], payload_size(payload), from_client=from_client, injected=injected)
+        elif original is not None:
+            self._writer.put(Changed(self._id, time_ns, from_client, original, payload, self._policy))
+
+    def ordered(self, payload: Payload, *, from_client: bool) -> None:
+        if from_client in self._offered:
+            self.settled(payload, from_client=from_client)
+        else:
+            self.messages([payload], payload_size(payload), from_client=from_client, injected=True)
+
+    def control(self, opcode: int, payload: bytes, *, from_client: bool, injected: bool = False) -> None:
+        flags = INJECTED if injected else 0
+        self._writer.put(ControlFrame(self._id, time.time_ns(), from_client, opcode, payload, flags))
+
+    def _drop_offered(self, from_client: bool) -> None:
+        """A message that a route was given, and of which it has sent on nothing until now."""
+        if from_client in self._offered:
+            self.settled(None, from_client=from_client)
+
+    def _set(self, **columns: Any) -> None:
+        names = ", ".join(f"{name} = ?" for name in columns)
+        self._writer.execute(f"UPDATE sockets SET {names} WHERE id = ?", *columns.values(), self._id)  # noqa: S608
+
+
+def _shown(address: tuple[str, int] | None) -> str | None:
+    return None if address is None else f"{address[0]}:{address[1]}"
+
+
+def _json(headers: Mapping[str, str]) -> str:
+    return json.dumps({name: value.encode(errors="replace").decode() for name, value in headers.items()})

@@ -1,0 +1,203 @@
+"""The file of a capture session: an SQLite database, described in docs/capture.md."""
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from wirewright.model.errors import Error
+
+APPLICATION_ID = 0x5757_4331
+"""In the file's header: "WWC1"."""
+VERSION = 1
+"""Of the tables; in the file's header, too. Any change of them is a new one."""
+ALIVE_SECONDS = 2.0
+"""A session that has not ended and was last seen so recently is still being written."""
+
+INJECTED, CHANGED, DROPPED, TRUNCATED = 1, 2, 4, 8
+"""The bits of `frames.flags`."""
+
+_TABLES = """
+CREATE TABLE sessions (
+    id INTEGER PRIMARY KEY,
+    started_ns INTEGER NOT NULL,
+    seen_ns INTEGER NOT NULL,
+    ended_ns INTEGER,
+    program TEXT NOT NULL
+);
+CREATE TABLE sockets (
+    id INTEGER PRIMARY KEY,
+    session_id INTEGER NOT NULL REFERENCES sessions (id),
+    url TEXT NOT NULL,
+    asked_ns INTEGER NOT NULL,
+    opened_ns INTEGER,
+    closed_ns INTEGER,
+    request_headers TEXT NOT NULL,
+    response_headers TEXT,
+    status INTEGER,
+    subprotocol TEXT,
+    extensions TEXT,
+    client_address TEXT,
+    server_address TEXT,
+    close_code INTEGER,
+    close_reason TEXT,
+    closed_by TEXT,
+    error TEXT
+);
+CREATE TABLE frames (
+    id INTEGER PRIMARY KEY,
+    socket_id INTEGER NOT NULL REFERENCES sockets (id),
+    time_ns INTEGER NOT NULL,
+    from_client INTEGER NOT NULL,
+    opcode INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    payload,
+    flags INTEGER NOT NULL DEFAULT 0,
+    original
+);
+CREATE TABLE gaps (
+    id INTEGER PRIMARY KEY,
+    session_id INTEGER NOT NULL REFERENCES sessions (id),
+    time_ns INTEGER NOT NULL,
+    frames INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    reason TEXT NOT NULL
+);
+CREATE TABLE annotations (
+    id INTEGER PRIMARY KEY,
+    session_id INTEGER NOT NULL REFERENCES sessions (id),
+    socket_id INTEGER REFERENCES sockets (id),
+    time_ns INTEGER NOT NULL,
+    text TEXT NOT NULL
+);
+"""
+
+
+class CaptureError(Error):
+    """A capture cannot be read or written, for a reason that a user can mend."""
+
+
+def create_or_append(path: Path, program: str) -> tuple[sqlite3.Connection, int]:
+    """A connection that may write to a capture, which is made if there is none, and the id of a new session.
+
+    It may be used from one thread at a time. Raises CaptureError for a file that is no capture, or is of a
+    newer Wirewright, or is being written, and where no file can be.
+    """
+    _make_file(path)
+    connection = _connect(path, f"file:{_quoted(path)}?mode=rw")
+    try:
+        with _telling_of(path):
+            if connection.execute("PRAGMA page_count").fetchone()[0]:
+                _check(connection, path)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")  # what is committed outlives this process
+            session = _begin_session(connection, path, program)
+    except BaseException:
+        connection.close()
+        raise
+    return connection, session
+
+
+def open_to_read(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write. Raises CaptureError for what is no capture, or is a newer one."""
+    if not path.is_file():
+        raise CaptureError(f"{path}: there is no such file")
+    connection = _connect(path, f"file:{_quoted(path)}?mode=ro")
+    try:
+        with _telling_of(path):
+            _check(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def _telling_of(path: Path) -> Iterator[None]:
+    """Turn what SQLite says into a sentence about a file."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise CaptureError(f"{path}: {explain(error)}") from error
+
+
+def explain(error: sqlite3.Error) -> str:
+    """What is wrong, for a person."""
+    said = str(error)
+    for part, meaning in (
+        ("not a database", "it is no capture: it is no SQLite database"),
+        ("malformed", "it is damaged"),
+        ("locked", "another program keeps it locked"),
+        ("full", "the disk is full"),
+        ("readonly", "it cannot be written"),
+        ("unable to open", "it cannot be opened"),
+        ("disk I/O", "the disk fails, or the file is gone"),
+    ):
+        if part in said:
+            return meaning
+    return said
+
+
+def _make_file(path: Path) -> None:
+    """One that only its owner can read: what apps say is nobody else's business."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except IsADirectoryError:
+        raise CaptureError(f"{path}: it is a folder") from None
+    except FileNotFoundError:
+        raise CaptureError(f"{path}: the folder {path.parent} does not exist") from None
+    except OSError as error:
+        raise CaptureError(f"{path}: {error.strerror}") from None
+
+
+def _connect(path: Path, uri: str) -> sqlite3.Connection:
+    with _telling_of(path):
+        return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if application != APPLICATION_ID:
+        raise CaptureError(f"{path}: it is a database, but no capture")
+    if version > VERSION:
+        raise CaptureError(
+            f"{path}: it was written by a newer Wirewright (version {version} of the file, "
+            f"this one knows {VERSION})"
+        )
+    for (said,) in connection.execute("PRAGMA quick_check(1)"):
+        if said != "ok":
+            raise CaptureError(f"{path}: it is damaged: {said}")
+
+
+def _begin_session(connection: sqlite3.Connection, path: Path, program: str) -> int:
+    now = time.time_ns()
+    connection.execute("BEGIN IMMEDIATE")  # of two recorders the second one sees the first one's session
+    try:
+        if not connection.execute("PRAGMA application_id").fetchone()[0]:
+            for statement in _TABLES.split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+        alive = connection.execute(
+            "SELECT 1 FROM sessions WHERE ended_ns IS NULL AND seen_ns > ?",
+            (now - int(ALIVE_SECONDS * 1e9),),
+        ).fetchone()
+        if alive:
+            raise CaptureError(f"{path}: it is being written by another recorder")
+        cursor = connection.execute(
+            "INSERT INTO sessions (started_ns, seen_ns, program) VALUES (?, ?, ?)", (now, now, program)
+        )
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid
+
+
+def _quoted(path: Path) -> str:
+    return path.absolute().as_uri().removeprefix("file:")

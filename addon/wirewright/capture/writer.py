@@ -1,0 +1,217 @@
+"""Writes a capture, in a thread of its own: the wire hands things over and never waits for the disk."""
+
+import logging
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, Protocol
+
+from wirewright.capture.schema import explain
+
+logger = logging.getLogger(__name__)
+
+COMMIT_SECONDS = 0.1
+"""What passes is in the file so much later, if the disk keeps up."""
+SEEN_SECONDS = 1.0
+"""How often the file is told that its recorder is alive, while nothing passes."""
+QUEUE_BYTES = 16 * 1024 * 1024
+"""How much may wait for the disk; what comes then is not recorded, and is counted."""
+MESSAGE_BYTES = 64
+"""About what a waiting message takes beside its payload."""
+ROWS = (4_000, 400, 40, 1)
+"""How many rows one statement inserts. SQLite works without Python's lock, so the loop runs meanwhile; but
+after each statement the lock has to be had back, and a busy loop keeps it for five milliseconds."""
+
+_COLUMNS = ("socket_id", "time_ns", "from_client", "opcode", "size", "payload", "flags", "original")
+
+Row = tuple[Any, ...]
+
+
+class Frames(Protocol):
+    """Frames of one socket that came at the same time."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of their payloads."""
+
+    def __len__(self) -> int: ...
+
+    def rows(self) -> Iterator[Row]:
+        """As they go into the table; called in the writer's thread."""
+
+
+@dataclass(slots=True)
+class Losses:
+    """Frames that are not in the file, for one reason. Changed by one thread alone."""
+
+    reason: str
+    frames: int = 0
+    size: int = 0
+    noted: tuple[int, int] = (0, 0)
+    """How many frames and bytes the file knows of."""
+
+    def add(self, frames: Frames) -> None:
+        self.frames += len(frames)
+        self.size += frames.size
+
+    @property
+    def total(self) -> tuple[int, int]:
+        return self.frames, self.size
+
+
+class Writer:
+    """One connection, one thread, one queue that is bounded in bytes."""
+
+    def __init__(self, connection: sqlite3.Connection, session: int, path: Path) -> None:
+        self._connection = connection
+        self._session = session
+        self._path = path
+        self._frames: deque[Frames] = deque()
+        self._statements: deque[tuple[str, Row]] = deque()
+        self._flushes: deque[threading.Event] = deque()
+        # Each of them is changed by one thread alone.
+        self._put_bytes = self._taken_bytes = 0
+        self._slow, self._failing = Losses("the disk did not keep up"), Losses("")
+        self._is_behind = False
+        self._seen = 0.0
+        self._stopped = threading.Event()
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="wirewright-capture", daemon=True)
+        self._thread.start()
+
+    def put(self, frames: Frames) -> None:
+        """Hand over frames; if too much is waiting they are counted instead."""
+        size = _weight(frames)
+        waiting = self._put_bytes - self._taken_bytes + size
+        if waiting > QUEUE_BYTES and self._frames:  # one alone may be as large as it is
+            self._slow.add(frames)
+            if not self._is_behind:
+                self._is_behind = True
+                logger.warning("%s: the disk does not keep up: frames are not recorded", self._path)
+            return
+        self._is_behind = False
+        self._put_bytes += size
+        self._frames.append(frames)
+        if waiting > QUEUE_BYTES // 8:
+            self._wake.set()
+
+    def execute(self, statement: str, *values: object) -> None:
+        """Hand over a statement about a socket or the session. None is left out: there are few."""
+        self._statements.append((statement, tuple(map(_writable, values))))
+
+    def flush(self) -> None:
+        """Return when everything that was handed over until now has been tried to be written."""
+        written = threading.Event()
+        self._flushes.append(written)
+        self._wake.set()
+        written.wait()
+
+    def stop(self) -> None:
+        """Write what waits, end the session and close the file."""
+        self._stopped.set()
+        self._wake.set()
+        self._thread.join()
+
+    # The thread
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            self._wake.wait(COMMIT_SECONDS)
+            self._wake.clear()
+            self._write()
+        self.execute("UPDATE sessions SET ended_ns = ? WHERE id = ?", time.time_ns(), self._session)
+        self._write()
+        with suppress(sqlite3.Error):  # while somebody reads, it stays as it is
+            self._connection.execute("PRAGMA journal_mode = DELETE")  # one file again
+        self._connection.close()
+
+    def _write(self) -> None:
+        """What waits now, in one transaction."""
+        flushes = _all_of(self._flushes)
+        statements, frames = _all_of(self._statements), _all_of(self._frames)
+        totals = [(losses, losses.total) for losses in (self._slow, self._failing)]
+        if not (statements or frames) and time.time() - self._seen < SEEN_SECONDS:
+            _set_all(flushes)
+            return
+        try:
+            self._connection.execute("BEGIN")
+            for statement, values in (*statements, *self._gaps(totals)):
+                self._connection.execute(statement, values)
+            self._insert(chain.from_iterable(each.rows() for each in frames))
+            self._connection.execute(
+                "UPDATE sessions SET seen_ns = ? WHERE id = ?", (time.time_ns(), self._session)
+            )
+            self._connection.execute("COMMIT")
+        except Exception as error:  # a thread that ends would leave the others waiting
+            self._failed(error, frames)
+            if isinstance(error, sqlite3.OperationalError):  # there may be room, or peace, next time
+                self._statements.extendleft(reversed(statements))
+        else:
+            self._seen = time.time()
+            self._failing.reason = ""
+            for losses, total in totals:
+                losses.noted = total
+        self._taken_bytes += sum(_weight(each) for each in frames)
+        _set_all(flushes)
+
+    def _insert(self, rows: Iterator[Row]) -> None:
+        while batch := list(islice(rows, ROWS[0])):
+            start = 0
+            for count in ROWS:
+                while len(batch) - start >= count:
+                    values = list(chain.from_iterable(batch[start : start + count]))
+                    self._connection.execute(_insertion(count), values)
+                    start += count
+
+    def _gaps(self, totals: Iterable[tuple[Losses, tuple[int, int]]]) -> Iterator[tuple[str, Row]]:
+        """What tells the file of frames that it does not have."""
+        for losses, (frames, size) in totals:
+            if frames > losses.noted[0]:
+                missing = frames - losses.noted[0], size - losses.noted[1]
+                yield (
+                    "INSERT INTO gaps (session_id, time_ns, frames, bytes, reason) VALUES (?, ?, ?, ?, ?)",
+                    (self._session, time.time_ns(), *missing, losses.reason),
+                )
+
+    def _failed(self, error: Exception, frames: Iterable[Frames]) -> None:
+        with suppress(sqlite3.Error):
+            self._connection.execute("ROLLBACK")
+        for each in frames:
+            self._failing.add(each)
+        reason = explain(error) if isinstance(error, sqlite3.Error) else f"{type(error).__name__}: {error}"
+        if reason != self._failing.reason:  # once, however often it is tried
+            self._failing.reason = reason
+            logger.error("%s: frames are not recorded: %s", self._path, reason)
+
+
+def _weight(frames: Frames) -> int:
+    """Bytes that they take while they wait."""
+    return frames.size + MESSAGE_BYTES * len(frames)
+
+
+def _writable(value: object) -> object:
+    """Bytes of a header that are no UTF-8 come as surrogates, which no file takes."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value
+
+
+def _set_all(events: Iterable[threading.Event]) -> None:
+    for event in events:
+        event.set()
+
+
+def _all_of(queue: deque[Any]) -> list[Any]:
+    """Take out what is in a queue to which another thread appends."""
+    return [queue.popleft() for _ in range(len(queue))]
+
+
+@cache
+def _insertion(rows: int) -> str:
+    one = f"({', '.join('?' * len(_COLUMNS))})"
+    return f"INSERT INTO frames ({', '.join(_COLUMNS)}) VALUES {', '.join([one] * rows)}"  # noqa: S608

@@ -1,0 +1,236 @@
+"""Captures on the command line: what they hold, as lines and tables."""
+
+import struct
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
+
+from wirewright.capture import jsonl
+from wirewright.capture.filters import Filter
+from wirewright.capture.reader import Capture, Frame, FrameFlag, Socket
+from wirewright.capture.schema import CaptureError
+from wirewright.capture.statistics import PERCENTILES, DirectionStatistics, statistics
+from wirewright.model.history import Payload
+from wirewright.timeline import line, preview, printable
+
+FOLLOW_SECONDS = 0.2
+"""How often `follow` looks whether there is more."""
+PROGRESS_AFTER = 1.0
+"""Seconds that something may take before there is a progress bar."""
+
+CONTROL_NAMES = {8: "close", 9: "ping", 10: "pong"}
+
+
+def list_captures(console: Console, folder: Path) -> None:
+    """The captures in a folder, newest first."""
+    table = Table(
+        "capture", "sessions", "sockets", "frames", "size", "last session", box=None, pad_edge=False
+    )
+    found = 0
+    for path in sorted(_files(folder), key=lambda path: -path.stat().st_mtime):
+        try:
+            with Capture(path) as capture:
+                sessions = capture.sessions()
+                counts = (len(sessions), len(capture.sockets()), capture.count())
+        except CaptureError:
+            continue
+        found += 1
+        last = f"{_moment(sessions[-1].started_ns):%Y-%m-%d %H:%M}" if sessions else ""
+        size = decimal(path.stat().st_size)
+        table.add_row(escape(printable(path.name)), *(f"{count:,}" for count in counts), size, last)
+    console.print(table if found else f"There is no capture in {printable(str(folder))}.", highlight=False)
+
+
+def show(console: Console, path: Path, chosen: Filter, max_preview: int | None) -> None:
+    """A timeline: a line a frame, a line where a socket opens and closes, and what is missing."""
+    with Capture(path) as capture:
+        lines = TimelineOfCapture(console, max_preview)
+        for socket, frame in chosen.frames(capture):
+            lines.frame(socket, frame)
+        lines.closings(chosen.sockets(capture).values())
+        _print_gaps(console, capture)
+        if not lines.printed:
+            console.print("No frame is like that." if capture.count() else "There is no frame yet.")
+
+
+def follow(
+    console: Console,
+    path: Path,
+    chosen: Filter,
+    max_preview: int | None,
+    wait: Callable[[float], None] = time.sleep,
+) -> None:
+    """A timeline that goes on with what is being written, until the recorder ends."""
+    with Capture(path) as capture:
+        lines, after = TimelineOfCapture(console, max_preview), 0
+        while True:
+            is_over = all(session.ended_ns is not None for session in capture.sessions()[-1:])
+            newest = capture.newest()
+            for socket, frame in chosen.frames(capture, after=after):
+                lines.frame(socket, frame)
+            after = max(newest, lines.last)
+            lines.closings(chosen.sockets(capture).values())
+            if is_over:
+                _print_gaps(console, capture)
+                return
+            wait(FOLLOW_SECONDS)
+
+
+def show_statistics(console: Console, path: Path, chosen: Filter) -> None:
+    """A table of two lines for each socket."""
+    with Capture(path) as capture:
+        for each in statistics(_with_progress(console, capture, chosen.frames(capture))):
+            table = Table(
+                "", "messages", "bytes", "a second", *(f"p{each}" for each in PERCENTILES), box=None
+            )
+            for column in table.columns[1:]:
+                column.justify = "right"
+            table.add_row(Text("→ sent", "cyan"), *_figures(each.sent))
+            table.add_row(Text("← received", "green"), *_figures(each.received))
+            head = f"#{each.socket.id} {printable(each.socket.url)}"
+            console.print(Text(head, "bold"), soft_wrap=True, highlight=False)
+            console.print(table, highlight=False)
+            console.print(f"  {each.control_frames:,} control frames", style="dim", highlight=False)
+        _print_gaps(console, capture)
+
+
+def export(console: Console, path: Path, target: Path, chosen: Filter) -> None:
+    """Write what is chosen into a file whose name says how: `.jsonl`; `-` is JSON lines on stdout."""
+    if str(target) != "-" and target.suffix != ".jsonl":
+        raise CaptureError(f"{target}: a capture is exported as .jsonl, or as - to stdout")
+    with Capture(path) as capture:
+        frames = chosen.frames(capture)
+        if str(target) == "-":
+            sys.stdout.writelines(jsonl.lines(frames))
+            return
+        if target.exists():
+            raise CaptureError(f"{target}: there is such a file already")
+        with target.open("x", encoding="utf-8") as file:
+            file.writelines(jsonl.lines(_with_progress(console, capture, frames)))
+        _print_gaps(console, capture)
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise CaptureError(f"{folder}: there is no such folder")
+    return [path for path in folder.iterdir() if path.is_file() and _is_database(path)]
+
+
+def _is_database(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(16) == b"SQLite format 3\0"
+    except OSError:
+        return False
+
+
+def _with_progress(
+    console: Console, capture: Capture, frames: Iterable[tuple[Socket, Frame]]
+) -> Iterator[tuple[Socket, Frame]]:
+    """The same, with a bar beside it if it takes long."""
+    started, progress, task = time.monotonic(), None, None
+    total = capture.count()
+    try:
+        for number, (socket, frame) in enumerate(frames):
+            yield socket, frame
+            if number % 1000 == 0 and time.monotonic() - started > PROGRESS_AFTER:
+                if progress is None or task is None:
+                    progress = Progress(console=Console(stderr=True), transient=True)
+                    progress.start()
+                    task = progress.add_task("frames", total=total)
+                progress.update(task, completed=frame.id)
+    finally:
+        if progress is not None:
+            progress.stop()
+
+
+class TimelineOfCapture:
+    """Prints frames as the live timeline does, and when their sockets opened and closed."""
+
+    def __init__(self, console: Console, max_preview: int | None) -> None:
+        self.last = 0
+        """The id of the last frame."""
+        self.printed = 0
+        self._console = console
+        self._max_preview = max_preview
+        self._open: dict[int, Socket] = {}
+        self._closed: set[int] = set()
+
+    def frame(self, socket: Socket, frame: Frame) -> None:
+        if socket.id not in self._open and socket.id not in self._closed:
+            self._open[socket.id] = socket
+            self._print(
+                socket, "●", "open", printable(socket.url), "bold", socket.opened_ns or socket.asked_ns
+            )
+        self.closings(
+            each for each in list(self._open.values()) if (each.closed_ns or frame.time_ns) < frame.time_ns
+        )
+        arrow, style = ("→", "cyan") if frame.direction == "sent" else ("←", "green")
+        detail, shown = decimal(frame.size).replace(" bytes", " B").replace(" byte", " B"), frame.payload
+        if frame.opcode in CONTROL_NAMES:
+            detail, shown = CONTROL_NAMES[frame.opcode], _control(frame)
+        text = Text(self._preview(shown))
+        for flag in FrameFlag:
+            if flag in frame.flags and flag.name:
+                text.append(f"  [{flag.name.lower()}]", "yellow")
+        if frame.original is not None:
+            text.append(f" was {self._preview(frame.original)}", "dim")
+        self._print(socket, arrow, detail, text, style, frame.time_ns)
+        self.last = frame.id
+
+    def closings(self, sockets: Iterable[Socket]) -> None:
+        """Of those that were open until now, and of which a frame was printed."""
+        for socket in sockets:
+            if socket.closed_ns is None or self._open.pop(socket.id, None) is None:
+                continue
+            self._closed.add(socket.id)
+            said = [str(each) for each in (socket.close_code, socket.close_reason) if each not in (None, "")]
+            said += [f"by {socket.closed_by}"] if socket.closed_by else []
+            self._print(socket, "○", "close", printable(" ".join(said)), "dim", socket.closed_ns)
+
+    def _preview(self, payload: Payload) -> str:
+        return preview(self._console, payload, self._max_preview)
+
+    def _print(
+        self, socket: Socket, mark: str, detail: str, text: str | Text, style: str, time_ns: int
+    ) -> None:
+        label = f"#{socket.id} {printable(urlsplit(socket.url).path)}"
+        self._console.print(
+            line(label, mark, detail, text, style, _moment(time_ns)), soft_wrap=True, highlight=False
+        )
+        self.printed += 1
+
+
+def _control(frame: Frame) -> str | bytes:
+    """A close frame's code and reason; the payload of any other."""
+    payload = frame.payload
+    assert isinstance(payload, bytes)
+    if frame.opcode != 8 or len(payload) < 2:
+        return payload
+    return f"{struct.unpack('!H', payload[:2])[0]} {payload[2:].decode(errors='replace')}".rstrip()
+
+
+def _print_gaps(console: Console, capture: Capture) -> None:
+    for gap in capture.gaps():
+        missing = f"{gap.frames:,} frames ({decimal(gap.bytes)}) are missing: {gap.reason}"
+        console.print(f"{_moment(gap.time_ns):%H:%M:%S}  {missing}", style="bold red", highlight=False)
+
+
+def _figures(direction: DirectionStatistics) -> list[str]:
+    rate = "" if direction.rate is None else f"{direction.rate:,.1f}"
+    gaps = [f"{gap:,.1f} ms" for gap in direction.gaps()] or [""] * len(PERCENTILES)
+    return [f"{direction.messages:,}", decimal(direction.bytes), rate, *gaps]
+
+
+def _moment(time_ns: int) -> datetime:
+    return datetime.fromtimestamp(time_ns / 1e9)

@@ -1,0 +1,83 @@
+import json
+
+import pytest
+
+from wirewright.capture.redaction import Redaction
+
+
+def test_headers_are_redacted_by_name() -> None:
+    headers = {"authorization": "Bearer a", "cookie": "a=b", "set-cookie": "c", "host": "h", "x-mine": "1"}
+    assert Redaction().headers(headers) == {
+        "authorization": "REDACTED",
+        "cookie": "REDACTED",
+        "set-cookie": "REDACTED",
+        "host": "h",
+        "x-mine": "1",
+    }
+    assert Redaction(["X-Mine"]).headers(headers)["x-mine"] == "REDACTED"
+    assert Redaction([]).headers(headers) == headers
+
+
+@pytest.mark.parametrize(
+    ("protocols", "kept"),
+    [
+        ("chat.v2, chat.v1", "chat.v2, chat.v1"),
+        ("chat, bearer abc", "chat, REDACTED"),
+        ("eyJhbGciOiJIUzI1NiJ9.e30.abc", "REDACTED"),
+        (f"access, {'a1' * 20}", "access, REDACTED"),
+    ],
+)
+def test_subprotocol_that_is_a_token_is_redacted(protocols: str, kept: str) -> None:
+    assert Redaction().headers({"sec-websocket-protocol": protocols}) == {"sec-websocket-protocol": kept}
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("ws://h/live", "ws://h/live"),
+        ("ws://h/?a=1&Token=x%26y&token", "ws://h/?a=1&Token=REDACTED&token"),
+        ("ws://h/?access%5Ftoken=x", "ws://h/?access%5Ftoken=REDACTED"),
+        ("ws://h/token=1?", "ws://h/token=1?"),
+    ],
+)
+def test_query_parameters_are_redacted_by_name(url: str, kept: str) -> None:
+    assert Redaction().url(url) == kept
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        '{"a": 1, "user": {"name": "Ada"}}',
+        "token: abc",
+        '"token"',
+        '{"tokens": "abc"}',
+        "",
+    ],
+)
+def test_other_messages_stay_as_they_are(message: str) -> None:
+    assert Redaction().text(message) is message
+
+
+@pytest.mark.parametrize(
+    ("message", "kept"),
+    [
+        ('{"Password" : "secret"}', {"Password": "REDACTED"}),
+        ('{"a": [{"token": {"b": "secret"}}]}', {"a": [{"token": "REDACTED"}]}),
+        ('{"token": "secret \\" , \\ud83d", "b": "\\ud83d"}', {"token": "REDACTED", "b": "\ud83d"}),
+        ('[{"client_secret": 5}]', [{"client_secret": "REDACTED"}]),
+    ],
+)
+def test_keys_of_json_messages_are_redacted_at_any_depth(message: str, kept: object) -> None:
+    redacted = Redaction().text(message)
+    assert json.loads(redacted) == kept
+    redacted.encode()  # it can be written
+
+
+@pytest.mark.parametrize(
+    "message",
+    ['42["login",{"token":"secret"}]', '{"token": "secret"}\n{"token": "secret"}', '{"token": "secret'],
+)
+def test_message_that_has_json_in_it_loses_its_secrets_too(message: str) -> None:
+    redacted = Redaction().text(message)
+    assert "secret" not in redacted
+    assert redacted.startswith(message[: message.index("secret") - 1].rstrip('" '))

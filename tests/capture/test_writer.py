@@ -1,0 +1,131 @@
+"""A disk that is slow, full or gone: traffic goes on, and the file knows what it lacks."""
+
+import logging
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from capture.conftest import Record
+from support.model import begin_socket
+from wirewright.capture import open as open_capture
+from wirewright.capture import writer
+from wirewright.model.proxy import Control
+from wirewright.model.websocket import Tape
+
+
+def tape_of(control: Control) -> Tape:
+    tape = begin_socket(control.proxy).tape
+    assert tape is not None
+    return tape
+
+
+def payloads(path: Path) -> list[object]:
+    with open_capture(path) as capture:
+        return [frame.payload for frame in capture.frames()]
+
+
+def test_messages_are_written_in_their_order_whatever_their_number(
+    path: Path, control: Control, record: Record
+) -> None:
+    recorder = record()
+    tape = tape_of(control)
+    expected: list[str] = []
+    for count in (1, 3, 40, 41, 399, 4_000, 4_445, 9_000):
+        messages = [f"{len(expected) + number}" for number in range(count)]
+        tape.messages(messages, sum(map(len, messages)), from_client=True)
+        expected += messages
+    recorder.stop()
+    assert payloads(path) == expected
+
+
+def test_what_the_disk_does_not_keep_up_with_is_counted(
+    path: Path,
+    control: Control,
+    record: Record,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(writer, "QUEUE_BYTES", 10_000)
+    recorder = record()
+    tape = tape_of(control)
+    with sqlite3.connect(path, isolation_level=None) as disk:
+        disk.execute("BEGIN IMMEDIATE")  # nobody else can write
+        for number in range(20):
+            tape.messages([f"{number:03}" * 300], 900, from_client=True)
+        disk.execute("COMMIT")
+    disk.close()
+    tape.messages(["afterwards"], 10, from_client=True)
+    recorder.stop()
+    kept = payloads(path)
+    with open_capture(path) as capture:
+        gaps = capture.gaps()
+    lost = 21 - len(kept)
+    assert lost > 0
+    assert sum(gap.frames for gap in gaps) == lost
+    assert sum(gap.bytes for gap in gaps) >= (lost - 1) * 900
+    assert {gap.reason for gap in gaps} == {"the disk did not keep up"}
+    assert [record.message for record in caplog.records if "does not keep up" in record.message]
+
+
+def test_message_that_is_larger_than_the_queue_is_written(
+    path: Path, control: Control, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "QUEUE_BYTES", 1_000)
+    recorder = record()
+    tape_of(control).messages([b"x" * 5_000], 5_000, from_client=True)
+    recorder.stop()
+    assert payloads(path) == [b"x" * 5_000]
+
+
+def test_disk_that_is_full_is_said_once_and_counted_when_there_is_room(
+    path: Path, control: Control, record: Record, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = record()
+    tape = tape_of(control)
+    tape.messages(["before"], 6, from_client=True)
+    recorder.flush()
+    (pages,) = recorder._writer._connection.execute("PRAGMA page_count").fetchone()
+    recorder._writer._connection.execute(f"PRAGMA max_page_count = {pages}")
+    for _ in range(3):
+        tape.messages([b"x" * 100_000], 100_000, from_client=False)
+        recorder.flush()
+    recorder._writer._connection.execute("PRAGMA max_page_count = 1000000")
+    tape.messages(["after"], 5, from_client=True)
+    control.close("1")
+    recorder.stop()
+    assert payloads(path) == ["before", "after"]
+    with open_capture(path) as capture:
+        assert [(gap.frames, gap.bytes, gap.reason) for gap in capture.gaps()] == [
+            (3, 300_000, "the disk is full")
+        ]
+        assert capture.sockets()[0].closed_ns is not None
+    said = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert [record.message for record in said] == [f"{path}: frames are not recorded: the disk is full"]
+
+
+def test_header_that_is_no_utf_8_harms_nothing(path: Path, control: Control, record: Record) -> None:
+    recorder = record()
+    feed = begin_socket(control.proxy, "ws://h/\udcff", headers={"x-mine": "\udcff"})
+    assert feed.tape is not None
+    feed.tape.messages(["hello"], 5, from_client=True)
+    recorder.stop()
+    assert payloads(path) == ["hello"]
+    with open_capture(path) as capture:
+        (socket,) = capture.sockets()
+    assert (socket.url, socket.request_headers) == ("ws://h/?", {"x-mine": "?"})
+
+
+def test_payload_that_no_file_takes_is_missing_alone(
+    path: Path, control: Control, record: Record, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = record()
+    tape = tape_of(control)
+    tape.messages(["\udcff"], 1, from_client=True)
+    recorder.flush()
+    tape.messages(["hello"], 5, from_client=True)
+    recorder.stop()
+    assert payloads(path) == ["hello"]
+    with open_capture(path) as capture:
+        assert [gap.frames for gap in capture.gaps()] == [1]
+    assert "frames are not recorded: UnicodeEncodeError" in caplog.text

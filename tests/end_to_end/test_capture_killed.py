@@ -1,0 +1,84 @@
+"""A proxy that is killed in the middle of everything leaves a capture that is whole.
+
+$WIREWRIGHT_KILLS is how often; twice if it is not set.
+"""
+
+import asyncio
+import os
+import random
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+import websockets
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
+
+from support.processes import mitmdump
+from support.servers import serving
+from wirewright.capture import open as open_capture
+
+KILLS = int(os.environ.get("WIREWRIGHT_KILLS", "2"))
+TAIL_NS = 250_000_000
+"""What has arrived so long before the end must be in the file."""
+
+
+def message(number: int) -> str:
+    return f"{number} {'é' * (number % 200)}"
+
+
+async def flood(connection: ServerConnection) -> None:
+    number = 0
+    with suppress(ConnectionClosed):
+        while True:
+            await connection.send(message(number))
+            number += 1
+
+
+@asynccontextmanager
+async def flooded(port: int) -> AsyncIterator[list[int]]:
+    """An app that gets as many messages as it can; when each of them came, in nanoseconds."""
+    came: list[int] = []
+    proxy = f"http://127.0.0.1:{port}"
+
+    async def listen() -> None:
+        with suppress(ConnectionClosed):
+            async with websockets.connect(url, proxy=proxy, compression=None) as connection:
+                while await connection.recv():
+                    came.append(time.time_ns())
+
+    async with serving(flood) as url:
+        listening = asyncio.ensure_future(listen())
+        yield came
+        await listening
+
+
+@pytest.mark.parametrize("kill", range(KILLS))
+async def test_capture_of_a_killed_proxy_is_whole(confdir: Path, tmp_path: Path, kill: int) -> None:
+    path = tmp_path / "session.db"
+    after = random.Random(kill).uniform(0.3, 1.5)
+    async with (
+        mitmdump("--set", f"ws_capture={path}", "--set", "connection_strategy=lazy", confdir=confdir) as (
+            run,
+            port,
+        ),
+        flooded(port) as came,
+    ):
+        await asyncio.sleep(after)  # the moment is what is tried
+        run.process.kill()
+        killed = time.time_ns()
+        await run.process.wait()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    connection.close()
+    with open_capture(path) as capture:
+        recorded = [frame.payload for frame in capture.frames() if frame.is_message]
+        assert capture.gaps() == []
+        assert capture.sessions()[0].ended_ns is None
+    assert recorded == [message(number) for number in range(len(recorded))]
+    due = sum(at < killed - TAIL_NS for at in came)
+    assert due <= len(recorded)
+    assert came, "nothing came: nothing was tried"

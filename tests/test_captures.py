@@ -1,0 +1,188 @@
+"""Captures on the command line, as a user types it."""
+
+import io
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import websockets
+from rich.console import Console
+
+from support.model import begin_socket
+from support.processes import BIN, running
+from support.servers import serving
+from wirewright import captures
+from wirewright.capture.filters import Filter
+from wirewright.capture.recorder import Recorder
+from wirewright.model.proxy import Control, Proxy
+
+WIREWRIGHT = BIN / "wirewright"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "session.db"
+
+
+@pytest.fixture
+def filled(path: Path) -> Path:
+    """A capture of a socket whose life was full."""
+    recorder, control = Recorder(path, "test"), Control(Proxy())
+    control.start_recording(recorder)
+    feed = begin_socket(control.proxy, "ws://h/live?a=1")
+    feed.answered(101, {})
+    feed.opened()
+    assert feed.tape is not None
+    feed.tape.messages(["hello é \x1b[31m", b"\x00\xff"], 0, from_client=True)
+    feed.tape.offered("buy", from_client=False)
+    feed.tape.settled("sell", from_client=False)
+    feed.tape.control(9, b"?", from_client=False)
+    feed.tape.control(8, b"\x0b\xb8bye", from_client=True)
+    control.close("1", 3000, "bye", "client")
+    recorder.stop()
+    return path
+
+
+def wirewright(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [WIREWRIGHT, *map(str, arguments)], capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+def test_show_is_a_timeline(filled: Path) -> None:
+    shown = wirewright("show", filled)
+    assert shown.returncode == 0, shown.stderr
+    lines = [re.sub(r"^\d\d:\d\d:\d\d\.\d{3}  ", "", line) for line in shown.stdout.splitlines()]
+    assert [" ".join(line.split()) for line in lines] == [
+        "#1 /live ● open ws://h/live?a=1",
+        r"#1 /live → 14 B hello é \x1b[31m",
+        "#1 /live → 2 B 00 ff",
+        "#1 /live ← 4 B sell [changed] was buy",
+        "#1 /live ← ping 3f",
+        "#1 /live → close 3000 bye",
+        "#1 /live ○ close 3000 bye by client",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--direction", "received", "--max-preview", "2"), ["s…", "3f"]),
+        (("--grep", "HELLO"), [r"hello é \x1b[31m"]),
+        (("--url", "**/other"), []),
+    ],
+)
+def test_show_takes_filters(filled: Path, options: tuple[str, ...], expected: list[str]) -> None:
+    shown = wirewright("show", filled, *options).stdout
+    for text in expected:
+        assert text in shown
+    assert len(re.findall("[→←]", shown)) == len(expected)
+    assert ("No frame is like that." in shown) == (not expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("show", "gone.db"), "gone.db: there is no such file"),
+        (("stats", __file__), "it is no capture: it is no SQLite database"),
+        (("show", "{file}", "--since", "later"), "'later' is no time"),
+        (("show", "{file}", "--json", "a"), "'a' must be PATH=VALUE"),
+        (("show", "{file}", "--direction", "up"), "--direction must be sent or received, not up"),
+        (("show", "{file}", "--url", "{a"), "has no '}' after it"),
+        (("export", "{file}", "out.xml"), "out.xml: a capture is exported as .jsonl"),
+        (("export", "{file}", "{file}.jsonl"), "there is such a file already"),
+        (("captures", "gone"), "gone: there is no such folder"),
+    ],
+)
+def test_mistakes_are_one_sentence(filled: Path, arguments: tuple[str, ...], said: str) -> None:
+    Path(f"{filled}.jsonl").write_text("mine")
+    run = wirewright(*(each.replace("{file}", str(filled)) for each in arguments))
+    assert run.returncode == 1
+    assert said in run.stderr
+    assert run.stderr.count("\n") == 1
+    assert run.stdout == ""
+    assert Path(f"{filled}.jsonl").read_text() == "mine"
+
+
+def test_stats_counts_and_captures_lists(filled: Path) -> None:
+    shown = " ".join(wirewright("stats", filled).stdout.split())
+    assert "#1 ws://h/live?a=1" in shown
+    assert "→ sent 2 16 bytes" in shown
+    assert "← received 1 4 bytes" in shown
+    assert "2 control frames" in shown
+    listed = " ".join(wirewright("captures", filled.parent).stdout.split())
+    assert "session.db 1 1 5" in listed
+    (filled.parent / "empty").mkdir()
+    assert "There is no capture in" in wirewright("captures", filled.parent / "empty").stdout
+
+
+def test_export_writes_json_lines(filled: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    run = wirewright("export", filled, out, "--direction", "received")
+    assert run.returncode == 0, run.stderr
+    events = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [event["event"] for event in events] == ["socket", "frame", "frame"]
+    assert wirewright("export", filled, "-", "--direction", "received").stdout == out.read_text()
+
+
+def test_reader_that_leaves_early_is_no_error(filled: Path) -> None:
+    run = subprocess.run(
+        f"{WIREWRIGHT} export {filled} - | head -n 1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert json.loads(run.stdout)["event"] == "socket"
+    assert run.stderr == ""
+
+
+def test_follow_shows_what_comes_until_the_recorder_ends(path: Path) -> None:
+    recorder, control = Recorder(path, "test"), Control(Proxy())
+    control.start_recording(recorder)
+    tape = begin_socket(control.proxy).tape
+    assert tape is not None
+    said = iter(["one", "two"])
+
+    def wait(_: float) -> None:
+        """In the place of time: something comes, and in the end nothing more."""
+        message = next(said, None)
+        if message is None:
+            recorder.stop()
+        else:
+            tape.messages([message], 3, from_client=True)
+            recorder.flush()
+
+    output = io.StringIO()
+    captures.follow(Console(file=output, width=100), path, Filter(grep="o"), None, wait)
+    assert re.findall(r"→ +3 B +(\w+)", output.getvalue()) == ["one", "two"]
+
+
+async def test_run_records_and_show_shows(confdir: Path, path: Path) -> None:
+    command = (
+        WIREWRIGHT,
+        "run",
+        "-p",
+        "0",
+        "--set",
+        f"confdir={confdir}",
+        "--capture",
+        path,
+        "--redact",
+        "user",
+    )
+    async with running(*command) as run, serving() as url:
+        port = (await run.line(r"listening on \S*:(\d+)"))[1]
+        async with websockets.connect(
+            f"{url}/live?user=Ada&token=1", proxy=f"http://127.0.0.1:{port}"
+        ) as client:
+            await client.send('{"user":"Ada"}')
+            await client.recv()
+        await run.line("#1 /live .*close +1000 by client")
+    shown = wirewright("show", path).stdout
+    assert f"{url}/live?user=REDACTED&token=1" in shown
+    assert re.search(r'→ +\d+ B +{"user":"REDACTED"}', shown)
+    assert "close  1000 by client" in shown
