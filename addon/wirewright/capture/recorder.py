@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,11 @@ class Policy:
     redaction: Redaction
     max_payload: int | None
     """Bytes; None for all of them."""
+
+    def keeps_all(self, payloads: Iterable[Payload]) -> bool:
+        """Whether all of these get into the file as they are."""
+        texts = [payload for payload in payloads if isinstance(payload, str)]
+        return self.max_payload is None and not self.redaction.concerns(texts)
 
     def kept(self, payload: Payload) -> tuple[Payload, int]:
         """What is kept of a payload, and the flag that tells if that is not all."""
@@ -52,20 +57,35 @@ class Messages:
     def __len__(self) -> int:
         return len(self.payloads)
 
-    def rows(self) -> Iterator[Row]:
-        for payload in self.payloads:
-            opcode = TEXT if isinstance(payload, str) else BINARY
-            kept, truncated = self.policy.kept(payload)
-            yield (
-                self.socket_id,
-                self.time_ns,
-                self.from_client,
-                opcode,
-                payload_size(payload),
-                kept,
-                self.flags | truncated,
-                None,
+    def rows(self) -> Iterable[Row]:
+        socket_id, time_ns, from_client = self.socket_id, self.time_ns, self.from_client
+        payloads = list(self.payloads)
+        if self.flags or not self.policy.keeps_all(payloads):
+            return [self._row(payload) for payload in payloads]
+        return [
+            (
+                socket_id,
+                time_ns,
+                from_client,
+                TEXT if isinstance(payload, str) else BINARY,
+                len(payload) if isinstance(payload, bytes) or payload.isascii() else payload_size(payload),
+                payload,
             )
+            for payload in payloads
+        ]
+
+    def _row(self, payload: Payload) -> Row:
+        kept, truncated = self.policy.kept(payload)
+        return (
+            self.socket_id,
+            self.time_ns,
+            self.from_client,
+            TEXT if isinstance(payload, str) else BINARY,
+            payload_size(payload),
+            kept,
+            self.flags | truncated,
+            None,
+        )
 
 
 @dataclass(slots=True)
@@ -87,13 +107,13 @@ class Changed:
     def __len__(self) -> int:
         return 1
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterable[Row]:
         sent = self.original if self.payload is None else self.payload
         kept, truncated = self.policy.kept(sent)
         flags = truncated | (DROPPED if self.payload is None else CHANGED)
         original = None if self.payload is None else self.policy.kept(self.original)[0]
         opcode = TEXT if isinstance(sent, str) else BINARY
-        yield (
+        row = (
             self.socket_id,
             self.time_ns,
             self.from_client,
@@ -103,6 +123,7 @@ class Changed:
             flags,
             original,
         )
+        return [row]
 
 
 @dataclass(slots=True)
@@ -123,8 +144,8 @@ class ControlFrame:
     def __len__(self) -> int:
         return 1
 
-    def rows(self) -> Iterator[Row]:
-        yield (
+    def rows(self) -> Iterable[Row]:
+        row = (
             self.socket_id,
             self.time_ns,
             self.from_client,
@@ -134,6 +155,7 @@ class ControlFrame:
             self.flags,
             None,
         )
+        return [row]
 
 
 class Recorder:

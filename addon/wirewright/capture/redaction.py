@@ -33,11 +33,19 @@ class Redaction:
 
     def __init__(self, names: Iterable[str] = DEFAULT) -> None:
         self._names = frozenset(name.lower() for name in names)
+        self._roots = [
+            name for name in self._names if not any(other in name for other in self._names - {name})
+        ]
+        """Each name has one of these in it."""
         alternatives = "|".join(map(re.escape, sorted(self._names)))
-        # Most messages have no such key, and are not parsed.
         key = rf'(?i)("(?:{alternatives})"\s*:\s*)'
         self._key = re.compile(key) if self._names else None
         self._value = re.compile(key + r'(?:"(?:[^"\\]|\\.)*"?|[^\s,}\]]+)')
+
+    def concerns(self, texts: Iterable[str]) -> bool:
+        """Whether any of these messages may have such a key: most have none, and that is soon found out."""
+        joined = "\n".join(texts).lower()
+        return any(root in joined for root in self._roots)
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         """Names in lower case."""

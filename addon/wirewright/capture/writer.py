@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -43,8 +43,8 @@ class Frames(Protocol):
 
     def __len__(self) -> int: ...
 
-    def rows(self) -> Iterator[Row]:
-        """As they go into the table; called in the writer's thread."""
+    def rows(self) -> Iterable[Row]:
+        """As they go into the table, with or without the last two columns; called in the writer's thread."""
 
 
 @dataclass(slots=True)
@@ -161,14 +161,15 @@ class Writer:
         self._taken_bytes += sum(_weight(each) for each in frames)
         _set_all(flushes)
 
-    def _insert(self, rows: Iterator[Row]) -> None:
-        while batch := list(islice(rows, ROWS[0])):
-            start = 0
-            for count in ROWS:
-                while len(batch) - start >= count:
-                    values = list(chain.from_iterable(batch[start : start + count]))
-                    self._connection.execute(_insertion(count), values)
-                    start += count
+    def _insert(self, rows: Iterable[Row]) -> None:
+        for width, alike in groupby(rows, len):
+            while batch := list(islice(alike, ROWS[0])):
+                start = 0
+                for count in ROWS:
+                    while len(batch) - start >= count:
+                        values = list(chain.from_iterable(batch[start : start + count]))
+                        self._connection.execute(_insertion(count, width), values)
+                        start += count
 
     def _gaps(self, totals: Iterable[tuple[Losses, tuple[int, int]]]) -> Iterator[tuple[str, Row]]:
         """What tells the file of frames that it does not have."""
@@ -212,6 +213,6 @@ def _all_of(queue: deque[Any]) -> list[Any]:
 
 
 @cache
-def _insertion(rows: int) -> str:
-    one = f"({', '.join('?' * len(_COLUMNS))})"
-    return f"INSERT INTO frames ({', '.join(_COLUMNS)}) VALUES {', '.join([one] * rows)}"  # noqa: S608
+def _insertion(rows: int, width: int) -> str:
+    one = f"({', '.join('?' * width)})"
+    return f"INSERT INTO frames ({', '.join(_COLUMNS[:width])}) VALUES {', '.join([one] * rows)}"  # noqa: S608
