@@ -91,7 +91,7 @@ def test_show_takes_filters(filled: Path, options: tuple[str, ...], expected: li
         (("show", "{file}", "--json", "a"), "'a' must be PATH=VALUE"),
         (("show", "{file}", "--direction", "up"), "--direction must be sent or received, not up"),
         (("show", "{file}", "--url", "{a"), "has no '}' after it"),
-        (("export", "{file}", "out.xml"), "out.xml: a capture is exported as .jsonl"),
+        (("export", "{file}", "out.xml"), "out.xml: a capture is exported as .jsonl or .har"),
         (("export", "{file}", "{file}.jsonl"), "there is such a file already"),
         (("captures", "gone"), "gone: there is no such folder"),
     ],
@@ -125,6 +125,15 @@ def test_export_writes_json_lines(filled: Path, tmp_path: Path) -> None:
     events = [json.loads(line) for line in out.read_text().splitlines()]
     assert [event["event"] for event in events] == ["socket", "frame", "frame"]
     assert wirewright("export", filled, "-", "--direction", "received").stdout == out.read_text()
+
+
+def test_export_writes_an_http_archive(filled: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.har"
+    run = wirewright("export", filled, out)
+    assert run.returncode == 0, run.stderr
+    (entry,) = json.loads(out.read_text())["log"]["entries"]
+    sent = [message["data"] for message in entry["_webSocketMessages"]]
+    assert sent == ["hello é \x1b[31m", "AP8=", "sell"]
 
 
 def test_reader_that_leaves_early_is_no_error(filled: Path) -> None:

@@ -15,7 +15,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from wirewright.capture import jsonl
+from wirewright.capture import har, jsonl
 from wirewright.capture.filters import Filter
 from wirewright.capture.reader import Capture, Frame, FrameFlag, Socket
 from wirewright.capture.schema import CaptureError
@@ -105,18 +105,23 @@ def show_statistics(console: Console, path: Path, chosen: Filter) -> None:
 
 
 def export(console: Console, path: Path, target: Path, chosen: Filter) -> None:
-    """Write what is chosen into a file whose name says how: `.jsonl`; `-` is JSON lines on stdout."""
-    if str(target) != "-" and target.suffix != ".jsonl":
-        raise CaptureError(f"{target}: a capture is exported as .jsonl, or as - to stdout")
+    """Write what is chosen into a new `.jsonl` or `.har` file; `-` is JSON lines on stdout."""
+    if str(target) != "-" and target.suffix not in (".jsonl", ".har"):
+        raise CaptureError(f"{target}: a capture is exported as .jsonl or .har, or as - to stdout")
     with Capture(path) as capture:
-        frames = chosen.frames(capture)
         if str(target) == "-":
-            sys.stdout.writelines(jsonl.lines(frames))
+            sys.stdout.writelines(jsonl.lines(chosen.frames(capture)))
             return
-        if target.exists():
-            raise CaptureError(f"{target}: there is such a file already")
-        with target.open("x", encoding="utf-8") as file:
-            file.writelines(jsonl.lines(_with_progress(console, capture, frames)))
+        try:
+            with target.open("x", encoding="utf-8") as file:
+                if target.suffix == ".har":
+                    file.writelines(har.pieces(capture, chosen))
+                else:
+                    file.writelines(jsonl.lines(_with_progress(console, capture, chosen.frames(capture))))
+        except FileExistsError:
+            raise CaptureError(f"{target}: there is such a file already") from None
+        except FileNotFoundError:
+            raise CaptureError(f"{target}: the folder {target.parent} does not exist") from None
         _print_gaps(console, capture)
 
 

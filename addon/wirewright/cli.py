@@ -196,7 +196,7 @@ def stats(
 @app.command()
 def export(
     file: FileArgument,
-    target: Annotated[Path, typer.Argument(help="A new file, or - for stdout.", metavar="OUT.jsonl")],
+    target: Annotated[Path, typer.Argument(help="A new file, or - for stdout.", metavar="OUT.jsonl|OUT.har")],
     url: UrlOption = None,
     socket: SocketOption = None,
     direction: DirectionOption = None,
@@ -204,7 +204,7 @@ def export(
     json: JsonOption = None,
     since: SinceOption = None,
 ) -> None:
-    """Write a capture, or some of it, as JSON lines."""
+    """Write a capture, or some of it, as JSON lines or as an HTTP archive (HAR)."""
     with _clear_errors():
         from wirewright import captures
 

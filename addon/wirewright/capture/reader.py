@@ -25,7 +25,9 @@ FROM sockets ORDER BY id
 """
 _FRAMES = f"""
 SELECT id, socket_id, time_ns, from_client, opcode, size, payload, flags, original
-FROM frames WHERE id > :after AND (:socket IS NULL OR socket_id = :socket) ORDER BY id LIMIT {PAGE}
+FROM frames
+WHERE id > :after AND (:until IS NULL OR id <= :until) AND (:socket IS NULL OR socket_id = :socket)
+ORDER BY id LIMIT {PAGE}
 """  # noqa: S608
 
 
@@ -143,12 +145,15 @@ class Capture:
         """Oldest first."""
         return [_socket(row) for row in self._rows(_SOCKETS)]
 
-    def frames(self, *, after: int = 0, socket: int | None = None) -> Iterator[Frame]:
-        """Of all sockets or of one, in the order in which they were recorded; `after` is the id of a frame.
+    def frames(
+        self, *, after: int = 0, until: int | None = None, socket: int | None = None
+    ) -> Iterator[Frame]:
+        """Of all sockets or of one, in the order in which they were recorded.
 
-        What is written while it is read comes, too; it ends when there is no more.
+        `after` and `until` are ids of frames; the first is left out. What is written while it is read comes,
+        too; it ends when there is no more.
         """
-        while rows := self._rows(_FRAMES, {"after": after, "socket": socket}):
+        while rows := self._rows(_FRAMES, {"after": after, "until": until, "socket": socket}):
             for row in rows:
                 yield _frame(row)
             after = rows[-1][0]
@@ -158,6 +163,11 @@ class Capture:
         return [
             Gap(*row) for row in self._rows("SELECT session_id, time_ns, frames, bytes, reason FROM gaps")
         ]
+
+    def spans(self) -> dict[int, tuple[int, int]]:
+        """The ids of the first and of the last frame of each socket that has any."""
+        rows = self._rows("SELECT socket_id, min(id), max(id) FROM frames GROUP BY socket_id")
+        return {socket_id: (first, last) for socket_id, first, last in rows}
 
     def count(self) -> int:
         """How many frames there are now."""

@@ -76,16 +76,7 @@ class Messages:
 
     def _row(self, payload: Payload) -> Row:
         kept, truncated = self.policy.kept(payload)
-        return (
-            self.socket_id,
-            self.time_ns,
-            self.from_client,
-            TEXT if isinstance(payload, str) else BINARY,
-            payload_size(payload),
-            kept,
-            self.flags | truncated,
-            None,
-        )
+        return _row(self, _opcode(payload), payload_size(payload), kept, self.flags | truncated)
 
 
 @dataclass(slots=True)
@@ -112,18 +103,7 @@ class Changed:
         kept, truncated = self.policy.kept(sent)
         flags = truncated | (DROPPED if self.payload is None else CHANGED)
         original = None if self.payload is None else self.policy.kept(self.original)[0]
-        opcode = TEXT if isinstance(sent, str) else BINARY
-        row = (
-            self.socket_id,
-            self.time_ns,
-            self.from_client,
-            opcode,
-            payload_size(sent),
-            kept,
-            flags,
-            original,
-        )
-        return [row]
+        return [_row(self, _opcode(sent), payload_size(sent), kept, flags, original)]
 
 
 @dataclass(slots=True)
@@ -145,17 +125,22 @@ class ControlFrame:
         return 1
 
     def rows(self) -> Iterable[Row]:
-        row = (
-            self.socket_id,
-            self.time_ns,
-            self.from_client,
-            self.opcode,
-            len(self.payload),
-            self.payload,
-            self.flags,
-            None,
-        )
-        return [row]
+        return [_row(self, self.opcode, len(self.payload), self.payload, self.flags)]
+
+
+def _opcode(payload: Payload) -> int:
+    return TEXT if isinstance(payload, str) else BINARY
+
+
+def _row(
+    of: Messages | Changed | ControlFrame,
+    opcode: int,
+    size: int,
+    payload: Payload,
+    flags: int,
+    original: Payload | None = None,
+) -> Row:
+    return of.socket_id, of.time_ns, of.from_client, opcode, size, payload, flags, original
 
 
 class Recorder:
