@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import sqlite3
 import subprocess
 from pathlib import Path
 
@@ -168,6 +169,15 @@ def test_follow_shows_what_comes_until_the_recorder_ends(path: Path) -> None:
     output = io.StringIO()
     captures.follow(Console(file=output, width=100), path, Filter(grep="o"), None, wait)
     assert re.findall(r"→ +3 B +(\w+)", output.getvalue()) == ["one", "two"]
+
+
+def test_follow_ends_where_the_recorder_was_killed(filled: Path) -> None:
+    with sqlite3.connect(filled) as connection:
+        connection.execute("UPDATE sessions SET ended_ns = NULL, seen_ns = seen_ns - 3000000000")
+    connection.close()
+    output = io.StringIO()
+    captures.follow(Console(file=output, width=100), filled, Filter(direction="received"), None)
+    assert "sell" in output.getvalue()
 
 
 async def test_run_records_and_show_shows(confdir: Path, path: Path) -> None:

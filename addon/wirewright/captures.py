@@ -74,7 +74,7 @@ def follow(
     with Capture(path) as capture:
         lines, after = TimelineOfCapture(console, max_preview), 0
         while True:
-            is_over = all(session.ended_ns is not None for session in capture.sessions()[-1:])
+            is_over = all(session.is_over for session in capture.sessions()[-1:])
             newest = capture.newest()
             for socket, frame in chosen.frames(capture, after=after):
                 lines.frame(socket, frame)

@@ -121,6 +121,10 @@ class WiredSocket(InjectingCarrier):
             return UNDECIDED
         return decision
 
+    def offer_over(self, *, from_client: bool) -> None:
+        if tape := self._feed.tape:
+            tape.offer_over(from_client=from_client)
+
     def keeps_close(self, *, from_client: bool) -> bool:
         side = self._side(from_client)
         return side is not None and side.handles_close
@@ -169,6 +173,8 @@ class WiredSocket(InjectingCarrier):
         self._update_soon()
 
     def too_large(self, *, from_client: bool) -> None:
+        if tape := self._feed.tape:
+            tape.too_large()
         if self._demands[from_client].limit < self.max_message or self._told_too_large:
             return
         self._told_too_large = True

@@ -245,3 +245,46 @@ def test_bad_arguments_are_said_before_a_file_is_made(path: Path, record: Record
     with pytest.raises(ValueError, match="has no '}' after it"):
         record(url="**/{a")
     assert not path.exists()
+
+
+def test_file_that_others_could_read_is_its_owners_alone(path: Path, record: Record) -> None:
+    path.touch(0o644)
+    record()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_capture_that_somebody_reads_is_whole_in_one_file(
+    path: Path, control: Control, record: Record
+) -> None:
+    recorder = record()
+    with open_capture(path):
+        tape = begin_socket(control.proxy).tape
+        assert tape is not None
+        tape.messages(["hello"], 5, from_client=True)
+        recorder.stop()
+        copy = path.with_name("copy.db")
+        copy.write_bytes(path.read_bytes())
+    assert [each[2] for each in frames(copy)] == ["hello"]
+
+
+def test_message_that_is_held_is_dropped_if_the_capture_ends_first(
+    path: Path, control: Control, record: Record
+) -> None:
+    recorder = record()
+    tape = begin_socket(control.proxy).tape
+    assert tape is not None
+    tape.offered("held", from_client=True)
+    control.stop_recording()
+    recorder.stop()
+    assert frames(path) == [("sent", 1, "held", FrameFlag.DROPPED, None)]
+
+
+def test_url_that_raises_records_nothing(
+    path: Path, control: Control, record: Record, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(url: str) -> bool:
+        raise RuntimeError(url)
+
+    record(url=broken)
+    assert begin_socket(control.proxy).tape is None
+    assert "a capture's url raised" in caplog.text

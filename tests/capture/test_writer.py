@@ -129,3 +129,22 @@ def test_payload_that_no_file_takes_is_missing_alone(
     with open_capture(path) as capture:
         assert [gap.frames for gap in capture.gaps()] == [1]
     assert "frames are not recorded: UnicodeEncodeError" in caplog.text
+
+
+def test_file_that_is_gone_is_said(
+    path: Path, control: Control, record: Record, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = record()
+    tape = tape_of(control)
+    recorder.flush()
+    path.unlink()
+    for _ in range(2):
+        tape.messages(["lost"], 4, from_client=True)
+        recorder.flush()
+    assert caplog.messages.count(f"{path}: frames are not recorded: the file is gone") == 1
+
+
+def test_flush_of_a_recorder_that_has_ended_waits_for_nobody(record: Record) -> None:
+    recorder = record()
+    recorder.stop()
+    recorder.flush()

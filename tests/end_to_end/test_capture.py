@@ -150,6 +150,59 @@ async def test_what_a_route_makes_of_messages_is_recorded(
     ]
 
 
+@pytest.mark.wire("mitmproxy's hooks tell of no control frames")
+async def test_frames_of_one_read_keep_their_order(proxy: Proxy, path: Path, recordings: Recordings) -> None:
+    proxy.start_capture(path)
+    async with raw_socket(proxy.port) as socket:
+        encode = socket.server.encode
+        frames = [
+            encode(opcode, payload)
+            for opcode, payload in (
+                (Opcode.PING, b"1"),
+                (Opcode.TEXT, b"2"),
+                (Opcode.PONG, b"3"),
+                (Opcode.TEXT, b"4"),
+                (Opcode.CLOSE, b"\x03\xe8"),
+            )
+        ]
+        await socket.server.write(b"".join(frames))
+        assert await socket.app.read(len(b"".join(frames))) == b"".join(frames)
+    await recordings.only.closed.wait()
+    proxy.stop_capture()
+    with open_capture(path) as capture:
+        assert [frame.opcode for frame in capture.frames() if frame.direction == "received"] == [
+            9,
+            1,
+            10,
+            1,
+            8,
+        ]
+
+
+async def test_what_a_route_drops_is_not_what_it_sends_later(
+    proxy: Proxy, path: Path, recordings: Recordings
+) -> None:
+    routes: list[WebSocketRoute] = []
+    handled = asyncio.Event()
+
+    def handler(ws: WebSocketRoute) -> None:
+        ws.connect_to_server()
+        ws.on_message(lambda _: handled.set())
+        routes.append(ws)
+
+    proxy.route_web_socket("**", handler)
+    proxy.start_capture(path)
+    async with raw_socket(proxy.port) as socket:
+        await socket.app.send("drop")
+        await handled.wait()
+        routes[0].server.send("tick")
+        assert await socket.server.message() == "tick"
+    await recordings.only.closed.wait()
+    proxy.stop_capture()
+    sent = [each for each in messages(path) if each[0] == "sent"]
+    assert sent == [("sent", "drop", FrameFlag.DROPPED, None), ("sent", "tick", FrameFlag.INJECTED, None)]
+
+
 @pytest.mark.wire("a mock needs our layer")
 async def test_mock_is_recorded(proxy: Proxy, path: Path, recordings: Recordings) -> None:
     proxy.route_web_socket("**", lambda ws: ws.on_message(lambda message: ws.send(f"re: {message!s}")))

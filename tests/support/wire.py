@@ -56,6 +56,8 @@ class FakeObserver:
 
     def opened(self) -> None: ...
 
+    def offer_over(self, *, from_client: bool) -> None: ...
+
     def keeps_close(self, *, from_client: bool) -> bool:
         return self.keeps
 

@@ -37,19 +37,22 @@ class Filter:
 
     def sockets(self, capture: Capture) -> dict[int, Socket]:
         """Those whose frames may be meant, by id."""
+        return self._meant(capture.sockets())
+
+    def _meant(self, sockets: Iterable[Socket]) -> dict[int, Socket]:
         return {
             socket.id: socket
-            for socket in capture.sockets()
+            for socket in sockets
             if self.matches_url(socket.url) and self.socket in (None, socket.id)
         }
 
     def frames(self, capture: Capture, *, after: int = 0) -> Iterator[tuple[Socket, Frame]]:
         """Each with its socket, in the order of the file; `after` is the id of a frame."""
-        known, left_out = self.sockets(capture), set[int]()
+        everyone = capture.sockets()
+        known, newest = self._meant(everyone), max((socket.id for socket in everyone), default=0)
         for frame in capture.frames(after=after, socket=self.socket):
-            if frame.socket_id not in known and frame.socket_id not in left_out:
-                known = self.sockets(capture)  # it was opened meanwhile
-                left_out.update({frame.socket_id} - known.keys())
+            if frame.socket_id > newest:  # it was opened meanwhile
+                known, newest = self._meant(capture.sockets()), frame.socket_id
             if frame.socket_id in known and self.holds(frame):
                 yield known[frame.socket_id], frame
 
@@ -77,16 +80,16 @@ def parse_since(text: str) -> int:
 
     In nanoseconds since the epoch. Raises ValueError for anything else.
     """
-    if ago := _AGO.fullmatch(text):
-        back = timedelta(**{_UNITS[ago[2]]: float(ago[1])})
-        return time.time_ns() - round(back / timedelta(microseconds=1)) * 1000
     try:
+        if ago := _AGO.fullmatch(text):
+            back = timedelta(**{_UNITS[ago[2]]: float(ago[1])})
+            return time.time_ns() - round(back / timedelta(microseconds=1)) * 1000
         if "T" in text or "-" in text:
             moment = datetime.fromisoformat(text)
         else:
             clock = datetime.strptime(text, "%H:%M:%S" if text.count(":") == 2 else "%H:%M").time()
             moment = datetime.combine(datetime.now().date(), clock)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ValueError(f"{text!r} is no time: 14:05, 2026-01-31T14:05:10, 90s, 5m or 2h are") from None
     return int(moment.timestamp() * 1e9)
 

@@ -2,22 +2,26 @@
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Flag
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from wirewright.capture.schema import CaptureError, explain, open_to_read
+from wirewright.capture.schema import ALIVE_SECONDS, CaptureError, explain, open_to_read
 from wirewright.model.history import Payload
 from wirewright.model.websocket import ClosedBy
 
 Direction = Literal["sent", "received"]
 """As the app sees it."""
 PAGE = 500
-"""How many frames are read at once, so that nobody who writes waits for a reader."""
+"""How many frames are read at once."""
+PAGE_BYTES = 4 * 1024 * 1024
+"""And about how many bytes."""
 
 
+_SESSIONS = "SELECT id, started_ns, seen_ns, ended_ns, program FROM sessions ORDER BY id"
 _SOCKETS = """
 SELECT id, session_id, url, asked_ns, opened_ns, closed_ns, request_headers, response_headers, status,
     subprotocol, extensions, client_address, server_address, close_code, close_reason, closed_by, error
@@ -52,9 +56,16 @@ class Session:
     id: int
     started_ns: int
     """Nanoseconds since the epoch, as all times here."""
+    seen_ns: int
+    """Its recorder was alive then."""
     ended_ns: int | None
     """None while it runs, and for one that was not ended but cut off."""
     program: str
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, or its recorder is no longer alive."""
+        return self.ended_ns is not None or time.time_ns() - self.seen_ns > ALIVE_SECONDS * 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +150,12 @@ class Capture:
 
     def sessions(self) -> list[Session]:
         """Oldest first."""
-        return [Session(*row) for row in self._rows("SELECT id, started_ns, ended_ns, program FROM sessions")]
+        return [
+            Session(*row)
+            for row in self._rows(
+                "SELECT id, started_ns, seen_ns, ended_ns, program FROM sessions ORDER BY id"
+            )
+        ]
 
     def sockets(self) -> list[Socket]:
         """Oldest first."""
@@ -153,10 +169,9 @@ class Capture:
         `after` and `until` are ids of frames; the first is left out. What is written while it is read comes,
         too; it ends when there is no more.
         """
-        while rows := self._rows(_FRAMES, {"after": after, "until": until, "socket": socket}):
-            for row in rows:
-                yield _frame(row)
-            after = rows[-1][0]
+        while frames := self._page({"after": after, "until": until, "socket": socket}):
+            yield from frames
+            after = frames[-1].id
 
     def gaps(self) -> list[Gap]:
         """What is missing."""
@@ -178,6 +193,19 @@ class Capture:
         """The id of the newest frame; 0 if there is none."""
         ((newest,),) = self._rows("SELECT max(id) FROM frames")
         return newest or 0
+
+    def _page(self, values: Mapping[str, Any]) -> list[Frame]:
+        """The next few: a whole page is read before any of it is looked at, so that no writer has to wait."""
+        frames, size = [], 0
+        try:
+            for row in self._connection.execute(_FRAMES, values):
+                frames.append(_frame(row))
+                size += frames[-1].size
+                if size > PAGE_BYTES:
+                    break
+        except sqlite3.Error as error:
+            raise CaptureError(f"{self.path}: {explain(error)}") from error
+        return frames
 
     def _rows(self, statement: str, values: Mapping[str, Any] | None = None) -> list[Any]:
         try:

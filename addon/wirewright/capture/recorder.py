@@ -1,18 +1,21 @@
 """A capture session while it runs: what sockets report goes into its file."""
 
 import json
+import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wirewright.capture.redaction import DEFAULT, Redaction
+from wirewright.capture.redaction import DEFAULT, Redaction, may_be_json
 from wirewright.capture.schema import CHANGED, DROPPED, INJECTED, TRUNCATED, create_or_append
 from wirewright.capture.writer import Row, Writer
 from wirewright.model.history import Payload, Unread, payload_size
 from wirewright.model.matching import UrlMatch, compile_match
 from wirewright.model.websocket import ClosedBy, Tape, WebSocket
+
+logger = logging.getLogger(__name__)
 
 TEXT, BINARY = 1, 2
 """Opcodes (RFC 6455, 5.2)."""
@@ -28,13 +31,17 @@ class Policy:
 
     def keeps_all(self, payloads: Iterable[Payload]) -> bool:
         """Whether all of these get into the file as they are."""
-        texts = [payload for payload in payloads if isinstance(payload, str)]
+        texts = [
+            payload if isinstance(payload, str) else payload.decode("latin-1")
+            for payload in payloads
+            if isinstance(payload, str) or may_be_json(payload)
+        ]
         return self.max_payload is None and not self.redaction.concerns(texts)
 
     def kept(self, payload: Payload) -> tuple[Payload, int]:
         """What is kept of a payload, and the flag that tells if that is not all."""
-        if isinstance(payload, str):
-            payload = self.redaction.text(payload)
+        redaction = self.redaction
+        payload = redaction.text(payload) if isinstance(payload, str) else redaction.binary(payload)
         if self.max_payload is None or payload_size(payload) <= self.max_payload:
             return payload, 0
         if isinstance(payload, bytes):
@@ -172,7 +179,11 @@ class Recorder:
 
     def record(self, socket: WebSocket) -> "SocketTape | None":
         """Begin to record a socket, if it is one that is meant."""
-        if not self._matches(socket.url):
+        try:
+            if not self._matches(socket.url):
+                return None
+        except Exception:
+            logger.exception("%s: a capture's url raised: it is not recorded", socket)
             return None
         socket_id, self._next_id = self._next_id, self._next_id + 1
         return SocketTape(socket_id, self._session, socket, self._writer, self._policy)
@@ -201,7 +212,7 @@ class SocketTape(Tape):
     def __init__(
         self, socket_id: int, session: int, socket: WebSocket, writer: Writer, policy: Policy
     ) -> None:
-        self._id = socket_id
+        self._id, self._session = socket_id, session
         self._writer = writer
         self._policy = policy
         self._offered: dict[bool, tuple[int, Payload]] = {}
@@ -237,8 +248,19 @@ class SocketTape(Tape):
     def opened(self, at: float, server_address: tuple[str, int] | None) -> None:
         self._set(opened_ns=int(at * 1e9), server_address=_shown(server_address))
 
+    def too_large(self) -> None:
+        self._writer.execute(
+            "INSERT INTO gaps (session_id, time_ns, frames, bytes, reason) VALUES (?, ?, 1, 0, ?)",
+            self._session,
+            time.time_ns(),
+            "larger than ws_max_message",
+        )
+
     def failed(self, message: str) -> None:
         self._set(error=message)
+
+    def offer_over(self, *, from_client: bool) -> None:
+        self._drop_offered(from_client)
 
     def closed(self, at: float, code: int | None, reason: str | None, by: ClosedBy | None) -> None:
         for from_client in list(self._offered):
@@ -258,7 +280,8 @@ class SocketTape(Tape):
     def settled(self, payload: Payload | None, *, from_client: bool, injected: bool = False) -> None:
         time_ns, original = self._offered.pop(from_client, (time.time_ns(), payload))
         if payload is not None and payload == original:
-            self.messages([payload], payload_size(payload), from_client=from_client, injected=injected)
+            size, flags = payload_size(payload), INJECTED if injected else 0
+            self._writer.put(Messages(self._id, time_ns, from_client, [payload], size, self._policy, flags))
         elif original is not None:
             self._writer.put(Changed(self._id, time_ns, from_client, original, payload, self._policy))
 

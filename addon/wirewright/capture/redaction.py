@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -28,31 +28,41 @@ _BEARER = re.compile(r"(?i)\bbearer\b|^eyJ|^[\w.-]{40,}$")
 """A subprotocol that is a token: browsers can send one in no other header."""
 
 
+_SCHEMES = frozenset({"bearer", "basic", "authorization", "jwt", "auth"})
+"""Subprotocols after which a token comes."""
+_START = re.compile(r"[\[{]")
+_DECODER = json.JSONDecoder()
+
+
 class Redaction:
     """What is taken out: the values of these names."""
 
     def __init__(self, names: Iterable[str] = DEFAULT) -> None:
+        if isinstance(names, str):
+            raise TypeError(f"redact must be several names, such as [{names!r}], not a str")
         self._names = frozenset(name.lower() for name in names)
         self._roots = [
             name for name in self._names if not any(other in name for other in self._names - {name})
         ]
         """Each name has one of these in it."""
         alternatives = "|".join(map(re.escape, sorted(self._names)))
-        key = rf'(?i)("(?:{alternatives})"\s*:\s*)'
-        self._key = re.compile(key) if self._names else None
-        self._value = re.compile(key + r'(?:"(?:[^"\\]|\\.)*"?|[^\s,}\]]+)')
+        self._broken = re.compile(
+            rf'(?i)("(?:{alternatives})\\*"\s*:\s*)(?:\\*"(?:[^"\\]|\\.)*"?|[^\s,}}\]]+)'
+        )
+        """A key and its value in what is no whole JSON."""
 
     def concerns(self, texts: Iterable[str]) -> bool:
         """Whether any of these messages may have such a key: most have none, and that is soon found out."""
+        if not self._names:
+            return False
         joined = "\n".join(texts).lower()
-        return any(root in joined for root in self._roots)
+        return any(root in joined for root in self._roots) or "\\u" in joined
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         """Names in lower case."""
         redacted = {name: REDACTED if name in self._names else value for name, value in headers.items()}
         if self._names and (protocols := redacted.get("sec-websocket-protocol")):
-            kept = [REDACTED if _BEARER.search(each) else each for each in re.split(r",\s*", protocols)]
-            redacted["sec-websocket-protocol"] = ", ".join(kept)
+            redacted["sec-websocket-protocol"] = ", ".join(self._protocols(re.split(r",\s*", protocols)))
         return redacted
 
     def url(self, url: str) -> str:
@@ -61,13 +71,51 @@ class Redaction:
         return before + mark + "&".join(map(self._parameter, query.split("&"))) if mark else url
 
     def text(self, message: str) -> str:
-        """A text message; one that is JSON and has such a key is written anew."""
-        if self._key is None or not self._key.search(message):
+        """A text message; JSON in it that has such a key is written anew, at any depth."""
+        if not self.concerns([message]):
+            return message
+        pieces, position, changed = [], 0, False
+        while found := _START.search(message, position):
+            start = found.start()
+            try:
+                value, end = _DECODER.raw_decode(message, start)
+            except (ValueError, RecursionError):
+                pieces.append(message[position : start + 1])
+                position = start + 1
+                continue
+            redacted = self._json(value)
+            pieces.append(message[position:start])
+            if redacted == value:
+                pieces.append(message[start:end])
+            else:
+                changed = True
+                pieces.append(json.dumps(redacted, separators=(",", ":")))
+            position = end
+        pieces.append(message[position:])
+        whole = "".join(pieces) if changed else message
+        return (
+            self._broken.sub(rf'\1"{REDACTED}"', whole)
+            if not changed and self._broken.search(whole)
+            else whole
+        )
+
+    def binary(self, message: bytes) -> bytes:
+        """A binary message; one that is JSON is as a text message."""
+        if not may_be_json(message):
             return message
         try:
-            return json.dumps(self._json(json.loads(message)), separators=(",", ":"))
-        except (ValueError, RecursionError):
-            return self._value.sub(rf'\1"{REDACTED}"', message)
+            text = message.decode()
+        except UnicodeDecodeError:
+            return message
+        redacted = self.text(text)
+        return message if redacted is text else redacted.encode()
+
+    def _protocols(self, protocols: Iterable[str]) -> Iterator[str]:
+        before = ""
+        for protocol in protocols:
+            is_token = before.lower() in self._names | _SCHEMES or _BEARER.search(protocol)
+            yield REDACTED if is_token and protocol.lower() not in self._names | _SCHEMES else protocol
+            before = protocol
 
     def _parameter(self, parameter: str) -> str:
         name, equals, _ = parameter.partition("=")
@@ -78,4 +126,11 @@ class Redaction:
         if isinstance(value, dict):
             redacted = {key: self._json(each) for key, each in value.items()}
             return redacted | {key: REDACTED for key in value if key.lower() in self._names}
-        return [self._json(each) for each in value] if isinstance(value, list) else value
+        if isinstance(value, list):
+            return [self._json(each) for each in value]
+        return self.text(value) if isinstance(value, str) and _START.match(value.lstrip()) else value
+
+
+def may_be_json(message: bytes) -> bool:
+    """Whether a binary message begins as JSON does."""
+    return message[:1] in (b"{", b"[")

@@ -16,6 +16,9 @@ VERSION = 1
 ALIVE_SECONDS = 2.0
 """A session that has not ended and was last seen so recently is still being written."""
 
+BUSY_SECONDS = 1.0
+"""How long another program may keep the file locked."""
+
 INJECTED, CHANGED, DROPPED, TRUNCATED = 1, 2, 4, 8
 """The bits of `frames.flags`."""
 
@@ -143,7 +146,10 @@ def explain(error: sqlite3.Error) -> str:
 def _make_file(path: Path) -> None:
     """One that only its owner can read: what apps say is nobody else's business."""
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+        with suppress(OSError):  # one that is somebody else's stays as it is
+            os.chmod(path, 0o600)
+        os.close(descriptor)
     except IsADirectoryError:
         raise CaptureError(f"{path}: it is a folder") from None
     except FileNotFoundError:
@@ -154,7 +160,9 @@ def _make_file(path: Path) -> None:
 
 def _connect(path: Path, uri: str) -> sqlite3.Connection:
     with _telling_of(path):
-        return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
+        return sqlite3.connect(
+            uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS
+        )
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
@@ -167,9 +175,23 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
             f"{path}: it was written by a newer Wirewright (version {version} of the file, "
             f"this one knows {VERSION})"
         )
-    for (said,) in connection.execute("PRAGMA quick_check(1)"):
-        if said != "ok":
-            raise CaptureError(f"{path}: it is damaged: {said}")
+    if _is_cut_off(path):
+        raise CaptureError(f"{path}: it is damaged: its end is missing")
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not {"sessions", "sockets", "frames", "gaps"} <= tables:
+        raise CaptureError(f"{path}: it is damaged: it has not all tables of a capture")
+
+
+def _is_cut_off(path: Path) -> bool:
+    """Whether a file is shorter than its header says (https://www.sqlite.org/fileformat2.html, 1.3).
+
+    To look at all of a large one, as SQLite's own checks do, takes minutes.
+    """
+    with path.open("rb") as file:
+        header = file.read(100)
+    page_size = int.from_bytes(header[16:18], "big")
+    page_size = 65_536 if page_size == 1 else page_size
+    return path.stat().st_size < page_size * int.from_bytes(header[28:32], "big")
 
 
 def _begin_session(connection: sqlite3.Connection, path: Path, program: str) -> int:

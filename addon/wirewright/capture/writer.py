@@ -80,6 +80,7 @@ class Writer:
         self._put_bytes = self._taken_bytes = 0
         self._slow, self._failing = Losses("the disk did not keep up"), Losses("")
         self._is_behind = False
+        self._inode = path.stat().st_ino
         self._seen = 0.0
         self._stopped = threading.Event()
         self._wake = threading.Event()
@@ -108,6 +109,8 @@ class Writer:
 
     def flush(self) -> None:
         """Return when everything that was handed over until now has been tried to be written."""
+        if not self._thread.is_alive():
+            return
         written = threading.Event()
         self._flushes.append(written)
         self._wake.set()
@@ -128,19 +131,23 @@ class Writer:
             self._write()
         self.execute("UPDATE sessions SET ended_ns = ? WHERE id = ?", time.time_ns(), self._session)
         self._write()
-        with suppress(sqlite3.Error):  # while somebody reads, it stays as it is
-            self._connection.execute("PRAGMA journal_mode = DELETE")  # one file again
+        with suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._connection.execute("PRAGMA journal_mode = DELETE")  # one file again, if nobody reads it
         self._connection.close()
 
     def _write(self) -> None:
         """What waits now, in one transaction."""
         flushes = _all_of(self._flushes)
-        statements, frames = _all_of(self._statements), _all_of(self._frames)
+        # In this order: a socket is there before its frames.
+        frames, statements = _all_of(self._frames), _all_of(self._statements)
         totals = [(losses, losses.total) for losses in (self._slow, self._failing)]
         if not (statements or frames) and time.time() - self._seen < SEEN_SECONDS:
             _set_all(flushes)
             return
         try:
+            if self._path.stat().st_ino != self._inode:
+                raise FileNotFoundError
             self._connection.execute("BEGIN")
             for statement, values in (*statements, *self._gaps(totals)):
                 self._connection.execute(statement, values)
@@ -186,7 +193,12 @@ class Writer:
             self._connection.execute("ROLLBACK")
         for each in frames:
             self._failing.add(each)
-        reason = explain(error) if isinstance(error, sqlite3.Error) else f"{type(error).__name__}: {error}"
+        if isinstance(error, FileNotFoundError):
+            reason = "the file is gone"
+        elif isinstance(error, sqlite3.Error):
+            reason = explain(error)
+        else:
+            reason = f"{type(error).__name__}: {error}"
         if reason != self._failing.reason:  # once, however often it is tried
             self._failing.reason = reason
             logger.error("%s: frames are not recorded: %s", self._path, reason)

@@ -164,6 +164,9 @@ class Control:
         """Record nothing more."""
         self.proxy._recorder = None
         for feed in self.proxy._feeds.values():
+            if feed.tape is not None:
+                for from_client in (True, False):
+                    feed.tape.offer_over(from_client=from_client)
             feed.tape = None
 
     def attach(self, host: Host | None) -> None:

@@ -58,6 +58,13 @@ class Tape(Protocol):
     def ordered(self, payload: Payload, *, from_client: bool) -> None:
         """A route has sent something: what it made of the message that was offered last, or its own."""
 
+    def offer_over(self, *, from_client: bool) -> None:
+        """Whoever handled the message that was offered last has done so: if nothing was sent on, it is
+        dropped."""
+
+    def too_large(self) -> None:
+        """A message has passed that was too large to be read."""
+
     def control(self, opcode: int, payload: bytes, *, from_client: bool, injected: bool = False) -> None:
         """A ping, a pong or a close frame has passed."""
 

@@ -10,7 +10,7 @@ from mitmproxy.proxy.layers import websocket
 
 from wirewright.wire.frames import CloseCode, Opcode, ProtocolError, decode_close
 from wirewright.wire.leg import End, Held, Injected, Leg, Lost
-from wirewright.wire.messages import Control, TooLarge
+from wirewright.wire.messages import Control, Event, TooLarge
 from wirewright.wire.observing import UNDECIDED, Payload
 from wirewright.wire.socket_layer import SocketLayer
 from wirewright.wire.stream import Close, Mode, Ours, Received, content_of
@@ -85,32 +85,49 @@ class WireLayer(SocketLayer):
 
     def _passed(self, leg: Leg, received: Received) -> layer.CommandGenerator[None]:
         """What has been forwarded is told."""
-        only_messages = leg.stream.reader.only_messages
-        if leg.destination is None and not self._mocked:
-            pass  # the server has gone: this has gone nowhere
-        elif leg.stream.reader.lazy:
+        close = None
+        if leg.stream.reader.only_messages:
+            self._messages_passed(leg, received.events)
+        else:
+            messages: list[Event] = []
             for event in received.events:
-                if isinstance(event, Unread):
-                    self._observer.passed_unheard(event, from_client=leg.from_client)
-        elif only_messages and received.events:
-            messages = cast("list[Payload]", received.events)
-            self._observer.passed(messages, from_client=leg.from_client, injected=False)
-        elif messages := [event for event in received.events if isinstance(event, (str, bytes))]:
-            self._observer.passed(messages, from_client=leg.from_client, injected=False)
-        if received.ours:
-            yield from self._ours_passed(leg, received.ours)
-        if not only_messages:
-            for event in received.events:
+                if not isinstance(event, (Control, TooLarge)):
+                    messages.append(event)
+                    continue
+                self._messages_passed(leg, messages)
+                messages = []
                 if isinstance(event, TooLarge):
                     self._observer.too_large(from_client=leg.from_client)
-                elif isinstance(event, Control):
+                elif event.opcode == Opcode.CLOSE:
+                    close = event
+                else:
                     yield from self._control_passed(leg, event)
+            self._messages_passed(leg, messages)
+        if received.ours:
+            yield from self._ours_passed(leg, received.ours)
+        if close is not None:
+            yield from self._control_passed(leg, close)
+
+    def _messages_passed(self, leg: Leg, received: list[Event]) -> None:
+        if leg.destination is None and not self._mocked:
+            return  # the server has gone: this has gone nowhere
+        if leg.stream.reader.lazy:
+            for event in received:
+                if isinstance(event, Unread):
+                    self._observer.passed_unheard(event, from_client=leg.from_client)
+        elif received:
+            messages = cast("list[Payload]", received)
+            self._observer.passed(messages, from_client=leg.from_client, injected=False)
 
     def _ours_passed(self, leg: Leg, ours: Sequence[Ours]) -> layer.CommandGenerator[None]:
         if leg.stream.mode is Mode.HOLD:
             yield from self._hold(leg, map(Injected, ours))
-        elif sent := [each for each in ours if not isinstance(each, Close)]:
+            return
+        if sent := [each for each in ours if not isinstance(each, Close)]:
             self._observer.passed(sent, from_client=leg.from_client, injected=True)
+        for each in ours:
+            if isinstance(each, Close):
+                self._observer.control(Opcode.CLOSE, each.payload, from_client=leg.from_client, injected=True)
 
     def _control_passed(self, leg: Leg, control: Control) -> layer.CommandGenerator[None]:
         self._observer.control(control.opcode, control.payload, from_client=leg.from_client, injected=False)
@@ -177,6 +194,8 @@ class WireLayer(SocketLayer):
                 sent.append(encode(*content_of(decision)))
             if self._observer.orders:
                 yield from self._obey(leg, sent)
+            if decision is None:
+                self._observer.offer_over(from_client=from_client)
         yield from self._send(leg, sent)
         if leg.is_cut and not self._ended:
             rest = list(held)
@@ -236,6 +255,8 @@ class WireLayer(SocketLayer):
         if payload is not None and not leg.stream.ended:
             yield from self._send(leg, [leg.stream.encoder.message(*content_of(payload))])
         yield from self._obey()
+        if payload is None:
+            self._observer.offer_over(from_client=leg.from_client)
         self._adopt(leg)
         yield from self._offer_held(leg)
 

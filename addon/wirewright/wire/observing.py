@@ -72,6 +72,10 @@ class Observer(Protocol):
         """A message is held. If this is undecided, the layer is told later, by a `DecidedEvent`, and offers
         nothing more of this direction until then."""
 
+    def offer_over(self, *, from_client: bool) -> None:
+        """Nothing becomes of the message that was offered last itself; what a route has ordered for it has
+        been sent."""
+
     def keeps_close(self, *, from_client: bool) -> bool:
         """Whether the end of one side is nothing to the other: a route sees to that."""
 
