@@ -67,6 +67,25 @@ def test_show_is_a_timeline(filled: Path) -> None:
     ]
 
 
+def test_show_tells_of_sockets_that_nothing_has_passed(path: Path) -> None:
+    recorder, control = Recorder(path, "test"), Control(Proxy())
+    control.start_recording(recorder)
+    feed = begin_socket(control.proxy, "ws://h/refused", key="refused")
+    feed.failed("net::ERR_CONNECTION_REFUSED")
+    control.close("refused")
+    begin_socket(control.proxy, "ws://h/asked", key="asked")
+    recorder.stop()
+    lines = [" ".join(line.split()[1:]) for line in wirewright("show", path).stdout.splitlines()]
+    assert lines == [
+        "#1 /refused ● open ws://h/refused",
+        "#1 /refused ✕ error net::ERR_CONNECTION_REFUSED",
+        "#1 /refused ○ close",
+        "#2 /asked ● open ws://h/asked",
+    ]
+    assert "No frame is like that." not in wirewright("show", path).stdout
+    assert "There is no frame yet." in wirewright("show", path, "--direction", "sent").stdout
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

@@ -57,7 +57,10 @@ def show(console: Console, path: Path, chosen: Filter, max_preview: int | None) 
         lines = TimelineOfCapture(console, max_preview)
         for socket, frame in chosen.frames(capture):
             lines.frame(socket, frame)
-        lines.closings(chosen.sockets(capture).values())
+        sockets = chosen.sockets(capture).values()
+        lines.closings(sockets)
+        if chosen.takes_all_frames:
+            lines.without_frames(sockets)
         _print_gaps(console, capture)
         if not lines.printed:
             console.print("No frame is like that." if capture.count() else "There is no frame yet.")
@@ -172,11 +175,7 @@ class TimelineOfCapture:
         self._closed: set[int] = set()
 
     def frame(self, socket: Socket, frame: Frame) -> None:
-        if socket.id not in self._open and socket.id not in self._closed:
-            self._open[socket.id] = socket
-            self._print(
-                socket, "●", "open", printable(socket.url), "bold", socket.opened_ns or socket.asked_ns
-            )
+        self._opening(socket)
         self.closings(
             each for each in list(self._open.values()) if (each.closed_ns or frame.time_ns) < frame.time_ns
         )
@@ -193,15 +192,30 @@ class TimelineOfCapture:
         self._print(socket, arrow, detail, text, style, frame.time_ns)
         self.last = frame.id
 
+    def without_frames(self, sockets: Iterable[Socket]) -> None:
+        """Those that were refused, or that nothing has passed."""
+        for socket in sockets:
+            if socket.id not in self._closed:
+                self._opening(socket)
+                self.closings([socket])
+
     def closings(self, sockets: Iterable[Socket]) -> None:
         """Of those that were open until now, and of which a frame was printed."""
         for socket in sockets:
             if socket.closed_ns is None or self._open.pop(socket.id, None) is None:
                 continue
             self._closed.add(socket.id)
+            if socket.error:
+                self._print(socket, "✕", "error", printable(socket.error), "bold red", socket.closed_ns)
             said = [str(each) for each in (socket.close_code, socket.close_reason) if each not in (None, "")]
             said += [f"by {socket.closed_by}"] if socket.closed_by else []
             self._print(socket, "○", "close", printable(" ".join(said)), "dim", socket.closed_ns)
+
+    def _opening(self, socket: Socket) -> None:
+        if socket.id not in self._open and socket.id not in self._closed:
+            self._open[socket.id] = socket
+            since_ns = socket.opened_ns or socket.asked_ns
+            self._print(socket, "●", "open", printable(socket.url), "bold", since_ns)
 
     def _preview(self, payload: Payload) -> str:
         return preview(self._console, payload, self._max_preview)

@@ -35,6 +35,11 @@ class Filter:
         """Raises ValueError for a URL that is no pattern."""
         object.__setattr__(self, "matches_url", compile_match(self.url))
 
+    @property
+    def takes_all_frames(self) -> bool:
+        """Whether it chooses among sockets alone."""
+        return self.direction is None and self.grep is None and self.since_ns is None and not self.values
+
     def sockets(self, capture: Capture) -> dict[int, Socket]:
         """Those whose frames may be meant, by id."""
         return self._meant(capture.sockets())
