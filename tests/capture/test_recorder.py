@@ -43,8 +43,19 @@ def test_socket_is_recorded_from_its_handshake_to_its_end(
         (session,) = capture.sessions()
         (socket,) = capture.sockets()
     assert session.program == "test"
-    assert session.ended_ns is not None
-    assert session.started_ns <= socket.asked_ns <= socket.opened_ns <= socket.closed_ns <= session.ended_ns  # type: ignore[operator]
+    moments = [
+        moment
+        for moment in (
+            session.started_ns,
+            socket.asked_ns,
+            socket.opened_ns,
+            socket.closed_ns,
+            session.ended_ns,
+        )
+        if moment is not None
+    ]
+    assert len(moments) == 5
+    assert moments == sorted(moments)
     assert (socket.url, socket.status, socket.client_address) == (feed.socket.url, 101, "10.0.0.2:5000")
     assert socket.request_headers == {**HEADERS, "authorization": "REDACTED", "x-added": "1"}
     assert (socket.subprotocol, socket.extensions) == ("chat", "permessage-deflate")
@@ -288,3 +299,17 @@ def test_url_that_raises_records_nothing(
     record(url=broken)
     assert begin_socket(control.proxy).tape is None
     assert "a capture's url raised" in caplog.text
+
+
+def test_failure_that_quotes_a_token_does_not_bring_it_to_the_disk(
+    path: Path, control: Control, record: Record
+) -> None:
+    recorder = record()
+    feed = begin_socket(control.proxy)
+    feed.answered(101, {"sec-websocket-protocol": "eyJsecret"})
+    feed.failed("header value 'eyJsecret' in response does not match any of sent values")
+    recorder.stop()
+    with open_capture(path) as capture:
+        (socket,) = capture.sockets()
+    assert socket.error == "header value 'REDACTED' in response does not match any of sent values"
+    assert b"eyJsecret" not in path.read_bytes()

@@ -99,3 +99,13 @@ def test_message_that_has_json_in_it_loses_its_secrets_too(message: str) -> None
     redacted = Redaction().text(message)
     assert "secret" not in redacted
     assert redacted.startswith(message[: message.index("token")])
+
+
+def test_message_that_only_looks_like_json_costs_no_time() -> None:
+    brackets = '"token": "secret" ' + "[" * 1_000_000
+    assert Redaction().text(brackets) == '"token": "REDACTED" ' + "[" * 1_000_000
+
+
+def test_message_that_is_nested_too_deep_loses_its_secrets_too() -> None:
+    deep = '{"token":"secret","a":' * 3_000 + "1" + "}" * 3_000
+    assert "secret" not in Redaction().text(deep)

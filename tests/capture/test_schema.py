@@ -1,6 +1,7 @@
 """Files that are no captures, and those that cannot be written."""
 
 import sqlite3
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +54,7 @@ def test_file_that_is_no_capture_is_neither_read_nor_touched(
     path: Path, make: Callable[[Path], None], said: str
 ) -> None:
     make(path)
+    path.chmod(0o755)
     before = path.read_bytes() if path.is_file() else b""
     with pytest.raises(CaptureError, match=f"{path.name}: .*({said})"):
         open_capture(path)
@@ -60,6 +62,7 @@ def test_file_that_is_no_capture_is_neither_read_nor_touched(
         Recorder(path, "test")
     assert (path.read_bytes() if path.is_file() else b"") == before
     assert list(path.parent.iterdir()) == [path]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o755
 
 
 def test_file_that_is_not_there_is_not_made_to_be_read(path: Path) -> None:

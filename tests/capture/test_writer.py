@@ -2,6 +2,7 @@
 
 import logging
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from capture.conftest import Record
 from support.model import begin_socket
 from wirewright.capture import open as open_capture
 from wirewright.capture import writer
+from wirewright.capture.recorder import Messages
+from wirewright.capture.writer import Row
 from wirewright.model.proxy import Control
 from wirewright.model.websocket import Tape
 
@@ -148,3 +151,46 @@ def test_flush_of_a_recorder_that_has_ended_waits_for_nobody(record: Record) -> 
     recorder = record()
     recorder.stop()
     recorder.flush()
+
+
+def test_message_that_cannot_be_looked_through_costs_no_other(
+    path: Path,
+    control: Control,
+    record: Record,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def rows(self: Messages) -> list[Row]:
+        if "bad" in self.payloads:
+            raise RuntimeError("a mistake of ours")
+        return [self._row(payload) for payload in self.payloads]
+
+    monkeypatch.setattr(Messages, "rows", rows)
+    recorder = record()
+    tape = tape_of(control)
+    for message in ("one", "bad", "two"):
+        tape.messages([message], 3, from_client=True)
+    recorder.stop()
+    assert payloads(path) == ["one", "two"]
+    with open_capture(path) as capture:
+        assert [(gap.frames, gap.reason) for gap in capture.gaps()] == [
+            (1, "the recorder failed: its log says how")
+        ]
+    assert "a mistake of ours" in caplog.text
+
+
+def test_end_waits_for_a_program_that_keeps_the_file_locked(
+    path: Path, control: Control, record: Record
+) -> None:
+    recorder = record()
+    tape_of(control)
+    recorder.flush()
+    with sqlite3.connect(path, isolation_level=None, check_same_thread=False) as disk:
+        disk.execute("BEGIN IMMEDIATE")
+        letting_go = threading.Timer(1.5, disk.execute, ["COMMIT"])
+        letting_go.start()
+        recorder.stop()
+        letting_go.join()
+    disk.close()
+    with open_capture(path) as capture:
+        assert capture.sessions()[0].ended_ns is not None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wirewright.capture.redaction import DEFAULT, Redaction, may_be_json
+from wirewright.capture.redaction import DEFAULT, REDACTED, Redaction, may_be_json
 from wirewright.capture.schema import CHANGED, DROPPED, INJECTED, TRUNCATED, create_or_append
 from wirewright.capture.writer import Row, Writer
 from wirewright.model.history import Payload, Unread, payload_size
@@ -217,6 +217,8 @@ class SocketTape(Tape):
         self._policy = policy
         self._offered: dict[bool, tuple[int, Payload]] = {}
         """By direction, the message that is held, and when it came."""
+        self._secret: str | None = None
+        """What the server chose for a subprotocol, if that is a token: a failure may quote it."""
         asked_ns = time.time_ns() if socket.opened_at is None else int(socket.opened_at * 1e9)
         writer.execute(
             "INSERT INTO sockets (id, session_id, url, asked_ns, request_headers, client_address) "
@@ -238,6 +240,8 @@ class SocketTape(Tape):
 
     def answered(self, status: int, headers: Mapping[str, str]) -> None:
         kept = self._policy.redaction.headers(headers)
+        chosen = headers.get("sec-websocket-protocol")
+        self._secret = chosen if chosen != kept.get("sec-websocket-protocol") else None
         self._set(
             status=status,
             response_headers=_json(kept),
@@ -257,7 +261,7 @@ class SocketTape(Tape):
         )
 
     def failed(self, message: str) -> None:
-        self._set(error=message)
+        self._set(error=message.replace(self._secret, REDACTED) if self._secret else message)
 
     def offer_over(self, *, from_client: bool) -> None:
         self._drop_offered(from_client)

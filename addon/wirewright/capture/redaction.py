@@ -24,10 +24,11 @@ DEFAULT = (
 )
 """Names of headers, of query parameters and of keys in JSON messages, in whatever case."""
 
+MOST_FAILURES = 10
+"""After so many brackets that begin no JSON a message is taken for something else: trying takes time."""
+
 _BEARER = re.compile(r"(?i)\bbearer\b|^eyJ|^[\w.-]{40,}$")
 """A subprotocol that is a token: browsers can send one in no other header."""
-
-
 _SCHEMES = frozenset({"bearer", "basic", "authorization", "jwt", "auth"})
 """Subprotocols after which a token comes."""
 _START = re.compile(r"[\[{]")
@@ -74,30 +75,25 @@ class Redaction:
         """A text message; JSON in it that has such a key is written anew, at any depth."""
         if not self.concerns([message]):
             return message
-        pieces, position, changed = [], 0, False
-        while found := _START.search(message, position):
+        pieces: list[str] = []
+        position = failures = 0
+        while failures < MOST_FAILURES and (found := _START.search(message, position)):
             start = found.start()
             try:
                 value, end = _DECODER.raw_decode(message, start)
+                redacted = self._json(value)
             except (ValueError, RecursionError):
-                pieces.append(message[position : start + 1])
-                position = start + 1
-                continue
-            redacted = self._json(value)
+                failures += 1
+                redacted, value, end = None, None, start + 1
             pieces.append(message[position:start])
-            if redacted == value:
-                pieces.append(message[start:end])
-            else:
-                changed = True
-                pieces.append(json.dumps(redacted, separators=(",", ":")))
+            is_kept = redacted == value
+            pieces.append(message[start:end] if is_kept else json.dumps(redacted, separators=(",", ":")))
             position = end
         pieces.append(message[position:])
-        whole = "".join(pieces) if changed else message
-        return (
-            self._broken.sub(rf'\1"{REDACTED}"', whole)
-            if not changed and self._broken.search(whole)
-            else whole
-        )
+        redacted_text = "".join(pieces)
+        if failures or redacted_text == message:
+            redacted_text = self._broken.sub(rf'\1"{REDACTED}"', redacted_text)
+        return message if redacted_text == message else redacted_text
 
     def binary(self, message: bytes) -> bytes:
         """A binary message; one that is JSON is as a text message."""

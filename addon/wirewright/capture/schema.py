@@ -94,6 +94,7 @@ def create_or_append(path: Path, program: str) -> tuple[sqlite3.Connection, int]
         with _telling_of(path):
             if connection.execute("PRAGMA page_count").fetchone()[0]:
                 _check(connection, path)
+            path.chmod(0o600)  # it may have been there; the files beside it get what it has
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")  # what is committed outlives this process
             session = _begin_session(connection, path, program)
@@ -124,6 +125,8 @@ def _telling_of(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise CaptureError(f"{path}: {explain(error)}") from error
+    except OSError as error:
+        raise CaptureError(f"{path}: {error.strerror}") from error
 
 
 def explain(error: sqlite3.Error) -> str:
@@ -146,10 +149,7 @@ def explain(error: sqlite3.Error) -> str:
 def _make_file(path: Path) -> None:
     """One that only its owner can read: what apps say is nobody else's business."""
     try:
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-        with suppress(OSError):  # one that is somebody else's stays as it is
-            os.chmod(path, 0o600)
-        os.close(descriptor)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except IsADirectoryError:
         raise CaptureError(f"{path}: it is a folder") from None
     except FileNotFoundError:

@@ -21,6 +21,8 @@ COMMIT_SECONDS = 0.1
 """What passes is in the file so much later, if the disk keeps up."""
 SEEN_SECONDS = 1.0
 """How often the file is told that its recorder is alive, while nothing passes."""
+LAST_ATTEMPTS = 5
+"""How often the end is tried to be written, while another program keeps the file locked for a second."""
 QUEUE_BYTES = 16 * 1024 * 1024
 """How much may wait for the disk; what comes then is not recorded, and is counted."""
 MESSAGE_BYTES = 64
@@ -79,6 +81,7 @@ class Writer:
         # Each of them is changed by one thread alone.
         self._put_bytes = self._taken_bytes = 0
         self._slow, self._failing = Losses("the disk did not keep up"), Losses("")
+        self._unreadable = Losses("the recorder failed: its log says how")
         self._is_behind = False
         self._inode = path.stat().st_ino
         self._seen = 0.0
@@ -130,19 +133,27 @@ class Writer:
             self._wake.clear()
             self._write()
         self.execute("UPDATE sessions SET ended_ns = ? WHERE id = ?", time.time_ns(), self._session)
-        self._write()
+        for _ in range(LAST_ATTEMPTS):
+            self._write()
+            if not self._statements and all(losses.total == losses.noted for losses in self._losses):
+                break
         with suppress(sqlite3.Error):
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._connection.execute("PRAGMA journal_mode = DELETE")  # one file again, if nobody reads it
         self._connection.close()
+
+    @property
+    def _losses(self) -> tuple[Losses, ...]:
+        return self._slow, self._failing, self._unreadable
 
     def _write(self) -> None:
         """What waits now, in one transaction."""
         flushes = _all_of(self._flushes)
         # In this order: a socket is there before its frames.
         frames, statements = _all_of(self._frames), _all_of(self._statements)
-        totals = [(losses, losses.total) for losses in (self._slow, self._failing)]
-        if not (statements or frames) and time.time() - self._seen < SEEN_SECONDS:
+        totals = [(losses, losses.total) for losses in self._losses]
+        is_idle = not (statements or frames) and all(losses.noted == total for losses, total in totals)
+        if is_idle and time.time() - self._seen < SEEN_SECONDS:
             _set_all(flushes)
             return
         try:
@@ -151,7 +162,7 @@ class Writer:
             self._connection.execute("BEGIN")
             for statement, values in (*statements, *self._gaps(totals)):
                 self._connection.execute(statement, values)
-            self._insert(chain.from_iterable(each.rows() for each in frames))
+            self._insert(chain.from_iterable(self._rows_of(each) for each in frames))
             self._connection.execute(
                 "UPDATE sessions SET seen_ns = ? WHERE id = ?", (time.time_ns(), self._session)
             )
@@ -167,6 +178,14 @@ class Writer:
                 losses.noted = total
         self._taken_bytes += sum(_weight(each) for each in frames)
         _set_all(flushes)
+
+    def _rows_of(self, frames: Frames) -> Iterable[Row]:
+        try:
+            return frames.rows()
+        except Exception:  # one message must not cost all others
+            logger.exception("%s: frames are not recorded", self._path)
+            self._unreadable.add(frames)
+            return ()
 
     def _insert(self, rows: Iterable[Row]) -> None:
         for width, alike in groupby(rows, len):
