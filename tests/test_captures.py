@@ -109,7 +109,7 @@ def test_show_takes_filters(filled: Path, options: tuple[str, ...], expected: li
         (("stats", __file__), "it is no capture: it is no SQLite database"),
         (("show", "{file}", "--since", "later"), "'later' is no time"),
         (("show", "{file}", "--json", "a"), "'a' must be PATH=VALUE"),
-        (("show", "{file}", "--direction", "up"), "--direction must be sent or received, not up"),
+        (("show", "{file}", "--direction", "up"), "'up' is no direction: sent and received are"),
         (("show", "{file}", "--url", "{a"), "has no '}' after it"),
         (("export", "{file}", "out.xml"), "out.xml: a capture is exported as .jsonl or .har"),
         (("export", "{file}", "{file}.jsonl"), "there is such a file already"),

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import pytest
 from rich.console import Console
 
+from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit, Payload
 from wirewright.model.proxy import Control, Proxy
-from wirewright.model.websocket import Feed, Handshake
+from wirewright.model.websocket import Handshake
 from wirewright.timeline import FRAMES_PER_FLUSH, Timeline
 
 

@@ -27,9 +27,10 @@ from wirewright.commands import SocketCommands
 from wirewright.hooked_socket import HookedSocket
 from wirewright.model import failures, handshake
 from wirewright.model.errors import Error
+from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit
 from wirewright.model.matching import UrlMatch
-from wirewright.model.websocket import Feed, Handshake
+from wirewright.model.websocket import Handshake
 from wirewright.neighbours import WIREWRIGHT, OtherAddons
 from wirewright.router import route_handshake
 from wirewright.scripts import take_back_when_done
@@ -60,49 +61,7 @@ class WirewrightAddon:
         self._captures_by_option = False
 
     def load(self, loader: addonmanager.Loader) -> None:
-        loader.add_option(
-            "ws_lane",
-            str,
-            "auto",
-            "How WebSocket messages are carried: `auto` by Wirewright's own layer, `hooks` by mitmproxy's.",
-            choices=LANES,
-        )
-        loader.add_option(
-            "ws_history",
-            int,
-            HistoryLimit().messages,
-            "How many messages a WebSocket remembers at most; 0 remembers none.",
-        )
-        loader.add_option(
-            "ws_history_bytes",
-            int,
-            HistoryLimit().size,
-            "How many bytes of messages a WebSocket remembers at most; 0 remembers none.",
-        )
-        loader.add_option(
-            "ws_max_message",
-            int,
-            64 * 1024 * 1024,
-            "The largest WebSocket message, in bytes, that is read. A larger one passes unread.",
-        )
-        loader.add_option(
-            "ws_capture",
-            str,
-            "",
-            "Record all WebSockets in this file, a capture that grows by a session each time.",
-        )
-        loader.add_option(
-            "ws_capture_max_payload",
-            int | None,  # type: ignore[arg-type]  # it takes what a check of types takes
-            None,
-            "How many bytes of each WebSocket message are recorded at most.",
-        )
-        loader.add_option(
-            "ws_capture_redact",
-            Sequence[str],
-            list(DEFAULT),
-            "Headers, query parameters and keys of JSON messages whose values do not get into a capture.",
-        )
+        _add_options(loader)
         installing.uninstall()  # what is looked at is mitmproxy's own
         self._missing = missing_internal()
         if self._missing is None:
@@ -249,6 +208,52 @@ class WirewrightAddon:
             if socket.flow is not None and socket.flow.client_conn is client:
                 lost = 1006 if socket.opened_at is not None else None
                 control.close(key, lost, "" if lost else None, "client")
+
+
+def _add_options(loader: addonmanager.Loader) -> None:
+    loader.add_option(
+        "ws_lane",
+        str,
+        "auto",
+        "How WebSocket messages are carried: `auto` by Wirewright's own layer, `hooks` by mitmproxy's.",
+        choices=LANES,
+    )
+    loader.add_option(
+        "ws_history",
+        int,
+        HistoryLimit().messages,
+        "How many messages a WebSocket remembers at most; 0 remembers none.",
+    )
+    loader.add_option(
+        "ws_history_bytes",
+        int,
+        HistoryLimit().size,
+        "How many bytes of messages a WebSocket remembers at most; 0 remembers none.",
+    )
+    loader.add_option(
+        "ws_max_message",
+        int,
+        64 * 1024 * 1024,
+        "The largest WebSocket message, in bytes, that is read. A larger one passes unread.",
+    )
+    loader.add_option(
+        "ws_capture",
+        str,
+        "",
+        "Record all WebSockets in this file, a capture that grows by a session each time.",
+    )
+    loader.add_option(
+        "ws_capture_max_payload",
+        int | None,  # type: ignore[arg-type]  # it takes what a check of types takes
+        None,
+        "How many bytes of each WebSocket message are recorded at most.",
+    )
+    loader.add_option(
+        "ws_capture_redact",
+        Sequence[str],
+        list(DEFAULT),
+        "Headers, query parameters and keys of JSON messages whose values do not get into a capture.",
+    )
 
 
 class _Host:

@@ -13,9 +13,10 @@ from mitmproxy.websocket import WebSocketMessage
 
 from wirewright.conditions import Conditions
 from wirewright.model.errors import Error
+from wirewright.model.feed import Feed
 from wirewright.model.history import Payload, Window
 from wirewright.model.route import RouteSide, WebSocketRoute
-from wirewright.model.websocket import Feed, FrameEvent
+from wirewright.model.websocket import FrameEvent
 from wirewright.wire import installing
 from wirewright.wire.observing import Order
 from wirewright.wire.stream import Close, content_of

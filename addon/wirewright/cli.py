@@ -1,12 +1,14 @@
 """The command line: `wirewright run`, `wirewright demo`, and what looks into captures."""
 
 import asyncio
+import inspect
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -114,18 +116,71 @@ def demo(
 
 
 FileArgument = Annotated[Path, typer.Argument(help="A capture.", metavar="FILE")]
-UrlOption = Annotated[str | None, typer.Option(help="Sockets whose URL matches this glob.", metavar="GLOB")]
-SocketOption = Annotated[int | None, typer.Option(help="The socket with this number.", metavar="NUMBER")]
-DirectionOption = Annotated[str | None, typer.Option(help="What the app has `sent`, or `received`.")]
-GrepOption = Annotated[str | None, typer.Option(help="Messages with this text.", metavar="TEXT")]
-JsonOption = Annotated[
-    list[str] | None,
-    typer.Option("--json", help="JSON messages that have this, such as user.name=Ada.", metavar="PATH=VALUE"),
-]
-SinceOption = Annotated[
-    str | None, typer.Option(help="From this time on: 14:05, 2026-01-31T14:05:10, or 90s, 5m, 2h ago.")
-]
 PreviewOption = Annotated[int | None, typer.Option(help="Characters of a message to show.", min=0)]
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """What a user can mend is one sentence; a pipe that is closed, or Ctrl-C, is the end."""
+    try:
+        yield
+    except (Error, ValueError) as error:
+        _fail(str(error))
+    except BrokenPipeError:
+        # What is left is flushed at the end of the program, and must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def make_filter(
+    url: Annotated[
+        str | None, typer.Option(help="Sockets whose URL matches this glob.", metavar="GLOB")
+    ] = None,
+    socket: Annotated[int | None, typer.Option(help="The socket with this number.", metavar="NUMBER")] = None,
+    direction: Annotated[str | None, typer.Option(help="What the app has `sent`, or `received`.")] = None,
+    grep: Annotated[str | None, typer.Option(help="Messages with this text.", metavar="TEXT")] = None,
+    json: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--json", help="JSON messages that have this, such as user.name=Ada.", metavar="PATH=VALUE"
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(help="From this time on: 14:05, 2026-01-31T14:05:10, or 90s, 5m, 2h ago."),
+    ] = None,
+) -> "Filter":
+    """The options of every command that looks into a capture. Raises ValueError for what is no filter."""
+    from wirewright.capture import filters
+
+    return filters.Filter(
+        url=url,
+        socket=socket,
+        direction=None if direction is None else filters.parse_direction(direction),
+        grep=grep,
+        values=[filters.parse_value(each) for each in json or ()],
+        since_ns=None if since is None else filters.parse_since(since),
+    )
+
+
+def filtered(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command, in the place of its parameter `chosen`, the options that make a filter."""
+    own = inspect.signature(command)
+    options = inspect.signature(make_filter).parameters
+
+    @wraps(command)
+    def run(**arguments: Any) -> None:
+        with clear_errors():
+            chosen = make_filter(**{name: arguments.pop(name) for name in options})
+            command(**arguments, chosen=chosen)
+
+    kept = [parameter for name, parameter in own.parameters.items() if name != "chosen"]
+    both = sorted([*kept, *options.values()], key=lambda each: each.default is not inspect.Parameter.empty)
+    run.__signature__ = own.replace(parameters=both)  # type: ignore[attr-defined]  # typer reads it
+    run.__annotations__ = {each.name: each.annotation for each in both}
+    return run
 
 
 @app.command()
@@ -133,121 +188,50 @@ def captures(
     folder: Annotated[Path, typer.Argument(help="Where to look.", metavar="FOLDER")] = Path(),
 ) -> None:
     """List the captures in a folder."""
-    with _clear_errors():
+    with clear_errors():
         from wirewright.captures import list_captures
 
         list_captures(Console(), folder)
 
 
 @app.command()
-def show(
-    file: FileArgument,
-    url: UrlOption = None,
-    socket: SocketOption = None,
-    direction: DirectionOption = None,
-    grep: GrepOption = None,
-    json: JsonOption = None,
-    since: SinceOption = None,
-    max_preview: PreviewOption = None,
-) -> None:
+@filtered
+def show(file: FileArgument, chosen: "Filter", max_preview: PreviewOption = None) -> None:
     """Print the frames of a capture."""
-    with _clear_errors():
-        from wirewright import captures
+    from wirewright import captures
 
-        chosen = _filter(url, socket, direction, grep, json, since)
-        captures.show(Console(), file, chosen, max_preview)
+    captures.show(Console(), file, chosen, max_preview)
 
 
 @app.command()
-def follow(
-    file: FileArgument,
-    url: UrlOption = None,
-    socket: SocketOption = None,
-    direction: DirectionOption = None,
-    grep: GrepOption = None,
-    json: JsonOption = None,
-    since: SinceOption = None,
-    max_preview: PreviewOption = None,
-) -> None:
+@filtered
+def follow(file: FileArgument, chosen: "Filter", max_preview: PreviewOption = None) -> None:
     """Print the frames of a capture, and those that come, until its recorder ends."""
-    with _clear_errors():
-        from wirewright import captures
+    from wirewright import captures
 
-        chosen = _filter(url, socket, direction, grep, json, since)
-        captures.follow(Console(), file, chosen, max_preview)
+    captures.follow(Console(), file, chosen, max_preview)
 
 
 @app.command()
-def stats(
-    file: FileArgument,
-    url: UrlOption = None,
-    socket: SocketOption = None,
-    grep: GrepOption = None,
-    json: JsonOption = None,
-    since: SinceOption = None,
-) -> None:
+@filtered
+def stats(file: FileArgument, chosen: "Filter") -> None:
     """Count the messages of each socket, their bytes, their rate and the time between them."""
-    with _clear_errors():
-        from wirewright import captures
+    from wirewright import captures
 
-        captures.show_statistics(Console(), file, _filter(url, socket, None, grep, json, since))
+    captures.show_statistics(Console(), file, chosen)
 
 
 @app.command()
+@filtered
 def export(
     file: FileArgument,
     target: Annotated[Path, typer.Argument(help="A new file, or - for stdout.", metavar="OUT.jsonl|OUT.har")],
-    url: UrlOption = None,
-    socket: SocketOption = None,
-    direction: DirectionOption = None,
-    grep: GrepOption = None,
-    json: JsonOption = None,
-    since: SinceOption = None,
+    chosen: "Filter",
 ) -> None:
     """Write a capture, or some of it, as JSON lines or as an HTTP archive (HAR)."""
-    with _clear_errors():
-        from wirewright import captures
+    from wirewright import captures
 
-        chosen = _filter(url, socket, direction, grep, json, since)
-        captures.export(Console(), file, target, chosen)
-
-
-def _filter(
-    url: str | None,
-    socket: int | None,
-    direction: str | None,
-    grep: str | None,
-    json: list[str] | None,
-    since: str | None,
-) -> "Filter":
-    from wirewright.capture.filters import Filter, parse_since, parse_value
-
-    if direction not in (None, "sent", "received"):
-        raise ValueError(f"--direction must be sent or received, not {direction}")
-    return Filter(
-        url=url,
-        socket=socket,
-        direction=direction,  # type: ignore[arg-type]  # it is one of them
-        grep=grep,
-        values=[parse_value(each) for each in json or ()],
-        since_ns=None if since is None else parse_since(since),
-    )
-
-
-@contextmanager
-def _clear_errors() -> Iterator[None]:
-    """What a user can mend is one sentence; a pipe that is closed, or Ctrl-C, is the end."""
-    try:
-        yield
-    except (Error, ValueError) as error:
-        _fail(str(error))
-    except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # nothing is flushed into it at the end
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+    captures.export(Console(), file, target, chosen)
 
 
 def _fail(sentence: str) -> None:

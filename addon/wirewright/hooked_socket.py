@@ -9,8 +9,8 @@ from mitmproxy.websocket import WebSocketMessage
 from wirewright.carriers import InjectingCarrier, check_our_layer, event_of, new_message, payload_of, trim
 from wirewright.conditions import Conditions
 from wirewright.model.errors import Error
+from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit, Payload, Window
-from wirewright.model.websocket import Feed
 from wirewright.wire import installing
 from wirewright.wire.observing import Order
 from wirewright.wire.stream import Close

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 from mitmproxy import http
 
 from wirewright.carriers import InjectingCarrier
+from wirewright.model.feed import Feed
 from wirewright.model.handshake import accept_key
 from wirewright.model.route import Abort, Connect, Reject, WebSocketRoute, is_being_cancelled
 from wirewright.model.routing import Rule
-from wirewright.model.websocket import Feed
 
 logger = logging.getLogger(__name__)
 

@@ -18,9 +18,9 @@ from wirewright.carriers import (
     proxyserver,
 )
 from wirewright.lazy_messages import MessageList
+from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit, Payload
 from wirewright.model.route import WebSocketRoute
-from wirewright.model.websocket import Feed
 from wirewright.neighbours import Hook, OtherAddons, await_hooks, call_hooks, log_error
 from wirewright.wire.observing import UNDECIDED, Decided, Decision, Demand, Order
 from wirewright.wire.told import DecidedEvent, Ordered

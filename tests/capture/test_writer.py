@@ -13,8 +13,8 @@ from wirewright.capture import open as open_capture
 from wirewright.capture import writer
 from wirewright.capture.recorder import Messages
 from wirewright.capture.writer import Row
+from wirewright.model.feed import Tape
 from wirewright.model.proxy import Control
-from wirewright.model.websocket import Tape
 
 
 def tape_of(control: Control) -> Tape:

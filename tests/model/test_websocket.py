@@ -7,9 +7,10 @@ import pytest
 
 from support.model import RecordingCarrier, begin_socket, in_virtual_time, left_behind, open_socket, receive
 from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwright's name
+from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit, Payload
 from wirewright.model.proxy import Proxy
-from wirewright.model.websocket import ClosedBy, Feed, WebSocket
+from wirewright.model.websocket import ClosedBy, WebSocket
 
 FrameEvent = Literal["framesent", "framereceived"]
 

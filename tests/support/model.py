@@ -7,10 +7,11 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, ParamSpec
 
 from support.clock import VirtualTimeLoop
+from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit, Payload
 from wirewright.model.proxy import Control, Proxy
 from wirewright.model.waiter import WaitingEmitter
-from wirewright.model.websocket import Feed, Handshake
+from wirewright.model.websocket import Handshake
 
 P = ParamSpec("P")
 

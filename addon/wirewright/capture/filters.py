@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +12,7 @@ from wirewright.capture.reader import Capture, Direction, Frame, Socket
 from wirewright.model.matching import UrlMatch, compile_match
 
 _AGO = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_DIRECTIONS: Mapping[str, Direction] = {"sent": "sent", "received": "received"}
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -70,6 +71,13 @@ class Filter:
         if self.grep is not None and self.grep.lower() not in _text(frame).lower():
             return False
         return all(_has(frame, path, value) for path, value in self.values)
+
+
+def parse_direction(text: str) -> Direction:
+    """`sent` or `received`. Raises ValueError for anything else."""
+    if text not in _DIRECTIONS:
+        raise ValueError(f"{text!r} is no direction: sent and received are")
+    return _DIRECTIONS[text]
 
 
 def parse_value(text: str) -> tuple[str, str]:

@@ -27,12 +27,12 @@ SELECT id, session_id, url, asked_ns, opened_ns, closed_ns, request_headers, res
     subprotocol, extensions, client_address, server_address, close_code, close_reason, closed_by, error
 FROM sockets ORDER BY id
 """
-_FRAMES = f"""
+_FRAMES = """
 SELECT id, socket_id, time_ns, from_client, opcode, size, payload, flags, original
 FROM frames
 WHERE id > :after AND (:until IS NULL OR id <= :until) AND (:socket IS NULL OR socket_id = :socket)
-ORDER BY id LIMIT {PAGE}
-"""  # noqa: S608
+ORDER BY id LIMIT :page
+"""
 
 
 class FrameFlag(Flag):
@@ -169,7 +169,7 @@ class Capture:
         `after` and `until` are ids of frames; the first is left out. What is written while it is read comes,
         too; it ends when there is no more.
         """
-        while frames := self._page({"after": after, "until": until, "socket": socket}):
+        while frames := self._page({"after": after, "until": until, "socket": socket, "page": PAGE}):
             yield from frames
             after = frames[-1].id
 

@@ -11,9 +11,10 @@ from typing import Any
 from wirewright.capture.redaction import DEFAULT, REDACTED, Redaction, may_be_json
 from wirewright.capture.schema import CHANGED, DROPPED, INJECTED, TRUNCATED, create_or_append
 from wirewright.capture.writer import Row, Writer
+from wirewright.model.feed import Tape
 from wirewright.model.history import Payload, Unread, payload_size
 from wirewright.model.matching import UrlMatch, compile_match
-from wirewright.model.websocket import ClosedBy, Tape, WebSocket
+from wirewright.model.websocket import ClosedBy, WebSocket
 
 logger = logging.getLogger(__name__)
 

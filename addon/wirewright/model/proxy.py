@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol
 
 from wirewright.model.emitter import Listeners
 from wirewright.model.errors import Error
+from wirewright.model.feed import Feed, Tape
 from wirewright.model.history import HistoryLimit
 from wirewright.model.matching import UrlMatch, compile_match
 from wirewright.model.ownership import Owner
@@ -14,7 +15,7 @@ from wirewright.model.route import Done
 from wirewright.model.routing import RouteHandler, Routes, Rule
 from wirewright.model.scope import Scope
 from wirewright.model.waiter import EventContextManager, Predicate, Timeout, WaitingEmitter, to_milliseconds
-from wirewright.model.websocket import Carrier, ClosedBy, Feed, Handshake, Tape, WebSocket
+from wirewright.model.websocket import Carrier, ClosedBy, Handshake, WebSocket
 
 
 class Host(Protocol):

@@ -3,15 +3,13 @@
 https://playwright.dev/python/docs/api/class-websocket
 """
 
-import asyncio
-import time
-from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
 from wirewright.model.close import check_close
 from wirewright.model.errors import Error
-from wirewright.model.history import Frame, History, HistoryLimit, Payload, Unread
+from wirewright.model.history import History, HistoryLimit, Payload
 from wirewright.model.scope import Scope
 from wirewright.model.waiter import EventContextManager, Predicate, Timeout, Waiter, WaitingEmitter
 
@@ -30,49 +28,6 @@ class Carrier(Protocol):
 
     def abort(self) -> None:
         """Cut the connections."""
-
-
-class Tape(Protocol):
-    """What records a socket, from its handshake or from the middle of its life."""
-
-    def requested(self, headers: Mapping[str, str]) -> None:
-        """The handshake goes to the server with these headers."""
-
-    def answered(self, status: int, headers: Mapping[str, str]) -> None:
-        """The handshake was answered."""
-
-    def opened(self, at: float, server_address: tuple[str, int] | None) -> None:
-        """The handshake succeeded; `at` is seconds since the epoch."""
-
-    def messages(
-        self, payloads: Sequence[Payload] | Unread, size: int, *, from_client: bool, injected: bool = False
-    ) -> None:
-        """Messages have passed, of so many bytes together; `injected` ones are the proxy's own."""
-
-    def offered(self, payload: Payload, *, from_client: bool) -> None:
-        """A message is held. What is told next of its direction tells what became of it."""
-
-    def settled(self, payload: Payload | None, *, from_client: bool, injected: bool = False) -> None:
-        """The message that was offered last is sent on as this, or (None) dropped."""
-
-    def ordered(self, payload: Payload, *, from_client: bool) -> None:
-        """A route has sent something: what it made of the message that was offered last, or its own."""
-
-    def offer_over(self, *, from_client: bool) -> None:
-        """Whoever handled the message that was offered last has done so: if nothing was sent on, it is
-        dropped."""
-
-    def too_large(self) -> None:
-        """A message has passed that was too large to be read."""
-
-    def control(self, opcode: int, payload: bytes, *, from_client: bool, injected: bool = False) -> None:
-        """A ping, a pong or a close frame has passed."""
-
-    def failed(self, message: str) -> None:
-        """The socket failed."""
-
-    def closed(self, at: float, code: int | None, reason: str | None, by: "ClosedBy | None") -> None:
-        """The socket is over; `at` is seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,112 +228,3 @@ class WebSocket(WaitingEmitter):
         if event == "close":
             return [self] if self.is_closed() else []
         return self._history.payloads(event)
-
-
-class Feed:
-    """The other side of a WebSocket: what carries its bytes reports here, in the order of the wire.
-
-    Nothing is reported twice, and nothing after the end: what comes late is dropped.
-    """
-
-    def __init__(self, socket: WebSocket) -> None:
-        self.socket = socket
-        self._failed = False
-        self._tape: Tape | None = None
-
-    @property
-    def tape(self) -> Tape | None:
-        """What records the socket now, if anything does."""
-        return self._tape
-
-    @tape.setter
-    def tape(self, tape: Tape | None) -> None:
-        self._tape = tape
-        self.socket._version += 1  # somebody hears it, or no longer does
-
-    @property
-    def carrier(self) -> Carrier:
-        """What the socket was made with."""
-        return self.socket._carrier
-
-    def requested(self, headers: Mapping[str, str]) -> None:
-        """The handshake goes to the server with these headers."""
-        socket = self.socket
-        if not socket.is_closed() and headers != socket._request_headers:  # thousands may keep them
-            socket._request_headers = headers
-            if self._tape:
-                self._tape.requested(headers)
-
-    def answered(self, status: int, headers: Mapping[str, str]) -> None:
-        """The handshake was answered."""
-        if not self.socket.is_closed():
-            self.socket._status = status
-            self.socket._response_headers = headers
-            if self._tape:
-                self._tape.answered(status, headers)
-
-    def opened(self, server_address: tuple[str, int] | None = None) -> None:
-        """The handshake succeeded: messages may follow."""
-        socket = self.socket
-        if socket._opened_at is None and not socket.is_closed():
-            socket._opened_at, socket._server_address = time.time(), server_address
-            if self._tape:
-                self._tape.opened(socket._opened_at, server_address)
-
-    @property
-    def history(self) -> History:
-        """What the socket remembers."""
-        return self.socket._history
-
-    @property
-    def listeners_version(self) -> int:
-        """Changes whenever somebody begins or ends to listen or to wait."""
-        return self.socket._version
-
-    def is_heard(self, event: str) -> bool:
-        """Whether anybody listens to or waits for an event."""
-        return bool(self.socket._events.get(event))
-
-    def frame(self, event: FrameEvent, payload: Payload, size: int) -> None:
-        """A whole message passed; `size` is its bytes."""
-        socket = self.socket
-        if socket.is_closed():
-            return
-        socket._history.append(Frame(event, payload, time.time()), size)
-        socket.emit_each(event, (payload,))
-
-    def frames(self, event: FrameEvent, payloads: Sequence[Payload]) -> None:
-        """Whole messages of one direction that came at the same time."""
-        socket = self.socket
-        if socket.is_closed():
-            return
-        socket._history.extend(event, payloads, time.time())
-        socket.emit_each(event, payloads)
-
-    def unheard(self, event: FrameEvent, messages: Unread) -> None:
-        """Messages of one direction that nobody listens to; they are read when somebody looks back."""
-        if not self.socket.is_closed():
-            self.socket._history.extend_unread(event, messages, time.time())
-
-    def failed(self, message: str) -> None:
-        """The socket failed; `closed` follows."""
-        if not self.socket.is_closed() and not self._failed:
-            self._failed = True
-            if self._tape:
-                self._tape.failed(message)
-            self.socket.emit("socketerror", message)
-
-    def run(self, awaitable: Awaitable[object]) -> "asyncio.Task[Any]":
-        """Do something on the socket's behalf, for as long as the proxy runs."""
-        return self.socket._scope.start(awaitable, None, self.socket)
-
-    def closed(self, code: int | None = None, reason: str | None = None, by: ClosedBy | None = None) -> None:
-        """The socket is over. `code` and `reason` are None if it was never open."""
-        socket = self.socket
-        if socket.is_closed():
-            return
-        socket._closed_at = time.time()
-        socket._close_code, socket._close_reason, socket._closed_by = code, reason, by
-        if self._tape:
-            self._tape.closed(socket._closed_at, code, reason, by)
-        socket.emit("close", socket)
