@@ -15,7 +15,8 @@ from bench.carriers import CARRIERS, Mitmdump, raise_file_limit
 from bench.children import Failure
 from bench.document import DOCUMENT, circumstances, write_section
 from bench.hottest import hottest
-from bench.measures import Measure, measures
+from bench.measure import Measure
+from bench.measures import measures
 from bench.rounds import measure_all, profile
 from bench.session import FULL, QUICK, Scale
 from bench.table import tables

@@ -9,7 +9,7 @@ from pathlib import Path
 from bench import memory
 from bench.carriers import SCRIPTS, Carrier, Mitmdump, Workplace
 from bench.children import Ends, Failure
-from bench.measures import Measure
+from bench.measure import Measure
 from bench.results import Results
 from bench.session import Scale, Session, say
 from bench.table import number

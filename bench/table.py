@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from bench.carriers import CARRIERS
 from bench.goals import GOALS, Goal
-from bench.measures import LOST, Measure, Row
+from bench.measure import LOST, Measure, Row
 from bench.results import Results
 
 
