@@ -111,7 +111,7 @@ def test_show_takes_filters(filled: Path, options: tuple[str, ...], expected: li
         (("show", "{file}", "--json", "a"), "'a' must be PATH=VALUE"),
         (("show", "{file}", "--direction", "up"), "'up' is no direction: sent and received are"),
         (("show", "{file}", "--url", "{a"), "has no '}' after it"),
-        (("export", "{file}", "out.xml"), "out.xml: a capture is exported as .jsonl or .har"),
+        (("export", "{file}", "out.xml"), "out.xml: a capture is exported as .jsonl, .har, .mitm, .parquet"),
         (("export", "{file}", "{file}.jsonl"), "there is such a file already"),
         (("captures", "gone"), "gone: there is no such folder"),
     ],

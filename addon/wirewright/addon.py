@@ -113,11 +113,13 @@ class WirewrightAddon:
         control.attach(None)
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
-        headers = _fold(flow.request)
-        if not (ctx.options.websocket and handshake.is_handshake(flow.request.method, headers)):
+        request, headers = flow.request, _fold(flow.request)
+        if not (ctx.options.websocket and handshake.is_handshake(request.method, headers)):
             return
         asked = Handshake(
-            url=_asked_url(flow.request),
+            url=handshake.asked_url(
+                request.scheme, request.host_header, request.host, request.port, request.path
+            ),
             headers=headers,
             client_address=flow.client_conn.peername[:2] if flow.client_conn.peername else None,
             flow=flow,
@@ -317,14 +319,6 @@ def _reason_to_hang_up(flow: http.HTTPFlow, feed: Feed) -> str | None:
 
 def _fold(message: http.Request | http.Response) -> dict[str, str]:
     return handshake.fold_headers(message.headers.items(multi=True))
-
-
-def _asked_url(request: http.Request) -> str:
-    """The URL that the app asked for: by the name in its Host header, whatever address the proxy was told."""
-    if request.host_header:
-        return handshake.websocket_url(f"{request.scheme}://{request.host_header}{request.path}")
-    host = f"[{request.host}]" if ":" in request.host else request.host
-    return handshake.websocket_url(f"{request.scheme}://{host}:{request.port}{request.path}")
 
 
 addons = [WirewrightAddon()]

@@ -6,18 +6,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Self
 from urllib.parse import urlsplit
 
+from rich import progress
 from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
-from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from wirewright.capture import har, jsonl
+from wirewright.capture import exporting, importing, jsonl
 from wirewright.capture.filters import Filter
-from wirewright.capture.reader import Capture, Frame, FrameFlag, Socket
+from wirewright.capture.reader import Capture, Frame, FrameFlag, Socket, T
 from wirewright.capture.schema import CaptureError
 from wirewright.capture.statistics import PERCENTILES, DirectionStatistics, statistics
 from wirewright.model.history import Payload
@@ -92,7 +93,9 @@ def follow(
 def show_statistics(console: Console, path: Path, chosen: Filter) -> None:
     """A table of two lines for each socket."""
     with Capture(path) as capture:
-        for each in statistics(_with_progress(console, capture, chosen.frames(capture))):
+        with Progress(capture) as watch:
+            found = statistics(watch(chosen.frames(capture)))
+        for each in found:
             table = Table(
                 "", "messages", "bytes", "a second", *(f"p{each}" for each in PERCENTILES), box=None
             )
@@ -108,24 +111,24 @@ def show_statistics(console: Console, path: Path, chosen: Filter) -> None:
 
 
 def export(console: Console, path: Path, target: Path, chosen: Filter) -> None:
-    """Write what is chosen into a new `.jsonl` or `.har` file; `-` is JSON lines on stdout."""
-    if str(target) != "-" and target.suffix not in (".jsonl", ".har"):
-        raise CaptureError(f"{target}: a capture is exported as .jsonl or .har, or as - to stdout")
+    """Write what is chosen into a new file of the format that its name tells; `-` is JSON lines on stdout."""
     with Capture(path) as capture:
         if str(target) == "-":
-            sys.stdout.writelines(jsonl.lines(chosen.frames(capture)))
+            sys.stdout.writelines(jsonl.lines(capture, chosen))
             return
-        try:
-            with target.open("x", encoding="utf-8") as file:
-                if target.suffix == ".har":
-                    file.writelines(har.pieces(capture, chosen))
-                else:
-                    file.writelines(jsonl.lines(_with_progress(console, capture, chosen.frames(capture))))
-        except FileExistsError:
-            raise CaptureError(f"{target}: there is such a file already") from None
-        except FileNotFoundError:
-            raise CaptureError(f"{target}: the folder {target.parent} does not exist") from None
+        with Progress(capture) as watch:
+            exporting.export(capture, target, chosen, watch)
         _print_gaps(console, capture)
+
+
+def import_file(console: Console, source: Path, target: Path) -> bool:
+    """Add the WebSockets of another program's file to a capture; False if it could not be read to its end."""
+    imported = importing.import_file(source, target)
+    came = f"{imported.sockets:,} WebSockets with {imported.frames:,} messages came from {source.name}."
+    console.print(printable(came), highlight=False, soft_wrap=True)
+    if imported.cut_off is not None:
+        console.print(f"The rest of it is missing: {imported.cut_off}", style="bold red", soft_wrap=True)
+    return imported.cut_off is None
 
 
 def _files(folder: Path) -> list[Path]:
@@ -142,24 +145,36 @@ def _is_database(path: Path) -> bool:
         return False
 
 
-def _with_progress(
-    console: Console, capture: Capture, frames: Iterable[tuple[Socket, Frame]]
-) -> Iterator[tuple[Socket, Frame]]:
-    """The same, with a bar beside it if it takes long."""
-    started, progress, task = time.monotonic(), None, None
-    total = capture.count()
-    try:
-        for number, (socket, frame) in enumerate(frames):
-            yield socket, frame
-            if number % 1000 == 0 and time.monotonic() - started > PROGRESS_AFTER:
-                if progress is None or task is None:
-                    progress = Progress(console=Console(stderr=True), transient=True)
-                    progress.start()
-                    task = progress.add_task("frames", total=total)
-                progress.update(task, completed=frame.id)
-    finally:
-        if progress is not None:
-            progress.stop()
+class Progress:
+    """A bar for what looks at all frames of a capture, if that takes long; a context manager."""
+
+    def __init__(self, capture: Capture) -> None:
+        self._capture = capture
+        self._started = time.monotonic()
+        self._frames = 0
+        self._bar: progress.Progress | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, frames: Iterable[T], /) -> Iterator[T]:
+        """The same frames, counted."""
+        for frame in frames:
+            yield frame
+            self._frames += 1
+            if self._frames % 1000 == 0 and time.monotonic() - self._started > PROGRESS_AFTER:
+                self._show()
+
+    def _show(self) -> None:
+        if self._bar is None:
+            self._bar = progress.Progress(console=Console(stderr=True), transient=True)
+            self._bar.start()
+            self._bar.add_task("frames", total=self._capture.count())
+        self._bar.update(self._bar.task_ids[0], completed=self._frames)
 
 
 class TimelineOfCapture:

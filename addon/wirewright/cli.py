@@ -225,13 +225,29 @@ def stats(file: FileArgument, chosen: "Filter") -> None:
 @filtered
 def export(
     file: FileArgument,
-    target: Annotated[Path, typer.Argument(help="A new file, or - for stdout.", metavar="OUT.jsonl|OUT.har")],
+    target: Annotated[Path, typer.Argument(help="A new file, or - for stdout.", metavar="OUT")],
     chosen: "Filter",
 ) -> None:
-    """Write a capture, or some of it, as JSON lines or as an HTTP archive (HAR)."""
+    """Write a capture, or some of it, as an HTTP archive, for mitmweb, as JSON lines or as a table.
+
+    The name of OUT tells: it ends in .har, .mitm, .jsonl or .parquet.
+    """
     from wirewright import captures
 
     captures.export(Console(), file, target, chosen)
+
+
+@app.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(help="A HAR, or a file of mitmproxy's flows.", metavar="SOURCE")],
+    file: Annotated[Path, typer.Argument(help="A capture; one that is there grows.", metavar="FILE")],
+) -> None:
+    """Add the WebSockets of a HAR (Chrome's, Playwright's, ...) or of mitmproxy's flows to a capture."""
+    with clear_errors():
+        from wirewright import captures
+
+        if not captures.import_file(Console(), source, file):
+            raise typer.Exit(1)
 
 
 def _fail(sentence: str) -> None:

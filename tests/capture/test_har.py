@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,14 @@ def filled(path: Path, control: Control, record: Record) -> Path:
 
 def archive(path: Path, chosen: Filter | None = None) -> Any:
     with open_capture(path) as capture:
-        return json.loads("".join(har.pieces(capture, chosen or Filter())))
+        return json.loads("".join(har.pieces((chosen or Filter()).by_socket(capture))), parse_float=Decimal)
 
 
 def test_messages_are_as_chrome_writes_them(filled: Path) -> None:
     with open_capture(filled) as capture:
-        times = [frame.time_ns / 1e9 for frame in capture.frames(socket=1) if frame.is_message]
+        times = [
+            Decimal(frame.time_ns) / 1_000_000_000 for frame in capture.frames(socket=1) if frame.is_message
+        ]
     entry = archive(filled)["log"]["entries"][0]
     assert entry["_resourceType"] == "websocket"
     assert entry["_webSocketMessages"] == [
@@ -67,7 +70,7 @@ def test_entries_have_what_the_specification_asks_for(filled: Path) -> None:
         assert entry["startedDateTime"] == datetime.fromisoformat(entry["startedDateTime"]).isoformat(
             timespec="microseconds"
         )
-        assert entry["time"] == pytest.approx(sum(entry["timings"].values()))
+        assert float(entry["time"]) == pytest.approx(float(sum(entry["timings"].values())))
         assert entry.keys() >= {"request", "response", "cache", "timings"}
         assert entry["request"].keys() >= {"method", "httpVersion", "cookies", "headersSize", "bodySize"}
         assert entry["response"].keys() >= {"statusText", "content", "redirectURL", "cookies"}
@@ -76,7 +79,8 @@ def test_entries_have_what_the_specification_asks_for(filled: Path) -> None:
     assert one["request"]["headers"] == [{"name": "host", "value": "h"}]
     assert (one["response"]["status"], one["response"]["statusText"]) == (101, "Switching Protocols")
     assert one["serverIPAddress"] == "10.0.0.1"
-    assert (one["_closeCode"], one["_closeReason"]) == (3000, "bye")
+    own = one["_wirewright"]
+    assert (own["close_code"], own["close_reason"], own["closed_by"]) == (3000, "bye", "client")
     assert (refused["response"]["status"], refused["response"]["_error"]) == (
         0,
         "net::ERR_CONNECTION_REFUSED",
@@ -95,7 +99,7 @@ def test_capture_of_nothing_is_an_archive(path: Path, record: Record) -> None:
 
 def test_mitmproxy_reads_it(filled: Path, tmp_path: Path) -> None:
     file = tmp_path / "session.har"
-    file.write_text(json.dumps(archive(filled)))
+    file.write_text(json.dumps(archive(filled), default=float))
     with file.open("rb") as opened:
         flows = [flow for flow in FlowReader(opened).stream() if isinstance(flow, HTTPFlow)]
     assert [flow.request.path for flow in flows] == ["/one?a=1&b=%20", "/two?a=1&b=%20", "/refused"]

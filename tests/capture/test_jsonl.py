@@ -20,7 +20,7 @@ def test_each_socket_comes_before_its_frames(path: Path, control: Control, recor
         control.close(name, 3000, "bye", "client")
     recorder.stop()
     with open_capture(path) as capture:
-        lines = list(jsonl.lines(Filter().frames(capture)))
+        lines = list(jsonl.lines(capture, Filter()))
     assert all(line.endswith("\n") and line.count("\n") == 1 for line in lines)
     events = [json.loads(line) for line in lines]
     assert [(event["event"], event["socket"]) for event in events] == [

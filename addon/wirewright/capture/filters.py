@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from wirewright.capture.reader import Capture, Direction, Frame, Socket
+from wirewright.capture.reader import Capture, Direction, Frame, Socket, SocketFrames
 from wirewright.model.matching import UrlMatch, compile_match
 
 _AGO = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -61,6 +61,12 @@ class Filter:
                 known, newest = self._meant(capture.sockets()), frame.socket_id
             if frame.socket_id in known and self.holds(frame):
                 yield known[frame.socket_id], frame
+
+    def by_socket(self, capture: Capture) -> SocketFrames:
+        """Each socket with its frames, of what is in the file by now; without any frame, too."""
+        newest = capture.index_by_socket()
+        for socket in self.sockets(capture).values():
+            yield socket, filter(self.holds, capture.frames(until=newest, socket=socket.id))
 
     def holds(self, frame: Frame) -> bool:
         """Whether a frame is meant, by what it says itself."""

@@ -2,27 +2,39 @@
 
 import base64
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from wirewright.capture.reader import Frame, FrameFlag, Socket
+from wirewright.capture.filters import Filter
+from wirewright.capture.reader import Capture, Frame, FrameFlag, Gap, Socket, Watch
 from wirewright.model.history import Payload
 
 
-def lines(frames: Iterable[tuple[Socket, Frame]]) -> Iterator[str]:
-    """A `socket` line before the first frame of each socket, and a `frame` line for each frame."""
+def lines(capture: Capture, chosen: Filter, watch: Watch = iter) -> Iterator[str]:
+    """A `socket` line before the first frame of each socket, and a `frame` line for each frame.
+
+    In the end there is a `socket` line for each that had no frame, if all frames are chosen, and a `gap` line
+    for what is missing.
+    """
     shown: set[int] = set()
-    for socket, frame in frames:
+    for socket, frame in watch(chosen.frames(capture)):
         if socket.id not in shown:
             shown.add(socket.id)
             yield _line(_socket(socket))
         yield _line(_frame(frame))
+    if chosen.takes_all_frames:
+        for socket in chosen.sockets(capture).values():
+            if socket.id not in shown:
+                yield _line(_socket(socket))
+    for gap in capture.gaps():
+        yield _line(_gap(gap))
 
 
 def _socket(socket: Socket) -> dict[str, Any]:
     return {
         "event": "socket",
         "socket": socket.id,
+        "session": socket.session_id,
         "url": socket.url,
         "asked": socket.asked_ns,
         "opened": socket.opened_ns,
@@ -30,10 +42,25 @@ def _socket(socket: Socket) -> dict[str, Any]:
         "status": socket.status,
         "request_headers": socket.request_headers,
         "response_headers": socket.response_headers,
+        "subprotocol": socket.subprotocol,
+        "extensions": socket.extensions,
+        "client_address": socket.client_address,
+        "server_address": socket.server_address,
         "close_code": socket.close_code,
         "close_reason": socket.close_reason,
         "closed_by": socket.closed_by,
         "error": socket.error,
+    }
+
+
+def _gap(gap: Gap) -> dict[str, Any]:
+    return {
+        "event": "gap",
+        "session": gap.session_id,
+        "time": gap.time_ns,
+        "frames": gap.frames,
+        "bytes": gap.bytes,
+        "reason": gap.reason,
     }
 
 

@@ -3,18 +3,21 @@
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from enum import Flag
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self, TypeVar
 
-from wirewright.capture.schema import ALIVE_SECONDS, CaptureError, explain, open_to_read
+from wirewright.capture.schema import ALIVE_SECONDS, CaptureError, explain, headers_to_json, open_to_read
 from wirewright.model.history import Payload
 from wirewright.model.websocket import ClosedBy
 
 Direction = Literal["sent", "received"]
 """As the app sees it."""
+T = TypeVar("T")
+SocketFrames = Iterator[tuple["Socket", Iterator["Frame"]]]
+"""Sockets, each with its frames; those have to be read before the next socket is asked for."""
 PAGE = 500
 """How many frames are read at once."""
 PAGE_BYTES = 4 * 1024 * 1024
@@ -22,17 +25,30 @@ PAGE_BYTES = 4 * 1024 * 1024
 
 
 _SESSIONS = "SELECT id, started_ns, seen_ns, ended_ns, program FROM sessions ORDER BY id"
-_SOCKETS = """
-SELECT id, session_id, url, asked_ns, opened_ns, closed_ns, request_headers, response_headers, status,
-    subprotocol, extensions, client_address, server_address, close_code, close_reason, closed_by, error
-FROM sockets ORDER BY id
-"""
 _FRAMES = """
 SELECT id, socket_id, time_ns, from_client, opcode, size, payload, flags, original
 FROM frames
 WHERE id > :after AND (:until IS NULL OR id <= :until) AND (:socket IS NULL OR socket_id = :socket)
 ORDER BY id LIMIT :page
 """
+_FRAMES_BY_INDEX = """
+SELECT id, frames.socket_id, time_ns, from_client, opcode, size, payload, flags, original
+FROM temp.by_socket AS one CROSS JOIN frames ON id = frame_id
+WHERE one.socket_id = :socket AND frame_id > :after AND frame_id <= :until
+ORDER BY frame_id LIMIT :page
+"""
+_INDEX = """
+CREATE TEMP TABLE by_socket (
+    socket_id INTEGER, frame_id INTEGER, PRIMARY KEY (socket_id, frame_id)
+) WITHOUT ROWID
+"""
+
+
+class Watch(Protocol):
+    """Sees frames on their way to somewhere."""
+
+    def __call__(self, frames: Iterable[T], /) -> Iterator[T]:
+        """The same frames."""
 
 
 class FrameFlag(Flag):
@@ -93,6 +109,11 @@ class Socket:
     """What its `socketerror` said."""
 
 
+SOCKET_COLUMNS = tuple(field.name for field in fields(Socket))
+_SOCKETS = f"SELECT {', '.join(SOCKET_COLUMNS)} FROM sockets ORDER BY id"  # noqa: S608
+_HEADERS = ("request_headers", "response_headers")
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """A whole message, or a control frame."""
@@ -138,6 +159,8 @@ class Capture:
         """Raises CaptureError for what is no capture that this version can read."""
         self.path = Path(path)
         self._connection = open_to_read(self.path)
+        self._indexed: int | None = None
+        """The newest frame that the index by socket has."""
 
     def __enter__(self) -> Self:
         return self
@@ -150,12 +173,7 @@ class Capture:
 
     def sessions(self) -> list[Session]:
         """Oldest first."""
-        return [
-            Session(*row)
-            for row in self._rows(
-                "SELECT id, started_ns, seen_ns, ended_ns, program FROM sessions ORDER BY id"
-            )
-        ]
+        return [Session(*row) for row in self._rows(_SESSIONS)]
 
     def sockets(self) -> list[Socket]:
         """Oldest first."""
@@ -169,20 +187,37 @@ class Capture:
         `after` and `until` are ids of frames; the first is left out. What is written while it is read comes,
         too; it ends when there is no more.
         """
-        while frames := self._page({"after": after, "until": until, "socket": socket, "page": PAGE}):
-            yield from frames
-            after = frames[-1].id
+        if socket is not None and self._indexed is not None:
+            last = self._indexed if until is None else min(until, self._indexed)
+            for page in self._pages(_FRAMES_BY_INDEX, after, last, socket):
+                yield from page
+            after = max(after, last)
+        for page in self._pages(_FRAMES, after, until, socket):
+            yield from page
+
+    def index_by_socket(self) -> int:
+        """Let `frames` find those of one socket at once, and not by looking at all that there are.
+
+        That holds for what is in the file by now, up to the frame whose id this returns, and is worth it to
+        read more than one socket. The file stays as it is: the index is a temporary file of SQLite's, about
+        10 bytes a frame.
+        """
+        newest = self.newest()
+        if self._indexed is None:
+            self._rows(_INDEX)
+        self._rows(
+            "INSERT INTO temp.by_socket SELECT socket_id, id FROM frames WHERE id > ? AND id <= ? "
+            "ORDER BY socket_id, id",
+            (self._indexed or 0, newest),
+        )
+        self._indexed = newest
+        return newest
 
     def gaps(self) -> list[Gap]:
         """What is missing."""
         return [
             Gap(*row) for row in self._rows("SELECT session_id, time_ns, frames, bytes, reason FROM gaps")
         ]
-
-    def spans(self) -> dict[int, tuple[int, int]]:
-        """The ids of the first and of the last frame of each socket that has any."""
-        rows = self._rows("SELECT socket_id, min(id), max(id) FROM frames GROUP BY socket_id")
-        return {socket_id: (first, last) for socket_id, first, last in rows}
 
     def count(self) -> int:
         """How many frames there are now."""
@@ -194,11 +229,19 @@ class Capture:
         ((newest,),) = self._rows("SELECT max(id) FROM frames")
         return newest or 0
 
-    def _page(self, values: Mapping[str, Any]) -> list[Frame]:
+    def _pages(
+        self, statement: str, after: int, until: int | None, socket: int | None
+    ) -> Iterator[list[Frame]]:
+        values = {"until": until, "socket": socket, "page": PAGE}
+        while frames := self._page(statement, {**values, "after": after}):
+            yield frames
+            after = frames[-1].id
+
+    def _page(self, statement: str, values: Mapping[str, Any]) -> list[Frame]:
         """The next few: a whole page is read before any of it is looked at, so that no writer has to wait."""
         frames, size = [], 0
         try:
-            for row in self._connection.execute(_FRAMES, values):
+            for row in self._connection.execute(statement, values):
                 frames.append(_frame(row))
                 size += frames[-1].size
                 if size > PAGE_BYTES:
@@ -207,9 +250,9 @@ class Capture:
             raise CaptureError(f"{self.path}: {explain(error)}") from error
         return frames
 
-    def _rows(self, statement: str, values: Mapping[str, Any] | None = None) -> list[Any]:
+    def _rows(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
         try:
-            return self._connection.execute(statement, values or {}).fetchall()
+            return self._connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise CaptureError(f"{self.path}: {explain(error)}") from error
 
@@ -219,11 +262,17 @@ def open(path: str | Path) -> Capture:  # noqa: A001  as in `wirewright.capture.
     return Capture(path)
 
 
+def socket_row(socket: Socket) -> tuple[Any, ...]:
+    """As it is in the file."""
+    values = {name: getattr(socket, name) for name in SOCKET_COLUMNS}
+    headers = {name: headers_to_json(values[name]) for name in _HEADERS if values[name] is not None}
+    return tuple((values | headers).values())
+
+
 def _socket(row: tuple[Any, ...]) -> Socket:
-    values = list(row)
-    values[6] = json.loads(values[6])
-    values[7] = None if values[7] is None else json.loads(values[7])
-    return Socket(*values)
+    values = dict(zip(SOCKET_COLUMNS, row, strict=True))
+    headers = {name: json.loads(values[name]) for name in _HEADERS if values[name] is not None}
+    return Socket(**(values | headers))
 
 
 def _frame(row: tuple[Any, ...]) -> Frame:

@@ -1,6 +1,5 @@
 """A capture session while it runs: what sockets report goes into its file."""
 
-import json
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wirewright.capture.redaction import DEFAULT, REDACTED, Redaction, may_be_json
-from wirewright.capture.schema import CHANGED, DROPPED, INJECTED, TRUNCATED, create_or_append
+from wirewright.capture.schema import CHANGED, DROPPED, INJECTED, TRUNCATED, create_or_append, headers_to_json
 from wirewright.capture.writer import Row, Writer
 from wirewright.model.feed import Tape
 from wirewright.model.history import Payload, Unread, payload_size
@@ -228,7 +227,7 @@ class SocketTape(Tape):
             session,
             policy.redaction.url(socket.url),
             asked_ns,
-            _json(policy.redaction.headers(socket.request_headers)),
+            headers_to_json(policy.redaction.headers(socket.request_headers)),
             _shown(socket.client_address),
         )
         if socket.response_headers is not None and socket.status is not None:
@@ -237,7 +236,7 @@ class SocketTape(Tape):
             self.opened(socket.opened_at, socket.server_address)
 
     def requested(self, headers: Mapping[str, str]) -> None:
-        self._set(request_headers=_json(self._policy.redaction.headers(headers)))
+        self._set(request_headers=headers_to_json(self._policy.redaction.headers(headers)))
 
     def answered(self, status: int, headers: Mapping[str, str]) -> None:
         kept = self._policy.redaction.headers(headers)
@@ -245,7 +244,7 @@ class SocketTape(Tape):
         self._secret = chosen if chosen != kept.get("sec-websocket-protocol") else None
         self._set(
             status=status,
-            response_headers=_json(kept),
+            response_headers=headers_to_json(kept),
             subprotocol=kept.get("sec-websocket-protocol"),
             extensions=kept.get("sec-websocket-extensions"),
         )
@@ -312,7 +311,3 @@ class SocketTape(Tape):
 
 def _shown(address: tuple[str, int] | None) -> str | None:
     return None if address is None else f"{address[0]}:{address[1]}"
-
-
-def _json(headers: Mapping[str, str]) -> str:
-    return json.dumps({name: value.encode(errors="replace").decode() for name, value in headers.items()})

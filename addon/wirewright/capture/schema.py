@@ -1,11 +1,13 @@
 """The file of a capture session: an SQLite database, described in docs/capture.md."""
 
+import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from wirewright.model.errors import Error
 
@@ -82,11 +84,12 @@ class CaptureError(Error):
     """A capture cannot be read or written, for a reason that a user can mend."""
 
 
-def create_or_append(path: Path, program: str) -> tuple[sqlite3.Connection, int]:
+def create_or_append(path: Path, program: str, session: int | None = None) -> tuple[sqlite3.Connection, int]:
     """A connection that may write to a capture, which is made if there is none, and the id of a new session.
 
-    It may be used from one thread at a time. Raises CaptureError for a file that is no capture, or is of a
-    newer Wirewright, or is being written, and where no file can be.
+    `session` is that id, for a capture that goes on in a new file. The connection may be used from one thread
+    at a time. Raises CaptureError for a file that is no capture, or is of a newer Wirewright, or is being
+    written, and where no file can be. After a recorder that was killed it takes up to ALIVE_SECONDS.
     """
     _make_file(path)
     connection = _connect(path, f"file:{_quoted(path)}?mode=rw")
@@ -97,11 +100,11 @@ def create_or_append(path: Path, program: str) -> tuple[sqlite3.Connection, int]
             path.chmod(0o600)  # it may have been there; the files beside it get what it has
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")  # what is committed outlives this process
-            session = _begin_session(connection, path, program)
+            _wait_for_the_last_recorder(connection, path)
+            return connection, _begin_session(connection, path, program, session)
     except BaseException:
         connection.close()
         raise
-    return connection, session
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:
@@ -116,6 +119,24 @@ def open_to_read(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def close(connection: sqlite3.Connection) -> None:
+    """Close a connection that has written; the capture is one file again, if nobody reads it."""
+    with suppress(sqlite3.Error):
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.execute("PRAGMA journal_mode = DELETE")
+    connection.close()
+
+
+def writable(value: Any) -> Any:
+    """Bytes of a header that are no UTF-8 come as surrogates, which no file takes."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value
+
+
+def headers_to_json(headers: Mapping[str, str]) -> str:
+    """As they are in the file."""
+    return json.dumps({name: writable(value) for name, value in headers.items()})
 
 
 @contextmanager
@@ -147,11 +168,17 @@ def explain(error: sqlite3.Error) -> str:
 
 
 def _make_file(path: Path) -> None:
-    """One that only its owner can read: what apps say is nobody else's business."""
+    """One that only its owner can read: what apps say is nobody else's business.
+
+    One that is there is not opened: whoever closes a file gives up all locks of this process on it, SQLite's
+    too (https://www.sqlite.org/howtocorrupt.html, 2.2).
+    """
+    if path.is_dir():
+        raise CaptureError(f"{path}: it is a folder")
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    except IsADirectoryError:
-        raise CaptureError(f"{path}: it is a folder") from None
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        return
     except FileNotFoundError:
         raise CaptureError(f"{path}: the folder {path.parent} does not exist") from None
     except OSError as error:
@@ -175,26 +202,24 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
             f"{path}: it was written by a newer Wirewright (version {version} of the file, "
             f"this one knows {VERSION})"
         )
-    if _is_cut_off(path):
-        raise CaptureError(f"{path}: it is damaged: its end is missing")
+    if path.stat().st_size % connection.execute("PRAGMA page_size").fetchone()[0]:
+        raise CaptureError(f"{path}: it is damaged: its end is missing")  # SQLite misses whole pages itself
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not {"sessions", "sockets", "frames", "gaps"} <= tables:
         raise CaptureError(f"{path}: it is damaged: it has not all tables of a capture")
 
 
-def _is_cut_off(path: Path) -> bool:
-    """Whether a file is shorter than its header says (https://www.sqlite.org/fileformat2.html, 1.3).
-
-    To look at all of a large one, as SQLite's own checks do, takes minutes.
-    """
-    with path.open("rb") as file:
-        header = file.read(100)
-    page_size = int.from_bytes(header[16:18], "big")
-    page_size = 65_536 if page_size == 1 else page_size
-    return path.stat().st_size < page_size * int.from_bytes(header[28:32], "big")
+def _wait_for_the_last_recorder(connection: sqlite3.Connection, path: Path) -> None:
+    """Tell a recorder that is alive from one that was killed just now: its session gets no older."""
+    first = latest = _alive(connection)
+    while latest is not None:
+        if latest != first:
+            raise CaptureError(f"{path}: it is being written by another recorder")
+        time.sleep(0.05)
+        latest = _alive(connection)
 
 
-def _begin_session(connection: sqlite3.Connection, path: Path, program: str) -> int:
+def _begin_session(connection: sqlite3.Connection, path: Path, program: str, session: int | None) -> int:
     now = time.time_ns()
     connection.execute("BEGIN IMMEDIATE")  # of two recorders the second one sees the first one's session
     try:
@@ -203,14 +228,11 @@ def _begin_session(connection: sqlite3.Connection, path: Path, program: str) -> 
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {VERSION}")
-        alive = connection.execute(
-            "SELECT 1 FROM sessions WHERE ended_ns IS NULL AND seen_ns > ?",
-            (now - int(ALIVE_SECONDS * 1e9),),
-        ).fetchone()
-        if alive:
+        if _alive(connection) is not None:
             raise CaptureError(f"{path}: it is being written by another recorder")
         cursor = connection.execute(
-            "INSERT INTO sessions (started_ns, seen_ns, program) VALUES (?, ?, ?)", (now, now, program)
+            "INSERT INTO sessions (id, started_ns, seen_ns, program) VALUES (?, ?, ?, ?)",
+            (session, now, now, program),
         )
         connection.execute("COMMIT")
     except BaseException:
@@ -219,6 +241,17 @@ def _begin_session(connection: sqlite3.Connection, path: Path, program: str) -> 
         raise
     assert cursor.lastrowid is not None
     return cursor.lastrowid
+
+
+def _alive(connection: sqlite3.Connection) -> tuple[int, int] | None:
+    """The session that is being written, as far as the file tells, and when its recorder was last seen."""
+    if not connection.execute("PRAGMA application_id").fetchone()[0]:
+        return None  # a new file
+    row: tuple[int, int] | None = connection.execute(
+        "SELECT id, seen_ns FROM sessions WHERE ended_ns IS NULL AND seen_ns > ?",
+        (time.time_ns() - int(ALIVE_SECONDS * 1e9),),
+    ).fetchone()
+    return row
 
 
 def _quoted(path: Path) -> str:

@@ -13,7 +13,7 @@ from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from wirewright.capture.schema import explain
+from wirewright.capture.schema import close, explain, writable
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ SEEN_SECONDS = 1.0
 """How often the file is told that its recorder is alive, while nothing passes."""
 LAST_ATTEMPTS = 5
 """How often the end is tried to be written, while another program keeps the file locked for a second."""
-QUEUE_BYTES = 16 * 1024 * 1024
+QUEUE_BYTES = 32 * 1024 * 1024
 """How much may wait for the disk; what comes then is not recorded, and is counted."""
 MESSAGE_BYTES = 64
 """About what a waiting message takes beside its payload."""
@@ -108,7 +108,7 @@ class Writer:
 
     def execute(self, statement: str, *values: object) -> None:
         """Hand over a statement about a socket or the session. None is left out: there are few."""
-        self._statements.append((statement, tuple(map(_writable, values))))
+        self._statements.append((statement, tuple(map(writable, values))))
 
     def flush(self) -> None:
         """Return when everything that was handed over until now has been tried to be written."""
@@ -137,10 +137,7 @@ class Writer:
             self._write()
             if not self._statements and all(losses.total == losses.noted for losses in self._losses):
                 break
-        with suppress(sqlite3.Error):
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            self._connection.execute("PRAGMA journal_mode = DELETE")  # one file again, if nobody reads it
-        self._connection.close()
+        close(self._connection)
 
     @property
     def _losses(self) -> tuple[Losses, ...]:
@@ -194,7 +191,7 @@ class Writer:
                 for count in ROWS:
                     while len(batch) - start >= count:
                         values = list(chain.from_iterable(batch[start : start + count]))
-                        self._connection.execute(_insertion(count, width), values)
+                        self._connection.execute(insertion(count, width), values)
                         start += count
 
     def _gaps(self, totals: Iterable[tuple[Losses, tuple[int, int]]]) -> Iterator[tuple[str, Row]]:
@@ -228,11 +225,6 @@ def _weight(frames: Frames) -> int:
     return frames.size + MESSAGE_BYTES * len(frames)
 
 
-def _writable(value: object) -> object:
-    """Bytes of a header that are no UTF-8 come as surrogates, which no file takes."""
-    return value.encode(errors="replace").decode() if isinstance(value, str) else value
-
-
 def _set_all(events: Iterable[threading.Event]) -> None:
     for event in events:
         event.set()
@@ -244,6 +236,7 @@ def _all_of(queue: deque[Any]) -> list[Any]:
 
 
 @cache
-def _insertion(rows: int, width: int) -> str:
+def insertion(rows: int, width: int) -> str:
+    """The statement that inserts so many rows of frames, of the first `width` columns."""
     one = f"({', '.join('?' * width)})"
     return f"INSERT INTO frames ({', '.join(_COLUMNS[:width])}) VALUES {', '.join([one] * rows)}"  # noqa: S608

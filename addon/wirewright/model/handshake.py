@@ -34,6 +34,14 @@ def websocket_url(url: str) -> str:
     return normalize_url(_SCHEMES.get(scheme.lower(), scheme) + separator + rest)
 
 
+def asked_url(scheme: str, host_header: str | None, host: str, port: int, path: str) -> str:
+    """The URL that an app asked for: by the name in its Host header, whatever address the proxy was told."""
+    if host_header:
+        return websocket_url(f"{scheme}://{host_header}{path}")
+    host = f"[{host}]" if ":" in host else host
+    return websocket_url(f"{scheme}://{host}:{port}{path}")
+
+
 def upstream_url(url: str) -> str:
     """The `http` or `https` URL of a handshake with a `ws` or `wss` one. Raises ValueError for any other."""
     scheme, separator, rest = url.partition("://")

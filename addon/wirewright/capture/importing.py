@@ -1,0 +1,139 @@
+"""What others have recorded becomes a session of a capture: HTTP archives, and mitmproxy's flow files."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import wirewright
+from wirewright.capture import har
+from wirewright.capture.reader import SOCKET_COLUMNS, Frame, Socket, SocketFrames, socket_row
+from wirewright.capture.schema import (
+    CaptureError,
+    close,
+    create_or_append,
+    explain,
+    writable,
+)
+from wirewright.capture.writer import insertion
+
+_BOM = b"\xef\xbb\xbf"
+_INSERT_SOCKET = (
+    f"INSERT INTO sockets ({', '.join(SOCKET_COLUMNS)}) VALUES ({', '.join('?' * len(SOCKET_COLUMNS))})"  # noqa: S608
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import has come to."""
+
+    sockets: int
+    frames: int
+    cut_off: str | None
+    """Why the file could be read no further, if it could not be read to its end."""
+
+
+def import_file(source: Path, target: Path) -> Imported:
+    """Add the WebSockets of a `.har` or flow file to a capture, which is made if there is none.
+
+    They are a session of their own, with the times of the source. Nothing is redacted. Raises CaptureError
+    where no WebSocket can be read; then the target is as it was.
+    """
+    try:
+        with source.open("rb") as file:
+            reader = _reader(file, source)
+            first = next(reader, None)
+            if first is None:
+                raise CaptureError(f"{source}: there is no WebSocket in it")
+            return _Session(target, f"wirewright {wirewright.__version__}, from {source.name}").add(
+                _after(first, reader)
+            )
+    except OSError as error:
+        raise CaptureError(f"{source}: {error.strerror}") from None
+
+
+def _reader(file: BinaryIO, path: Path) -> SocketFrames:
+    beginning = file.read(64)
+    has_bom = beginning.startswith(_BOM)
+    file.seek(len(_BOM) if has_bom else 0)
+    if beginning.removeprefix(_BOM).lstrip().startswith(b"{"):
+        return har.sockets(file, path)
+    from wirewright.capture import flows  # mitmproxy takes a second to import
+
+    return flows.sockets(file, path)
+
+
+def _after(first: tuple[Socket, Iterator[Frame]], rest: SocketFrames) -> SocketFrames:
+    yield first
+    yield from rest
+
+
+class _Session:
+    """One transaction: all of it is in the file in the end, or nothing."""
+
+    def __init__(self, path: Path, program: str) -> None:
+        self._path = path
+        self._is_new = not path.exists()
+        self._connection, self._id = create_or_append(path, program)
+        (newest,) = self._connection.execute("SELECT max(id) FROM sockets").fetchone()
+        self._socket_id = newest or 0
+        self._sockets = self._frames = 0
+        self._first_ns: int | None = None
+        self._last_ns = 0
+
+    def add(self, sockets: SocketFrames) -> Imported:
+        cut_off = None
+        try:
+            self._connection.execute("BEGIN")
+            try:
+                for socket, frames in sockets:
+                    self._add_socket(socket, frames)
+            except CaptureError as error:
+                if not self._frames:
+                    raise
+                cut_off = error.message
+            self._connection.execute(
+                "UPDATE sessions SET started_ns = ?, seen_ns = ?, ended_ns = ? WHERE id = ?",
+                (self._first_ns, self._last_ns, self._last_ns, self._id),
+            )
+            self._connection.execute("COMMIT")
+        except BaseException as error:
+            self._take_back()
+            if isinstance(error, sqlite3.Error):
+                raise CaptureError(f"{self._path}: {explain(error)}") from error
+            raise
+        close(self._connection)
+        return Imported(self._sockets, self._frames, cut_off)
+
+    def _add_socket(self, socket: Socket, frames: Iterable[Frame]) -> None:
+        self._socket_id += 1
+        row = socket_row(replace(socket, id=self._socket_id, session_id=self._id))
+        self._connection.execute(_INSERT_SOCKET, [writable(each) for each in row])
+        self._connection.executemany(insertion(1, 8), map(self._frame_row, frames))
+        self._sockets += 1
+        self._first_ns = min(self._first_ns or socket.asked_ns, socket.asked_ns)
+        self._last_ns = max(self._last_ns, socket.asked_ns, socket.closed_ns or 0)
+
+    def _frame_row(self, frame: Frame) -> tuple[Any, ...]:
+        self._frames += 1
+        self._last_ns = max(self._last_ns, frame.time_ns)
+        return (
+            self._socket_id,
+            frame.time_ns,
+            frame.direction == "sent",
+            frame.opcode,
+            frame.size,
+            writable(frame.payload),
+            frame.flags.value,
+            frame.original,
+        )
+
+    def _take_back(self) -> None:
+        with suppress(sqlite3.Error):
+            self._connection.execute("ROLLBACK")
+            self._connection.execute("DELETE FROM sessions WHERE id = ?", (self._id,))
+        close(self._connection)
+        if self._is_new:
+            self._path.unlink(missing_ok=True)
