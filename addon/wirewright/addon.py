@@ -12,6 +12,7 @@ import logging
 import sys
 from collections.abc import Awaitable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 if "wirewright" not in sys.modules:
     # A plain checkout, not installed: mitmproxy puts this file's folder on the path, and only while it loads.
@@ -21,6 +22,7 @@ from mitmproxy import addonmanager, connection, ctx, exceptions, http
 
 from wirewright import dispatching
 from wirewright.capture.redaction import DEFAULT
+from wirewright.capture.replay import Replay
 from wirewright.capture.session import CaptureSession
 from wirewright.carriers import InjectingCarrier, proxyserver
 from wirewright.commands import SocketCommands
@@ -271,6 +273,9 @@ class _Host:
 
     def stop_capture(self) -> None:
         self._capture.stop()
+
+    def replay(self, path: Path, url: UrlMatch | None, **options: Any) -> Replay:
+        return Replay(path, url=url, **options)
 
     @property
     def port(self) -> int | None:

@@ -51,7 +51,7 @@ def _carry_out(route: WebSocketRoute, carrier: InjectingCarrier, flow: http.HTTP
         flow.kill()
     else:
         carrier.check_can("a mocked server")
-        flow.response = _acceptance(flow.request, route.protocols)
+        flow.response = _acceptance(flow.request, answer.protocol)
 
 
 def _refusal(status: int, headers: Mapping[str, str], body: bytes) -> http.Response:
@@ -61,13 +61,13 @@ def _refusal(status: int, headers: Mapping[str, str], body: bytes) -> http.Respo
     return response
 
 
-def _acceptance(request: http.Request, protocols: list[str]) -> http.Response:
-    """A 101 in the stead of the server: no extension, and the subprotocol that the app likes best."""
+def _acceptance(request: http.Request, protocol: str | None) -> http.Response:
+    """A 101 in the stead of the server, with no extension."""
     headers = {
         "Upgrade": "websocket",
         "Connection": "Upgrade",
         "Sec-WebSocket-Accept": accept_key(request.headers.get("Sec-WebSocket-Key", "")),
     }
-    if protocols:
-        headers["Sec-WebSocket-Protocol"] = protocols[0]
+    if protocol is not None:
+        headers["Sec-WebSocket-Protocol"] = protocol
     return http.Response.make(101, b"", headers)

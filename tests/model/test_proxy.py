@@ -226,6 +226,8 @@ class StubHost:
 
     def stop_capture(self) -> None: ...
 
+    def replay(self, *arguments: object, **options: object) -> Any: ...
+
 
 def test_proxy_that_runs_tells_its_port_and_certificate(proxy: Proxy, control: Control) -> None:
     control.attach(StubHost(8080))

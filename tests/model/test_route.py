@@ -173,7 +173,9 @@ def test_handler_must_be_callable(side: RouteSide, handler: Any) -> None:
 @pytest.mark.parametrize(
     ("decide", "answer"),
     [
-        (lambda route: None, Mock()),
+        (lambda route: None, Mock("chat.v2")),
+        (lambda route: route.accept("chat.v1"), Mock("chat.v1")),
+        (lambda route: route.accept(None), Mock(None)),
         (lambda route: route.connect_to_server(), Connect({})),
         (lambda route: route.connect_to_server({"A": "b", "C": None}), Connect({"A": "b", "C": None})),
         (lambda route: route.reject(403), Reject(403, {}, b"")),
@@ -188,6 +190,12 @@ def test_handler_decides_on_the_handshake(route: WebSocketRoute, decide: Change,
     decide(route)
     assert route.decided() == answer
     assert route.is_connected is isinstance(answer, Connect)
+
+
+def test_only_a_protocol_that_was_asked_for_is_accepted(route: WebSocketRoute) -> None:
+    with pytest.raises(ValueError, match=r"^protocol must be one of \['chat.v2', 'chat.v1'\], or None"):
+        route.accept("chat.v3")
+    route.accept("chat.v1")
 
 
 def test_handshake_is_decided_once(route: WebSocketRoute) -> None:

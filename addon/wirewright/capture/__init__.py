@@ -1,6 +1,18 @@
 """Capture sessions: what passes, on disk, and read again. docs/capture.md describes the file."""
 
+from wirewright.capture.comparing import ignoring, ignoring_keys
 from wirewright.capture.reader import Capture, Frame, FrameFlag, Gap, Session, Socket, open  # noqa: A004
 from wirewright.capture.schema import CaptureError
 
-__all__ = ["Capture", "CaptureError", "Frame", "FrameFlag", "Gap", "Session", "Socket", "open"]
+__all__ = [
+    "Capture",
+    "CaptureError",
+    "Frame",
+    "FrameFlag",
+    "Gap",
+    "Session",
+    "Socket",
+    "ignoring",
+    "ignoring_keys",
+    "open",
+]

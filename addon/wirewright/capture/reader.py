@@ -219,6 +219,11 @@ class Capture:
             Gap(*row) for row in self._rows("SELECT session_id, time_ns, frames, bytes, reason FROM gaps")
         ]
 
+    def spans(self) -> dict[int, tuple[int, int]]:
+        """The ids of the first and of the last frame of each socket that has any."""
+        rows = self._rows("SELECT socket_id, min(id), max(id) FROM frames GROUP BY socket_id")
+        return {socket_id: (first, last) for socket_id, first, last in rows}
+
     def count(self) -> int:
         """How many frames there are now."""
         ((count,),) = self._rows("SELECT count(*) FROM frames")

@@ -1,17 +1,19 @@
 """The proxy: what a Page or a BrowserContext is in Playwright."""
 
+import re
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from wirewright.model.emitter import Listeners
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed, Tape
-from wirewright.model.history import HistoryLimit
+from wirewright.model.history import HistoryLimit, Payload
 from wirewright.model.matching import UrlMatch, compile_match
 from wirewright.model.ownership import Owner
-from wirewright.model.route import Done
+from wirewright.model.route import Done, WebSocketRoute
 from wirewright.model.routing import RouteHandler, Routes, Rule
 from wirewright.model.scope import Scope
 from wirewright.model.waiter import EventContextManager, Predicate, Timeout, WaitingEmitter, to_milliseconds
@@ -36,6 +38,24 @@ class Host(Protocol):
 
     def stop_capture(self) -> None:
         """Record no more."""
+
+    def replay(self, path: Path, url: UrlMatch | None, **options: Any) -> "Replay":
+        """A route's handler that plays a capture."""
+
+
+class Replay(Protocol):
+    """A recorded server."""
+
+    mismatches: deque[Any]
+    """The newest messages of apps that were not the recorded ones; `str` of one says what differs."""
+    finished: int
+    """How many sockets have got to the end of their recording."""
+
+    def matches(self, url: str) -> bool:
+        """Whether it plays to a socket that opens."""
+
+    def __call__(self, route: WebSocketRoute) -> object:
+        """Play to a socket."""
 
 
 class Recorder(Protocol):
@@ -109,6 +129,39 @@ class Proxy(WaitingEmitter):
         """Take back a handler, or all that were registered for this URL. Open sockets keep theirs."""
         self._routes.remove(url, handler)
         return Done()
+
+    def route_from_capture(
+        self,
+        path: str | Path,
+        *,
+        url: UrlMatch | None = None,
+        match: Literal["lockstep", "timed"] = "lockstep",
+        speed: float = 1.0,
+        on_mismatch: Literal["abort", "wait", "passthrough"] = "abort",
+        compare: "str | re.Pattern[str] | Callable[[Payload, Payload], object]" = "exact",
+    ) -> Replay:
+        """Play the recorded server to sockets that are opened from now on; the real one is not contacted.
+
+        Those of a recorded URL are meant, and of them the ones that match `url`; with a `url` the recording
+        may be of another host, too. Of several recorded sockets of one URL each opening gets the next.
+
+        `"lockstep"`: after each message of the app that is the recorded one the server's answers follow, with
+        the gaps that they had, divided by `speed`. `"timed"`: the server's messages come at their times,
+        whatever the app says. `compare` tells what the same message is: `"exact"`, `"json"`, a regex of what
+        may differ, a callable that is given the recorded message and the live one, such as
+        `wirewright.capture.ignoring_keys("id")`. A message that differs is logged with the difference and
+        kept in the result's `mismatches`; then the connection is cut (`"abort"`), another message is waited
+        for (`"wait"`), or the real server, which is connected all the time, gets it and all that follow
+        (`"passthrough"`).
+
+        `unroute_web_socket(replay.matches)` takes it back. Raises Error for what is no capture and while no
+        proxy runs, ValueError and TypeError for a bad argument.
+        """
+        replay = self._running_host().replay(
+            Path(path), url, match=match, speed=speed, on_mismatch=on_mismatch, compare=compare
+        )
+        self.route_web_socket(replay.matches, replay)
+        return replay
 
     def start_capture(
         self,

@@ -39,6 +39,9 @@ DIRECTIONS: Mapping[str, tuple[bool, ...]] = {"both": (False, True), "sent": (Fa
 class Mock:
     """The handshake is answered here, and no server is contacted."""
 
+    protocol: str | None
+    """The subprotocol that is chosen, of those that the app asked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Connect:
@@ -224,7 +227,7 @@ class WebSocketRoute(RouteSide):
         super().__init__(socket, carrier, is_app=True)
         self.server = ServerSide(socket, carrier, is_app=False)
         """The server's side, whether or not there is a server."""
-        self._answer: Answer = Mock()
+        self._answer: Answer = Mock(next(iter(self.protocols), None))
         self._answered = False
 
     def connect_to_server(self, headers: Mapping[str, str | None] | None = None) -> RouteSide:
@@ -245,6 +248,15 @@ class WebSocketRoute(RouteSide):
         """
         self._decide("redirect", Connect(dict(headers or {}), upstream_url(url)))
         return self.server
+
+    def accept(self, protocol: str | None) -> None:
+        """Answer the handshake here, as without any decision, with this subprotocol or (None) without one.
+
+        It must be one of `protocols`; ValueError for any other.
+        """
+        if protocol is not None and protocol not in self.protocols:
+            raise ValueError(f"protocol must be one of {self.protocols!r}, or None, not {protocol!r}")
+        self._decide("accept", Mock(protocol))
 
     def reject(self, status: int, headers: Mapping[str, str] | None = None, body: bytes | str = b"") -> None:
         """Refuse the handshake with an HTTP status (300 to 599)."""
@@ -306,6 +318,11 @@ class WebSocketRoute(RouteSide):
         """What becomes of the handshake; from now on that is settled. For what carries the socket."""
         self._answered = True
         return self._answer
+
+    def run(self, work: Awaitable[object]) -> None:
+        """Do something in the background until the socket is over. For what plays the server."""
+        task = self._socket._scope.start(work, None, self._socket)
+        self._socket.once("close", lambda _: task.cancel())
 
     @property
     def is_connected(self) -> bool:

@@ -1,0 +1,149 @@
+"""Whether a live message is the recorded one, and where it differs."""
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+from wirewright.capture.redaction import REDACTED
+from wirewright.model.history import Payload
+
+Comparison = Callable[[Payload, Payload], object]
+"""Is given the recorded message and the live one; whether what it returns is true."""
+Compare = str | re.Pattern[str] | Comparison
+"""`"exact"`, `"json"`, a compiled regex, or a callable. See `comparison`."""
+
+LINES = 60
+"""How many lines of a difference are shown."""
+WIDTH = 200
+"""How many characters of a line."""
+LARGEST = 100_000
+"""Characters or bytes up to which messages are compared line by line."""
+
+
+def comparison(compare: Compare) -> Comparison:
+    """What a value of `compare` stands for. Raises ValueError and TypeError for any other.
+
+    `"exact"` is the same text, or the same bytes; in recorded JSON, a value that was redacted stands for any.
+    `"json"` is the same value, however it is written. A regex names what may differ: all that it matches is
+    left out of both. A callable is given the recorded message and the live one.
+    """
+    if compare == "exact":
+        return _exact
+    if compare == "json":
+        return ignoring_keys()
+    if isinstance(compare, str):
+        raise ValueError(f"compare must be 'exact', 'json', a regex or a callable, not {compare!r}")
+    if isinstance(compare, re.Pattern):
+        return ignoring(compare)
+    if not callable(compare):
+        raise TypeError(f"compare must be a regex or a callable, not {type(compare).__name__}")
+    return compare
+
+
+def ignoring_keys(*keys: str) -> Comparison:
+    """The same JSON value, but for the values of these keys, wherever they are; what is no JSON is exact."""
+    ignored = frozenset(keys)
+
+    def same(recorded: Payload, live: Payload) -> bool:
+        try:
+            values = json.loads(recorded), json.loads(live)
+        except (ValueError, RecursionError):
+            return recorded == live
+        return type(recorded) is type(live) and _alike(*values, ignored)
+
+    return same
+
+
+def ignoring(pattern: re.Pattern[str]) -> Comparison:
+    """The same text once all that the pattern matches is taken out of both; binary messages are exact."""
+    if not isinstance(pattern.pattern, str):
+        raise TypeError(f"compare must be a regex of str, not of bytes: {pattern.pattern!r}")
+
+    def same(recorded: Payload, live: Payload) -> bool:
+        if isinstance(recorded, bytes) or isinstance(live, bytes):
+            return recorded == live
+        return pattern.sub("", recorded) == pattern.sub("", live)
+
+    return same
+
+
+def _exact(recorded: Payload, live: Payload) -> bool:
+    if recorded == live:
+        return True
+    text = recorded if isinstance(recorded, str) else recorded.decode("latin-1")
+    return REDACTED in text and bool(ignoring_keys()(recorded, live))
+
+
+def _alike(recorded: Any, live: Any, ignored: frozenset[str]) -> bool:
+    if recorded == REDACTED:
+        return True
+    if isinstance(recorded, dict) and isinstance(live, dict):
+        keys = recorded.keys() - ignored
+        return keys == live.keys() - ignored and all(
+            _alike(recorded[key], live[key], ignored) for key in keys
+        )
+    if isinstance(recorded, list) and isinstance(live, list):
+        return len(recorded) == len(live) and all(
+            _alike(one, other, ignored) for one, other in zip(recorded, live, strict=True)
+        )
+    return isinstance(recorded, bool) is isinstance(live, bool) and bool(recorded == live)  # 1 is not true
+
+
+def difference(recorded: Payload | None, live: Payload | None) -> str:
+    """What differs, for a person: `-` lines were recorded, `+` lines came. None stands for no message."""
+    if recorded is None or live is None or isinstance(recorded, str) is not isinstance(live, str):
+        return "\n".join([*_whole("-", recorded), *_whole("+", live)])
+    if max(len(recorded), len(live)) > LARGEST:
+        return "\n".join(_around(recorded, live))
+    lines = list(difflib.unified_diff(_lines(recorded), _lines(live), n=3, lineterm=""))[2:]
+    return "\n".join(_shortened(lines))
+
+
+def _whole(sign: str, message: Payload | None) -> Iterator[str]:
+    if message is None:
+        yield f"{sign} (nothing)"
+        return
+    kind = "text" if isinstance(message, str) else "binary"
+    yield f"{sign} ({kind}, {len(message):,} {'characters' if kind == 'text' else 'bytes'})"
+    yield from _shortened([f"{sign}{line}" for line in _lines(message[:LARGEST])])
+
+
+def _around(recorded: Payload, live: Payload) -> Iterator[str]:
+    """Of large messages, the place where they begin to differ."""
+    at = next(
+        (number for number, pair in enumerate(zip(recorded, live, strict=False)) if pair[0] != pair[1]),
+        min(len(recorded), len(live)),
+    )
+    unit = "character" if isinstance(recorded, str) else "byte"
+    yield f"  they have {len(recorded):,} and {len(live):,} {unit}s, and differ from {unit} {at:,} on"
+    start = max(0, at - 40) // 16 * 16
+    for sign, message in (("-", recorded), ("+", live)):
+        yield from (f"{sign}{line}" for line in _lines(message[start : start + WIDTH], start))
+
+
+def _lines(message: Payload, start: int = 0) -> list[str]:
+    """Readable lines: JSON with a line a value, other text as it is, bytes as a hex dump."""
+    if isinstance(message, bytes):
+        return [_hex(message[at : at + 16], start + at) for at in range(0, len(message), 16)] or ["(empty)"]
+    try:
+        value = json.loads(message)
+    except (ValueError, RecursionError):
+        value = None
+    if isinstance(value, (dict, list)):
+        return json.dumps(value, indent=2, ensure_ascii=False).splitlines()
+    return message.splitlines() or ["(empty)"]
+
+
+def _hex(row: bytes, at: int) -> str:
+    readable = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
+    return f"{at:08x}  {row.hex(' '):<47}  {readable}"
+
+
+def _shortened(lines: list[str]) -> Iterator[str]:
+    for line in islice(lines, LINES):
+        yield line if len(line) <= WIDTH else f"{line[:WIDTH]}… ({len(line):,} characters)"
+    if len(lines) > LINES:
+        yield f"… ({len(lines) - LINES:,} more lines)"
