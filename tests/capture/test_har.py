@@ -1,16 +1,21 @@
 """HAR 1.2, and what readers of it make of a capture."""
 
 import json
+import os
+import shutil
+import subprocess
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hario_core.parse import parse
 from mitmproxy.http import HTTPFlow
 from mitmproxy.io import FlowReader
 
 from capture.conftest import Record
+from support.clients import NODE_MODULES
 from support.model import begin_socket
 from wirewright.capture import har
 from wirewright.capture import open as open_capture
@@ -78,13 +83,15 @@ def test_entries_have_what_the_specification_asks_for(filled: Path) -> None:
     assert one["request"]["queryString"] == [{"name": "a", "value": "1"}, {"name": "b", "value": " "}]
     assert one["request"]["headers"] == [{"name": "host", "value": "h"}]
     assert (one["response"]["status"], one["response"]["statusText"]) == (101, "Switching Protocols")
-    assert one["serverIPAddress"] == "10.0.0.1"
+    assert (one["serverIPAddress"], one["connection"]) == ("10.0.0.1", "443")
     own = one["_wirewright"]
     assert (own["close_code"], own["close_reason"], own["closed_by"]) == (3000, "bye", "client")
     assert (refused["response"]["status"], refused["response"]["_error"]) == (
         0,
         "net::ERR_CONNECTION_REFUSED",
     )
+    (error,) = refused["_webSocketMessages"]
+    assert (error["type"], error["opcode"], error["data"]) == ("error", -1, "net::ERR_CONNECTION_REFUSED")
 
 
 def test_only_what_is_chosen_is_in_it(filled: Path) -> None:
@@ -104,3 +111,31 @@ def test_mitmproxy_reads_it(filled: Path, tmp_path: Path) -> None:
         flows = [flow for flow in FlowReader(opened).stream() if isinstance(flow, HTTPFlow)]
     assert [flow.request.path for flow in flows] == ["/one?a=1&b=%20", "/two?a=1&b=%20", "/refused"]
     assert [flow.response.status_code for flow in flows if flow.response] == [101, 101, 0]
+
+
+@pytest.fixture
+def file(filled: Path, tmp_path: Path) -> Path:
+    exported = tmp_path / "session.har"
+    exported.write_text(json.dumps(archive(filled), default=float))
+    return exported
+
+
+def test_an_independent_library_reads_it(file: Path) -> None:
+    entries: Any = parse(file).entries
+    assert [entry.request.url.rpartition("/")[2] for entry in entries][1:] == ["two?a=1&b=%20", "refused"]
+    assert [message.data for message in entries[0].webSocketMessages] == ["text é one", "AP8=", ""]
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="no Node.js")
+def test_it_is_of_the_schema_of_the_specification(file: Path) -> None:
+    validate = "require('har-validator').har(JSON.parse(require('fs').readFileSync(process.argv[1])))"
+    tell = ".then(() => console.log('valid'), wrong => console.log(wrong.message, wrong.errors))"
+    said = subprocess.run(
+        ["node", "-e", validate + tell, str(file)],
+        env={**os.environ, "NODE_PATH": str(NODE_MODULES)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    assert said.stdout == "valid\n"

@@ -7,18 +7,19 @@ has no place for is in the entry's `_wirewright`.
 import base64
 import binascii
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, BinaryIO
-from urllib.parse import parse_qsl, urlsplit
+from string import punctuation
+from typing import IO, Any
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import wirewright
-from wirewright.capture.reader import Frame, FrameFlag, Socket, SocketFrames
+from wirewright.capture.reader import Direction, Frame, FrameFlag, Socket, SocketFrames
 from wirewright.capture.schema import CaptureError
 from wirewright.model.handshake import fold_headers, websocket_url
 from wirewright.model.history import Payload, payload_size
@@ -28,12 +29,14 @@ MILLISECONDS_FROM = 100_000_000_000
 BUFFER = 8 * 1024 * 1024
 """Bytes that are parsed at once: a message of some megabytes that comes piece by piece takes minutes."""
 
+Attached = Callable[[str], bytes]
+_DIRECTIONS: Mapping[str, Direction] = {"send": "sent", "receive": "received"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OWN = "_wirewright"
 _OWN_FIELDS = tuple(
     field.name
     for field in fields(Socket)
-    if field.name not in ("id", "session_id", "url", "request_headers", "response_headers", "status")
+    if field.name not in ("id", "session_id", "request_headers", "response_headers", "status")
 )
 
 
@@ -49,29 +52,31 @@ def pieces(sockets: SocketFrames) -> Iterator[str]:
         # Of the entry's JSON the messages are the end.
         yield f"{separator}\n{json.dumps(_entry(socket))[:-1]},"
         yield '"_webSocketMessages":['
-        yield from _messages(frames)
+        yield from _messages(socket, frames)
         yield "]}"
         separator = ","
     yield "\n]}}\n"
 
 
-def _messages(frames: Iterable[Frame]) -> Iterator[str]:
+def _messages(socket: Socket, frames: Iterable[Frame]) -> Iterator[str]:
     separator = ""
     for frame in frames:
         if frame.is_message and not frame.is_dropped:
-            yield f"{separator}\n{_message(frame)}"
+            payload = frame.payload
+            data = payload if isinstance(payload, str) else base64.b64encode(payload).decode()
+            kind = "send" if frame.direction == "sent" else "receive"
+            own = f',"_flags":{frame.flags.value},"_size":{frame.size}' if frame.flags else ""
+            yield f"{separator}\n{_message(kind, frame.time_ns, frame.opcode, data, own)}"
             separator = ","
+    if socket.error is not None:
+        yield f"{separator}\n{_message('error', socket.closed_ns or socket.asked_ns, -1, socket.error)}"
 
 
-def _message(frame: Frame) -> str:
-    payload = frame.payload
-    data = payload if isinstance(payload, str) else base64.b64encode(payload).decode()
-    kind = "send" if frame.direction == "sent" else "receive"
-    seconds, nanoseconds = divmod(frame.time_ns, 1_000_000_000)
+def _message(kind: str, time_ns: int, opcode: int, data: str, own: str = "") -> str:
+    seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
     time = f"{seconds}.{nanoseconds:09}"  # more digits than a float has
-    own = f',"_flags":{frame.flags.value},"_size":{frame.size}' if frame.flags else ""
-    data = json.dumps(data, ensure_ascii=False)
-    return f'{{"type":"{kind}","time":{time},"opcode":{frame.opcode},"data":{data}{own}}}'
+    shown = json.dumps(data, ensure_ascii=False)
+    return f'{{"type":"{kind}","time":{time},"opcode":{opcode},"data":{shown}{own}}}'
 
 
 def _entry(socket: Socket) -> dict[str, Any]:
@@ -85,7 +90,7 @@ def _entry(socket: Socket) -> dict[str, Any]:
         "time": total,
         "request": {
             "method": "GET",
-            "url": socket.url,
+            "url": quote(socket.url, safe=punctuation),
             "httpVersion": "HTTP/1.1",
             "headers": _pairs(socket.request_headers),
             "queryString": [
@@ -113,7 +118,9 @@ def _entry(socket: Socket) -> dict[str, Any]:
         _OWN: {name: getattr(socket, name) for name in _OWN_FIELDS},
     }
     if socket.server_address:
-        entry["serverIPAddress"] = socket.server_address.rpartition(":")[0]
+        host, _, port = socket.server_address.rpartition(":")
+        # Without the zone of a local address, which no schema takes; Chrome shows the connection as the port.
+        entry |= {"serverIPAddress": host.partition("%")[0], "connection": port}
     return entry
 
 
@@ -128,17 +135,17 @@ def _phrase(status: int | None) -> str:
         return ""
 
 
-def sockets(file: BinaryIO, path: Path) -> SocketFrames:
+def sockets(file: IO[bytes], path: Path, attached: Attached) -> SocketFrames:
     """The WebSockets of an archive, whoever wrote it; no more than one entry is in memory at a time.
 
-    Raises CaptureError for what is none.
+    `attached` reads a file that lies beside it. Raises CaptureError for what is none.
     """
     import ijson  # only an import needs it
 
     try:
         for number, entry in enumerate(ijson.items(file, "log.entries.item", buf_size=BUFFER), 1):
             with _telling_of(path, number):
-                read = (_socket(entry), list(_frames(entry))) if _is_websocket(entry) else None
+                read = _read(entry, attached) if _is_websocket(entry) else None
             if read is not None:
                 yield read[0], iter(read[1])
     except ijson.JSONError as error:
@@ -150,7 +157,7 @@ def _telling_of(path: Path, number: int) -> Iterator[None]:
     """Turn what an entry has, or has not, into a sentence about the file."""
     try:
         yield
-    except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
+    except (AttributeError, LookupError, OSError, TypeError, ValueError, ArithmeticError) as error:
         what = f"its entry {number} is none of a HAR: {type(error).__name__}: {error}"
         raise CaptureError(f"{path}: {what}") from None
 
@@ -162,50 +169,65 @@ def _is_websocket(entry: Mapping[str, Any]) -> bool:
     )
 
 
-def _socket(entry: Mapping[str, Any]) -> Socket:
-    request, response = entry["request"], entry["response"]
+def _read(entry: Mapping[str, Any], attached: Attached) -> tuple[Socket, list[Frame]]:
+    messages = entry.get("_webSocketMessages", ())
+    name = entry["response"].get("content", {}).get("_file", "")
+    if name.endswith(".jsonl"):  # Playwright's `record_har_content="attach"`
+        messages = [json.loads(line, parse_float=Decimal) for line in attached(name).splitlines()]
     asked_ns = _since_epoch(entry["startedDateTime"])
+    frames: list[Frame] = []
+    error = None
+    for message in messages:
+        if message["type"] == "error":
+            error = message["data"]
+        else:
+            frames.append(_frame(message, frames[-1].time_ns if frames else asked_ns))
+    return _socket(entry, asked_ns, frames, error), frames
+
+
+def _socket(entry: Mapping[str, Any], asked_ns: int, frames: list[Frame], error: str | None) -> Socket:
+    request, response = entry["request"], entry["response"]
     headers = _folded(response["headers"])
-    status = int(response["status"]) or None
-    handshake = Decimal(max(0, entry.get("timings", {}).get("wait", 0)))
+    status = max(0, int(response["status"])) or None  # nothing came: Chrome has 0, Playwright -1
+    # What they call the end of the handshake, or of all, may be something else.
+    times = [frame.time_ns for frame in frames]
+    opened_ns = min([_after(asked_ns, entry.get("timings", {}).get("wait", 0)), *times])
+    closed_ns = max([_after(asked_ns, entry["time"]), *times])
     values = {
+        "url": websocket_url(request["url"]),
         "asked_ns": asked_ns,
-        "opened_ns": asked_ns + int(handshake * 1_000_000) if status == 101 else None,
-        "closed_ns": asked_ns + int(Decimal(entry["time"]) * 1_000_000),
+        "opened_ns": opened_ns if status == 101 else None,
+        "closed_ns": closed_ns,
         "subprotocol": headers.get("sec-websocket-protocol"),
         "extensions": headers.get("sec-websocket-extensions"),
         "server_address": entry.get("serverIPAddress") or None,
-        "error": response.get("_error") or None,
+        "error": response.get("_error") or response.get("_failureText") or error,
         **{name: value for name, value in entry.get(_OWN, {}).items() if name in _OWN_FIELDS},
     }
     return Socket(
         id=0,
         session_id=0,
-        url=websocket_url(request["url"]),
         request_headers=_folded(request["headers"]),
         response_headers=headers if headers or status else None,
         status=status,
-        **{name: values.get(name) for name in _OWN_FIELDS},  # type: ignore[arg-type]  # checked by the file
+        **{name: values.get(name) for name in _OWN_FIELDS},  # type: ignore[arg-type]  # as the file has them
     )
 
 
-def _frames(entry: Mapping[str, Any]) -> Iterator[Frame]:
-    for message in entry.get("_webSocketMessages", ()):
-        kind, opcode, data = message["type"], int(message["opcode"]), message["data"]
-        if kind not in ("send", "receive"):
-            continue  # Chrome's "error" is no message
-        payload = _text(data) if opcode == 1 else _binary(data)
-        yield Frame(
-            id=0,
-            socket_id=0,
-            time_ns=_nanoseconds(message["time"]),
-            direction="sent" if kind == "send" else "received",
-            opcode=opcode,
-            size=message.get("_size", payload_size(payload)),
-            payload=payload,
-            flags=FrameFlag(message.get("_flags", 0)),
-            original=None,
-        )
+def _frame(message: Mapping[str, Any], before_ns: int) -> Frame:
+    opcode, data, time = int(message["opcode"]), message["data"], message["time"]
+    payload = _text(data) if opcode == 1 else _binary(data)
+    return Frame(
+        id=0,
+        socket_id=0,
+        time_ns=before_ns if time < 0 else _nanoseconds(time),  # Playwright's `mode="minimal"` has no times
+        direction=_DIRECTIONS[message["type"]],
+        opcode=opcode,
+        size=message.get("_size", payload_size(payload)),
+        payload=payload,
+        flags=FrameFlag(message.get("_flags", 0)),
+        original=None,
+    )
 
 
 def _text(data: str) -> Payload:
@@ -222,6 +244,10 @@ def _binary(data: str) -> Payload:
 
 def _nanoseconds(time: Decimal | int) -> int:
     return int(Decimal(time) * (1_000_000 if time >= MILLISECONDS_FROM else 1_000_000_000))
+
+
+def _after(asked_ns: int, milliseconds: Decimal | int) -> int:
+    return asked_ns + int(Decimal(max(0, milliseconds)) * 1_000_000)
 
 
 def _since_epoch(moment: str) -> int:

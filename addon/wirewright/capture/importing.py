@@ -1,11 +1,12 @@
 """What others have recorded becomes a session of a capture: HTTP archives, and mitmproxy's flow files."""
 
 import sqlite3
+import zipfile
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import wirewright
 from wirewright.capture import har
@@ -36,30 +37,46 @@ class Imported:
 
 
 def import_file(source: Path, target: Path) -> Imported:
-    """Add the WebSockets of a `.har` or flow file to a capture, which is made if there is none.
+    """Add the WebSockets of a HAR, or of a flow file, to a capture, which is made if there is none.
 
     They are a session of their own, with the times of the source. Nothing is redacted. Raises CaptureError
     where no WebSocket can be read; then the target is as it was.
     """
+    with _opened(source) as (file, attached):
+        reader = _reader(file, source, attached)
+        first = next(reader, None)
+        if first is None:
+            raise CaptureError(f"{source}: there is no WebSocket in it")
+        session = _Session(target, f"wirewright {wirewright.__version__}, from {source.name}")
+        return session.add(_after(first, reader))
+
+
+@contextmanager
+def _opened(source: Path) -> Iterator[tuple[IO[bytes], har.Attached]]:
+    """A file to read, and what reads those beside it: in its folder, or in the zip file that it comes in."""
     try:
-        with source.open("rb") as file:
-            reader = _reader(file, source)
-            first = next(reader, None)
-            if first is None:
-                raise CaptureError(f"{source}: there is no WebSocket in it")
-            return _Session(target, f"wirewright {wirewright.__version__}, from {source.name}").add(
-                _after(first, reader)
-            )
+        if not zipfile.is_zipfile(source):
+            with source.open("rb") as file:
+                yield file, lambda name: source.with_name(name).read_bytes()  # a name with a slash is refused
+            return
+        with zipfile.ZipFile(source) as archive:
+            names = [name for name in archive.namelist() if name.endswith(".har")]
+            if len(names) != 1:
+                raise CaptureError(f"{source}: there must be one .har file in it, and there are {len(names)}")
+            with archive.open(names[0]) as file:
+                yield file, archive.read
     except OSError as error:
         raise CaptureError(f"{source}: {error.strerror}") from None
+    except zipfile.BadZipFile as error:
+        raise CaptureError(f"{source}: it is damaged: {error}") from None
 
 
-def _reader(file: BinaryIO, path: Path) -> SocketFrames:
+def _reader(file: IO[bytes], path: Path, attached: har.Attached) -> SocketFrames:
     beginning = file.read(64)
     has_bom = beginning.startswith(_BOM)
     file.seek(len(_BOM) if has_bom else 0)
     if beginning.removeprefix(_BOM).lstrip().startswith(b"{"):
-        return har.sockets(file, path)
+        return har.sockets(file, path, attached)
     from wirewright.capture import flows  # mitmproxy takes a second to import
 
     return flows.sockets(file, path)

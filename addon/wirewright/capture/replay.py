@@ -211,9 +211,9 @@ class _Performance:
 
     def _whole(self, step: Step) -> Step:
         if step.is_ours and not step.is_whole:
+            what = f"the server's message {step.number} of socket #{self._recorded.socket.id}"
             raise CaptureError(
-                f"{self._replay.path}: the server's message {step.number} of socket #{self._recorded.socket.id} was "
-                "recorded only in part (max_payload), and cannot be played"
+                f"{self._replay.path}: {what} was recorded only in part (max_payload), and cannot be played"
             )
         return step
 

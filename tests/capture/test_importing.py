@@ -1,0 +1,256 @@
+"""What others have recorded, and files that they have not."""
+
+import json
+import stat
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mitmproxy.io import FlowWriter
+from mitmproxy.test import tflow
+
+from wirewright.capture import CaptureError, Frame, Socket
+from wirewright.capture import open as open_capture
+from wirewright.capture.importing import import_file
+from wirewright.capture.recorder import Recorder
+
+BEGINNING_NS = 1_764_103_477_000_000_000
+
+
+def entry(**changes: Any) -> dict[str, Any]:
+    """A socket as Chrome writes it."""
+    return {
+        "_connectionId": "17",
+        "_resourceType": "websocket",
+        "_webSocketMessages": [
+            {"type": "send", "time": 1764103477.5, "opcode": 1, "data": "hello"},
+            {"type": "receive", "time": 1764103477.123456, "opcode": 2, "data": "AP8="},
+        ],
+        "cache": {},
+        "request": {
+            "method": "GET",
+            "url": "wss://h/live?a=1",
+            "httpVersion": "http/1.1",
+            "headers": [{"name": "Host", "value": "h"}, {"name": "Cookie", "value": "a=b"}],
+        },
+        "response": {
+            "status": 101,
+            "statusText": "Switching Protocols",
+            "headers": [
+                {"name": "Sec-WebSocket-Protocol", "value": "chat"},
+                {"name": "X", "value": "1"},
+                {"name": "x", "value": "2"},
+            ],
+            "_error": None,
+        },
+        "serverIPAddress": "10.0.0.1",
+        "startedDateTime": "2025-11-25T20:44:37.000Z",
+        "time": 30_000.25,
+        "timings": {"blocked": -1, "send": 0, "wait": 12.5, "receive": 0},
+    } | changes
+
+
+def http_entry() -> dict[str, Any]:
+    return {
+        "request": {"url": "https://h/", "headers": []},
+        "response": {"status": 200, "headers": [], "content": {}},
+        "startedDateTime": "2025-11-25T20:44:37.000Z",
+    }
+
+
+def archive(tmp_path: Path, *entries: object) -> Path:
+    path = tmp_path / "chrome.har"
+    path.write_text(json.dumps({"log": {"version": "1.2", "entries": entries}}))
+    return path
+
+
+def imported(source: Path, target: Path) -> list[tuple[Socket, list[Frame]]]:
+    import_file(source, target)
+    with open_capture(target) as capture:
+        return [(socket, list(capture.frames(socket=socket.id))) for socket in capture.sockets()]
+
+
+def test_archive_of_chrome_becomes_a_session(tmp_path: Path, path: Path) -> None:
+    ((socket, (text, binary)),) = imported(archive(tmp_path, http_entry(), entry(), http_entry()), path)
+    assert socket == Socket(
+        id=1,
+        session_id=1,
+        url="wss://h/live?a=1",
+        asked_ns=BEGINNING_NS,
+        opened_ns=BEGINNING_NS + 12_500_000,
+        closed_ns=BEGINNING_NS + 30_000_250_000,
+        request_headers={"host": "h", "cookie": "a=b"},
+        response_headers={"sec-websocket-protocol": "chat", "x": "1, 2"},
+        status=101,
+        subprotocol="chat",
+        extensions=None,
+        client_address=None,
+        server_address="10.0.0.1",
+        close_code=None,
+        close_reason=None,
+        closed_by=None,
+        error=None,
+    )
+    assert (text.direction, text.opcode, text.payload, text.size) == ("sent", 1, "hello", 5)
+    assert (binary.direction, binary.opcode, binary.payload) == ("received", 2, b"\x00\xff")
+    assert binary.time_ns == BEGINNING_NS + 123_456_000
+    with open_capture(path) as capture:
+        (session,) = capture.sessions()
+    assert session.program.endswith("from chrome.har")
+    assert (session.started_ns, session.ended_ns) == (socket.asked_ns, socket.closed_ns)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"response": {"status": 0, "headers": [], "_error": "net::ERR"}}, (None, None, "net::ERR")),
+        ({"response": {"status": -1, "headers": [], "_failureText": "net::ERR"}}, (None, None, "net::ERR")),
+        ({"response": {"status": 403, "headers": [], "_error": None}}, (403, {}, None)),
+    ],
+)
+def test_sockets_that_failed_are_kept(
+    tmp_path: Path, path: Path, changes: dict[str, Any], expected: object
+) -> None:
+    ((socket, frames),) = imported(archive(tmp_path, entry(_webSocketMessages=[], **changes)), path)
+    assert (socket.status, socket.response_headers, socket.error) == expected
+    assert (socket.opened_ns, frames) == (None, [])
+
+
+def test_errors_of_chrome_are_no_messages(tmp_path: Path, path: Path) -> None:
+    error = {"type": "error", "time": 1764103478, "opcode": -1, "data": "Error during WebSocket handshake"}
+    ((socket, frames),) = imported(archive(tmp_path, entry(_webSocketMessages=[error])), path)
+    assert (socket.error, frames) == ("Error during WebSocket handshake", [])
+
+
+@pytest.mark.parametrize(
+    ("time", "expected"),
+    [(1764103477123.25, 123_250_000), (1764103477123, 123_000_000), (1764103477, 0), (-1, 0)],
+)
+def test_times_may_be_in_milliseconds_or_missing(
+    tmp_path: Path, path: Path, time: float, expected: int
+) -> None:
+    message = {"type": "send", "time": time, "opcode": 1, "data": ""}
+    ((_, (frame,)),) = imported(archive(tmp_path, entry(_webSocketMessages=[message])), path)
+    assert frame.time_ns - BEGINNING_NS == expected
+
+
+def test_half_a_surrogate_pair_is_no_text(tmp_path: Path, path: Path) -> None:
+    message = {"type": "send", "time": 1764103477, "opcode": 1, "data": "a\ud800b"}
+    ((_, (frame,)),) = imported(archive(tmp_path, entry(_webSocketMessages=[message])), path)
+    assert frame.payload in ("a?b", "a\ufffdb")
+
+
+def test_flows_of_mitmproxy_become_a_session(tmp_path: Path, path: Path) -> None:
+    source = tmp_path / "flows.mitm"
+    flow = tflow.twebsocketflow()
+    assert flow.websocket is not None
+    with source.open("wb") as file:
+        for each in (tflow.tflow(resp=True), flow, tflow.ttcpflow()):
+            FlowWriter(file).add(each)
+    ((socket, frames),) = imported(source, path)
+    assert socket.url == "ws://example.com/ws"
+    assert (socket.close_code, socket.status) == (flow.websocket.close_code, 101)
+    assert [(frame.direction, frame.opcode, frame.payload) for frame in frames] == [
+        ("sent", 2, b"hello binary"),
+        ("sent", 1, "hello text"),
+        ("received", 1, "it's me"),
+    ]
+
+
+def test_capture_that_is_there_grows(tmp_path: Path, path: Path) -> None:
+    Recorder(path, "test").stop()
+    source = archive(tmp_path, entry())
+    for _ in range(2):
+        import_file(source, path)
+    with open_capture(path) as capture:
+        assert [socket.session_id for socket in capture.sockets()] == [2, 3]
+        assert [frame.socket_id for frame in capture.frames()] == [1, 1, 2, 2]
+        assert all(session.is_over for session in capture.sessions())
+
+
+def bad_base64() -> dict[str, Any]:
+    return entry(_webSocketMessages=[{"type": "send", "time": 1, "opcode": 2, "data": "not base64"}])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "mitmproxy cannot read it|no WebSocket in it"),
+        ("dear diary", "mitmproxy cannot read it as flows: Invalid data format"),
+        ("{", "it is no JSON: "),
+        ('{"log": 1}', "there is no WebSocket in it"),
+        (json.dumps({"log": {"entries": [http_entry()]}}), "there is no WebSocket in it"),
+        (
+            json.dumps({"log": {"entries": [{"request": {}}]}}),
+            "its entry 1 is none of a HAR: KeyError: 'url'",
+        ),
+        (json.dumps({"log": {"entries": [7]}}), "its entry 1 is none of a HAR: "),
+        (
+            json.dumps({"log": {"entries": [bad_base64()]}}),
+            "ValueError: a binary message must be in base64, and is 'not base64'",
+        ),
+        (
+            json.dumps({"log": {"entries": [entry(startedDateTime="yesterday")]}}),
+            "its entry 1 is none of a HAR: ValueError",
+        ),
+        (
+            json.dumps(
+                {
+                    "log": {
+                        "entries": [
+                            entry(response={"status": 1, "headers": [], "content": {"_file": "../x.jsonl"}})
+                        ]
+                    }
+                }
+            ),
+            "its entry 1 is none of a HAR: ",
+        ),
+    ],
+)
+@pytest.mark.parametrize("exists", [False, True])
+def test_what_cannot_be_imported_leaves_the_capture_as_it_was(
+    tmp_path: Path, path: Path, content: str, said: str, exists: bool
+) -> None:
+    source = tmp_path / "source.har"
+    source.write_text(content)
+    if exists:
+        Recorder(path, "test").stop()
+    before = path.read_bytes() if exists else None
+    with pytest.raises(CaptureError, match=f"source.har: .*({said})"):
+        import_file(source, path)
+    assert (path.read_bytes() if path.exists() else None) == before
+
+
+def test_what_is_read_before_the_file_is_cut_off_is_kept(tmp_path: Path, path: Path) -> None:
+    source = archive(tmp_path, entry(), entry())
+    source.write_text(source.read_text()[:-300])
+    came = import_file(source, path)
+    assert (came.sockets, came.frames) == (1, 2)
+    assert came.cut_off is not None
+    assert "it is no JSON" in came.cut_off
+    with open_capture(path) as capture:
+        assert len(list(capture.frames())) == 2
+
+
+def test_source_must_be_there(tmp_path: Path, path: Path) -> None:
+    for source, said in ((tmp_path / "gone.har", "No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(CaptureError, match=said):
+            import_file(source, path)
+    assert not path.exists()
+
+
+def test_zip_must_have_one_archive(tmp_path: Path, path: Path) -> None:
+    source = tmp_path / "session.zip"
+    with zipfile.ZipFile(source, "w") as file:
+        file.writestr("a.txt", "")
+    with pytest.raises(CaptureError, match=r"there must be one \.har file in it, and there are 0"):
+        import_file(source, path)
+
+
+def test_target_that_is_no_capture_is_not_touched(tmp_path: Path, path: Path) -> None:
+    path.write_text("dear diary")
+    with pytest.raises(CaptureError, match="it is no capture"):
+        import_file(archive(tmp_path, entry()), path)
+    assert path.read_text() == "dear diary"
