@@ -10,7 +10,7 @@ mitmproxy executes this file again whenever it is saved, so it keeps no state: t
 import asyncio
 import logging
 import sys
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ if "wirewright" not in sys.modules:
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from mitmproxy import addonmanager, connection, ctx, exceptions, http
+from mitmproxy.utils import human
 
 from wirewright import dispatching
 from wirewright.capture.redaction import DEFAULT
@@ -31,7 +32,6 @@ from wirewright.model import failures, handshake
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit
-from wirewright.model.matching import UrlMatch
 from wirewright.model.websocket import Handshake
 from wirewright.neighbours import WIREWRIGHT, OtherAddons
 from wirewright.router import route_handshake
@@ -89,7 +89,7 @@ class WirewrightAddon:
         for option in {"ws_history", "ws_history_bytes", "ws_max_message"} & updated:
             if getattr(ctx.options, option) < 0:
                 raise exceptions.OptionsError(f"{option} must be 0 or more.")
-        if updated & {"ws_capture", "ws_capture_max_payload", "ws_capture_redact"}:
+        if any(option.startswith("ws_capture") for option in updated):
             self._configure_capture()
 
     def _configure_capture(self) -> None:
@@ -100,8 +100,15 @@ class WirewrightAddon:
         self._captures_by_option = bool(options.ws_capture)
         if options.ws_capture:
             path = Path(options.ws_capture).expanduser()
+            size = options.ws_capture_max_size
             try:
-                self._capture.start(path, None, options.ws_capture_max_payload, options.ws_capture_redact)
+                self._capture.start(
+                    path,
+                    max_payload=options.ws_capture_max_payload,
+                    redact=options.ws_capture_redact,
+                    max_size=human.parse_size(size),
+                    rotate=options.ws_capture_rotate,
+                )
             except (Error, ValueError) as error:
                 self._captures_by_option = False
                 raise exceptions.OptionsError(str(error)) from None
@@ -253,6 +260,18 @@ def _add_options(loader: addonmanager.Loader) -> None:
         "How many bytes of each WebSocket message are recorded at most.",
     )
     loader.add_option(
+        "ws_capture_max_size",
+        str | None,  # type: ignore[arg-type]
+        None,
+        "How large a capture gets, such as 500m, before it goes on in another file: x.db, x-2.db, ...",
+    )
+    loader.add_option(
+        "ws_capture_rotate",
+        int | None,  # type: ignore[arg-type]
+        None,
+        "How many of these files are kept, the newest.",
+    )
+    loader.add_option(
         "ws_capture_redact",
         Sequence[str],
         list(DEFAULT),
@@ -266,16 +285,14 @@ class _Host:
     def __init__(self, capture: CaptureSession) -> None:
         self._capture = capture
 
-    def start_capture(
-        self, path: Path, url: UrlMatch | None, max_payload: int | None, redact: Iterable[str] | None
-    ) -> None:
-        self._capture.start(path, url, max_payload, redact)
+    def start_capture(self, path: Path, **options: Any) -> None:
+        self._capture.start(path, **options)
 
     def stop_capture(self) -> None:
         self._capture.stop()
 
-    def replay(self, path: Path, url: UrlMatch | None, **options: Any) -> Replay:
-        return Replay(path, url=url, **options)
+    def replay(self, path: Path, **options: Any) -> Replay:
+        return Replay(path, **options)
 
     @property
     def port(self) -> int | None:

@@ -68,6 +68,16 @@ def run(
         Path | None,
         typer.Option(help="Record all sockets in this file; one that is there grows.", metavar="FILE"),
     ] = None,
+    max_size: Annotated[
+        str | None,
+        typer.Option(
+            help="How large the capture gets, such as 500m, before it goes on in another file.",
+            metavar="SIZE",
+        ),
+    ] = None,
+    rotate: Annotated[
+        int | None, typer.Option(help="How many of these files are kept, the newest.", metavar="COUNT")
+    ] = None,
     redact: Annotated[
         list[str] | None,
         typer.Option(
@@ -87,11 +97,10 @@ def run(
         raise typer.BadParameter(str(error), param_hint="--url") from None
     from wirewright.command import run_mitmdump
 
-    arguments = list(context.args)
-    if capture is not None:
-        arguments = ["--set", f"ws_capture={capture}", *arguments]
-    for name in redact or ():
-        arguments = ["--set", f"ws_capture_redact={name}", *arguments]
+    options = {"ws_capture": capture, "ws_capture_max_size": max_size, "ws_capture_rotate": rotate}
+    settings = [f"{name}={value}" for name, value in options.items() if value is not None]
+    settings += [f"ws_capture_redact={name}" for name in redact or ()]
+    arguments = [each for setting in settings for each in ("--set", setting)] + context.args
     run_mitmdump(arguments, url=url, max_preview=max_preview, quiet=quiet, config=config)
 
 

@@ -16,6 +16,7 @@ from support.processes import mitmdump
 from support.scripts import write_script
 from support.servers import serving
 from wirewright import Proxy, WebSocket, launch
+from wirewright.capture import open as open_capture
 
 LISTENING = """
 import asyncio
@@ -153,6 +154,33 @@ async def test_script_that_is_unloaded_leaves_nothing(confdir: Path, tmp_path: P
         await say(client, "b")
         assert set(notes.new()) == ENDED
         assert listeners(proxy, *proxy.web_sockets) == 0
+
+
+async def test_capture_of_a_script_ends_with_it(confdir: Path, tmp_path: Path, notes: Notes) -> None:
+    capture = tmp_path / "session.db"
+    recording = f"""
+import notes
+from wirewright import proxy
+proxy.start_capture({str(capture)!r})
+notes.tell("VERSION loaded")
+"""
+    script = write_script(tmp_path / "record.py", recording.replace("VERSION", "v1"))
+    async with scripted(confdir, script) as proxy, connected(proxy) as client:
+        await say(client, "a")
+        write_script(script, recording.replace("VERSION", "v2"))
+        await notes.until("v2 loaded")
+        await say(client, "b")
+        write_script(script, "import notes; notes.tell('v3 loaded')")
+        await notes.until("v3 loaded")
+        await say(client, "c")
+        proxy.start_capture(tmp_path / "other.db")  # none runs
+    with open_capture(capture) as opened:
+        sessions = opened.sessions()
+        frames = [(frame.socket_id, frame.direction, frame.payload) for frame in opened.frames()]
+    assert [session.ended_ns is not None for session in sessions] == [True, True]
+    assert [frame for frame in frames if frame[2] in ("a", "b", "c")] == [
+        *((1, "sent", "a"), (1, "received", "a"), (2, "sent", "b"), (2, "received", "b"))
+    ]
 
 
 async def test_script_that_is_deleted_leaves_nothing(confdir: Path, tmp_path: Path, notes: Notes) -> None:

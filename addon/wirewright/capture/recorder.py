@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wirewright.capture.redaction import DEFAULT, REDACTED, Redaction, may_be_json
+from wirewright.capture.rotation import Rotation
 from wirewright.capture.schema import CHANGED, DROPPED, INJECTED, TRUNCATED, create_or_append, headers_to_json
 from wirewright.capture.writer import Row, Writer
 from wirewright.model.feed import Tape
@@ -161,21 +162,27 @@ class Recorder:
         url: UrlMatch | None = None,
         max_payload: int | None = None,
         redact: Iterable[str] = DEFAULT,
+        max_size: int | None = None,
+        rotate: int | None = None,
     ) -> None:
         """Make the file, or add to a capture. `max_payload` is how many bytes of each message are kept.
 
-        Raises CaptureError where that cannot be, and ValueError and TypeError for a bad argument.
+        A file that has got `max_size` bytes is followed by another one, and `rotate` of them are kept. Raises
+        CaptureError where the file cannot be, and ValueError and TypeError for a bad argument.
         """
         if max_payload is not None and max_payload < 0:
             raise ValueError(f"max_payload must be 0 or more bytes, or None, not {max_payload!r}")
         self.path = Path(path)
         self._matches = compile_match(url)
         self._policy = Policy(Redaction(redact), max_payload)
+        if rotate is not None and max_size is None:
+            raise ValueError("rotate needs a max_size: the size at which a file is followed by another one")
+        rotation = None if max_size is None else Rotation(self.path, program, max_size, rotate)
         connection, session = create_or_append(self.path, program)
         newest = connection.execute("SELECT max(id) FROM sockets").fetchone()[0]
         self._next_id = (newest or 0) + 1
         self._session = session
-        self._writer = Writer(connection, session, self.path)
+        self._writer = Writer(connection, session, self.path, rotation)
 
     def record(self, socket: WebSocket) -> "SocketTape | None":
         """Begin to record a socket, if it is one that is meant."""

@@ -3,12 +3,12 @@
 import logging
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import wirewright
 from wirewright.capture.recorder import Recorder
 from wirewright.capture.redaction import DEFAULT
 from wirewright.capture.schema import CaptureError
-from wirewright.model.matching import UrlMatch
 from wirewright.state import control
 
 logger = logging.getLogger(__name__)
@@ -20,18 +20,18 @@ class CaptureSession:
     def __init__(self) -> None:
         self._recorder: Recorder | None = None
 
-    def start(
-        self, path: Path, url: UrlMatch | None, max_payload: int | None, redact: Iterable[str] | None
-    ) -> None:
-        """Record the sockets that are open and those that will be. Raises CaptureError if that cannot be."""
+    def start(self, path: Path, *, redact: Iterable[str] | None = None, **options: Any) -> None:
+        """Record the sockets that are open and those that will be. `options` are the recorder's.
+
+        Raises CaptureError if that cannot be.
+        """
         if self._recorder is not None:
             raise CaptureError(f"a capture runs already: {self._recorder.path}")
         self._recorder = Recorder(
             path,
             f"wirewright {wirewright.__version__}",
-            url=url,
-            max_payload=max_payload,
             redact=DEFAULT if redact is None else redact,
+            **options,
         )
         control.start_recording(self._recorder)
         logger.info("WebSockets are recorded in %s", path)

@@ -13,6 +13,7 @@ from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any, Protocol
 
+from wirewright.capture.rotation import Rotation
 from wirewright.capture.schema import close, explain, writable
 
 logger = logging.getLogger(__name__)
@@ -71,10 +72,13 @@ class Losses:
 class Writer:
     """One connection, one thread, one queue that is bounded in bytes."""
 
-    def __init__(self, connection: sqlite3.Connection, session: int, path: Path) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, session: int, path: Path, rotation: Rotation | None = None
+    ) -> None:
         self._connection = connection
         self._session = session
         self._path = path
+        self._rotation = rotation
         self._frames: deque[Frames] = deque()
         self._statements: deque[tuple[str, Row]] = deque()
         self._flushes: deque[threading.Event] = deque()
@@ -173,6 +177,9 @@ class Writer:
             self._failing.reason = ""
             for losses, total in totals:
                 losses.noted = total
+            if self._rotation is not None and (following := self._rotation.next_file(self._connection)):
+                self._connection, self._path = following
+                self._inode = self._path.stat().st_ino
         self._taken_bytes += sum(_weight(each) for each in frames)
         _set_all(flushes)
 

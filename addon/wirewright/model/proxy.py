@@ -12,7 +12,7 @@ from wirewright.model.errors import Error
 from wirewright.model.feed import Feed, Tape
 from wirewright.model.history import HistoryLimit, Payload
 from wirewright.model.matching import UrlMatch, compile_match
-from wirewright.model.ownership import Owner
+from wirewright.model.ownership import Owner, current_owner
 from wirewright.model.route import Done, WebSocketRoute
 from wirewright.model.routing import RouteHandler, Routes, Rule
 from wirewright.model.scope import Scope
@@ -31,15 +31,13 @@ class Host(Protocol):
     def ca_certificate(self) -> Path:
         """The PEM file that apps must trust."""
 
-    def start_capture(
-        self, path: Path, url: UrlMatch | None, max_payload: int | None, redact: Iterable[str] | None
-    ) -> None:
+    def start_capture(self, path: Path, **options: Any) -> None:
         """Record sockets in a file."""
 
     def stop_capture(self) -> None:
         """Record no more."""
 
-    def replay(self, path: Path, url: UrlMatch | None, **options: Any) -> "Replay":
+    def replay(self, path: Path, **options: Any) -> "Replay":
         """A route's handler that plays a capture."""
 
 
@@ -80,6 +78,8 @@ class Proxy(WaitingEmitter):
         self._routes = Routes()
         self._recorder: Recorder | None = None
         self._host: Host | None = None
+        self._capture_owner: Owner | None = None
+        """The script that has begun the capture that runs, if one has."""
 
     def __repr__(self) -> str:
         return f"<Proxy port={self._host.port if self._host else None}>"
@@ -158,7 +158,7 @@ class Proxy(WaitingEmitter):
         proxy runs, ValueError and TypeError for a bad argument.
         """
         replay = self._running_host().replay(
-            Path(path), url, match=match, speed=speed, on_mismatch=on_mismatch, compare=compare
+            Path(path), url=url, match=match, speed=speed, on_mismatch=on_mismatch, compare=compare
         )
         self.route_web_socket(replay.matches, replay)
         return replay
@@ -170,19 +170,31 @@ class Proxy(WaitingEmitter):
         url: UrlMatch | None = None,
         max_payload: int | None = None,
         redact: Iterable[str] | None = None,
+        max_size: int | None = None,
+        rotate: int | None = None,
     ) -> None:
         """Record all sockets of a matching URL, those that are open and those to come, in a file.
 
         A capture that is there already gets another session. `max_payload` is how many bytes of each message
         are kept, None for all. `redact` names headers, query parameters and keys of JSON messages whose
-        values do not get into the file; None for the usual ones. Raises Error where the file cannot be
-        written, while another capture runs, and while no proxy does.
+        values do not get into the file; None for the usual ones. Once `session.db` has `max_size` bytes (1
+        MiB or more), it goes on in `session-2.db`, and so on; `rotate` is how many of these files are kept,
+        the newest, None for all. A script's capture ends with the script.
+
+        Raises Error where the file cannot be written, while another capture runs, and while no proxy does,
+        ValueError and TypeError for a bad argument.
         """
-        self._running_host().start_capture(Path(path), url, max_payload, redact)
+        owner = current_owner()
+        self._running_host().start_capture(
+            Path(path), url=url, max_payload=max_payload, redact=redact, max_size=max_size, rotate=rotate
+        )
+        self._capture_owner = owner
+        self._scope.note_owner(owner)
 
     def stop_capture(self) -> None:
         """Record no more, and close the file. Nothing happens if no capture runs."""
         self._running_host().stop_capture()
+        self._capture_owner = None
 
     def set_default_timeout(self, timeout: float) -> None:
         """The milliseconds that a wait takes at most where it is not told; 0 means no limit."""
@@ -192,6 +204,8 @@ class Proxy(WaitingEmitter):
         """Take back all that a script registered here and on the open sockets, and cancel its waits."""
         super().forget(owner)
         self._routes.forget(owner)
+        if self._host is not None and self._capture_owner is owner:
+            self.stop_capture()
         for socket in self.web_sockets:
             socket.forget(owner)
         self._scope.forget(owner)

@@ -1,0 +1,106 @@
+"""A capture that goes on in other files."""
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from capture.conftest import Record
+from support.model import begin_socket
+from wirewright.capture import open as open_capture
+from wirewright.capture.recorder import Recorder
+from wirewright.model.feed import Tape
+from wirewright.model.proxy import Control
+
+MIB = 1024 * 1024
+PIECE = "x" * 100_000
+
+
+def fill(recorder: Recorder, tape: Tape | None, count: int) -> Iterator[str]:
+    """Record messages that differ, each of a tenth of a megabyte."""
+    assert tape is not None
+    for number in range(count):
+        message = f"{number} {PIECE}"
+        tape.messages([message], len(message), from_client=number % 2 == 0)
+        recorder.flush()
+        yield message
+
+
+def files(path: Path) -> list[str]:
+    return sorted(each.name for each in path.parent.iterdir())
+
+
+def messages(path: Path) -> list[object]:
+    with open_capture(path) as capture:
+        return [frame.payload for frame in capture.frames()]
+
+
+def test_full_file_is_followed_by_another(path: Path, control: Control, record: Record) -> None:
+    recorder = record(max_size=MIB)
+    closed, kept = begin_socket(control.proxy, key="closed"), begin_socket(control.proxy, key="kept")
+    said = [*fill(recorder, closed.tape, 3)]
+    control.close("closed", 1000, "", "client")
+    said += [*fill(recorder, kept.tape, 27)]
+    control.close("kept", 3000, "bye", "server")
+    recorder.stop()
+    assert files(path) == ["session-2.db", "session-3.db", "session.db"]
+    paths = [path, path.with_name("session-2.db"), path.with_name("session-3.db")]
+    assert [message for each in paths for message in messages(each)] == said
+    for number, each in enumerate(paths):
+        assert stat.S_IMODE(each.stat().st_mode) == 0o600
+        assert each.stat().st_size < 1.3 * MIB
+        with open_capture(each) as capture:
+            assert [socket.id for socket in capture.sockets()] == ([1, 2] if number == 0 else [2])
+            (session,) = capture.sessions()
+            assert session.ended_ns is not None
+            last = capture.sockets()[-1]
+    assert (last.close_code, last.close_reason) == (3000, "bye")
+
+
+def test_only_the_newest_files_are_kept(path: Path, control: Control, record: Record) -> None:
+    recorder = record(max_size=MIB, rotate=2)
+    said = [*fill(recorder, begin_socket(control.proxy).tape, 45)]
+    recorder.stop()
+    assert files(path) == ["session-4.db", "session-5.db"]
+    kept = messages(path.with_name("session-4.db")) + messages(path.with_name("session-5.db"))
+    assert kept == said[-len(kept) :]
+
+
+def test_files_that_were_there_are_neither_written_nor_deleted(
+    path: Path, control: Control, record: Record
+) -> None:
+    Recorder(path, "before").stop()
+    other = path.with_name("session-2.db")
+    other.write_text("dear diary")
+    recorder = record(max_size=MIB, rotate=1)
+    assert len([*fill(recorder, begin_socket(control.proxy).tape, 30)]) == 30
+    recorder.stop()
+    assert files(path) == ["session-2.db", "session-4.db", "session.db"]
+    assert other.read_text() == "dear diary"
+
+
+def test_file_grows_on_where_no_other_can_be_made(
+    path: Path, control: Control, record: Record, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(2, 50):
+        path.with_name(f"session-{number}.db").symlink_to(path.parent / "gone" / "x.db")
+    recorder = record(max_size=MIB)
+    said = [*fill(recorder, begin_socket(control.proxy).tape, 20)]
+    recorder.stop()
+    assert messages(path) == said
+    assert caplog.text.count("the capture grows beyond its max_size: ") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"max_size": 1}, r"max_size must be 1,048,576 bytes or more, not 1"),
+        ({"max_size": MIB, "rotate": 0}, r"rotate must be 1 file or more, or None for all, not 0"),
+        ({"rotate": 2}, r"rotate needs a max_size"),
+    ],
+)
+def test_bad_sizes_are_refused(path: Path, options: dict[str, int], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Recorder(path, "test", **options)  # type: ignore[arg-type]
+    assert not path.exists()
