@@ -259,6 +259,69 @@ def import_(
             raise typer.Exit(1)
 
 
+@app.command(context_settings=_PASS_ON)
+def replay(
+    context: typer.Context,
+    file: FileArgument,
+    as_client: Annotated[
+        str | None,
+        typer.Option(
+            help="Play the app's side to this live server instead, and compare its answers.", metavar="URL"
+        ),
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Sockets whose URL matches this glob.", metavar="GLOB")
+    ] = None,
+    socket: Annotated[
+        int | None, typer.Option(help="As a client: the recorded socket of this number.", metavar="NUMBER")
+    ] = None,
+    match: Annotated[
+        str,
+        typer.Option(help="`lockstep`: each answer after its question; or `timed`, whatever the app says."),
+    ] = "lockstep",
+    speed: Annotated[float, typer.Option(help="How much faster than recorded; `inf` for no gaps.")] = 1.0,
+    on_mismatch: Annotated[
+        str, typer.Option(help="A message that was not recorded: `abort`, `wait` for another, `passthrough`.")
+    ] = "abort",
+    json: Annotated[
+        bool, typer.Option("--json", help="JSON messages may be written in another way.")
+    ] = False,
+    ignore_key: Annotated[
+        list[str] | None,
+        typer.Option(help="Keys in JSON whose values may differ; more than once.", metavar="NAME"),
+    ] = None,
+    ignore: Annotated[str | None, typer.Option(help="What matches may differ.", metavar="REGEX")] = None,
+    header: Annotated[
+        list[str] | None,
+        typer.Option(help="As a client: a header of the handshake; more than once.", metavar="NAME:VALUE"),
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="As a client: seconds to wait for an answer.", min=0)] = 10.0,
+    insecure: Annotated[bool, typer.Option("--insecure", help="As a client: trust any certificate.")] = False,
+) -> None:
+    """Play a capture's server to the apps that use this proxy, or (--as-client) its app to a server.
+
+    Without --as-client all other arguments are mitmdump's own: [bold]wirewright replay session.db -p 9090[/].
+    """
+    with clear_errors():
+        from wirewright import replaying
+
+        compare = replaying.comparing(json, ignore_key or (), ignore)
+        if as_client is not None:
+            if context.args:
+                raise ValueError(f"there is no option {context.args[0]}")
+            manner = replaying.manner(compare, speed, timeout, header or (), insecure)
+            from wirewright.capture.filters import Filter
+
+            chosen = Filter(url=url, socket=socket)
+            if not replaying.play_to_server(Console(), file, chosen, as_client, manner):
+                raise typer.Exit(1)
+            return
+        replaying.serve(file, url=url, match=match, speed=speed, on_mismatch=on_mismatch, compare=compare)
+    from wirewright.command import run_mitmdump
+
+    run_mitmdump(context.args, url=url)
+
+
 def _fail(sentence: str) -> None:
     Console(stderr=True).print(
         f"wirewright: {sentence}", style="red", highlight=False, markup=False, soft_wrap=True

@@ -1,0 +1,177 @@
+"""The recorded app, played to a live server, whose answers are compared."""
+
+import asyncio
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.typing import Subprotocol
+
+from wirewright.capture.comparing import Comparison
+from wirewright.capture.reader import Capture, Socket
+from wirewright.capture.redaction import REDACTED
+from wirewright.capture.script import Mismatch, Pace, Step, Verdict, play_lockstep, steps
+from wirewright.model.handshake import split_tokens
+from wirewright.model.history import Payload
+
+ANSWER_SECONDS = 10.0
+"""How long a recorded answer is waited for."""
+
+_MADE_ANEW = ("connection", "content-length", "host", "proxy-authorization", "proxy-connection", "upgrade")
+"""Headers that are this connection's own, as are all of the handshake (`Sec-WebSocket-…`)."""
+
+
+@dataclass
+class Played:
+    """What has become of one recorded socket."""
+
+    socket: Socket
+    url: str
+    """Of the live server."""
+    sent: int = 0
+    answers: int = 0
+    mismatches: list[Mismatch] = field(default_factory=list)
+    failure: str | None = None
+    """Why it could not be played to its end."""
+
+    @property
+    def is_as_recorded(self) -> bool:
+        return not self.mismatches and self.failure is None
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How the app's side is played."""
+
+    compare: Comparison
+    speed: float = 1.0
+    timeout: float = ANSWER_SECONDS
+    """Seconds."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """In the stead of the recorded ones, or beside them."""
+    tls: ssl.SSLContext | None = None
+    """None for the system's own trust."""
+
+
+def live_url(url: str, recorded: str) -> str:
+    """Where a recorded socket is played: at this URL, or at its own path if this is an origin alone.
+
+    Raises ValueError for what is no URL of a WebSocket.
+    """
+    given, path = urlsplit(url), urlsplit(recorded)
+    if given.scheme not in ("ws", "wss") or not given.hostname:
+        raise ValueError(f"--as-client must be ws://host/path or wss://host/path, not {url!r}")
+    if given.path in ("", "/") and not given.query:
+        return urlunsplit((given.scheme, given.netloc, path.path, path.query, ""))
+    return url
+
+
+async def play_as_client(
+    capture: Capture, socket: Socket, url: str, manner: Manner, told: Callable[[Mismatch], None]
+) -> Played:
+    """Open a socket to a live server and say what the app has said, each message once all recorded answers
+    before it have come. `told` is called with each answer that differs; then the next ones are compared."""
+    played = Played(socket, live_url(url, socket.url))
+    try:
+        async with connect(played.url, **_options(socket, played.url, manner)) as connection:
+            await _Performance(capture, played, manner, connection, told).play()
+    except InvalidHandshake as error:
+        played.failure = f"the handshake failed: {error}"
+    except (OSError, TimeoutError) as error:
+        played.failure = f"no connection: {error}"
+    return played
+
+
+def _options(socket: Socket, url: str, manner: Manner) -> dict[str, Any]:
+    headers = {
+        name: value
+        for name, value in socket.request_headers.items()
+        if name not in _MADE_ANEW and not name.startswith("sec-websocket-") and value != REDACTED
+    }
+    headers |= {name.lower(): value for name, value in manner.headers.items()}
+    protocols = split_tokens(socket.request_headers.get("sec-websocket-protocol", ""))
+    tls = {"ssl": manner.tls or ssl.create_default_context()} if urlsplit(url).scheme == "wss" else {}
+    return tls | {
+        "additional_headers": headers,
+        "user_agent_header": None,
+        "subprotocols": [Subprotocol(each) for each in protocols if each != REDACTED] or None,
+        "compression": "deflate" if "permessage-deflate" in (socket.extensions or "") else None,
+        "max_size": None,
+    }
+
+
+class _Performance:
+    """One live connection, as the peer of one recorded socket."""
+
+    def __init__(
+        self,
+        capture: Capture,
+        played: Played,
+        manner: Manner,
+        connection: ClientConnection,
+        told: Callable[[Mismatch], None],
+    ) -> None:
+        self._capture = capture
+        self._played = played
+        self._manner = manner
+        self._connection = connection
+        self._told = told
+
+    async def send(self, message: Payload) -> None:
+        await self._connection.send(message)
+        self._played.sent += 1
+
+    async def receive(self) -> Payload | None:
+        try:
+            message = await asyncio.wait_for(self._connection.recv(), self._manner.timeout)
+        except TimeoutError:
+            self._played.failure = f"no answer came for {self._manner.timeout:g} s"
+            return None
+        self._played.answers += 1
+        return message
+
+    async def play(self) -> None:
+        socket = self._played.socket
+        pace = Pace(socket.opened_ns or socket.asked_ns, self._manner.speed)
+        script = steps(self._capture.frames(socket=socket.id), "client")
+        try:
+            if await play_lockstep(script, self, pace, self._manner.compare, self._judge):
+                await self._end(socket, pace)
+        except ConnectionClosed as error:
+            self._played.failure = f"the server has closed the socket: {_said(error)}"
+
+    async def _end(self, socket: Socket, pace: Pace) -> None:
+        if socket.closed_by != "server":
+            await pace.until(socket.closed_ns or 0)
+            code = socket.close_code if socket.close_code and socket.close_code >= 3000 else 1000
+            await self._connection.close(code, socket.close_reason or "")
+            return
+        try:
+            while (message := await self.receive()) is not None:
+                self._judge(None, message)
+        except ConnectionClosed as error:
+            code = 1006 if error.rcvd is None else int(error.rcvd.code)
+            if code != socket.close_code:
+                self._played.failure = (
+                    f"the server has closed the socket: {_said(error)}, and not {socket.close_code}"
+                )
+
+    def _judge(self, step: Step | None, live: Payload | None) -> Verdict:
+        mismatch = Mismatch(
+            url=self._played.url,
+            socket=self._played.socket.id,
+            number=self._played.answers + (live is None),
+            expected=None if step is None else step.payload,
+            actual=live,
+        )
+        self._played.mismatches.append(mismatch)
+        self._told(mismatch)
+        return "next" if live is not None else "stop"
+
+
+def _said(error: ConnectionClosed) -> str:
+    return "1006" if error.rcvd is None else f"{error.rcvd.code} {error.rcvd.reason}".rstrip()

@@ -1,0 +1,96 @@
+"""`wirewright replay`: a recorded server for live apps, or a recorded app for a live server."""
+
+import asyncio
+import re
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from wirewright.capture.client import Manner, Played, play_as_client
+from wirewright.capture.comparing import Compare, comparison, ignoring, ignoring_keys
+from wirewright.capture.filters import Filter
+from wirewright.capture.reader import Capture
+from wirewright.capture.replay import Replay
+from wirewright.capture.schema import CaptureError
+from wirewright.capture.script import Mismatch
+from wirewright.state import proxy
+from wirewright.timeline import printable
+
+
+def comparing(json: bool, keys: Sequence[str], pattern: str | None) -> Compare:
+    """What the options of the command line mean. Raises ValueError where they contradict each other."""
+    if pattern is not None:
+        if json or keys:
+            raise ValueError("--ignore goes with neither --json nor --ignore-key")
+        try:
+            return ignoring(re.compile(pattern))
+        except re.error as error:
+            raise ValueError(f"--ignore must be a regex, and {pattern!r} is none: {error}") from None
+    return ignoring_keys(*keys) if json or keys else "exact"
+
+
+def serve(path: Path, **options: Any) -> None:
+    """Have the sockets of this process's proxy answered by a recorded server. `options` are the replay's.
+
+    Raises CaptureError, ValueError and TypeError, as it does.
+    """
+    replay = Replay(path, **options)
+    proxy.route_web_socket(replay.matches, replay)
+
+
+def play_to_server(console: Console, path: Path, chosen: Filter, url: str, manner: Manner) -> bool:
+    """Play the app's side of each chosen socket, one after the other; True if all went as it was recorded."""
+    with Capture(path) as capture:
+        sockets = [socket for socket in chosen.sockets(capture).values() if socket.opened_ns is not None]
+        if not sockets:
+            raise CaptureError(f"{path}: no such socket was ever open")
+        capture.index_by_socket()
+        results = []
+        for socket in sockets:
+            played = asyncio.run(
+                play_as_client(capture, socket, url, manner, lambda each: _show_mismatch(console, each))
+            )
+            _show_result(console, played)
+            results.append(played.is_as_recorded)
+    return all(results)
+
+
+def manner(compare: Compare, speed: float, timeout: float, headers: Sequence[str], insecure: bool) -> Manner:
+    """What the options of the command line mean. Raises ValueError for a bad one."""
+    if not speed > 0:
+        raise ValueError(f"--speed must be more than 0, not {speed!r}")
+    tls = None
+    if insecure:
+        tls = ssl.create_default_context()
+        tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+    return Manner(comparison(compare), speed, timeout, dict(map(_header, headers)), tls)
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not (name.strip() and colon):
+        raise ValueError(f"--header must be NAME:VALUE, not {text!r}")
+    return name.strip(), value.strip()
+
+
+def _show_mismatch(console: Console, mismatch: Mismatch) -> None:
+    head, *lines = str(mismatch).splitlines()
+    console.print(Text(printable(head), "bold red"), soft_wrap=True, highlight=False)
+    for line in lines:
+        style = {"-": "red", "+": "green"}.get(line[:1], "")
+        console.print(Text(f"  {printable(line)}", style), soft_wrap=True, highlight=False)
+
+
+def _show_result(console: Console, played: Played) -> None:
+    what = f"#{played.socket.id} {played.url}: {played.sent:,} messages sent, {played.answers:,} answers"
+    if played.is_as_recorded:
+        text = Text(f"{printable(what)}, all as recorded", "green")
+    else:
+        wrong = [f"{len(played.mismatches):,} differ"] if played.mismatches else []
+        wrong += [played.failure] if played.failure else []
+        text = Text(printable(f"{what}; {'; '.join(wrong)}"), "bold red")
+    console.print(text, soft_wrap=True, highlight=False)

@@ -1,0 +1,188 @@
+"""`wirewright replay`, as a user types it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import websockets
+from websockets.asyncio.server import ServerConnection
+
+from support.certificates import Certificates
+from support.model import begin_socket
+from support.processes import BIN, running
+from support.servers import serving
+from wirewright.capture.recorder import Recorder
+from wirewright.model.history import Payload
+from wirewright.model.proxy import Control, Proxy
+
+WIREWRIGHT = BIN / "wirewright"
+Talk = list[tuple[bool, Payload]]
+"""Whether a message is the app's, and what it says."""
+
+TALK: Talk = [
+    (False, "welcome"),
+    (True, '{"id":1,"buy":2}'),
+    (False, '{"id":1,"done":true}'),
+    (True, b"\xff"),
+]
+HEADERS = {
+    "host": "h",
+    "origin": "https://h",
+    "user-agent": "an app",
+    "x-api-key": "secret",
+    "sec-websocket-protocol": "chat",
+}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "session.db"
+
+
+def record(path: Path, *talks: Talk, by: Any = "client", code: int = 3000) -> None:
+    recorder, control = Recorder(path, "test"), Control(Proxy())
+    control.start_recording(recorder)
+    for number, talk in enumerate(talks):
+        feed = begin_socket(control.proxy, f"wss://h/talk/{number}?a=1", key=str(number), headers=HEADERS)
+        feed.answered(101, {"sec-websocket-protocol": "chat"})
+        feed.opened(("10.0.0.1", 443))
+        assert feed.tape is not None
+        for from_client, payload in talk:
+            feed.tape.messages([payload], len(payload), from_client=from_client)
+        control.close(str(number), code, "bye", by)
+    recorder.stop()
+
+
+class Server:
+    """Says what it was told to, each answer after its question, and knows what came."""
+
+    def __init__(self, talk: Talk, code: int | None = None) -> None:
+        self.talk = talk
+        self.code = code
+        self.came: list[Payload] = []
+        self.requests: list[websockets.Request] = []
+
+    async def __call__(self, connection: ServerConnection) -> None:
+        assert connection.request is not None
+        self.requests.append(connection.request)
+        for is_apps, payload in self.talk:
+            if is_apps:
+                self.came.append(await connection.recv())
+            else:
+                await connection.send(payload)
+        if self.code is not None:
+            await connection.close(self.code)
+        async for message in connection:
+            self.came.append(message)
+
+
+async def replay(*arguments: str | Path) -> tuple[int | None, str]:
+    async with running(WIREWRIGHT, "replay", *arguments) as run:
+        said = await run.rest()
+        return run.process.returncode, said
+
+
+async def test_app_is_played_to_a_live_server(path: Path) -> None:
+    record(path, TALK)
+    server = Server(TALK)
+    async with serving(server, subprotocols=[websockets.Subprotocol("chat")]) as url:
+        code, said = await replay(path, "--as-client", url, "--header", "X-Api-Key: fresh", "--speed", "inf")
+    assert (code, said) == (0, f"#1 {url}/talk/0?a=1: 2 messages sent, 2 answers, all as recorded")
+    assert server.came == ['{"id":1,"buy":2}', b"\xff"]
+    (request,) = server.requests
+    assert request.path == "/talk/0?a=1"
+    names = ("Origin", "User-Agent", "X-Api-Key", "Sec-WebSocket-Protocol")
+    assert [request.headers[name] for name in names] == ["https://h", "an app", "fresh", "chat"]
+    assert request.headers["Host"] in url
+
+
+async def test_answers_that_differ_are_shown(path: Path) -> None:
+    record(path, TALK, TALK)
+    server = Server([TALK[0], TALK[1], (False, '{"id":7,"done":false}'), TALK[3]])
+    async with serving(server) as url:
+        code, said = await replay(path, "--as-client", f"{url}/here", "--socket", "2")
+        assert code == 1
+        assert f"{url}/here: message 2 is not the recorded one (of socket #2):" in said
+        assert '  -  "id": 1,\n  -  "done": true\n  +  "id": 7,\n  +  "done": false' in said
+        assert said.endswith(f"#2 {url}/here: 2 messages sent, 2 answers; 1 differ")
+        code, said = await replay(path, "--as-client", url, "--ignore-key", "id", "--ignore-key", "done")
+        assert (code, said.count("all as recorded")) == (0, 2)
+        code, said = await replay(path, "--as-client", url, "--ignore", r'"\w+":\w+')
+        assert (code, said.count("all as recorded")) == (0, 2)
+
+
+async def test_answer_that_does_not_come_is_told(path: Path) -> None:
+    record(path, TALK)
+    async with serving(Server([TALK[0], TALK[1], (True, "never")])) as url:
+        code, said = await replay(path, "--as-client", url, "--timeout", "0.2")
+    assert code == 1
+    assert "+ (nothing)" in said
+    assert said.endswith("1 messages sent, 1 answers; 1 differ; no answer came for 0.2 s")
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"),
+    [(4000, "all as recorded"), (4001, "the server has closed the socket: 4001, and not 4000")],
+)
+async def test_end_of_the_server_is_compared(path: Path, code: int, outcome: str) -> None:
+    record(path, TALK, by="server", code=4000)
+    async with serving(Server(TALK, code)) as url:
+        _, said = await replay(path, "--as-client", url)
+    assert said.endswith(outcome)
+
+
+async def test_server_that_leaves_early_or_refuses_is_told(path: Path) -> None:
+    record(path, TALK)
+    async with serving(Server([TALK[0]], 1011)) as url:
+        code, said = await replay(path, "--as-client", url)
+        assert (code, said.endswith("the server has closed the socket: 1011")) == (1, True)
+    code, said = await replay(path, "--as-client", url)
+    assert code == 1
+    assert "no connection: " in said
+
+
+async def test_certificate_may_be_any(path: Path, certificates: Certificates) -> None:
+    record(path, TALK)
+    async with serving(Server(TALK), tls=certificates.server_context) as url:
+        code, said = await replay(path, "--as-client", url)
+        assert (code, "no connection: " in said) == (1, True)
+        code, said = await replay(path, "--as-client", url, "--insecure")
+        assert (code, "all as recorded" in said) == (0, True)
+
+
+async def test_server_is_played_to_a_live_app(path: Path, confdir: Path) -> None:
+    record(path, TALK)
+    command = (WIREWRIGHT, "replay", path, "-p", "0", "--set", f"confdir={confdir}", "--speed", "inf")
+    async with running(*command) as run:
+        port = (await run.line(r"listening on \S*:(\d+)"))[1]
+        proxy = f"http://127.0.0.1:{port}"
+        async with websockets.connect("ws://h/talk/0?a=1", proxy=proxy) as app:
+            assert await app.recv() == "welcome"
+            await app.send('{"id":1,"buy":3}')
+            with pytest.raises(websockets.ConnectionClosed):
+                await app.recv()
+        await run.line(r"message 1 is not the recorded one \(of socket #1\)")
+        await run.line(r'\+  "buy": 3')
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--match", "fast"], "match must be 'lockstep' or 'timed', not 'fast'"),
+        (["--on-mismatch", "cry"], "on_mismatch must be 'abort', 'wait' or 'passthrough', not 'cry'"),
+        (["--speed", "0"], "speed must be more than 0"),
+        (["--ignore", "("], "--ignore must be a regex, and '(' is none"),
+        (["--ignore", "x", "--json"], "--ignore goes with neither --json nor --ignore-key"),
+        (["--as-client", "h:1"], "--as-client must be ws://host/path or wss://host/path, not 'h:1'"),
+        (["--as-client", "ws://h", "--speed", "-1"], "--speed must be more than 0"),
+        (["--as-client", "ws://h", "--header", "x"], "--header must be NAME:VALUE, not 'x'"),
+        (["--as-client", "ws://h", "--wrong"], "there is no option --wrong"),
+        (["--as-client", "ws://h", "--socket", "9"], "no such socket was ever open"),
+    ],
+)
+async def test_mistakes_are_one_sentence(path: Path, arguments: list[str], said: str) -> None:
+    record(path, TALK)
+    code, told = await replay(path, *arguments)
+    assert code == 1
+    assert said in told
+    assert told.count("\n") == 0
