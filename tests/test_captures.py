@@ -36,6 +36,8 @@ def filled(path: Path) -> Path:
     feed.answered(101, {})
     feed.opened()
     assert feed.tape is not None
+    recorder.annotate("a [test] begins")
+    recorder.flush()  # and so before what follows
     feed.tape.messages(["hello é \x1b[31m", b"\x00\xff"], 0, from_client=True)
     feed.tape.offered("buy", from_client=False)
     feed.tape.settled("sell", from_client=False)
@@ -58,6 +60,7 @@ def test_show_is_a_timeline(filled: Path) -> None:
     lines = [re.sub(r"^\d\d:\d\d:\d\d\.\d{3}  ", "", line) for line in shown.stdout.splitlines()]
     assert [" ".join(line.split()) for line in lines] == [
         "#1 /live ● open ws://h/live?a=1",
+        "★ a [test] begins",
         r"#1 /live → 14 B hello é \x1b[31m",
         "#1 /live → 2 B 00 ff",
         "#1 /live ← 4 B sell [changed] was buy",
@@ -143,7 +146,7 @@ def test_export_writes_json_lines(filled: Path, tmp_path: Path) -> None:
     run = wirewright("export", filled, out, "--direction", "received")
     assert run.returncode == 0, run.stderr
     events = [json.loads(line) for line in out.read_text().splitlines()]
-    assert [event["event"] for event in events] == ["socket", "frame", "frame"]
+    assert [event["event"] for event in events] == ["socket", "frame", "frame", "annotation"]
     assert wirewright("export", filled, "-", "--direction", "received").stdout == out.read_text()
 
 

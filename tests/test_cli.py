@@ -1,6 +1,7 @@
 """The commands, as a user types them."""
 
 import asyncio
+import shlex
 from pathlib import Path
 
 import pytest
@@ -100,8 +101,8 @@ async def test_a_bad_argument_gets_a_sentence_and_no_traceback(
         assert run.process.returncode not in (0, None)
 
 
-async def test_the_demo_shows_its_frame_and_succeeds() -> None:
-    async with running(WIREWRIGHT, "demo") as run:
+async def test_the_demo_shows_its_frame_and_leaves_a_capture(tmp_path: Path) -> None:
+    async with running(WIREWRIGHT, "demo", cwd=tmp_path, COLUMNS="200") as run:
         async with asyncio.timeout(20):
             text = await run.rest()
     assert run.process.returncode == 0, text
@@ -109,10 +110,18 @@ async def test_the_demo_shows_its_frame_and_succeeds() -> None:
     assert "hello" in text
     assert "close  1000 'bye' by client" in text
     assert "Traceback" not in text
+    commands = [line.strip() for line in text.splitlines() if line.startswith("  ") and "demo.db" in line]
+    assert len(commands) == 3
+    for command, expected in zip(commands, ("how is the market?", "a second", ""), strict=True):
+        assert command.startswith(str(WIREWRIGHT))
+        async with running(*shlex.split(command), cwd=tmp_path) as looking:
+            assert expected in await looking.rest()
+            assert looking.process.returncode == 0
+    assert (tmp_path / "demo.har").exists()
 
 
-async def test_the_demo_fails_when_the_frame_does_not_come() -> None:
-    async with running(WIREWRIGHT, "demo", "--timeout", "1500", COLUMNS="200") as run:
+async def test_the_demo_fails_when_the_frame_does_not_come(tmp_path: Path) -> None:
+    async with running(WIREWRIGHT, "demo", "--timeout", "1500", cwd=tmp_path, COLUMNS="200") as run:
         text = await run.rest()
     assert run.process.returncode == 1, text
     assert "The script did not get its frame: Timeout 1500ms exceeded" in text

@@ -17,7 +17,7 @@ README = (ROOT / "README.md").read_text()
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 FOR_US = {
     *("ENDS", "EVENTS", "check_event", "emit_each", "forget"),
-    *("closed", "decided", "handles_close", "handles_messages", "is_connected", "receive", "server"),
+    *("closed", "decided", "handles_close", "handles_messages", "is_connected", "receive", "run", "server"),
 }
 """Public to our other modules, and of no use to a user."""
 

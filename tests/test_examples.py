@@ -180,3 +180,26 @@ async def test_in_a_program_says_when_its_port_is_taken(url: str, tmp_path: Path
     async with running(sys.executable, EXAMPLES / "in_a_program.py", PORT=taken, HOME=str(tmp_path)) as run:
         assert await run.rest() == f"port {taken} is already in use: give another one, or 0 for a free one"
         assert run.process.returncode == 1
+
+
+async def test_captures_are_recorded_played_and_looked_into(confdir: Path, url: str, tmp_path: Path) -> None:
+    capture = tmp_path / "session.db"
+    async with (
+        mitmdump("-s", EXAMPLES / "record.py", confdir=confdir, CAPTURE=str(capture)) as (_, port),
+        websockets.connect(f"{url}/live", proxy=f"http://127.0.0.1:{port}") as client,
+    ):
+        await client.send('{"id":1,"phone":"555"}')
+        assert [await client.recv() for _ in range(3)][-1] == '{"id":1,"phone":"555"}'
+
+    async with running(sys.executable, EXAMPLES / "longest_silences.py", capture) as run:
+        await run.line(rf"^ +\d+\.\d ms  {url}/live  '{{\"id\":1,\"phone\":\"REDACTED\"}}'$")
+    async with running(sys.executable, EXAMPLES / "longest_silences.py", tmp_path / "gone.db") as run:
+        await run.line(r"^usage: python examples/longest_silences\.py FILE \(.*there is no such file\)$")
+
+    script = EXAMPLES / "recorded_server.py"
+    async with mitmdump("-s", script, confdir=confdir, CAPTURE=str(capture)) as (run, port):
+        async with websockets.connect(f"{url}/live", proxy=f"http://127.0.0.1:{port}") as client:
+            await client.send("something else")
+            await client.send('{"id":2,"phone":"777"}')
+            assert [await client.recv() for _ in range(3)][:2] == ["wait", "now ready"]
+        await run.line("^1 messages were not as recorded$")

@@ -291,6 +291,9 @@ class _Host:
     def stop_capture(self) -> None:
         self._capture.stop()
 
+    def annotate(self, text: str) -> None:
+        self._capture.annotate(text)
+
     def replay(self, path: Path, **options: Any) -> Replay:
         return Replay(path, **options)
 

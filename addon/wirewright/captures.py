@@ -3,7 +3,8 @@
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Self
@@ -18,7 +19,7 @@ from rich.text import Text
 
 from wirewright.capture import exporting, importing, jsonl
 from wirewright.capture.filters import Filter
-from wirewright.capture.reader import Capture, Frame, FrameFlag, Socket, T
+from wirewright.capture.reader import Annotation, Capture, Frame, FrameFlag, Socket, T
 from wirewright.capture.schema import CaptureError
 from wirewright.capture.statistics import PERCENTILES, DirectionStatistics, statistics
 from wirewright.model.history import Payload
@@ -56,12 +57,14 @@ def show(console: Console, path: Path, chosen: Filter, max_preview: int | None) 
     """A timeline: a line a frame, a line where a socket opens and closes, and what is missing."""
     with Capture(path) as capture:
         lines = TimelineOfCapture(console, max_preview)
+        lines.note(capture.annotations())
         for socket, frame in chosen.frames(capture):
             lines.frame(socket, frame)
         sockets = chosen.sockets(capture).values()
         lines.closings(sockets)
         if chosen.takes_all_frames:
             lines.without_frames(sockets)
+        lines.remarks()
         _print_gaps(console, capture)
         if not lines.printed:
             console.print("No frame is like that." if capture.count() else "There is no frame yet.")
@@ -80,10 +83,12 @@ def follow(
         while True:
             is_over = all(session.is_over for session in capture.sessions()[-1:])
             newest = capture.newest()
+            lines.note(capture.annotations())
             for socket, frame in chosen.frames(capture, after=after):
                 lines.frame(socket, frame)
             after = max(newest, lines.last)
             lines.closings(chosen.sockets(capture).values())
+            lines.remarks()
             if is_over:
                 _print_gaps(console, capture)
                 return
@@ -186,11 +191,14 @@ class TimelineOfCapture:
         self.printed = 0
         self._console = console
         self._max_preview = max_preview
+        self._annotations: deque[Annotation] = deque()
+        self._noted = 0
         self._open: dict[int, Socket] = {}
         self._closed: set[int] = set()
 
     def frame(self, socket: Socket, frame: Frame) -> None:
         self._opening(socket)
+        self.remarks(frame.time_ns)
         self.closings(
             each for each in list(self._open.values()) if (each.closed_ns or frame.time_ns) < frame.time_ns
         )
@@ -206,6 +214,19 @@ class TimelineOfCapture:
             text.append(f" was {self._preview(frame.original)}", "dim")
         self._print(socket, arrow, detail, text, style, frame.time_ns)
         self.last = frame.id
+
+    def note(self, annotations: Sequence[Annotation]) -> None:
+        """All that a capture has now; those that are new are printed in their places."""
+        self._annotations.extend(annotations[self._noted :])
+        self._noted = len(annotations)
+
+    def remarks(self, until_ns: int | None = None) -> None:
+        """Those that were made until then and are not printed yet; None for all."""
+        while self._annotations and (until_ns is None or self._annotations[0].time_ns <= until_ns):
+            remark = self._annotations.popleft()
+            text = Text(f"{_moment(remark.time_ns):%H:%M:%S.%f}"[:-3], "dim")
+            text.append(f"  ★ {printable(remark.text)}", "bold yellow")
+            self._console.print(text, soft_wrap=True, highlight=False)
 
     def without_frames(self, sockets: Iterable[Socket]) -> None:
         """Those that were refused, or that nothing has passed."""

@@ -57,6 +57,11 @@ class SocketCommands:
         """Record all sockets in a file; a capture that is there gets another session."""
         _try(lambda: control.proxy.start_capture(Path(str(path)).expanduser()))
 
+    @command.command("ws.capture.annotate")
+    def annotate_capture(self, text: str) -> None:
+        """Put a remark into the capture that runs."""
+        _try(lambda: control.proxy.annotate(text))
+
     @command.command("ws.capture.stop")
     def stop_capture(self) -> None:
         """Record no more."""

@@ -12,9 +12,16 @@ import aiohttp
 from mitmproxy import http, io
 
 from support import editing
+from support.model import begin_socket
 from support.ports import free_port
 from support.processes import ADDON, BIN, Running, running
 from support.raw import RawSocket, raw_socket
+from wirewright import Proxy
+from wirewright.capture import open as open_capture
+from wirewright.capture.exporting import export
+from wirewright.capture.filters import Filter
+from wirewright.capture.recorder import Recorder
+from wirewright.model.proxy import Control
 from wirewright.wire.frames import Opcode
 
 
@@ -108,6 +115,12 @@ class Mitmweb:
             ):
                 return flow
 
+    async def flows(self) -> list[dict[str, Any]]:
+        """All that there are."""
+        async with self._session.get("/flows") as answer:
+            found: list[dict[str, Any]] = await answer.json()
+            return found
+
     async def messages(self, flow: dict[str, Any]) -> list[tuple[bool, str]]:
         """Who sent each message, and its text."""
         async with self._session.get(f"/flows/{flow['id']}/messages/content/raw.json") as answer:
@@ -126,12 +139,12 @@ def _text(message: dict[str, Any]) -> str:
 
 
 @asynccontextmanager
-async def mitmweb(confdir: Path) -> AsyncIterator[tuple[Mitmweb, int]]:
+async def mitmweb(confdir: Path, *arguments: str | Path) -> AsyncIterator[tuple[Mitmweb, int]]:
     """One with our addon, and its proxy's port."""
     web = f"127.0.0.1:{free_port()}"
     options = ("--set", f"confdir={confdir}", "--listen-host", "127.0.0.1", "-p", "0", "-s", ADDON)
     page = ("--no-web-open-browser", "--web-host", "127.0.0.1", "--web-port", web.split(":")[1])
-    async with running(BIN / "mitmweb", *options, *page) as run:
+    async with running(BIN / "mitmweb", *options, *page, *arguments) as run:
         port = int((await run.line(r"proxy listening at .*?:(\d+)"))[1])
         found = await run.line(rf"Web server listening at http://{web}/(?:\?token=(\w+))?")
         # It wants a cookie and a header that agree (Tornado's protection against forged requests).
@@ -174,3 +187,26 @@ async def test_mitmweb_shows_messages_while_the_socket_is_open_and_injects(confd
         while ended["close_code"] is None:
             ended = (await page.flow_with(6))["websocket"]
         assert (ended["close_code"], ended["close_reason"], ended["closed_by_client"]) == (3000, "bye", False)
+
+
+async def test_mitmweb_shows_an_exported_capture(confdir: Path, tmp_path: Path) -> None:
+    recorder, control = Recorder(tmp_path / "session.db", "test"), Control(Proxy())
+    control.start_recording(recorder)
+    feed = begin_socket(control.proxy, "wss://h/live?a=1", headers={"host": "h"})
+    feed.answered(101, {"server": "a server"})
+    feed.opened(("10.0.0.1", 443))
+    assert feed.tape is not None
+    said = [(number % 3 == 0, f"message {number} é") for number in range(300)]
+    for from_client, text in said:
+        feed.tape.messages([text], len(text.encode()), from_client=from_client)
+    control.close("1", 3000, "bye", "client")
+    recorder.stop()
+    file = tmp_path / "session.mitm"
+    with open_capture(tmp_path / "session.db") as capture:
+        export(capture, file, Filter())
+    async with mitmweb(confdir, "--rfile", file) as (page, _):
+        (flow,) = await page.flows()  # they are read before mitmweb says that it listens
+        assert await page.messages(flow) == said
+        assert (flow["request"]["pretty_host"], flow["request"]["path"]) == ("h", "/live?a=1")
+        ended = flow["websocket"]
+        assert (ended["close_code"], ended["close_reason"], ended["closed_by_client"]) == (3000, "bye", True)

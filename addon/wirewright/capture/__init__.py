@@ -1,10 +1,11 @@
 """Capture sessions: what passes, on disk, and read again. docs/capture.md describes the file."""
 
 from wirewright.capture.comparing import ignoring, ignoring_keys
-from wirewright.capture.reader import Capture, Frame, FrameFlag, Gap, Session, Socket, open  # noqa: A004
+from wirewright.capture.reader import Annotation, Capture, Frame, FrameFlag, Gap, Session, Socket, open  # noqa: A004
 from wirewright.capture.schema import CaptureError
 
 __all__ = [
+    "Annotation",
     "Capture",
     "CaptureError",
     "Frame",

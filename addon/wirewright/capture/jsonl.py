@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from wirewright.capture.filters import Filter
-from wirewright.capture.reader import Capture, Frame, FrameFlag, Gap, Socket, Watch
+from wirewright.capture.reader import Annotation, Capture, Frame, FrameFlag, Gap, Socket, Watch
 from wirewright.model.history import Payload
 
 
 def lines(capture: Capture, chosen: Filter, watch: Watch = iter) -> Iterator[str]:
     """A `socket` line before the first frame of each socket, and a `frame` line for each frame.
 
-    In the end there is a `socket` line for each that had no frame, if all frames are chosen, and a `gap` line
-    for what is missing.
+    In the end there is a `socket` line for each that had no frame, if all frames are chosen, a `gap` line for
+    what is missing, and an `annotation` line for each remark.
     """
     shown: set[int] = set()
     for socket, frame in watch(chosen.frames(capture)):
@@ -28,6 +28,8 @@ def lines(capture: Capture, chosen: Filter, watch: Watch = iter) -> Iterator[str
                 yield _line(_socket(socket))
     for gap in capture.gaps():
         yield _line(_gap(gap))
+    for annotation in capture.annotations():
+        yield _line(_annotation(annotation))
 
 
 def _socket(socket: Socket) -> dict[str, Any]:
@@ -61,6 +63,15 @@ def _gap(gap: Gap) -> dict[str, Any]:
         "frames": gap.frames,
         "bytes": gap.bytes,
         "reason": gap.reason,
+    }
+
+
+def _annotation(annotation: Annotation) -> dict[str, Any]:
+    return {
+        "event": "annotation",
+        "session": annotation.session_id,
+        "time": annotation.time_ns,
+        "text": annotation.text,
     }
 
 

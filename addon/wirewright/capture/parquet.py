@@ -9,9 +9,9 @@ from pyarrow.parquet import ParquetWriter
 from wirewright.capture.reader import Frame, FrameFlag, Socket
 from wirewright.model.history import Payload
 
-ROWS = 50_000
+ROWS = 20_000
 """How many rows a group has at most."""
-GROUP_BYTES = 16 * 1024 * 1024
+GROUP_BYTES = 8 * 1024 * 1024
 """And about how many bytes of payloads."""
 
 SCHEMA = pyarrow.schema(

@@ -152,6 +152,15 @@ class Gap:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """A remark."""
+
+    session_id: int
+    time_ns: int
+    text: str
+
+
 class Capture:
     """An open capture; a context manager that closes it. It sees what is written meanwhile."""
 
@@ -218,6 +227,11 @@ class Capture:
         return [
             Gap(*row) for row in self._rows("SELECT session_id, time_ns, frames, bytes, reason FROM gaps")
         ]
+
+    def annotations(self) -> list[Annotation]:
+        """The remarks, oldest first."""
+        rows = self._rows("SELECT session_id, time_ns, text FROM annotations ORDER BY time_ns, id")
+        return [Annotation(*row) for row in rows]
 
     def spans(self) -> dict[int, tuple[int, int]]:
         """The ids of the first and of the last frame of each socket that has any."""

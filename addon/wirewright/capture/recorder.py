@@ -196,7 +196,9 @@ class Recorder:
         return SocketTape(socket_id, self._session, socket, self._writer, self._policy)
 
     def annotate(self, text: str) -> None:
-        """Add a remark to the session."""
+        """Add a remark to the session. Raises TypeError for what is no str."""
+        if not isinstance(text, str):
+            raise TypeError(f"a remark must be a str, not {type(text).__name__}")
         self._writer.execute(
             "INSERT INTO annotations (session_id, time_ns, text) VALUES (?, ?, ?)",
             self._session,

@@ -36,6 +36,12 @@ class CaptureSession:
         control.start_recording(self._recorder)
         logger.info("WebSockets are recorded in %s", path)
 
+    def annotate(self, text: str) -> None:
+        """Add a remark. Raises CaptureError while no capture runs."""
+        if self._recorder is None:
+            raise CaptureError("no capture runs that a remark could go into")
+        self._recorder.annotate(text)
+
     def stop(self) -> None:
         """Record no more; the file is complete on return. Nothing happens if no capture runs."""
         recorder, self._recorder = self._recorder, None

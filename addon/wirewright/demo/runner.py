@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import shlex
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 from rich.syntax import Syntax
+from rich.text import Text
 
 from wirewright.demo import script
 from wirewright.demo.service import CA_FILE
@@ -20,18 +22,24 @@ from wirewright.model.errors import Error
 from wirewright.timeline import Timeline
 
 APP_SECONDS = 5.0
+CAPTURE = Path("demo.db")
 PRICE = 106.0
 TIMEOUT = 12_000.0
 """Milliseconds."""
 
 
-async def run(console: Console, *, price: float = PRICE, timeout: float = TIMEOUT) -> bool:
-    """Show the demo; True if the script's frame came. `timeout` is in milliseconds."""
+async def run(
+    console: Console, *, price: float = PRICE, timeout: float = TIMEOUT, capture: Path = CAPTURE
+) -> bool:
+    """Show the demo; True if the script's frame came. `timeout` is in milliseconds.
+
+    What passes is recorded in the file `capture`.
+    """
     console.print("A market app and its service, with the proxy between them. Meanwhile this script waits:\n")
     console.print(Panel(Syntax(_source(), "python", background_color="default"), expand=False))
     try:
         with tempfile.TemporaryDirectory(prefix="wirewright-demo-") as folder:
-            quote = await _show(console, Path(folder), price, timeout)
+            quote = await _show(console, Path(folder), price, timeout, capture)
     except Error as error:
         console.print(
             f"\n[bold red]The script did not get its frame:[/] {escape(error.message)}", highlight=False
@@ -40,15 +48,20 @@ async def run(console: Console, *, price: float = PRICE, timeout: float = TIMEOU
     console.print(
         f"\n[bold green]The script got the frame that it waited for:[/] {escape(quote)}", highlight=False
     )
-    console.print("Now your own app: [bold]wirewright run[/]", highlight=False)
+    command = shlex.quote(_command())
+    console.print("\nAll that passed was recorded. Look into it:", highlight=False)
+    for arguments in (f"show {capture} --url '**/chat'", f"stats {capture}", f"export {capture} demo.har"):
+        console.print(Text(f"  {command} {arguments}", "bold"), soft_wrap=True, highlight=False)
+    console.print(Text.assemble("Now your own app: ", (f"{command} run", "bold")), soft_wrap=True)
     return True
 
 
-async def _show(console: Console, folder: Path, price: float, timeout: float) -> str:
+async def _show(console: Console, folder: Path, price: float, timeout: float, capture: Path) -> str:
     async with _module("service", "--certificates", folder) as service:
         service_url = await _listening(service)
         options = {"ssl_verify_upstream_trusted_ca": str(folder / CA_FILE)}
         async with launch(port=0, confdir=folder, options=options) as proxy:
+            proxy.start_capture(capture)
             timeline = Timeline(proxy, console)
             timeline.start()
             waiting = asyncio.ensure_future(script.wait_for_price(proxy, price, timeout))
@@ -85,6 +98,12 @@ async def _listening(service: asyncio.subprocess.Process) -> str:
     if found is None:
         raise Error(f"the demo's service did not start: {line.strip() or 'it said nothing'}")
     return found[0]
+
+
+def _command() -> str:
+    """`wirewright` as it was typed, or would have to be, as a virtual environment may not be active."""
+    typed = Path(sys.argv[0])
+    return str(typed) if typed.name == "wirewright" else "wirewright"
 
 
 def _source() -> str:

@@ -37,6 +37,9 @@ class Host(Protocol):
     def stop_capture(self) -> None:
         """Record no more."""
 
+    def annotate(self, text: str) -> None:
+        """Put a remark into the capture that runs."""
+
     def replay(self, path: Path, **options: Any) -> "Replay":
         """A route's handler that plays a capture."""
 
@@ -195,6 +198,12 @@ class Proxy(WaitingEmitter):
         """Record no more, and close the file. Nothing happens if no capture runs."""
         self._running_host().stop_capture()
         self._capture_owner = None
+
+    def annotate(self, text: str) -> None:
+        """Put a remark into the capture that runs, such as what a test does next; `wirewright show` has it in
+        its place. Raises Error while no capture runs.
+        """
+        self._running_host().annotate(text)
 
     def set_default_timeout(self, timeout: float) -> None:
         """The milliseconds that a wait takes at most where it is not told; 0 means no limit."""
