@@ -7,19 +7,12 @@ from pathlib import Path
 import pytest
 
 import wirewright
+from support.members import members
 from support.processes import ROOT
 from wirewright import Proxy, WebSocket, WebSocketRoute, launch
-from wirewright.model.emitter import Emitter
-from wirewright.model.route import RouteSide
-from wirewright.model.waiter import WaitingEmitter
 
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-FOR_US = {
-    *("ENDS", "EVENTS", "check_event", "emit_each", "forget"),
-    *("closed", "decided", "handles_close", "handles_messages", "is_connected", "receive", "run", "server"),
-}
-"""Public to our other modules, and of no use to a user."""
 
 
 def table(title: str) -> str:
@@ -27,12 +20,6 @@ def table(title: str) -> str:
     found = re.search(rf"^\| {re.escape(title)}.*\n((?:\|.*\n)+)", README, re.MULTILINE)
     assert found, title
     return found[1]
-
-
-def members(kind: type) -> set[str]:
-    """What a class of ours adds to pyee's emitter."""
-    ours = [base for base in kind.__mro__ if base in (kind, RouteSide, WaitingEmitter, Emitter)]
-    return {name for base in ours for name in vars(base) if not name.startswith("_")} - FOR_US
 
 
 @pytest.mark.parametrize(

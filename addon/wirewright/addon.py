@@ -153,7 +153,7 @@ class WirewrightAddon:
         if (
             flow.response is None
             and isinstance(feed.carrier, InjectingCarrier)
-            and (rule := control.take_route(feed.socket.url))
+            and (rule := await control.take_route(feed.socket.url))
         ):
             await route_handshake(flow, feed, feed.carrier, rule)
         feed.requested(_fold(flow.request))

@@ -18,63 +18,63 @@ def one(ws: WebSocketRoute) -> None: ...
 def two(ws: WebSocketRoute) -> None: ...
 
 
-def taken(routes: Routes, url: str = URL) -> object:
-    rule = routes.take(url)
+async def taken(routes: Routes, url: str = URL) -> object:
+    rule = await routes.take(url)
     return rule and rule.handler
 
 
-def test_newest_matching_rule_is_taken() -> None:
+async def test_newest_matching_rule_is_taken() -> None:
     routes = Routes()
     routes.add("**", one)
     routes.add("**/live", two)
     routes.add("**/other", one)
-    assert taken(routes) is two
-    assert taken(routes, "ws://host/x") is one
+    assert await taken(routes) is two
+    assert await taken(routes, "ws://host/x") is one
 
 
-def test_no_rule_is_taken_where_none_matches() -> None:
+async def test_no_rule_is_taken_where_none_matches() -> None:
     routes = Routes()
-    assert routes.take(URL) is None
+    assert await routes.take(URL) is None
     routes.add("**/other", one)
-    assert routes.take(URL) is None
+    assert await routes.take(URL) is None
 
 
 @pytest.mark.parametrize(
     "url", [None, "", "**", "ws://host/{live,x}", re.compile("LIVE$", re.I), lambda url: True]
 )
-def test_rules_match_as_elsewhere(url: UrlMatch | None) -> None:
+async def test_rules_match_as_elsewhere(url: UrlMatch | None) -> None:
     routes = Routes()
     routes.add(url, one)
-    assert taken(routes) is one
+    assert await taken(routes) is one
 
 
-def test_rule_is_used_up() -> None:
+async def test_rule_is_used_up() -> None:
     routes = Routes()
     routes.add("**", one)
     routes.add("**", two, times=2)
-    assert [taken(routes) for _ in range(3)] == [two, two, one]
+    assert [await taken(routes) for _ in range(3)] == [two, two, one]
 
 
-def test_rules_are_taken_back_by_url_and_by_handler() -> None:
+async def test_rules_are_taken_back_by_url_and_by_handler() -> None:
     routes = Routes()
     for handler in (one, two):
         routes.add("**/live", handler)
     routes.remove("**/other")
     routes.remove("**", two)
-    assert taken(routes) is two
+    assert await taken(routes) is two
     routes.remove("**/live", two)
-    assert taken(routes) is one
+    assert await taken(routes) is one
     routes.remove("**/live")
-    assert routes.take(URL) is None
+    assert await routes.take(URL) is None
 
 
-def test_regex_is_taken_back_by_an_equal_one() -> None:
+async def test_regex_is_taken_back_by_an_equal_one() -> None:
     routes = Routes()
     routes.add(re.compile("live"), one)
     routes.remove(re.compile("live", re.I))
-    assert taken(routes) is one
+    assert await taken(routes) is one
     routes.remove(re.compile("live"))
-    assert routes.take(URL) is None
+    assert await routes.take(URL) is None
 
 
 @pytest.mark.parametrize(
@@ -88,8 +88,8 @@ def test_regex_is_taken_back_by_an_equal_one() -> None:
         (("**", one, "2"), ValueError, "times must be"),
     ],
 )
-def test_what_is_no_rule_is_refused(arguments: Any, error: type[Exception], message: str) -> None:
+async def test_what_is_no_rule_is_refused(arguments: Any, error: type[Exception], message: str) -> None:
     routes = Routes()
     with pytest.raises(error, match=message):
         routes.add(*arguments)
-    assert routes.take(URL) is None
+    assert await routes.take(URL) is None

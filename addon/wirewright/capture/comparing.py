@@ -11,7 +11,7 @@ from wirewright.capture.redaction import REDACTED
 from wirewright.model.history import Payload
 
 Comparison = Callable[[Payload, Payload], object]
-"""Is given the recorded message and the live one; whether what it returns is true."""
+"""Is given the recorded message and the live one; whether what it returns is true. It may be async."""
 Compare = str | re.Pattern[str] | Comparison
 """`"exact"`, `"json"`, a compiled regex, or a callable. See `comparison`."""
 

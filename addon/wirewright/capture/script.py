@@ -4,6 +4,7 @@ It knows no sockets: a `Peer` is whoever is live.
 """
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -139,16 +140,17 @@ async def _expect(
     same: Comparison,
     judge: Callable[[Step | None, Payload | None], Verdict],
 ) -> bool:
-    while (live := await peer.receive()) is None or not _is_expected(step, live, same):
+    while (live := await peer.receive()) is None or not await _is_expected(step, live, same):
         verdict = judge(step, live)
         if verdict != "again" or live is None:
             return verdict == "next" and live is not None
     return True
 
 
-def _is_expected(step: Step, live: Payload, same: Comparison) -> object:
+async def _is_expected(step: Step, live: Payload, same: Comparison) -> object:
     if step.is_whole:
-        return same(step.payload, live)
+        verdict = same(step.payload, live)
+        return await verdict if inspect.isawaitable(verdict) else verdict
     return live[: len(step.payload)] == step.payload  # more of it is not known
 
 

@@ -11,7 +11,7 @@ from wirewright.model.emitter import Listeners
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed, Tape
 from wirewright.model.history import HistoryLimit, Payload
-from wirewright.model.matching import UrlMatch, compile_match
+from wirewright.model.matching import LateMatch, UrlMatch, compile_match
 from wirewright.model.ownership import Owner, current_owner
 from wirewright.model.route import Done, WebSocketRoute
 from wirewright.model.routing import RouteHandler, Routes, Rule
@@ -109,15 +109,17 @@ class Proxy(WaitingEmitter):
         self, url: UrlMatch | None = None, predicate: Predicate | None = None, timeout: Timeout = None
     ) -> EventContextManager[WebSocket]:
         """Wait for a socket that the block causes, of a matching URL and for which the predicate holds."""
-        return self.expect_event("websocket", _both(url, predicate), timeout)
+        return self.expect_event("websocket", both(url, predicate), timeout)
 
     def wait_for_websocket(
         self, url: UrlMatch | None = None, predicate: Predicate | None = None, timeout: Timeout = None
     ) -> Coroutine[Any, Any, WebSocket]:
         """The next socket of a matching URL for which the predicate holds."""
-        return self.wait_for_event("websocket", _both(url, predicate), timeout)
+        return self.wait_for_event("websocket", both(url, predicate), timeout)
 
-    def route_web_socket(self, url: UrlMatch | None, handler: RouteHandler, times: int | None = None) -> Done:
+    def route_web_socket(
+        self, url: UrlMatch | LateMatch | None, handler: RouteHandler, times: int | None = None
+    ) -> Done:
         """Have a handler decide what becomes of sockets of a matching URL that are opened from now on.
 
         It is given a `WebSocketRoute`, before the handshake is answered, and is awaited if it is async. The
@@ -128,7 +130,9 @@ class Proxy(WaitingEmitter):
         self._scope.note_owner(rule.owner)
         return Done()
 
-    def unroute_web_socket(self, url: UrlMatch | None, handler: RouteHandler | None = None) -> Done:
+    def unroute_web_socket(
+        self, url: UrlMatch | LateMatch | None, handler: RouteHandler | None = None
+    ) -> Done:
         """Take back a handler, or all that were registered for this URL. Open sockets keep theirs."""
         self._routes.remove(url, handler)
         return Done()
@@ -263,9 +267,9 @@ class Control:
         self.proxy.emit("websocket", socket)
         return feed
 
-    def take_route(self, url: str) -> Rule | None:
+    async def take_route(self, url: str) -> Rule | None:
         """The rule for a socket that opens now."""
-        return self.proxy._routes.take(url)
+        return await self.proxy._routes.take(url)
 
     def sockets(self) -> list[tuple[str, WebSocket]]:
         """The sockets that are not closed yet, with their keys."""
@@ -316,7 +320,8 @@ class Settings:
     """Milliseconds."""
 
 
-def _both(url: UrlMatch | None, predicate: Predicate | None) -> Predicate:
+def both(url: UrlMatch | None, predicate: Predicate | None) -> Predicate:
+    """The predicate on sockets that holds where the URL matches and the predicate holds, if there is one."""
     matches = compile_match(url)
     if predicate is None:
         return lambda socket: matches(socket.url)

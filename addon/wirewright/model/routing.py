@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from wirewright.model.matching import UrlMatch, compile_match
+from wirewright.model.matching import LateMatch, UrlMatch, compile_match
 from wirewright.model.ownership import Owner, current_owner
 from wirewright.model.route import WebSocketRoute
 
@@ -19,8 +19,9 @@ RouteHandler = Callable[[WebSocketRoute], Any]
 class Rule:
     """One registered handler."""
 
-    url: UrlMatch | None
+    url: UrlMatch | LateMatch | None
     matches: Callable[[str], bool]
+    """Where `url` is no LateMatch."""
     handler: RouteHandler
     times: int | None
     """For how many sockets more it is; None stands for any number."""
@@ -33,17 +34,18 @@ class Routes:
     def __init__(self) -> None:
         self._rules: list[Rule] = []
 
-    def add(self, url: UrlMatch | None, handler: RouteHandler, times: int | None = None) -> Rule:
+    def add(self, url: UrlMatch | LateMatch | None, handler: RouteHandler, times: int | None = None) -> Rule:
         """Raises ValueError and TypeError for what is no rule."""
         if not callable(handler):
             raise TypeError(f"handler must be callable, not {type(handler).__name__}")
         if times is not None and (not isinstance(times, int) or isinstance(times, bool) or times < 1):
             raise ValueError(f"times must be 1 or more, or None for any number, not {times!r}")
-        rule = Rule(url, compile_match(url), handler, times, current_owner())
+        matches = compile_match(None if isinstance(url, LateMatch) else url)
+        rule = Rule(url, matches, handler, times, current_owner())
         self._rules.insert(0, rule)
         return rule
 
-    def remove(self, url: UrlMatch | None, handler: RouteHandler | None = None) -> None:
+    def remove(self, url: UrlMatch | LateMatch | None, handler: RouteHandler | None = None) -> None:
         """Take back what was registered for just this URL, with this handler or with any."""
         self._rules = [
             rule
@@ -51,10 +53,11 @@ class Routes:
             if rule.url != url or (handler is not None and rule.handler != handler)
         ]
 
-    def take(self, url: str) -> Rule | None:
+    async def take(self, url: str) -> Rule | None:
         """The newest rule for a socket that opens now; one that is used up is gone."""
-        for rule in self._rules:
-            if rule.matches(url):
+        for rule in list(self._rules):
+            is_meant = await rule.url(url) if isinstance(rule.url, LateMatch) else rule.matches(url)
+            if is_meant and rule in self._rules:  # it may have been taken back meanwhile
                 if rule.times is not None:
                     rule.times -= 1
                     if not rule.times:

@@ -6,7 +6,7 @@ https://playwright.dev/python/docs/api/class-websocket#web-socket-wait-for-event
 import asyncio
 import inspect
 import math
-from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
 from datetime import timedelta
 from functools import partial
 from types import TracebackType
@@ -23,6 +23,17 @@ Predicate = Callable[[Any], object]
 """Is given the event's value, and says whether the wait is over; may be async."""
 Timeout = float | timedelta | None
 """Milliseconds or a timedelta; 0 disables it, None stands for the default."""
+
+
+class LatePredicate:
+    """A predicate that is asked elsewhere and may answer late: what came in time counts all the same.
+
+    A wait whose time is up ends when all that came until then is judged.
+    """
+
+    def __call__(self, value: Any) -> Awaitable[object]:
+        """The verdict on a value. It must come, sooner or later."""
+        raise NotImplementedError
 
 
 def to_milliseconds(timeout: float | timedelta) -> float:
@@ -77,7 +88,7 @@ class Waiter(Generic[T]):
         self._emitter = emitter
         self._predicate = predicate
         self._pending: set[asyncio.Future[Any]] = set()
-        self._failure: str | None = None
+        self._failure: Error | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._listeners: dict[str, Callable[..., Any]] = {}
 
@@ -88,7 +99,7 @@ class Waiter(Generic[T]):
             if self.future.done():
                 return
         if closed is not None:
-            self._fail_after_pending(closed)
+            self._fail_after_pending(Error(closed))
         else:
             self._listen_to(event, ends or {})
         if milliseconds and not self.future.done():
@@ -121,7 +132,7 @@ class Waiter(Generic[T]):
         self._listen(event, self._consider)
         for end, message in ends.items():
             if end != event:
-                self._listen(end, partial(self._fail_after_pending, message))
+                self._listen(end, partial(self._fail_after_pending, Error(message)))
 
     def _listen(self, event: str, listener: Callable[..., Any]) -> None:
         self._listeners[event] = listener
@@ -157,18 +168,23 @@ class Waiter(Generic[T]):
         elif pending.result():
             self._settle(value)
         elif self._failure is not None and not self._pending:
-            self.fail(self._failure)
+            self._settle_exception(self._failure)
 
-    def _fail_after_pending(self, message: str, *_: object) -> None:
+    def _fail_after_pending(self, error: Error, *_: object) -> None:
         # A value that came before the end still counts, even if its async predicate is not done with it.
         if self._pending:
-            self._failure = self._failure or message
+            self._failure = self._failure or error
         else:
-            self.fail(message)
+            self._settle_exception(error)
 
     def _time_out(self, event: str, milliseconds: float) -> None:
         shown = int(milliseconds) if milliseconds.is_integer() else milliseconds
-        self._settle_exception(TimeoutError(f'Timeout {shown}ms exceeded while waiting for event "{event}"'))
+        error = TimeoutError(f'Timeout {shown}ms exceeded while waiting for event "{event}"')
+        if isinstance(self._predicate, LatePredicate):
+            self._stop_listening()
+            self._fail_after_pending(error)
+        else:
+            self._settle_exception(error)
 
     def _settle(self, value: T) -> None:
         if not self.future.done():
@@ -180,10 +196,13 @@ class Waiter(Generic[T]):
             self.future.set_exception(exception)
         self._dispose()
 
-    def _dispose(self, _: object = None) -> None:
+    def _stop_listening(self) -> None:
         for event, listener in self._listeners.items():
             self._emitter.remove_listener(event, listener)
         self._listeners.clear()
+
+    def _dispose(self, _: object = None) -> None:
+        self._stop_listening()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

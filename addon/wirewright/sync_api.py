@@ -1,0 +1,622 @@
+"""The sync API: the same names, for a test that has no event loop.
+
+    with launch(port=8080) as proxy:
+        with proxy.expect_websocket("**/live") as opened:
+            phone.open_app()
+        ws = opened.value
+        with ws.expect_event("framereceived", lambda payload: "welcome" in payload) as frame:
+            phone.tap("Join")
+        print(frame.value)
+
+The proxy runs in a thread of its own, in which none of a user's code ever runs. A wait's predicate is called
+in the thread that waits. Listeners and routes' handlers are called in one other thread, one after the other,
+in the order of the events; they may call and wait for everything here, too. All of it may be used from
+several threads.
+
+https://playwright.dev/python/docs/library
+"""
+
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any, Generic, Literal, TypeVar
+
+from wirewright import launch as async_launch
+from wirewright.conditions import Conditions
+from wirewright.model import proxy as own_proxy
+from wirewright.model import route as own_route
+from wirewright.model import websocket as own_websocket
+from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwright's name
+from wirewright.model.history import Payload
+from wirewright.model.matching import LateMatch, UrlMatch
+from wirewright.model.proxy import Replay
+from wirewright.model.route import Direction, Milliseconds
+from wirewright.model.waiter import EventContextManager as OwnEventContextManager
+from wirewright.model.waiter import Predicate, Timeout, WaitingEmitter
+from wirewright.model.websocket import ClosedBy
+from wirewright.threads import Bridge, CallersPredicate, Job, check_plain
+
+__all__ = ["Error", "EventInfo", "Proxy", "TimeoutError", "WebSocket", "WebSocketRoute", "launch"]
+
+T = TypeVar("T")
+OwnT = TypeVar("OwnT")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Faces:
+    """The sync object of each async one: the same, for as long as somebody has it."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self.bridge = bridge
+        self._known: weakref.WeakValueDictionary[int, _Face[Any]] = weakref.WeakValueDictionary()
+
+    def of(self, value: Any) -> Any:
+        """That of a socket or of a side of a route; anything else is itself."""
+        kind = _KINDS.get(type(value))
+        if kind is None:
+            return value
+        face = self._known.get(id(value))  # a face keeps its own object, and so its id
+        if face is None:
+            face = self._known[id(value)] = kind(value, self)
+        return face
+
+
+class _Face(Generic[OwnT]):
+    def __init__(self, own: OwnT, faces: _Faces) -> None:
+        self._own = own
+        self._faces = faces
+        self._bridge = faces.bridge
+
+    def __repr__(self) -> str:
+        return repr(self._own)
+
+    def _call(self, function: Callable[..., T], *arguments: Any, **options: Any) -> T:
+        return self._bridge.call(function, *arguments, **options)
+
+
+class _Handler:
+    """A user's function where the async API expects one. It equals any other of the same function."""
+
+    def __init__(self, faces: _Faces, function: Callable[..., Any]) -> None:
+        if not callable(function):
+            raise TypeError(f"a listener must be callable, not {type(function).__name__}")
+        check_plain(function)
+        self._faces = faces
+        self._function = function
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Handler) and self._function == other._function
+
+    def __hash__(self) -> int:
+        return hash(self._function)
+
+
+class _Listener(_Handler):
+    """Nobody waits for what it does."""
+
+    def __call__(self, *values: object) -> None:
+        self._faces.bridge.dispatch(self._function, *map(self._faces.of, values))
+
+
+class _Asked(_Handler):
+    """What it returns is waited for."""
+
+    def __call__(self, *values: object) -> Any:
+        return self._faces.bridge.ask(self._function, *map(self._faces.of, values))
+
+
+class _AskedUrl(_Asked, LateMatch):
+    """A rule of a route."""
+
+
+class EventInfo(Generic[T]):
+    """What an `expect_event` block is given."""
+
+    def __init__(self, wait: "_Wait[T]") -> None:
+        self._wait = wait
+
+    @property
+    def value(self) -> T:
+        """The event's value: a str or bytes for frames, the WebSocket for `close` and `websocket`.
+
+        It is there after the block; inside of it, it is waited for.
+        """
+        return self._wait.result()
+
+    def is_done(self) -> bool:
+        """Whether the wait is over, one way or another."""
+        return self._wait.is_over
+
+
+class EventContextManager(Generic[T]):
+    """`with ws.expect_event(...) as info:`; leaving the block waits for the event.
+
+    An exception of the block wins over the wait, which is then given up.
+    """
+
+    def __init__(self, wait: "_Wait[T]") -> None:
+        self._wait = wait
+
+    def __enter__(self) -> EventInfo[T]:
+        return EventInfo(self._wait)
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exc is not None:
+            self._wait.cancel()
+        else:
+            self._wait.result()
+
+
+class _Wait(Generic[T]):
+    """A wait of the async API that runs in the loop's thread."""
+
+    def __init__(
+        self,
+        face: "_WaitingFace[Any]",
+        predicate: Predicate | None,
+        start: Callable[[Predicate | None], OwnEventContextManager[Any]],
+    ) -> None:
+        self._faces, self._bridge = face._faces, face._bridge
+        self._mailbox: SimpleQueue[Job] = self._bridge.mailbox()
+        judge = predicate
+        if predicate is not None and callable(predicate):
+            check_plain(predicate)
+            judge = CallersPredicate(
+                self._bridge, self._mailbox, lambda value: predicate(self._faces.of(value))
+            )
+        self._own = self._bridge.call(start, judge)
+        self._future = self._bridge.wait(self._own.__aenter__()).value
+
+    @property
+    def is_over(self) -> bool:
+        return self._future.done()
+
+    def result(self) -> T:
+        if not self.is_over:
+            self._bridge.wait(self._own.__aexit__(None, None, None), self._mailbox)
+        value: T = self._faces.of(self._future.result())
+        return value
+
+    def cancel(self) -> None:
+        given_up = Error("given up")
+        self._bridge.wait(self._own.__aexit__(Error, given_up, None), self._mailbox)
+
+
+WaitingT = TypeVar("WaitingT", bound=WaitingEmitter)
+
+
+class _WaitingFace(_Face[WaitingT]):
+    """Listeners and waits."""
+
+    def on(self, event: str, f: F | None = None) -> Any:
+        """Call `f` each time, in the dispatcher's thread; without `f`, a decorator."""
+        return self._register(self._own.on, event, f)
+
+    def once(self, event: str, f: F | None = None) -> Any:
+        """Call `f` the next time only; without `f`, a decorator."""
+        return self._register(self._own.once, event, f)
+
+    def remove_listener(self, event: str, f: Callable[..., Any]) -> None:
+        """Take `f` back; one that is not registered is no error."""
+        self._call(self._own.remove_listener, event, _Listener(self._faces, f))
+
+    def remove_all_listeners(self, event: str | None = None) -> None:
+        """Take back every listener of one event, or of all."""
+        self._call(self._own.remove_all_listeners, event)
+
+    def _register(self, register: Callable[..., Any], event: str, f: F | None) -> Any:
+        if f is None:
+            return lambda f: self._register(register, event, f)
+        self._call(register, event, _Listener(self._faces, f))
+        return f
+
+
+class WebSocket(_WaitingFace[own_websocket.WebSocket]):
+    """One socket of an app, as `wirewright.WebSocket`.
+
+    Events: `framesent` and `framereceived` with the payload (str for text, bytes for binary), `socketerror`
+    with a str, `close` with this WebSocket, once.
+    """
+
+    @property
+    def url(self) -> str:
+        """The `ws://` or `wss://` URL that the app asked for, with no fragment."""
+        return self._own.url
+
+    def is_closed(self) -> bool:
+        """Whether it is over."""
+        return self._own.is_closed()
+
+    @property
+    def request_headers(self) -> Mapping[str, str]:
+        """Names in lower case, as they went to the server."""
+        return self._own.request_headers
+
+    @property
+    def response_headers(self) -> Mapping[str, str] | None:
+        """Names in lower case; None until the handshake is answered."""
+        return self._own.response_headers
+
+    @property
+    def status(self) -> int | None:
+        """The HTTP status of the handshake's answer."""
+        return self._own.status
+
+    @property
+    def subprotocol(self) -> str | None:
+        """What the server chose of the app's `Sec-WebSocket-Protocol`, or None."""
+        return self._own.subprotocol
+
+    @property
+    def client_address(self) -> tuple[str, int] | None:
+        """The app's host and port, as the proxy sees them."""
+        return self._own.client_address
+
+    @property
+    def server_address(self) -> tuple[str, int] | None:
+        """The server's host and port, once the socket is open; None for a mocked one."""
+        return self._own.server_address
+
+    @property
+    def opened_at(self) -> float | None:
+        """Seconds since the epoch; None for a socket that is not open yet, or never was."""
+        return self._own.opened_at
+
+    @property
+    def closed_at(self) -> float | None:
+        """Seconds since the epoch; None while the socket is open."""
+        return self._own.closed_at
+
+    @property
+    def close_code(self) -> int | None:
+        """RFC 6455, 7.4; None while the socket is open, and for one that never was."""
+        return self._own.close_code
+
+    @property
+    def close_reason(self) -> str | None:
+        """The reason of the close frame; None where `close_code` is None."""
+        return self._own.close_reason
+
+    @property
+    def closed_by(self) -> ClosedBy | None:
+        """Who ended it; None while the socket is open, and where nobody can tell."""
+        return self._own.closed_by
+
+    @property
+    def route_errors(self) -> int:
+        """How often a handler of this socket's route has raised. Each time is logged."""
+        return self._own.route_errors
+
+    def expect_event(
+        self,
+        event: str,
+        predicate: Predicate | None = None,
+        timeout: Timeout = None,
+        *,
+        history: bool = False,
+    ) -> EventContextManager[Any]:
+        """Wait for an event that the block causes: the listener is there before the block runs.
+
+        `history=True` first tries the frames that the socket still remembers. Raises Error("Socket
+        closed"), Error("Socket error") or TimeoutError at the end of the block.
+        """
+        return EventContextManager(self._wait(event, predicate, timeout, history=history))
+
+    def wait_for_event(
+        self,
+        event: str,
+        predicate: Predicate | None = None,
+        timeout: Timeout = None,
+        *,
+        history: bool = False,
+    ) -> Any:
+        """The event's next value for which the predicate holds. The errors are those of `expect_event`."""
+        return self._wait(event, predicate, timeout, history=history).result()
+
+    def send_to_client(self, message: Payload) -> None:
+        """Send the app a message, as if the server had. Raises Error on a socket that is not open."""
+        self._call(self._own.send_to_client, message)
+
+    def send_to_server(self, message: Payload) -> None:
+        """Send the server a message, as if the app had. Raises Error on a socket that is not open."""
+        self._call(self._own.send_to_server, message)
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close the socket towards both sides. Raises Error on a socket that is not open."""
+        self._call(self._own.close, code, reason)
+
+    def abort(self) -> None:
+        """Cut the connections of both sides with no close frame. Raises Error where they are not open."""
+        self._call(self._own.abort)
+
+    def _wait(
+        self, event: str, predicate: Predicate | None, timeout: Timeout, *, history: bool
+    ) -> _Wait[Any]:
+        return _Wait(
+            self,
+            predicate,
+            lambda judge: self._own.expect_event(event, judge, timeout, history=history),
+        )
+
+
+class WebSocketRouteSide(_Face[own_route.RouteSide]):
+    """One side of a routed socket, the app's or the server's. Both have the same methods."""
+
+    @property
+    def url(self) -> str:
+        """The `ws://` or `wss://` URL that the app asked for."""
+        return self._own.url
+
+    @property
+    def protocols(self) -> list[str]:
+        """The subprotocols that the app asked for, the best first."""
+        return self._own.protocols
+
+    @property
+    def request_headers(self) -> Mapping[str, str]:
+        """Of the app's handshake, names in lower case."""
+        return self._own.request_headers
+
+    def send(self, message: Payload) -> None:
+        """Send this side a message: str as text, bytes as binary."""
+        self._call(self._own.send, message)
+
+    def close(self, code: int | None = None, reason: str | None = None) -> None:
+        """Close this side, and then the other one with the same code, unless `on_close` is set here."""
+        self._call(self._own.close, code, reason)
+
+    def on_message(self, handler: Callable[[Payload], Any]) -> None:
+        """Give this side's messages to a handler instead of forwarding them. A later handler replaces it."""
+        self._call(self._own.on_message, _Asked(self._faces, handler))
+
+    def on_close(self, handler: Callable[[int, str], Any]) -> None:
+        """Tell a handler of this side's end, which then is not the other side's end, too."""
+        self._call(self._own.on_close, _Asked(self._faces, handler))
+
+    def connect_to_server(self, headers: Mapping[str, str | None] | None = None) -> "WebSocketRouteSide":
+        """Have the handshake go to the server, and return the server's side.
+
+        Only the app's side, which a route's handler is given, can do that.
+        """
+        side: WebSocketRouteSide = self._faces.of(self._call(self._own.connect_to_server, headers))
+        return side
+
+
+class WebSocketRoute(WebSocketRouteSide):
+    """The app's side of a route: what a route's handler is given, as `wirewright.WebSocketRoute`."""
+
+    _own: own_route.WebSocketRoute
+
+    def redirect(self, url: str, headers: Mapping[str, str | None] | None = None) -> WebSocketRouteSide:
+        """Have the handshake go to another server, and return that server's side."""
+        side: WebSocketRouteSide = self._faces.of(self._call(self._own.redirect, url, headers))
+        return side
+
+    def accept(self, protocol: str | None) -> None:
+        """Answer the handshake here with this subprotocol, or (None) without one."""
+        self._call(self._own.accept, protocol)
+
+    def reject(self, status: int, headers: Mapping[str, str] | None = None, body: bytes | str = b"") -> None:
+        """Refuse the handshake with an HTTP status (300 to 599)."""
+        self._call(self._own.reject, status, headers, body)
+
+    def conditions(
+        self,
+        *,
+        latency: Milliseconds = 0,
+        jitter: Milliseconds = 0,
+        bytes_per_second: float | None = None,
+        drop: float = 0,
+        duplicate: float = 0,
+        reorder: float = 0,
+        stall_after: int | None = None,
+        seed: int | None = None,
+        direction: Direction = "both",
+    ) -> Conditions:
+        """Put the network between the app and the proxy under conditions; see `wirewright.WebSocketRoute`."""
+        return self._call(
+            self._own.conditions,
+            latency=latency,
+            jitter=jitter,
+            bytes_per_second=bytes_per_second,
+            drop=drop,
+            duplicate=duplicate,
+            reorder=reorder,
+            stall_after=stall_after,
+            seed=seed,
+            direction=direction,
+        )
+
+    def abort(self) -> None:
+        """Cut the connections with no close frame: the app sees 1006. At any time."""
+        self._call(self._own.abort)
+
+
+class Proxy(_WaitingFace[own_proxy.Proxy]):
+    """All sockets that pass, as `wirewright.Proxy`.
+
+    Event: `websocket` with the WebSocket, at the handshake's request.
+    """
+
+    @property
+    def web_sockets(self) -> list[WebSocket]:
+        """The sockets that are open now, or opening, oldest first."""
+        return [self._faces.of(each) for each in self._call(lambda: self._own.web_sockets)]
+
+    @property
+    def port(self) -> int:
+        """The port that the proxy listens on. Raises Error where it listens on none."""
+        return self._call(lambda: self._own.port)
+
+    @property
+    def ca_certificate(self) -> Path:
+        """The PEM file of the CA that apps must trust."""
+        return self._call(lambda: self._own.ca_certificate)
+
+    def expect_event(
+        self, event: str, predicate: Predicate | None = None, timeout: Timeout = None
+    ) -> EventContextManager[Any]:
+        """Wait for an event that the block causes: the listener is there before the block runs."""
+        return EventContextManager(self._wait(event, predicate, timeout))
+
+    def wait_for_event(self, event: str, predicate: Predicate | None = None, timeout: Timeout = None) -> Any:
+        """The event's next value for which the predicate holds."""
+        return self._wait(event, predicate, timeout).result()
+
+    def expect_websocket(
+        self, url: UrlMatch | None = None, predicate: Predicate | None = None, timeout: Timeout = None
+    ) -> EventContextManager[WebSocket]:
+        """Wait for a socket that the block causes, of a matching URL and for which the predicate holds."""
+        return self.expect_event("websocket", _both(url, predicate), timeout)
+
+    def wait_for_websocket(
+        self, url: UrlMatch | None = None, predicate: Predicate | None = None, timeout: Timeout = None
+    ) -> WebSocket:
+        """The next socket of a matching URL for which the predicate holds."""
+        socket: WebSocket = self.wait_for_event("websocket", _both(url, predicate), timeout)
+        return socket
+
+    def route_web_socket(
+        self, url: UrlMatch | None, handler: Callable[[WebSocketRoute], Any], times: int | None = None
+    ) -> None:
+        """Have a handler decide what becomes of sockets of a matching URL that are opened from now on.
+
+        It is called in the dispatcher's thread with a WebSocketRoute, and the handshake waits for it.
+        """
+        self._call(self._own.route_web_socket, self._asked(url), _Asked(self._faces, handler), times)
+
+    def unroute_web_socket(
+        self, url: UrlMatch | None, handler: Callable[[WebSocketRoute], Any] | None = None
+    ) -> None:
+        """Take back a handler, or all that were registered for this URL. Open sockets keep theirs."""
+        own = None if handler is None else _Asked(self._faces, handler)
+        self._call(self._own.unroute_web_socket, self._asked(url), own)
+
+    def route_from_capture(
+        self,
+        path: str | Path,
+        *,
+        url: UrlMatch | None = None,
+        match: Literal["lockstep", "timed"] = "lockstep",
+        speed: float = 1.0,
+        on_mismatch: Literal["abort", "wait", "passthrough"] = "abort",
+        compare: Any = "exact",
+    ) -> Replay:
+        """Play the recorded server to sockets that are opened from now on; see `wirewright.Proxy`."""
+        is_function = callable(compare) and not isinstance(compare, _Asked)
+        return self._call(
+            self._own.route_from_capture,
+            path,
+            url=self._asked(url),
+            match=match,
+            speed=speed,
+            on_mismatch=on_mismatch,
+            compare=_Asked(self._faces, compare) if is_function else compare,
+        )
+
+    def start_capture(
+        self,
+        path: str | Path,
+        *,
+        url: UrlMatch | None = None,
+        max_payload: int | None = None,
+        redact: Iterable[str] | None = None,
+        max_size: int | None = None,
+        rotate: int | None = None,
+    ) -> None:
+        """Record all sockets of a matching URL in a file; see `wirewright.Proxy`.
+
+        `url` must be a glob or a regex here: the recorder asks it in the proxy's thread.
+        """
+        if callable(url):
+            raise TypeError("url must be a glob or a regex: a capture cannot ask a function of the sync API")
+        self._call(
+            self._own.start_capture,
+            path,
+            url=url,
+            max_payload=max_payload,
+            redact=redact,
+            max_size=max_size,
+            rotate=rotate,
+        )
+
+    def stop_capture(self) -> None:
+        """Record no more, and close the file. Nothing happens if no capture runs."""
+        self._call(self._own.stop_capture)
+
+    def annotate(self, text: str) -> None:
+        """Put a remark into the capture that runs. Raises Error while none runs."""
+        self._call(self._own.annotate, text)
+
+    def set_default_timeout(self, timeout: float | timedelta) -> None:
+        """The milliseconds that a wait takes at most where it is not told; 0 means no limit."""
+        self._call(self._own.set_default_timeout, timeout)
+
+    def _wait(self, event: str, predicate: Predicate | None, timeout: Timeout) -> _Wait[Any]:
+        return _Wait(self, predicate, lambda judge: self._own.expect_event(event, judge, timeout))
+
+    def _asked(self, url: UrlMatch | None) -> Any:
+        """A rule that is a function is a user's code: it is asked where that runs."""
+        return _AskedUrl(self._faces, url) if callable(url) else url
+
+
+_KINDS: dict[type, Callable[[Any, _Faces], _Face[Any]]] = {
+    own_websocket.WebSocket: WebSocket,
+    own_route.WebSocketRoute: WebSocketRoute,
+    own_route.ServerSide: WebSocketRouteSide,
+}
+
+
+def _both(url: UrlMatch | None, predicate: Predicate | None) -> Predicate | None:
+    """As the async API does it: both are asked in the thread that waits."""
+    return None if not url and predicate is None else own_proxy.both(url, predicate)
+
+
+class launch:  # noqa: N801  used like a function, as in Playwright
+    """Run mitmproxy with Wirewright inside this program, in a thread of its own.
+
+        with launch(port=0) as proxy:
+            print(proxy.port, proxy.ca_certificate)
+
+    The parameters, and the errors, are those of `wirewright.launch`.
+    """
+
+    def __init__(
+        self,
+        port: int = 8080,
+        *,
+        host: str = "127.0.0.1",
+        mode: Sequence[str] = ("regular",),
+        options: Mapping[str, Any] | None = None,
+        confdir: str | Path | None = None,
+    ) -> None:
+        self._own = async_launch(port, host=host, mode=mode, options=options, confdir=confdir)
+        self._bridge: Bridge | None = None
+
+    def __enter__(self) -> Proxy:
+        self._bridge = Bridge()
+        try:
+            return Proxy(self._bridge.wait(self._own.__aenter__()), _Faces(self._bridge))
+        except BaseException:
+            self._bridge.stop()
+            raise
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._bridge is not None
+        try:
+            self._bridge.wait(self._own.__aexit__(None, None, None))
+        finally:
+            self._bridge.stop()

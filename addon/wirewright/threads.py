@@ -1,0 +1,182 @@
+"""An event loop in a thread of its own, for callers that have none.
+
+Three kinds of threads meet here. The loop's runs the proxy, and nothing of a user's. The dispatcher's runs
+listeners and routes' handlers, one after the other, in the order of the events. All others are the callers':
+what they wait for is judged in them.
+"""
+
+import asyncio
+import inspect
+import logging
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from wirewright.model.errors import Error
+from wirewright.model.waiter import LatePredicate
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Job = Callable[[], object]
+
+
+class Bridge:
+    """The loop, the dispatcher, and the ways from one thread into another."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._jobs: SimpleQueue[Job] = SimpleQueue()
+        self._ended = threading.Event()
+        self._is_over = False
+        self._threads = [
+            threading.Thread(target=self._run_loop, name="wirewright-proxy", daemon=True),
+            threading.Thread(target=self._dispatch, name="wirewright-dispatcher", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End both threads, once the dispatcher has done what it was given until now."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self._jobs.put(self._ended.set)
+        if not self._is_dispatcher:
+            self._threads[1].join()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._threads[0].join()
+        self._loop.close()
+
+    # For callers
+
+    def call(self, function: Callable[..., T], *arguments: Any, **options: Any) -> T:
+        """What a function returns or raises in the loop's thread, where it must not wait for anything."""
+
+        async def run() -> T:
+            return function(*arguments, **options)
+
+        return self.wait(run())
+
+    def wait(self, coroutine: Coroutine[Any, Any, T], mailbox: "SimpleQueue[Job] | None" = None) -> T:
+        """What a coroutine returns or raises; the caller does meanwhile what is put into its mailbox.
+
+        Whatever interrupts the caller, such as Ctrl-C, cancels the coroutine. The dispatcher goes on
+        dispatching, so that a handler may wait for what other handlers do.
+        """
+        if self._is_over:
+            coroutine.close()
+            raise Error("Proxy closed")
+        mailbox = mailbox or self.mailbox()
+        running = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        running.add_done_callback(lambda _: mailbox.put(_nothing))
+        try:
+            while not running.done():
+                mailbox.get()()
+        except BaseException:
+            running.cancel()
+            raise
+        return running.result()
+
+    def mailbox(self) -> "SimpleQueue[Job]":
+        """Where a wait of the calling thread is given what it has to judge."""
+        return self._jobs if self._is_dispatcher else SimpleQueue()
+
+    @property
+    def _is_dispatcher(self) -> bool:
+        return threading.current_thread() is self._threads[1]
+
+    # For the loop's thread
+
+    def dispatch(self, function: Callable[..., object], *arguments: object) -> None:
+        """Have the dispatcher call a listener; one that raises is logged."""
+        self._jobs.put(partial(_call_listener, function, arguments))
+
+    def ask(self, function: Callable[..., object], *arguments: object) -> "asyncio.Future[Any]":
+        """What a function of a user's returns or raises, in the dispatcher's thread."""
+        return self._ask(self._jobs, function, *arguments)
+
+    def _ask(
+        self, mailbox: "SimpleQueue[Job]", function: Callable[..., object], *arguments: object
+    ) -> "asyncio.Future[Any]":
+        answer: asyncio.Future[Any] = self._loop.create_future()
+        mailbox.put(partial(self._answer, answer, function, arguments))
+        return answer
+
+    def _answer(
+        self, answer: "asyncio.Future[Any]", function: Callable[..., object], arguments: tuple[object, ...]
+    ) -> None:
+        """Called in the thread that has the mailbox."""
+        if answer.done():
+            return  # the wait is over
+        try:
+            result = _plain(function, arguments)
+        except Exception as error:
+            self._tell(_set_exception, answer, error)
+        else:
+            self._tell(_set_result, answer, result)
+
+    def _tell(self, settle: Callable[..., None], answer: "asyncio.Future[Any]", value: object) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(settle, answer, value)
+
+    # The threads
+
+    def _run_loop(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    def _dispatch(self) -> None:
+        while not self._ended.is_set():
+            self._jobs.get()()
+
+
+class CallersPredicate(LatePredicate):
+    """A predicate that is asked in the thread that waits, as soon as that has time."""
+
+    def __init__(
+        self, bridge: Bridge, mailbox: "SimpleQueue[Job]", predicate: Callable[[Any], object]
+    ) -> None:
+        self._bridge = bridge
+        self._mailbox = mailbox
+        self._predicate = predicate
+
+    def __call__(self, value: object) -> Awaitable[object]:
+        return self._bridge._ask(self._mailbox, self._predicate, value)
+
+
+def _nothing() -> None:
+    """Wakes who waits."""
+
+
+def _call_listener(function: Callable[..., object], arguments: tuple[object, ...]) -> None:
+    try:
+        _plain(function, arguments)
+    except Exception:
+        logger.exception("%s: a listener raised", arguments[0] if arguments else function)
+
+
+def check_plain(function: Callable[..., object]) -> None:
+    """Raise TypeError for an async function: nobody here would await it."""
+    if inspect.iscoroutinefunction(function):
+        raise TypeError(f"{function!r} is async: the sync API takes plain functions")
+
+
+def _plain(function: Callable[..., object], arguments: tuple[object, ...]) -> object:
+    result = function(*arguments)
+    if inspect.iscoroutine(result):
+        result.close()
+        raise TypeError(f"{function!r} is async: the sync API takes plain functions")
+    return result
+
+
+def _set_result(answer: "asyncio.Future[Any]", value: object) -> None:
+    if not answer.done():
+        answer.set_result(value)
+
+
+def _set_exception(answer: "asyncio.Future[Any]", error: Exception) -> None:
+    if not answer.done():
+        answer.set_exception(error)

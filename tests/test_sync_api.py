@@ -1,0 +1,508 @@
+"""The sync API over a real proxy in this process; apps and servers are threads of their own."""
+
+import inspect
+import math
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+from websockets.sync.server import Server, ServerConnection, serve
+
+import wirewright
+from support.members import members
+from support.ports import free_port
+from support.processes import ROOT
+from wirewright import sync_api
+from wirewright.capture import open as open_capture
+from wirewright.sync_api import Error, Proxy, TimeoutError, WebSocket, WebSocketRoute, launch  # noqa: A004
+
+NOWHERE = "ws://nowhere.invalid/live"
+
+
+@pytest.fixture
+def proxy(confdir: Path) -> Iterator[Proxy]:
+    with launch(port=0, confdir=confdir) as launched:
+        yield launched
+    assert not [each.name for each in threading.enumerate() if each.name.startswith("wirewright-")]
+
+
+@contextmanager
+def serving(handler: Callable[[ServerConnection], None]) -> Iterator[str]:
+    with serve(handler, "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"ws://127.0.0.1:{port_of(server)}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def port_of(server: Server) -> int:
+    port: int = server.socket.getsockname()[1]
+    return port
+
+
+def echo(connection: ServerConnection) -> None:
+    for message in connection:
+        connection.send(message)
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with serving(echo) as served:
+        yield f"{served}/live"
+
+
+def app(proxy: Proxy, url: str) -> Any:
+    """An app's socket, a context manager."""
+    return connect(url, proxy=f"http://127.0.0.1:{proxy.port}")
+
+
+def say(client: ClientConnection, message: str) -> None:
+    client.send(message)
+    assert client.recv(timeout=10) == message
+
+
+# Waits
+
+
+def test_block_waits_for_what_it_causes(proxy: Proxy, url: str) -> None:
+    with ExitStack() as stack:
+        with proxy.expect_websocket("**/live") as opened:
+            client = stack.enter_context(app(proxy, url))
+        ws = opened.value
+        assert (ws.url, ws.status, ws.is_closed()) == (url, 101, False)
+        assert proxy.web_sockets == [ws]
+        assert proxy.web_sockets[0] is ws
+        with ws.expect_event("framereceived", lambda payload: "wel" in payload) as frame:
+            for message in ("a", "welcome", "b"):
+                client.send(message)
+        assert frame.is_done()
+        assert frame.value == "welcome"
+        with ws.expect_event("close") as closed:
+            client.close(3000, "bye")
+        assert closed.value is ws
+        assert (ws.close_code, ws.close_reason, ws.closed_by) == (3000, "bye", "client")
+
+
+def test_predicate_is_asked_in_the_thread_that_waits(proxy: Proxy, url: str) -> None:
+    asked: set[threading.Thread] = set()
+
+    def judge(value: object) -> bool:
+        asked.add(threading.current_thread())
+        return value == "last" if isinstance(value, str) else isinstance(value, WebSocket)
+
+    with ExitStack() as stack:
+        with proxy.expect_websocket(lambda seen: judge(seen) or True, judge) as opened:
+            client = stack.enter_context(app(proxy, url))
+        with opened.value.expect_event("framereceived", judge):
+            for number in range(20):
+                say(client, str(number))
+            say(client, "last")
+        waiting = [
+            threading.Thread(target=opened.value.wait_for_event, args=("framereceived", judge, 10_000))
+            for _ in range(3)
+        ]
+        for thread in waiting:
+            thread.start()
+        while any(thread.is_alive() for thread in waiting):
+            say(client, "last")
+        for thread in waiting:
+            thread.join()
+    assert asked == {threading.current_thread(), *waiting}
+
+
+def test_what_came_in_time_counts_however_long_the_block_takes(proxy: Proxy, url: str) -> None:
+    with app(proxy, url) as client:
+        (ws,) = proxy.web_sockets
+        with ws.expect_event("framereceived", lambda payload: payload == "b", timeout=300) as frame:
+            say(client, "a")
+            say(client, "b")
+            with pytest.raises(TimeoutError):
+                ws.wait_for_event("framesent", timeout=600)
+        assert frame.value == "b"
+        with (  # noqa: PT012
+            pytest.raises(TimeoutError, match=r'^Timeout 50ms exceeded while waiting for event "framesent"$'),
+            ws.expect_event("framesent", lambda payload: payload == "late", timeout=50),
+        ):
+            say(client, "in time")
+            with pytest.raises(TimeoutError):
+                ws.wait_for_event("framereceived", timeout=200)
+            say(client, "late")
+
+
+def test_history_is_looked_at(proxy: Proxy, url: str) -> None:
+    with app(proxy, url) as client:
+        say(client, "early")
+        (ws,) = proxy.web_sockets
+        found = ws.wait_for_event("framereceived", lambda payload: payload == "early", history=True)
+        assert found == "early"
+
+
+def test_errors_are_those_of_the_async_api(proxy: Proxy, url: str) -> None:
+    with app(proxy, url) as client:
+        (ws,) = proxy.web_sockets
+        with pytest.raises(ValueError, match="unknown event 'message'"):
+            ws.wait_for_event("message")
+        with pytest.raises(TypeError, match="predicate must be callable"):
+            ws.wait_for_event("framesent", 7)  # type: ignore[arg-type]
+        with pytest.raises(ZeroDivisionError), ws.expect_event("framereceived", lambda _: 1 / 0):
+            client.send("a")
+        with pytest.raises(RuntimeError, match="the block"), ws.expect_event("framereceived"):
+            raise RuntimeError("the block")
+        with (  # noqa: PT012
+            pytest.raises(Error, match=r"^Socket closed$"),
+            ws.expect_event("framereceived", lambda _: False),
+        ):
+            client.send("a")
+            client.close()
+        with pytest.raises(Error, match=r"^Socket closed$"):
+            ws.send_to_client("a")
+        proxy.set_default_timeout(10)
+        with pytest.raises(TimeoutError, match="Timeout 10ms exceeded"):
+            proxy.wait_for_websocket()
+
+
+async def judge_late(payload: str) -> bool:
+    return True
+
+
+def test_async_functions_are_refused(proxy: Proxy, url: str) -> None:
+    for register in (
+        lambda: proxy.on("websocket", judge_late),
+        lambda: proxy.route_web_socket("**", judge_late),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(TypeError, match="is async: the sync API takes plain functions"):
+            register()
+    with app(proxy, url) as client:
+        (ws,) = proxy.web_sockets
+        for predicate in (judge_late, lambda payload: judge_late(payload)):
+            with (
+                pytest.raises(TypeError, match="is async: the sync API takes plain functions"),
+                ws.expect_event("framereceived", predicate),
+            ):
+                client.send("a")
+
+
+# Listeners
+
+
+def test_listeners_are_called_in_one_thread_in_the_order_of_the_events(proxy: Proxy, url: str) -> None:
+    seen: list[tuple[str, object]] = []
+    threads: set[str] = set()
+    over = threading.Event()
+
+    def note(name: str, value: object) -> None:
+        threads.add(threading.current_thread().name)
+        seen.append((name, value))
+
+    def opened(ws: WebSocket) -> None:
+        def closed(same: WebSocket) -> None:
+            note("close", same is ws)
+            over.set()
+
+        note("websocket", ws.url)
+        ws.on("framesent", lambda payload: note("sent", payload))
+        ws.on("framereceived", lambda payload: note("received", payload))
+        ws.once("close")(closed)
+
+    proxy.on("websocket", opened)
+    with app(proxy, url) as client:
+        for number in range(100):
+            say(client, str(number))
+    assert over.wait(10)
+    pairs = [(name, str(number)) for number in range(100) for name in ("sent", "received")]
+    assert seen == [("websocket", url), *pairs, ("close", True)]
+    assert threads == {"wirewright-dispatcher"}
+
+
+def test_listeners_are_taken_back(proxy: Proxy, url: str) -> None:
+    heard: list[object] = []
+    with app(proxy, url) as client:
+        (ws,) = proxy.web_sockets
+        for _ in range(2):  # pyee's rule: the same function is called once
+            assert ws.on("framereceived", heard.append) == heard.append
+        say(client, "a")
+        ws.remove_listener("framereceived", heard.append)
+        ws.remove_listener("framereceived", heard.append)
+        say(client, "b")
+        ws.on("framereceived", heard.append)
+        ws.remove_all_listeners()
+        say(client, "c")
+        ws.on("framereceived", heard.append)
+        with ws.expect_event("framereceived"):
+            say(client, "d")
+    settle(proxy)
+    assert heard == ["a", "d"]
+
+
+def settle(proxy: Proxy) -> None:
+    """Return when the dispatcher has done all that came until now."""
+    done = threading.Event()
+    proxy._bridge.dispatch(done.set)
+    assert done.wait(10)
+
+
+def test_listener_that_raises_is_logged_and_hurts_nobody(
+    proxy: Proxy, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard: list[object] = []
+    with app(proxy, url) as client:
+        (ws,) = proxy.web_sockets
+        ws.on("framereceived", lambda _: 1 / 0)
+        ws.on("framereceived", heard.append)
+        say(client, "a")
+    settle(proxy)
+    assert heard == ["a"]
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_handlers_may_call_and_wait_for_everything(proxy: Proxy, url: str) -> None:
+    """A listener waits for what a route's handler does, which is called in the same thread."""
+    heard: list[object] = []
+    over = threading.Event()
+
+    def route(ws: WebSocketRoute) -> None:
+        server = ws.connect_to_server()
+        ws.on_message(lambda message: server.send(str(message) + "!"))
+
+    def opened(ws: WebSocket) -> None:
+        heard.append(ws.wait_for_event("framesent", lambda payload: payload == "two!"))
+        ws.send_to_client("from the listener")
+        heard.append(len(proxy.web_sockets))
+        over.set()
+
+    proxy.route_web_socket("**", route)
+    proxy.on("websocket", opened)
+    with app(proxy, url) as client:
+        client.send("one")
+        client.send("two")
+        assert {client.recv(timeout=10) for _ in range(3)} == {"one!", "two!", "from the listener"}
+        assert over.wait(10)
+    assert heard == ["two!", 1]
+
+
+# Routes
+
+
+def test_routes_change_and_mock(proxy: Proxy, url: str) -> None:
+    threads: set[str] = set()
+
+    def change(ws: WebSocketRoute) -> None:
+        threads.add(threading.current_thread().name)
+        assert (ws.url, ws.protocols) == (url, [])
+        server = ws.connect_to_server()
+
+        def sent(message: Any) -> None:
+            threads.add(threading.current_thread().name)
+            server.send(message.replace("buy", "sell"))
+
+        ws.on_message(sent)
+
+    def mock(ws: WebSocketRoute) -> None:
+        ws.on_message(lambda message: ws.send("mocked " + str(message)))
+        ws.send("hello")
+
+    def is_nowhere(asked: str) -> bool:
+        threads.add(threading.current_thread().name)
+        return "nowhere" in asked
+
+    proxy.route_web_socket("**/live", change)
+    proxy.route_web_socket(is_nowhere, mock)
+    with app(proxy, url) as client:
+        client.send("buy")
+        assert client.recv(timeout=10) == "sell"
+    with app(proxy, NOWHERE) as client:
+        assert client.recv(timeout=10) == "hello"
+        client.send("a")
+        assert client.recv(timeout=10) == "mocked a"
+    assert threads == {"wirewright-dispatcher"}
+
+
+def test_routes_refuse_and_are_taken_back(proxy: Proxy, url: str) -> None:
+    def refuse(ws: WebSocketRoute) -> None:
+        ws.reject(403, {"A": "b"}, "no")
+
+    def always(asked: str) -> bool:
+        return True
+
+    proxy.route_web_socket(always, refuse)
+    proxy.route_web_socket("**", refuse, times=1)
+    for _ in range(2):
+        with pytest.raises(InvalidStatus):
+            app(proxy, url)
+    proxy.unroute_web_socket(always, refuse)
+    with app(proxy, url) as client:
+        say(client, "a")
+
+
+def test_handler_that_raises_refuses_the_socket(proxy: Proxy, caplog: pytest.LogCaptureFixture) -> None:
+    proxy.route_web_socket("**", lambda ws: 1 / 0)
+    with pytest.raises(InvalidStatus) as refused:
+        app(proxy, NOWHERE)
+    assert refused.value.response.status_code == 502
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_ends_of_both_sides_are_told(proxy: Proxy, url: str) -> None:
+    ends: list[tuple[int, str]] = []
+    told = threading.Event()
+
+    def route(ws: WebSocketRoute) -> None:
+        def ended(code: int, reason: str) -> None:
+            ends.append((code, reason))
+            server.close(3001, "ours")
+            told.set()
+
+        server = ws.connect_to_server()
+        ws.on_close(ended)
+
+    proxy.route_web_socket("**", route)
+    with app(proxy, url) as client:
+        say(client, "a")
+        client.close(3000, "theirs")
+    assert told.wait(10)
+    assert ends == [(3000, "theirs")]
+
+
+# Captures
+
+
+def test_captures_are_recorded_and_played(proxy: Proxy, url: str, tmp_path: Path) -> None:
+    path = tmp_path / "session.db"
+    threads: set[str] = set()
+
+    def same(recorded: object, live: object) -> bool:
+        threads.add(threading.current_thread().name)
+        return True
+
+    proxy.start_capture(path, url=re.compile("live"))
+    proxy.annotate("now")
+    with app(proxy, url) as client:
+        say(client, "a")
+    proxy.stop_capture()
+    with open_capture(path) as capture:
+        assert [frame.payload for frame in capture.frames() if frame.is_message] == ["a", "a"]
+    replay = proxy.route_from_capture(path, url=lambda asked: True, speed=math.inf, compare=same)
+    with app(proxy, url) as client:
+        client.send("anything")
+        assert client.recv(timeout=10) == "a"
+    assert not replay.mismatches
+    assert threads == {"wirewright-dispatcher"}
+    with pytest.raises(TypeError, match="url must be a glob or a regex"):
+        proxy.start_capture(path, url=lambda asked: True)
+
+
+# The proxy
+
+
+def test_every_name_of_the_async_api_is_here() -> None:
+    for name in ("Proxy", "WebSocket", "WebSocketRoute"):
+        ours, theirs = getattr(sync_api, name), getattr(wirewright, name)
+        names = {each for each in dir(ours) if not each.startswith("_")}
+        of_pyee = {"on", "once", "remove_listener", "remove_all_listeners"} & names
+        assert names == (members(theirs) | of_pyee) - {"add_listener", "flow"}
+        for method in names - of_pyee:
+            if inspect.isfunction(getattr(ours, method)):
+                ways = [inspect.signature(getattr(each, method)).parameters for each in (ours, theirs)]
+                assert list(ways[0]) == list(ways[1])
+
+
+def test_several_threads_use_it_at_once(proxy: Proxy, url: str) -> None:
+    failures: list[BaseException] = []
+
+    def use(number: int) -> None:
+        try:
+            with ExitStack() as stack:
+                with proxy.expect_websocket(f"**/{number}") as opened:
+                    client = stack.enter_context(app(proxy, url.replace("live", str(number))))
+                with opened.value.expect_event("framereceived", lambda payload: payload == "2"):
+                    for message in "012":
+                        say(client, message)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=use, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+
+
+def test_waits_end_with_the_proxy(confdir: Path) -> None:
+    errors: list[str] = []
+    waiting = threading.Event()
+
+    def wait() -> None:
+        with pytest.raises(Error) as raised, launched.expect_websocket(timeout=0):
+            waiting.set()
+        errors.append(raised.value.message)
+
+    with launch(port=0, confdir=confdir) as launched:
+        thread = threading.Thread(target=wait)
+        thread.start()
+        assert waiting.wait(10)
+    thread.join()
+    assert errors == ["Proxy closed"]
+    with pytest.raises(Error, match=r"^Proxy closed$"):
+        launched.wait_for_websocket()
+
+
+def test_launch_that_fails_says_why_and_leaves_nothing(confdir: Path, url: str) -> None:
+    before = threading.active_count()
+    with (
+        pytest.raises(Error, match="is already in use"),
+        launch(port=int(url.split(":")[2][:-5]), confdir=confdir),
+    ):
+        raise AssertionError
+    with (
+        launch(port=0, confdir=confdir),
+        pytest.raises(Error, match="a proxy runs in this process already"),
+        launch(port=free_port(), confdir=confdir),
+    ):
+        raise AssertionError
+    assert threading.active_count() == before
+
+
+INTERRUPTED = """
+import os, signal, sys, threading
+from wirewright.sync_api import launch
+
+with launch(port=0, confdir=sys.argv[1]) as proxy:
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        proxy.wait_for_websocket(timeout=0)
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+def test_ctrl_c_interrupts_a_wait(confdir: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, str(confdir)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (run.stdout, run.stderr, run.returncode) == ("interrupted\n", "", 0)
+
+
+def test_app_is_told_when_the_proxy_ends(confdir: Path, url: str) -> None:
+    with ExitStack() as stack:
+        with launch(port=0, confdir=confdir) as proxy:
+            client = stack.enter_context(app(proxy, url))
+            say(client, "a")
+        with pytest.raises(ConnectionClosed):
+            client.recv(timeout=10)
