@@ -1,7 +1,7 @@
 """An app without its server: a recorded one answers, and what the app says differently is shown.
 
 wirewright run --capture session.db              # once, with the real server
-mitmdump -s addon/wirewright/addon.py -s examples/recorded_server.py
+wirewright run -s examples/recorded_server.py
 
 The capture is session.db, or the one in the environment variable CAPTURE; an exported HAR will do once it is
 imported: wirewright import chrome.har session.db

@@ -66,8 +66,31 @@ def test_show_is_a_timeline(filled: Path) -> None:
         "#1 /live ← 4 B sell [changed] was buy",
         "#1 /live ← ping 3f",
         "#1 /live → close 3000 bye",
-        "#1 /live ○ close 3000 bye by client",
+        "#1 /live ○ close 3000 'bye' by client",
     ]
+
+
+def test_show_parts_sessions(filled: Path) -> None:
+    control, recorder = Control(Proxy()), Recorder(filled, "another program")
+    control.start_recording(recorder)
+    feed = begin_socket(control.proxy, "ws://h/later")
+    assert feed.tape is not None
+    feed.tape.messages(["more"], 4, from_client=True)
+    recorder.stop()
+    shown = wirewright("show", filled).stdout
+    first, second = re.findall(r"── session (\d), \d{4}-\d\d-\d\d \d\d:\d\d, (.+)", shown)
+    assert (first, second) == (("1", "test"), ("2", "another program"))
+    assert shown.index("session 2") < shown.index("ws://h/later") < shown.index("more")
+
+
+def test_output_that_cannot_be_written_is_one_sentence(filled: Path) -> None:
+    for command in ("show", "export"):
+        arguments = [WIREWRIGHT, command, filled, *(["-"] if command == "export" else [])]
+        with Path("/dev/full").open("w") as full:
+            run = subprocess.run(
+                arguments, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False
+            )
+        assert (run.returncode, run.stderr) == (1, "wirewright: stdout: No space left on device\n")
 
 
 def test_show_tells_of_sockets_that_nothing_has_passed(path: Path) -> None:
@@ -102,7 +125,7 @@ def test_show_takes_filters(filled: Path, options: tuple[str, ...], expected: li
     for text in expected:
         assert text in shown
     assert len(re.findall("[→←]", shown)) == len(expected)
-    assert ("No frame is like that." in shown) == (not expected)
+    assert ("No frame matches." in shown) == (not expected)
 
 
 @pytest.mark.parametrize(

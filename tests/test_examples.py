@@ -11,7 +11,7 @@ import websockets
 from websockets.asyncio.server import ServerConnection
 
 from support.ports import free_port
-from support.processes import ROOT, mitmdump, running
+from support.processes import BIN, ROOT, mitmdump, running
 from support.servers import serving, serving_raw
 
 EXAMPLES = ROOT / "examples"
@@ -196,9 +196,10 @@ async def test_captures_are_recorded_played_and_looked_into(confdir: Path, url: 
     async with running(sys.executable, EXAMPLES / "longest_silences.py", tmp_path / "gone.db") as run:
         await run.line(r"^usage: python examples/longest_silences\.py FILE \(.*there is no such file\)$")
 
-    script = EXAMPLES / "recorded_server.py"
-    async with mitmdump("-s", script, confdir=confdir, CAPTURE=str(capture)) as (run, port):
-        async with websockets.connect(f"{url}/live", proxy=f"http://127.0.0.1:{port}") as client:
+    play = ("run", "-p", "0", "--set", f"confdir={confdir}", "-s", EXAMPLES / "recorded_server.py")
+    async with running(BIN / "wirewright", *play, CAPTURE=str(capture)) as run:
+        proxy = f"http://127.0.0.1:{(await run.line('listening on .*?:([0-9]+)'))[1]}"
+        async with websockets.connect(f"{url}/live", proxy=proxy) as client:
             await client.send("something else")
             await client.send('{"id":2,"phone":"777"}')
             assert [await client.recv() for _ in range(3)][:2] == ["wait", "now ready"]

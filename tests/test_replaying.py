@@ -111,6 +111,15 @@ async def test_answers_that_differ_are_shown(path: Path) -> None:
         assert (code, said.count("all as recorded")) == (0, 2)
 
 
+async def test_secrets_that_were_redacted_are_told_of(path: Path) -> None:
+    record(path, [(True, '{"password":"REDACTED"}'), (False, "in")])
+    async with serving(Server([(True, ""), (False, "in")])) as url:
+        code, said = await replay(path, "--as-client", url)
+        assert (code, said.endswith("1 messages had REDACTED where the app had sent a secret")) == (0, True)
+        code, said = await replay(path, "--as-client", f"{url}/x?token=REDACTED")
+        assert said.endswith("1 messages and the URL had REDACTED where the app had sent a secret")
+
+
 async def test_answer_that_does_not_come_is_told(path: Path) -> None:
     record(path, TALK)
     async with serving(Server([TALK[0], TALK[1], (True, "never")])) as url:
@@ -178,6 +187,9 @@ async def test_server_is_played_to_a_live_app(path: Path, confdir: Path) -> None
         (["--as-client", "ws://h", "--header", "x"], "--header must be NAME:VALUE, not 'x'"),
         (["--as-client", "ws://h", "--wrong"], "there is no option --wrong"),
         (["--as-client", "ws://h", "--socket", "9"], "no such socket was ever open"),
+        (["--socket", "1"], "--socket goes with --as-client only"),
+        (["--header", "a:b"], "--header goes with --as-client only"),
+        (["--insecure"], "--insecure goes with --as-client only"),
     ],
 )
 async def test_mistakes_are_one_sentence(path: Path, arguments: list[str], said: str) -> None:

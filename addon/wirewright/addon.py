@@ -100,13 +100,12 @@ class WirewrightAddon:
         self._captures_by_option = bool(options.ws_capture)
         if options.ws_capture:
             path = Path(options.ws_capture).expanduser()
-            size = options.ws_capture_max_size
             try:
                 self._capture.start(
                     path,
                     max_payload=options.ws_capture_max_payload,
                     redact=options.ws_capture_redact,
-                    max_size=human.parse_size(size),
+                    max_size=_parse_size(options.ws_capture_max_size),
                     rotate=options.ws_capture_rotate,
                 )
             except (Error, ValueError) as error:
@@ -279,6 +278,13 @@ def _add_options(loader: addonmanager.Loader) -> None:
     )
 
 
+def _parse_size(text: str | None) -> int | None:
+    try:
+        return human.parse_size(text)
+    except ValueError:
+        raise ValueError(f"ws_capture_max_size must be a size such as 500m or 2g, not {text!r}") from None
+
+
 class _Host:
     """The mitmproxy that this addon runs in."""
 
@@ -295,6 +301,12 @@ class _Host:
         self._capture.annotate(text)
 
     def replay(self, path: Path, **options: Any) -> Replay:
+        if ctx.options.connection_strategy == "eager":
+            logger.warning(
+                "connection_strategy is eager: the server of a wss:// or tunnelled socket is still contacted "
+                "before %s can answer; set it to lazy",
+                path,
+            )
         return Replay(path, **options)
 
     @property

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from wirewright.capture import exporting, importing, jsonl
 from wirewright.capture.filters import Filter
-from wirewright.capture.reader import Annotation, Capture, Frame, FrameFlag, Socket, T
+from wirewright.capture.reader import Annotation, Capture, Frame, FrameFlag, Session, Socket, T
 from wirewright.capture.schema import CaptureError
 from wirewright.capture.statistics import PERCENTILES, DirectionStatistics, statistics
 from wirewright.model.history import Payload
@@ -30,6 +30,8 @@ FOLLOW_SECONDS = 0.2
 PROGRESS_AFTER = 1.0
 """Seconds that something may take before there is a progress bar."""
 
+BETWEEN = [f"between: p{PERCENTILES[0]}", *(f"p{each}" for each in PERCENTILES[1:])]
+"""Headings of the time between one message and the next."""
 CONTROL_NAMES = {8: "close", 9: "ping", 10: "pong"}
 
 
@@ -48,7 +50,7 @@ def list_captures(console: Console, folder: Path) -> None:
             continue
         found += 1
         last = f"{_moment(sessions[-1].started_ns):%Y-%m-%d %H:%M}" if sessions else ""
-        size = decimal(path.stat().st_size)
+        size = decimal(sum(each.stat().st_size for each in (path, _wal(path)) if each.exists()))
         table.add_row(escape(printable(path.name)), *(f"{count:,}" for count in counts), size, last)
     console.print(table if found else f"There is no capture in {printable(str(folder))}.", highlight=False)
 
@@ -58,6 +60,7 @@ def show(console: Console, path: Path, chosen: Filter, max_preview: int | None) 
     with Capture(path) as capture:
         lines = TimelineOfCapture(console, max_preview)
         lines.note(capture.annotations())
+        lines.know(capture.sessions())
         for socket, frame in chosen.frames(capture):
             lines.frame(socket, frame)
         sockets = chosen.sockets(capture).values()
@@ -67,7 +70,7 @@ def show(console: Console, path: Path, chosen: Filter, max_preview: int | None) 
         lines.remarks()
         _print_gaps(console, capture)
         if not lines.printed:
-            console.print("No frame is like that." if capture.count() else "There is no frame yet.")
+            console.print("No frame matches." if capture.count() else "There is no frame yet.")
 
 
 def follow(
@@ -84,6 +87,7 @@ def follow(
             is_over = all(session.is_over for session in capture.sessions()[-1:])
             newest = capture.newest()
             lines.note(capture.annotations())
+            lines.know(capture.sessions())
             for socket, frame in chosen.frames(capture, after=after):
                 lines.frame(socket, frame)
             after = max(newest, lines.last)
@@ -101,9 +105,7 @@ def show_statistics(console: Console, path: Path, chosen: Filter) -> None:
         with Progress(capture) as watch:
             found = statistics(watch(chosen.frames(capture)))
         for each in found:
-            table = Table(
-                "", "messages", "bytes", "a second", *(f"p{each}" for each in PERCENTILES), box=None
-            )
+            table = Table("", "messages", "bytes", "a second", *BETWEEN, box=None)
             for column in table.columns[1:]:
                 column.justify = "right"
             table.add_row(Text("→ sent", "cyan"), *_figures(each.sent))
@@ -112,6 +114,8 @@ def show_statistics(console: Console, path: Path, chosen: Filter) -> None:
             console.print(Text(head, "bold"), soft_wrap=True, highlight=False)
             console.print(table, highlight=False)
             console.print(f"  {each.control_frames:,} control frames", style="dim", highlight=False)
+        if not found:
+            console.print("No frame matches." if capture.count() else "There is no frame yet.")
         _print_gaps(console, capture)
 
 
@@ -123,14 +127,16 @@ def export(console: Console, path: Path, target: Path, chosen: Filter) -> None:
             return
         with Progress(capture) as watch:
             exporting.export(capture, target, chosen, watch)
+        what = f"{_count(watch.frames, 'frame')} in {printable(str(target))}."
+        console.print(what, highlight=False, soft_wrap=True)
         _print_gaps(console, capture)
 
 
 def import_file(console: Console, source: Path, target: Path) -> bool:
     """Add the WebSockets of another program's file to a capture; False if it could not be read to its end."""
     imported = importing.import_file(source, target)
-    came = f"{imported.sockets:,} WebSockets with {imported.frames:,} messages came from {source.name}."
-    console.print(printable(came), highlight=False, soft_wrap=True)
+    came = f"{_count(imported.sockets, 'WebSocket')} with {_count(imported.frames, 'message')}"
+    console.print(printable(f"{came} came from {source.name}."), highlight=False, soft_wrap=True)
     if imported.cut_off is not None:
         console.print(f"The rest of it is missing: {imported.cut_off}", style="bold red", soft_wrap=True)
     return imported.cut_off is None
@@ -138,8 +144,13 @@ def import_file(console: Console, source: Path, target: Path) -> bool:
 
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise CaptureError(f"{folder}: there is no such folder")
+        raise CaptureError(f"{folder}: {'it is no folder' if folder.exists() else 'there is no such folder'}")
     return [path for path in folder.iterdir() if path.is_file() and _is_database(path)]
+
+
+def _wal(path: Path) -> Path:
+    """What was written and is not in the file itself yet."""
+    return path.with_name(f"{path.name}-wal")
 
 
 def _is_database(path: Path) -> bool:
@@ -156,7 +167,8 @@ class Progress:
     def __init__(self, capture: Capture) -> None:
         self._capture = capture
         self._started = time.monotonic()
-        self._frames = 0
+        self.frames = 0
+        """How many there were."""
         self._bar: progress.Progress | None = None
 
     def __enter__(self) -> Self:
@@ -170,8 +182,8 @@ class Progress:
         """The same frames, counted."""
         for frame in frames:
             yield frame
-            self._frames += 1
-            if self._frames % 1000 == 0 and time.monotonic() - self._started > PROGRESS_AFTER:
+            self.frames += 1
+            if self.frames % 1000 == 0 and time.monotonic() - self._started > PROGRESS_AFTER:
                 self._show()
 
     def _show(self) -> None:
@@ -179,7 +191,7 @@ class Progress:
             self._bar = progress.Progress(console=Console(stderr=True), transient=True)
             self._bar.start()
             self._bar.add_task("frames", total=self._capture.count())
-        self._bar.update(self._bar.task_ids[0], completed=self._frames)
+        self._bar.update(self._bar.task_ids[0], completed=self.frames)
 
 
 class TimelineOfCapture:
@@ -193,15 +205,19 @@ class TimelineOfCapture:
         self._max_preview = max_preview
         self._annotations: deque[Annotation] = deque()
         self._noted = 0
+        self._sessions: dict[int, Session] = {}
+        self._session = 0
+        """That of the last line."""
         self._open: dict[int, Socket] = {}
         self._closed: set[int] = set()
 
     def frame(self, socket: Socket, frame: Frame) -> None:
-        self._opening(socket)
-        self.remarks(frame.time_ns)
         self.closings(
             each for each in list(self._open.values()) if (each.closed_ns or frame.time_ns) < frame.time_ns
         )
+        self.remarks(min(frame.time_ns, socket.opened_ns or frame.time_ns))
+        self._opening(socket)
+        self.remarks(frame.time_ns)
         arrow, style = ("→", "cyan") if frame.direction == "sent" else ("←", "green")
         detail, shown = decimal(frame.size).replace(" bytes", " B").replace(" byte", " B"), frame.payload
         if frame.opcode in CONTROL_NAMES:
@@ -214,6 +230,20 @@ class TimelineOfCapture:
             text.append(f" was {self._preview(frame.original)}", "dim")
         self._print(socket, arrow, detail, text, style, frame.time_ns)
         self.last = frame.id
+
+    def know(self, sessions: Sequence[Session]) -> None:
+        """All that a capture has now: where there are several, or it is of another day, each is told of."""
+        self._sessions = {session.id: session for session in sessions}
+
+    def _begin_session(self, number: int) -> None:
+        session = self._sessions.get(number)
+        if session is None or number == self._session:
+            return
+        self._session = number
+        moment = _moment(session.started_ns)
+        if len(self._sessions) > 1 or moment.date() != datetime.now().date():
+            head = f"── session {number}, {moment:%Y-%m-%d %H:%M}, {printable(session.program)}"
+            self._console.print(Text(head, "bold"), soft_wrap=True, highlight=False)
 
     def note(self, annotations: Sequence[Annotation]) -> None:
         """All that a capture has now; those that are new are printed in their places."""
@@ -243,12 +273,14 @@ class TimelineOfCapture:
             self._closed.add(socket.id)
             if socket.error:
                 self._print(socket, "✕", "error", printable(socket.error), "bold red", socket.closed_ns)
-            said = [str(each) for each in (socket.close_code, socket.close_reason) if each not in (None, "")]
+            said = [] if socket.close_code is None else [str(socket.close_code)]
+            said += [repr(socket.close_reason)] if socket.close_reason else []
             said += [f"by {socket.closed_by}"] if socket.closed_by else []
             self._print(socket, "○", "close", printable(" ".join(said)), "dim", socket.closed_ns)
 
     def _opening(self, socket: Socket) -> None:
         if socket.id not in self._open and socket.id not in self._closed:
+            self._begin_session(socket.session_id)
             self._open[socket.id] = socket
             since_ns = socket.opened_ns or socket.asked_ns
             self._print(socket, "●", "open", printable(socket.url), "bold", since_ns)
@@ -285,6 +317,10 @@ def _figures(direction: DirectionStatistics) -> list[str]:
     rate = "" if direction.rate is None else f"{direction.rate:,.1f}"
     gaps = [f"{gap:,.1f} ms" for gap in direction.gaps()] or [""] * len(PERCENTILES)
     return [f"{direction.messages:,}", decimal(direction.bytes), rate, *gaps]
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _moment(time_ns: int) -> datetime:

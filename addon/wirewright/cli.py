@@ -95,6 +95,10 @@ def run(
         compile_match(url)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--url") from None
+    if capture is None:
+        for name, value in (("--max-size", max_size), ("--rotate", rotate), ("--redact", redact)):
+            if value is not None:
+                raise typer.BadParameter("it goes with --capture", param_hint=name)
     from wirewright.command import run_mitmdump
 
     options = {"ws_capture": capture, "ws_capture_max_size": max_size, "ws_capture_rotate": rotate}
@@ -135,10 +139,12 @@ def clear_errors() -> Iterator[None]:
         yield
     except (Error, ValueError) as error:
         _fail(str(error))
-    except BrokenPipeError:
+    except OSError as error:
         # What is left is flushed at the end of the program, and must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(1) from None
+        if isinstance(error, BrokenPipeError):
+            raise typer.Exit(1) from None
+        _fail(f"stdout: {error.strerror}")
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
@@ -316,10 +322,16 @@ def replay(
             if not replaying.play_to_server(Console(), file, chosen, as_client, manner):
                 raise typer.Exit(1)
             return
-        replaying.serve(file, url=url, match=match, speed=speed, on_mismatch=on_mismatch, compare=compare)
+        only_as_client = {"--socket": socket, "--header": header, "--insecure": insecure or None}
+        for name, value in only_as_client.items():
+            if value is not None:
+                raise ValueError(f"{name} goes with --as-client only")
+        remark = replaying.serve(
+            file, url=url, match=match, speed=speed, on_mismatch=on_mismatch, compare=compare
+        )
     from wirewright.command import run_mitmdump
 
-    run_mitmdump(context.args, url=url)
+    run_mitmdump(context.args, url=url, remark=remark)
 
 
 def _fail(sentence: str) -> None:

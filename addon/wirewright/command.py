@@ -10,6 +10,7 @@ from mitmproxy.optmanager import load_paths
 from mitmproxy.tools import cmdline, main
 from mitmproxy.tools.dump import DumpMaster
 from rich.console import Console
+from rich.markup import escape
 
 from wirewright.addon import WirewrightAddon
 from wirewright.state import proxy
@@ -29,6 +30,7 @@ def run_mitmdump(
     max_preview: int | None = None,
     quiet: bool = False,
     config: Path | None = None,
+    remark: str | None = None,
 ) -> None:
     """Run until it is interrupted. `arguments` are mitmdump's own; they and `config` win over `DEFAULTS`."""
     arguments = list(arguments)
@@ -44,7 +46,7 @@ def run_mitmdump(
         # First, so that it sees what a server sent before a script changes it.
         master.addons.chain.insert(0, master.addons.chain.pop())
         if not quiet:
-            master.addons.add(TimelineAddon(Console(), url, max_preview))
+            master.addons.add(TimelineAddon(Console(), url, max_preview, remark))
         return master
 
     main.run(make_master, cmdline.mitmdump, arguments, _filters)  # type: ignore[arg-type]
@@ -55,19 +57,22 @@ class TimelineAddon:
 
     name = "wirewright-timeline"
 
-    def __init__(self, console: Console, url: str | None, max_preview: int | None) -> None:
+    def __init__(
+        self, console: Console, url: str | None, max_preview: int | None, remark: str | None = None
+    ) -> None:
         self._console = console
+        self._remark = remark
         self._timeline = Timeline(proxy, console, url=url, max_preview=max_preview)
 
     def running(self) -> None:
-        self._console.print(greeting(_addresses()), highlight=False, soft_wrap=True)
+        self._console.print(greeting(_addresses(), self._remark), highlight=False, soft_wrap=True)
         self._timeline.start()
 
     def done(self) -> None:
         self._timeline.stop()
 
 
-def greeting(addresses: Sequence[str]) -> str:
+def greeting(addresses: Sequence[str], remark: str | None = None) -> str:
     """How to send an app's traffic here, and how to make the app trust it; rich markup."""
     where = " and ".join(addresses) or "no port: its mode captures traffic by itself"
     lines = [
@@ -77,6 +82,10 @@ def greeting(addresses: Sequence[str]) -> str:
     ]
     if addresses:
         lines.insert(1, "  Use the proxy   set it as the HTTP and HTTPS proxy of the device or the program")
+    if ctx.options.ws_capture:
+        lines.append(f"  Recorded in     {escape(ctx.options.ws_capture)}")
+    if remark is not None:
+        lines.append(f"  Replay          {escape(remark)}")
     return "\n".join([*lines, "  Stop            Ctrl-C", ""])
 
 

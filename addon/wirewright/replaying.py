@@ -14,6 +14,7 @@ from wirewright.capture.client import Manner, Played, play_as_client
 from wirewright.capture.comparing import Compare, comparison, ignoring, ignoring_keys
 from wirewright.capture.filters import Filter
 from wirewright.capture.reader import Capture
+from wirewright.capture.redaction import REDACTED
 from wirewright.capture.replay import Replay
 from wirewright.capture.schema import CaptureError
 from wirewright.capture.script import Mismatch
@@ -33,13 +34,15 @@ def comparing(json: bool, keys: Sequence[str], pattern: str | None) -> Compare:
     return ignoring_keys(*keys) if json or keys else "exact"
 
 
-def serve(path: Path, **options: Any) -> None:
+def serve(path: Path, **options: Any) -> str:
     """Have the sockets of this process's proxy answered by a recorded server. `options` are the replay's.
 
-    Raises CaptureError, ValueError and TypeError, as it does.
+    Returns what is answered, as a sentence. Raises CaptureError, ValueError and TypeError, as it does.
     """
     replay = Replay(path, **options)
     proxy.route_web_socket(replay.matches, replay)
+    urls = list(dict.fromkeys(replay.urls))
+    return f"{path} answers {', '.join(urls[:3])}{f' and {len(urls) - 3:,} more' if len(urls) > 3 else ''}"
 
 
 def play_to_server(console: Console, path: Path, chosen: Filter, url: str, manner: Manner) -> bool:
@@ -94,3 +97,8 @@ def _show_result(console: Console, played: Played) -> None:
         wrong += [played.failure] if played.failure else []
         text = Text(printable(f"{what}; {'; '.join(wrong)}"), "bold red")
     console.print(text, soft_wrap=True, highlight=False)
+    secrets = [f"{played.redacted:,} messages"] if played.redacted else []
+    secrets += ["the URL"] if REDACTED in played.url else []
+    if secrets:
+        what = f"  {' and '.join(secrets)} had {REDACTED} where the app had sent a secret"
+        console.print(Text(what, "yellow"), soft_wrap=True, highlight=False)

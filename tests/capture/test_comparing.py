@@ -58,6 +58,22 @@ def test_difference_of_json_is_by_line() -> None:
     assert [line for line in lines if line[0] in "+-"] == ['-    "c": "é",', '+    "c": "è",']
 
 
+def test_what_may_differ_is_no_difference() -> None:
+    recorded = '{"id":1,"token":"REDACTED","list":[{"id":2,"x":1}],"gone":1}'
+    live = '{"token":"secret","new":2,"id":7,"list":[{"x":3,"id":8}]}'
+    said = difference(recorded, live, ignoring_keys("id"))
+    assert [line for line in said.splitlines() if line[0] in "+-"] == [
+        '+  "new": 2,',
+        '-      "x": 1,',
+        '+      "x": 3,',
+        "-  ],",
+        '-  "gone": 1',
+        "+  ]",
+    ]
+    said = difference(b'{"token":"REDACTED","a":1}', b'{"token":"secret","a":2}')
+    assert [line for line in said.splitlines() if line[0] in "+-"] == ['-  "a": 1', '+  "a": 2']
+
+
 def test_difference_of_text_is_by_line() -> None:
     assert difference("one\ntwo", "one\nthree").splitlines()[1:] == [" one", "-two", "+three"]
 

@@ -178,8 +178,10 @@ def bad_base64() -> dict[str, Any]:
     ("content", "said"),
     [
         ("", "mitmproxy cannot read it|no WebSocket in it"),
+        ("SQLite format 3\0", "a database cannot be imported: a HAR, a zip with one"),
+        ('{"event":"socket"}\n', "JSON lines cannot be imported: a HAR"),
         ("dear diary", "mitmproxy cannot read it as flows: Invalid data format"),
-        ("{", "it is no JSON: "),
+        ("{", "it is no whole JSON: "),
         ('{"log": 1}', "there is no WebSocket in it"),
         (json.dumps({"log": {"entries": [http_entry()]}}), "there is no WebSocket in it"),
         (
@@ -229,7 +231,7 @@ def test_what_is_read_before_the_file_is_cut_off_is_kept(tmp_path: Path, path: P
     came = import_file(source, path)
     assert (came.sockets, came.frames) == (1, 2)
     assert came.cut_off is not None
-    assert "it is no JSON" in came.cut_off
+    assert "it is no whole JSON" in came.cut_off
     with open_capture(path) as capture:
         assert len(list(capture.frames())) == 2
 

@@ -34,6 +34,8 @@ class Played:
     """Of the live server."""
     sent: int = 0
     answers: int = 0
+    redacted: int = 0
+    """How many of the messages were sent with the word REDACTED in the place of a secret."""
     mismatches: list[Mismatch] = field(default_factory=list)
     failure: str | None = None
     """Why it could not be played to its end."""
@@ -80,9 +82,9 @@ async def play_as_client(
         async with connect(played.url, **_options(socket, played.url, manner)) as connection:
             await _Performance(capture, played, manner, connection, told).play()
     except InvalidHandshake as error:
-        played.failure = f"the handshake failed: {error}"
+        played.failure = f"the handshake failed: {error or type(error).__name__}"
     except (OSError, TimeoutError) as error:
-        played.failure = f"no connection: {error}"
+        played.failure = f"no connection: {error or type(error).__name__}"
     return played
 
 
@@ -124,6 +126,9 @@ class _Performance:
     async def send(self, message: Payload) -> None:
         await self._connection.send(message)
         self._played.sent += 1
+        self._played.redacted += REDACTED in (
+            message if isinstance(message, str) else message.decode("latin-1")
+        )
 
     async def receive(self) -> Payload | None:
         try:
@@ -167,6 +172,7 @@ class _Performance:
             number=self._played.answers + (live is None),
             expected=None if step is None else step.payload,
             actual=live,
+            compare=self._manner.compare,
         )
         self._played.mismatches.append(mismatch)
         self._told(mismatch)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from wirewright.capture.redaction import REDACTED
+from wirewright.capture.redaction import REDACTED, may_be_json
 from wirewright.model.history import Payload
 
 Comparison = Callable[[Payload, Payload], object]
@@ -43,18 +43,33 @@ def comparison(compare: Compare) -> Comparison:
     return compare
 
 
-def ignoring_keys(*keys: str) -> Comparison:
+class ignoring_keys:  # noqa: N801  used like a function
     """The same JSON value, but for the values of these keys, wherever they are; what is no JSON is exact."""
-    ignored = frozenset(keys)
 
-    def same(recorded: Payload, live: Payload) -> bool:
+    def __init__(self, *keys: str) -> None:
+        self._ignored = frozenset(keys)
+
+    def __call__(self, recorded: Payload, live: Payload) -> bool:
         try:
             values = json.loads(recorded), json.loads(live)
         except (ValueError, RecursionError):
             return recorded == live
-        return type(recorded) is type(live) and _alike(*values, ignored)
+        return type(recorded) is type(live) and _alike(*values, self._ignored)
 
-    return same
+    def forgiven(self, recorded: Any, live: Any) -> Any:
+        """The recorded JSON value with those of the live one where they may differ."""
+        if recorded == REDACTED:
+            return live
+        if isinstance(recorded, dict) and isinstance(live, dict):
+            merged = {key: value for key, value in live.items() if key in self._ignored}
+            for key in recorded.keys() - self._ignored:
+                merged[key] = self.forgiven(recorded[key], live.get(key, recorded[key]))
+            # In the order of the live one, so that a line that is the same is in the same place.
+            return {key: merged[key] for key in [*live, *recorded] if key in merged}
+        if isinstance(recorded, list) and isinstance(live, list):
+            paired = [self.forgiven(*pair) for pair in zip(recorded, live, strict=False)]
+            return paired + recorded[len(paired) :]
+        return recorded
 
 
 def ignoring(pattern: re.Pattern[str]) -> Comparison:
@@ -92,14 +107,27 @@ def _alike(recorded: Any, live: Any, ignored: frozenset[str]) -> bool:
     return isinstance(recorded, bool) is isinstance(live, bool) and bool(recorded == live)  # 1 is not true
 
 
-def difference(recorded: Payload | None, live: Payload | None) -> str:
-    """What differs, for a person: `-` lines were recorded, `+` lines came. None stands for no message."""
+def difference(recorded: Payload | None, live: Payload | None, same: Comparison | None = None) -> str:
+    """What differs, for a person: `-` lines were recorded, `+` lines came. None stands for no message.
+
+    What may differ by the comparison, or because it was redacted, is left out of JSON.
+    """
     if recorded is None or live is None or isinstance(recorded, str) is not isinstance(live, str):
         return "\n".join([*_whole("-", recorded), *_whole("+", live)])
     if max(len(recorded), len(live)) > LARGEST:
         return "\n".join(_around(recorded, live))
-    lines = list(difflib.unified_diff(_lines(recorded), _lines(live), n=3, lineterm=""))[2:]
+    before = _forgiven(recorded, live, same if isinstance(same, ignoring_keys) else ignoring_keys())
+    lines = list(difflib.unified_diff(_lines(before), _lines(live), n=3, lineterm=""))[2:]
     return "\n".join(_shortened(lines))
+
+
+def _forgiven(recorded: Payload, live: Payload, same: ignoring_keys) -> Payload:
+    try:
+        values = json.loads(recorded), json.loads(live)
+    except (ValueError, RecursionError):
+        return recorded
+    merged = json.dumps(same.forgiven(*values))
+    return merged if isinstance(recorded, str) else merged.encode()
 
 
 def _whole(sign: str, message: Payload | None) -> Iterator[str]:
@@ -126,7 +154,7 @@ def _around(recorded: Payload, live: Payload) -> Iterator[str]:
 
 def _lines(message: Payload, start: int = 0) -> list[str]:
     """Readable lines: JSON with a line a value, other text as it is, bytes as a hex dump."""
-    if isinstance(message, bytes):
+    if isinstance(message, bytes) and not may_be_json(message):
         return [_hex(message[at : at + 16], start + at) for at in range(0, len(message), 16)] or ["(empty)"]
     try:
         value = json.loads(message)
@@ -134,7 +162,8 @@ def _lines(message: Payload, start: int = 0) -> list[str]:
         value = None
     if isinstance(value, (dict, list)):
         return json.dumps(value, indent=2, ensure_ascii=False).splitlines()
-    return message.splitlines() or ["(empty)"]
+    text = message if isinstance(message, str) else message.decode(errors="replace")
+    return text.splitlines() or ["(empty)"]
 
 
 def _hex(row: bytes, at: int) -> str:

@@ -149,7 +149,7 @@ def sockets(file: IO[bytes], path: Path, attached: Attached) -> SocketFrames:
             if read is not None:
                 yield read[0], iter(read[1])
     except ijson.JSONError as error:
-        raise CaptureError(f"{path}: it is no JSON: {' '.join(str(error).split())}") from None
+        raise CaptureError(f"{path}: it is no whole JSON: {str(error).partition(chr(10))[0]}") from None
 
 
 @contextmanager

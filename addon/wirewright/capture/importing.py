@@ -20,6 +20,8 @@ from wirewright.capture.schema import (
 )
 from wirewright.capture.writer import insertion
 
+IMPORTABLE = "a HAR, a zip with one, and a file of mitmproxy's flows can"
+
 _BOM = b"\xef\xbb\xbf"
 _INSERT_SOCKET = (
     f"INSERT INTO sockets ({', '.join(SOCKET_COLUMNS)}) VALUES ({', '.join('?' * len(SOCKET_COLUMNS))})"  # noqa: S608
@@ -73,6 +75,10 @@ def _opened(source: Path) -> Iterator[tuple[IO[bytes], har.Attached]]:
 
 def _reader(file: IO[bytes], path: Path, attached: har.Attached) -> SocketFrames:
     beginning = file.read(64)
+    if beginning.startswith(b"SQLite format 3\0"):
+        raise CaptureError(f"{path}: a database cannot be imported: {IMPORTABLE}")
+    if beginning.startswith(b'{"event":'):
+        raise CaptureError(f"{path}: JSON lines cannot be imported: {IMPORTABLE}")
     has_bom = beginning.startswith(_BOM)
     file.seek(len(_BOM) if has_bom else 0)
     if beginning.removeprefix(_BOM).lstrip().startswith(b"{"):

@@ -55,7 +55,7 @@ class Replay:
         if on_mismatch not in get_args(OnMismatch):
             raise ValueError(f"on_mismatch must be 'abort', 'wait' or 'passthrough', not {on_mismatch!r}")
         if not speed > 0:
-            raise ValueError(f"speed must be more than 0, math.inf for no gaps at all, not {speed!r}")
+            raise ValueError(f"speed must be more than 0, not {speed!r}")
         self.path = path
         self.mismatches: deque[Mismatch] = deque(maxlen=KEPT)
         """The newest of them, over all sockets."""
@@ -75,6 +75,11 @@ class Replay:
 
     def __repr__(self) -> str:
         return f"<Replay of {self.path}>"
+
+    @property
+    def urls(self) -> list[str]:
+        """Of the recorded sockets, in the order in which they were opened."""
+        return [recorded.socket.url for recorded in self._recorded]
 
     def matches(self, url: str) -> bool:
         """Whether a live socket is one that is answered."""
@@ -220,7 +225,9 @@ class _Performance:
     def _judge(self, step: Step | None, live: Payload | None) -> Verdict:
         replay = self._replay
         expected = None if step is None else step.payload
-        mismatch = Mismatch(self._route.url, self._recorded.socket.id, self._count, expected, live)
+        mismatch = Mismatch(
+            self._route.url, self._recorded.socket.id, self._count, expected, live, replay._same
+        )
         replay.mismatches.append(mismatch)
         logger.warning("%s", mismatch)
         if replay._on_mismatch == "wait":

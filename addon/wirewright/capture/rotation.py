@@ -74,8 +74,13 @@ class Rotation:
         except BaseException:
             following.close()
             raise
+        now = time.time_ns()
         with suppress(sqlite3.Error):
-            connection.execute("UPDATE sessions SET ended_ns = ? WHERE id = ?", (time.time_ns(), session))
+            connection.execute(
+                "INSERT INTO annotations (session_id, time_ns, text) VALUES (?, ?, ?)",
+                (session, now, f"goes on in {path.name}"),
+            )
+            connection.execute("UPDATE sessions SET ended_ns = ? WHERE id = ?", (now, session))
         close(connection)
         return following
 

@@ -110,7 +110,7 @@ def create_or_append(path: Path, program: str, session: int | None = None) -> tu
 def open_to_read(path: Path) -> sqlite3.Connection:
     """A connection that cannot write. Raises CaptureError for what is no capture, or is a newer one."""
     if not path.is_file():
-        raise CaptureError(f"{path}: there is no such file")
+        raise CaptureError(f"{path}: {'it is a folder' if path.is_dir() else 'there is no such file'}")
     connection = _connect(path, f"file:{_quoted(path)}?mode=ro")
     try:
         with _telling_of(path):

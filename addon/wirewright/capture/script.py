@@ -46,11 +46,13 @@ class Mismatch:
     """None where the recording has no more."""
     actual: Payload | None
     """None where nothing came."""
+    compare: Comparison
+    """By which they are not the same."""
 
     @property
     def diff(self) -> str:
         """What differs, in readable lines: `-` was recorded, `+` came."""
-        return difference(self.expected, self.actual)
+        return difference(self.expected, self.actual, self.compare)
 
     def __str__(self) -> str:
         what = f"message {self.number} is not the recorded one (of socket #{self.socket})"

@@ -1,6 +1,7 @@
 """Writes a capture, in a thread of its own: the wire hands things over and never waits for the disk."""
 
 import logging
+import math
 import sqlite3
 import threading
 import time
@@ -24,6 +25,8 @@ SEEN_SECONDS = 1.0
 """How often the file is told that its recorder is alive, while nothing passes."""
 LAST_ATTEMPTS = 5
 """How often the end is tried to be written, while another program keeps the file locked for a second."""
+WARN_SECONDS = 5.0
+"""How often the log says that the disk does not keep up."""
 QUEUE_BYTES = 32 * 1024 * 1024
 """How much may wait for the disk; what comes then is not recorded, and is counted."""
 MESSAGE_BYTES = 64
@@ -86,7 +89,7 @@ class Writer:
         self._put_bytes = self._taken_bytes = 0
         self._slow, self._failing = Losses("the disk did not keep up"), Losses("")
         self._unreadable = Losses("the recorder failed: its log says how")
-        self._is_behind = False
+        self._warned = -math.inf
         self._inode = path.stat().st_ino
         self._seen = 0.0
         self._stopped = threading.Event()
@@ -100,11 +103,14 @@ class Writer:
         waiting = self._put_bytes - self._taken_bytes + size
         if waiting > QUEUE_BYTES and self._frames:  # one alone may be as large as it is
             self._slow.add(frames)
-            if not self._is_behind:
-                self._is_behind = True
-                logger.warning("%s: the disk does not keep up: frames are not recorded", self._path)
+            if time.monotonic() - self._warned > WARN_SECONDS:
+                self._warned = time.monotonic()
+                logger.warning(
+                    "%s: the disk does not keep up: frames are not recorded, %s until now",
+                    self._path,
+                    f"{self._slow.frames:,}",
+                )
             return
-        self._is_behind = False
         self._put_bytes += size
         self._frames.append(frames)
         if waiting > QUEUE_BYTES // 8:

@@ -15,6 +15,7 @@ from rich.panel import Panel
 from rich.syntax import Syntax
 from rich.text import Text
 
+from wirewright.capture.schema import CaptureError
 from wirewright.demo import script
 from wirewright.demo.service import CA_FILE
 from wirewright.launch import launch
@@ -40,6 +41,8 @@ async def run(
     try:
         with tempfile.TemporaryDirectory(prefix="wirewright-demo-") as folder:
             quote = await _show(console, Path(folder), price, timeout, capture)
+    except CaptureError:
+        raise
     except Error as error:
         console.print(
             f"\n[bold red]The script did not get its frame:[/] {escape(error.message)}", highlight=False
@@ -50,7 +53,11 @@ async def run(
     )
     command = shlex.quote(_command())
     console.print("\nAll that passed was recorded. Look into it:", highlight=False)
-    for arguments in (f"show {capture} --url '**/chat'", f"stats {capture}", f"export {capture} demo.har"):
+    for arguments in (
+        f"show {capture} --url '**/chat' --since 1m",
+        f"stats {capture}",
+        f"export {capture} -",
+    ):
         console.print(Text(f"  {command} {arguments}", "bold"), soft_wrap=True, highlight=False)
     console.print(Text.assemble("Now your own app: ", (f"{command} run", "bold")), soft_wrap=True)
     return True
