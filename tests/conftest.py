@@ -28,8 +28,14 @@ def lane() -> str:
 
 
 @pytest.fixture
-async def proxy(confdir: Path, certificates: Certificates, lane: str) -> AsyncIterator[Proxy]:
+async def launched(confdir: Path, certificates: Certificates, lane: str) -> AsyncIterator[Proxy]:
     """A regular proxy inside the test's own process and event loop."""
     options = {"ssl_verify_upstream_trusted_ca": str(certificates.ca_file), "ws_lane": lane}
-    async with launch(port=0, confdir=confdir, options=options) as launched:
-        yield launched
+    async with launch(port=0, confdir=confdir, options=options) as running:
+        yield running
+
+
+@pytest.fixture
+async def proxy(launched: Proxy) -> Proxy:
+    """The same, for tests that may be given another view of it."""
+    return launched

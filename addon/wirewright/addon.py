@@ -32,8 +32,10 @@ from wirewright.model import failures, handshake
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit
+from wirewright.model.route import Done
 from wirewright.model.websocket import Handshake
 from wirewright.neighbours import WIREWRIGHT, OtherAddons
+from wirewright.remote_addon import RemoteAddon
 from wirewright.router import route_handshake
 from wirewright.scripts import take_back_when_done
 from wirewright.state import control
@@ -56,7 +58,7 @@ class WirewrightAddon:
     name = WIREWRIGHT
 
     def __init__(self) -> None:
-        self.addons = [SocketCommands()]
+        self.addons = [SocketCommands(), RemoteAddon()]
         self._missing: str | None = None
         self._others = OtherAddons()
         self._capture = CaptureSession()
@@ -291,14 +293,17 @@ class _Host:
     def __init__(self, capture: CaptureSession) -> None:
         self._capture = capture
 
-    def start_capture(self, path: Path, **options: Any) -> None:
+    def start_capture(self, path: Path, **options: Any) -> Done:
         self._capture.start(path, **options)
+        return Done()
 
-    def stop_capture(self) -> None:
+    def stop_capture(self) -> Done:
         self._capture.stop()
+        return Done()
 
-    def annotate(self, text: str) -> None:
+    def annotate(self, text: str) -> Done:
         self._capture.annotate(text)
+        return Done()
 
     def replay(self, path: Path, **options: Any) -> Replay:
         if ctx.options.connection_strategy == "eager":

@@ -83,7 +83,7 @@ def _socket(name: str) -> WebSocket:
     return socket
 
 
-def _try(act: Callable[[], None]) -> None:
+def _try(act: Callable[[], object]) -> None:
     try:
         act()
     except (Error, ValueError) as error:

@@ -17,7 +17,7 @@ https://playwright.dev/python/docs/library
 """
 
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from queue import SimpleQueue
@@ -75,6 +75,14 @@ class _Face(Generic[OwnT]):
 
     def _call(self, function: Callable[..., T], *arguments: Any, **options: Any) -> T:
         return self._bridge.call(function, *arguments, **options)
+
+    def _do(self, function: Callable[..., Awaitable[None]], *arguments: Any, **options: Any) -> None:
+        """What is done when the awaitable that a function returns is."""
+
+        async def run() -> None:
+            await function(*arguments, **options)
+
+        self._bridge.wait(run())
 
 
 class _Handler:
@@ -491,14 +499,14 @@ class Proxy(_WaitingFace[own_proxy.Proxy]):
 
         It is called in the dispatcher's thread with a WebSocketRoute, and the handshake waits for it.
         """
-        self._call(self._own.route_web_socket, self._asked(url), _Asked(self._faces, handler), times)
+        self._do(self._own.route_web_socket, self._asked(url), _Asked(self._faces, handler), times)
 
     def unroute_web_socket(
         self, url: UrlMatch | None, handler: Callable[[WebSocketRoute], Any] | None = None
     ) -> None:
         """Take back a handler, or all that were registered for this URL. Open sockets keep theirs."""
         own = None if handler is None else _Asked(self._faces, handler)
-        self._call(self._own.unroute_web_socket, self._asked(url), own)
+        self._do(self._own.unroute_web_socket, self._asked(url), own)
 
     def route_from_capture(
         self,
@@ -538,7 +546,7 @@ class Proxy(_WaitingFace[own_proxy.Proxy]):
         """
         if callable(url):
             raise TypeError("url must be a glob or a regex: a capture cannot ask a function of the sync API")
-        self._call(
+        self._do(
             self._own.start_capture,
             path,
             url=url,
@@ -550,11 +558,11 @@ class Proxy(_WaitingFace[own_proxy.Proxy]):
 
     def stop_capture(self) -> None:
         """Record no more, and close the file. Nothing happens if no capture runs."""
-        self._call(self._own.stop_capture)
+        self._do(self._own.stop_capture)
 
     def annotate(self, text: str) -> None:
         """Put a remark into the capture that runs. Raises Error while none runs."""
-        self._call(self._own.annotate, text)
+        self._do(self._own.annotate, text)
 
     def set_default_timeout(self, timeout: float | timedelta) -> None:
         """The milliseconds that a wait takes at most where it is not told; 0 means no limit."""

@@ -16,6 +16,8 @@ from support.recording import Recording, Recordings
 from support.servers import Handler, echo, serving
 from wirewright import Proxy
 
+pytestmark = pytest.mark.remote
+
 PLAIN = Wish()
 MESSAGES: list[Message] = ["text é 🎉", b"\x00\xff", "", b"", "a" * 1_000_000, b"\x01" * 1_000_000]
 
@@ -39,7 +41,10 @@ class Apps:
         self.url = await self._stack.enter_async_context(server) + "/live?token=1"
         connection = self._connect(self.proxy, self.url, wish)
         client = await self._stack.enter_async_context(connection)
-        return client, self._recordings.only
+        seen = await self._recordings.first()
+        while seen.ws.opened_at is None:  # noqa: ASYNC110  there is no event for it
+            await asyncio.sleep(0)
+        return client, seen
 
     async def close(self) -> None:
         await self._stack.aclose()
@@ -64,7 +69,7 @@ async def test_messages_of_every_kind_are_reported_in_order(apps: Apps) -> None:
     for message in MESSAGES:
         await client.send(message)
         assert await client.receive() == message
-    assert seen.events == [
+    assert await seen.until(2 * len(MESSAGES)) == [
         (event, message) for message in MESSAGES for event in ("framesent", "framereceived")
     ]
 
@@ -73,10 +78,12 @@ async def test_compressed_messages_are_reported_inflated(apps: Apps) -> None:
     client, seen = await apps.open(wish=Wish(compress=True))
     assert seen.ws.response_headers is not None
     assert "permessage-deflate" in seen.ws.response_headers["sec-websocket-extensions"]
-    for message in ("again and again " * 1000, b"\x00" * 100_000, "again and again"):
+    messages: list[Message] = ["again and again " * 1000, b"\x00" * 100_000, "again and again"]
+    for number, message in enumerate(messages, 1):
         await client.send(message)
         assert await client.receive() == message
-        assert seen.events[-2:] == [("framesent", message), ("framereceived", message)]
+        events = await seen.until(2 * number)
+        assert events[-2:] == [("framesent", message), ("framereceived", message)]
 
 
 async def test_uncompressed_sockets_agree_on_no_extension(apps: Apps) -> None:
@@ -169,7 +176,7 @@ async def test_injected_messages_reach_the_ends_in_order(apps: Apps) -> None:
     assert [await client.receive() for _ in messages] == messages
     await client.send("own")
     assert await received.get() == "own"
-    assert seen.events == [
+    assert await seen.until(2 * len(messages) + 1) == [
         *((event, message) for message in messages for event in ("framesent", "framereceived")),
         ("framesent", "own"),
     ]

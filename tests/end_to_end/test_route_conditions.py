@@ -13,7 +13,7 @@ from support.servers import serving
 from wirewright import Proxy, WebSocketRoute
 from wirewright.wire.frames import Opcode
 
-pytestmark = pytest.mark.wire("conditions are those of our layer")
+pytestmark = [pytest.mark.wire("conditions are those of our layer"), pytest.mark.remote]
 
 MINUTE = 60_000
 """Milliseconds: longer than any test takes."""
@@ -41,6 +41,7 @@ async def texts(end: RawEnd) -> list[str]:
     return received
 
 
+@pytest.mark.in_process("elsewhere, conditions of an open socket hold a moment after they are set")
 async def test_message_that_is_late_holds_up_nothing_but_its_direction(proxy: Proxy) -> None:
     routes = conditioned(proxy, latency=MINUTE, direction="received")
     async with raw_socket(proxy.port) as late, raw_socket(proxy.port) as other:

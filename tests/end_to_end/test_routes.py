@@ -22,7 +22,7 @@ from wirewright.wire.frames import Opcode
 
 COUNT = 1_000
 
-pytestmark = pytest.mark.wire("a route needs our layer")
+pytestmark = [pytest.mark.wire("a route needs our layer"), pytest.mark.remote]
 
 
 # Which handler
@@ -190,6 +190,7 @@ async def test_a_thousand_mocks_are_open_at_once_and_each_answers(proxy: Proxy) 
                 assert await connection.recv() == f"ws://{NOWHERE}/{number} hello"
 
 
+@pytest.mark.in_process("a flow is mitmproxy's own object")
 async def test_mocks_that_are_gone_leave_no_task_and_no_flow(proxy: Proxy) -> None:
     opened, ended = asyncio.Semaphore(0), asyncio.Semaphore(0)
     flows: list[weakref.ref[Any]] = []

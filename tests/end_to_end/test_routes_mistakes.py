@@ -14,10 +14,12 @@ from websockets.exceptions import InvalidStatus
 import wirewright
 from support.clients import Message
 from support.raw import raw_socket
-from support.recording import Recordings
+from support.recording import Recordings, eventually
 from support.routes import NOWHERE, app
 from support.servers import serving
 from wirewright import Error, Proxy, WebSocketRoute, launch
+
+pytestmark = pytest.mark.remote
 
 # Mistakes
 
@@ -112,7 +114,7 @@ async def test_handler_that_awaits_what_is_cancelled_holds_up_nothing(
     proxy.route_web_socket("**", await_what_is_cancelled)
     with pytest.raises(InvalidStatus):
         await app(proxy, f"ws://{NOWHERE}/").__aenter__()
-    assert [seen.ws.route_errors for seen in recordings.all] == [1, 1]
+    await eventually(lambda: [seen.ws.route_errors for seen in recordings.all] == [1, 1])
 
 
 async def test_route_is_called_from_anywhere_while_the_server_has_not_answered(proxy: Proxy) -> None:
@@ -160,7 +162,7 @@ async def test_async_handler_is_told_that_the_server_refused(proxy: Proxy, recor
     with pytest.raises(InvalidStatus):
         await app(proxy, "ws://127.0.0.1:1/").__aenter__()
     await told.wait()
-    assert recordings.only.events[-1] == ("close", None)
+    assert (await recordings.only.until(2))[-1] == ("close", None)
 
 
 @pytest.mark.wire("in mitmproxy's layer a hook holds up everything")

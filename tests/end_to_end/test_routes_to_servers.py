@@ -13,11 +13,13 @@ from support.certificates import Certificates, trusting
 from support.clients import Connect, Message, Wish
 from support.ports import free_port
 from support.raw import raw_socket
-from support.recording import Recordings
+from support.recording import Recordings, eventually
 from support.routes import NOWHERE, app
 from support.servers import serving
 from wirewright import Proxy, WebSocketRoute
 from wirewright.wire.frames import Opcode
+
+pytestmark = pytest.mark.remote
 
 # Real servers
 
@@ -65,6 +67,7 @@ async def test_messages_of_both_sides_are_changed_dropped_and_added(
         assert [payload for name, payload in recordings.only.frames if name == event] == sent
 
 
+@pytest.mark.in_process("it looks at mitmproxy's flow")
 @pytest.mark.parametrize("held", [True, False])
 async def test_what_is_sent_from_outside_is_reported_and_what_the_route_sends_the_app_is_not(
     proxy: Proxy, recordings: Recordings, held: bool
@@ -114,6 +117,7 @@ def answer(ws: WebSocketRoute, text: str, _: Message) -> None:
 
 
 @pytest.mark.wire("a mock needs our layer")
+@pytest.mark.in_process("elsewhere, a handler of an open socket is known a moment after it is set")
 async def test_later_handler_replaces_the_earlier_one(proxy: Proxy) -> None:
     routes: list[WebSocketRoute] = []
     proxy.route_web_socket("**", routes.append)
@@ -191,7 +195,7 @@ async def test_close_of_the_app_that_is_handled_is_answered_and_goes_no_further(
     async with raw_socket(proxy.port) as socket:
         await socket.app.send_close(3000, "bye")
         assert await socket.app.ending() == (3000, "bye")
-        assert ended == [(3000, "bye")]
+        await eventually(lambda: ended == [(3000, "bye")])
         servers[0].send("still here")
         assert await socket.server.message() == "still here"
         servers[0].close(3001, "now you")
@@ -281,9 +285,9 @@ async def test_server_that_refuses_is_told_to_the_route_and_to_the_app(
         with pytest.raises(InvalidStatus) as refused:
             await app(proxy, f"ws://127.0.0.1:{port}/").__aenter__()
     assert refused.value.response.status_code == 403
-    assert ended == [(1006, "")]
+    await eventually(lambda: ended == [(1006, "")])
     seen = recordings.only
-    assert seen.events == [
+    assert await seen.until(2) == [
         ("socketerror", "Error during WebSocket handshake: Unexpected response code: 403"),
         ("close", None),
     ]
@@ -293,6 +297,7 @@ async def test_server_that_refuses_is_told_to_the_route_and_to_the_app(
 # What a proxy can do and a page cannot
 
 
+@pytest.mark.in_process("it looks at mitmproxy's flow")
 @pytest.mark.parametrize("scheme", ["ws", "wss"])
 @pytest.mark.parametrize("upstream", ["ws", "wss"])
 async def test_handshake_goes_to_another_server(
@@ -343,7 +348,7 @@ async def test_handshake_is_rejected(proxy: Proxy, recordings: Recordings) -> No
         b"slow down\n",
     )
     seen = recordings.only
-    assert seen.events[0] == (
+    assert (await seen.until(2))[0] == (
         "socketerror",
         "Error during WebSocket handshake: Unexpected response code: 429",
     )

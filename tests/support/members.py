@@ -6,7 +6,18 @@ from wirewright.model.waiter import WaitingEmitter
 
 FOR_US = {
     *("ENDS", "EVENTS", "check_event", "emit_each", "forget"),
-    *("closed", "decided", "handles_close", "handles_messages", "is_connected", "receive", "run", "server"),
+    *(
+        "closed",
+        "decided",
+        "handles_close",
+        "handles_messages",
+        "is_connected",
+        "is_decided",
+        "receive",
+        "run",
+        "server",
+        "socket",
+    ),
 }
 """Public to our other modules, and of no use to a user."""
 

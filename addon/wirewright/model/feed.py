@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Container, Mapping, Sequence
 from typing import Any, Protocol
 
 from wirewright.model.history import Frame, History, Payload, Unread
@@ -52,6 +52,26 @@ class Tape(Protocol):
         """The socket is over; `at` is seconds since the epoch."""
 
 
+class Tap(Protocol):
+    """Is told of a socket's life and of its messages, as listeners are, but in batches."""
+
+    @property
+    def hears(self) -> Container[FrameEvent]:
+        """Of which messages it is told."""
+
+    def changed(self, feed: "Feed") -> None:
+        """The handshake went on: headers, status or addresses are others now."""
+
+    def frames(self, event: FrameEvent, payloads: Sequence[Payload]) -> None:
+        """Whole messages of one direction that came at the same time."""
+
+    def failed(self, message: str) -> None:
+        """The socket failed."""
+
+    def closed(self, feed: "Feed") -> None:
+        """The socket is over."""
+
+
 class Feed:
     """The other side of a WebSocket: what carries its bytes reports here, in the order of the wire.
 
@@ -62,6 +82,21 @@ class Feed:
         self.socket = socket
         self._failed = False
         self._tape: Tape | None = None
+        self._taps: tuple[Tap, ...] = ()
+
+    def attach(self, tap: Tap) -> None:
+        """Tell a tap of what follows."""
+        self._taps = (*self._taps, tap)
+        self.socket._version += 1
+
+    def detach(self, tap: Tap) -> None:
+        """Tell it no more."""
+        self._taps = tuple(each for each in self._taps if each is not tap)
+        self.socket._version += 1
+
+    def _changed(self) -> None:
+        for tap in self._taps:
+            tap.changed(self)
 
     @property
     def tape(self) -> Tape | None:
@@ -85,6 +120,7 @@ class Feed:
             socket._request_headers = headers
             if self._tape:
                 self._tape.requested(headers)
+            self._changed()
 
     def answered(self, status: int, headers: Mapping[str, str]) -> None:
         """The handshake was answered."""
@@ -93,14 +129,16 @@ class Feed:
             self.socket._response_headers = headers
             if self._tape:
                 self._tape.answered(status, headers)
+            self._changed()
 
-    def opened(self, server_address: tuple[str, int] | None = None) -> None:
-        """The handshake succeeded: messages may follow."""
+    def opened(self, server_address: tuple[str, int] | None = None, at: float | None = None) -> None:
+        """The handshake succeeded: messages may follow. `at` is seconds since the epoch; None for now."""
         socket = self.socket
         if socket._opened_at is None and not socket.is_closed():
-            socket._opened_at, socket._server_address = time.time(), server_address
+            socket._opened_at, socket._server_address = at or time.time(), server_address
             if self._tape:
                 self._tape.opened(socket._opened_at, server_address)
+            self._changed()
 
     @property
     def history(self) -> History:
@@ -114,7 +152,7 @@ class Feed:
 
     def is_heard(self, event: str) -> bool:
         """Whether anybody listens to or waits for an event."""
-        return bool(self.socket._events.get(event))
+        return bool(self.socket._events.get(event)) or any(event in tap.hears for tap in self._taps)
 
     def frame(self, event: FrameEvent, payload: Payload, size: int) -> None:
         """A whole message passed; `size` is its bytes."""
@@ -122,6 +160,7 @@ class Feed:
         if socket.is_closed():
             return
         socket._history.append(Frame(event, payload, time.time()), size)
+        self._tell_taps(event, (payload,))
         socket.emit_each(event, (payload,))
 
     def frames(self, event: FrameEvent, payloads: Sequence[Payload]) -> None:
@@ -130,7 +169,13 @@ class Feed:
         if socket.is_closed():
             return
         socket._history.extend(event, payloads, time.time())
+        self._tell_taps(event, payloads)
         socket.emit_each(event, payloads)
+
+    def _tell_taps(self, event: FrameEvent, payloads: Sequence[Payload]) -> None:
+        for tap in self._taps:
+            if event in tap.hears:
+                tap.frames(event, payloads)
 
     def unheard(self, event: FrameEvent, messages: Unread) -> None:
         """Messages of one direction that nobody listens to; they are read when somebody looks back."""
@@ -143,6 +188,8 @@ class Feed:
             self._failed = True
             if self._tape:
                 self._tape.failed(message)
+            for tap in self._taps:
+                tap.failed(message)
             self.socket.emit("socketerror", message)
 
     def run(self, awaitable: Awaitable[object]) -> "asyncio.Task[Any]":
@@ -158,4 +205,6 @@ class Feed:
         socket._close_code, socket._close_reason, socket._closed_by = code, reason, by
         if self._tape:
             self._tape.closed(socket._closed_at, code, reason, by)
+        for tap in self._taps:
+            tap.closed(self)
         socket.emit("close", socket)

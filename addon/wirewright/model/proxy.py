@@ -2,7 +2,7 @@
 
 import re
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
@@ -31,13 +31,13 @@ class Host(Protocol):
     def ca_certificate(self) -> Path:
         """The PEM file that apps must trust."""
 
-    def start_capture(self, path: Path, **options: Any) -> None:
+    def start_capture(self, path: Path, **options: Any) -> Awaitable[None]:
         """Record sockets in a file."""
 
-    def stop_capture(self) -> None:
+    def stop_capture(self) -> Awaitable[None]:
         """Record no more."""
 
-    def annotate(self, text: str) -> None:
+    def annotate(self, text: str) -> Awaitable[None]:
         """Put a remark into the capture that runs."""
 
     def replay(self, path: Path, **options: Any) -> "Replay":
@@ -57,6 +57,13 @@ class Replay(Protocol):
 
     def __call__(self, route: WebSocketRoute) -> object:
         """Play to a socket."""
+
+
+class Watcher(Protocol):
+    """Is told of each socket."""
+
+    def opening(self, key: str, feed: Feed) -> None:
+        """An app asks for a socket; nothing of it has been emitted yet."""
 
 
 class Recorder(Protocol):
@@ -119,7 +126,7 @@ class Proxy(WaitingEmitter):
 
     def route_web_socket(
         self, url: UrlMatch | LateMatch | None, handler: RouteHandler, times: int | None = None
-    ) -> Done:
+    ) -> Awaitable[None]:
         """Have a handler decide what becomes of sockets of a matching URL that are opened from now on.
 
         It is given a `WebSocketRoute`, before the handshake is answered, and is awaited if it is async. The
@@ -132,7 +139,7 @@ class Proxy(WaitingEmitter):
 
     def unroute_web_socket(
         self, url: UrlMatch | LateMatch | None, handler: RouteHandler | None = None
-    ) -> Done:
+    ) -> Awaitable[None]:
         """Take back a handler, or all that were registered for this URL. Open sockets keep theirs."""
         self._routes.remove(url, handler)
         return Done()
@@ -179,7 +186,7 @@ class Proxy(WaitingEmitter):
         redact: Iterable[str] | None = None,
         max_size: int | None = None,
         rotate: int | None = None,
-    ) -> None:
+    ) -> Awaitable[None]:
         """Record all sockets of a matching URL, those that are open and those to come, in a file.
 
         A capture that is there already gets another session. `max_payload` is how many bytes of each message
@@ -189,25 +196,27 @@ class Proxy(WaitingEmitter):
         the newest, None for all. A script's capture ends with the script.
 
         Raises Error where the file cannot be written, while another capture runs, and while no proxy does,
-        ValueError and TypeError for a bad argument.
+        ValueError and TypeError for a bad argument. It may be awaited, and must be where the proxy runs in
+        another process.
         """
         owner = current_owner()
-        self._running_host().start_capture(
+        started = self._running_host().start_capture(
             Path(path), url=url, max_payload=max_payload, redact=redact, max_size=max_size, rotate=rotate
         )
         self._capture_owner = owner
         self._scope.note_owner(owner)
+        return started
 
-    def stop_capture(self) -> None:
+    def stop_capture(self) -> Awaitable[None]:
         """Record no more, and close the file. Nothing happens if no capture runs."""
-        self._running_host().stop_capture()
         self._capture_owner = None
+        return self._running_host().stop_capture()
 
-    def annotate(self, text: str) -> None:
+    def annotate(self, text: str) -> Awaitable[None]:
         """Put a remark into the capture that runs, such as what a test does next; `wirewright show` has it in
         its place. Raises Error while no capture runs.
         """
-        self._running_host().annotate(text)
+        return self._running_host().annotate(text)
 
     def set_default_timeout(self, timeout: float) -> None:
         """The milliseconds that a wait takes at most where it is not told; 0 means no limit."""
@@ -234,6 +243,7 @@ class Control:
 
     def __init__(self, proxy: Proxy) -> None:
         self.proxy = proxy
+        self.watchers: list[Watcher] = []
 
     def start_recording(self, recorder: Recorder) -> None:
         """Record the sockets that are open and those that will be."""
@@ -258,13 +268,25 @@ class Control:
         """`callback(owner)` is called the first time that a script registers something."""
         self.proxy._scope.on_new_owner = callback
 
-    def open(self, key: str, handshake: Handshake, carrier: Carrier, limit: HistoryLimit) -> Feed:
-        """A new socket; its `websocket` event is emitted. `key` finds it again in `feed`."""
-        socket = WebSocket(handshake, carrier, self.proxy._scope, limit)
+    def open(
+        self,
+        key: str,
+        handshake: Handshake,
+        carrier: Carrier,
+        limit: HistoryLimit,
+        *,
+        kind: type[WebSocket] = WebSocket,
+        is_new: bool = True,
+    ) -> Feed:
+        """A socket; if it is new, its `websocket` event is emitted. `key` finds it again in `feed`."""
+        socket = kind(handshake, carrier, self.proxy._scope, limit)
         feed = self.proxy._feeds[key] = Feed(socket)
         if self.proxy._recorder is not None:
             feed.tape = self.proxy._recorder.record(socket)
-        self.proxy.emit("websocket", socket)
+        for watcher in self.watchers:
+            watcher.opening(key, feed)
+        if is_new:
+            self.proxy.emit("websocket", socket)
         return feed
 
     async def take_route(self, url: str) -> Rule | None:
@@ -274,6 +296,17 @@ class Control:
     def sockets(self) -> list[tuple[str, WebSocket]]:
         """The sockets that are not closed yet, with their keys."""
         return [(key, feed.socket) for key, feed in self.proxy._feeds.items()]
+
+    def feeds(self) -> dict[str, Feed]:
+        """Those of the sockets that are not closed yet, by their keys."""
+        return dict(self.proxy._feeds)
+
+    def key_of(self, socket: WebSocket) -> str:
+        """The key of a socket that is not closed yet. Raises KeyError for any other."""
+        for key, feed in self.proxy._feeds.items():
+            if feed.socket is socket:
+                return key
+        raise KeyError(socket.url)
 
     def feed(self, key: str) -> Feed | None:
         """The feed of a socket that is not closed yet."""

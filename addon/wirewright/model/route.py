@@ -325,6 +325,16 @@ class WebSocketRoute(RouteSide):
         self._socket.once("close", lambda _: task.cancel())
 
     @property
+    def is_decided(self) -> bool:
+        """Whether the handshake is answered."""
+        return self._answered
+
+    @property
+    def socket(self) -> WebSocket:
+        """The socket that is routed."""
+        return self._socket
+
+    @property
     def is_connected(self) -> bool:
         """Whether there is a server behind the route."""
         return isinstance(self._answer, Connect)

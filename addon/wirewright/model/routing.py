@@ -27,6 +27,10 @@ class Rule:
     """For how many sockets more it is; None stands for any number."""
     owner: Owner | None
 
+    async def means(self, url: str) -> bool:
+        """Whether it is for a socket of this URL."""
+        return bool(await self.url(url)) if isinstance(self.url, LateMatch) else self.matches(url)
+
 
 class Routes:
     """The registered handlers, the newest first."""
@@ -56,8 +60,7 @@ class Routes:
     async def take(self, url: str) -> Rule | None:
         """The newest rule for a socket that opens now; one that is used up is gone."""
         for rule in list(self._rules):
-            is_meant = await rule.url(url) if isinstance(rule.url, LateMatch) else rule.matches(url)
-            if is_meant and rule in self._rules:  # it may have been taken back meanwhile
+            if await rule.means(url) and rule in self._rules:  # it may have been taken back meanwhile
                 if rule.times is not None:
                     rule.times -= 1
                     if not rule.times:
@@ -68,6 +71,11 @@ class Routes:
     def forget(self, owner: Owner) -> None:
         """Take back what a script has registered."""
         self._rules = [rule for rule in self._rules if rule.owner is not owner]
+
+    @property
+    def rules(self) -> list[Rule]:
+        """The newest first."""
+        return list(self._rules)
 
     def copy(self) -> list[Rule]:
         """As they are now, to be given to `restore` later."""

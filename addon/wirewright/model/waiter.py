@@ -66,9 +66,11 @@ class Waiter(Generic[T]):
         ends: Mapping[str, str] | None = None,
         past: Iterable[T] = (),
         closed: str | None = None,
+        remark: Callable[[], str] = str,
     ) -> None:
         """`ends` maps the events that fail the wait to their messages; `past` are earlier values to try
-        first, and `closed` is the message to fail with at once if none of them will do.
+        first, and `closed` is the message to fail with at once if none of them will do. `remark` is asked at
+        the end for what is added to the message.
 
         Raises ValueError and TypeError for arguments that make no sense, and Error outside of the
         proxy's event loop.
@@ -89,6 +91,7 @@ class Waiter(Generic[T]):
         self._predicate = predicate
         self._pending: set[asyncio.Future[Any]] = set()
         self._failure: Error | None = None
+        self._remark = remark
         self._timer: asyncio.TimerHandle | None = None
         self._listeners: dict[str, Callable[..., Any]] = {}
 
@@ -99,7 +102,7 @@ class Waiter(Generic[T]):
             if self.future.done():
                 return
         if closed is not None:
-            self._fail_after_pending(Error(closed))
+            self._fail_after_pending(closed)
         else:
             self._listen_to(event, ends or {})
         if milliseconds and not self.future.done():
@@ -132,7 +135,7 @@ class Waiter(Generic[T]):
         self._listen(event, self._consider)
         for end, message in ends.items():
             if end != event:
-                self._listen(end, partial(self._fail_after_pending, Error(message)))
+                self._listen(end, partial(self._fail_after_pending, message))
 
     def _listen(self, event: str, listener: Callable[..., Any]) -> None:
         self._listeners[event] = listener
@@ -170,7 +173,10 @@ class Waiter(Generic[T]):
         elif self._failure is not None and not self._pending:
             self._settle_exception(self._failure)
 
-    def _fail_after_pending(self, error: Error, *_: object) -> None:
+    def _fail_after_pending(self, message: str, *_: object) -> None:
+        self._end_after_pending(Error(message + self._remark()))
+
+    def _end_after_pending(self, error: Error) -> None:
         # A value that came before the end still counts, even if its async predicate is not done with it.
         if self._pending:
             self._failure = self._failure or error
@@ -179,10 +185,11 @@ class Waiter(Generic[T]):
 
     def _time_out(self, event: str, milliseconds: float) -> None:
         shown = int(milliseconds) if milliseconds.is_integer() else milliseconds
-        error = TimeoutError(f'Timeout {shown}ms exceeded while waiting for event "{event}"')
+        said = f'Timeout {shown}ms exceeded while waiting for event "{event}"'
+        error = TimeoutError(said + self._remark())
         if isinstance(self._predicate, LatePredicate):
             self._stop_listening()
-            self._fail_after_pending(error)
+            self._end_after_pending(error)
         else:
             self._settle_exception(error)
 

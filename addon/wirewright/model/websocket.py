@@ -3,7 +3,7 @@
 https://playwright.dev/python/docs/api/class-websocket
 """
 
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -222,7 +222,21 @@ class WebSocket(WaitingEmitter):
     ) -> Waiter[Any]:
         past: Iterable[Any] = self._past(event) if history else ()
         closed = "Socket closed" if self.is_closed() else None
-        return Waiter(self._scope, self, event, predicate, timeout, ends=self.ENDS, past=past, closed=closed)
+        return Waiter(
+            self._scope,
+            self,
+            event,
+            predicate,
+            timeout,
+            ends=self.ENDS,
+            past=past,
+            closed=closed,
+            remark=self._remark(),
+        )
+
+    def _remark(self) -> Callable[[], str]:
+        """What a wait that begins now adds to its error."""
+        return str
 
     def _past(self, event: str) -> Iterable[Any]:
         if event == "close":

@@ -1,0 +1,88 @@
+"""The async API: a proxy inside this program, or (`connect`) one that runs elsewhere.
+
+    async with connect() as proxy:
+        async with proxy.expect_websocket("**/live") as opened:
+            phone.open_app()
+        ws = await opened.value
+
+All names and what they do are the same for both. What a command comes to, such as that of `route_web_socket`
+or `start_capture`, is known once it is awaited; a proxy elsewhere has carried it out by then.
+"""
+
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+from wirewright.conditions import Conditions
+from wirewright.launch import launch
+from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwright's name
+from wirewright.model.matching import UrlMatch
+from wirewright.model.proxy import Proxy
+from wirewright.model.route import WebSocketRoute
+from wirewright.model.waiter import to_milliseconds
+from wirewright.model.websocket import WebSocket
+
+__all__ = ["Conditions", "Error", "Proxy", "TimeoutError", "WebSocket", "WebSocketRoute", "connect", "launch"]
+
+ROUTE_TIMEOUT = 5_000.0
+"""Milliseconds."""
+
+
+class connect:  # noqa: N801  used like a function, as in Playwright
+    """Use a proxy that runs in another process, with `ws_remote` set.
+
+    `endpoint` is its address (`ws://127.0.0.1:9000`, `unix:///path`), or its file; without one it is that of
+    the environment variable WIREWRIGHT_ENDPOINT, or the one proxy of this user's that runs on this machine.
+    `token` is the proxy's; without one it is found in the same file.
+
+    `url`, a glob or a regex, and `events` say which sockets, and which of their messages, are told of at all:
+    what nobody asks for costs nothing. A route's handler has `route_timeout` milliseconds for each of its
+    answers; where it takes longer, or this program is gone, `route_fallback` holds for its socket: `"pass"`,
+    as if there were no route, or `"drop"`.
+
+    Raises Error where no proxy can be reached. At the end of the block routes and listeners are taken back.
+    """
+
+    def __init__(
+        self,
+        endpoint: str | Path | None = None,
+        *,
+        token: str | None = None,
+        url: UrlMatch | None = None,
+        events: Sequence[Literal["framesent", "framereceived"]] = ("framesent", "framereceived"),
+        route_timeout: float = ROUTE_TIMEOUT,
+        route_fallback: Literal["pass", "drop"] = "pass",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        if route_fallback not in ("pass", "drop"):
+            raise ValueError(f"route_fallback must be 'pass' or 'drop', not {route_fallback!r}")
+        self._endpoint, self._token, self._tls = endpoint, token, tls
+        self._url, self._events = url, events
+        self._route_timeout = to_milliseconds(route_timeout)
+        self._route_fallback: Literal["pass", "drop"] = route_fallback
+
+    async def __aenter__(self) -> Proxy:
+        from wirewright.remote import endpoints
+        from wirewright.remote.client import Client
+        from wirewright.remote.serving import reach
+
+        connection = await reach(endpoints.find(self._endpoint, self._token), tls=self._tls)
+        self._client = Client(
+            connection, route_timeout=self._route_timeout, route_fallback=self._route_fallback
+        )
+        try:
+            await self._client.start(self._url, self._events)
+        except BaseException:
+            await self._client.stop()
+            raise
+        return self._client.proxy
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._client.stop()

@@ -1,0 +1,1 @@
+"""The API from another process: the protocol between a running proxy and its clients, and both ends."""

@@ -1,0 +1,447 @@
+"""A client's end of the protocol: a Proxy of its own, made of the same classes, that follows the real one.
+
+What the proxy tells is fed into this process's model, and what a user does with the model is sent as
+commands. So listeners, waits, predicates, history and routes' handlers are those of the model, in the
+client's own process.
+"""
+
+import asyncio
+import inspect
+import logging
+import re
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from wirewright.capture.replay import Replay
+from wirewright.conditions import Conditions
+from wirewright.model import route as model_route
+from wirewright.model.errors import Error
+from wirewright.model.feed import Feed
+from wirewright.model.history import HistoryLimit, Payload
+from wirewright.model.matching import LateMatch, UrlMatch
+from wirewright.model.proxy import Control, Proxy
+from wirewright.model.route import WebSocketRoute, is_being_cancelled
+from wirewright.model.routing import RouteHandler, Rule
+from wirewright.model.websocket import Handshake, WebSocket
+from wirewright.remote import protocol
+from wirewright.remote.connection import Connection, Disconnected
+from wirewright.remote.protocol import ProtocolError
+
+logger = logging.getLogger(__name__)
+
+WELCOME_SECONDS = 10.0
+"""How long the proxy may take for its first message."""
+
+
+class RemoteProxy(Proxy):
+    """A proxy that runs elsewhere."""
+
+    def __init__(self, client: "Client") -> None:
+        super().__init__()
+        self._client = client
+
+    def route_web_socket(
+        self, url: UrlMatch | LateMatch | None, handler: RouteHandler, times: int | None = None
+    ) -> Awaitable[None]:
+        """As `Proxy.route_web_socket`; once it is awaited the proxy knows of it."""
+        return self._client.add_rule(self._routes.add(url, handler, times))
+
+    def unroute_web_socket(
+        self, url: UrlMatch | LateMatch | None, handler: RouteHandler | None = None
+    ) -> Awaitable[None]:
+        """As `Proxy.unroute_web_socket`; once it is awaited the proxy knows of it."""
+        self._routes.remove(url, handler)
+        return self._client.keep_rules(self._routes.rules)
+
+
+class RemoteSocket(WebSocket):
+    """A socket of a proxy that runs elsewhere."""
+
+    EVENTS = WebSocket.EVENTS | {"missed"}
+
+    _missed = 0
+    """How many of its messages were left out."""
+
+    def _check_open(self) -> None:
+        # Whether it is open yet, the proxy knows first.
+        if self.is_closed():
+            raise Error("Socket closed")
+
+    def _remark(self) -> Callable[[], str]:
+        before = self._missed
+
+        def remark() -> str:
+            missed = self._missed - before
+            return f" ({missed:,} messages were left out: this client did not keep up)" if missed else ""
+
+        return remark
+
+
+class Client:
+    """One connection."""
+
+    def __init__(
+        self, connection: Connection, *, route_timeout: float, route_fallback: protocol.Fallback
+    ) -> None:
+        self.proxy = RemoteProxy(self)
+        self._connection = connection
+        self._route_timeout, self._route_fallback = route_timeout, route_fallback
+        self._codec = protocol.make_codec(connection.subprotocol, protocol.FromProxy)
+        self._control = Control(self.proxy)
+        self._before = self._control.settings()
+        self._scope = self.proxy._scope
+        self._outgoing: asyncio.Queue[Any] = asyncio.Queue()
+        self._answers: dict[int, asyncio.Future[None]] = {}
+        self._id = 0
+        self._rules: dict[int, Rule] = {}
+        self._routes: dict[str, _RemoteCarrier] = {}
+        self._limit = HistoryLimit()
+        self._is_over = False
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    async def start(self, url: UrlMatch | None, events: Sequence[protocol.Event]) -> None:
+        """Subscribe, and follow what comes. Raises Error if the proxy refuses."""
+        described = describe(url)
+        if isinstance(described, protocol.Function):
+            raise TypeError("url must be a glob or a regex: the proxy has to know it")
+        self._tasks.append(self._scope.start(self._send(), None, self.proxy))
+        self._put(protocol.Subscribe(described, list(events)))
+        try:
+            welcome = await asyncio.wait_for(self._receive(), WELCOME_SECONDS)
+        except (Disconnected, ProtocolError, TimeoutError) as error:
+            raise Error(f"the proxy did not answer: {error}") from None
+        if not isinstance(welcome, protocol.Welcome):
+            raise Error("what answers is no Wirewright")
+        self._limit = HistoryLimit(welcome.history_messages, welcome.history_bytes)
+        self._control.attach(_RemoteHost(self, welcome))
+        for socket in welcome.sockets:
+            self._open(socket, is_new=False)
+        self._tasks.append(self._scope.start(self._follow(), None, self.proxy))
+
+    async def stop(self) -> None:
+        """Close the connection; waits end with Error."""
+        await self._connection.close(1000, "")
+        await self._end()
+
+    async def _end(self) -> None:
+        if self._is_over:
+            return
+        self._is_over = True
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(Error("Proxy closed"))
+                answer.exception()
+        for task in self._tasks:
+            if task is not asyncio.current_task():
+                task.cancel()
+        await self._control.end(self._before)
+
+    # What the proxy tells
+
+    async def _follow(self) -> None:
+        try:
+            while True:
+                await self._handle(await self._receive())
+        except Disconnected:
+            pass
+        except ProtocolError as error:
+            logger.error("the proxy has sent what it must not: %s", error)
+            await self._connection.close(error.code, error.reason)
+        await self._end()
+
+    async def _receive(self) -> Any:
+        while True:
+            message = self._codec.decode(await self._connection.receive())
+            if message is not None:
+                return message
+
+    async def _handle(self, message: Any) -> None:
+        match message:
+            case protocol.Frames():
+                if feed := self._control.feed(message.key):
+                    feed.frames(message.event, message.payloads)
+            case protocol.Opening():
+                self._open(message.socket, is_new=True)
+                # Async `websocket` handlers have run up to their first await before there is a frame.
+                await asyncio.sleep(0)
+            case protocol.Changed():
+                if feed := self._control.feed(message.key):
+                    _apply(feed, message)
+            case protocol.Missed():
+                if feed := self._control.feed(message.key):
+                    self._miss(feed, message)
+            case protocol.Failed():
+                if feed := self._control.feed(message.key):
+                    feed.failed(message.message)
+            case protocol.Closed():
+                self._control.close(message.key, message.code, message.reason, message.by)
+            case protocol.RouteOver():
+                self._routes.pop(message.key, None)
+            case protocol.Succeeded():
+                if answer := self._answers.pop(message.id, None):
+                    _settle(answer, None)
+            case protocol.Refused():
+                if answer := self._answers.pop(message.id, None):
+                    kind = {"ValueError": ValueError, "TypeError": TypeError}.get(message.kind, Error)
+                    _settle(answer, kind(message.message))
+            case protocol.Asked():
+                self._scope.start(self._judge(message), None, self.proxy)
+            case protocol.Routed():
+                self._scope.start(self._route(message), None, self.proxy)
+            case protocol.RouteMessage() | protocol.RouteEnd():
+                if carrier := self._routes.get(message.key):
+                    self._scope.start(carrier.handle(message), None, self.proxy)
+            case protocol.RouteLost():
+                if carrier := self._routes.pop(message.key, None):
+                    carrier.lost()
+
+    def _open(self, socket: protocol.Snapshot, *, is_new: bool) -> Feed:
+        asked = Handshake(socket.url, dict(socket.request_headers), socket.client_address)
+        feed = self._control.open(
+            socket.key, asked, _Sender(self, socket.key), self._limit, kind=RemoteSocket, is_new=is_new
+        )
+        for remembered in socket.history:
+            feed.history.extend(remembered.event, [remembered.payload], remembered.at)
+        feed.history.total += socket.forgotten
+        _apply(feed, socket)
+        return feed
+
+    def _miss(self, feed: Feed, message: protocol.Missed) -> None:
+        assert isinstance(feed.socket, RemoteSocket)
+        feed.socket._missed += message.frames
+        feed.history.total += message.frames
+        feed.socket.emit("missed", message.frames)
+
+    async def _judge(self, message: protocol.Asked) -> None:
+        rule, is_meant = self._rules.get(message.rule), False
+        try:
+            if rule is not None:
+                is_meant = await rule.means(message.url)
+        finally:
+            self._put(protocol.Verdict(message.question, is_meant))
+
+    async def _route(self, message: protocol.Routed) -> None:
+        key, rule = message.socket.key, self._rules.get(message.rule)
+        feed = self._control.feed(key) or self._open(message.socket, is_new=False)
+        carrier = self._routes[key] = _RemoteCarrier(self, key, feed.socket)
+        answer: Any = protocol.Fail()
+        try:
+            if rule is not None:
+                answer = await carrier.decide(rule)
+        except (Exception, asyncio.CancelledError):
+            if is_being_cancelled():
+                raise  # the client ends
+            feed.socket._route_errors += 1
+            logger.exception("%s: a route's handler raised", feed.socket)
+        self._put(protocol.Decided(key, answer))
+
+    # What a user does
+
+    def add_rule(self, rule: Rule) -> Awaitable[None]:
+        """Tell the proxy of a route."""
+        self._id += 1
+        self._rules[self._id] = rule
+        return self.command(
+            protocol.Route,
+            rule=self._id,
+            url=describe(rule.url),
+            times=rule.times,
+            timeout=self._route_timeout,
+            fallback=self._route_fallback,
+        )
+
+    def keep_rules(self, rules: Sequence[Rule]) -> Awaitable[None]:
+        """Tell the proxy which routes are no more."""
+        gone = [number for number, rule in self._rules.items() if rule not in rules]
+        told: list[Awaitable[None]] = [self.command(protocol.Unroute, rule=number) for number in gone]
+        for number in gone:
+            del self._rules[number]
+        return _All(told)
+
+    def command(self, kind: Callable[..., Any], **values: Any) -> "asyncio.Future[None]":
+        """Have the proxy do something. The future raises what it refuses it with."""
+        if self._is_over:
+            raise Error("Proxy closed")
+        self._id += 1
+        command = protocol.checked(kind(id=self._id, **values))
+        answer = self._answers[self._id] = asyncio.get_running_loop().create_future()
+        answer.add_done_callback(_log_refusal)
+        self._put(command)
+        return answer
+
+    def _put(self, message: Any) -> None:
+        self._outgoing.put_nowait(message)
+
+    async def _send(self) -> None:
+        try:
+            while True:
+                for data in self._codec.encode(await self._outgoing.get()):
+                    await self._connection.send(data)
+        except Disconnected:
+            pass  # whoever receives is told, too
+
+
+class _RemoteHost:
+    """The proxy, as its Proxy knows it."""
+
+    def __init__(self, client: Client, welcome: protocol.Welcome) -> None:
+        self._client = client
+        self.port = welcome.port
+        self.ca_certificate = Path(welcome.ca_certificate)
+
+    def start_capture(self, path: Path, **options: Any) -> Awaitable[None]:
+        url = describe(options.pop("url"))
+        if isinstance(url, protocol.Function):
+            raise TypeError("url must be a glob or a regex: the proxy cannot ask a function for a capture")
+        redact = options.pop("redact")
+        return self._client.command(
+            protocol.StartCapture,
+            path=str(path),
+            url=url,
+            redact=None if redact is None else list(redact),
+            **options,
+        )
+
+    def stop_capture(self) -> Awaitable[None]:
+        return self._client.command(protocol.StopCapture)
+
+    def annotate(self, text: str) -> Awaitable[None]:
+        if not isinstance(text, str):
+            raise TypeError(f"a remark must be a str, not {type(text).__name__}")
+        return self._client.command(protocol.Annotate, text=text)
+
+    def replay(self, path: Path, **options: Any) -> Replay:
+        return Replay(path, **options)
+
+
+class _Sender:
+    """What a socket of the model sends with."""
+
+    def __init__(self, client: Client, key: str) -> None:
+        self._client = client
+        self._key = key
+
+    def send(self, payload: Payload, *, to_client: bool) -> None:
+        self._client.command(protocol.Send, key=self._key, payload=payload, to_client=to_client)
+
+    def close(self, code: int, reason: str) -> None:
+        self._client.command(protocol.Close, key=self._key, code=code, reason=reason)
+
+    def abort(self) -> None:
+        self._client.command(protocol.Abort, key=self._key)
+
+
+class _RemoteCarrier:
+    """What a route of the model orders with."""
+
+    def __init__(self, client: Client, key: str, socket: WebSocket) -> None:
+        self._client = client
+        self._key = key
+        self.route = WebSocketRoute(socket, self)
+
+    async def decide(self, rule: Rule) -> Any:
+        """Call a rule's handler, and describe what it has decided."""
+        try:
+            result = rule.handler(self.route)
+            if inspect.isawaitable(result):
+                await result
+        finally:
+            answer = self.route.decided()
+        match answer:
+            case model_route.Connect():
+                return protocol.checked(protocol.Connect(answer.headers, answer.url))
+            case model_route.Reject():
+                return protocol.checked(protocol.Reject(answer.status, answer.headers, answer.body))
+            case model_route.Abort():
+                return protocol.Cut()
+            case model_route.Mock():
+                return protocol.Mock(answer.protocol)
+
+    async def handle(self, message: protocol.RouteMessage | protocol.RouteEnd) -> None:
+        """Give a message or an end to its handler, and say when that is done."""
+        side = self.route if message.from_app else self.route.server
+        if isinstance(message, protocol.RouteMessage):
+            working = side.receive(message.payload)
+        else:
+            working = side.closed(message.code, message.reason)
+        if working is not None:
+            await working
+        self._put(protocol.Handled(self._key, message.number, message.from_app))
+
+    def lost(self) -> None:
+        logger.error("%s: its handler took too long: the proxy goes on without it", self.route)
+
+    def check_can(self, what: str) -> None:
+        """The proxy says so itself."""
+
+    def order(self, message: Payload, *, to_client: bool) -> None:
+        self._put(protocol.RouteSend(message, self._key, to_client))
+
+    def order_close(self, code: int, reason: str, *, to_client: bool) -> None:
+        self._put(protocol.RouteClose(self._key, to_client, code, reason))
+
+    def order_conditions(self, conditions: Conditions, *, to_client: bool) -> None:
+        self._put(protocol.RouteConditions(self._key, to_client, asdict(conditions)))
+
+    def abort(self) -> None:
+        self._put(protocol.RouteAbort(self._key))
+
+    def handlers_changed(self) -> None:
+        app, server = self.route, self.route.server
+        self._put(
+            protocol.Handlers(
+                self._key,
+                app_messages=app.handles_messages,
+                app_end=app.handles_close,
+                server_messages=server.handles_messages,
+                server_end=server.handles_close,
+            )
+        )
+
+    def _put(self, message: Any) -> None:
+        self._client._put(message)
+
+
+def describe(url: UrlMatch | LateMatch | None) -> protocol.UrlRule:
+    """A rule as the proxy is told of it."""
+    if url is None or isinstance(url, str):
+        return protocol.Glob(url or "")
+    if isinstance(url, re.Pattern):
+        return protocol.Regex(url.pattern, url.flags)
+    return protocol.Function()
+
+
+def _apply(feed: Feed, seen: protocol.Changed | protocol.Snapshot) -> None:
+    feed.requested(dict(seen.request_headers))
+    if seen.status is not None and seen.response_headers is not None:
+        feed.answered(seen.status, dict(seen.response_headers))
+    if seen.opened_at is not None:
+        feed.opened(seen.server_address, seen.opened_at)
+
+
+def _settle(answer: "asyncio.Future[None]", error: Exception | None) -> None:
+    if answer.done():
+        return
+    if error is None:
+        answer.set_result(None)
+    else:
+        answer.set_exception(error)
+
+
+def _log_refusal(answer: "asyncio.Future[None]") -> None:
+    """Nobody has to await what a command comes to."""
+    if not answer.cancelled() and (error := answer.exception()):
+        logger.debug("the proxy refused a command: %s", error)
+
+
+class _All:
+    """What several commands come to. Nobody has to await it."""
+
+    def __init__(self, told: Sequence[Awaitable[None]]) -> None:
+        self._told = told
+
+    def __await__(self) -> Generator[Any, None, None]:
+        for each in self._told:
+            yield from each.__await__()

@@ -1,0 +1,93 @@
+"""What waits to be sent to one client, bounded: a slow one is told what it missed, and slows nobody."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from wirewright.model.history import Payload, payload_size
+from wirewright.remote.protocol import Closed, Event, Frames, Missed
+
+FRAME_BYTES = 8 * 1024 * 1024
+"""How much of frames may wait; what comes then is left out and counted."""
+MESSAGE_BYTES = 64
+"""About what a waiting frame takes beside its payload."""
+BATCH = 1_000
+"""How many frames go into one message at most."""
+
+
+class Outbox:
+    """One client's. All of it happens in the loop."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Any] = deque()
+        self._weights: deque[int] = deque()
+        self._weight = 0
+        self._numbers: dict[tuple[str, Event], int] = {}
+        self._missed: dict[tuple[str, Event], tuple[int, int]] = {}
+        self._is_filled = asyncio.Event()
+
+    def put(self, message: Any) -> None:
+        """Anything but frames."""
+        self._append(message, 0)
+
+    def frames(self, key: str, event: Event, payloads: Sequence[Payload], at: float) -> None:
+        """Frames of a socket that came at the same time."""
+        weight = sum(map(payload_size, payloads)) + MESSAGE_BYTES * len(payloads)
+        number = self._numbers.get((key, event), 0)
+        self._numbers[key, event] = number + len(payloads)
+        if self._weight + weight > FRAME_BYTES and self._weight:
+            frames, size = self._missed.get((key, event), (0, 0))
+            lost = weight - MESSAGE_BYTES * len(payloads)
+            self._missed[key, event] = frames + len(payloads), size + lost
+            return
+        self._tell_missed(key, event)
+        last = self._waiting[-1] if self._waiting else None
+        if isinstance(last, _Batch) and (last.key, last.event) == (key, event) and len(last.payloads) < BATCH:
+            last.payloads.extend(payloads)
+            self._weights[-1] += weight
+            self._weight += weight
+        else:
+            self._append(_Batch(key, event, number, list(payloads), at), weight)
+
+    def closed(self, message: Closed) -> None:
+        """The end of a socket, and before it what was missed of it."""
+        for key, event in [each for each in self._missed if each[0] == message.key]:
+            self._tell_missed(key, event)
+        for event in ("framesent", "framereceived"):
+            self._numbers.pop((message.key, event), None)
+        self.put(message)
+
+    async def take(self) -> Any:
+        """The next message, once there is one."""
+        while not self._waiting:
+            for key, event in list(self._missed):
+                self._tell_missed(key, event)
+            if not self._waiting:
+                self._is_filled.clear()
+                await self._is_filled.wait()
+        self._weight -= self._weights.popleft()
+        message = self._waiting.popleft()
+        return message.message() if isinstance(message, _Batch) else message
+
+    def _append(self, message: Any, weight: int) -> None:
+        self._waiting.append(message)
+        self._weights.append(weight)
+        self._weight += weight
+        self._is_filled.set()
+
+    def _tell_missed(self, key: str, event: Event) -> None:
+        if lost := self._missed.pop((key, event), None):
+            self._append(Missed(key, event, *lost), 0)
+
+
+class _Batch:
+    """Frames that are not sent yet, to which more may come."""
+
+    __slots__ = ("at", "event", "key", "number", "payloads")
+
+    def __init__(self, key: str, event: Event, number: int, payloads: list[Payload], at: float) -> None:
+        self.key, self.event, self.number, self.payloads, self.at = key, event, number, payloads, at
+
+    def message(self) -> Frames:
+        return Frames(self.key, self.event, self.number, self.payloads, self.at)

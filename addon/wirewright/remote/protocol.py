@@ -1,0 +1,577 @@
+"""The messages between a running proxy and its clients, and how they are written. docs/remote.md describes
+them.
+
+Pure: no sockets, no loop. A connection is a WebSocket whose subprotocol names the version and the codec. In
+both directions each message is one of the types below, with its name in lower case as its `type`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+VERSION = 1
+MESSAGEPACK, JSON = f"wirewright.v{VERSION}.msgpack", f"wirewright.v{VERSION}.json"
+SUBPROTOCOLS = (MESSAGEPACK, JSON)
+"""The best first."""
+
+LARGEST = 128 * 1024 * 1024
+"""Bytes of a message on its way: a frame of `ws_max_message` fits."""
+MOST_ATTACHMENTS = 10_000
+
+Headers = Mapping[str, str]
+Event = Literal["framesent", "framereceived"]
+EVENTS: tuple[Event, ...] = ("framesent", "framereceived")
+ClosedBy = Literal["client", "server", "proxy"]
+Fallback = Literal["pass", "drop"]
+Address = tuple[str, int]
+
+
+class ProtocolError(Exception):
+    """The other side has sent what it must not: its connection is closed with this code (RFC 6455, 7.4)."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class _Message(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower, forbid_unknown_fields=True):
+    pass
+
+
+class _WithPayload(_Message, frozen=True):
+    payload: Any
+    """A Payload: str for text, bytes for binary."""
+
+    def __post_init__(self) -> None:
+        check_payload(self.payload)
+
+
+def check_payload(payload: object) -> None:
+    """Raise TypeError for what is no payload. (msgspec takes no type that is str or bytes.)"""
+    if not isinstance(payload, (str, bytes)):
+        raise TypeError(f"a payload must be text or bytes, not {type(payload).__name__}")
+
+
+# Which URLs are meant: a rule's description. What it does stays where it was made.
+
+
+class Glob(_Message, frozen=True):
+    """Playwright's glob; "" is every URL."""
+
+    glob: str
+
+
+class Regex(_Message, frozen=True):
+    """Found by `search`."""
+
+    pattern: str
+    flags: int = 0
+
+
+class Function(_Message, frozen=True):
+    """A function of the client's: it is asked at each handshake."""
+
+
+UrlRule = Glob | Regex | Function
+
+# What a socket is
+
+
+class Remembered(_WithPayload, frozen=True):
+    """A message of before."""
+
+    event: Event
+    at: float
+    """Seconds since the epoch."""
+
+
+class Snapshot(_Message, frozen=True):
+    """A socket at this moment."""
+
+    key: str
+    url: str
+    request_headers: Headers
+    response_headers: Headers | None = None
+    status: int | None = None
+    client_address: Address | None = None
+    server_address: Address | None = None
+    opened_at: float | None = None
+    history: Sequence[Remembered] = ()
+    """What the proxy remembers of it."""
+    forgotten: int = 0
+    """How many messages came before those."""
+
+
+# From the proxy
+
+
+class Welcome(_Message, frozen=True):
+    """The answer to `Subscribe`."""
+
+    program: str
+    port: int | None
+    ca_certificate: str
+    """The path of its PEM file on the proxy's machine."""
+    history_messages: int
+    history_bytes: int
+    sockets: Sequence[Snapshot]
+    """Those that are open, or opening, and of a subscribed URL."""
+
+
+class Opening(_Message, frozen=True):
+    """An app asks for a socket."""
+
+    socket: Snapshot
+
+
+class Changed(_Message, frozen=True):
+    """The handshake went on; all of it as it is now."""
+
+    key: str
+    request_headers: Headers
+    response_headers: Headers | None
+    status: int | None
+    opened_at: float | None
+    server_address: Address | None
+
+
+class Frames(_Message, frozen=True):
+    """Messages of one direction, in their order; between directions, the order is that of these messages."""
+
+    key: str
+    event: Event
+    number: int
+    """Of the first of them among all of this event since the subscription, from 0; a gap was `Missed`."""
+    payloads: Sequence[Any]
+    at: float
+
+    def __post_init__(self) -> None:
+        for payload in self.payloads:
+            check_payload(payload)
+
+
+class Missed(_Message, frozen=True):
+    """Messages that are left out, because the client did not keep up."""
+
+    key: str
+    event: Event
+    frames: int
+    bytes: int
+
+
+class Failed(_Message, frozen=True):
+    """A socket's `socketerror`."""
+
+    key: str
+    message: str
+
+
+class Closed(_Message, frozen=True):
+    """A socket is over."""
+
+    key: str
+    code: int | None
+    reason: str | None
+    by: ClosedBy | None
+
+
+class Asked(_Message, frozen=True):
+    """Is this URL meant by a rule that is a function? `Verdict` answers."""
+
+    question: int
+    rule: int
+    url: str
+
+
+class Routed(_Message, frozen=True):
+    """A socket opens that a rule of the client's matches: `Decided` answers."""
+
+    rule: int
+    socket: Snapshot
+
+
+class RouteMessage(_WithPayload, frozen=True):
+    """A message of one side for the route's handler; `Handled` answers."""
+
+    key: str
+    number: int
+    """The next one of this side comes after the answer."""
+    from_app: bool
+
+
+class RouteEnd(_Message, frozen=True):
+    """One side's end for the route's handler; `Handled` answers."""
+
+    key: str
+    number: int
+    from_app: bool
+    code: int
+    reason: str
+
+
+class RouteOver(_Message, frozen=True):
+    """A routed socket is over, and nothing more of it is asked."""
+
+    key: str
+
+
+class RouteLost(_Message, frozen=True):
+    """The client has taken too long: its fallback holds for this socket from now on."""
+
+    key: str
+
+
+class Succeeded(_Message, frozen=True):
+    """A command was carried out."""
+
+    id: int
+
+
+class Refused(_Message, frozen=True):
+    """A command could not be carried out."""
+
+    id: int
+    kind: Literal["Error", "ValueError", "TypeError"]
+    message: str
+
+
+FromProxy = (
+    Welcome
+    | Opening
+    | Changed
+    | Frames
+    | Missed
+    | Failed
+    | Closed
+    | Asked
+    | Routed
+    | RouteMessage
+    | RouteEnd
+    | RouteLost
+    | RouteOver
+    | Succeeded
+    | Refused
+)
+
+# From a client
+
+
+class Subscribe(_Message, frozen=True):
+    """The first message of a client, and once only: which sockets it is told of, and what of them."""
+
+    url: Glob | Regex
+    events: Sequence[Event] = EVENTS
+
+
+class Send(_WithPayload, frozen=True):
+    """Send one side of a socket a message."""
+
+    id: int
+    key: str
+    to_client: bool
+
+
+class Close(_Message, frozen=True):
+    """Close a socket towards both sides."""
+
+    id: int
+    key: str
+    code: int
+    reason: str
+
+
+class Abort(_Message, frozen=True):
+    """Cut a socket's connections."""
+
+    id: int
+    key: str
+
+
+class Route(_Message, frozen=True):
+    """From now on the client decides on sockets of this URL."""
+
+    id: int
+    rule: int
+    """The client's own number for it."""
+    url: UrlRule
+    times: int | None
+    timeout: float
+    """Milliseconds that it may take for each answer."""
+    fallback: Fallback
+    """What becomes of a socket, and of its messages, where it takes longer, or is gone."""
+
+
+class Unroute(_Message, frozen=True):
+    """It no longer does; sockets that are open keep their route."""
+
+    id: int
+    rule: int
+
+
+class Verdict(_Message, frozen=True):
+    """Whether a rule that is a function means a URL."""
+
+    question: int
+    is_meant: bool
+
+
+class Mock(_Message, frozen=True):
+    """The handshake is answered by the proxy."""
+
+    protocol: str | None
+
+
+class Connect(_Message, frozen=True):
+    """The handshake goes to the server, or to another one."""
+
+    headers: Mapping[str, str | None]
+    url: str | None
+
+
+class Reject(_Message, frozen=True):
+    """The handshake is refused."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+class Cut(_Message, frozen=True):
+    """The app's connection is cut."""
+
+
+class Fail(_Message, frozen=True):
+    """The handler has raised: the handshake is refused with 502."""
+
+
+class Decided(_Message, frozen=True):
+    """What becomes of a handshake."""
+
+    key: str
+    answer: Mock | Connect | Reject | Cut | Fail
+
+
+class Handlers(_Message, frozen=True):
+    """What of a routed socket the client wants to handle."""
+
+    key: str
+    app_messages: bool
+    app_end: bool
+    server_messages: bool
+    server_end: bool
+
+
+class RouteSend(_WithPayload, frozen=True):
+    """Send one side of a routed socket a message."""
+
+    key: str
+    to_app: bool
+
+
+class RouteClose(_Message, frozen=True):
+    """Close one side of a routed socket; 1005 stands for a close frame without a code."""
+
+    key: str
+    to_app: bool
+    code: int
+    reason: str
+
+
+class RouteConditions(_Message, frozen=True):
+    """Put one direction of the app's network under conditions."""
+
+    key: str
+    to_app: bool
+    values: Mapping[str, float | int | None]
+
+
+class RouteAbort(_Message, frozen=True):
+    """Cut a routed socket's connections."""
+
+    key: str
+
+
+class Handled(_Message, frozen=True):
+    """The handler is done with a message or an end; what it has sent came before."""
+
+    key: str
+    number: int
+    from_app: bool
+
+
+class StartCapture(_Message, frozen=True):
+    """Record sockets in a file on the proxy's machine."""
+
+    id: int
+    path: str
+    url: Glob | Regex
+    max_payload: int | None
+    redact: Sequence[str] | None
+    max_size: int | None
+    rotate: int | None
+
+
+class StopCapture(_Message, frozen=True):
+    """Record no more."""
+
+    id: int
+
+
+class Annotate(_Message, frozen=True):
+    """Put a remark into the capture."""
+
+    id: int
+    text: str
+
+
+FromClient = (
+    Subscribe
+    | Send
+    | Close
+    | Abort
+    | Route
+    | Unroute
+    | Verdict
+    | Decided
+    | Handlers
+    | RouteSend
+    | RouteClose
+    | RouteConditions
+    | RouteAbort
+    | Handled
+    | StartCapture
+    | StopCapture
+    | Annotate
+)
+
+Command = Send | Close | Abort | Route | Unroute | StartCapture | StopCapture | Annotate
+"""Those that `Succeeded` or `Refused` answers."""
+
+
+def checked(message: Any) -> Any:
+    """The same message. Raises TypeError where a value of it is none that the other side would take."""
+    plain = msgspec.to_builtins(message, builtin_types=(bytes,), str_keys=False)
+    try:
+        msgspec.convert(plain, type(message), builtin_types=(bytes,))
+    except msgspec.ValidationError as error:
+        raise TypeError(str(error)) from None
+    return message
+
+
+class Codec:
+    """Writes messages, and reads those of the other side."""
+
+    def __init__(self, expects: Any) -> None:
+        """`expects` is `FromProxy` or `FromClient`."""
+
+    def encode(self, message: Any) -> list[str | bytes]:
+        """As one or more WebSocket messages."""
+        raise NotImplementedError
+
+    def decode(self, data: str | bytes) -> Any:
+        """The message that is complete with this WebSocket message, or None. Raises ProtocolError."""
+        raise NotImplementedError
+
+
+class MessagePackCodec(Codec):
+    """One binary WebSocket message each; text is str, bytes are bytes."""
+
+    def __init__(self, expects: Any) -> None:
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder = msgspec.msgpack.Decoder(expects)
+
+    def encode(self, message: Any) -> list[str | bytes]:
+        return [self._encoder.encode(message)]
+
+    def decode(self, data: str | bytes) -> Any:
+        if isinstance(data, str):
+            raise ProtocolError(1003, "a message of this subprotocol is binary")
+        try:
+            return self._decoder.decode(data)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            raise ProtocolError(1007, _said(error)) from None
+
+
+class JsonCodec(Codec):
+    """One text WebSocket message each, and after it a binary one for each of its `attachments`.
+
+    A payload of bytes is `{"attachment": 0}`, with the number of its attachment: so it is never base64.
+    """
+
+    def __init__(self, expects: Any) -> None:
+        self._expects = expects
+        self._pending: Any = None
+        self._attachments: list[bytes] = []
+        self._missing = 0
+
+    def encode(self, message: Any) -> list[str | bytes]:
+        attachments: list[bytes] = []
+        shown = _detached(msgspec.to_builtins(message, builtin_types=(bytes,)), attachments)
+        if attachments:
+            shown["attachments"] = len(attachments)
+        return [json.dumps(shown, ensure_ascii=False, separators=(",", ":")), *attachments]
+
+    def decode(self, data: str | bytes) -> Any:
+        if self._missing:
+            return self._attach(data)
+        if isinstance(data, bytes):
+            raise ProtocolError(1003, "a message of this subprotocol is text")
+        try:
+            value = json.loads(data)
+            missing = value.pop("attachments", 0) if isinstance(value, dict) else 0
+        except (ValueError, RecursionError) as error:
+            raise ProtocolError(1007, _said(error)) from None
+        if not (type(missing) is int and 0 <= missing <= MOST_ATTACHMENTS):
+            raise ProtocolError(1007, "attachments must be how many binary messages follow")
+        self._pending, self._missing, self._attachments = value, missing, []
+        return None if missing else self._complete()
+
+    def _attach(self, data: str | bytes) -> Any:
+        if isinstance(data, str):
+            raise ProtocolError(1003, "an attachment is binary")
+        self._attachments.append(data)
+        self._missing -= 1
+        return None if self._missing else self._complete()
+
+    def _complete(self) -> Any:
+        pending, self._pending = self._pending, None
+        try:
+            return msgspec.convert(
+                _attached(pending, self._attachments), self._expects, builtin_types=(bytes,)
+            )
+        except (msgspec.ValidationError, RecursionError, IndexError, TypeError) as error:
+            raise ProtocolError(1007, _said(error)) from None
+
+
+def make_codec(subprotocol: str, expects: Any) -> Codec:
+    """The codec that a subprotocol names."""
+    return {MESSAGEPACK: MessagePackCodec, JSON: JsonCodec}[subprotocol](expects)
+
+
+def _said(error: Exception) -> str:
+    """For a close frame: at most 123 bytes (RFC 6455, 5.5)."""
+    return str(error).encode("ascii", "replace")[:120].decode() or type(error).__name__
+
+
+def _detached(value: Any, attachments: list[bytes]) -> Any:
+    if isinstance(value, bytes):
+        attachments.append(value)
+        return {"attachment": len(attachments) - 1}
+    if isinstance(value, dict):
+        return {name: _detached(each, attachments) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_detached(each, attachments) for each in value]
+    return value
+
+
+def _attached(value: Any, attachments: Sequence[bytes]) -> Any:
+    if isinstance(value, dict):
+        if value.keys() == {"attachment"}:
+            return attachments[value["attachment"]]
+        return {name: _attached(each, attachments) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_attached(each, attachments) for each in value]
+    return value

@@ -1,0 +1,161 @@
+"""A routed socket whose handler lives in a client: the proxy's side of it."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from wirewright.model.history import Payload
+from wirewright.model.route import DIRECTIONS, RouteSide, WebSocketRoute
+from wirewright.remote import protocol
+from wirewright.remote.outbox import Outbox
+
+
+class RemoteRoute:
+    """Asks the client, carries out what it orders, and falls back where it takes too long or is gone."""
+
+    def __init__(self, key: str, command: protocol.Route, route: WebSocketRoute, outbox: Outbox) -> None:
+        self._key = key
+        self._route = route
+        self._outbox = outbox
+        self._seconds = command.timeout / 1000
+        self._passes_on = command.fallback == "pass"
+        self._is_lost = False
+        self._decision: asyncio.Future[protocol.Decided] = asyncio.get_running_loop().create_future()
+        self._pending: dict[tuple[bool, int], asyncio.Future[None]] = {}
+        self._numbers = {True: 0, False: 0}
+
+    async def decide(self) -> None:
+        """What the client decides on the handshake. Raises RuntimeError where its handler has raised."""
+        try:
+            decided = await asyncio.wait_for(asyncio.shield(self._decision), self._seconds)
+        except TimeoutError:
+            self._fall_back()
+            return
+        if not self._is_lost:
+            self._answer(decided.answer)
+
+    def handle(self, message: Any) -> None:
+        """What the client orders, or says that it has done. Raises ValueError and TypeError."""
+        if self._is_lost:
+            return
+        match message:
+            case protocol.Decided():
+                if not self._decision.done():
+                    self._decision.set_result(message)
+            case protocol.Handled():
+                pending = self._pending.pop((message.from_app, message.number), None)
+                if pending is not None and not pending.done():
+                    pending.set_result(None)
+            case protocol.RouteSend():
+                self._side(message.to_app).send(message.payload)
+            case protocol.RouteClose():
+                side = self._side(message.to_app)
+                side.close() if message.code == 1005 else side.close(message.code, message.reason)
+            case protocol.RouteConditions():
+                direction = next(name for name, ways in DIRECTIONS.items() if ways == (message.to_app,))
+                self._route.conditions(**message.values, direction=direction)  # type: ignore[arg-type]
+            case protocol.RouteAbort():
+                self._route.abort()
+            case protocol.Handlers():
+                self._set_handlers(message)
+
+    async def drained(self) -> None:
+        """Return when what was asked until now is answered, the ends that were told last, too."""
+        await asyncio.sleep(0)  # an end that is told in this moment is asked in the next
+        await asyncio.sleep(0)
+        while self._pending:
+            await asyncio.wait(self._pending.values())
+
+    def lose(self) -> None:
+        """The client is gone, or too slow."""
+        if not self._is_lost:
+            self._fall_back()
+
+    def _side(self, is_app: bool) -> RouteSide:
+        return self._route if is_app else self._route.server
+
+    def _set_handlers(self, message: protocol.Handlers) -> None:
+        for is_app, handles, ends in (
+            (True, message.app_messages, message.app_end),
+            (False, message.server_messages, message.server_end),
+        ):
+            if handles:
+                self._side(is_app).on_message(partial(self._ask, is_app))
+            if ends:
+                self._side(is_app).on_close(partial(self._tell_end, is_app))
+
+    def _answer(self, answer: Any) -> None:
+        route = self._route
+        match answer:
+            case protocol.Connect():
+                if answer.url is None:
+                    route.connect_to_server(answer.headers)
+                else:
+                    route.redirect(answer.url, answer.headers)
+            case protocol.Reject():
+                route.reject(answer.status, answer.headers, answer.body)
+            case protocol.Cut():
+                route.abort()
+            case protocol.Mock():
+                route.accept(answer.protocol)
+            case protocol.Fail():
+                raise RuntimeError("the handler raised in the client")
+
+    async def _ask(self, from_app: bool, payload: Payload) -> None:
+        number = self._next(from_app)
+        message = protocol.RouteMessage(payload, self._key, number, from_app)
+        if not await self._answered(message, from_app, number):
+            self._pass(from_app, payload)
+
+    async def _tell_end(self, from_app: bool, code: int, reason: str) -> None:
+        number = self._next(from_app)
+        message = protocol.RouteEnd(self._key, number, from_app, code, reason)
+        if not await self._answered(message, from_app, number):
+            self._pass_end(from_app, code, reason)
+
+    def _next(self, from_app: bool) -> int:
+        self._numbers[from_app] += 1
+        return self._numbers[from_app]
+
+    async def _answered(self, message: Any, from_app: bool, number: int) -> bool:
+        """Whether the client has handled a message; not, if it does not say so in time."""
+        if self._is_lost:
+            return False
+        handled = self._pending[from_app, number] = asyncio.get_running_loop().create_future()
+        self._outbox.put(message)
+        try:
+            await asyncio.wait_for(asyncio.shield(handled), self._seconds)
+        except TimeoutError:
+            self.lose()
+        return not self._is_lost
+
+    def _fall_back(self) -> None:
+        self._is_lost = True
+        self._outbox.put(protocol.RouteLost(self._key))
+        if not self._decision.done():
+            self._decision.set_result(protocol.Decided(self._key, protocol.Cut()))
+        for pending in self._pending.values():
+            if not pending.done():
+                pending.set_result(None)
+        self._pending.clear()
+        if self._route.is_decided:
+            if not self._route.is_connected:
+                self._route.abort()  # who would answer?
+        elif self._passes_on:
+            self._route.connect_to_server()
+        else:
+            self._route.abort()
+
+    def _pass(self, from_app: bool, payload: Payload) -> None:
+        if self._passes_on and self._route.is_connected:
+            self._side(not from_app).send(payload)
+
+    def _pass_end(self, from_app: bool, code: int, reason: str) -> None:
+        other: Callable[..., Any] = self._side(not from_app).close
+        if code == 1006:
+            self._route.abort()
+        elif code == 1005:
+            other()
+        else:
+            other(code, reason)

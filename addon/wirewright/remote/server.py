@@ -1,0 +1,337 @@
+"""The proxy's end of the protocol: one session a client. `serving` brings it its connections."""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import wirewright
+from wirewright.model.errors import Error
+from wirewright.model.feed import Feed
+from wirewright.model.history import HistoryLimit, Payload
+from wirewright.model.matching import LateMatch, compile_match
+from wirewright.model.proxy import Control
+from wirewright.model.route import WebSocketRoute
+from wirewright.model.websocket import FrameEvent, WebSocket
+from wirewright.remote import protocol
+from wirewright.remote.connection import Connection, Disconnected
+from wirewright.remote.outbox import Outbox
+from wirewright.remote.protocol import ProtocolError
+from wirewright.remote.routed import RemoteRoute
+
+logger = logging.getLogger(__name__)
+
+MOST_CLIENTS = 256
+MOST_RULES = 1_000
+"""Of one client."""
+FIRST_SECONDS = 10.0
+"""How long a client may take for its first message."""
+
+
+class RemoteServer:
+    """What clients of a running proxy share."""
+
+    def __init__(self, control: Control, history: Callable[[], HistoryLimit]) -> None:
+        self.control = control
+        self.history = history
+        self._sessions: set[Session] = set()
+        control.watchers.append(self)
+
+    async def serve(self, connection: Connection) -> None:
+        """A client, until it is gone."""
+        if len(self._sessions) >= MOST_CLIENTS:
+            await connection.close(1013, f"there are {MOST_CLIENTS} clients already")
+            return
+        session = Session(self, connection)
+        self._sessions.add(session)
+        try:
+            await session.run()
+        finally:
+            self._sessions.discard(session)
+
+    def opening(self, key: str, feed: Feed) -> None:
+        """Tell of a new socket."""
+        for session in list(self._sessions):
+            session.opening(key, feed)
+
+    async def stop(self) -> None:
+        """Close the connections of all clients."""
+        self.control.watchers.remove(self)
+        for session in list(self._sessions):
+            await session.connection.close(1001, "the proxy ends")
+
+
+class Session:
+    """One client."""
+
+    def __init__(self, server: RemoteServer, connection: Connection) -> None:
+        self.server = server
+        self.connection = connection
+        self.outbox = Outbox()
+        self._codec = protocol.make_codec(connection.subprotocol, protocol.FromClient)
+        self._control = server.control
+        self._proxy = server.control.proxy
+        self._is_meant: Callable[[str], bool] = lambda _: False
+        self._events: Sequence[FrameEvent] = ()
+        self._taps: dict[str, _Tap] = {}
+        self._rules: dict[int, tuple[Any, Any]] = {}
+        self._routes: dict[str, RemoteRoute] = {}
+        self._questions: dict[int, asyncio.Future[bool]] = {}
+        self._question = 0
+
+    async def run(self) -> None:
+        """Until the client is gone, or says what it must not."""
+        sending = self._proxy._scope.start(self._send(), None, self)
+        try:
+            first = await asyncio.wait_for(self._receive(), FIRST_SECONDS)
+            if not isinstance(first, protocol.Subscribe):
+                raise ProtocolError(1002, "the first message must be subscribe")
+            self._subscribe(first)
+            while True:
+                self._handle(await self._receive())
+        except ProtocolError as error:
+            await self.connection.close(error.code, error.reason)
+        except TimeoutError:
+            await self.connection.close(1002, "the first message did not come")
+        except Disconnected:
+            pass
+        finally:
+            sending.cancel()
+            self._end()
+
+    def opening(self, key: str, feed: Feed) -> None:
+        """A new socket."""
+        if self._is_meant(feed.socket.url):
+            self._tap(key, feed)
+            self.outbox.put(protocol.Opening(snapshot(key, feed.socket, with_history=False)))
+
+    def _tap(self, key: str, feed: Feed) -> None:
+        tap = self._taps[key] = _Tap(key, self.outbox, self._events)
+        feed.attach(tap)
+
+    async def _send(self) -> None:
+        try:
+            while True:
+                for data in self._codec.encode(await self.outbox.take()):
+                    await self.connection.send(data)
+        except Disconnected:
+            pass  # whoever receives is told, too
+
+    async def _receive(self) -> Any:
+        while True:
+            message = self._codec.decode(await self.connection.receive())
+            if message is not None:
+                return message
+
+    def _subscribe(self, message: protocol.Subscribe) -> None:
+        try:
+            self._is_meant = compile_match(rule_of(message.url))
+        except ValueError as error:
+            raise ProtocolError(1007, str(error)[:100]) from None
+        self._events = message.events
+        limit, host = self.server.history(), self._proxy._running_host()
+        sockets = []
+        for key, feed in self._control.feeds().items():
+            if self._is_meant(feed.socket.url):
+                self._tap(key, feed)
+                sockets.append(snapshot(key, feed.socket, with_history=True))
+        self.outbox.put(
+            protocol.Welcome(
+                program=f"wirewright {wirewright.__version__}",
+                port=host.port,
+                ca_certificate=str(host.ca_certificate),
+                history_messages=limit.messages,
+                history_bytes=limit.size,
+                sockets=sockets,
+            )
+        )
+
+    def _handle(self, message: Any) -> None:
+        if isinstance(message, protocol.Command):
+            self._carry_out(message)
+        elif isinstance(message, protocol.Verdict):
+            question = self._questions.pop(message.question, None)
+            if question is not None and not question.done():
+                question.set_result(message.is_meant)
+        elif isinstance(message, protocol.Subscribe):
+            raise ProtocolError(1002, "subscribe comes once")
+        elif route := self._routes.get(message.key):
+            try:
+                route.handle(message)
+            except (ValueError, TypeError) as error:
+                raise ProtocolError(1007, str(error)[:100]) from None
+
+    def _carry_out(self, command: Any) -> None:
+        try:
+            self._do(command)
+        except (Error, ValueError, TypeError) as error:
+            kind = "Error" if isinstance(error, Error) else type(error).__name__
+            kind = kind if kind in ("Error", "TypeError") else "ValueError"
+            self.outbox.put(protocol.Refused(command.id, kind, str(error)))  # type: ignore[arg-type]
+        else:
+            self.outbox.put(protocol.Succeeded(command.id))
+
+    def _do(self, command: Any) -> None:
+        proxy = self._proxy
+        match command:
+            case protocol.Send():
+                socket = self._socket(command.key)
+                send = socket.send_to_client if command.to_client else socket.send_to_server
+                send(command.payload)
+            case protocol.Close():
+                self._socket(command.key).close(command.code, command.reason)
+            case protocol.Abort():
+                self._socket(command.key).abort()
+            case protocol.Route():
+                self._add_rule(command)
+            case protocol.Unroute():
+                if rule := self._rules.pop(command.rule, None):
+                    proxy.unroute_web_socket(*rule)
+            case protocol.StartCapture():
+                options = {
+                    name: getattr(command, name) for name in ("max_payload", "redact", "max_size", "rotate")
+                }
+                proxy.start_capture(command.path, url=rule_of(command.url), **options)
+            case protocol.StopCapture():
+                proxy.stop_capture()
+            case protocol.Annotate():
+                proxy.annotate(command.text)
+
+    def _socket(self, key: str) -> WebSocket:
+        feed = self._control.feed(key)
+        if feed is None:
+            raise Error("Socket closed")
+        return feed.socket
+
+    # Routes
+
+    def _add_rule(self, command: protocol.Route) -> None:
+        if len(self._rules) >= MOST_RULES:
+            raise Error(f"a client may have {MOST_RULES:,} routes")
+        if command.rule in self._rules:
+            raise Error(f"there is a rule {command.rule} already")
+        if isinstance(command.url, protocol.Function):
+            url: Any = _AskedUrl(self, command)
+        else:
+            url = rule_of(command.url)
+
+        async def handler(route: WebSocketRoute) -> None:
+            await self._route(command, route)
+
+        self._proxy.route_web_socket(url, handler, command.times)
+        self._rules[command.rule] = url, handler
+
+    async def _route(self, command: protocol.Route, route: WebSocketRoute) -> None:
+        key = self._control.key_of(route.socket)
+        remote = self._routes[key] = RemoteRoute(key, command, route, self.outbox)
+        route.socket.once("close", lambda _: self._proxy._scope.start(self._end_route(key), None, self))
+        self.outbox.put(protocol.Routed(command.rule, snapshot(key, route.socket, with_history=False)))
+        await remote.decide()
+
+    async def _end_route(self, key: str) -> None:
+        if route := self._routes.get(key):
+            await route.drained()
+            del self._routes[key]
+            self.outbox.put(protocol.RouteOver(key))
+
+    async def ask(self, command: protocol.Route, url: str) -> bool:
+        """Whether a rule that is a function of the client's means a URL; no, if it does not answer."""
+        self._question += 1
+        question = self._question
+        answer = self._questions[question] = asyncio.get_running_loop().create_future()
+        self.outbox.put(protocol.Asked(question, command.rule, url))
+        try:
+            return await asyncio.wait_for(answer, command.timeout / 1000)
+        except TimeoutError:
+            return False
+        finally:
+            self._questions.pop(question, None)
+
+    def _end(self) -> None:
+        for key, tap in self._taps.items():
+            if feed := self._control.feed(key):
+                feed.detach(tap)
+        for rule in self._rules.values():
+            self._proxy.unroute_web_socket(*rule)
+        for question in self._questions.values():
+            if not question.done():
+                question.set_result(False)
+        for route in list(self._routes.values()):
+            route.lose()
+
+
+class _Tap:
+    """What a client is told of one socket."""
+
+    def __init__(self, key: str, outbox: Outbox, events: Sequence[FrameEvent]) -> None:
+        self._key = key
+        self._outbox = outbox
+        self.hears = frozenset(events)
+
+    def changed(self, feed: Feed) -> None:
+        socket = feed.socket
+        self._outbox.put(
+            protocol.Changed(
+                key=self._key,
+                request_headers=socket.request_headers,
+                response_headers=socket.response_headers,
+                status=socket.status,
+                opened_at=socket.opened_at,
+                server_address=socket.server_address,
+            )
+        )
+
+    def frames(self, event: FrameEvent, payloads: Sequence[Payload]) -> None:
+        self._outbox.frames(self._key, event, payloads, time.time())
+
+    def failed(self, message: str) -> None:
+        self._outbox.put(protocol.Failed(self._key, message))
+
+    def closed(self, feed: Feed) -> None:
+        socket = feed.socket
+        self._outbox.closed(
+            protocol.Closed(self._key, socket.close_code, socket.close_reason, socket.closed_by)
+        )
+
+
+class _AskedUrl(LateMatch):
+    """A rule that is a function of a client's."""
+
+    def __init__(self, session: Session, command: protocol.Route) -> None:
+        self._session = session
+        self._command = command
+
+    def __call__(self, url: str) -> Awaitable[bool]:
+        return self._session.ask(self._command, url)
+
+
+def rule_of(url: protocol.Glob | protocol.Regex) -> str | re.Pattern[str]:
+    """As the model has it. Raises ValueError for a regex that is none."""
+    if isinstance(url, protocol.Glob):
+        return url.glob
+    try:
+        return re.compile(url.pattern, url.flags)
+    except re.error as error:
+        raise ValueError(f"url must be a regex, and {url.pattern!r} is none: {error}") from None
+
+
+def snapshot(key: str, socket: WebSocket, *, with_history: bool) -> protocol.Snapshot:
+    """A socket as it is now."""
+    kept = socket._history.since(0) if with_history else []
+    return protocol.Snapshot(
+        key=key,
+        url=socket.url,
+        request_headers=socket.request_headers,
+        response_headers=socket.response_headers,
+        status=socket.status,
+        client_address=socket.client_address,
+        server_address=socket.server_address,
+        opened_at=socket.opened_at,
+        history=[
+            protocol.Remembered(frame.payload, frame.event, frame.timestamp)  # type: ignore[arg-type]
+            for frame in kept
+        ],
+        forgotten=socket._history.total - len(kept) if with_history else 0,
+    )

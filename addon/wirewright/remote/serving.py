@@ -1,0 +1,197 @@
+"""The server's sockets: a TCP port or a Unix socket, and who may come in.
+
+A web page must not get in: any request with an `Origin` is refused, and one whose `Host` is none of ours (DNS
+rebinding). Whoever comes in has the token of this run.
+"""
+
+import hmac
+import http
+import ipaddress
+import logging
+import os
+import ssl
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from websockets.asyncio.client import connect, unix_connect
+from websockets.asyncio.connection import Connection as WebsocketsConnection
+from websockets.asyncio.server import Server, ServerConnection, serve, unix_serve
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
+
+from wirewright.model.errors import Error
+from wirewright.remote import endpoints
+from wirewright.remote.connection import Connection, Disconnected
+from wirewright.remote.endpoints import Endpoint
+from wirewright.remote.protocol import LARGEST, SUBPROTOCOLS
+
+logger = logging.getLogger(__name__)
+
+Serve = Callable[[Connection], Awaitable[None]]
+
+
+class SocketConnection:
+    """A WebSocket of the `websockets` library."""
+
+    def __init__(self, socket: WebsocketsConnection) -> None:
+        self._socket = socket
+        self.subprotocol = str(socket.subprotocol)
+
+    async def send(self, data: str | bytes) -> None:
+        try:
+            await self._socket.send(data)
+        except ConnectionClosed as error:
+            raise _disconnected(error) from None
+
+    async def receive(self) -> str | bytes:
+        try:
+            return await self._socket.recv()
+        except ConnectionClosed as error:
+            raise _disconnected(error) from None
+
+    async def close(self, code: int, reason: str) -> None:
+        await self._socket.close(code, reason)
+
+
+def _disconnected(error: ConnectionClosed) -> Disconnected:
+    received = error.rcvd
+    return Disconnected(received.code, received.reason) if received else Disconnected(1006, "")
+
+
+class Listener:
+    """One address at which clients are served."""
+
+    def __init__(self, serve: Serve, *, may_be_far: bool = False, tls: ssl.SSLContext | None = None) -> None:
+        """`may_be_far` allows an address that other machines can reach."""
+        self._serve = serve
+        self._may_be_far = may_be_far
+        self._tls = tls
+        self._token = endpoints.new_token()
+        self._hosts: frozenset[str] = frozenset()
+        self._server: Server | None = None
+        self._file: Path | None = None
+        self._socket_file: Path | None = None
+        self.endpoint: Endpoint
+
+    async def start(self, address: str) -> None:
+        """Listen at `host:port` (0 for a free one) or `unix:path`. Raises Error where that cannot be."""
+        options: dict[str, Any] = {
+            "subprotocols": [Subprotocol(each) for each in SUBPROTOCOLS],
+            "process_request": self._check,
+            "max_size": LARGEST,
+            "compression": None,
+            "server_header": None,
+        }
+        try:
+            if address.startswith("unix:"):
+                path = address.removeprefix("unix:").removeprefix("//")
+                shown = await self._listen_at_file(Path(path).absolute(), options)  # noqa: ASYNC240
+            else:
+                shown = await self._listen_at_port(address, options)
+        except OSError as error:
+            raise Error(f"ws_remote {address}: {error.strerror or error}") from None
+        self.endpoint = Endpoint(shown, self._token, os.getpid())
+        self._file = endpoints.publish(self.endpoint)
+
+    async def stop(self) -> None:
+        """Listen no more; connections that are open are closed."""
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+        for path in (self._file, self._socket_file):
+            if path is not None:
+                path.unlink(missing_ok=True)
+
+    async def _listen_at_port(self, address: str, options: dict[str, Any]) -> str:
+        host, port = _split(address)
+        if not _is_loopback(host):
+            if not self._may_be_far:
+                raise Error(
+                    f"ws_remote {address}: other machines could reach it: ws_remote_insecure_bind allows that"
+                )
+            if self._tls is None:
+                raise Error(f"ws_remote {address}: it needs a certificate: set ws_remote_cert")
+        self._server = await serve(self._run, host, port, ssl=self._tls, **options)
+        port = next(iter(self._server.sockets)).getsockname()[1]
+        name = f"[{host}]" if ":" in host else host
+        self._hosts = frozenset(f"{each}:{port}" for each in (name, "localhost", "127.0.0.1", "[::1]"))
+        return f"{'wss' if self._tls else 'ws'}://{name}:{port}"
+
+    async def _listen_at_file(self, path: Path, options: dict[str, Any]) -> str:
+        before = os.umask(0o177)  # the socket is there before its mode could be changed
+        try:
+            self._server = await unix_serve(self._run, str(path), **options)
+        finally:
+            os.umask(before)
+        self._socket_file = path
+        self._hosts = frozenset({"localhost"})
+        return f"unix://{path}"
+
+    def _check(self, socket: ServerConnection, request: Request) -> Response | None:
+        headers = request.headers
+        if "Origin" in headers:
+            return socket.respond(http.HTTPStatus.FORBIDDEN, "Web pages are not served.\n")
+        hosts = headers.get_all("Host")
+        # A far address has as many names as its owner likes; there, the certificate says who it is.
+        if len(hosts) != 1 or (hosts[0].lower() not in self._hosts and not self._may_be_far):
+            return socket.respond(http.HTTPStatus.MISDIRECTED_REQUEST, "This is another host.\n")
+        given = headers.get_all("Authorization")
+        wanted = f"Bearer {self._token}"
+        if len(given) != 1 or not hmac.compare_digest(given[0].encode("utf-8", "replace"), wanted.encode()):
+            return socket.respond(http.HTTPStatus.UNAUTHORIZED, "The token is missing or wrong.\n")
+        return None
+
+    async def _run(self, socket: ServerConnection) -> None:
+        if socket.subprotocol is None:
+            await socket.close(1002, f"a subprotocol is missing: {' or '.join(SUBPROTOCOLS)}")
+            return
+        await self._serve(SocketConnection(socket))
+
+
+async def reach(
+    endpoint: Endpoint, *, codec: str | None = None, tls: ssl.SSLContext | None = None
+) -> Connection:
+    """A connection to a running proxy. Raises Error where there is none."""
+    options: dict[str, Any] = {
+        "subprotocols": [Subprotocol(each) for each in ([codec] if codec else SUBPROTOCOLS)],
+        "additional_headers": {"Authorization": f"Bearer {endpoint.token}"},
+        "max_size": LARGEST,
+        "compression": None,
+        "user_agent_header": None,
+    }
+    try:
+        address = endpoint.address
+        if address.startswith("unix:"):
+            socket = await unix_connect(address.removeprefix("unix://"), "ws://localhost/", **options)
+        else:
+            if address.startswith("wss:"):
+                options["ssl"] = tls or ssl.create_default_context()
+            socket = await connect(address, proxy=None, **options)
+    except InvalidStatus as error:
+        body = error.response.body or b""
+        raise Error(f"{endpoint.address} refuses: {bytes(body).decode(errors='replace').strip()}") from None
+    except (InvalidHandshake, OSError, TimeoutError, EOFError) as error:
+        reason = str(error) or type(error).__name__
+        raise Error(f"{endpoint.address} cannot be reached: {reason}") from None
+    if socket.subprotocol is None:
+        with suppress(Disconnected):
+            await SocketConnection(socket).close(1002, "")
+        raise Error(f"{endpoint.address} speaks another version of the protocol")
+    return SocketConnection(socket)
+
+
+def _split(address: str) -> tuple[str, int]:
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65_535:
+        raise Error(f"ws_remote must be host:port or unix:path, not {address!r}")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,104 @@
+"""Serves the API to other processes, if `ws_remote` asks for it."""
+
+import logging
+import ssl
+from pathlib import Path
+
+from mitmproxy import addonmanager, ctx, exceptions
+
+from wirewright.model.errors import Error
+from wirewright.model.history import HistoryLimit
+from wirewright.state import control
+
+logger = logging.getLogger(__name__)
+
+
+class RemoteAddon:
+    """Listens from the moment that the proxy runs until it ends."""
+
+    name = "wirewright-remote"
+
+    def __init__(self) -> None:
+        self._is_running = False
+        self._served: _Served | None = None
+
+    def load(self, loader: addonmanager.Loader) -> None:
+        loader.add_option(
+            "ws_remote",
+            str,
+            "",
+            "Serve the API to other processes of this user's at this address: 127.0.0.1:0 (any free port) or "
+            "unix:/path. Nothing is served without it.",
+        )
+        loader.add_option(
+            "ws_remote_insecure_bind",
+            bool,
+            False,
+            "Allow a ws_remote that other machines can reach; it needs a ws_remote_cert.",
+        )
+        loader.add_option(
+            "ws_remote_cert", str, "", "The PEM file with the certificate, and the key, of ws_remote."
+        )
+
+    def configure(self, updated: set[str]) -> None:
+        if self._is_running and any(option.startswith("ws_remote") for option in updated):
+            raise exceptions.OptionsError("ws_remote can be set only before the proxy starts.")
+
+    async def running(self) -> None:
+        self._is_running = True
+        options = ctx.options
+        if not options.ws_remote:
+            return
+        served = _Served()
+        try:
+            await served.start(options.ws_remote, options.ws_remote_insecure_bind, options.ws_remote_cert)
+        except Error as error:
+            logger.error("%s", error)
+            return
+        self._served = served
+        logger.info("The API is served at %s", served.address)
+
+    async def done(self) -> None:
+        self._is_running = False
+        served, self._served = self._served, None
+        if served is not None:
+            await served.stop()
+
+
+class _Served:
+    """A server and its listener; what they import is paid for by those alone who ask for them."""
+
+    def __init__(self) -> None:
+        from wirewright.remote.server import RemoteServer
+
+        self._server = RemoteServer(control, _history)
+
+    async def start(self, address: str, may_be_far: bool, certificate: str) -> None:
+        from wirewright.remote.serving import Listener
+
+        tls = None
+        if certificate:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            try:
+                tls.load_cert_chain(Path(certificate).expanduser())  # noqa: ASYNC240
+            except (OSError, ssl.SSLError) as error:
+                raise Error(f"ws_remote_cert {certificate}: {error}") from None
+        self._listener = Listener(self._server.serve, may_be_far=may_be_far, tls=tls)
+        try:
+            await self._listener.start(address)
+        except BaseException:
+            await self._server.stop()
+            await self._listener.stop()
+            raise
+
+    @property
+    def address(self) -> str:
+        return self._listener.endpoint.address
+
+    async def stop(self) -> None:
+        await self._server.stop()
+        await self._listener.stop()
+
+
+def _history() -> HistoryLimit:
+    return HistoryLimit(ctx.options.ws_history, ctx.options.ws_history_bytes)

@@ -1,0 +1,94 @@
+"""Where a client finds a proxy."""
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from wirewright import Error
+from wirewright.remote import endpoints
+from wirewright.remote.endpoints import Endpoint
+
+ADDRESS = "ws://127.0.0.1:9000"
+
+
+@pytest.fixture(autouse=True)
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.delenv(endpoints.VARIABLE, raising=False)
+    return tmp_path / "wirewright"
+
+
+def published(pid: int = 0, address: str = ADDRESS) -> Endpoint:
+    endpoint = Endpoint(address, endpoints.new_token(), pid or os.getpid())
+    endpoints.publish(endpoint)
+    return endpoint
+
+
+def test_the_one_proxy_that_runs_is_found(runtime: Path) -> None:
+    endpoint = published()
+    assert endpoints.find(None, None) == endpoint
+    assert len(endpoint.token) == 64
+    (path,) = runtime.iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(runtime.stat().st_mode) == 0o700
+
+
+def test_one_of_several_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = published(), published(os.getppid(), "unix:///run/other.sock")
+    with pytest.raises(Error, match=r"several proxies run here: say which one, or set ") as raised:
+        endpoints.find(None, None)
+    assert one.address in raised.value.message
+    assert other.address in raised.value.message
+    assert endpoints.find(other.address, None) == other
+    monkeypatch.setenv(endpoints.VARIABLE, one.address)
+    assert endpoints.find(None, None) == one
+
+
+def test_endpoint_may_be_a_file_or_an_address_with_its_token(runtime: Path, tmp_path: Path) -> None:
+    endpoint = published()
+    (path,) = runtime.iterdir()
+    assert endpoints.find(path, None) == endpoint
+    assert endpoints.find(path, "other").token == "other"
+    assert endpoints.find("wss://far:1", "token") == Endpoint("wss://far:1", "token")
+
+
+def test_proxy_that_is_gone_is_none(runtime: Path) -> None:
+    published(2**22 + 1)  # beyond Linux's largest
+    with pytest.raises(Error, match="no proxy with ws_remote runs here: start one with"):
+        endpoints.find(None, None)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "said"),
+    [
+        ("http://h:1", "an endpoint is ws://host:port, wss://host:port, unix:///path or a file"),
+        ("ws://h:1", "ws://h:1 wants a token"),
+        ("gone.json", "gone.json: No such file"),
+    ],
+)
+def test_bad_endpoint_is_refused(endpoint: str, said: str) -> None:
+    with pytest.raises(Error, match=said):
+        endpoints.find(endpoint, None)
+
+
+def test_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    for text in ("", "[]", "{}", json.dumps({"address": 1})):
+        path.write_text(text)
+        with pytest.raises(Error, match="it is no endpoint of a proxy"):
+            endpoints.find(path, None)
+
+
+def test_folder_that_others_can_read_is_not_used(runtime: Path) -> None:
+    runtime.mkdir(mode=0o755)
+    with pytest.raises(Error, match="it must be a folder of your own that nobody else can read"):
+        published()
+    runtime.rmdir()
+    elsewhere = runtime.with_name("elsewhere")
+    elsewhere.mkdir(mode=0o700)
+    runtime.symlink_to(elsewhere)
+    with pytest.raises(Error, match="it must be a folder of your own"):
+        published()

@@ -1,0 +1,79 @@
+"""What waits for a client that does not keep up."""
+
+import asyncio
+from typing import Any
+
+from wirewright.remote.outbox import BATCH, FRAME_BYTES, Outbox
+from wirewright.remote.protocol import Closed, Failed, Frames, Missed
+
+MEGABYTE = "x" * 1_000_000
+
+
+async def taken(outbox: Outbox) -> list[Any]:
+    """All that waits."""
+    messages: list[Any] = []
+    while True:
+        taking = asyncio.ensure_future(outbox.take())
+        await asyncio.sleep(0)
+        if not taking.done():
+            taking.cancel()
+            return messages
+        messages.append(taking.result())
+
+
+def numbers(messages: list[Any]) -> list[tuple[int, int]]:
+    return [(each.number, len(each.payloads)) for each in messages if isinstance(each, Frames)]
+
+
+async def test_frames_of_one_direction_go_together() -> None:
+    outbox = Outbox()
+    for number in range(3):
+        outbox.frames("a", "framesent", [f"{number}", "x"], 1.0)
+    outbox.frames("a", "framereceived", ["b"], 1.0)
+    outbox.frames("a", "framesent", ["c"], 1.0)
+    assert await taken(outbox) == [
+        Frames("a", "framesent", 0, ["0", "x", "1", "x", "2", "x"], 1.0),
+        Frames("a", "framereceived", 0, ["b"], 1.0),
+        Frames("a", "framesent", 6, ["c"], 1.0),
+    ]
+
+
+async def test_a_batch_is_not_endless_and_order_is_kept() -> None:
+    outbox = Outbox()
+    for _ in range(BATCH + 5):
+        outbox.frames("a", "framesent", ["x"], 1.0)
+    outbox.put(Failed("a", "no"))
+    outbox.frames("a", "framesent", ["y"], 1.0)
+    messages = await taken(outbox)
+    assert numbers(messages) == [(0, BATCH), (BATCH, 5), (BATCH + 5, 1)]
+    assert messages[2] == Failed("a", "no")
+
+
+async def test_what_is_too_much_is_left_out_and_counted() -> None:
+    outbox = Outbox()
+    for _ in range(20):
+        outbox.frames("a", "framesent", [MEGABYTE], 1.0)
+    outbox.frames("b", "framereceived", ["é", "x"], 1.0)
+    fit = FRAME_BYTES // (len(MEGABYTE) + 64)
+    messages = await taken(outbox)
+    assert numbers(messages) == [(0, fit), (0, 2)]
+    assert messages[-1] == Missed("a", "framesent", 20 - fit, (20 - fit) * len(MEGABYTE))
+    outbox.frames("a", "framesent", ["after"], 1.0)
+    assert numbers(await taken(outbox)) == [(20, 1)]
+
+
+async def test_what_was_missed_is_told_before_the_end() -> None:
+    outbox = Outbox()
+    for _ in range(20):
+        outbox.frames("a", "framesent", [MEGABYTE], 1.0)
+    outbox.closed(Closed("a", 1000, "", "client"))
+    messages = await taken(outbox)
+    assert [type(each) for each in messages[-2:]] == [Missed, Closed]
+    outbox.frames("a", "framesent", ["another socket of that key"], 1.0)
+    assert numbers(await taken(outbox)) == [(0, 1)]
+
+
+async def test_one_frame_may_be_as_large_as_it_is() -> None:
+    outbox = Outbox()
+    outbox.frames("a", "framesent", ["x" * 2 * FRAME_BYTES], 1.0)
+    assert numbers(await taken(outbox)) == [(0, 1)]
