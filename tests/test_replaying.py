@@ -10,7 +10,7 @@ from websockets.asyncio.server import ServerConnection
 from support.certificates import Certificates
 from support.model import begin_socket
 from support.processes import BIN, running
-from support.servers import serving
+from support.servers import echo, serving
 from wirewright.capture.recorder import Recorder
 from wirewright.model.history import Payload
 from wirewright.model.proxy import Control, Proxy
@@ -120,6 +120,48 @@ async def test_secrets_that_were_redacted_are_told_of(path: Path) -> None:
         assert said.endswith("1 messages and the URL had REDACTED where the app had sent a secret")
 
 
+async def test_answers_that_were_not_recorded_are_told(path: Path) -> None:
+    record(path, [(True, "a"), (True, "b"), (False, "done")])
+
+    async def talkative(connection: ServerConnection) -> None:
+        await connection.recv()
+        await connection.recv()
+        for message in ("done", "and", "more"):
+            await connection.send(message)
+        async for _ in connection:
+            pass
+
+    async with serving(talkative) as url:
+        code, said = await replay(path, "--as-client", url, "--speed", "0.05")
+    assert (code, said.count("- (nothing)")) == (1, 2)
+    assert said.endswith("2 messages sent, 3 answers; 2 differ")
+
+
+async def test_server_that_answers_what_was_not_answered_holds_up_nothing(path: Path) -> None:
+    record(path, [(True, "x" * 1_000)] * 20_000)
+    async with serving(echo) as url:
+        code, said = await replay(path, "--as-client", url, "--speed", "inf")
+    assert code == 1
+    assert "20,000 messages sent" in said
+
+
+async def test_message_that_was_recorded_in_part_is_not_sent(path: Path) -> None:
+    recorder, control = Recorder(path, "test", max_payload=2), Control(Proxy())
+    control.start_recording(recorder)
+    feed = begin_socket(control.proxy, "wss://h/")
+    feed.opened()
+    assert feed.tape is not None
+    feed.tape.messages(["123"], 3, from_client=True)
+    recorder.stop()
+    server = Server([])
+    async with serving(server) as url:
+        code, said = await replay(path, "--as-client", url)
+    assert (code, server.came) == (1, [])
+    assert said.endswith(
+        "the client's message 1 of socket #1 was recorded only in part (max_payload), and cannot be played"
+    )
+
+
 async def test_answer_that_does_not_come_is_told(path: Path) -> None:
     record(path, TALK)
     async with serving(Server([TALK[0], TALK[1], (True, "never")])) as url:
@@ -185,6 +227,11 @@ async def test_server_is_played_to_a_live_app(path: Path, confdir: Path) -> None
         (["--as-client", "h:1"], "--as-client must be ws://host/path or wss://host/path, not 'h:1'"),
         (["--as-client", "ws://h", "--speed", "-1"], "--speed must be more than 0"),
         (["--as-client", "ws://h", "--header", "x"], "--header must be NAME:VALUE, not 'x'"),
+        (["--as-client", "ws://h", "--header", "Host: x"], "--header cannot set Host"),
+        (
+            ["--as-client", "ws://h", "--match", "timed"],
+            "--match and --on-mismatch do not go with --as-client",
+        ),
         (["--as-client", "ws://h", "--wrong"], "there is no option --wrong"),
         (["--as-client", "ws://h", "--socket", "9"], "no such socket was ever open"),
         (["--socket", "1"], "--socket goes with --as-client only"),

@@ -32,6 +32,7 @@ from wirewright.model import failures, handshake
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit
+from wirewright.model.ownership import Owner
 from wirewright.model.route import Done
 from wirewright.model.websocket import Handshake
 from wirewright.neighbours import WIREWRIGHT, OtherAddons
@@ -300,6 +301,9 @@ class _Host:
     def stop_capture(self) -> Done:
         self._capture.stop()
         return Done()
+
+    def forget(self, owner: Owner) -> None:
+        self._capture.forget(owner)
 
     def annotate(self, text: str) -> Done:
         self._capture.annotate(text)

@@ -282,13 +282,14 @@ def replay(
         int | None, typer.Option(help="As a client: the recorded socket of this number.", metavar="NUMBER")
     ] = None,
     match: Annotated[
-        str,
-        typer.Option(help="`lockstep`: each answer after its question; or `timed`, whatever the app says."),
-    ] = "lockstep",
+        str | None,
+        typer.Option(help="`lockstep` (each answer after its question) or `timed` (whatever the app says)."),
+    ] = None,
     speed: Annotated[float, typer.Option(help="How much faster than recorded; `inf` for no gaps.")] = 1.0,
     on_mismatch: Annotated[
-        str, typer.Option(help="A message that was not recorded: `abort`, `wait` for another, `passthrough`.")
-    ] = "abort",
+        str | None,
+        typer.Option(help="A message that was not recorded: `abort`, `wait` for another, `passthrough`."),
+    ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="JSON messages may be written in another way.")
     ] = False,
@@ -315,6 +316,8 @@ def replay(
         if as_client is not None:
             if context.args:
                 raise ValueError(f"there is no option {context.args[0]}")
+            if match is not None or on_mismatch is not None:
+                raise ValueError("--match and --on-mismatch do not go with --as-client")
             manner = replaying.manner(compare, speed, timeout, header or (), insecure)
             from wirewright.capture.filters import Filter
 
@@ -327,7 +330,12 @@ def replay(
             if value is not None:
                 raise ValueError(f"{name} goes with --as-client only")
         remark = replaying.serve(
-            file, url=url, match=match, speed=speed, on_mismatch=on_mismatch, compare=compare
+            file,
+            url=url,
+            match=match or "lockstep",
+            speed=speed,
+            on_mismatch=on_mismatch or "abort",
+            compare=compare,
         )
     from wirewright.command import run_mitmdump
 

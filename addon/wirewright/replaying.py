@@ -77,6 +77,8 @@ def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not (name.strip() and colon):
         raise ValueError(f"--header must be NAME:VALUE, not {text!r}")
+    if name.strip().lower() == "host":
+        raise ValueError("--header cannot set Host: it is that of the URL")
     return name.strip(), value.strip()
 
 

@@ -1,8 +1,10 @@
 """What others have recorded, and files that they have not."""
 
+import io
 import json
 import stat
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +170,79 @@ def test_capture_that_is_there_grows(tmp_path: Path, path: Path) -> None:
         assert [socket.session_id for socket in capture.sockets()] == [2, 3]
         assert [frame.socket_id for frame in capture.frames()] == [1, 1, 2, 2]
         assert all(session.is_over for session in capture.sessions())
+
+
+def with_own(**own: Any) -> dict[str, Any]:
+    return entry(_wirewright=own)
+
+
+def with_message(**changes: Any) -> dict[str, Any]:
+    message = {"type": "send", "time": 1764103477, "opcode": 1, "data": "a"} | changes
+    return entry(_webSocketMessages=[message])
+
+
+@pytest.mark.parametrize(
+    "poisoned",
+    [
+        with_own(opened_ns="abc"),
+        with_own(asked_ns=None),
+        with_own(closed_by="me"),
+        with_own(close_code=2**70),
+        with_own(url="wss://[bad/x"),
+        with_own(subprotocol=7),
+        with_message(_size="abc"),
+        with_message(_size=2**70),
+        with_message(_flags=4096),
+        with_message(time=1e30),
+        with_message(opcode=2**70),
+        entry(startedDateTime="0001-01-01T00:00:00+14:00"),
+        entry(request={"url": "wss://h/", "headers": [{"name": "a", "value": None}]}),
+        entry(response={"status": 2**70, "headers": []}),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_values_that_no_reader_could_make_sense_of_are_refused(
+    tmp_path: Path, path: Path, poisoned: dict[str, Any]
+) -> None:
+    Recorder(path, "test").stop()
+    with pytest.raises(CaptureError) as raised:
+        import_file(archive(tmp_path, poisoned), path)
+    assert "\n" not in raised.value.message
+    with open_capture(path) as capture:
+        assert (len(capture.sessions()), capture.sockets(), list(capture.frames())) == (1, [], [])
+
+
+def test_archive_that_is_nested_deep_takes_no_memory(tmp_path: Path, path: Path) -> None:
+    source = tmp_path / "deep.har"
+    source.write_text('{"log":{"entries":[' + "[" * 1_000_000)
+    with pytest.raises(CaptureError, match=r"deep.har: it is nested more than 100 deep"):
+        import_file(source, path)
+
+
+def test_flow_file_that_ends_like_a_zip_is_one_of_flows(tmp_path: Path, path: Path) -> None:
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as packed:
+        packed.writestr("x.har", json.dumps({"log": {"entries": [entry()]}}))
+    flow = tflow.twebsocketflow()
+    assert flow.websocket is not None
+    flow.websocket.messages[-1].content = inner.getvalue()
+    source = tmp_path / "flows.mitm"
+    with source.open("wb") as file:
+        FlowWriter(file).add(flow)
+    ((socket, _),) = imported(source, path)
+    assert socket.url == "ws://example.com/ws"
+
+
+def test_damaged_flows_are_one_sentence(tmp_path: Path, path: Path) -> None:
+    source = tmp_path / "flows.mitm"
+    with source.open("wb") as file:
+        FlowWriter(file).add(tflow.twebsocketflow())
+    whole = source.read_bytes()
+    for at in range(0, len(whole), 7):
+        source.write_bytes(whole[:at] + bytes([whole[at] ^ 0x41]) + whole[at + 1 :])
+        path.unlink(missing_ok=True)
+        with suppress(CaptureError):  # and nothing else
+            import_file(source, path)
 
 
 def bad_base64() -> dict[str, Any]:

@@ -313,3 +313,27 @@ def test_failure_that_quotes_a_token_does_not_bring_it_to_the_disk(
         (socket,) = capture.sockets()
     assert socket.error == "header value 'REDACTED' in response does not match any of sent values"
     assert b"eyJsecret" not in path.read_bytes()
+
+
+def test_remarks_are_redacted_as_messages_are(path: Path, record: Record) -> None:
+    recorder = record()
+    recorder.annotate('now wss://h/live?token=1&a=2 and {"password": "x"}')
+    recorder.stop()
+    with open_capture(path) as capture:
+        (remark,) = capture.annotations()
+    assert remark.text == 'now wss://h/live?token=REDACTED&a=2 and {"password":"REDACTED"}'
+
+
+def test_changed_message_of_which_the_original_was_cut_is_not_whole(
+    path: Path, control: Control, record: Record
+) -> None:
+    recorder = record(max_payload=3)
+    tape = begin_socket(control.proxy).tape
+    assert tape is not None
+    tape.offered("123456", from_client=True)
+    tape.settled("12", from_client=True)
+    recorder.stop()
+    with open_capture(path) as capture:
+        (frame,) = capture.frames()
+    assert (frame.payload, frame.original) == ("12", "123")
+    assert frame.flags == FrameFlag.CHANGED | FrameFlag.TRUNCATED

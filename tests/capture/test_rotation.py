@@ -67,6 +67,29 @@ def test_only_the_newest_files_are_kept(path: Path, control: Control, record: Re
     assert kept == said[-len(kept) :]
 
 
+def test_every_frame_is_in_a_file_with_its_socket_and_every_session_has_ended(
+    path: Path, control: Control, record: Record
+) -> None:
+    recorder = record(max_size=MIB)
+    for number in range(200):
+        feed = begin_socket(control.proxy, key=str(number))
+        assert feed.tape is not None
+        feed.tape.messages([PIECE], len(PIECE), from_client=True)
+        control.close(str(number), 1000, "", "client")
+        if number % 3 == 0:
+            recorder.flush()
+    recorder.stop()
+    count = 0
+    for each in path.parent.glob("*.db"):
+        with open_capture(each) as capture:
+            known = {socket.id: socket for socket in capture.sockets()}
+            for frame in capture.frames():
+                assert known[frame.socket_id].close_code == 1000
+                count += 1
+            assert all(session.ended_ns is not None for session in capture.sessions())
+    assert count == 200
+
+
 def test_files_that_were_there_are_neither_written_nor_deleted(
     path: Path, control: Control, record: Record
 ) -> None:
@@ -89,6 +112,7 @@ def test_file_grows_on_where_no_other_can_be_made(
     said = [*fill(recorder, begin_socket(control.proxy).tape, 20)]
     recorder.stop()
     assert messages(path) == said
+    assert all(each.is_symlink() for each in path.parent.iterdir() if each != path)
     assert caplog.text.count("the capture grows beyond its max_size: ") == 1
 
 

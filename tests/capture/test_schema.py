@@ -2,12 +2,13 @@
 
 import sqlite3
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from wirewright.capture import CaptureError
+from wirewright.capture import CaptureError, schema
 from wirewright.capture import open as open_capture
 from wirewright.capture.recorder import Recorder
 
@@ -89,3 +90,20 @@ def test_path_with_characters_that_mean_something_in_a_uri(tmp_path: Path) -> No
     with open_capture(path) as capture:
         assert len(capture.sessions()) == 1
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_session_that_was_seen_in_the_future_is_waited_for_no_longer_than_any(path: Path) -> None:
+    Recorder(path, "test").stop()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE sessions SET ended_ns = NULL, seen_ns = seen_ns + 3600000000000")
+    connection.close()
+    since = time.monotonic()
+    Recorder(path, "test").stop()
+    assert time.monotonic() - since < 60
+
+
+def test_file_that_could_not_be_begun_is_not_left(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "_TABLES", "CREATE TABLE nonsense")
+    with pytest.raises(CaptureError):
+        Recorder(path, "test")
+    assert list(path.parent.iterdir()) == []

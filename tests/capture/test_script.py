@@ -2,6 +2,7 @@
 
 import pytest
 
+from wirewright.capture import CaptureError
 from wirewright.capture.reader import Direction, Frame, FrameFlag
 from wirewright.capture.script import Role, steps
 from wirewright.model.history import Payload
@@ -48,9 +49,11 @@ def test_each_side_says_what_it_said_and_hears_what_it_got(
 
 
 def test_steps_of_each_side_are_counted_and_tell_if_they_are_whole() -> None:
-    frames = [frame(SENT, "a"), frame(RECEIVED, "b", FrameFlag.TRUNCATED), frame(SENT, "c")]
+    frames = [frame(SENT, "a", FrameFlag.TRUNCATED), frame(RECEIVED, "b"), frame(SENT, "c")]
     assert [(step.number, step.is_whole) for step in steps(frames, "server")] == [
-        (1, True),
         (1, False),
+        (1, True),
         (2, True),
     ]
+    with pytest.raises(CaptureError, match="the client's message 1 of socket #1 was recorded only in part"):
+        list(steps(frames, "client"))

@@ -1,8 +1,10 @@
 """The recorded server, played to a live app."""
 
 import asyncio
+import contextlib
 import json
 import math
+import os
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -243,6 +245,40 @@ async def test_secrets_that_were_redacted_stand_for_any(proxy: Proxy, path: Path
         assert not replay.mismatches
 
 
+async def test_socket_that_was_open_before_its_recording_is_not_waited_for(proxy: Proxy, path: Path) -> None:
+    async with serving(shop) as url:
+        async with app(proxy, f"{url}/shop") as client:
+            assert await client.recv() == "welcome"
+            await asyncio.sleep(0.5)  # what is not in the recording
+            proxy.start_capture(path)
+            await client.send("a")
+            assert [await client.recv() for _ in range(2)] == ["a", b"\x00a"]
+        proxy.stop_capture()
+    proxy.route_from_capture(path, match="timed")
+    async with app(proxy, f"{url}/shop") as client:
+        assert await asyncio.wait_for(client.recv(), 0.45) == "a"
+
+
+async def test_server_that_chose_no_subprotocol_chooses_none(proxy: Proxy, path: Path) -> None:
+    proxy.start_capture(path)
+    async with serving(shop) as url, app(proxy, url, subprotocols=["a"]) as client:
+        assert client.subprotocol is None
+    proxy.stop_capture()
+    proxy.route_from_capture(path, speed=math.inf)
+    async with app(proxy, url, subprotocols=["a"]) as client:
+        assert client.subprotocol is None
+
+
+async def test_sockets_that_wait_have_no_file_open(proxy: Proxy, path: Path) -> None:
+    async with recorded(proxy, path) as url, contextlib.AsyncExitStack() as stack:
+        proxy.route_from_capture(path, speed=math.inf)
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(20):
+            client = await stack.enter_async_context(app(proxy, url))
+            assert await client.recv() == "welcome"
+        assert len(os.listdir("/proc/self/fd")) - before <= 2 * 20  # both ends of each connection
+
+
 async def test_each_opening_gets_the_next_recording(proxy: Proxy, path: Path) -> None:
     async def say(client: websockets.ClientConnection, word: str) -> None:
         await client.send(word)
@@ -313,6 +349,7 @@ async def test_message_that_was_recorded_in_part_is_not_played(
         ({"on_mismatch": "cry"}, "on_mismatch must be 'abort', 'wait' or 'passthrough', not 'cry'"),
         ({"speed": 0}, "speed must be more than 0"),
         ({"speed": -1}, "speed must be more than 0"),
+        ({"match": "timed", "on_mismatch": "passthrough"}, "on_mismatch 'passthrough' goes with 'lockstep'"),
         ({"compare": "roughly"}, "compare must be 'exact', 'json', a regex or a callable"),
     ],
 )

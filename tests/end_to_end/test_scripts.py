@@ -183,6 +183,28 @@ notes.tell("VERSION loaded")
     ]
 
 
+async def test_capture_of_an_option_outlives_a_script_that_had_one(
+    confdir: Path, tmp_path: Path, notes: Notes
+) -> None:
+    script = write_script(
+        tmp_path / "record.py",
+        f"""
+import notes
+from wirewright import proxy
+proxy.start_capture({str(tmp_path / "script.db")!r})
+notes.tell("loaded")
+""",
+    )
+    async with scripted(confdir, script) as proxy, connected(proxy) as client:
+        ctx.options.ws_capture = str(tmp_path / "option.db")
+        write_script(script, "import notes; notes.tell('loaded again')")
+        await notes.until("loaded again")
+        await say(client, "a")
+        proxy.stop_capture()
+    with open_capture(tmp_path / "option.db") as opened:
+        assert [frame.payload for frame in opened.frames() if frame.is_message] == ["a", "a"]
+
+
 async def test_script_that_is_deleted_leaves_nothing(confdir: Path, tmp_path: Path, notes: Notes) -> None:
     script = write_script(tmp_path / "listen.py", LISTENING.replace("VERSION", "v1"))
     async with scripted(confdir, script) as proxy, connected(proxy) as client:

@@ -13,6 +13,7 @@ FOR_US = {
         "handles_messages",
         "is_connected",
         "is_decided",
+        "opened",
         "receive",
         "run",
         "server",

@@ -8,12 +8,13 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, WebSocketException
 from websockets.typing import Subprotocol
 
 from wirewright.capture.comparing import Comparison
 from wirewright.capture.reader import Capture, Socket
 from wirewright.capture.redaction import REDACTED
+from wirewright.capture.schema import CaptureError
 from wirewright.capture.script import Mismatch, Pace, Step, Verdict, play_lockstep, steps
 from wirewright.model.handshake import split_tokens
 from wirewright.model.history import Payload
@@ -83,7 +84,7 @@ async def play_as_client(
             await _Performance(capture, played, manner, connection, told).play()
     except InvalidHandshake as error:
         played.failure = f"the handshake failed: {error or type(error).__name__}"
-    except (OSError, TimeoutError) as error:
+    except (OSError, TimeoutError, WebSocketException) as error:
         played.failure = f"no connection: {error or type(error).__name__}"
     return played
 
@@ -122,9 +123,10 @@ class _Performance:
         self._manner = manner
         self._connection = connection
         self._told = told
+        self._came: asyncio.Queue[Payload | ConnectionClosed] = asyncio.Queue()
 
     async def send(self, message: Payload) -> None:
-        await self._connection.send(message)
+        await asyncio.wait_for(self._connection.send(message), self._manner.timeout)
         self._played.sent += 1
         self._played.redacted += REDACTED in (
             message if isinstance(message, str) else message.decode("latin-1")
@@ -132,10 +134,12 @@ class _Performance:
 
     async def receive(self) -> Payload | None:
         try:
-            message = await asyncio.wait_for(self._connection.recv(), self._manner.timeout)
+            message = await asyncio.wait_for(self._came.get(), self._manner.timeout)
         except TimeoutError:
             self._played.failure = f"no answer came for {self._manner.timeout:g} s"
             return None
+        if isinstance(message, ConnectionClosed):
+            raise message
         self._played.answers += 1
         return message
 
@@ -143,17 +147,35 @@ class _Performance:
         socket = self._played.socket
         pace = Pace(socket.opened_ns or socket.asked_ns, self._manner.speed)
         script = steps(self._capture.frames(socket=socket.id), "client")
+        # All the time: a server that nobody reads stops reading itself.
+        reading = asyncio.ensure_future(self._read())
         try:
             if await play_lockstep(script, self, pace, self._manner.compare, self._judge):
                 await self._end(socket, pace)
         except ConnectionClosed as error:
             self._played.failure = f"the server has closed the socket: {_said(error)}"
+        except CaptureError as error:
+            self._played.failure = error.message
+        except TimeoutError:
+            self._played.failure = f"the server has read nothing for {self._manner.timeout:g} s"
+        finally:
+            reading.cancel()
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                self._came.put_nowait(await self._connection.recv())
+        except ConnectionClosed as error:
+            self._came.put_nowait(error)
 
     async def _end(self, socket: Socket, pace: Pace) -> None:
         if socket.closed_by != "server":
             await pace.until(socket.closed_ns or 0)
-            code = socket.close_code if socket.close_code and socket.close_code >= 3000 else 1000
-            await self._connection.close(code, socket.close_reason or "")
+            while not self._came.empty():  # what has come, and was not recorded
+                self._judge(None, await self.receive())
+            code = socket.close_code if socket.close_code in range(3000, 5000) else 1000
+            reason = (socket.close_reason or "").encode()[:123].decode(errors="ignore")
+            await self._connection.close(code or 1000, reason)
             return
         try:
             while (message := await self.receive()) is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from wirewright.capture.redaction import REDACTED, may_be_json
+from wirewright.capture.redaction import REDACTED, Redaction, may_be_json
 from wirewright.model.history import Payload
 
 Comparison = Callable[[Payload, Payload], object]
@@ -15,11 +15,12 @@ Comparison = Callable[[Payload, Payload], object]
 Compare = str | re.Pattern[str] | Comparison
 """`"exact"`, `"json"`, a compiled regex, or a callable. See `comparison`."""
 
+_REDACTED_KEY = re.compile(rf'"([^"\\]+)\\*"\s*:\s*\\*"{REDACTED}')
 LINES = 60
 """How many lines of a difference are shown."""
 WIDTH = 200
 """How many characters of a line."""
-LARGEST = 100_000
+LARGEST = 20_000
 """Characters or bytes up to which messages are compared line by line."""
 
 
@@ -50,11 +51,14 @@ class ignoring_keys:  # noqa: N801  used like a function
         self._ignored = frozenset(keys)
 
     def __call__(self, recorded: Payload, live: Payload) -> bool:
-        try:
-            values = json.loads(recorded), json.loads(live)
-        except (ValueError, RecursionError):
+        if type(recorded) is not type(live) or recorded == live:
             return recorded == live
-        return type(recorded) is type(live) and _alike(*values, self._ignored)
+        try:
+            if _alike(json.loads(recorded), json.loads(live), self._ignored):
+                return True
+        except (ValueError, RecursionError):
+            pass
+        return recorded == _redacted(recorded, live)
 
     def forgiven(self, recorded: Any, live: Any) -> Any:
         """The recorded JSON value with those of the live one where they may differ."""
@@ -80,7 +84,9 @@ def ignoring(pattern: re.Pattern[str]) -> Comparison:
     def same(recorded: Payload, live: Payload) -> bool:
         if isinstance(recorded, bytes) or isinstance(live, bytes):
             return recorded == live
-        return pattern.sub("", recorded) == pattern.sub("", live)
+        return pattern.sub("", recorded) in (
+            pattern.sub("", each) for each in (live, _redacted(recorded, live)) if isinstance(each, str)
+        )
 
     return same
 
@@ -89,7 +95,14 @@ def _exact(recorded: Payload, live: Payload) -> bool:
     if recorded == live:
         return True
     text = recorded if isinstance(recorded, str) else recorded.decode("latin-1")
-    return REDACTED in text and bool(ignoring_keys()(recorded, live))
+    return REDACTED in text and ignoring_keys()(recorded, live)
+
+
+def _redacted(recorded: Payload, live: Payload) -> Payload:
+    """A live message with the same keys redacted that were when the other one was recorded."""
+    text = recorded if isinstance(recorded, str) else recorded.decode("latin-1")
+    redaction = Redaction(_REDACTED_KEY.findall(text))
+    return redaction.text(live) if isinstance(live, str) else redaction.binary(live)
 
 
 def _alike(recorded: Any, live: Any, ignored: frozenset[str]) -> bool:

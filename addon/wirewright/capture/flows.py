@@ -113,9 +113,14 @@ def sockets(file: IO[bytes], path: Path) -> SocketFrames:
             if isinstance(each, http.HTTPFlow) and (
                 each.websocket is not None or is_handshake(each.request.method, _folded(each.request.headers))
             ):
-                yield _socket(each), _frames(each.websocket.messages if each.websocket else ())
+                yield _socket(each), iter(list(_frames(each.websocket.messages if each.websocket else ())))
+    except CaptureError:
+        raise
     except exceptions.FlowReadException as error:
         raise CaptureError(f"{path}: mitmproxy cannot read it as flows: {error}") from None
+    except Exception as error:  # a damaged flow fails wherever mitmproxy, or we, look at it
+        what = f"{type(error).__name__}: {error}"
+        raise CaptureError(f"{path}: mitmproxy cannot read it as flows: {what}") from None
 
 
 def _socket(read: http.HTTPFlow) -> Socket:

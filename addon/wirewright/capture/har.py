@@ -29,8 +29,9 @@ MILLISECONDS_FROM = 100_000_000_000
 BUFFER = 8 * 1024 * 1024
 """Bytes that are parsed at once: a message of some megabytes that comes piece by piece takes minutes."""
 
-Attached = Callable[[str], bytes]
+Attached = Callable[[str], IO[bytes]]
 _DIRECTIONS: Mapping[str, Direction] = {"send": "sent", "receive": "received"}
+DEEPEST = 100
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OWN = "_wirewright"
 _OWN_FIELDS = tuple(
@@ -138,18 +139,31 @@ def _phrase(status: int | None) -> str:
 def sockets(file: IO[bytes], path: Path, attached: Attached) -> SocketFrames:
     """The WebSockets of an archive, whoever wrote it; no more than one entry is in memory at a time.
 
-    `attached` reads a file that lies beside it. Raises CaptureError for what is none.
+    `attached` opens a file that lies beside it. Raises CaptureError for what is none.
     """
     import ijson  # only an import needs it
 
     try:
-        for number, entry in enumerate(ijson.items(file, "log.entries.item", buf_size=BUFFER), 1):
+        events = ijson.parse(_shallow(ijson.basic_parse(file, buf_size=BUFFER)))
+        for number, entry in enumerate(ijson.items(events, "log.entries.item"), 1):
             with _telling_of(path, number):
                 read = _read(entry, attached) if _is_websocket(entry) else None
             if read is not None:
                 yield read[0], iter(read[1])
+    except ValueError as error:
+        raise CaptureError(f"{path}: {error}") from None
     except ijson.JSONError as error:
         raise CaptureError(f"{path}: it is no whole JSON: {str(error).partition(chr(10))[0]}") from None
+
+
+def _shallow(events: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """The same, up to a depth that no archive has: what is deeper takes memory by the square."""
+    depth = 0
+    for event, value in events:
+        depth += {"start_map": 1, "start_array": 1, "end_map": -1, "end_array": -1}.get(event, 0)
+        if depth > DEEPEST:
+            raise ValueError(f"it is nested more than {DEEPEST} deep")
+        yield event, value
 
 
 @contextmanager
@@ -157,8 +171,19 @@ def _telling_of(path: Path, number: int) -> Iterator[None]:
     """Turn what an entry has, or has not, into a sentence about the file."""
     try:
         yield
-    except (AttributeError, LookupError, OSError, TypeError, ValueError, ArithmeticError) as error:
-        what = f"its entry {number} is none of a HAR: {type(error).__name__}: {error}"
+    except CaptureError:
+        raise
+    except (
+        AttributeError,
+        LookupError,
+        OSError,
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
+        reason = str(error).partition("\n")[0]
+        what = f"its entry {number} is none of a HAR: {type(error).__name__}: {reason}"
         raise CaptureError(f"{path}: {what}") from None
 
 
@@ -173,7 +198,8 @@ def _read(entry: Mapping[str, Any], attached: Attached) -> tuple[Socket, list[Fr
     messages = entry.get("_webSocketMessages", ())
     name = entry["response"].get("content", {}).get("_file", "")
     if name.endswith(".jsonl"):  # Playwright's `record_har_content="attach"`
-        messages = [json.loads(line, parse_float=Decimal) for line in attached(name).splitlines()]
+        with attached(name) as lines:
+            messages = [json.loads(line, parse_float=Decimal) for line in lines]
     asked_ns = _since_epoch(entry["startedDateTime"])
     frames: list[Frame] = []
     error = None

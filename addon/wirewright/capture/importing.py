@@ -1,12 +1,15 @@
 """What others have recorded becomes a session of a capture: HTTP archives, and mitmproxy's flow files."""
 
+import lzma
 import sqlite3
 import zipfile
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, get_args
+from urllib.parse import urlsplit
 
 import wirewright
 from wirewright.capture import har
@@ -16,12 +19,15 @@ from wirewright.capture.schema import (
     close,
     create_or_append,
     explain,
+    newest_socket,
     writable,
 )
 from wirewright.capture.writer import insertion
+from wirewright.model.websocket import ClosedBy
 
 IMPORTABLE = "a HAR, a zip with one, and a file of mitmproxy's flows can"
 
+_ZIP = b"PK\3\4"
 _BOM = b"\xef\xbb\xbf"
 _INSERT_SOCKET = (
     f"INSERT INTO sockets ({', '.join(SOCKET_COLUMNS)}) VALUES ({', '.join('?' * len(SOCKET_COLUMNS))})"  # noqa: S608
@@ -57,20 +63,21 @@ def import_file(source: Path, target: Path) -> Imported:
 def _opened(source: Path) -> Iterator[tuple[IO[bytes], har.Attached]]:
     """A file to read, and what reads those beside it: in its folder, or in the zip file that it comes in."""
     try:
-        if not zipfile.is_zipfile(source):
-            with source.open("rb") as file:
-                yield file, lambda name: source.with_name(name).read_bytes()  # a name with a slash is refused
-            return
+        with source.open("rb") as file:
+            if file.read(4) != _ZIP:
+                file.seek(0)
+                yield file, lambda name: source.with_name(name).open("rb")  # a name with a slash is refused
+                return
         with zipfile.ZipFile(source) as archive:
             names = [name for name in archive.namelist() if name.endswith(".har")]
             if len(names) != 1:
                 raise CaptureError(f"{source}: there must be one .har file in it, and there are {len(names)}")
             with archive.open(names[0]) as file:
-                yield file, archive.read
+                yield file, archive.open
     except OSError as error:
         raise CaptureError(f"{source}: {error.strerror}") from None
-    except zipfile.BadZipFile as error:
-        raise CaptureError(f"{source}: it is damaged: {error}") from None
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, NotImplementedError) as error:
+        raise CaptureError(f"{source}: it cannot be unpacked: {error}") from None
 
 
 def _reader(file: IO[bytes], path: Path, attached: har.Attached) -> SocketFrames:
@@ -100,9 +107,9 @@ class _Session:
         self._path = path
         self._is_new = not path.exists()
         self._connection, self._id = create_or_append(path, program)
-        (newest,) = self._connection.execute("SELECT max(id) FROM sockets").fetchone()
-        self._socket_id = newest or 0
+        self._socket_id = newest_socket(self._connection, path)
         self._sockets = self._frames = 0
+        self._url = ""
         self._first_ns: int | None = None
         self._last_ns = 0
 
@@ -126,12 +133,16 @@ class _Session:
             self._take_back()
             if isinstance(error, sqlite3.Error):
                 raise CaptureError(f"{self._path}: {explain(error)}") from error
+            if isinstance(error, OverflowError):
+                raise CaptureError("a number of it has more than 64 bits") from None
             raise
         close(self._connection)
         return Imported(self._sockets, self._frames, cut_off)
 
     def _add_socket(self, socket: Socket, frames: Iterable[Frame]) -> None:
+        _check(socket)
         self._socket_id += 1
+        self._url = socket.url
         row = socket_row(replace(socket, id=self._socket_id, session_id=self._id))
         self._connection.execute(_INSERT_SOCKET, [writable(each) for each in row])
         self._connection.executemany(insertion(1, 8), map(self._frame_row, frames))
@@ -140,6 +151,8 @@ class _Session:
         self._last_ns = max(self._last_ns, socket.asked_ns, socket.closed_ns or 0)
 
     def _frame_row(self, frame: Frame) -> tuple[Any, ...]:
+        if not all(type(each) is int for each in (frame.time_ns, frame.opcode, frame.size)):
+            raise CaptureError(f"a message of {self._url} has a time, an opcode or a size that is no number")
         self._frames += 1
         self._last_ns = max(self._last_ns, frame.time_ns)
         return (
@@ -160,3 +173,27 @@ class _Session:
         close(self._connection)
         if self._is_new:
             self._path.unlink(missing_ok=True)
+
+
+def _check(socket: Socket) -> None:
+    """Raise CaptureError for what no reader could make sense of."""
+    for name in SOCKET_COLUMNS:
+        value = getattr(socket, name)
+        if name.endswith("_headers"):
+            is_right = value is None or (
+                isinstance(value, Mapping) and all(isinstance(each, str) for each in value.values())
+            )
+        elif name.endswith("_ns") or name in ("status", "close_code"):
+            is_right = type(value) is int or (value is None and name != "asked_ns")
+        elif name not in ("id", "session_id"):
+            is_right = isinstance(value, str) or (value is None and name != "url")
+        else:
+            continue
+        if not is_right:
+            raise CaptureError(f"{socket.url}: its {name} is none: {value!r}")
+    if socket.closed_by not in (None, *get_args(ClosedBy)):
+        raise CaptureError(f"{socket.url}: its closed_by is none: {socket.closed_by!r}")
+    try:
+        urlsplit(socket.url)
+    except ValueError as error:
+        raise CaptureError(f"{socket.url}: it is no URL: {error}") from None

@@ -13,8 +13,8 @@ from wirewright.model.history import Payload
 def lines(capture: Capture, chosen: Filter, watch: Watch = iter) -> Iterator[str]:
     """A `socket` line before the first frame of each socket, and a `frame` line for each frame.
 
-    In the end there is a `socket` line for each that had no frame, if all frames are chosen, a `gap` line for
-    what is missing, and an `annotation` line for each remark.
+    In the end there is a `socket` line for each that had no frame and an `annotation` line for each remark,
+    if all frames are chosen, and a `gap` line for what is missing.
     """
     shown: set[int] = set()
     for socket, frame in watch(chosen.frames(capture)):
@@ -26,10 +26,10 @@ def lines(capture: Capture, chosen: Filter, watch: Watch = iter) -> Iterator[str
         for socket in chosen.sockets(capture).values():
             if socket.id not in shown:
                 yield _line(_socket(socket))
+        for annotation in capture.annotations():
+            yield _line(_annotation(annotation))
     for gap in capture.gaps():
         yield _line(_gap(gap))
-    for annotation in capture.annotations():
-        yield _line(_annotation(annotation))
 
 
 def _socket(socket: Socket) -> dict[str, Any]:

@@ -189,20 +189,20 @@ class Capture:
         return [_socket(row) for row in self._rows(_SOCKETS)]
 
     def frames(
-        self, *, after: int = 0, until: int | None = None, socket: int | None = None
+        self, *, after: int = 0, until: int | None = None, socket: int | None = None, page: int = PAGE
     ) -> Iterator[Frame]:
         """Of all sockets or of one, in the order in which they were recorded.
 
-        `after` and `until` are ids of frames; the first is left out. What is written while it is read comes,
-        too; it ends when there is no more.
+        `after` and `until` are ids of frames; the first is left out. `page` is how many are read at once.
+        What is written while it is read comes, too; it ends when there is no more.
         """
         if socket is not None and self._indexed is not None:
             last = self._indexed if until is None else min(until, self._indexed)
-            for page in self._pages(_FRAMES_BY_INDEX, after, last, socket):
-                yield from page
+            for frames in self._pages(_FRAMES_BY_INDEX, after, last, socket, page):
+                yield from frames
             after = max(after, last)
-        for page in self._pages(_FRAMES, after, until, socket):
-            yield from page
+        for frames in self._pages(_FRAMES, after, until, socket, page):
+            yield from frames
 
     def index_by_socket(self) -> int:
         """Let `frames` find those of one socket at once, and not by looking at all that there are.
@@ -249,9 +249,9 @@ class Capture:
         return newest or 0
 
     def _pages(
-        self, statement: str, after: int, until: int | None, socket: int | None
+        self, statement: str, after: int, until: int | None, socket: int | None, page: int
     ) -> Iterator[list[Frame]]:
-        values = {"until": until, "socket": socket, "page": PAGE}
+        values = {"until": until, "socket": socket, "page": page}
         while frames := self._page(statement, {**values, "after": after}):
             yield frames
             after = frames[-1].id

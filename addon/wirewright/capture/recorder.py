@@ -9,7 +9,15 @@ from typing import Any
 
 from wirewright.capture.redaction import DEFAULT, REDACTED, Redaction, may_be_json
 from wirewright.capture.rotation import Rotation
-from wirewright.capture.schema import CHANGED, DROPPED, INJECTED, TRUNCATED, create_or_append, headers_to_json
+from wirewright.capture.schema import (
+    CHANGED,
+    DROPPED,
+    INJECTED,
+    TRUNCATED,
+    create_or_append,
+    headers_to_json,
+    newest_socket,
+)
 from wirewright.capture.writer import Row, Writer
 from wirewright.model.feed import Tape
 from wirewright.model.history import Payload, Unread, payload_size
@@ -109,9 +117,12 @@ class Changed:
     def rows(self) -> Iterable[Row]:
         sent = self.original if self.payload is None else self.payload
         kept, truncated = self.policy.kept(sent)
-        flags = truncated | (DROPPED if self.payload is None else CHANGED)
-        original = None if self.payload is None else self.policy.kept(self.original)[0]
-        return [_row(self, _opcode(sent), payload_size(sent), kept, flags, original)]
+        original, original_truncated = self.policy.kept(self.original)
+        if self.payload is None:
+            flags, original_kept = truncated | DROPPED, None
+        else:
+            flags, original_kept = truncated | original_truncated | CHANGED, original
+        return [_row(self, _opcode(sent), payload_size(sent), kept, flags, original_kept)]
 
 
 @dataclass(slots=True)
@@ -179,8 +190,7 @@ class Recorder:
             raise ValueError("rotate needs a max_size: the size at which a file is followed by another one")
         rotation = None if max_size is None else Rotation(self.path, program, max_size, rotate)
         connection, session = create_or_append(self.path, program)
-        newest = connection.execute("SELECT max(id) FROM sockets").fetchone()[0]
-        self._next_id = (newest or 0) + 1
+        self._next_id = newest_socket(connection, self.path) + 1
         self._session = session
         self._writer = Writer(connection, session, self.path, rotation)
 
@@ -196,14 +206,14 @@ class Recorder:
         return SocketTape(socket_id, self._session, socket, self._writer, self._policy)
 
     def annotate(self, text: str) -> None:
-        """Add a remark to the session. Raises TypeError for what is no str."""
+        """Add a remark to the session, redacted as messages are. Raises TypeError for what is no str."""
         if not isinstance(text, str):
             raise TypeError(f"a remark must be a str, not {type(text).__name__}")
         self._writer.execute(
             "INSERT INTO annotations (session_id, time_ns, text) VALUES (?, ?, ?)",
             self._session,
             time.time_ns(),
-            text,
+            self._policy.redaction.remark(text),
         )
 
     def flush(self) -> None:

@@ -31,6 +31,7 @@ _BEARER = re.compile(r"(?i)\bbearer\b|^eyJ|^[\w.-]{40,}$")
 """A subprotocol that is a token: browsers can send one in no other header."""
 _SCHEMES = frozenset({"bearer", "basic", "authorization", "jwt", "auth"})
 """Subprotocols after which a token comes."""
+_URL = re.compile(r"\w+://\S+")
 _START = re.compile(r"[\[{]")
 _DECODER = json.JSONDecoder()
 
@@ -70,6 +71,10 @@ class Redaction:
         """Its query parameters are looked at; the rest stays as it is."""
         before, mark, query = url.partition("?")
         return before + mark + "&".join(map(self._parameter, query.split("&"))) if mark else url
+
+    def remark(self, text: str) -> str:
+        """What a person has written: the URLs in it, and its JSON."""
+        return self.text(_URL.sub(lambda found: self.url(found[0]), text))
 
     def text(self, message: str) -> str:
         """A text message; JSON in it that has such a key is written anew, at any depth."""

@@ -3,13 +3,15 @@
 import asyncio
 import logging
 from collections import Counter, deque
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Literal, get_args
 from urllib.parse import parse_qsl, urlsplit
 
 from wirewright.capture.comparing import Compare, comparison
-from wirewright.capture.reader import Capture, Socket
+from wirewright.capture.reader import Capture, Frame, Socket
 from wirewright.capture.redaction import REDACTED
 from wirewright.capture.schema import CaptureError
 from wirewright.capture.script import Mismatch, Pace, Step, Verdict, play_lockstep, play_timed, steps
@@ -22,6 +24,8 @@ logger = logging.getLogger(__name__)
 Match = Literal["lockstep", "timed"]
 OnMismatch = Literal["abort", "wait", "passthrough"]
 
+PAGE = 50
+"""How many frames of a socket are read at once."""
 KEPT = 1_000
 """How many mismatches are remembered, the newest."""
 
@@ -34,6 +38,11 @@ class Recorded:
     first: int
     """The id of its first frame."""
     last: int
+    since_ns: int
+    """When its recording began: it may have been open before."""
+    place: tuple[str, str]
+    """Host and path of its URL."""
+    query: list[tuple[str, str]]
 
 
 class Replay:
@@ -68,10 +77,15 @@ class Replay:
         self._has_url = url is not None
         self._played: Counter[int] = Counter()
         with Capture(path) as capture:
-            spans = capture.spans()
-            self._recorded = [Recorded(socket, *spans.get(socket.id, (1, 0))) for socket in capture.sockets()]
+            self._recorded = list(_recorded(capture))
         if not self._recorded:
             raise CaptureError(f"{path}: there is no socket in it")
+        self._by_path: dict[str, list[Recorded]] = {}
+        for recorded in self._recorded:
+            self._by_path.setdefault(recorded.place[1], []).append(recorded)
+        self._meant = [each for each in self._recorded if self._has_url and self._is_meant(each.socket.url)]
+        if match == "timed" and on_mismatch == "passthrough":
+            raise ValueError("match 'timed' compares nothing: on_mismatch 'passthrough' goes with 'lockstep'")
 
     def __repr__(self) -> str:
         return f"<Replay of {self.path}>"
@@ -96,38 +110,40 @@ class Replay:
         server = None
         if self._on_mismatch == "passthrough" and self._match == "lockstep":
             server = route.connect_to_server()
-        elif socket.subprotocol in route.protocols:
-            route.accept(socket.subprotocol)
+        elif socket.subprotocol != REDACTED:
+            route.accept(socket.subprotocol if socket.subprotocol in route.protocols else None)
         route.run(_Performance(self, recorded, route, server).play())
 
     def _candidates(self, url: str) -> list[Recorded]:
         """The recorded sockets that are nearest to a live one, in the order in which they were opened."""
-        near: dict[int, list[Recorded]] = {}
-        for recorded in self._recorded:
-            distance = _distance(recorded.socket.url, url)
-            if distance is None and self._has_url and self._is_meant(recorded.socket.url):
-                distance = FARTHEST
-            if distance is not None and (distance <= SAME_PLACE or self._has_url):
-                near.setdefault(distance, []).append(recorded)
-        return near[min(near)] if near else []
+        live = urlsplit(url)
+        query = parse_qsl(live.query, keep_blank_values=True)
+        same_path = self._by_path.get(live.path, [])
+        same_place = [each for each in same_path if each.place[0] == live.netloc]
+        same_url = [each for each in same_place if _is_same_query(each.query, query)]
+        return same_url or same_place or (self._has_url and (same_path or self._meant)) or []
 
 
-SAME_URL, SAME_PLACE, SAME_PATH, FARTHEST = range(4)
+def _recorded(capture: Capture) -> Iterator[Recorded]:
+    spans = capture.spans()
+    began = {session.id: session.started_ns for session in capture.sessions()}
+    for socket in capture.sockets():
+        parts = urlsplit(socket.url)
+        yield Recorded(
+            socket,
+            *spans.get(socket.id, (1, 0)),
+            max(socket.opened_ns or socket.asked_ns, began[socket.session_id]),
+            (parts.netloc, parts.path),
+            parse_qsl(parts.query, keep_blank_values=True),
+        )
 
 
-def _distance(recorded: str, live: str) -> int | None:
-    """How near a live URL is to a recorded one. Values of its query that were redacted stand for any."""
-    one, other = urlsplit(recorded), urlsplit(live)
-    if one.path != other.path:
-        return None
-    if one.netloc != other.netloc:
-        return SAME_PATH
-    said, asked = (parse_qsl(each.query, keep_blank_values=True) for each in (one, other))
-    is_same = len(said) == len(asked) and all(
+def _is_same_query(recorded: list[tuple[str, str]], live: list[tuple[str, str]]) -> bool:
+    """Values that were redacted stand for any."""
+    return len(recorded) == len(live) and all(
         name == name_now and value in (REDACTED, value_now)
-        for (name, value), (name_now, value_now) in zip(said, asked, strict=True)
+        for (name, value), (name_now, value_now) in zip(recorded, live, strict=True)
     )
-    return SAME_URL if is_same else SAME_PLACE
 
 
 def _refuse(route: WebSocketRoute, socket: Socket) -> None:
@@ -179,19 +195,26 @@ class _Performance:
             self._route.abort()  # the app must not wait for ever
 
     async def _play(self) -> None:
+        await self._route.opened()
         socket = self._recorded.socket
-        pace = Pace(socket.opened_ns or socket.asked_ns, self._replay._speed)
-        with Capture(self._replay.path) as capture:
-            frames = capture.frames(
-                after=self._recorded.first - 1, until=self._recorded.last, socket=socket.id
-            )
-            script = map(self._whole, steps(frames, "server"))
-            if self._replay._match == "timed":
-                await play_timed(script, self.send, pace)
-            elif not await play_lockstep(script, self, pace, self._replay._same, self._judge):
-                return
+        pace = Pace(self._recorded.since_ns, self._replay._speed)
+        script = steps(self._frames(), "server")
+        if self._replay._match == "timed":
+            await play_timed(script, self.send, pace)
+        elif not await play_lockstep(script, self, pace, self._replay._same, self._judge):
+            return
         self._replay.finished += 1
         await self._end(socket, pace)
+
+    def _frames(self) -> Iterator[Frame]:
+        """A few at a time: thousands of sockets may wait, and none has a file open meanwhile."""
+        after, last = self._recorded.first - 1, self._recorded.last
+        while after < last:
+            with Capture(self._replay.path) as capture:
+                frames = capture.frames(after=after, until=last, socket=self._recorded.socket.id, page=PAGE)
+                few = list(islice(frames, PAGE))
+            yield from few
+            after = few[-1].id if few else last
 
     async def _end(self, socket: Socket, pace: Pace) -> None:
         """The recorded server's end, if it was the one that ended it."""
@@ -204,23 +227,19 @@ class _Performance:
 
     def _server_ended(self, code: int, reason: str | None) -> None:
         """The app is told of it as by the server itself."""
-        if code == 1006:
+        try:
+            if code == 1006:
+                self._route.abort()
+            elif code == 1005:
+                self._route.close()
+            else:
+                self._route.close(code, reason)
+        except ValueError as error:
+            logger.warning("%s: its recorded end cannot be repeated, and it is cut: %s", self._route, error)
             self._route.abort()
-        elif code == 1005:
-            self._route.close()
-        else:
-            self._route.close(code, reason)
 
     def _remember_end(self, code: int, reason: str) -> None:
         self._server_end = code, reason
-
-    def _whole(self, step: Step) -> Step:
-        if step.is_ours and not step.is_whole:
-            what = f"the server's message {step.number} of socket #{self._recorded.socket.id}"
-            raise CaptureError(
-                f"{self._replay.path}: {what} was recorded only in part (max_payload), and cannot be played"
-            )
-        return step
 
     def _judge(self, step: Step | None, live: Payload | None) -> Verdict:
         replay = self._replay
@@ -232,16 +251,15 @@ class _Performance:
         logger.warning("%s", mismatch)
         if replay._on_mismatch == "wait":
             return "again"
-        if self._server is None:
+        if self._server is None or live is None:
             self._route.abort()
         else:
             self._pass_on(self._server, live)
         return "stop"
 
-    def _pass_on(self, server: RouteSide, live: Payload | None) -> None:
+    def _pass_on(self, server: RouteSide, live: Payload) -> None:
         """From this message on the live server answers."""
-        if live is not None:
-            server.send(live)
+        server.send(live)
         while not self._came.empty():
             server.send(self._came.get_nowait())
         self._route.on_message(server.send)

@@ -1,6 +1,7 @@
 """A capture that has got large goes on in another file: `session.db`, `session-2.db`, `session-3.db`, …"""
 
 import logging
+import math
 import sqlite3
 import time
 from collections import deque
@@ -12,6 +13,7 @@ from wirewright.capture.schema import CaptureError, close, create_or_append
 
 logger = logging.getLogger(__name__)
 
+RETRY_SECONDS = 5.0
 LEAST = 1024 * 1024
 """Bytes: the tables alone take some tens of thousands."""
 
@@ -34,7 +36,9 @@ class Rotation:
         # What others have recorded in the first file is not ours to delete.
         self._ours: deque[Path] = deque() if path.exists() else deque([path])
         self._names = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
-        self._has_failed = False
+        self._following: Path | None = None
+        """A name that was tried, and could not be used yet."""
+        self._failed_at = -math.inf
 
     def next_file(self, connection: sqlite3.Connection) -> tuple[sqlite3.Connection, Path] | None:
         """If a file is full: the next one, with the session and the sockets that are open; it is closed then.
@@ -42,17 +46,18 @@ class Rotation:
         Called between transactions. Where no other file can be made the first one goes on, and the log says
         so.
         """
+        path = self._following or self._first
         try:
-            if _size(connection) < self._max_size:
+            if _size(connection) < self._max_size or time.monotonic() - self._failed_at < RETRY_SECONDS:
                 return None
-            path = next(name for name in self._names if not name.exists())
+            path = self._following or next(name for name in self._names if not name.exists())
             following = self._continue(connection, path)
         except (CaptureError, sqlite3.Error) as error:
-            if not self._has_failed:
-                self._has_failed = True
+            if self._failed_at == -math.inf:
                 logger.error("%s: the capture grows beyond its max_size: %s", self._first, error)
+            self._following, self._failed_at = path, time.monotonic()
             return None
-        self._has_failed = False
+        self._following, self._failed_at = None, -math.inf
         logger.info("WebSockets are recorded in %s now", path)
         self._ours.append(path)
         while self._keep is not None and len(self._ours) > self._keep:

@@ -91,7 +91,7 @@ def create_or_append(path: Path, program: str, session: int | None = None) -> tu
     at a time. Raises CaptureError for a file that is no capture, or is of a newer Wirewright, or is being
     written, and where no file can be. After a recorder that was killed it takes up to ALIVE_SECONDS.
     """
-    _make_file(path)
+    is_new = _make_file(path)
     connection = _connect(path, f"file:{_quoted(path)}?mode=rw")
     try:
         with _telling_of(path):
@@ -100,10 +100,12 @@ def create_or_append(path: Path, program: str, session: int | None = None) -> tu
             path.chmod(0o600)  # it may have been there; the files beside it get what it has
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")  # what is committed outlives this process
-            _wait_for_the_last_recorder(connection, path)
-            return connection, _begin_session(connection, path, program, session)
+            dead = _wait_for_the_last_recorder(connection, path)
+            return connection, _begin_session(connection, path, program, session, dead)
     except BaseException:
         connection.close()
+        if is_new:
+            path.unlink(missing_ok=True)
         raise
 
 
@@ -119,6 +121,13 @@ def open_to_read(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def newest_socket(connection: sqlite3.Connection, path: Path) -> int:
+    """The largest id of a socket; 0 if there is none. Raises CaptureError for a damaged file."""
+    with _telling_of(path):
+        (newest,) = connection.execute("SELECT max(id) FROM sockets").fetchone()
+    return newest or 0
 
 
 def close(connection: sqlite3.Connection) -> None:
@@ -167,8 +176,8 @@ def explain(error: sqlite3.Error) -> str:
     return said
 
 
-def _make_file(path: Path) -> None:
-    """One that only its owner can read: what apps say is nobody else's business.
+def _make_file(path: Path) -> bool:
+    """Whether there was none. One that only its owner can read: what apps say is nobody else's business.
 
     One that is there is not opened: whoever closes a file gives up all locks of this process on it, SQLite's
     too (https://www.sqlite.org/howtocorrupt.html, 2.2).
@@ -178,11 +187,12 @@ def _make_file(path: Path) -> None:
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except FileExistsError:
-        return
+        return False
     except FileNotFoundError:
         raise CaptureError(f"{path}: the folder {path.parent} does not exist") from None
     except OSError as error:
         raise CaptureError(f"{path}: {error.strerror}") from None
+    return True
 
 
 def _connect(path: Path, uri: str) -> sqlite3.Connection:
@@ -209,17 +219,30 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         raise CaptureError(f"{path}: it is damaged: it has not all tables of a capture")
 
 
-def _wait_for_the_last_recorder(connection: sqlite3.Connection, path: Path) -> None:
-    """Tell a recorder that is alive from one that was killed just now: its session gets no older."""
+def _wait_for_the_last_recorder(connection: sqlite3.Connection, path: Path) -> tuple[int, int] | None:
+    """Tell a recorder that is alive from one that was killed just now: its session gets no older.
+
+    Returns the session of a dead one that looks alive, as where a clock was set back.
+    """
     first = latest = _alive(connection)
+    until = time.monotonic() + ALIVE_SECONDS
     while latest is not None:
         if latest != first:
             raise CaptureError(f"{path}: it is being written by another recorder")
+        if time.monotonic() > until:
+            break
         time.sleep(0.05)
         latest = _alive(connection)
+    return latest
 
 
-def _begin_session(connection: sqlite3.Connection, path: Path, program: str, session: int | None) -> int:
+def _begin_session(
+    connection: sqlite3.Connection,
+    path: Path,
+    program: str,
+    session: int | None,
+    dead: tuple[int, int] | None,
+) -> int:
     now = time.time_ns()
     connection.execute("BEGIN IMMEDIATE")  # of two recorders the second one sees the first one's session
     try:
@@ -228,7 +251,7 @@ def _begin_session(connection: sqlite3.Connection, path: Path, program: str, ses
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {VERSION}")
-        if _alive(connection) is not None:
+        if _alive(connection) not in (None, dead):
             raise CaptureError(f"{path}: it is being written by another recorder")
         cursor = connection.execute(
             "INSERT INTO sessions (id, started_ns, seen_ns, program) VALUES (?, ?, ?, ?)",

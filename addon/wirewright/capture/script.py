@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 
 from wirewright.capture.comparing import Comparison, difference
 from wirewright.capture.reader import Direction, Frame, FrameFlag
+from wirewright.capture.schema import CaptureError
 from wirewright.model.history import Payload
 
 Verdict = Literal["next", "again", "stop"]
@@ -72,6 +73,8 @@ class Peer(Protocol):
 def steps(frames: Iterable[Frame], role: Role) -> Iterator[Step]:
     """The messages of a socket: ours as they reached the other side, its as it has sent them.
 
+    Raises CaptureError at one of ours of which only a part is known.
+
     So a server that is played sends what the app has got, and expects what the app said before anything
     was changed, dropped or added on the way.
     """
@@ -83,6 +86,9 @@ def steps(frames: Iterable[Frame], role: Role) -> Iterator[Step]:
         if frame.is_message and payload is not None:
             numbers[is_ours] += 1
             whole = FrameFlag.TRUNCATED not in frame.flags
+            if is_ours and not whole:
+                what = f"the {role}'s message {numbers[True]} of socket #{frame.socket_id}"
+                raise CaptureError(f"{what} was recorded only in part (max_payload), and cannot be played")
             yield Step(numbers[is_ours], frame.time_ns, is_ours, payload, whole)
 
 
@@ -162,3 +168,5 @@ async def play_timed(script: Iterable[Step], send: Callable[[Payload], Awaitable
         if step.is_ours:
             await pace.until(step.time_ns)
             await send(step.payload)
+        elif step.number % 1_000 == 0:
+            await asyncio.sleep(0)  # a long way to our next one must hold up nobody

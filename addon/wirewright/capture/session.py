@@ -9,6 +9,7 @@ import wirewright
 from wirewright.capture.recorder import Recorder
 from wirewright.capture.redaction import DEFAULT
 from wirewright.capture.schema import CaptureError
+from wirewright.model.ownership import Owner
 from wirewright.state import control
 
 logger = logging.getLogger(__name__)
@@ -19,9 +20,19 @@ class CaptureSession:
 
     def __init__(self) -> None:
         self._recorder: Recorder | None = None
+        self._owner: Owner | None = None
 
-    def start(self, path: Path, *, redact: Iterable[str] | None = None, **options: Any) -> None:
+    def start(
+        self,
+        path: Path,
+        *,
+        redact: Iterable[str] | None = None,
+        owner: Owner | None = None,
+        **options: Any,
+    ) -> None:
         """Record the sockets that are open and those that will be. `options` are the recorder's.
+
+        With an owner, a script, it ends when that is forgotten.
 
         Raises CaptureError if that cannot be.
         """
@@ -33,6 +44,7 @@ class CaptureSession:
             redact=DEFAULT if redact is None else redact,
             **options,
         )
+        self._owner = owner
         control.start_recording(self._recorder)
         logger.info("WebSockets are recorded in %s", path)
 
@@ -42,9 +54,15 @@ class CaptureSession:
             raise CaptureError("no capture runs that a remark could go into")
         self._recorder.annotate(text)
 
+    def forget(self, owner: Owner) -> None:
+        """End the capture if a script that is gone has begun it."""
+        if self._owner is owner:
+            self.stop()
+
     def stop(self) -> None:
         """Record no more; the file is complete on return. Nothing happens if no capture runs."""
         recorder, self._recorder = self._recorder, None
+        self._owner = None
         if recorder is not None:
             control.stop_recording()
             recorder.stop()

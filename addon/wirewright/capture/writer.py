@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import chain, groupby, islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from wirewright.capture.rotation import Rotation
 from wirewright.capture.schema import close, explain, writable
@@ -53,6 +53,13 @@ class Frames(Protocol):
         """As they go into the table, with or without the last two columns; called in the writer's thread."""
 
 
+class Statement(NamedTuple):
+    """One about a socket or the session."""
+
+    sql: str
+    values: Row
+
+
 @dataclass(slots=True)
 class Losses:
     """Frames that are not in the file, for one reason. Changed by one thread alone."""
@@ -82,8 +89,8 @@ class Writer:
         self._session = session
         self._path = path
         self._rotation = rotation
-        self._frames: deque[Frames] = deque()
-        self._statements: deque[tuple[str, Row]] = deque()
+        self._queue: deque[Frames | Statement] = deque()
+        """In the order in which it came: a socket is there before its frames, and its end after them."""
         self._flushes: deque[threading.Event] = deque()
         # Each of them is changed by one thread alone.
         self._put_bytes = self._taken_bytes = 0
@@ -101,7 +108,7 @@ class Writer:
         """Hand over frames; if too much is waiting they are counted instead."""
         size = _weight(frames)
         waiting = self._put_bytes - self._taken_bytes + size
-        if waiting > QUEUE_BYTES and self._frames:  # one alone may be as large as it is
+        if waiting > QUEUE_BYTES and waiting > size:  # one alone may be as large as it is
             self._slow.add(frames)
             if time.monotonic() - self._warned > WARN_SECONDS:
                 self._warned = time.monotonic()
@@ -112,13 +119,13 @@ class Writer:
                 )
             return
         self._put_bytes += size
-        self._frames.append(frames)
+        self._queue.append(frames)
         if waiting > QUEUE_BYTES // 8:
             self._wake.set()
 
     def execute(self, statement: str, *values: object) -> None:
         """Hand over a statement about a socket or the session. None is left out: there are few."""
-        self._statements.append((statement, tuple(map(writable, values))))
+        self._queue.append(Statement(statement, tuple(map(writable, values))))
 
     def flush(self) -> None:
         """Return when everything that was handed over until now has been tried to be written."""
@@ -145,7 +152,7 @@ class Writer:
         self.execute("UPDATE sessions SET ended_ns = ? WHERE id = ?", time.time_ns(), self._session)
         for _ in range(LAST_ATTEMPTS):
             self._write()
-            if not self._statements and all(losses.total == losses.noted for losses in self._losses):
+            if not self._queue and all(losses.total == losses.noted for losses in self._losses):
                 break
         close(self._connection)
 
@@ -156,10 +163,10 @@ class Writer:
     def _write(self) -> None:
         """What waits now, in one transaction."""
         flushes = _all_of(self._flushes)
-        # In this order: a socket is there before its frames.
-        frames, statements = _all_of(self._frames), _all_of(self._statements)
+        taken = _all_of(self._queue)
+        frames = [each for each in taken if not isinstance(each, Statement)]
         totals = [(losses, losses.total) for losses in self._losses]
-        is_idle = not (statements or frames) and all(losses.noted == total for losses, total in totals)
+        is_idle = not taken and all(losses.noted == total for losses, total in totals)
         if is_idle and time.time() - self._seen < SEEN_SECONDS:
             _set_all(flushes)
             return
@@ -167,9 +174,14 @@ class Writer:
             if self._path.stat().st_ino != self._inode:
                 raise FileNotFoundError
             self._connection.execute("BEGIN")
-            for statement, values in (*statements, *self._gaps(totals)):
-                self._connection.execute(statement, values)
-            self._insert(chain.from_iterable(self._rows_of(each) for each in frames))
+            for is_statement, group in groupby(taken, lambda each: isinstance(each, Statement)):
+                if is_statement:
+                    for each in group:
+                        self._connection.execute(*each)
+                else:
+                    self._insert(chain.from_iterable(self._rows_of(each) for each in group))
+            for gap in self._gaps(totals):
+                self._connection.execute(*gap)
             self._connection.execute(
                 "UPDATE sessions SET seen_ns = ? WHERE id = ?", (time.time_ns(), self._session)
             )
@@ -177,17 +189,23 @@ class Writer:
         except Exception as error:  # a thread that ends would leave the others waiting
             self._failed(error, frames)
             if isinstance(error, sqlite3.OperationalError):  # there may be room, or peace, next time
-                self._statements.extendleft(reversed(statements))
+                self._queue.extendleft(each for each in reversed(taken) if isinstance(each, Statement))
         else:
             self._seen = time.time()
             self._failing.reason = ""
             for losses, total in totals:
                 losses.noted = total
-            if self._rotation is not None and (following := self._rotation.next_file(self._connection)):
-                self._connection, self._path = following
-                self._inode = self._path.stat().st_ino
+            self._rotate()
         self._taken_bytes += sum(_weight(each) for each in frames)
         _set_all(flushes)
+
+    def _rotate(self) -> None:
+        """Go on in the next file, if this one is full and not the last."""
+        if self._rotation is None or self._stopped.is_set():
+            return
+        if following := self._rotation.next_file(self._connection):
+            self._connection, self._path = following
+            self._inode = self._path.stat().st_ino
 
     def _rows_of(self, frames: Frames) -> Iterable[Row]:
         try:
@@ -207,12 +225,12 @@ class Writer:
                         self._connection.execute(insertion(count, width), values)
                         start += count
 
-    def _gaps(self, totals: Iterable[tuple[Losses, tuple[int, int]]]) -> Iterator[tuple[str, Row]]:
+    def _gaps(self, totals: Iterable[tuple[Losses, tuple[int, int]]]) -> Iterator["Statement"]:
         """What tells the file of frames that it does not have."""
         for losses, (frames, size) in totals:
             if frames > losses.noted[0]:
                 missing = frames - losses.noted[0], size - losses.noted[1]
-                yield (
+                yield Statement(
                     "INSERT INTO gaps (session_id, time_ns, frames, bytes, reason) VALUES (?, ?, ?, ?, ?)",
                     (self._session, time.time_ns(), *missing, losses.reason),
                 )

@@ -136,6 +136,9 @@ class Feed:
         socket = self.socket
         if socket._opened_at is None and not socket.is_closed():
             socket._opened_at, socket._server_address = at or time.time(), server_address
+            for opening in socket._awaiting_opening:
+                if not opening.done():
+                    opening.set_result(None)
             if self._tape:
                 self._tape.opened(socket._opened_at, server_address)
             self._changed()

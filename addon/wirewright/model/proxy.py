@@ -37,6 +37,9 @@ class Host(Protocol):
     def stop_capture(self) -> Awaitable[None]:
         """Record no more."""
 
+    def forget(self, owner: Owner) -> None:
+        """End the capture that a script has begun."""
+
     def annotate(self, text: str) -> Awaitable[None]:
         """Put a remark into the capture that runs."""
 
@@ -88,8 +91,6 @@ class Proxy(WaitingEmitter):
         self._routes = Routes()
         self._recorder: Recorder | None = None
         self._host: Host | None = None
-        self._capture_owner: Owner | None = None
-        """The script that has begun the capture that runs, if one has."""
 
     def __repr__(self) -> str:
         return f"<Proxy port={self._host.port if self._host else None}>"
@@ -201,15 +202,19 @@ class Proxy(WaitingEmitter):
         """
         owner = current_owner()
         started = self._running_host().start_capture(
-            Path(path), url=url, max_payload=max_payload, redact=redact, max_size=max_size, rotate=rotate
+            Path(path),
+            owner=owner,
+            url=url,
+            max_payload=max_payload,
+            redact=redact,
+            max_size=max_size,
+            rotate=rotate,
         )
-        self._capture_owner = owner
         self._scope.note_owner(owner)
         return started
 
     def stop_capture(self) -> Awaitable[None]:
         """Record no more, and close the file. Nothing happens if no capture runs."""
-        self._capture_owner = None
         return self._running_host().stop_capture()
 
     def annotate(self, text: str) -> Awaitable[None]:
@@ -226,8 +231,8 @@ class Proxy(WaitingEmitter):
         """Take back all that a script registered here and on the open sockets, and cancel its waits."""
         super().forget(owner)
         self._routes.forget(owner)
-        if self._host is not None and self._capture_owner is owner:
-            self.stop_capture()
+        if self._host is not None:
+            self._host.forget(owner)
         for socket in self.web_sockets:
             socket.forget(owner)
         self._scope.forget(owner)

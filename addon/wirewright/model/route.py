@@ -324,6 +324,13 @@ class WebSocketRoute(RouteSide):
         task = self._socket._scope.start(work, None, self._socket)
         self._socket.once("close", lambda _: task.cancel())
 
+    async def opened(self) -> None:
+        """Return when the handshake has succeeded. For what plays the server."""
+        if self._socket._opened_at is None:
+            opening = asyncio.get_running_loop().create_future()
+            self._socket._awaiting_opening.append(opening)
+            await opening
+
     @property
     def is_decided(self) -> bool:
         """Whether the handshake is answered."""

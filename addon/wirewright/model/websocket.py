@@ -3,6 +3,7 @@
 https://playwright.dev/python/docs/api/class-websocket
 """
 
+import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
@@ -60,6 +61,7 @@ class WebSocket(WaitingEmitter):
         self._status: int | None = None
         self._opened_at: float | None = None
         self._server_address: tuple[str, int] | None = None
+        self._awaiting_opening: list[asyncio.Future[None]] = []
         self._closing = False
         self._route_errors = 0
         self._closed_at: float | None = None

@@ -21,6 +21,7 @@ from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit, Payload
 from wirewright.model.matching import LateMatch, UrlMatch
+from wirewright.model.ownership import Owner
 from wirewright.model.proxy import Control, Proxy
 from wirewright.model.route import WebSocketRoute, is_being_cancelled
 from wirewright.model.routing import RouteHandler, Rule
@@ -291,7 +292,11 @@ class _RemoteHost:
         self.port = welcome.port
         self.ca_certificate = Path(welcome.ca_certificate)
 
+    def forget(self, owner: Owner) -> None:
+        """A client is no script of the proxy's."""
+
     def start_capture(self, path: Path, **options: Any) -> Awaitable[None]:
+        del options["owner"]
         url = describe(options.pop("url"))
         if isinstance(url, protocol.Function):
             raise TypeError("url must be a glob or a regex: the proxy cannot ask a function for a capture")
