@@ -58,11 +58,12 @@ class RemoteAddon:
         self._served = served
         logger.info("The API is served at %s", served.address)
 
-    async def done(self) -> None:
+    def done(self) -> None:
+        # mitmproxy awaits no `done` where it loads a script anew.
         self._is_running = False
         served, self._served = self._served, None
         if served is not None:
-            await served.stop()
+            served.stop()
 
 
 class _Served:
@@ -87,17 +88,17 @@ class _Served:
         try:
             await self._listener.start(address)
         except BaseException:
-            await self._server.stop()
-            await self._listener.stop()
+            self.stop()
             raise
 
     @property
     def address(self) -> str:
         return self._listener.endpoint.address
 
-    async def stop(self) -> None:
-        await self._server.stop()
-        await self._listener.stop()
+    def stop(self) -> None:
+        self._server.stop()
+        self._listener.stop()
+        control.proxy._scope.start(self._listener.stopped(), None, self)
 
 
 def _history() -> HistoryLimit:

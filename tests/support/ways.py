@@ -41,6 +41,7 @@ async def reached(launched: Proxy, way: str, folder: Path) -> AsyncIterator[Prox
         await client.stop()
         if serving is not None:
             await serving
-        await server.stop()
+        server.stop()
         if way != "memory":
-            await listener.stop()
+            listener.stop()
+            await listener.stopped()

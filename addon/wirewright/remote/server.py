@@ -56,11 +56,9 @@ class RemoteServer:
         for session in list(self._sessions):
             session.opening(key, feed)
 
-    async def stop(self) -> None:
-        """Close the connections of all clients."""
+    def stop(self) -> None:
+        """Tell of no more sockets. The connections are closed by whoever brought them."""
         self.control.watchers.remove(self)
-        for session in list(self._sessions):
-            await session.connection.close(1001, "the proxy ends")
 
 
 class Session:

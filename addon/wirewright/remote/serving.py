@@ -30,6 +30,8 @@ from wirewright.remote.protocol import LARGEST, SUBPROTOCOLS
 
 logger = logging.getLogger(__name__)
 
+CLOSE_SECONDS = 1.0
+"""How long a client may take to close its connection."""
 Serve = Callable[[Connection], Awaitable[None]]
 
 
@@ -84,6 +86,7 @@ class Listener:
             "max_size": LARGEST,
             "compression": None,
             "server_header": None,
+            "close_timeout": CLOSE_SECONDS,
         }
         try:
             if address.startswith("unix:"):
@@ -96,14 +99,18 @@ class Listener:
         self.endpoint = Endpoint(shown, self._token, os.getpid())
         self._file = endpoints.publish(self.endpoint)
 
-    async def stop(self) -> None:
-        """Listen no more; connections that are open are closed."""
+    def stop(self) -> None:
+        """Listen no more; connections that are open are closed, with 1001, soon."""
         if self._server is not None:
             self._server.close()
-            await self._server.wait_closed()
         for path in (self._file, self._socket_file):
             if path is not None:
                 path.unlink(missing_ok=True)
+
+    async def stopped(self) -> None:
+        """Return when all connections are closed."""
+        if self._server is not None:
+            await self._server.wait_closed()
 
     async def _listen_at_port(self, address: str, options: dict[str, Any]) -> str:
         host, port = _split(address)
