@@ -23,14 +23,23 @@ from support.processes import ROOT
 from wirewright import sync_api
 from wirewright.capture import open as open_capture
 from wirewright.sync_api import Error, Proxy, TimeoutError, WebSocket, WebSocketRoute, launch  # noqa: A004
+from wirewright.sync_api import connect as connect_to
 
 NOWHERE = "ws://nowhere.invalid/live"
 
 
-@pytest.fixture
-def proxy(confdir: Path) -> Iterator[Proxy]:
-    with launch(port=0, confdir=confdir) as launched:
-        yield launched
+@pytest.fixture(params=["launch", "connect"])
+def proxy(
+    request: pytest.FixtureRequest, confdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Proxy]:
+    """Of this process, and as another one has it."""
+    if request.param == "launch":
+        with launch(port=0, confdir=confdir) as launched:
+            yield launched
+    else:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+        with launch(port=0, confdir=confdir, options={"ws_remote": "127.0.0.1:0"}), connect_to() as connected:
+            yield connected
     assert not [each.name for each in threading.enumerate() if each.name.startswith("wirewright-")]
 
 
@@ -80,6 +89,8 @@ def test_block_waits_for_what_it_causes(proxy: Proxy, url: str) -> None:
         with proxy.expect_websocket("**/live") as opened:
             client = stack.enter_context(app(proxy, url))
         ws = opened.value
+        with ws.expect_event("framereceived"):
+            say(client, "first")
         assert (ws.url, ws.status, ws.is_closed()) == (url, 101, False)
         assert proxy.web_sockets == [ws]
         assert proxy.web_sockets[0] is ws
@@ -128,7 +139,7 @@ def test_what_came_in_time_counts_however_long_the_block_takes(proxy: Proxy, url
             say(client, "a")
             say(client, "b")
             with pytest.raises(TimeoutError):
-                ws.wait_for_event("framesent", timeout=600)
+                ws.wait_for_event("framesent", lambda _: False, timeout=600)
         assert frame.value == "b"
         with (  # noqa: PT012
             pytest.raises(TimeoutError, match=r'^Timeout 50ms exceeded while waiting for event "framesent"$'),
@@ -136,7 +147,7 @@ def test_what_came_in_time_counts_however_long_the_block_takes(proxy: Proxy, url
         ):
             say(client, "in time")
             with pytest.raises(TimeoutError):
-                ws.wait_for_event("framereceived", timeout=200)
+                ws.wait_for_event("framereceived", lambda _: False, timeout=200)
             say(client, "late")
 
 
@@ -231,18 +242,24 @@ def test_listeners_are_taken_back(proxy: Proxy, url: str) -> None:
         (ws,) = proxy.web_sockets
         for _ in range(2):  # pyee's rule: the same function is called once
             assert ws.on("framereceived", heard.append) == heard.append
-        say(client, "a")
+        seen(ws, client, "a")
         ws.remove_listener("framereceived", heard.append)
         ws.remove_listener("framereceived", heard.append)
-        say(client, "b")
+        seen(ws, client, "b")
         ws.on("framereceived", heard.append)
         ws.remove_all_listeners()
-        say(client, "c")
+        seen(ws, client, "c")
         ws.on("framereceived", heard.append)
         with ws.expect_event("framereceived"):
             say(client, "d")
     settle(proxy)
     assert heard == ["a", "d"]
+
+
+def seen(ws: WebSocket, client: ClientConnection, message: str) -> None:
+    """Have the app say something, and return when its echo is known here."""
+    with ws.expect_event("framereceived", lambda payload: payload == message):
+        say(client, message)
 
 
 def settle(proxy: Proxy) -> None:

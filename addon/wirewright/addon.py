@@ -29,11 +29,11 @@ from wirewright.carriers import InjectingCarrier, proxyserver
 from wirewright.commands import SocketCommands
 from wirewright.hooked_socket import HookedSocket
 from wirewright.model import failures, handshake
+from wirewright.model.done import Done
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit
 from wirewright.model.ownership import Owner
-from wirewright.model.route import Done
 from wirewright.model.websocket import Handshake
 from wirewright.neighbours import WIREWRIGHT, OtherAddons
 from wirewright.remote_addon import RemoteAddon

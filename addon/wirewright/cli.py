@@ -78,6 +78,20 @@ def run(
     rotate: Annotated[
         int | None, typer.Option(help="How many of these files are kept, the newest.", metavar="COUNT")
     ] = None,
+    remote: Annotated[
+        str | None,
+        typer.Option(
+            help="Serve the API to other processes of yours at 127.0.0.1:0 (any free port) or unix:/path.",
+            metavar="ADDRESS",
+        ),
+    ] = None,
+    remote_insecure_bind: Annotated[
+        bool,
+        typer.Option("--remote-insecure-bind", help="Allow an address that other machines can reach."),
+    ] = False,
+    remote_cert: Annotated[
+        Path | None, typer.Option(help="The certificate and key (PEM) of such an address.", metavar="FILE")
+    ] = None,
     redact: Annotated[
         list[str] | None,
         typer.Option(
@@ -103,6 +117,12 @@ def run(
 
     options = {"ws_capture": capture, "ws_capture_max_size": max_size, "ws_capture_rotate": rotate}
     settings = [f"{name}={value}" for name, value in options.items() if value is not None]
+    if remote is not None:
+        settings.append(f"ws_remote={remote}")
+    if remote_insecure_bind:
+        settings.append("ws_remote_insecure_bind=true")
+    if remote_cert is not None:
+        settings.append(f"ws_remote_cert={remote_cert}")
     settings += [f"ws_capture_redact={name}" for name in redact or ()]
     arguments = [each for setting in settings for each in ("--set", setting)] + context.args
     run_mitmdump(arguments, url=url, max_preview=max_preview, quiet=quiet, config=config)
@@ -340,6 +360,79 @@ def replay(
     from wirewright.command import run_mitmdump
 
     run_mitmdump(context.args, url=url, remark=remark)
+
+
+EndpointOption = Annotated[
+    str | None,
+    typer.Option(
+        help="The proxy, if several run here: its address, or its file (or WIREWRIGHT_ENDPOINT).",
+        metavar="ENDPOINT",
+    ),
+]
+UrlOption = Annotated[
+    str | None, typer.Option("--url", help="Sockets whose URL matches this glob.", metavar="GLOB")
+]
+
+
+@app.command("list")
+def list_(
+    endpoint: EndpointOption = None,
+    url: UrlOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """List the sockets that are open in a running proxy (one with ws_remote)."""
+    with clear_errors():
+        from wirewright import shell
+
+        asyncio.run(shell.list_sockets(Console(), endpoint, url, as_json))
+
+
+@app.command()
+def wait(
+    endpoint: EndpointOption = None,
+    url: UrlOption = None,
+    event: Annotated[
+        str, typer.Option(help="`framereceived`, `framesent`, `socketerror` or `close`.")
+    ] = "framereceived",
+    grep: Annotated[str | None, typer.Option(help="With this text.", metavar="TEXT")] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds; 0 for no limit.", min=0)] = 30.0,
+    history: Annotated[
+        bool, typer.Option("--history", help="What the socket remembers counts, too.")
+    ] = False,
+) -> None:
+    """Wait for an event of the newest matching socket, or of the next one, and print what it says.
+
+    Ends with 1 where the time is up, and with 2 where the socket closes first.
+    """
+    with clear_errors():
+        from wirewright import shell
+
+        raise typer.Exit(asyncio.run(shell.wait(endpoint, url, event, grep, timeout, history)))
+
+
+@app.command()
+def send(
+    message: Annotated[str, typer.Argument(help="A text message.")],
+    to: Annotated[str, typer.Option(help="The `client` (the app) or the `server`.")] = "client",
+    endpoint: EndpointOption = None,
+    url: UrlOption = None,
+) -> None:
+    """Send one end of the newest matching socket a message, as if the other end had."""
+    with clear_errors():
+        if to not in ("client", "server"):
+            raise ValueError(f"--to must be client or server, not {to!r}")
+        from wirewright import shell
+
+        asyncio.run(shell.send(endpoint, url, to, message))  # type: ignore[arg-type]  # it is one of the two
+
+
+@app.command()
+def attach(endpoint: EndpointOption = None) -> None:
+    """Use a running proxy interactively: Python, or IPython if it is installed, with `proxy` bound."""
+    with clear_errors():
+        from wirewright import shell
+
+        shell.attach(endpoint)
 
 
 def _fail(sentence: str) -> None:

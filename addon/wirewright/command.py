@@ -84,6 +84,10 @@ def greeting(addresses: Sequence[str], remark: str | None = None) -> str:
         lines.insert(1, "  Use the proxy   set it as the HTTP and HTTPS proxy of the device or the program")
     if ctx.options.ws_capture:
         lines.append(f"  Recorded in     {escape(ctx.options.ws_capture)}")
+    if ctx.options.ws_remote:
+        lines.append(
+            f"  Serves its API  {escape(ctx.options.ws_remote)}: wirewright list, wait, send, attach"
+        )
     if remark is not None:
         lines.append(f"  Replay          {escape(remark)}")
     return "\n".join([*lines, "  Stop            Ctrl-C", ""])

@@ -16,15 +16,18 @@ several threads.
 https://playwright.dev/python/docs/library
 """
 
+import ssl
 import weakref
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Generic, Literal, TypeVar
 
-from wirewright import launch as async_launch
+from wirewright import async_api
+from wirewright.capture.comparing import ignoring_keys
 from wirewright.conditions import Conditions
 from wirewright.model import proxy as own_proxy
 from wirewright.model import route as own_route
@@ -39,7 +42,7 @@ from wirewright.model.waiter import Predicate, Timeout, WaitingEmitter
 from wirewright.model.websocket import ClosedBy
 from wirewright.threads import Bridge, CallersPredicate, Job, check_plain
 
-__all__ = ["Error", "EventInfo", "Proxy", "TimeoutError", "WebSocket", "WebSocketRoute", "launch"]
+__all__ = ["Error", "EventInfo", "Proxy", "TimeoutError", "WebSocket", "WebSocketRoute", "connect", "launch"]
 
 T = TypeVar("T")
 OwnT = TypeVar("OwnT")
@@ -51,11 +54,18 @@ class _Faces:
 
     def __init__(self, bridge: Bridge) -> None:
         self.bridge = bridge
+        self.undo: list[Callable[[], object]] | None = None
+        """What takes back what was registered through these faces, if somebody wants to."""
         self._known: weakref.WeakValueDictionary[int, _Face[Any]] = weakref.WeakValueDictionary()
+
+    def note(self, undo: Callable[[], object]) -> None:
+        """Something was registered, and this takes it back."""
+        if self.undo is not None:
+            self.undo.append(undo)
 
     def of(self, value: Any) -> Any:
         """That of a socket or of a side of a route; anything else is itself."""
-        kind = _KINDS.get(type(value))
+        kind = next((face for own, face in _KINDS.items() if isinstance(value, own)), None)
         if kind is None:
             return value
         face = self._known.get(id(value))  # a face keeps its own object, and so its id
@@ -224,6 +234,7 @@ class _WaitingFace(_Face[WaitingT]):
         if f is None:
             return lambda f: self._register(register, event, f)
         self._call(register, event, _Listener(self._faces, f))
+        self._faces.note(lambda: self.remove_listener(event, f))
         return f
 
 
@@ -331,19 +342,19 @@ class WebSocket(_WaitingFace[own_websocket.WebSocket]):
 
     def send_to_client(self, message: Payload) -> None:
         """Send the app a message, as if the server had. Raises Error on a socket that is not open."""
-        self._call(self._own.send_to_client, message)
+        self._do(self._own.send_to_client, message)
 
     def send_to_server(self, message: Payload) -> None:
         """Send the server a message, as if the app had. Raises Error on a socket that is not open."""
-        self._call(self._own.send_to_server, message)
+        self._do(self._own.send_to_server, message)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Close the socket towards both sides. Raises Error on a socket that is not open."""
-        self._call(self._own.close, code, reason)
+        self._do(self._own.close, code, reason)
 
     def abort(self) -> None:
         """Cut the connections of both sides with no close frame. Raises Error where they are not open."""
-        self._call(self._own.abort)
+        self._do(self._own.abort)
 
     def _wait(
         self, event: str, predicate: Predicate | None, timeout: Timeout, *, history: bool
@@ -500,6 +511,7 @@ class Proxy(_WaitingFace[own_proxy.Proxy]):
         It is called in the dispatcher's thread with a WebSocketRoute, and the handshake waits for it.
         """
         self._do(self._own.route_web_socket, self._asked(url), _Asked(self._faces, handler), times)
+        self._faces.note(lambda: self.unroute_web_socket(url, handler))
 
     def unroute_web_socket(
         self, url: UrlMatch | None, handler: Callable[[WebSocketRoute], Any] | None = None
@@ -519,8 +531,8 @@ class Proxy(_WaitingFace[own_proxy.Proxy]):
         compare: Any = "exact",
     ) -> Replay:
         """Play the recorded server to sockets that are opened from now on; see `wirewright.Proxy`."""
-        is_function = callable(compare) and not isinstance(compare, _Asked)
-        return self._call(
+        is_function = callable(compare) and not isinstance(compare, ignoring_keys)
+        replay = self._call(
             self._own.route_from_capture,
             path,
             url=self._asked(url),
@@ -529,6 +541,8 @@ class Proxy(_WaitingFace[own_proxy.Proxy]):
             on_mismatch=on_mismatch,
             compare=_Asked(self._faces, compare) if is_function else compare,
         )
+        self._faces.note(lambda: self._do(self._own.unroute_web_socket, replay.matches, replay))
+        return replay
 
     def start_capture(
         self,
@@ -588,7 +602,53 @@ def _both(url: UrlMatch | None, predicate: Predicate | None) -> Predicate | None
     return None if not url and predicate is None else own_proxy.both(url, predicate)
 
 
-class launch:  # noqa: N801  used like a function, as in Playwright
+@contextmanager
+def for_a_while(proxy: Proxy) -> Iterator[Proxy]:
+    """The same proxy; what is registered on it, and on its sockets, is taken back at the end of the block."""
+    faces = _Faces(proxy._bridge)
+    undo: list[Callable[[], object]] = []
+    faces.undo = undo
+    try:
+        yield Proxy(proxy._own, faces)
+    finally:
+        faces.undo = None
+        for take_back in reversed(undo):
+            with suppress(Error):  # the proxy may be gone
+                take_back()
+
+
+def last_frames(socket: WebSocket, count: int) -> list[tuple[str, Payload]]:
+    """The event and the payload of what a socket remembers last, oldest first."""
+    frames = socket._own._history.since(0)[-count:]
+    return [(frame.event, frame.payload) for frame in frames]
+
+
+class _InThread:
+    """A proxy of the async API, in a loop of its own for as long as the block runs."""
+
+    _own: Any
+
+    def __enter__(self) -> Proxy:
+        self._bridge = Bridge()
+        try:
+            return Proxy(self._bridge.wait(self._own.__aenter__()), _Faces(self._bridge))
+        except BaseException:
+            self._bridge.stop()
+            raise
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self._bridge.wait(self._own.__aexit__(None, None, None))
+        finally:
+            self._bridge.stop()
+
+
+class launch(_InThread):  # noqa: N801  used like a function, as in Playwright
     """Run mitmproxy with Wirewright inside this program, in a thread of its own.
 
         with launch(port=0) as proxy:
@@ -606,25 +666,32 @@ class launch:  # noqa: N801  used like a function, as in Playwright
         options: Mapping[str, Any] | None = None,
         confdir: str | Path | None = None,
     ) -> None:
-        self._own = async_launch(port, host=host, mode=mode, options=options, confdir=confdir)
-        self._bridge: Bridge | None = None
+        self._own = async_api.launch(port, host=host, mode=mode, options=options, confdir=confdir)
 
-    def __enter__(self) -> Proxy:
-        self._bridge = Bridge()
-        try:
-            return Proxy(self._bridge.wait(self._own.__aenter__()), _Faces(self._bridge))
-        except BaseException:
-            self._bridge.stop()
-            raise
 
-    def __exit__(
+class connect(_InThread):  # noqa: N801  used like a function, as in Playwright
+    """Use a proxy that runs in another process, with `ws_remote` set.
+
+    The parameters, and the errors, are those of `wirewright.async_api.connect`.
+    """
+
+    def __init__(
         self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
+        endpoint: str | Path | None = None,
+        *,
+        token: str | None = None,
+        url: UrlMatch | None = None,
+        events: Sequence[Literal["framesent", "framereceived"]] = ("framesent", "framereceived"),
+        route_timeout: float = async_api.ROUTE_TIMEOUT,
+        route_fallback: Literal["pass", "drop"] = "pass",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        assert self._bridge is not None
-        try:
-            self._bridge.wait(self._own.__aexit__(None, None, None))
-        finally:
-            self._bridge.stop()
+        self._own = async_api.connect(
+            endpoint,
+            token=token,
+            url=url,
+            events=events,
+            route_timeout=route_timeout,
+            route_fallback=route_fallback,
+            tls=tls,
+        )

@@ -158,7 +158,7 @@ async def test_bad_text_is_a_failure_where_somebody_waits_for_one(proxy: Proxy) 
 # What we say
 
 
-async def from_everywhere(call: Callable[[str], None]) -> list[str]:
+async def from_everywhere(call: Callable[[str], object]) -> list[str]:
     """Call from the loop, from tasks and from threads, one after another; the messages in that order."""
     called: list[str] = []
 

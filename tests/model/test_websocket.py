@@ -294,7 +294,7 @@ async def test_time_limits_the_predicate_on_history(closed: bool) -> None:
         await wait
 
 
-Act = Callable[[WebSocket], None]
+Act = Callable[[WebSocket], object]
 
 ACTS: dict[str, tuple[Act, tuple[object, ...]]] = {
     "text to the app": (lambda ws: ws.send_to_client("a"), ("send", "a", "client")),

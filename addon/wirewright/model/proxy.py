@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
+from wirewright.model.done import Done
 from wirewright.model.emitter import Listeners
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed, Tape
 from wirewright.model.history import HistoryLimit, Payload
 from wirewright.model.matching import LateMatch, UrlMatch, compile_match
 from wirewright.model.ownership import Owner, current_owner
-from wirewright.model.route import Done, WebSocketRoute
+from wirewright.model.route import WebSocketRoute
 from wirewright.model.routing import RouteHandler, Routes, Rule
 from wirewright.model.scope import Scope
 from wirewright.model.waiter import EventContextManager, Predicate, Timeout, WaitingEmitter, to_milliseconds

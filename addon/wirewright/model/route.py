@@ -7,13 +7,14 @@ import asyncio
 import inspect
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, Protocol
 
 from wirewright.conditions import Conditions
 from wirewright.model.close import check_close
+from wirewright.model.done import Done
 from wirewright.model.errors import Error
 from wirewright.model.handshake import split_tokens, upstream_url
 from wirewright.model.history import Payload
@@ -89,14 +90,6 @@ class RouteCarrier(Protocol):
 
     def handlers_changed(self) -> None:
         """A side has got a handler, or another one."""
-
-
-class Done:
-    """Nothing is left to wait for. It can be awaited, as what Playwright's methods return."""
-
-    def __await__(self) -> Generator[None, None, None]:
-        return
-        yield
 
 
 class RouteSide:

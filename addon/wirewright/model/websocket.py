@@ -4,11 +4,12 @@ https://playwright.dev/python/docs/api/class-websocket
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
 from wirewright.model.close import check_close
+from wirewright.model.done import Done
 from wirewright.model.errors import Error
 from wirewright.model.history import History, HistoryLimit, Payload
 from wirewright.model.scope import Scope
@@ -21,13 +22,13 @@ ClosedBy = Literal["client", "server", "proxy"]
 class Carrier(Protocol):
     """What moves a socket's bytes, and can be asked to send."""
 
-    def send(self, payload: Payload, *, to_client: bool) -> None:
-        """Send one message to one side."""
+    def send(self, payload: Payload, *, to_client: bool) -> Awaitable[None] | None:
+        """Send one message to one side. What it returns is to be awaited by whoever wants to know."""
 
-    def close(self, code: int, reason: str) -> None:
+    def close(self, code: int, reason: str) -> Awaitable[None] | None:
         """Send a close frame to both sides and end the connections."""
 
-    def abort(self) -> None:
+    def abort(self) -> Awaitable[None] | None:
         """Cut the connections."""
 
 
@@ -178,15 +179,18 @@ class WebSocket(WaitingEmitter):
         """
         return self._waiter(event, predicate, timeout, history=history).wait()
 
-    def send_to_client(self, message: Payload) -> None:
-        """Send the app a message, as if the server had. Raises Error on a socket that is not open."""
-        self._send(message, to_client=True)
+    def send_to_client(self, message: Payload) -> Awaitable[None]:
+        """Send the app a message, as if the server had. Raises Error on a socket that is not open.
 
-    def send_to_server(self, message: Payload) -> None:
+        It may be awaited; where the proxy runs in another process, that is when its refusal is known.
+        """
+        return self._send(message, to_client=True)
+
+    def send_to_server(self, message: Payload) -> Awaitable[None]:
         """Send the server a message, as if the app had. Raises Error on a socket that is not open."""
-        self._send(message, to_client=False)
+        return self._send(message, to_client=False)
 
-    def close(self, code: int = 1000, reason: str = "") -> None:
+    def close(self, code: int = 1000, reason: str = "") -> Awaitable[None]:
         """Close the socket towards both sides, after what was sent before. Raises Error on a socket that is
         not open; one that is closing already goes on doing so.
 
@@ -195,23 +199,24 @@ class WebSocket(WaitingEmitter):
         """
         check_close(code, reason)
         self._check_open()
-        if not self._closing:
-            self._carrier.close(code, reason)
-            self._closing = True
+        if self._closing:
+            return Done()
+        self._closing = True
+        return self._carrier.close(code, reason) or Done()
 
-    def abort(self) -> None:
+    def abort(self) -> Awaitable[None]:
         """Cut the connections of both sides with no close frame: they see 1006. Raises Error on a socket that
         is not open."""
         self._check_open()
-        self._carrier.abort()
+        return self._carrier.abort() or Done()
 
-    def _send(self, message: Payload, *, to_client: bool) -> None:
+    def _send(self, message: Payload, *, to_client: bool) -> Awaitable[None]:
         if not isinstance(message, (str, bytes)):
             raise TypeError(f"message must be str (text) or bytes (binary), not {type(message).__name__}")
         self._check_open()
         if self._closing:
             raise Error("Socket is closing")
-        self._carrier.send(message, to_client=to_client)
+        return self._carrier.send(message, to_client=to_client) or Done()
 
     def _check_open(self) -> None:
         if self.is_closed():

@@ -328,14 +328,14 @@ class _Sender:
         self._client = client
         self._key = key
 
-    def send(self, payload: Payload, *, to_client: bool) -> None:
-        self._client.command(protocol.Send, key=self._key, payload=payload, to_client=to_client)
+    def send(self, payload: Payload, *, to_client: bool) -> Awaitable[None]:
+        return self._client.command(protocol.Send, key=self._key, payload=payload, to_client=to_client)
 
-    def close(self, code: int, reason: str) -> None:
-        self._client.command(protocol.Close, key=self._key, code=code, reason=reason)
+    def close(self, code: int, reason: str) -> Awaitable[None]:
+        return self._client.command(protocol.Close, key=self._key, code=code, reason=reason)
 
-    def abort(self) -> None:
-        self._client.command(protocol.Abort, key=self._key)
+    def abort(self) -> Awaitable[None]:
+        return self._client.command(protocol.Abort, key=self._key)
 
 
 class _RemoteCarrier:
