@@ -1,0 +1,257 @@
+"""Clients of a running proxy: what they see, and what becomes of their routes when they are slow or gone."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import websockets
+
+from support.processes import BIN, ROOT, running
+from support.recording import eventually
+from support.routes import NOWHERE, app, closed
+from support.servers import serving
+from wirewright import Error, Proxy, TimeoutError, WebSocketRoute, launch  # noqa: A004
+from wirewright.async_api import connect
+from wirewright.model.history import Payload
+from wirewright.remote import endpoints
+from wirewright.remote.client import Client
+from wirewright.remote.protocol import EVENTS
+from wirewright.remote.serving import reach
+
+
+@pytest.fixture(autouse=True)
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+
+
+@pytest.fixture
+async def proxy(confdir: Path) -> AsyncIterator[Proxy]:
+    async with launch(port=0, confdir=confdir, options={"ws_remote": "127.0.0.1:0"}) as launched:
+        yield launched
+
+
+async def test_late_client_has_what_was_said_before(proxy: Proxy) -> None:
+    async with serving() as url, app(proxy, f"{url}/live") as client:
+        for message in ("one", b"\xff"):
+            await client.send(message)
+            assert await client.recv() == message
+        async with connect() as remote:
+            (ws,) = remote.web_sockets
+            assert (ws.url, ws.status) == (f"{url}/live", 101)
+            assert await ws.wait_for_event("framesent", lambda payload: payload == b"\xff", history=True)
+            async with ws.expect_event("framereceived") as frame:
+                await client.send("two")
+            assert await frame.value == "two"
+            said = [payload for _, payload, _ in ws._history.since(0)]
+            assert said == ["one", "one", b"\xff", b"\xff", "two", "two"]
+
+
+async def test_what_is_not_asked_for_is_not_told(proxy: Proxy) -> None:
+    heard: list[tuple[str, Payload]] = []
+    async with serving() as url, connect(url="**/live", events=["framesent"]) as remote:
+
+        def note(ws: Any) -> None:
+            for event in ("framesent", "framereceived"):
+                ws.on(event, lambda payload, event=event: heard.append((event, payload)))
+
+        remote.on("websocket", note)
+        for path in ("/other", "/live"):
+            async with app(proxy, url + path) as client:
+                await client.send(path)
+                await client.recv()
+        await eventually(lambda: bool(heard))
+        async with remote.expect_websocket(), app(proxy, f"{url}/live"):
+            pass
+        assert heard == [("framesent", "/live")]
+
+
+async def test_many_clients_at_once(proxy: Proxy) -> None:
+    async with AsyncExitStack() as stack:
+        remotes = [await stack.enter_async_context(connect()) for _ in range(200)]
+        waits = [asyncio.ensure_future(remote.wait_for_websocket("**/live")) for remote in remotes]
+        url = await stack.enter_async_context(serving())
+        client = await stack.enter_async_context(app(proxy, f"{url}/live"))
+        sockets = [await wait for wait in waits]
+        heard = [asyncio.ensure_future(ws.wait_for_event("framereceived")) for ws in sockets]
+        await asyncio.sleep(0)
+        await client.send("all")
+        assert [await each for each in heard] == ["all"] * 200
+
+
+async def test_refusal_is_raised_when_it_is_awaited(proxy: Proxy) -> None:
+    async with serving() as url, connect() as remote:
+        async with remote.expect_websocket() as opened, app(proxy, url) as client:
+            ws = await opened.value
+            await ws.send_to_client("a")
+            assert await client.recv() == "a"
+        with pytest.raises(Error, match="the folder /nonexistent does not exist"):
+            await remote.start_capture("/nonexistent/x.db")
+        with pytest.raises(Error, match="no capture runs"):
+            await remote.annotate("x")
+
+
+# Routes whose client is slow or gone
+
+
+@pytest.mark.parametrize("fallback", ["pass", "drop"])
+async def test_handler_that_takes_too_long_is_gone_without(
+    proxy: Proxy, fallback: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def slow(message: Payload) -> None:
+        await asyncio.Event().wait()
+
+    async with serving() as url, connect(route_timeout=50, route_fallback=fallback) as remote:
+
+        def held(ws: WebSocketRoute) -> None:
+            ws.connect_to_server()
+            ws.on_message(slow)
+
+        await remote.route_web_socket("**/message", held)
+        async with app(proxy, f"{url}/message") as client:
+            for message in ("one", "two"):
+                await client.send(message)
+            if fallback == "pass":
+                assert [await client.recv(), await client.recv()] == ["one", "two"]
+            await eventually(lambda: "took too long" in caplog.text)
+
+        async def never(ws: WebSocketRoute) -> None:
+            await asyncio.Event().wait()
+
+        await remote.route_web_socket("**/handshake", never)
+        if fallback == "pass":
+            async with app(proxy, f"{url}/handshake") as client:
+                await client.send("three")
+                assert await client.recv() == "three"
+        else:
+            with pytest.raises((OSError, EOFError, websockets.WebSocketException)):
+                await app(proxy, f"{url}/handshake").__aenter__()
+
+
+async def test_mocked_socket_whose_handler_takes_too_long_is_cut(proxy: Proxy) -> None:
+    async def slow(message: Payload) -> None:
+        await asyncio.Event().wait()
+
+    async with connect(route_timeout=50) as remote:
+        await remote.route_web_socket("**", lambda ws: ws.on_message(slow))
+        async with app(proxy, f"ws://{NOWHERE}/") as client:
+            await client.send("one")
+            assert (await closed(client))[0] == 1006
+
+
+ROUTING = """
+import asyncio
+from wirewright.async_api import connect
+
+async def main():
+    async with connect(route_timeout=60_000) as proxy:
+        async def forever(message):
+            print("asked", message, flush=True)
+            await asyncio.Event().wait()
+
+        def handler(ws):
+            if "mock" not in ws.url:
+                ws.connect_to_server()
+            ws.on_message(forever)
+
+        await proxy.route_web_socket("**", handler)
+        print("ready", flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_client_that_is_killed_in_the_middle_leaves_no_socket_hanging(proxy: Proxy) -> None:
+    async with serving() as url, AsyncExitStack() as stack:
+        process = await stack.enter_async_context(running(sys.executable, "-c", ROUTING, cwd=ROOT))
+        await process.line("^ready$")
+        passed = await stack.enter_async_context(app(proxy, f"{url}/live"))
+        mocked = await stack.enter_async_context(app(proxy, f"ws://{NOWHERE}/mock"))
+        for client in (passed, mocked):
+            await client.send("held")
+            await process.line("^asked held$")
+        os.kill(process.process.pid, signal.SIGKILL)
+        assert await passed.recv() == "held"
+        assert (await closed(mocked))[0] == 1006
+        await passed.send("after")
+        assert await passed.recv() == "after"
+        async with app(proxy, f"{url}/new") as fresh:  # its rule is gone, too
+            await fresh.send("free")
+            assert await fresh.recv() == "free"
+
+
+async def test_proxy_that_is_killed_ends_every_wait(confdir: Path, tmp_path: Path) -> None:
+    command = (BIN / "wirewright", "run", "-p", "0", "--set", f"confdir={confdir}", "--remote", "127.0.0.1:0")
+    async with running(*command, XDG_RUNTIME_DIR=str(tmp_path)) as run:
+        await run.line("Stop")
+        await eventually(lambda: bool(list((tmp_path / "wirewright").glob("*.json"))))
+        async with connect() as remote, serving() as url:
+            async with remote.expect_websocket() as opened:
+                client = await websockets.connect(url, proxy=f"http://127.0.0.1:{remote.port}")
+            ws = await opened.value
+            waits = [
+                asyncio.ensure_future(remote.wait_for_websocket(timeout=0)),
+                asyncio.ensure_future(ws.wait_for_event("framereceived", timeout=0)),
+                asyncio.ensure_future(remote.start_capture("/tmp")),
+            ]
+            await asyncio.sleep(0)
+            os.kill(run.process.pid, signal.SIGKILL)
+            async with asyncio.timeout(10):
+                messages = [str(each) for each in await asyncio.gather(*waits, return_exceptions=True)]
+            assert messages[:2] == ["Proxy closed", "Socket closed"]
+            assert ws.is_closed()
+            with pytest.raises(Error, match=r"^no proxy is running$"):
+                remote.annotate("x")
+            await client.close()
+
+
+# A client that does not keep up
+
+
+class Stalling:
+    """A connection of which nothing is read until it may."""
+
+    def __init__(self, connection: Any) -> None:
+        self.subprotocol = connection.subprotocol
+        self.send, self.close = connection.send, connection.close
+        self.may_go_on = asyncio.Event()
+        self.may_go_on.set()
+        self._connection = connection
+
+    async def receive(self) -> str | bytes:
+        await self.may_go_on.wait()
+        data: str | bytes = await self._connection.receive()
+        return data
+
+
+async def test_client_that_does_not_keep_up_is_told_what_it_missed(proxy: Proxy) -> None:
+    connection = Stalling(await reach(endpoints.find(None, None)))
+    client = Client(connection, route_timeout=1_000, route_fallback="pass")
+    await client.start(None, EVENTS)
+    missed: list[int] = []
+    heard: list[Payload] = []
+    count, message = 300, "x" * 200_000
+    async with serving() as url, app(proxy, url) as speaker:
+        await eventually(lambda: bool(client.proxy.web_sockets))
+        (ws,) = client.proxy.web_sockets
+        ws.on("missed", missed.append)
+        ws.on("framesent", heard.append)
+        hopeless = asyncio.ensure_future(ws.wait_for_event("framesent", lambda _: False, timeout=2_000))
+        connection.may_go_on.clear()
+        for _ in range(count):
+            await speaker.send(message)
+            assert await speaker.recv() == message  # the wire is not slowed down
+        connection.may_go_on.set()
+        await speaker.send("last")
+        await ws.wait_for_event("framesent", lambda payload: payload == "last", history=True)
+        assert 0 < len(heard) < count
+        assert 0 < sum(missed) < 2 * count
+        with pytest.raises(TimeoutError, match=r"messages were left out: this client did not keep up\)$"):
+            await hopeless
+    await client.stop()
