@@ -22,6 +22,8 @@ format: $(VENV)/.dev  ## Put the code into its format
 bench: $(VENV)/.bench  ## Wirewright beside what else carries WebSockets; ARGS="--quick" for a first look
 	$(BIN)/python -m bench $(ARGS)
 	@test -n "$(ARGS)" || $(BIN)/python -m bench.masking
+	@test -n "$(ARGS)" || $(BIN)/python -m bench.exports
+	@test -n "$(ARGS)" || $(BIN)/python -m bench.remote
 
 autobahn: $(VENV)/.dev  ## The Autobahn suite, direct and through the proxy; needs a Python 2.7
 	PYTHONPATH=tests $(BIN)/python -m conformance $(ARGS)

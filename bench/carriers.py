@@ -3,10 +3,12 @@
 A new one is one entry in `CARRIERS`, and its name in the measures that it shall be part of.
 """
 
+import atexit
 import json
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -62,6 +64,8 @@ class Route:
     process: Child | None = None
     capture: Path | None = None
     """The file in which all is recorded."""
+    beside: Child | None = None
+    """A client of the proxy's."""
 
     @property
     def pid(self) -> int:
@@ -72,6 +76,8 @@ class Route:
         """End it. How many messages it has counted, if it counts."""
         if self.process is None:
             return None
+        if self.beside is not None:
+            await self.beside.stop()
         await self.process.stop()
         said = [line for line in self.process.lines if line.startswith("COUNTED ")]
         return int(said[-1].split()[1]) if said else None
@@ -133,6 +139,39 @@ class Mitmdump(Carrier):
 
 
 @dataclass(frozen=True)
+class Subscribed(Mitmdump):
+    """mitmdump with a client of the remote protocol beside it; `bench.subscriber` knows which there are."""
+
+    subscriber: str = ""
+
+    async def start(self, place: Workplace) -> Route:
+        route = await super().start(place)
+        runtime = {"XDG_RUNTIME_DIR": self.environment["XDG_RUNTIME_DIR"]}
+        command = (sys.executable, "-m", "bench.subscriber", self.subscriber)
+        route.beside = await Child.start(*command, environment=runtime)
+        try:
+            await _first_word(route.beside, "READY ")
+        except BaseException:
+            await route.stop()
+            raise
+        return route
+
+
+def _subscribed(name: str, title: str) -> Subscribed:
+    folder = Path(tempfile.gettempdir()) / f"wirewright-bench-{os.getpid()}-{name}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Subscribed(
+        f"subscribed-{name}",
+        title,
+        (ADDON,),
+        options=("ws_remote=127.0.0.1:0",),
+        environment={"XDG_RUNTIME_DIR": str(folder)},
+        subscriber=name,
+    )
+
+
+@dataclass(frozen=True)
 class Mockttp(Carrier):
     """The npm package mockttp, which passes everything through and emits an event for each message."""
 
@@ -186,6 +225,9 @@ RECORDING = Mitmdump(
     captures=True,
 )
 
+OTHER = _subscribed("other", "Wirewright, a client that follows other sockets")
+STALLED = _subscribed("stalled", "Wirewright, a client that has stopped reading")
+
 CARRIERS: Mapping[str, Carrier] = {
     carrier.name: carrier
     for carrier in (
@@ -201,6 +243,8 @@ CARRIERS: Mapping[str, Carrier] = {
         UNMATCHED,
         MOCKED,
         RECORDING,
+        OTHER,
+        STALLED,
     )
 }
 

@@ -82,6 +82,8 @@ GOALS: tuple[Goal, ...] = (
     *_speed("flood-routes", "server to app beside a route that matches nothing", "unmatched", listener=1),
     Goal("round trip with a mock", "ping-pong-mock", "mocked", "at most", 1, to_carrier="listener"),
     Goal("mocks at once that answer", "mocks-at-once", "mocked", "at least", 1_000, unit="sockets"),
+    *_speed("flood-remote", "beside a client that follows others", "subscribed-other", **{"no-listener": 1}),
+    *_speed("flood-remote", "beside a stalled client", "subscribed-stalled", **{"no-listener": 0.8}),
     *_speed("flood-recorded", "server to app, recorded", "recording", bare=40, listener=0.5),
     Goal("memory while many are recorded", "memory-recorded", "recording", "at most", 32, unit="MiB"),
     Goal("memory of mocks that are gone", "memory-mocks", "mocked", "at most", 5, unit="MiB"),

@@ -6,8 +6,11 @@ from bench.carriers import (
     HOOK_CHANGING,
     LISTENER,
     MOCKED,
+    NO_LISTENER,
+    OTHER,
     RECORDING,
     ROUTE_CHANGING,
+    STALLED,
     UNMATCHED,
 )
 from bench.growth import (
@@ -70,6 +73,12 @@ def measures(scale: Scale) -> list[Measure]:
             f"answers of {MANY:,} sockets that are open at the same time",
             carriers=(LISTENER.name, MOCKED.name),
             base=LISTENER.name,
+        ),
+        Speed(
+            "flood-remote",
+            "server to app, 100-byte text, beside a client in another process",
+            carriers=(NO_LISTENER.name, OTHER.name, STALLED.name),
+            base=NO_LISTENER.name,
         ),
         Recorded(
             "flood-recorded",

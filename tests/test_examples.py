@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import websockets
 from websockets.asyncio.server import ServerConnection
 
+from support.clients import NODE_MODULES
 from support.ports import free_port
 from support.processes import BIN, ROOT, mitmdump, running
 from support.servers import serving, serving_raw
@@ -204,3 +206,12 @@ async def test_captures_are_recorded_played_and_looked_into(confdir: Path, url: 
             await client.send('{"id":2,"phone":"777"}')
             assert [await client.recv() for _ in range(3)][:2] == ["wait", "now ready"]
         await run.line("^1 messages were not as recorded$")
+
+
+async def test_apps_are_tested(tmp_path: Path) -> None:
+    command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", EXAMPLES)
+    environment = {"NODE_PATH": str(NODE_MODULES), "HOME": str(tmp_path)}
+    async with running(*command, EXAMPLES / "tested", cwd=tmp_path, **environment) as run:
+        said = await run.rest()
+        assert run.process.returncode == 0, said
+    assert re.search(r"\d passed", said)
