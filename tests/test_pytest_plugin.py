@@ -134,7 +134,7 @@ def test_report_of_a_failure_has_the_last_frames_and_the_capture(
     assert re.search(r"#1 ws://127\.0\.0\.1:\d+/a/b \(open\)", said)
     assert "→ 'message 11'" in said
     assert "← 'message 11'" in said
-    assert "'message 6'" not in said
+    assert "'message 5'" not in said
     captures = sorted(path.name for path in (pytester.path / "kept").iterdir())
     assert len(captures) == 2
     assert all(f"all of it: wirewright show kept/{name}" in said for name in captures)

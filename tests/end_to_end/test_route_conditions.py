@@ -64,9 +64,11 @@ async def test_message_is_late_and_comes(proxy: Proxy, connect: Connect, recordi
         for message in messages:
             assert await client.receive() == message
         await client.close(3000, "bye")
-    await recordings.only.closed.wait()
-    assert recordings.only.ws.close_code == 3000
-    assert [payload for event, payload in recordings.only.frames if event == "framesent"] == messages
+    await (await recordings.first()).closed.wait()
+    assert (await recordings.first()).ws.close_code == 3000
+    assert [
+        payload for event, payload in (await recordings.first()).frames if event == "framesent"
+    ] == messages
 
 
 async def test_same_seed_drops_doubles_and_reorders_the_same(proxy: Proxy) -> None:
@@ -124,7 +126,7 @@ async def test_app_in_the_lift_does_not_see_that_the_server_gives_up(
         await socket.server.send("last words")
         await socket.server.send_close(3000, "gave up")
         socket.server.hang_up()
-        await recordings.only.closed.wait()
+        await (await recordings.first()).closed.wait()
         routes[0].conditions()
         assert await socket.app.message() == "last words"
         assert await socket.app.ending() == (3000, "gave up")
@@ -179,7 +181,7 @@ async def test_close_of_ours_arrives_behind_what_is_under_way(proxy: Proxy, reco
     conditioned(proxy, latency=300, direction="received")
     async with raw_socket(proxy.port) as socket:
         await socket.server.send("under way")
-        ws = recordings.only.ws
+        ws = (await recordings.first()).ws
         await ws.wait_for_event("framereceived", history=True)
         ws.close(3000, "bye")
         assert await socket.server.ending() == (3000, "bye")

@@ -53,7 +53,8 @@ async def test_unmatched_socket_is_not_touched(proxy: Proxy, recordings: Recordi
             frames = source.encode(Opcode.TEXT, b"a", fin=False) + source.encode(Opcode.CONTINUATION, b"b")
             await source.write(frames)
             assert await destination.read(len(frames)) == frames
-    assert [payload for _, payload in recordings.only.frames] == ["ab", "ab"]
+    seen = await recordings.first()
+    assert [payload for _, payload in (await seen.until(2))[:2]] == ["ab", "ab"]
 
 
 async def test_open_socket_is_not_routed_and_routed_socket_stays_so(proxy: Proxy) -> None:
@@ -114,7 +115,7 @@ async def test_server_that_does_not_exist_is_mocked(
             await client.send(message)
             assert await client.receive() == message * 2
         await client.close(3000, "bye")
-    seen = recordings.only
+    seen = await recordings.first()
     await seen.closed.wait()
     assert seen.events == [
         ("framereceived", "welcome"),
@@ -146,7 +147,8 @@ async def test_mock_swallows_what_nobody_handles_and_answers_pings(
     async with app(proxy, f"ws://{NOWHERE}/") as connection:
         await connection.send("hello")
         await (await connection.ping())
-    assert recordings.only.frames == [("framesent", "hello")]
+    seen = await recordings.first()
+    assert (await seen.until(1))[:1] == [("framesent", "hello")]
 
 
 @pytest.mark.parametrize(
@@ -170,9 +172,9 @@ async def test_mock_closes_the_app(
     async with app(proxy, f"ws://{NOWHERE}/") as connection:
         assert await connection.recv() == "last words"
         assert await closed(connection) == ending
-    await recordings.only.closed.wait()
-    assert recordings.only.frames == [("framereceived", "last words")]
-    assert recordings.only.ws.closed_by == "proxy"
+    await (await recordings.first()).closed.wait()
+    assert (await recordings.first()).frames == [("framereceived", "last words")]
+    assert (await recordings.first()).ws.closed_by == "proxy"
 
 
 async def test_a_thousand_mocks_are_open_at_once_and_each_answers(proxy: Proxy) -> None:

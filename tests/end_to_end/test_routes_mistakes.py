@@ -40,7 +40,8 @@ async def test_handler_that_raises_refuses_the_handshake(
         await app(proxy, f"ws://{NOWHERE}/").__aenter__()
     assert refused.value.response.status_code == 502
     assert "ValueError: a mistake" in caplog.text
-    assert recordings.only.ws.route_errors == 1
+    seen = await recordings.first()
+    await eventually(lambda: seen.ws.route_errors == 1)
 
 
 @pytest.mark.wire("a mock needs our layer")
@@ -65,7 +66,8 @@ async def test_message_whose_handler_raises_is_dropped_alone(
         for message in ("one", "bad", "two"):
             await connection.send(message)
         assert [await connection.recv(), await connection.recv()] == ["one", "two"]
-    assert recordings.only.ws.route_errors == 1
+    seen = await recordings.first()
+    await eventually(lambda: seen.ws.route_errors == 1)
     assert "ValueError: a bad message" in caplog.text
 
 
@@ -162,7 +164,7 @@ async def test_async_handler_is_told_that_the_server_refused(proxy: Proxy, recor
     with pytest.raises(InvalidStatus):
         await app(proxy, "ws://127.0.0.1:1/").__aenter__()
     await told.wait()
-    assert (await recordings.only.until(2))[-1] == ("close", None)
+    assert (await (await recordings.first()).until(2))[-1] == ("close", None)
 
 
 @pytest.mark.wire("in mitmproxy's layer a hook holds up everything")
@@ -184,7 +186,7 @@ async def test_app_that_leaves_is_noticed_though_a_handler_never_ends(
         await socket.app.send("hello")
         await called.wait()
         socket.app.hang_up()
-        await recordings.only.closed.wait()
+        await (await recordings.first()).closed.wait()
         assert await socket.server.rest() == b""
 
 

@@ -34,7 +34,10 @@ async def test_messages_are_forwarded_until_they_are_handled(
         for message in messages:
             await client.send(message)
             assert await client.receive() == message
-    assert [payload for _, payload in recordings.only.frames] == [m for m in messages for _ in range(2)]
+    seen = await recordings.first()
+    await eventually(
+        lambda: [payload for _, payload in seen.frames] == [m for m in messages for _ in range(2)]
+    )
 
 
 @pytest.mark.parametrize("compress", [True, False])
@@ -63,8 +66,10 @@ async def test_messages_of_both_sides_are_changed_dropped_and_added(
     assert answers == ["one?!", "first!", "both?!", "é" * 2000 + "?!"]
     # The server's side: what it was sent, and what it sent.
     sent = ["one?", "first", "both?", "é" * 2000 + "?"]
+    seen = await recordings.first()
+    events = await seen.until(2 * len(sent))
     for event in ("framesent", "framereceived"):
-        assert [payload for name, payload in recordings.only.frames if name == event] == sent
+        assert [payload for name, payload in events if name == event] == sent
 
 
 @pytest.mark.in_process("it looks at mitmproxy's flow")
@@ -82,11 +87,11 @@ async def test_what_is_sent_from_outside_is_reported_and_what_the_route_sends_th
 
     proxy.route_web_socket("**", handler)
     async with raw_socket(proxy.port) as socket:
-        recordings.only.ws.send_to_client("from outside")
+        (await recordings.first()).ws.send_to_client("from outside")
         routes[0].send("from the route")
         assert [await socket.app.message(), await socket.app.message()] == ["from outside", "from the route"]
-        assert recordings.only.frames == [("framereceived", "from outside")]
-        assert [m.text for m in recordings.only.ws.flow.websocket.messages] == [
+        assert (await recordings.first()).frames == [("framereceived", "from outside")]
+        assert [m.text for m in (await recordings.first()).ws.flow.websocket.messages] == [
             "from outside",
             "from the route",
         ]
@@ -162,7 +167,7 @@ async def test_headers_of_the_handshake_are_changed(proxy: Proxy, recordings: Re
     async with serving() as url, app(proxy, url, additional_headers={"Authorization": "none"}) as connection:
         assert connection.response is not None
         assert "Sec-WebSocket-Extensions" not in connection.response.headers
-    asked = recordings.only.ws.request_headers
+    asked = (await recordings.first()).ws.request_headers
     assert asked["authorization"] == "Bearer token"
     assert "sec-websocket-extensions" not in asked
 
@@ -201,8 +206,8 @@ async def test_close_of_the_app_that_is_handled_is_answered_and_goes_no_further(
         servers[0].close(3001, "now you")
         assert await socket.server.ending() == (3001, "now you")
         await socket.server.send_close(3001)
-        await recordings.only.closed.wait()
-    assert recordings.only.ws.close_code == 3000
+        await (await recordings.first()).closed.wait()
+    assert (await recordings.first()).ws.close_code == 3000
 
 
 @pytest.mark.wire("on_close needs our layer")
@@ -286,7 +291,7 @@ async def test_server_that_refuses_is_told_to_the_route_and_to_the_app(
             await app(proxy, f"ws://127.0.0.1:{port}/").__aenter__()
     assert refused.value.response.status_code == 403
     await eventually(lambda: ended == [(1006, "")])
-    seen = recordings.only
+    seen = await recordings.first()
     assert await seen.until(2) == [
         ("socketerror", "Error during WebSocket handshake: Unexpected response code: 403"),
         ("close", None),
@@ -320,7 +325,7 @@ async def test_handshake_goes_to_another_server(
         async with app(proxy, f"{scheme}://{NOWHERE}/live", **options) as connection:
             assert await connection.recv() == "the other one"
     assert asked == [("/other?a=1", other.partition("://")[2])]
-    seen = recordings.only
+    seen = await recordings.first()
     assert seen.ws.url == f"{scheme}://{NOWHERE}/live"
     assert seen.frames == [("framereceived", "the other one")]
     assert seen.ws.flow.server_conn.sni == ("localhost" if upstream == "wss" else None)
@@ -334,7 +339,7 @@ async def test_server_that_is_not_there_refuses_what_is_redirected_to_it(
         with pytest.raises(InvalidStatus) as refused:
             await app(proxy, url).__aenter__()
     assert refused.value.response.status_code == 502
-    assert recordings.only.events[-1] == ("close", None)
+    assert (await (await recordings.first()).until(2))[-1] == ("close", None)
 
 
 async def test_handshake_is_rejected(proxy: Proxy, recordings: Recordings) -> None:
@@ -347,7 +352,7 @@ async def test_handshake_is_rejected(proxy: Proxy, recordings: Recordings) -> No
         "7",
         b"slow down\n",
     )
-    seen = recordings.only
+    seen = await recordings.first()
     assert (await seen.until(2))[0] == (
         "socketerror",
         "Error during WebSocket handshake: Unexpected response code: 429",

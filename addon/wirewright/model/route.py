@@ -321,7 +321,7 @@ class WebSocketRoute(RouteSide):
         """Return when the handshake has succeeded. For what plays the server."""
         if self._socket._opened_at is None:
             opening = asyncio.get_running_loop().create_future()
-            self._socket._awaiting_opening.append(opening)
+            self._socket._awaiting_opening += (opening,)
             await opening
 
     @property

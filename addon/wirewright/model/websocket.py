@@ -62,7 +62,7 @@ class WebSocket(WaitingEmitter):
         self._status: int | None = None
         self._opened_at: float | None = None
         self._server_address: tuple[str, int] | None = None
-        self._awaiting_opening: list[asyncio.Future[None]] = []
+        self._awaiting_opening: tuple[asyncio.Future[None], ...] = ()
         self._closing = False
         self._route_errors = 0
         self._closed_at: float | None = None
