@@ -236,6 +236,53 @@ def test_listeners_are_called_in_one_thread_in_the_order_of_the_events(proxy: Pr
     assert threads == {"wirewright-dispatcher"}
 
 
+def test_listeners_that_call_something_are_still_called_in_order(proxy: Proxy, url: str) -> None:
+    seen_numbers: list[str] = []
+
+    def note(payload: Any) -> None:
+        assert proxy.web_sockets
+        seen_numbers.append(payload)
+
+    with app(proxy, url) as client:
+        (ws,) = proxy.web_sockets
+        ws.on("framesent", note)
+        numbers = [str(number) for number in range(300)]
+        for number in numbers:
+            client.send(number)
+        for number in numbers:
+            assert client.recv(timeout=10) == number
+        with ws.expect_event("framesent", lambda payload: payload == "last"):
+            client.send("last")
+        settle(proxy)
+    assert seen_numbers == [*numbers, "last"]
+
+
+def test_listener_that_fails_its_test_ends_no_thread(
+    proxy: Proxy, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(ws: WebSocketRoute) -> None:
+        pytest.fail("not so")
+
+    proxy.on("websocket", lambda _: sys.exit(1))
+    proxy.route_web_socket("**/routed", fail)
+    with pytest.raises(InvalidStatus):
+        app(proxy, url.replace("live", "routed")).__enter__()
+    assert "not so" in caplog.text
+    with app(proxy, url) as client:
+        say(client, "a")
+
+
+def test_predicate_that_raises_stop_iteration_ends_its_wait(proxy: Proxy, url: str) -> None:
+    expected: Iterator[str] = iter(())
+    with app(proxy, url) as client:
+        (ws,) = proxy.web_sockets
+        with (
+            pytest.raises(RuntimeError, match="StopIteration"),
+            ws.expect_event("framereceived", lambda payload: payload == next(expected)),
+        ):
+            client.send("a")
+
+
 def test_listeners_are_taken_back(proxy: Proxy, url: str) -> None:
     heard: list[object] = []
     with app(proxy, url) as client:
@@ -489,6 +536,26 @@ def test_launch_that_fails_says_why_and_leaves_nothing(confdir: Path, url: str) 
     ):
         raise AssertionError
     assert threading.active_count() == before
+
+
+def test_callers_that_come_while_the_proxy_ends_are_told(confdir: Path) -> None:
+    ended: list[str] = []
+
+    def ask(proxy: Proxy) -> None:
+        with pytest.raises(Error) as raised:  # noqa: PT012
+            while True:
+                assert proxy.web_sockets == []
+        ended.append(raised.value.message)
+
+    for _ in range(5):
+        with launch(port=0, confdir=confdir) as launched:
+            threads = [threading.Thread(target=ask, args=(launched,)) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+        for thread in threads:
+            thread.join(10)
+            assert not thread.is_alive()
+    assert ended == ["Proxy closed"] * 20
 
 
 INTERRUPTED = """

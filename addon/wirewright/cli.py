@@ -26,6 +26,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="Playwright's WebSocket API for any app behind mitmproxy.",
 )
+NO_PROXY = 3
+"""Exit code of `wait`."""
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
@@ -402,12 +404,17 @@ def wait(
 ) -> None:
     """Wait for an event of the newest matching socket, or of the next one, and print what it says.
 
-    Ends with 1 where the time is up, and with 2 where the socket closes first.
+    Ends with 1 where the time is up, with 2 where the socket closes first, and with 3 where there is no
+    proxy.
     """
     with clear_errors():
         from wirewright import shell
 
-        raise typer.Exit(asyncio.run(shell.wait(endpoint, url, event, grep, timeout, history)))
+        try:
+            raise typer.Exit(asyncio.run(shell.wait(endpoint, url, event, grep, timeout, history)))
+        except Error as error:
+            Console(stderr=True).print(f"wirewright: {error}", style="red", highlight=False, soft_wrap=True)
+            raise typer.Exit(NO_PROXY) from None
 
 
 @app.command()

@@ -89,16 +89,17 @@ def ws(request: pytest.FixtureRequest, ws_proxy: "Proxy") -> "Iterator[Proxy]":
     with for_a_while(ws_proxy) as proxy:
         proxy.on("websocket", touched.sockets.append)
         if capture is not None:
-            proxy.start_capture(capture)
+            try:
+                proxy.start_capture(capture)
+            except BaseException:
+                capture.unlink(missing_ok=True)
+                raise
             touched.capture = capture
         try:
             yield proxy
         finally:
             if capture is not None:
                 proxy.stop_capture()
-    if capture is not None and request.config.option.ws_capture == "retain-on-failure" and not touched.failed:
-        capture.unlink(missing_ok=True)
-        touched.capture = None
 
 
 @dataclass
@@ -121,10 +122,17 @@ def pytest_runtest_makereport(
     touched = item.stash.get(_TOUCHED, None)
     if touched is not None and report.failed:
         touched.failed = True
-        text = "\n".join(_tell(touched))
-        if text:
-            report.sections.append(("WebSockets", text))
+        with suppress(Exception):  # the proxy may be gone: the test's own failure is what counts
+            if text := "\n".join(_tell(touched)):
+                report.sections.append(("WebSockets", text))
+    if touched is not None and touched.capture is not None and report.when == "teardown":
+        _keep_or_not(item.config, touched, touched.capture)
     return report
+
+
+def _keep_or_not(config: pytest.Config, touched: _Touched, capture: Path) -> None:
+    if config.option.ws_capture == "retain-on-failure" and not touched.failed:
+        capture.unlink(missing_ok=True)
 
 
 def _tell(touched: _Touched) -> Iterator[str]:
@@ -141,7 +149,11 @@ def _tell(touched: _Touched) -> Iterator[str]:
             shown = shown if len(shown) <= WIDTH else f"{shown[:WIDTH]}… ({len(payload):,} in all)"
             yield f"   {'→' if direction == 'framesent' else '←'} {shown}"
     if touched.capture is not None:
-        yield f"all of it: wirewright show {touched.capture}"
+        yield f"all of it: wirewright show {_shown(touched.capture)}"
+
+
+def _shown(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _capture_path(request: pytest.FixtureRequest) -> Path | None:
@@ -149,7 +161,7 @@ def _capture_path(request: pytest.FixtureRequest) -> Path | None:
     options = request.config.option
     if options.ws_capture == "off":
         return None
-    folder = Path(options.ws_capture_dir)
+    folder = Path(options.ws_capture_dir).absolute()  # the proxy may run elsewhere
     folder.mkdir(parents=True, exist_ok=True)
     name = re.sub(r"[^\w.-]+", "-", request.node.nodeid).strip("-")[-120:]
     for number in range(1, 10_000):

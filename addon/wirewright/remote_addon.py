@@ -69,12 +69,8 @@ class RemoteAddon:
 class _Served:
     """A server and its listener; what they import is paid for by those alone who ask for them."""
 
-    def __init__(self) -> None:
-        from wirewright.remote.server import RemoteServer
-
-        self._server = RemoteServer(control, _history)
-
     async def start(self, address: str, may_be_far: bool, certificate: str) -> None:
+        from wirewright.remote.server import RemoteServer
         from wirewright.remote.serving import Listener
 
         tls = None
@@ -84,6 +80,7 @@ class _Served:
                 tls.load_cert_chain(Path(certificate).expanduser())  # noqa: ASYNC240
             except (OSError, ssl.SSLError) as error:
                 raise Error(f"ws_remote_cert {certificate}: {error}") from None
+        self._server = RemoteServer(control, _history)
         self._listener = Listener(self._server.serve, may_be_far=may_be_far, tls=tls)
         try:
             await self._listener.start(address)

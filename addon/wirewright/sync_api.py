@@ -619,7 +619,7 @@ def for_a_while(proxy: Proxy) -> Iterator[Proxy]:
 
 def last_frames(socket: WebSocket, count: int) -> list[tuple[str, Payload]]:
     """The event and the payload of what a socket remembers last, oldest first."""
-    frames = socket._own._history.since(0)[-count:]
+    frames = socket._call(lambda: socket._own._history.since(0)[-count:])
     return [(frame.event, frame.payload) for frame in frames]
 
 

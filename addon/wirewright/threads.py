@@ -6,6 +6,7 @@ what they wait for is judged in them.
 """
 
 import asyncio
+import concurrent.futures
 import inspect
 import logging
 import threading
@@ -31,6 +32,8 @@ class Bridge:
         self._jobs: SimpleQueue[Job] = SimpleQueue()
         self._ended = threading.Event()
         self._is_over = False
+        self._lock = threading.Lock()
+        """Nobody begins what would never end."""
         self._threads = [
             threading.Thread(target=self._run_loop, name="wirewright-proxy", daemon=True),
             threading.Thread(target=self._dispatch, name="wirewright-dispatcher", daemon=True),
@@ -40,12 +43,14 @@ class Bridge:
 
     def stop(self) -> None:
         """End both threads, once the dispatcher has done what it was given until now."""
-        if self._is_over:
-            return
-        self._is_over = True
+        with self._lock:
+            if self._is_over:
+                return
+            self._is_over = True
         self._jobs.put(self._ended.set)
         if not self._is_dispatcher:
             self._threads[1].join()
+        asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._threads[0].join()
         self._loop.close()
@@ -61,16 +66,17 @@ class Bridge:
         return self.wait(run())
 
     def wait(self, coroutine: Coroutine[Any, Any, T], mailbox: "SimpleQueue[Job] | None" = None) -> T:
-        """What a coroutine returns or raises; the caller does meanwhile what is put into its mailbox.
+        """What a coroutine returns or raises; the caller does meanwhile what is put into the mailbox.
 
         Whatever interrupts the caller, such as Ctrl-C, cancels the coroutine. The dispatcher goes on
         dispatching, so that a handler may wait for what other handlers do.
         """
-        if self._is_over:
-            coroutine.close()
-            raise Error("Proxy closed")
-        mailbox = mailbox or self.mailbox()
-        running = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        with self._lock:
+            if self._is_over:
+                coroutine.close()
+                raise Error("Proxy closed")
+            running = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        mailbox = mailbox or SimpleQueue()
         running.add_done_callback(lambda _: mailbox.put(_nothing))
         try:
             while not running.done():
@@ -78,7 +84,12 @@ class Bridge:
         except BaseException:
             running.cancel()
             raise
-        return running.result()
+        try:
+            return running.result()
+        except concurrent.futures.CancelledError:
+            if self._is_over:
+                raise Error("Proxy closed") from None
+            raise
 
     def mailbox(self) -> "SimpleQueue[Job]":
         """Where a wait of the calling thread is given what it has to judge."""
@@ -113,8 +124,16 @@ class Bridge:
             return  # the wait is over
         try:
             result = _plain(function, arguments)
+        except StopIteration as error:
+            stopped = RuntimeError("the function raised StopIteration")
+            stopped.__cause__ = error
+            self._tell(_set_exception, answer, stopped)
         except Exception as error:
             self._tell(_set_exception, answer, error)
+        except BaseException as error:
+            self._tell(_set_exception, answer, RuntimeError(f"{type(error).__name__}: {error}"))
+            if not self._is_dispatcher:
+                raise
         else:
             self._tell(_set_result, answer, result)
 
@@ -147,6 +166,14 @@ class CallersPredicate(LatePredicate):
         return self._bridge._ask(self._mailbox, self._predicate, value)
 
 
+async def _cancel_all() -> None:
+    """End what is still under way, and let it clean up."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 def _nothing() -> None:
     """Wakes who waits."""
 
@@ -154,7 +181,7 @@ def _nothing() -> None:
 def _call_listener(function: Callable[..., object], arguments: tuple[object, ...]) -> None:
     try:
         _plain(function, arguments)
-    except Exception:
+    except BaseException:  # pytest.fail() and sys.exit() end no thread that others need
         logger.exception("%s: a listener raised", arguments[0] if arguments else function)
 
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,48 @@ async def test_refusal_is_raised_when_it_is_awaited(proxy: Proxy) -> None:
             await remote.start_capture("/nonexistent/x.db")
         with pytest.raises(Error, match="no capture runs"):
             await remote.annotate("x")
+
+
+async def test_bytes_that_are_no_utf8_deafen_nobody(proxy: Proxy) -> None:
+    async with serving() as url, connect() as remote:
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        host = url.removeprefix("ws://")
+        async with remote.expect_websocket() as opened:
+            writer.write(
+                f"GET {url.replace('ws', 'http', 1)}/x HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n"
+                "Connection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+                "Sec-WebSocket-Version: 13\r\nX-Name: Andr".encode()
+                + b"\xe9\r\n\r\n"
+            )
+            assert b"101" in await reader.readline()
+        ws = await opened.value
+        assert ws.request_headers["x-name"] == "Andr\ufffd"
+        async with connect() as late:
+            assert late.web_sockets[0].request_headers["x-name"] == "Andr\ufffd"
+        async with ws.expect_event("close"):
+            writer.close()
+
+
+async def test_what_cannot_be_sent_is_refused_at_once_and_the_client_goes_on(proxy: Proxy) -> None:
+    async with serving() as url, app(proxy, url) as client, connect() as remote:
+        (ws,) = remote.web_sockets
+        attempts: list[Callable[[], object]] = [
+            lambda: ws.send_to_client("\ud800"),
+            lambda: remote.annotate("\ud800"),
+            lambda: remote.route_web_socket("**", lambda ws: None, times=2**70),
+        ]
+        for attempt in attempts:
+            with pytest.raises(ValueError, match=r"it cannot be sent|surrogates"):
+                attempt()
+        await ws.send_to_client("fine")
+        assert await client.recv() == "fine"
+
+
+async def test_commands_that_nobody_awaits_are_sent_before_the_end(proxy: Proxy) -> None:
+    async with serving() as url, app(proxy, url) as client:
+        async with connect() as remote:
+            remote.web_sockets[0].send_to_client("bye")
+        assert await client.recv() == "bye"
 
 
 # Routes whose client is slow or gone

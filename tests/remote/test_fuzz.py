@@ -55,6 +55,7 @@ VALUES: list[Any] = [
     2**63,
     1e308,
     float("inf"),
+    float("nan"),
     "",
     "é" * 10,
     b"",

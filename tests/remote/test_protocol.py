@@ -104,6 +104,18 @@ def test_message_pack_has_bytes_as_they_are() -> None:
         (JSON, '{"type":"stopcapture","id":1,"attachments":1e9}', 1007, "attachments must be"),
         (JSON, '{"type":"stopcapture","id":1,"attachments":10001}', 1007, "attachments must be"),
         (JSON, '{"type":"annotate","id":1,"text":{"attachment":0}}', 1007, ""),
+        (
+            JSON,
+            '{"type":"route","id":1,"rule":1,"url":{"type":"function"},"times":null,"timeout":NaN,"fallback":"pass"}',
+            1007,
+            "timeout must be 0 (no limit) to",
+        ),
+        (
+            JSON,
+            '{"type":"routeconditions","key":"k","to_app":true,"values":{"latency":Infinity}}',
+            1007,
+            "latency must be a number",
+        ),
         (JSON, '{"type":"annotate","id":1,"text":{"attachment":"x"}}', 1007, ""),
         (
             JSON,

@@ -88,6 +88,11 @@ class History:
         self._count = 0
         self._size = 0
 
+    @property
+    def size(self) -> int:
+        """About how many bytes are kept."""
+        return self._size
+
     def append(self, frame: Frame, size: int) -> None:
         """Remember a frame of so many bytes."""
         self._add(_Batch(frame.event, [frame.payload], frame.timestamp, size))

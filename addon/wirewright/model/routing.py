@@ -60,7 +60,9 @@ class Routes:
     async def take(self, url: str) -> Rule | None:
         """The newest rule for a socket that opens now; one that is used up is gone."""
         for rule in list(self._rules):
-            if await rule.means(url) and rule in self._rules:  # it may have been taken back meanwhile
+            if (
+                rule in self._rules and await rule.means(url) and rule in self._rules
+            ):  # it may have been taken back meanwhile
                 if rule.times is not None:
                     rule.times -= 1
                     if not rule.times:

@@ -10,7 +10,9 @@ import inspect
 import logging
 import re
 from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,8 @@ from wirewright.remote.protocol import ProtocolError
 
 logger = logging.getLogger(__name__)
 
+LAST_SECONDS = 1.0
+"""How long it may take to send what is left at the end."""
 WELCOME_SECONDS = 10.0
 """How long the proxy may take for its first message."""
 
@@ -93,10 +97,12 @@ class Client:
         self._control = Control(self.proxy)
         self._before = self._control.settings()
         self._scope = self.proxy._scope
-        self._outgoing: asyncio.Queue[Any] = asyncio.Queue()
+        self._outgoing: asyncio.Queue[list[str | bytes]] = asyncio.Queue()
         self._answers: dict[int, asyncio.Future[None]] = {}
         self._id = 0
         self._rules: dict[int, Rule] = {}
+        self._gone: set[Rule] = set()
+        """Those that are taken back."""
         self._routes: dict[str, _RemoteCarrier] = {}
         self._limit = HistoryLimit()
         self._is_over = False
@@ -122,7 +128,10 @@ class Client:
         self._tasks.append(self._scope.start(self._follow(), None, self.proxy))
 
     async def stop(self) -> None:
-        """Close the connection; waits end with Error."""
+        """Close the connection once all is sent; waits end with Error."""
+        if not self._is_over:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._outgoing.join(), LAST_SECONDS)
         await self._connection.close(1000, "")
         await self._end()
 
@@ -255,11 +264,21 @@ class Client:
 
     def keep_rules(self, rules: Sequence[Rule]) -> Awaitable[None]:
         """Tell the proxy which routes are no more."""
-        gone = [number for number, rule in self._rules.items() if rule not in rules]
-        told: list[Awaitable[None]] = [self.command(protocol.Unroute, rule=number) for number in gone]
+        gone = [
+            number for number, rule in self._rules.items() if rule not in rules and rule not in self._gone
+        ]
+        self._gone |= {self._rules[number] for number in gone}
+        told: list[Awaitable[None]] = []
         for number in gone:
-            del self._rules[number]
+            answer = self.command(protocol.Unroute, rule=number)
+            # Until the proxy knows, it may still be asked.
+            answer.add_done_callback(partial(self._forget_rule, number))
+            told.append(answer)
         return _All(told)
+
+    def _forget_rule(self, number: int, _: object) -> None:
+        if rule := self._rules.pop(number, None):
+            self._gone.discard(rule)
 
     def command(self, kind: Callable[..., Any], **values: Any) -> "asyncio.Future[None]":
         """Have the proxy do something. The future raises what it refuses it with."""
@@ -269,17 +288,23 @@ class Client:
         command = protocol.checked(kind(id=self._id, **values))
         answer = self._answers[self._id] = asyncio.get_running_loop().create_future()
         answer.add_done_callback(_log_refusal)
-        self._put(command)
+        try:
+            self._put(command)
+        except (ValueError, OverflowError) as error:
+            del self._answers[self._id]
+            raise ValueError(f"it cannot be sent: {error}") from None
         return answer
 
     def _put(self, message: Any) -> None:
-        self._outgoing.put_nowait(message)
+        """Send a message, after those before it. Raises ValueError and OverflowError."""
+        self._outgoing.put_nowait(self._codec.encode(message))
 
     async def _send(self) -> None:
         try:
             while True:
-                for data in self._codec.encode(await self._outgoing.get()):
+                for data in await self._outgoing.get():
                     await self._connection.send(data)
+                self._outgoing.task_done()
         except Disconnected:
             pass  # whoever receives is told, too
 

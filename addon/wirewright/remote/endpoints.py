@@ -4,6 +4,7 @@ import json
 import os
 import secrets
 import tempfile
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -45,9 +46,11 @@ def publish(endpoint: Endpoint) -> Path:
         found = folder.lstat()
         if found.st_uid != os.getuid() or found.st_mode & 0o077 or not folder.is_dir() or folder.is_symlink():
             raise Error(f"{folder}: it must be a folder of your own that nobody else can read (mode 0700)")
-        path.unlink(missing_ok=True)
-        with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+        half = path.with_suffix(".new")
+        half.unlink(missing_ok=True)
+        with open(os.open(half, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
             json.dump(asdict(endpoint), file)
+        half.replace(path)
     except OSError as error:
         raise Error(f"{path}: {error.strerror}") from None
     return path
@@ -59,7 +62,7 @@ def find(endpoint: str | Path | None, token: str | None) -> Endpoint:
     Raises Error if there is none, or more than one.
     """
     asked = endpoint or os.environ.get(VARIABLE)
-    if asked is not None:
+    if asked:
         shown = str(asked)
         if "://" not in shown:
             found = _read(Path(shown))
@@ -88,7 +91,11 @@ def find(endpoint: str | Path | None, token: str | None) -> Endpoint:
 def _running() -> list[Endpoint]:
     folder = runtime_folder()
     paths = sorted(folder.glob("*.json")) if folder.is_dir() else []
-    return [each for each in (_read(path) for path in paths) if _is_alive(each.pid)]
+    found = []
+    for path in paths:
+        with suppress(Error):  # it may go in this moment, or be none
+            found.append(_read(path))
+    return [each for each in found if _is_alive(each.pid)]
 
 
 def _read(path: Path) -> Endpoint:

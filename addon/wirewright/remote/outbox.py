@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from wirewright.model.history import Payload, payload_size
@@ -12,6 +12,8 @@ FRAME_BYTES = 8 * 1024 * 1024
 """How much of frames may wait; what comes then is left out and counted."""
 MESSAGE_BYTES = 64
 """About what a waiting frame takes beside its payload."""
+MOST_BYTES = 64 * 1024 * 1024
+"""How much of everything else may wait."""
 BATCH = 1_000
 """How many frames go into one message at most."""
 
@@ -19,16 +21,24 @@ BATCH = 1_000
 class Outbox:
     """One client's. All of it happens in the loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, overflow: Callable[[], object] = lambda: None) -> None:
+        """`overflow` is called once, when more waits than any client may leave waiting."""
+        self._overflow: Callable[[], object] | None = overflow
         self._waiting: deque[Any] = deque()
         self._weights: deque[int] = deque()
         self._weight = 0
+        """Bytes of the frames."""
+        self._other_weight = 0
         self._numbers: dict[tuple[str, Event], int] = {}
         self._missed: dict[tuple[str, Event], tuple[int, int]] = {}
         self._is_filled = asyncio.Event()
 
     def put(self, message: Any) -> None:
         """Anything but frames."""
+        self._other_weight += _weight(message)
+        if self._other_weight > MOST_BYTES and self._overflow is not None:
+            overflow, self._overflow = self._overflow, None
+            overflow()
         self._append(message, 0)
 
     def frames(self, key: str, event: Event, payloads: Sequence[Payload], at: float) -> None:
@@ -68,7 +78,11 @@ class Outbox:
                 await self._is_filled.wait()
         self._weight -= self._weights.popleft()
         message = self._waiting.popleft()
-        return message.message() if isinstance(message, _Batch) else message
+        if isinstance(message, _Batch):
+            return message.message()
+        if not isinstance(message, Missed):
+            self._other_weight -= _weight(message)
+        return message
 
     def _append(self, message: Any, weight: int) -> None:
         self._waiting.append(message)
@@ -79,6 +93,12 @@ class Outbox:
     def _tell_missed(self, key: str, event: Event) -> None:
         if lost := self._missed.pop((key, event), None):
             self._append(Missed(key, event, *lost), 0)
+
+
+def _weight(message: Any) -> int:
+    """About what a message that is no frame takes."""
+    payload = getattr(message, "payload", "")
+    return 500 + payload_size(payload)
 
 
 class _Batch:

@@ -6,6 +6,7 @@ both directions each message is one of the types below, with its name in lower c
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ SUBPROTOCOLS = (MESSAGEPACK, JSON)
 
 LARGEST = 128 * 1024 * 1024
 """Bytes of a message on its way: a frame of `ws_max_message` fits."""
+LONGEST_TIMEOUT = 86_400_000
 MOST_ATTACHMENTS = 10_000
 
 Headers = Mapping[str, str]
@@ -303,6 +305,10 @@ class Route(_Message, frozen=True):
     fallback: Fallback
     """What becomes of a socket, and of its messages, where it takes longer, or is gone."""
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.timeout <= LONGEST_TIMEOUT:
+            raise ValueError(f"timeout must be 0 (no limit) to {LONGEST_TIMEOUT:,} ms, not {self.timeout!r}")
+
 
 class Unroute(_Message, frozen=True):
     """It no longer does; sockets that are open keep their route."""
@@ -387,6 +393,11 @@ class RouteConditions(_Message, frozen=True):
     to_app: bool
     values: Mapping[str, float | int | None]
 
+    def __post_init__(self) -> None:
+        for name, value in self.values.items():
+            if value is not None and not math.isfinite(value):
+                raise ValueError(f"{name} must be a number, not {value!r}")
+
 
 class RouteAbort(_Message, frozen=True):
     """Cut a routed socket's connections."""
@@ -449,6 +460,16 @@ FromClient = (
 
 Command = Send | Close | Abort | Route | Unroute | StartCapture | StopCapture | Annotate
 """Those that `Succeeded` or `Refused` answers."""
+
+
+def plain(text: str) -> str:
+    """What can be written: bytes of a header or a URL that are no UTF-8 come as surrogates."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def plain_headers(headers: Headers | None) -> Headers | None:
+    """Header fields that can be written."""
+    return headers and {plain(name): plain(value) for name, value in headers.items()}
 
 
 def checked(message: Any) -> Any:
@@ -533,6 +554,8 @@ class JsonCodec(Codec):
         if isinstance(data, str):
             raise ProtocolError(1003, "an attachment is binary")
         self._attachments.append(data)
+        if sum(map(len, self._attachments)) > LARGEST:
+            raise ProtocolError(1009, f"attachments have {LARGEST:,} bytes together at most")
         self._missing -= 1
         return None if self._missing else self._complete()
 

@@ -1,7 +1,6 @@
 """A routed socket whose handler lives in a client: the proxy's side of it."""
 
 import asyncio
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -18,7 +17,8 @@ class RemoteRoute:
         self._key = key
         self._route = route
         self._outbox = outbox
-        self._seconds = command.timeout / 1000
+        self._seconds = command.timeout / 1000 or None
+        self._has_conditions = False
         self._passes_on = command.fallback == "pass"
         self._is_lost = False
         self._decision: asyncio.Future[protocol.Decided] = asyncio.get_running_loop().create_future()
@@ -54,6 +54,7 @@ class RemoteRoute:
                 side.close() if message.code == 1005 else side.close(message.code, message.reason)
             case protocol.RouteConditions():
                 direction = next(name for name, ways in DIRECTIONS.items() if ways == (message.to_app,))
+                self._has_conditions = True
                 self._route.conditions(**message.values, direction=direction)  # type: ignore[arg-type]
             case protocol.RouteAbort():
                 self._route.abort()
@@ -66,6 +67,13 @@ class RemoteRoute:
         await asyncio.sleep(0)
         while self._pending:
             await asyncio.wait(self._pending.values())
+
+    def fail(self) -> None:
+        """What the handler wants cannot be: as if it had raised."""
+        if self._decision.done():
+            self.lose()
+        else:
+            self._decision.set_result(protocol.Decided(self._key, protocol.Fail()))
 
     def lose(self) -> None:
         """The client is gone, or too slow."""
@@ -139,6 +147,8 @@ class RemoteRoute:
             if not pending.done():
                 pending.set_result(None)
         self._pending.clear()
+        if self._has_conditions and self._passes_on:
+            self._route.conditions()
         if self._route.is_decided:
             if not self._route.is_connected:
                 self._route.abort()  # who would answer?
@@ -152,10 +162,7 @@ class RemoteRoute:
             self._side(not from_app).send(payload)
 
     def _pass_end(self, from_app: bool, code: int, reason: str) -> None:
-        other: Callable[..., Any] = self._side(not from_app).close
         if code == 1006:
             self._route.abort()
-        elif code == 1005:
-            other()
-        else:
-            other(code, reason)
+        else:  # as it came: a browser's 1001 is none that a handler could send
+            self._route._carrier.order_close(code, reason, to_client=not from_app)

@@ -5,6 +5,7 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import wirewright
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 MOST_CLIENTS = 256
 MOST_RULES = 1_000
 """Of one client."""
+MOST_HISTORY = 32 * 1024 * 1024
+"""Bytes of remembered messages that a new client gets, of all sockets together."""
 FIRST_SECONDS = 10.0
 """How long a client may take for its first message."""
 
@@ -67,7 +70,8 @@ class Session:
     def __init__(self, server: RemoteServer, connection: Connection) -> None:
         self.server = server
         self.connection = connection
-        self.outbox = Outbox()
+        self.outbox = Outbox(self._overflow)
+        self._is_over = False
         self._codec = protocol.make_codec(connection.subprotocol, protocol.FromClient)
         self._control = server.control
         self._proxy = server.control.proxy
@@ -78,6 +82,8 @@ class Session:
         self._routes: dict[str, RemoteRoute] = {}
         self._questions: dict[int, asyncio.Future[bool]] = {}
         self._question = 0
+        self._used: dict[int, int] = {}
+        """For how many sockets each rule was taken."""
 
     async def run(self) -> None:
         """Until the client is gone, or says what it must not."""
@@ -106,7 +112,7 @@ class Session:
             self.outbox.put(protocol.Opening(snapshot(key, feed.socket, with_history=False)))
 
     def _tap(self, key: str, feed: Feed) -> None:
-        tap = self._taps[key] = _Tap(key, self.outbox, self._events)
+        tap = self._taps[key] = _Tap(key, self.outbox, self._events, lambda: self._taps.pop(key, None))
         feed.attach(tap)
 
     async def _send(self) -> None:
@@ -116,6 +122,13 @@ class Session:
                     await self.connection.send(data)
         except Disconnected:
             pass  # whoever receives is told, too
+        except Exception:
+            logger.exception("a client of the proxy could not be told something")
+            await self.connection.close(1011, "the proxy could not write a message")
+
+    def _overflow(self) -> None:
+        closing = self.connection.close(1008, "this client leaves too much waiting")
+        self._proxy._scope.start(closing, None, self)
 
     async def _receive(self) -> Any:
         while True:
@@ -130,11 +143,13 @@ class Session:
             raise ProtocolError(1007, str(error)[:100]) from None
         self._events = message.events
         limit, host = self.server.history(), self._proxy._running_host()
-        sockets = []
+        sockets, room = [], MOST_HISTORY if self._events else 0
         for key, feed in self._control.feeds().items():
             if self._is_meant(feed.socket.url):
                 self._tap(key, feed)
-                sockets.append(snapshot(key, feed.socket, with_history=True))
+                size = feed.history.size
+                sockets.append(snapshot(key, feed.socket, with_history=size <= room))
+                room -= min(size, room)
         self.outbox.put(
             protocol.Welcome(
                 program=f"wirewright {wirewright.__version__}",
@@ -160,14 +175,18 @@ class Session:
                 route.handle(message)
             except (ValueError, TypeError) as error:
                 raise ProtocolError(1007, str(error)[:100]) from None
+            except Error as error:  # not in this lane
+                logger.error("%s: what its route's handler wants cannot be: %s", message.key, error.message)
+                route.fail()
 
     def _carry_out(self, command: Any) -> None:
         try:
             self._do(command)
-        except (Error, ValueError, TypeError) as error:
-            kind = "Error" if isinstance(error, Error) else type(error).__name__
+        except (Error, OSError, ValueError, TypeError) as error:
+            kind = "Error" if isinstance(error, (Error, OSError)) else type(error).__name__
             kind = kind if kind in ("Error", "TypeError") else "ValueError"
-            self.outbox.put(protocol.Refused(command.id, kind, str(error)))  # type: ignore[arg-type]
+            said = protocol.plain(str(error))[:1_000]
+            self.outbox.put(protocol.Refused(command.id, kind, said))  # type: ignore[arg-type]
         else:
             self.outbox.put(protocol.Succeeded(command.id))
 
@@ -222,7 +241,13 @@ class Session:
         self._rules[command.rule] = url, handler
 
     async def _route(self, command: protocol.Route, route: WebSocketRoute) -> None:
-        key = self._control.key_of(route.socket)
+        try:
+            key = self._control.key_of(route.socket)
+        except KeyError:
+            return  # the app has left while it was asked
+        self._used[command.rule] = self._used.get(command.rule, 0) + 1
+        if self._used[command.rule] == command.times:
+            self._rules.pop(command.rule, None)
         remote = self._routes[key] = RemoteRoute(key, command, route, self.outbox)
         route.socket.once("close", lambda _: self._proxy._scope.start(self._end_route(key), None, self))
         self.outbox.put(protocol.Routed(command.rule, snapshot(key, route.socket, with_history=False)))
@@ -236,18 +261,21 @@ class Session:
 
     async def ask(self, command: protocol.Route, url: str) -> bool:
         """Whether a rule that is a function of the client's means a URL; no, if it does not answer."""
+        if self._is_over:
+            return False
         self._question += 1
         question = self._question
         answer = self._questions[question] = asyncio.get_running_loop().create_future()
         self.outbox.put(protocol.Asked(question, command.rule, url))
         try:
-            return await asyncio.wait_for(answer, command.timeout / 1000)
+            return await asyncio.wait_for(answer, command.timeout / 1000 or None)
         except TimeoutError:
             return False
         finally:
             self._questions.pop(question, None)
 
     def _end(self) -> None:
+        self._is_over = True
         for key, tap in self._taps.items():
             if feed := self._control.feed(key):
                 feed.detach(tap)
@@ -257,13 +285,17 @@ class Session:
             if not question.done():
                 question.set_result(False)
         for route in list(self._routes.values()):
-            route.lose()
+            with suppress(Error):  # the proxy may be ending itself
+                route.lose()
 
 
 class _Tap:
     """What a client is told of one socket."""
 
-    def __init__(self, key: str, outbox: Outbox, events: Sequence[FrameEvent]) -> None:
+    def __init__(
+        self, key: str, outbox: Outbox, events: Sequence[FrameEvent], over: Callable[[], object]
+    ) -> None:
+        self._over = over
         self._key = key
         self._outbox = outbox
         self.hears = frozenset(events)
@@ -273,8 +305,8 @@ class _Tap:
         self._outbox.put(
             protocol.Changed(
                 key=self._key,
-                request_headers=socket.request_headers,
-                response_headers=socket.response_headers,
+                request_headers=protocol.plain_headers(socket.request_headers) or {},
+                response_headers=protocol.plain_headers(socket.response_headers),
                 status=socket.status,
                 opened_at=socket.opened_at,
                 server_address=socket.server_address,
@@ -285,13 +317,13 @@ class _Tap:
         self._outbox.frames(self._key, event, payloads, time.time())
 
     def failed(self, message: str) -> None:
-        self._outbox.put(protocol.Failed(self._key, message))
+        self._outbox.put(protocol.Failed(self._key, protocol.plain(message)))
 
     def closed(self, feed: Feed) -> None:
         socket = feed.socket
-        self._outbox.closed(
-            protocol.Closed(self._key, socket.close_code, socket.close_reason, socket.closed_by)
-        )
+        reason = None if socket.close_reason is None else protocol.plain(socket.close_reason)
+        self._outbox.closed(protocol.Closed(self._key, socket.close_code, reason, socket.closed_by))
+        self._over()
 
 
 class _AskedUrl(LateMatch):
@@ -311,7 +343,7 @@ def rule_of(url: protocol.Glob | protocol.Regex) -> str | re.Pattern[str]:
         return url.glob
     try:
         return re.compile(url.pattern, url.flags)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"url must be a regex, and {url.pattern!r} is none: {error}") from None
 
 
@@ -320,9 +352,9 @@ def snapshot(key: str, socket: WebSocket, *, with_history: bool) -> protocol.Sna
     kept = socket._history.since(0) if with_history else []
     return protocol.Snapshot(
         key=key,
-        url=socket.url,
-        request_headers=socket.request_headers,
-        response_headers=socket.response_headers,
+        url=protocol.plain(socket.url),
+        request_headers=protocol.plain_headers(socket.request_headers) or {},
+        response_headers=protocol.plain_headers(socket.response_headers),
         status=socket.status,
         client_address=socket.client_address,
         server_address=socket.server_address,
@@ -331,5 +363,5 @@ def snapshot(key: str, socket: WebSocket, *, with_history: bool) -> protocol.Sna
             protocol.Remembered(frame.payload, frame.event, frame.timestamp)  # type: ignore[arg-type]
             for frame in kept
         ],
-        forgotten=socket._history.total - len(kept) if with_history else 0,
+        forgotten=socket._history.total - len(kept),
     )
