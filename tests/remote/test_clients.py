@@ -71,6 +71,19 @@ async def test_what_is_not_asked_for_is_not_told(proxy: Proxy) -> None:
         assert heard == [("framesent", "/live")]
 
 
+async def test_routed_socket_that_was_not_subscribed_to_is_told_of_its_life(proxy: Proxy) -> None:
+    routes: list[WebSocketRoute] = []
+    async with connect(url="**/other") as remote:
+        await remote.route_web_socket("**", routes.append)
+        async with app(proxy, f"ws://{NOWHERE}/live") as client:
+            (ws,) = remote.web_sockets
+            routes[0].send("mocked")
+            assert await client.recv() == "mocked"
+        await ws.wait_for_event("close") if not ws.is_closed() else None
+        assert ws.opened_at is not None
+        assert remote.web_sockets == []
+
+
 async def test_many_clients_at_once(proxy: Proxy) -> None:
     async with AsyncExitStack() as stack:
         remotes = [await stack.enter_async_context(connect()) for _ in range(200)]

@@ -1,6 +1,7 @@
 """Who may come in, and what ends a client."""
 
 import asyncio
+import socket
 import ssl
 import stat
 from collections.abc import AsyncIterator
@@ -215,6 +216,20 @@ async def test_nothing_is_left_when_the_proxy_has_ended(confdir: Path, runtime: 
             assert proxy.web_sockets == []
     assert not path.exists()
     assert list(runtime.iterdir()) == []  # noqa: ASYNC240
+
+
+async def test_socket_of_another_program_is_not_taken(confdir: Path, tmp_path: Path) -> None:
+    path = tmp_path / "ww.sock"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+        with pytest.raises(Error, match="another program listens there"):
+            async with launch(port=0, confdir=confdir, options={"ws_remote": f"unix:{path}"}):
+                raise AssertionError
+    assert path.is_socket()
+    options = {"ws_remote": f"unix:{path}"}  # nobody listens there any more
+    async with launch(port=0, confdir=confdir, options=options), connect() as proxy:
+        assert proxy.web_sockets == []
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import stat
 import tempfile
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -43,8 +44,7 @@ def publish(endpoint: Endpoint) -> Path:
     path = folder / f"{endpoint.pid}.json"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.lstat()
-        if found.st_uid != os.getuid() or found.st_mode & 0o077 or not folder.is_dir() or folder.is_symlink():
+        if not _is_private(folder):
             raise Error(f"{folder}: it must be a folder of your own that nobody else can read (mode 0700)")
         half = path.with_suffix(".new")
         half.unlink(missing_ok=True)
@@ -90,12 +90,18 @@ def find(endpoint: str | Path | None, token: str | None) -> Endpoint:
 
 def _running() -> list[Endpoint]:
     folder = runtime_folder()
-    paths = sorted(folder.glob("*.json")) if folder.is_dir() else []
+    paths = sorted(folder.glob("*.json")) if folder.is_dir() and _is_private(folder) else []
     found = []
     for path in paths:
         with suppress(Error):  # it may go in this moment, or be none
             found.append(_read(path))
     return [each for each in found if _is_alive(each.pid)]
+
+
+def _is_private(folder: Path) -> bool:
+    """Whether a folder is this user's own, and nobody else can read it."""
+    found = folder.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
 
 
 def _read(path: Path) -> Endpoint:

@@ -108,11 +108,11 @@ class Session:
     def opening(self, key: str, feed: Feed) -> None:
         """A new socket."""
         if self._is_meant(feed.socket.url):
-            self._tap(key, feed)
+            self._tap(key, feed, self._events)
             self.outbox.put(protocol.Opening(snapshot(key, feed.socket, with_history=False)))
 
-    def _tap(self, key: str, feed: Feed) -> None:
-        tap = self._taps[key] = _Tap(key, self.outbox, self._events, lambda: self._taps.pop(key, None))
+    def _tap(self, key: str, feed: Feed, events: Sequence[FrameEvent]) -> None:
+        tap = self._taps[key] = _Tap(key, self.outbox, events, lambda: self._taps.pop(key, None))
         feed.attach(tap)
 
     async def _send(self) -> None:
@@ -146,7 +146,7 @@ class Session:
         sockets, room = [], MOST_HISTORY if self._events else 0
         for key, feed in self._control.feeds().items():
             if self._is_meant(feed.socket.url):
-                self._tap(key, feed)
+                self._tap(key, feed, self._events)
                 size = feed.history.size
                 sockets.append(snapshot(key, feed.socket, with_history=size <= room))
                 room -= min(size, room)
@@ -248,6 +248,8 @@ class Session:
         self._used[command.rule] = self._used.get(command.rule, 0) + 1
         if self._used[command.rule] == command.times:
             self._rules.pop(command.rule, None)
+        if key not in self._taps and (feed := self._control.feed(key)):
+            self._tap(key, feed, ())  # one that was not subscribed to: its life, and none of its messages
         remote = self._routes[key] = RemoteRoute(key, command, route, self.outbox)
         route.socket.once("close", lambda _: self._proxy._scope.start(self._end_route(key), None, self))
         self.outbox.put(protocol.Routed(command.rule, snapshot(key, route.socket, with_history=False)))

@@ -4,11 +4,13 @@ A web page must not get in: any request with an `Origin` is refused, and one who
 rebinding). Whoever comes in has the token of this run.
 """
 
+import errno
 import hmac
 import http
 import ipaddress
 import logging
 import os
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -38,9 +40,9 @@ Serve = Callable[[Connection], Awaitable[None]]
 class SocketConnection:
     """A WebSocket of the `websockets` library."""
 
-    def __init__(self, socket: WebsocketsConnection) -> None:
-        self._socket = socket
-        self.subprotocol = str(socket.subprotocol)
+    def __init__(self, connection: WebsocketsConnection) -> None:
+        self._socket = connection
+        self.subprotocol = str(connection.subprotocol)
 
     async def send(self, data: str | bytes) -> None:
         try:
@@ -76,6 +78,7 @@ class Listener:
         self._server: Server | None = None
         self._file: Path | None = None
         self._socket_file: Path | None = None
+        self._inode = 0
         self.endpoint: Endpoint
 
     async def start(self, address: str) -> None:
@@ -103,9 +106,11 @@ class Listener:
         """Listen no more; connections that are open are closed, with 1001, soon."""
         if self._server is not None:
             self._server.close()
-        for path in (self._file, self._socket_file):
-            if path is not None:
-                path.unlink(missing_ok=True)
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
+        path = self._socket_file
+        if path is not None and path.exists() and path.stat().st_ino == self._inode:  # and not another's
+            path.unlink()
 
     async def stopped(self) -> None:
         """Return when all connections are closed."""
@@ -128,34 +133,31 @@ class Listener:
         return f"{'wss' if self._tls else 'ws'}://{name}:{port}"
 
     async def _listen_at_file(self, path: Path, options: dict[str, Any]) -> str:
-        before = os.umask(0o177)  # the socket is there before its mode could be changed
-        try:
-            self._server = await unix_serve(self._run, str(path), **options)
-        finally:
-            os.umask(before)
-        self._socket_file = path
+        listening = _bind(path)
+        self._socket_file, self._inode = path, path.stat().st_ino  # noqa: ASYNC240
+        self._server = await unix_serve(self._run, sock=listening, **options)
         self._hosts = frozenset({"localhost"})
         return f"unix://{path}"
 
-    def _check(self, socket: ServerConnection, request: Request) -> Response | None:
+    def _check(self, connection: ServerConnection, request: Request) -> Response | None:
         headers = request.headers
         if "Origin" in headers:
-            return socket.respond(http.HTTPStatus.FORBIDDEN, "Web pages are not served.\n")
+            return connection.respond(http.HTTPStatus.FORBIDDEN, "Web pages are not served.\n")
         hosts = headers.get_all("Host")
         # A far address has as many names as its owner likes; there, the certificate says who it is.
         if len(hosts) != 1 or (hosts[0].lower() not in self._hosts and not self._may_be_far):
-            return socket.respond(http.HTTPStatus.MISDIRECTED_REQUEST, "This is another host.\n")
+            return connection.respond(http.HTTPStatus.MISDIRECTED_REQUEST, "This is another host.\n")
         given = headers.get_all("Authorization")
         wanted = f"Bearer {self._token}"
         if len(given) != 1 or not hmac.compare_digest(given[0].encode("utf-8", "replace"), wanted.encode()):
-            return socket.respond(http.HTTPStatus.UNAUTHORIZED, "The token is missing or wrong.\n")
+            return connection.respond(http.HTTPStatus.UNAUTHORIZED, "The token is missing or wrong.\n")
         return None
 
-    async def _run(self, socket: ServerConnection) -> None:
-        if socket.subprotocol is None:
-            await socket.close(1002, f"a subprotocol is missing: {' or '.join(SUBPROTOCOLS)}")
+    async def _run(self, connection: ServerConnection) -> None:
+        if connection.subprotocol is None:
+            await connection.close(1002, f"a subprotocol is missing: {' or '.join(SUBPROTOCOLS)}")
             return
-        await self._serve(SocketConnection(socket))
+        await self._serve(SocketConnection(connection))
 
 
 async def reach(
@@ -172,33 +174,54 @@ async def reach(
     try:
         address = endpoint.address
         if address.startswith("unix:"):
-            socket = await unix_connect(address.removeprefix("unix://"), "ws://localhost/", **options)
+            opened = await unix_connect(address.removeprefix("unix://"), "ws://localhost/", **options)
         else:
             if address.startswith("wss:"):
                 options["ssl"] = tls or ssl.create_default_context()
-            socket = await connect(address, proxy=None, **options)
+            opened = await connect(address, proxy=None, **options)
     except InvalidStatus as error:
         body = error.response.body or b""
         raise Error(f"{endpoint.address} refuses: {bytes(body).decode(errors='replace').strip()}") from None
     except (InvalidHandshake, OSError, TimeoutError, EOFError) as error:
         reason = str(error) or type(error).__name__
         raise Error(f"{endpoint.address} cannot be reached: {reason}") from None
-    if socket.subprotocol is None:
+    if opened.subprotocol is None:
         with suppress(Disconnected):
-            await SocketConnection(socket).close(1002, "")
+            await SocketConnection(opened).close(1002, "")
         raise Error(f"{endpoint.address} speaks another version of the protocol")
-    return SocketConnection(socket)
+    return SocketConnection(opened)
+
+
+def _bind(path: Path) -> socket.socket:
+    """A socket at a path, for its owner alone. Raises OSError where that cannot be."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.is_socket():
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+                if asking.connect_ex(str(path)) == 0:
+                    raise OSError(errno.EADDRINUSE, "another program listens there")
+            path.unlink()  # what a program that was killed has left
+        before = os.umask(0o177)  # the socket is there before its mode could be changed
+        try:
+            listening.bind(str(path))
+        finally:
+            os.umask(before)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
 
 
 def _split(address: str) -> tuple[str, int]:
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65_535:
         raise Error(f"ws_remote must be host:port or unix:path, not {address!r}")
-    return host.strip("[]") or "127.0.0.1", int(port)
+    host = host.strip("[]")
+    return ("127.0.0.1" if host in ("", "localhost") else host), int(port)  # localhost may be two addresses
 
 
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        return False
