@@ -1,7 +1,7 @@
 """What the tests with real ends may ask for. What holds for one lane holds for the other, but where a test
 says why not."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from support.clients import CLIENTS, Connect
 from support.opening import SocketWith, opens_sockets
 from support.recording import Recordings
-from support.ways import WAYS, reached
+from support.ways import FEW_WAYS, WAYS, reached
 from wirewright import Proxy
 
 
@@ -28,7 +28,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("lane", lanes)
         return
     # The codec is nothing to a route: the apps' messages of all kinds go through both.
-    elsewhere = WAYS[1:] if "apps" in metafunc.fixturenames else WAYS[1:-1]
+    elsewhere: Sequence[str] = WAYS[1:] if "apps" in metafunc.fixturenames else WAYS[1:-1]
+    if FEW_WAYS:
+        elsewhere = WAYS[1:2]
     ways = [*((lane, WAYS[0]) for lane in lanes), *(("auto", way) for way in elsewhere)]
     metafunc.parametrize(("lane", "way"), ways)
 

@@ -1,6 +1,7 @@
 """Ways to a running proxy: its own objects, or a client of the remote protocol."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ from wirewright.remote.serving import Listener, reach
 from wirewright.state import control
 
 WAYS = ("in process", "memory", "tcp", "unix", "json")
+FEW_WAYS = "WIREWRIGHT_FEW_WAYS" in os.environ
+"""Whether the transports, which are the same on every Python, are tried elsewhere."""
 
 
 @asynccontextmanager
