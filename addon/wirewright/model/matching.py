@@ -5,6 +5,7 @@ https://playwright.dev/python/docs/network#glob-url-patterns
 
 import inspect
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 
 from wirewright.model.urls import normalize_glob
@@ -13,12 +14,12 @@ UrlMatch = str | re.Pattern[str] | Callable[[str], object]
 """A glob, a compiled regex (found by `search`), or a callable that is given the URL."""
 
 
-class LateMatch:
+class LateMatch(ABC):
     """A rule that is asked elsewhere, as in another thread, and answers later. For routes only."""
 
+    @abstractmethod
     def __call__(self, url: str) -> Awaitable[object]:
         """Whether it means a URL."""
-        raise NotImplementedError
 
 
 _REGEX_SPECIAL = frozenset("$^+.*()|\\?{}[]")

@@ -6,6 +6,7 @@ https://playwright.dev/python/docs/api/class-websocket#web-socket-wait-for-event
 import asyncio
 import inspect
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
 from datetime import timedelta
 from functools import partial
@@ -25,15 +26,15 @@ Timeout = float | timedelta | None
 """Milliseconds or a timedelta; 0 disables it, None stands for the default."""
 
 
-class LatePredicate:
+class LatePredicate(ABC):
     """A predicate that is asked elsewhere and may answer late: what came in time counts all the same.
 
     A wait whose time is up ends when all that came until then is judged.
     """
 
+    @abstractmethod
     def __call__(self, value: Any) -> Awaitable[object]:
         """The verdict on a value. It must come, sooner or later."""
-        raise NotImplementedError
 
 
 def to_milliseconds(timeout: float | timedelta) -> float:

@@ -79,9 +79,7 @@ def find(endpoint: str | Path | None, token: str | None) -> Endpoint:
         return known[0]
     running = _running()
     if not running:
-        raise Error(
-            "no proxy with ws_remote runs here: start one with `wirewright run --set ws_remote=127.0.0.1:0`"
-        )
+        raise Error("no proxy with ws_remote runs here: start one with `wirewright run --remote 127.0.0.1:0`")
     if len(running) > 1:
         addresses = ", ".join(each.address for each in running)
         raise Error(f"several proxies run here: say which one, or set {VARIABLE}: {addresses}")

@@ -7,6 +7,7 @@ both directions each message is one of the types below, with its name in lower c
 
 import json
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -482,19 +483,20 @@ def checked(message: Any) -> Any:
     return message
 
 
-class Codec:
+class Codec(ABC):
     """Writes messages, and reads those of the other side."""
 
+    @abstractmethod
     def __init__(self, expects: Any) -> None:
         """`expects` is `FromProxy` or `FromClient`."""
 
+    @abstractmethod
     def encode(self, message: Any) -> list[str | bytes]:
         """As one or more WebSocket messages."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decode(self, data: str | bytes) -> Any:
         """The message that is complete with this WebSocket message, or None. Raises ProtocolError."""
-        raise NotImplementedError
 
 
 class MessagePackCodec(Codec):

@@ -8,7 +8,6 @@ import errno
 import hmac
 import http
 import ipaddress
-import logging
 import os
 import socket
 import ssl
@@ -29,8 +28,6 @@ from wirewright.remote import endpoints
 from wirewright.remote.connection import Connection, Disconnected
 from wirewright.remote.endpoints import Endpoint
 from wirewright.remote.protocol import LARGEST, SUBPROTOCOLS
-
-logger = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 1.0
 """How long a client may take to close its connection."""
