@@ -15,12 +15,13 @@ import time
 from wirewright import WebSocket
 from wirewright.async_api import connect
 from wirewright.remote import endpoints, protocol
+from wirewright.remote.codec import make_codec
 from wirewright.remote.serving import reach
 
 
 async def stall() -> None:
     connection = await reach(endpoints.find(None, None))
-    codec = protocol.make_codec(connection.subprotocol, protocol.FromProxy)
+    codec = make_codec(connection.subprotocol, protocol.FromProxy)
     for data in codec.encode(protocol.Subscribe(protocol.Glob(""))):
         await connection.send(data)
     await connection.receive()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import wirewright.master  # noqa: F401  pytester unloads what is first imported in its tests
 from support.processes import ROOT
 from wirewright.sync_api import launch
 

@@ -20,7 +20,7 @@ import wirewright
 from support.members import members
 from support.ports import free_port
 from support.processes import ROOT
-from wirewright import sync_api
+from wirewright import sync_api, threads
 from wirewright.capture import open as open_capture
 from wirewright.sync_api import Error, Proxy, TimeoutError, WebSocket, WebSocketRoute, launch  # noqa: A004
 from wirewright.sync_api import connect as connect_to
@@ -149,6 +149,64 @@ def test_what_came_in_time_counts_however_long_the_block_takes(proxy: Proxy, url
             with pytest.raises(TimeoutError):
                 ws.wait_for_event("framereceived", lambda _: False, timeout=200)
             say(client, "late")
+
+
+def test_slow_listener_is_told_what_was_left_out(
+    proxy: Proxy, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "MOST_BYTES", 50_000)
+    count = 500
+    may_go_on, heard, missed = threading.Event(), list[str](), list[int]()
+
+    def slow(payload: str) -> None:
+        may_go_on.wait()
+        heard.append(payload)
+
+    with ExitStack() as stack:
+        with proxy.expect_websocket() as opened:
+            client = stack.enter_context(app(proxy, url))
+        ws = opened.value
+        ws.on("framesent", slow)
+        ws.on("missed", missed.append)
+        hopeless = ws.expect_event("framereceived", lambda _: False, timeout=60_000)
+        for number in range(count):
+            say(client, str(number))
+        assert heard == []
+        assert ws.wait_for_event("framesent", lambda payload: payload == f"{count - 1}", history=True)
+        may_go_on.set()
+        with ws.expect_event("close"):
+            client.close()
+    assert heard == [str(number) for number in range(len(heard))]
+    assert 50 < len(heard) < count
+    assert len(missed) == 1
+    left_out = rf"^Socket closed \({sum(missed)} messages were left out: this client did not keep up\)$"
+    assert sum(missed) > count - len(heard)  # in both directions
+    with pytest.raises(Error, match=left_out), hopeless:
+        pass
+
+
+def test_block_that_is_left_too_much_to_judge_is_told(
+    proxy: Proxy, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "MOST_BYTES", 50_000)
+    judged: list[str] = []
+    left_out = r"^Socket closed \([0-9,]+ messages were left out: this client did not keep up\)$"
+    with ExitStack() as stack:
+        with proxy.expect_websocket() as opened:
+            client = stack.enter_context(app(proxy, url))
+        with proxy.expect_websocket() as other_opened:
+            other = stack.enter_context(app(proxy, url))
+        too_late = opened.value.expect_event("framesent", judged.append)
+        for number in range(1_000):
+            say(client, str(number))
+        client.close()
+        with pytest.raises(Error, match=left_out), too_late:
+            pass
+        assert judged == [str(number) for number in range(len(judged))]
+        assert 500 < len(judged) < 1_000
+        with other_opened.value.expect_event("framesent", lambda payload: payload == "on") as frame:
+            say(other, "on")  # nothing waits any more
+        assert frame.value == "on"
 
 
 def test_history_is_looked_at(proxy: Proxy, url: str) -> None:

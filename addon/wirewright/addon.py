@@ -135,7 +135,7 @@ class WirewrightAddon:
             client_address=flow.client_conn.peername[:2] if flow.client_conn.peername else None,
             flow=flow,
         )
-        limit = HistoryLimit(ctx.options.ws_history, ctx.options.ws_history_bytes)
+        limit = _history_limit()
         control.open(flow.id, asked, self._carrier(flow, limit), limit)
         # Async `websocket` handlers are tasks: each has run up to its first await before this returns,
         # and so before the handshake goes on and there can be a frame.
@@ -326,6 +326,14 @@ class _Host:
     @property
     def ca_certificate(self) -> Path:
         return Path(ctx.options.confdir).expanduser() / "mitmproxy-ca-cert.pem"
+
+    @property
+    def history(self) -> HistoryLimit:
+        return _history_limit()
+
+
+def _history_limit() -> HistoryLimit:
+    return HistoryLimit(ctx.options.ws_history, ctx.options.ws_history_bytes)
 
 
 def _observer(flow: http.HTTPFlow) -> WiredSocket | None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from mitmproxy import addonmanager, ctx, exceptions
 
 from wirewright.model.errors import Error
-from wirewright.model.history import HistoryLimit
 from wirewright.state import control
 
 logger = logging.getLogger(__name__)
@@ -80,7 +79,7 @@ class _Served:
                 tls.load_cert_chain(Path(certificate).expanduser())  # noqa: ASYNC240
             except (OSError, ssl.SSLError) as error:
                 raise Error(f"ws_remote_cert {certificate}: {error}") from None
-        self._server = RemoteServer(control, _history)
+        self._server = RemoteServer(control)
         self._listener = Listener(self._server.serve, may_be_far=may_be_far, tls=tls)
         try:
             await self._listener.start(address)
@@ -96,7 +95,3 @@ class _Served:
         self._server.stop()
         self._listener.stop()
         control.proxy._scope.start(self._listener.stopped(), None, self)
-
-
-def _history() -> HistoryLimit:
-    return HistoryLimit(ctx.options.ws_history, ctx.options.ws_history_bytes)

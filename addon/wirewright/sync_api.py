@@ -16,13 +16,15 @@ several threads.
 https://playwright.dev/python/docs/library
 """
 
+import asyncio
 import ssl
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from queue import SimpleQueue
+from threading import Lock
 from types import TracebackType
 from typing import Any, Generic, Literal, TypeVar
 
@@ -40,7 +42,8 @@ from wirewright.model.route import Direction, Milliseconds
 from wirewright.model.waiter import EventContextManager as OwnEventContextManager
 from wirewright.model.waiter import Predicate, Timeout, WaitingEmitter
 from wirewright.model.websocket import ClosedBy
-from wirewright.threads import Bridge, CallersPredicate, Job, check_plain
+from wirewright.remote import inside
+from wirewright.threads import Bridge, CallersPredicate, check_plain
 
 __all__ = ["Error", "EventInfo", "Proxy", "TimeoutError", "WebSocket", "WebSocketRoute", "connect", "launch"]
 
@@ -119,6 +122,29 @@ class _Listener(_Handler):
         self._faces.bridge.dispatch(self._function, *map(self._faces.of, values))
 
 
+class _MissedListener(_Listener):
+    """It is behind already: what it was not told yet becomes one call."""
+
+    def __init__(self, faces: _Faces, function: Callable[..., Any]) -> None:
+        super().__init__(faces, function)
+        self._frames = 0
+        self._lock = Lock()
+
+    def __call__(self, *values: object) -> None:
+        (frames,) = values
+        assert isinstance(frames, int)
+        with self._lock:
+            is_waiting = bool(self._frames)
+            self._frames += frames
+        if not is_waiting:
+            self._faces.bridge.dispatch(self._tell)
+
+    def _tell(self) -> None:
+        with self._lock:
+            frames, self._frames = self._frames, 0
+        self._function(frames)
+
+
 class _Asked(_Handler):
     """What it returns is waited for."""
 
@@ -180,18 +206,28 @@ class _Wait(Generic[T]):
         self,
         face: "_WaitingFace[Any]",
         predicate: Predicate | None,
-        start: Callable[[Predicate | None], OwnEventContextManager[Any]],
+        start: Callable[[Any], OwnEventContextManager[Any]],
     ) -> None:
         self._faces, self._bridge = face._faces, face._bridge
-        self._mailbox: SimpleQueue[Job] = self._bridge.mailbox()
-        judge = predicate
+        self._mailbox = self._bridge.mailbox()
+        judge: Predicate | CallersPredicate | None = predicate
         if predicate is not None and callable(predicate):
             check_plain(predicate)
             judge = CallersPredicate(
                 self._bridge, self._mailbox, lambda value: predicate(self._faces.of(value))
             )
-        self._own = self._bridge.call(start, judge)
-        self._future = self._bridge.wait(self._own.__aenter__()).value
+        self._own, self._future = self._bridge.wait(self._begin(start, judge))
+
+    async def _begin(
+        self,
+        start: Callable[[Any], OwnEventContextManager[Any]],
+        judge: Predicate | CallersPredicate | None,
+    ) -> tuple[OwnEventContextManager[Any], "asyncio.Future[Any]"]:
+        own = start(judge)
+        future = (await own.__aenter__()).value
+        if isinstance(judge, CallersPredicate):
+            self._bridge.watch(judge, future)
+        return own, future
 
     @property
     def is_over(self) -> bool:
@@ -233,7 +269,8 @@ class _WaitingFace(_Face[WaitingT]):
     def _register(self, register: Callable[..., Any], event: str, f: F | None) -> Any:
         if f is None:
             return lambda f: self._register(register, event, f)
-        self._call(register, event, _Listener(self._faces, f))
+        kind = _MissedListener if event == "missed" else _Listener
+        self._call(register, event, kind(self._faces, f))
         self._faces.note(lambda: self.remove_listener(event, f))
         return f
 
@@ -623,13 +660,16 @@ def last_frames(socket: WebSocket, count: int) -> list[tuple[str, Payload]]:
     return [(frame.event, frame.payload) for frame in frames]
 
 
-class _InThread:
+class _InThread(ABC):
     """A proxy of the async API, in a loop of its own for as long as the block runs."""
 
-    _own: Any
+    @abstractmethod
+    def _open(self, is_behind: Callable[[], bool]) -> AbstractAsyncContextManager[own_proxy.Proxy]:
+        """The proxy; `is_behind` says that a thread here is left too much to do."""
 
     def __enter__(self) -> Proxy:
         self._bridge = Bridge()
+        self._own = self._open(self._bridge.is_behind)
         try:
             return Proxy(self._bridge.wait(self._own.__aenter__()), _Faces(self._bridge))
         except BaseException:
@@ -666,7 +706,10 @@ class launch(_InThread):  # noqa: N801  used like a function, as in Playwright
         options: Mapping[str, Any] | None = None,
         confdir: str | Path | None = None,
     ) -> None:
-        self._own = async_api.launch(port, host=host, mode=mode, options=options, confdir=confdir)
+        self._launching = async_api.launch(port, host=host, mode=mode, options=options, confdir=confdir)
+
+    def _open(self, is_behind: Callable[[], bool]) -> AbstractAsyncContextManager[own_proxy.Proxy]:
+        return inside.launched(self._launching, is_behind)
 
 
 class connect(_InThread):  # noqa: N801  used like a function, as in Playwright
@@ -686,7 +729,7 @@ class connect(_InThread):  # noqa: N801  used like a function, as in Playwright
         route_fallback: Literal["pass", "drop"] = "pass",
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._own = async_api.connect(
+        self._connecting = async_api.connect(
             endpoint,
             token=token,
             url=url,
@@ -695,3 +738,7 @@ class connect(_InThread):  # noqa: N801  used like a function, as in Playwright
             route_fallback=route_fallback,
             tls=tls,
         )
+
+    def _open(self, is_behind: Callable[[], bool]) -> AbstractAsyncContextManager[own_proxy.Proxy]:
+        self._connecting._is_behind = is_behind
+        return self._connecting

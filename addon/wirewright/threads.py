@@ -10,10 +10,10 @@ import concurrent.futures
 import inspect
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from wirewright.model.errors import Error
 from wirewright.model.waiter import LatePredicate
@@ -23,13 +23,54 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Job = Callable[[], object]
 
+MOST_BYTES = 64 * 1024 * 1024
+"""How much may wait for one thread; frames that come then are left out."""
+CALL_BYTES, VALUE_BYTES = 500, 60
+"""About what a call that waits takes beside its arguments, and a value that is to be judged."""
+
+
+class Load(Protocol):
+    """What a thread is left to do."""
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes of memory it takes."""
+
+
+class Mailbox:
+    """What one thread has to do, in the order in which it came."""
+
+    def __init__(self) -> None:
+        self._jobs: SimpleQueue[tuple[Job, int]] = SimpleQueue()
+        self._given = self._done = 0  # each is written by one thread alone
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes of memory what waits here takes."""
+        return self._given - self._done
+
+    def put(self, job: Job, weight: int = 0) -> None:
+        """Leave something to do; what weighs anything comes from the loop's thread."""
+        if weight:
+            self._given += weight
+        self._jobs.put((job, weight))
+
+    def do_next(self) -> None:
+        """Do the next of it, once there is one."""
+        job, weight = self._jobs.get()
+        if weight:
+            self._done += weight
+        job()
+
 
 class Bridge:
     """The loop, the dispatcher, and the ways from one thread into another."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._jobs: SimpleQueue[Job] = SimpleQueue()
+        self._jobs = Mailbox()
+        self._loads: set[Load] = {self._jobs}
+        """What threads have been left to do. For the loop's thread."""
         self._ended = threading.Event()
         self._is_over = False
         self._lock = threading.Lock()
@@ -65,7 +106,7 @@ class Bridge:
 
         return self.wait(run())
 
-    def wait(self, coroutine: Coroutine[Any, Any, T], mailbox: "SimpleQueue[Job] | None" = None) -> T:
+    def wait(self, coroutine: Coroutine[Any, Any, T], mailbox: "Mailbox | None" = None) -> T:
         """What a coroutine returns or raises; the caller does meanwhile what is put into the mailbox.
 
         Whatever interrupts the caller, such as Ctrl-C, cancels the coroutine. The dispatcher goes on
@@ -76,11 +117,11 @@ class Bridge:
                 coroutine.close()
                 raise Error("Proxy closed")
             running = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        mailbox = mailbox or SimpleQueue()
+        mailbox = mailbox or Mailbox()
         running.add_done_callback(lambda _: mailbox.put(_nothing))
         try:
             while not running.done():
-                mailbox.get()()
+                mailbox.do_next()
         except BaseException:
             running.cancel()
             raise
@@ -91,9 +132,9 @@ class Bridge:
                 raise Error("Proxy closed") from None
             raise
 
-    def mailbox(self) -> "SimpleQueue[Job]":
+    def mailbox(self) -> "Mailbox":
         """Where a wait of the calling thread is given what it has to judge."""
-        return self._jobs if self._is_dispatcher else SimpleQueue()
+        return self._jobs if self._is_dispatcher else Mailbox()
 
     @property
     def _is_dispatcher(self) -> bool:
@@ -103,18 +144,28 @@ class Bridge:
 
     def dispatch(self, function: Callable[..., object], *arguments: object) -> None:
         """Have the dispatcher call a listener; one that raises is logged."""
-        self._jobs.put(partial(_call_listener, function, arguments))
+        self._jobs.put(partial(_call_listener, function, arguments), CALL_BYTES + _size(arguments))
 
     def ask(self, function: Callable[..., object], *arguments: object) -> "asyncio.Future[Any]":
         """What a function of a user's returns or raises, in the dispatcher's thread."""
-        return self._ask(self._jobs, function, *arguments)
+        return self.ask_there(self._jobs, CALL_BYTES + _size(arguments), function, *arguments)
 
-    def _ask(
-        self, mailbox: "SimpleQueue[Job]", function: Callable[..., object], *arguments: object
+    def ask_there(
+        self, mailbox: "Mailbox", weight: int, function: Callable[..., object], *arguments: object
     ) -> "asyncio.Future[Any]":
+        """The same in the thread that empties a mailbox."""
         answer: asyncio.Future[Any] = self._loop.create_future()
-        mailbox.put(partial(self._answer, answer, function, arguments))
+        mailbox.put(partial(self._answer, answer, function, arguments), weight)
         return answer
+
+    def watch(self, load: "Load", until: "asyncio.Future[Any]") -> None:
+        """Have what a thread is left to do count until something is done."""
+        self._loads.add(load)
+        until.add_done_callback(lambda _: self._loads.discard(load))
+
+    def is_behind(self) -> bool:
+        """Whether some thread has been left so much to do that no more should be added."""
+        return any(load.weight > MOST_BYTES for load in self._loads)
 
     def _answer(
         self, answer: "asyncio.Future[Any]", function: Callable[..., object], arguments: tuple[object, ...]
@@ -149,21 +200,34 @@ class Bridge:
 
     def _dispatch(self) -> None:
         while not self._ended.is_set():
-            self._jobs.get()()
+            self._jobs.do_next()
 
 
 class CallersPredicate(LatePredicate):
     """A predicate that is asked in the thread that waits, as soon as that has time."""
 
-    def __init__(
-        self, bridge: Bridge, mailbox: "SimpleQueue[Job]", predicate: Callable[[Any], object]
-    ) -> None:
+    def __init__(self, bridge: Bridge, mailbox: Mailbox, predicate: Callable[[Any], object]) -> None:
         self._bridge = bridge
         self._mailbox = mailbox
         self._predicate = predicate
+        self._noted = self._judged = 0
 
-    def __call__(self, value: object) -> Awaitable[object]:
-        return self._bridge._ask(self._mailbox, self._predicate, value)
+    @property
+    def weight(self) -> int:
+        return self._noted - self._judged
+
+    def note(self, value: object) -> None:
+        self._noted += VALUE_BYTES + _size((value,))
+
+    def first(self, values: Sequence[object]) -> Awaitable[int | None]:
+        return self._bridge.ask_there(self._mailbox, 0, self._first, values)
+
+    def _first(self, values: Sequence[object]) -> int | None:
+        for index, value in enumerate(values):
+            if _plain(self._predicate, (value,)):
+                return index
+            self._judged += VALUE_BYTES + _size((value,))
+        return None
 
 
 async def _cancel_all() -> None:
@@ -172,6 +236,10 @@ async def _cancel_all() -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _size(arguments: tuple[object, ...]) -> int:
+    return sum(len(each) for each in arguments if isinstance(each, (str, bytes)))
 
 
 def _nothing() -> None:

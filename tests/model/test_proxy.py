@@ -9,6 +9,7 @@ import pytest
 
 from support.model import begin_socket, in_virtual_time, left_behind, open_socket, receive
 from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwright's name
+from wirewright.model.history import HistoryLimit
 from wirewright.model.matching import UrlMatch
 from wirewright.model.proxy import Control, Proxy, Settings
 from wirewright.model.scope import DEFAULT_TIMEOUT
@@ -218,6 +219,7 @@ def test_default_timeout_must_be_a_finite_time(proxy: Proxy, timeout: Any, error
 
 class StubHost:
     ca_certificate = Path("ca.pem")
+    history = HistoryLimit()
 
     def __init__(self, port: int | None) -> None:
         self.port = port

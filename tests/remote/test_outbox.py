@@ -51,20 +51,20 @@ async def test_a_batch_is_not_endless_and_order_is_kept() -> None:
 
 async def test_what_is_too_much_is_left_out_and_counted() -> None:
     outbox = Outbox()
-    for _ in range(20):
+    for _ in range(80):
         outbox.frames("a", "framesent", [MEGABYTE], 1.0)
     outbox.frames("b", "framereceived", ["é", "x"], 1.0)
     fit = FRAME_BYTES // (len(MEGABYTE) + 64)
     messages = await taken(outbox)
     assert numbers(messages) == [(0, fit), (0, 2)]
-    assert messages[-1] == Missed("a", "framesent", 20 - fit, (20 - fit) * len(MEGABYTE))
+    assert messages[-1] == Missed("a", "framesent", 80 - fit, (80 - fit) * len(MEGABYTE))
     outbox.frames("a", "framesent", ["after"], 1.0)
-    assert numbers(await taken(outbox)) == [(20, 1)]
+    assert numbers(await taken(outbox)) == [(80, 1)]
 
 
 async def test_what_was_missed_is_told_before_the_end() -> None:
     outbox = Outbox()
-    for _ in range(20):
+    for _ in range(80):
         outbox.frames("a", "framesent", [MEGABYTE], 1.0)
     outbox.closed(Closed("a", 1000, "", "client"))
     messages = await taken(outbox)

@@ -20,8 +20,8 @@ from wirewright import Error, Proxy, launch
 from wirewright.async_api import connect
 from wirewright.remote import endpoints, server
 from wirewright.remote import serving as transport
+from wirewright.remote.codec import JSON
 from wirewright.remote.endpoints import Endpoint
-from wirewright.remote.protocol import JSON
 
 SUBSCRIBE = '{"type":"subscribe","url":{"type":"glob","glob":""}}'
 

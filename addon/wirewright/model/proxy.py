@@ -32,6 +32,10 @@ class Host(Protocol):
     def ca_certificate(self) -> Path:
         """The PEM file that apps must trust."""
 
+    @property
+    def history(self) -> HistoryLimit:
+        """How much each socket remembers."""
+
     def start_capture(self, path: Path, **options: Any) -> Awaitable[None]:
         """Record sockets in a file."""
 

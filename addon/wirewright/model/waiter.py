@@ -7,7 +7,7 @@ import asyncio
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from types import TracebackType
@@ -29,12 +29,17 @@ Timeout = float | timedelta | None
 class LatePredicate(ABC):
     """A predicate that is asked elsewhere and may answer late: what came in time counts all the same.
 
-    A wait whose time is up ends when all that came until then is judged.
+    A wait whose time is up ends when all that came until then is judged. While an answer is under way nothing
+    more is asked: what comes meanwhile is asked together.
     """
 
     @abstractmethod
-    def __call__(self, value: Any) -> Awaitable[object]:
-        """The verdict on a value. It must come, sooner or later."""
+    def note(self, value: Any) -> None:
+        """A value came; it will be asked of it."""
+
+    @abstractmethod
+    def first(self, values: Sequence[Any]) -> Awaitable[int | None]:
+        """The index of the first value for which it holds, or None. The answer must come, sooner or later."""
 
 
 def to_milliseconds(timeout: float | timedelta) -> float:
@@ -61,7 +66,7 @@ class Waiter(Generic[T]):
         scope: Scope,
         emitter: Emitter,
         event: str,
-        predicate: Predicate | None = None,
+        predicate: Predicate | LatePredicate | None = None,
         timeout: Timeout = None,
         *,
         ends: Mapping[str, str] | None = None,
@@ -77,7 +82,7 @@ class Waiter(Generic[T]):
         proxy's event loop.
         """
         emitter.check_event(event)
-        if predicate is not None and not callable(predicate):
+        if not (predicate is None or callable(predicate) or isinstance(predicate, LatePredicate)):
             raise TypeError(f"predicate must be callable, not {type(predicate).__name__}")
         milliseconds = to_milliseconds(scope.default_timeout if timeout is None else timeout)
         try:
@@ -91,6 +96,8 @@ class Waiter(Generic[T]):
         self._emitter = emitter
         self._predicate = predicate
         self._pending: set[asyncio.Future[Any]] = set()
+        self._unjudged: list[T] = []
+        """Of what a LatePredicate is not asked yet."""
         self._failure: Error | None = None
         self._remark = remark
         self._timer: asyncio.TimerHandle | None = None
@@ -145,6 +152,11 @@ class Waiter(Generic[T]):
     def _consider(self, value: T) -> None:
         if self.future.done():
             return
+        if isinstance(self._predicate, LatePredicate):
+            self._predicate.note(value)
+            self._unjudged.append(value)
+            self._ask(self._predicate)
+            return
         try:
             matched = self._predicate(value) if self._predicate else True
         except StopIteration as exception:
@@ -156,22 +168,40 @@ class Waiter(Generic[T]):
             self._settle_exception(exception)
             return
         if inspect.isawaitable(matched):
-            pending = asyncio.ensure_future(matched)
-            self._pending.add(pending)
-            pending.add_done_callback(partial(self._after_predicate, value))
+            self._follow(matched, partial(self._after_predicate, value))
         elif matched:
             self._settle(value)
 
-    def _after_predicate(self, value: T, pending: "asyncio.Future[Any]") -> None:
+    def _after_predicate(self, value: T, matched: object) -> None:
+        if matched:
+            self._settle(value)
+
+    def _ask(self, predicate: LatePredicate) -> None:
+        if self._unjudged and not self._pending:
+            values, self._unjudged = self._unjudged, []
+            self._follow(predicate.first(values), partial(self._after_late, predicate, values))
+
+    def _after_late(self, predicate: LatePredicate, values: Sequence[T], first: int | None) -> None:
+        if first is not None:
+            self._settle(values[first])
+        else:
+            self._ask(predicate)
+
+    def _follow(self, verdict: Awaitable[Any], then: Callable[[Any], object]) -> None:
+        pending = asyncio.ensure_future(verdict)
+        self._pending.add(pending)
+        pending.add_done_callback(partial(self._after_verdict, then))
+
+    def _after_verdict(self, then: Callable[[Any], object], pending: "asyncio.Future[Any]") -> None:
         self._pending.discard(pending)
         exception = asyncio.CancelledError() if pending.cancelled() else pending.exception()
         if self.future.done():
             return
         if exception is not None:
             self._settle_exception(exception)
-        elif pending.result():
-            self._settle(value)
-        elif self._failure is not None and not self._pending:
+            return
+        then(pending.result())
+        if self._failure is not None and not self._pending:
             self._settle_exception(self._failure)
 
     def _fail_after_pending(self, message: str, *_: object) -> None:
@@ -217,6 +247,7 @@ class Waiter(Generic[T]):
         for pending in self._pending:
             pending.cancel()
         self._predicate = None
+        self._unjudged = []
         self._scope.discard_wait(self)
 
 

@@ -46,10 +46,11 @@ class WebSocket(WaitingEmitter):
     """One socket of an app. Made by the proxy, never by a user.
 
     Events: `framesent` and `framereceived` with the payload (str for text, bytes for binary; one a
-    message, fragments joined), `socketerror` with a str, `close` with this WebSocket, once.
+    message, fragments joined), `socketerror` with a str, `close` with this WebSocket, once. A client of the
+    proxy that does not keep up is told by `missed` how many messages were left out (docs/remote.md).
     """
 
-    EVENTS = frozenset({"close", "framereceived", "framesent", "socketerror"})
+    EVENTS = frozenset({"close", "framereceived", "framesent", "missed", "socketerror"})
     ENDS: ClassVar[Mapping[str, str]] = {"close": "Socket closed", "socketerror": "Socket error"}
 
     def __init__(self, handshake: Handshake, carrier: Carrier, scope: Scope, limit: HistoryLimit) -> None:

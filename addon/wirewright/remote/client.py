@@ -29,8 +29,8 @@ from wirewright.model.route import WebSocketRoute, is_being_cancelled
 from wirewright.model.routing import RouteHandler, Rule
 from wirewright.model.websocket import Handshake, WebSocket
 from wirewright.remote import protocol
+from wirewright.remote.codec import ProtocolError, make_codec
 from wirewright.remote.connection import Connection, Disconnected
-from wirewright.remote.protocol import ProtocolError
 
 logger = logging.getLogger(__name__)
 
@@ -64,8 +64,6 @@ class RemoteProxy(Proxy):
 class RemoteSocket(WebSocket):
     """A socket of a proxy that runs elsewhere."""
 
-    EVENTS = WebSocket.EVENTS | {"missed"}
-
     _missed = 0
     """How many of its messages were left out."""
 
@@ -88,12 +86,19 @@ class Client:
     """One connection."""
 
     def __init__(
-        self, connection: Connection, *, route_timeout: float, route_fallback: protocol.Fallback
+        self,
+        connection: Connection,
+        *,
+        route_timeout: float,
+        route_fallback: protocol.Fallback,
+        is_behind: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`is_behind` says that so much waits for whoever listens that frames are to be left out."""
         self.proxy = RemoteProxy(self)
         self._connection = connection
+        self._is_behind = is_behind
         self._route_timeout, self._route_fallback = route_timeout, route_fallback
-        self._codec = protocol.make_codec(connection.subprotocol, protocol.FromProxy)
+        self._codec = make_codec(connection.subprotocol, protocol.FromProxy)
         self._control = Control(self.proxy)
         self._before = self._control.settings()
         self._scope = self.proxy._scope
@@ -104,7 +109,6 @@ class Client:
         self._gone: set[Rule] = set()
         """Those that are taken back."""
         self._routes: dict[str, _RemoteCarrier] = {}
-        self._limit = HistoryLimit()
         self._is_over = False
         self._tasks: list[asyncio.Task[Any]] = []
 
@@ -121,7 +125,6 @@ class Client:
             raise Error(f"the proxy did not answer: {error}") from None
         if not isinstance(welcome, protocol.Welcome):
             raise Error("what answers is no Wirewright")
-        self._limit = HistoryLimit(welcome.history_messages, welcome.history_bytes)
         self._control.attach(_RemoteHost(self, welcome))
         for socket in welcome.sockets:
             self._open(socket, is_new=False)
@@ -171,7 +174,7 @@ class Client:
         match message:
             case protocol.Frames():
                 if feed := self._control.feed(message.key):
-                    feed.frames(message.event, message.payloads)
+                    self._hear(feed, message)
             case protocol.Opening():
                 self._open(message.socket, is_new=True)
                 # Async `websocket` handlers have run up to their first await before there is a frame.
@@ -181,7 +184,8 @@ class Client:
                     _apply(feed, message)
             case protocol.Missed():
                 if feed := self._control.feed(message.key):
-                    self._miss(feed, message)
+                    feed.history.total += message.frames
+                    self._miss(feed, message.frames)
             case protocol.Failed():
                 if feed := self._control.feed(message.key):
                     feed.failed(message.message)
@@ -209,8 +213,9 @@ class Client:
 
     def _open(self, socket: protocol.Snapshot, *, is_new: bool) -> Feed:
         asked = Handshake(socket.url, dict(socket.request_headers), socket.client_address)
+        limit = self.proxy._running_host().history
         feed = self._control.open(
-            socket.key, asked, _Sender(self, socket.key), self._limit, kind=RemoteSocket, is_new=is_new
+            socket.key, asked, _Sender(self, socket.key), limit, kind=RemoteSocket, is_new=is_new
         )
         for remembered in socket.history:
             feed.history.extend(remembered.event, [remembered.payload], remembered.at)
@@ -218,11 +223,17 @@ class Client:
         _apply(feed, socket)
         return feed
 
-    def _miss(self, feed: Feed, message: protocol.Missed) -> None:
+    def _hear(self, feed: Feed, message: protocol.Frames) -> None:
+        if self._is_behind():
+            feed.history.extend(message.event, message.payloads, message.at)
+            self._miss(feed, len(message.payloads))
+        else:
+            feed.frames(message.event, message.payloads)
+
+    def _miss(self, feed: Feed, frames: int) -> None:
         assert isinstance(feed.socket, RemoteSocket)
-        feed.socket._missed += message.frames
-        feed.history.total += message.frames
-        feed.socket.emit("missed", message.frames)
+        feed.socket._missed += frames
+        feed.socket.emit("missed", frames)
 
     async def _judge(self, message: protocol.Asked) -> None:
         rule, is_meant = self._rules.get(message.rule), False
@@ -316,6 +327,7 @@ class _RemoteHost:
         self._client = client
         self.port = welcome.port
         self.ca_certificate = Path(welcome.ca_certificate)
+        self.history = HistoryLimit(welcome.history_messages, welcome.history_bytes)
 
     def forget(self, owner: Owner) -> None:
         """A client is no script of the proxy's."""

@@ -1,9 +1,9 @@
-"""What carries the protocol's messages, whatever the transport."""
+"""What carries the protocol's messages, whatever the transport: what a codec has made of them."""
 
 import asyncio
-from typing import Protocol
+from typing import Any, Protocol
 
-from wirewright.remote.protocol import MESSAGEPACK
+from wirewright.remote.codec import OBJECTS
 
 
 class Disconnected(Exception):
@@ -19,12 +19,12 @@ class Connection(Protocol):
 
     @property
     def subprotocol(self) -> str:
-        """One of `SUBPROTOCOLS`."""
+        """Which codec it takes: one of `SUBPROTOCOLS`, or `OBJECTS`."""
 
-    async def send(self, data: str | bytes) -> None:
+    async def send(self, data: Any) -> None:
         """Raises Disconnected."""
 
-    async def receive(self) -> str | bytes:
+    async def receive(self) -> Any:
         """Raises Disconnected."""
 
     async def close(self, code: int, reason: str) -> None:
@@ -34,20 +34,19 @@ class Connection(Protocol):
 class MemoryConnection:
     """One end of a connection inside one loop."""
 
-    subprotocol = MESSAGEPACK
+    subprotocol = OBJECTS
 
     def __init__(self) -> None:
-        self._came: asyncio.Queue[str | bytes | Disconnected] = asyncio.Queue()
+        self._came: asyncio.Queue[Any] = asyncio.Queue()
         self._end: Disconnected | None = None
         self.peer: MemoryConnection
 
-    async def send(self, data: str | bytes) -> None:
+    async def send(self, data: Any) -> None:
         if self._end is not None:
             raise self._end
         self.peer._came.put_nowait(data)
-        await asyncio.sleep(0)  # as a socket, it lets the other side do something
 
-    async def receive(self) -> str | bytes:
+    async def receive(self) -> Any:
         if self._end is not None and self._came.empty():
             raise self._end
         data = await self._came.get()

@@ -8,7 +8,7 @@ from typing import Any
 from wirewright.model.history import Payload, payload_size
 from wirewright.remote.protocol import Closed, Event, Frames, Missed
 
-FRAME_BYTES = 8 * 1024 * 1024
+FRAME_BYTES = 64 * 1024 * 1024
 """How much of frames may wait; what comes then is left out and counted."""
 MESSAGE_BYTES = 64
 """About what a waiting frame takes beside its payload."""

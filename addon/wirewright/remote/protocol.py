@@ -1,27 +1,16 @@
-"""The messages between a running proxy and its clients, and how they are written. docs/remote.md describes
-them.
+"""The messages between a running proxy and its clients, which docs/remote.md describes.
 
-Pure: no sockets, no loop. A connection is a WebSocket whose subprotocol names the version and the codec. In
-both directions each message is one of the types below, with its name in lower case as its `type`.
+Pure: no sockets, no loop. In both directions each message is one of the types below, with its name in lower
+case as its `type`; `codec` writes them.
 """
 
-import json
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 
-VERSION = 1
-MESSAGEPACK, JSON = f"wirewright.v{VERSION}.msgpack", f"wirewright.v{VERSION}.json"
-SUBPROTOCOLS = (MESSAGEPACK, JSON)
-"""The best first."""
-
-LARGEST = 128 * 1024 * 1024
-"""Bytes of a message on its way: a frame of `ws_max_message` fits."""
 LONGEST_TIMEOUT = 86_400_000
-MOST_ATTACHMENTS = 10_000
 
 Headers = Mapping[str, str]
 Event = Literal["framesent", "framereceived"]
@@ -29,15 +18,6 @@ EVENTS: tuple[Event, ...] = ("framesent", "framereceived")
 ClosedBy = Literal["client", "server", "proxy"]
 Fallback = Literal["pass", "drop"]
 Address = tuple[str, int]
-
-
-class ProtocolError(Exception):
-    """The other side has sent what it must not: its connection is closed with this code (RFC 6455, 7.4)."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
 
 
 class _Message(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower, forbid_unknown_fields=True):
@@ -481,122 +461,3 @@ def checked(message: Any) -> Any:
     except msgspec.ValidationError as error:
         raise TypeError(str(error)) from None
     return message
-
-
-class Codec(ABC):
-    """Writes messages, and reads those of the other side."""
-
-    @abstractmethod
-    def __init__(self, expects: Any) -> None:
-        """`expects` is `FromProxy` or `FromClient`."""
-
-    @abstractmethod
-    def encode(self, message: Any) -> list[str | bytes]:
-        """As one or more WebSocket messages."""
-
-    @abstractmethod
-    def decode(self, data: str | bytes) -> Any:
-        """The message that is complete with this WebSocket message, or None. Raises ProtocolError."""
-
-
-class MessagePackCodec(Codec):
-    """One binary WebSocket message each; text is str, bytes are bytes."""
-
-    def __init__(self, expects: Any) -> None:
-        self._encoder = msgspec.msgpack.Encoder()
-        self._decoder = msgspec.msgpack.Decoder(expects)
-
-    def encode(self, message: Any) -> list[str | bytes]:
-        return [self._encoder.encode(message)]
-
-    def decode(self, data: str | bytes) -> Any:
-        if isinstance(data, str):
-            raise ProtocolError(1003, "a message of this subprotocol is binary")
-        try:
-            return self._decoder.decode(data)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            raise ProtocolError(1007, _said(error)) from None
-
-
-class JsonCodec(Codec):
-    """One text WebSocket message each, and after it a binary one for each of its `attachments`.
-
-    A payload of bytes is `{"attachment": 0}`, with the number of its attachment: so it is never base64.
-    """
-
-    def __init__(self, expects: Any) -> None:
-        self._expects = expects
-        self._pending: Any = None
-        self._attachments: list[bytes] = []
-        self._missing = 0
-
-    def encode(self, message: Any) -> list[str | bytes]:
-        attachments: list[bytes] = []
-        shown = _detached(msgspec.to_builtins(message, builtin_types=(bytes,)), attachments)
-        if attachments:
-            shown["attachments"] = len(attachments)
-        return [json.dumps(shown, ensure_ascii=False, separators=(",", ":")), *attachments]
-
-    def decode(self, data: str | bytes) -> Any:
-        if self._missing:
-            return self._attach(data)
-        if isinstance(data, bytes):
-            raise ProtocolError(1003, "a message of this subprotocol is text")
-        try:
-            value = json.loads(data)
-            missing = value.pop("attachments", 0) if isinstance(value, dict) else 0
-        except (ValueError, RecursionError) as error:
-            raise ProtocolError(1007, _said(error)) from None
-        if not (type(missing) is int and 0 <= missing <= MOST_ATTACHMENTS):
-            raise ProtocolError(1007, "attachments must be how many binary messages follow")
-        self._pending, self._missing, self._attachments = value, missing, []
-        return None if missing else self._complete()
-
-    def _attach(self, data: str | bytes) -> Any:
-        if isinstance(data, str):
-            raise ProtocolError(1003, "an attachment is binary")
-        self._attachments.append(data)
-        if sum(map(len, self._attachments)) > LARGEST:
-            raise ProtocolError(1009, f"attachments have {LARGEST:,} bytes together at most")
-        self._missing -= 1
-        return None if self._missing else self._complete()
-
-    def _complete(self) -> Any:
-        pending, self._pending = self._pending, None
-        try:
-            return msgspec.convert(
-                _attached(pending, self._attachments), self._expects, builtin_types=(bytes,)
-            )
-        except (msgspec.ValidationError, RecursionError, IndexError, TypeError) as error:
-            raise ProtocolError(1007, _said(error)) from None
-
-
-def make_codec(subprotocol: str, expects: Any) -> Codec:
-    """The codec that a subprotocol names."""
-    return {MESSAGEPACK: MessagePackCodec, JSON: JsonCodec}[subprotocol](expects)
-
-
-def _said(error: Exception) -> str:
-    """For a close frame: at most 123 bytes (RFC 6455, 5.5)."""
-    return str(error).encode("ascii", "replace")[:120].decode() or type(error).__name__
-
-
-def _detached(value: Any, attachments: list[bytes]) -> Any:
-    if isinstance(value, bytes):
-        attachments.append(value)
-        return {"attachment": len(attachments) - 1}
-    if isinstance(value, dict):
-        return {name: _detached(each, attachments) for name, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_detached(each, attachments) for each in value]
-    return value
-
-
-def _attached(value: Any, attachments: Sequence[bytes]) -> Any:
-    if isinstance(value, dict):
-        if value.keys() == {"attachment"}:
-            return attachments[value["attachment"]]
-        return {name: _attached(each, attachments) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_attached(each, attachments) for each in value]
-    return value

@@ -11,15 +11,15 @@ from typing import Any
 import wirewright
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
-from wirewright.model.history import HistoryLimit, Payload
+from wirewright.model.history import Payload
 from wirewright.model.matching import LateMatch, compile_match
 from wirewright.model.proxy import Control
 from wirewright.model.route import WebSocketRoute
 from wirewright.model.websocket import FrameEvent, WebSocket
 from wirewright.remote import protocol
+from wirewright.remote.codec import ProtocolError, make_codec
 from wirewright.remote.connection import Connection, Disconnected
 from wirewright.remote.outbox import Outbox
-from wirewright.remote.protocol import ProtocolError
 from wirewright.remote.routed import RemoteRoute
 
 logger = logging.getLogger(__name__)
@@ -36,9 +36,8 @@ FIRST_SECONDS = 10.0
 class RemoteServer:
     """What clients of a running proxy share."""
 
-    def __init__(self, control: Control, history: Callable[[], HistoryLimit]) -> None:
+    def __init__(self, control: Control) -> None:
         self.control = control
-        self.history = history
         self._sessions: set[Session] = set()
         control.watchers.append(self)
 
@@ -72,7 +71,7 @@ class Session:
         self.connection = connection
         self.outbox = Outbox(self._overflow)
         self._is_over = False
-        self._codec = protocol.make_codec(connection.subprotocol, protocol.FromClient)
+        self._codec = make_codec(connection.subprotocol, protocol.FromClient)
         self._control = server.control
         self._proxy = server.control.proxy
         self._is_meant: Callable[[str], bool] = lambda _: False
@@ -142,7 +141,7 @@ class Session:
         except ValueError as error:
             raise ProtocolError(1007, str(error)[:100]) from None
         self._events = message.events
-        limit, host = self.server.history(), self._proxy._running_host()
+        host = self._proxy._running_host()
         sockets, room = [], MOST_HISTORY if self._events else 0
         for key, feed in self._control.feeds().items():
             if self._is_meant(feed.socket.url):
@@ -155,8 +154,8 @@ class Session:
                 program=f"wirewright {wirewright.__version__}",
                 port=host.port,
                 ca_certificate=str(host.ca_certificate),
-                history_messages=limit.messages,
-                history_bytes=limit.size,
+                history_messages=host.history.messages,
+                history_bytes=host.history.size,
                 sockets=sockets,
             )
         )

@@ -25,9 +25,9 @@ from websockets.typing import Subprotocol
 
 from wirewright.model.errors import Error
 from wirewright.remote import endpoints
+from wirewright.remote.codec import LARGEST, SUBPROTOCOLS
 from wirewright.remote.connection import Connection, Disconnected
 from wirewright.remote.endpoints import Endpoint
-from wirewright.remote.protocol import LARGEST, SUBPROTOCOLS
 
 CLOSE_SECONDS = 1.0
 """How long a client may take to close its connection."""

@@ -1,0 +1,141 @@
+"""Messages, as they are written and read."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wirewright.remote import protocol
+from wirewright.remote.codec import JSON, MESSAGEPACK, OBJECTS, SUBPROTOCOLS, ProtocolError, make_codec
+from wirewright.remote.protocol import FromClient, FromProxy
+
+PAYLOADS = st.text(st.characters(exclude_categories=["Cs"])) | st.binary()
+FRAMES = st.builds(
+    protocol.Frames,
+    key=st.text(st.characters(exclude_categories=["Cs"])),
+    event=st.sampled_from(protocol.EVENTS),
+    number=st.integers(0, 2**53),
+    payloads=st.lists(PAYLOADS),
+    at=st.floats(0, 2e9),
+)
+SNAPSHOT = protocol.Snapshot(
+    key="k",
+    url="wss://h/é",
+    request_headers={"host": "h"},
+    client_address=("::1", 5),
+    history=[protocol.Remembered(b"\xff", "framesent", 1.5)],
+)
+MESSAGES = [
+    protocol.Welcome("wirewright", None, "/ca.pem", 5, 6, [SNAPSHOT]),
+    protocol.Opening(SNAPSHOT),
+    protocol.Changed("k", {}, {"a": "b"}, 101, 1.0, ("h", 1)),
+    protocol.Closed("k", 1006, "", None),
+    protocol.RouteMessage(b"x" * 1000, "k", 1, from_app=True),
+]
+
+
+def through(subprotocol: str, message: Any, expects: Any = FromProxy) -> Any:
+    """What comes out at the other side."""
+    *first, last = make_codec(subprotocol, expects).encode(message)
+    reader = make_codec(subprotocol, expects)
+    assert [reader.decode(data) for data in first] == [None] * len(first)
+    return reader.decode(last)
+
+
+@pytest.mark.parametrize("subprotocol", [*SUBPROTOCOLS, OBJECTS])
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_message_is_the_same_at_the_other_side(subprotocol: str, message: Any) -> None:
+    assert through(subprotocol, message) == message
+
+
+@pytest.mark.parametrize("subprotocol", SUBPROTOCOLS)
+@given(FRAMES)
+def test_frames_are_the_same_at_the_other_side(subprotocol: str, message: protocol.Frames) -> None:
+    assert through(subprotocol, message) == message
+
+
+def test_bytes_are_attached_to_json_and_not_in_it() -> None:
+    message = protocol.Frames("k", "framesent", 0, ["text", b"\xff" * 5_000, b""], 1.0)
+    text, *attachments = make_codec(JSON, FromProxy).encode(message)
+    assert attachments == [b"\xff" * 5_000, b""]
+    assert json.loads(text) == {
+        "type": "frames",
+        "key": "k",
+        "event": "framesent",
+        "number": 0,
+        "payloads": ["text", {"attachment": 0}, {"attachment": 1}],
+        "at": 1.0,
+        "attachments": 2,
+    }
+
+
+def test_message_pack_has_bytes_as_they_are() -> None:
+    (data,) = make_codec(MESSAGEPACK, FromClient).encode(protocol.Send(b"\xff\x00", 1, "k", to_client=True))
+    assert isinstance(data, bytes)
+    assert msgspec.msgpack.decode(data) == {
+        "type": "send",
+        "payload": b"\xff\x00",
+        "id": 1,
+        "key": "k",
+        "to_client": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("subprotocol", "data", "code", "said"),
+    [
+        (MESSAGEPACK, b"\xc1", 1007, "malformed"),
+        (MESSAGEPACK, b"", 1007, "truncated"),
+        (MESSAGEPACK, "text", 1003, "is binary"),
+        (MESSAGEPACK, b"\x81\xa4type\xa4nope", 1007, "Invalid value 'nope'"),
+        (MESSAGEPACK, b"\x91" * 100_000, 1007, ""),
+        (JSON, b"bytes", 1003, "is text"),
+        (JSON, "{", 1007, "Expecting"),
+        (JSON, "[" * 100_000, 1007, ""),
+        (JSON, "[1]", 1007, "Expected `object`"),
+        (JSON, '{"type":"send"}', 1007, "missing required field"),
+        (JSON, '{"type":"stopcapture","id":1,"more":2}', 1007, "unknown field `more`"),
+        (JSON, '{"type":"stopcapture","id":"1"}', 1007, "Expected `int`"),
+        (JSON, '{"type":"stopcapture","id":1,"attachments":-1}', 1007, "attachments must be"),
+        (JSON, '{"type":"stopcapture","id":1,"attachments":1e9}', 1007, "attachments must be"),
+        (JSON, '{"type":"stopcapture","id":1,"attachments":10001}', 1007, "attachments must be"),
+        (JSON, '{"type":"annotate","id":1,"text":{"attachment":0}}', 1007, ""),
+        (
+            JSON,
+            '{"type":"route","id":1,"rule":1,"url":{"type":"function"},"times":null,"timeout":NaN,"fallback":"pass"}',
+            1007,
+            "timeout must be 0 (no limit) to",
+        ),
+        (
+            JSON,
+            '{"type":"routeconditions","key":"k","to_app":true,"values":{"latency":Infinity}}',
+            1007,
+            "latency must be a number",
+        ),
+        (JSON, '{"type":"annotate","id":1,"text":{"attachment":"x"}}', 1007, ""),
+        (
+            JSON,
+            '{"type":"send","id":1,"key":"k","payload":7,"to_client":true}',
+            1007,
+            "a payload must be text or bytes, not int",
+        ),
+    ],
+)
+def test_what_is_no_message_has_a_code_and_a_reason(
+    subprotocol: str, data: str | bytes, code: int, said: str
+) -> None:
+    with pytest.raises(ProtocolError) as raised:
+        make_codec(subprotocol, FromClient).decode(data)
+    assert raised.value.code == code
+    assert said in raised.value.reason
+    assert len(raised.value.reason.encode()) <= 123  # RFC 6455, 5.5
+
+
+def test_attachment_must_be_binary() -> None:
+    codec = make_codec(JSON, FromClient)
+    assert codec.decode('{"type":"stopcapture","id":1,"attachments":1}') is None
+    with pytest.raises(ProtocolError, match="an attachment is binary"):
+        codec.decode("text")
