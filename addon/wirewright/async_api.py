@@ -35,7 +35,9 @@ class connect:  # noqa: N801  used like a function, as in Playwright
 
     `endpoint` is its address (`ws://127.0.0.1:9000`, `unix:///path`), or its file; without one it is that of
     the environment variable WIREWRIGHT_ENDPOINT, or the one proxy of this user's that runs on this machine.
-    `token` is the proxy's; without one it is found in the same file.
+    `token` is the proxy's; without one it is found in the same file. What a `wss://` proxy proves itself with
+    is there, too; without that file `tls` says what to trust: an SSLContext, or the PEM file of an authority
+    or of the certificate.
 
     `url`, a glob or a regex, and `events` say which sockets, and which of their messages, are told of at all:
     what nobody asks for costs nothing. A route's handler has `route_timeout` milliseconds for each of its
@@ -57,8 +59,10 @@ class connect:  # noqa: N801  used like a function, as in Playwright
         events: Sequence[Literal["framesent", "framereceived"]] = ("framesent", "framereceived"),
         route_timeout: float = ROUTE_TIMEOUT,
         route_fallback: Literal["pass", "drop"] = "pass",
-        tls: ssl.SSLContext | None = None,
+        tls: ssl.SSLContext | str | Path | None = None,
     ) -> None:
+        if isinstance(events, str) or not set(events) <= {"framesent", "framereceived"}:
+            raise ValueError(f'events must be a list of "framesent" and "framereceived", not {events!r}')
         if route_fallback not in ("pass", "drop"):
             raise ValueError(f"route_fallback must be 'pass' or 'drop', not {route_fallback!r}")
         self._endpoint, self._token, self._tls = endpoint, token, tls

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from wirewright.addon import WirewrightAddon
+from wirewright.remote_addon import RemoteAddon
 from wirewright.state import proxy
 from wirewright.timeline import Timeline
 
@@ -65,14 +66,18 @@ class TimelineAddon:
         self._timeline = Timeline(proxy, console, url=url, max_preview=max_preview)
 
     def running(self) -> None:
-        self._console.print(greeting(_addresses(), self._remark), highlight=False, soft_wrap=True)
+        remote = ctx.master.addons.get(RemoteAddon.name).shown
+        if ctx.options.ws_remote and remote is None:
+            return  # it has said why it cannot run
+        text = greeting(_addresses(), self._remark, remote)
+        self._console.print(text, highlight=False, soft_wrap=True)
         self._timeline.start()
 
     def done(self) -> None:
         self._timeline.stop()
 
 
-def greeting(addresses: Sequence[str], remark: str | None = None) -> str:
+def greeting(addresses: Sequence[str], remark: str | None = None, remote: str | None = None) -> str:
     """How to send an app's traffic here, and how to make the app trust it; rich markup."""
     where = " and ".join(addresses) or "no port: its mode captures traffic by itself"
     lines = [
@@ -84,10 +89,9 @@ def greeting(addresses: Sequence[str], remark: str | None = None) -> str:
         lines.insert(1, "  Use the proxy   set it as the HTTP and HTTPS proxy of the device or the program")
     if ctx.options.ws_capture:
         lines.append(f"  Recorded in     {escape(ctx.options.ws_capture)}")
-    if ctx.options.ws_remote:
-        lines.append(
-            f"  Serves its API  {escape(ctx.options.ws_remote)}: wirewright list, wait, send, attach"
-        )
+    if remote is not None:
+        lines.append(f"  Serves its API  {escape(remote)}")
+        lines.append("                  to connect() and to wirewright list, wait, send, attach")
     if remark is not None:
         lines.append(f"  Replay          {escape(remark)}")
     return "\n".join([*lines, "  Stop            Ctrl-C", ""])

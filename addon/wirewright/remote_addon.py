@@ -1,7 +1,6 @@
 """Serves the API to other processes, if `ws_remote` asks for it."""
 
 import logging
-import ssl
 from pathlib import Path
 
 from mitmproxy import addonmanager, ctx, exceptions
@@ -43,6 +42,11 @@ class RemoteAddon:
         if self._is_running and any(option.startswith("ws_remote") for option in updated):
             raise exceptions.OptionsError("ws_remote can be set only before the proxy starts.")
 
+    @property
+    def shown(self) -> str | None:
+        """Where the API is served, for a person; None where it is not."""
+        return None if self._served is None else f"{self._served.address} ({self._served.file})"
+
     async def running(self) -> None:
         self._is_running = True
         options = ctx.options
@@ -72,15 +76,9 @@ class _Served:
         from wirewright.remote.server import RemoteServer
         from wirewright.remote.serving import Listener
 
-        tls = None
-        if certificate:
-            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            try:
-                tls.load_cert_chain(Path(certificate).expanduser())  # noqa: ASYNC240
-            except (OSError, ssl.SSLError) as error:
-                raise Error(f"ws_remote_cert {certificate}: {error}") from None
+        path = Path(certificate).expanduser() if certificate else None  # noqa: ASYNC240
         self._server = RemoteServer(control)
-        self._listener = Listener(self._server.serve, may_be_far=may_be_far, tls=tls)
+        self._listener = Listener(self._server.serve, may_be_far=may_be_far, certificate=path)
         try:
             await self._listener.start(address)
         except BaseException:
@@ -90,6 +88,10 @@ class _Served:
     @property
     def address(self) -> str:
         return self._listener.endpoint.address
+
+    @property
+    def file(self) -> Path | None:
+        return self._listener.file
 
     def stop(self) -> None:
         self._server.stop()

@@ -727,7 +727,7 @@ class connect(_InThread):  # noqa: N801  used like a function, as in Playwright
         events: Sequence[Literal["framesent", "framereceived"]] = ("framesent", "framereceived"),
         route_timeout: float = async_api.ROUTE_TIMEOUT,
         route_fallback: Literal["pass", "drop"] = "pass",
-        tls: ssl.SSLContext | None = None,
+        tls: ssl.SSLContext | str | Path | None = None,
     ) -> None:
         self._connecting = async_api.connect(
             endpoint,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import stat
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def test_the_one_proxy_that_runs_is_found(runtime: Path) -> None:
 
 def test_one_of_several_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = published(), published(os.getppid(), "unix:///run/other.sock")
+    monkeypatch.setattr(endpoints, "_listens", lambda address: True)
     with pytest.raises(Error, match=r"several proxies run here: say which one, or set ") as raised:
         endpoints.find(None, None)
     assert one.address in raised.value.message
@@ -55,16 +57,45 @@ def test_endpoint_may_be_a_file_or_an_address_with_its_token(runtime: Path, tmp_
     assert endpoints.find("wss://far:1", "token") == Endpoint("wss://far:1", "token")
 
 
-def test_proxy_that_is_gone_is_none(runtime: Path) -> None:
+@pytest.mark.parametrize(
+    ("asked", "address"),
+    [
+        ("auto", ADDRESS),
+        ("127.0.0.1:9000", ADDRESS),
+        ("localhost:9000", ADDRESS),
+        ("ws://localhost:9000/", ADDRESS),
+        ("unix:ww.sock", "unix:///here/ww.sock"),
+        ("unix:/here/ww.sock", "unix:///here/ww.sock"),
+        ("unix:///here/ww.sock", "unix:///here/ww.sock"),
+    ],
+)
+def test_address_may_be_written_as_ws_remote_is(
+    asked: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "absolute", lambda path: Path("/here") / path)
+    published(address=address)
+    assert endpoints.find(asked, None).address == address
+
+
+def test_killed_proxy_s_number_may_be_another_program_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        running = published(address=f"ws://127.0.0.1:{listening.getsockname()[1]}")
+        published(os.getppid(), "ws://127.0.0.1:1")
+        published(1, "unix:///nonexistent")
+        assert endpoints.find(None, None) == running
+
+
+def test_proxy_that_is_gone_is_none_and_its_file_goes(runtime: Path) -> None:
     published(2**22 + 1)  # beyond Linux's largest
     with pytest.raises(Error, match="no proxy with ws_remote runs here: start one with"):
         endpoints.find(None, None)
+    assert list(runtime.iterdir()) == []
 
 
 @pytest.mark.parametrize(
     ("endpoint", "said"),
     [
-        ("http://h:1", "an endpoint is ws://host:port, wss://host:port, unix:///path or a file"),
+        ("http://h:1", "an endpoint is ws://host:port, wss://host:port, unix:/path or a file"),
         ("ws://h:1", "ws://h:1 wants a token"),
         ("gone.json", "gone.json: No such file"),
     ],

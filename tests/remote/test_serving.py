@@ -5,6 +5,7 @@ import socket
 import ssl
 import stat
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -235,7 +236,7 @@ async def test_socket_of_another_program_is_not_taken(confdir: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"ws_remote": "0.0.0.0:0"}, "other machines could reach it: ws_remote_insecure_bind allows that"),
+        ({"ws_remote": "0.0.0.0:0"}, "other machines could reach it; ws_remote_insecure_bind"),
         ({"ws_remote": ":::0"}, "other machines could reach it"),
         ({"ws_remote": "9000"}, "ws_remote must be host:port or unix:path, not '9000'"),
         ({"ws_remote": "127.0.0.1:99999"}, "ws_remote must be host:port or unix:path"),
@@ -264,13 +265,31 @@ async def test_far_address_is_served_with_a_certificate(confdir: Path, tmp_path:
     }
     async with launch(port=0, confdir=confdir, options=options) as proxy:
         endpoint = endpoints.find(None, None)
-        address = endpoint.address.replace("0.0.0.0", "localhost")
-        tls = ssl.create_default_context()
-        with pytest.raises(Error, match=r"cannot be reached: .*certificate"):
-            await connect(address, token=endpoint.token).__aenter__()
-        ca.configure_trust(tls)
-        async with connect(address, token=endpoint.token, tls=tls) as remote:
+        assert endpoint.address.startswith("wss://127.0.0.1:")
+        assert "PRIVATE" not in endpoint.certificate
+        async with connect() as remote:  # by the certificate in the endpoint's file
             assert remote.port == proxy.port
+        far = endpoint.address.replace("127.0.0.1", "localhost.")
+        with pytest.raises(Error, match=r"cannot be reached: .*certificate"):
+            await connect(far, token=endpoint.token).__aenter__()
+        tls = ssl.create_default_context()
+        ca.configure_trust(tls)
+        ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        for trusted in (tls, tmp_path / "ca.pem", str(tmp_path / "ca.pem")):
+            async with connect(
+                far.replace("localhost.", "localhost"), token=endpoint.token, tls=trusted
+            ) as remote:
+                assert remote.port == proxy.port
+        with pytest.raises(Error, match=r"^tls /nonexistent: No such file"):
+            await connect(far, token=endpoint.token, tls="/nonexistent").__aenter__()
+        other = replace(endpoint, certificate=_another_certificate())
+        with pytest.raises(Error, match=r"cannot be reached: .*certificate"):
+            await transport.reach(other)
+
+
+def _another_certificate() -> str:
+    """Of the same name."""
+    return trustme.CA().issue_cert("127.0.0.1").cert_chain_pems[0].bytes().decode()
 
 
 async def test_address_where_nobody_listens_is_one_sentence() -> None:

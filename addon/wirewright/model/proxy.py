@@ -243,6 +243,7 @@ class Proxy(WaitingEmitter):
         self._scope.forget(owner)
 
     def _running_host(self) -> Host:
+        self._scope.check_runs()
         if self._host is None:
             raise Error("no proxy is running")
         return self._host

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Protocol
 
+from wirewright.model.errors import Error
 from wirewright.model.ownership import Owner
 
 logger = logging.getLogger(__name__)
@@ -35,13 +36,21 @@ class Scope:
     """Milliseconds; 0 means no limit."""
     on_new_owner: Callable[[Owner], None] | None
     """Told of each script the first time that it registers something."""
+    over: str | None
+    """Why nothing can happen here any more; None while something can."""
 
     def __init__(self) -> None:
         self.default_timeout = DEFAULT_TIMEOUT
         self.on_new_owner = None
+        self.over = None
         self._owners: dict[int, Owner] = {}
         self._tasks: dict[asyncio.Task[Any], Owner | None] = {}
         self._waits: set[Wait] = set()
+
+    def check_runs(self) -> None:
+        """Raise Error where nothing can happen any more."""
+        if self.over is not None:
+            raise Error(self.over)
 
     def note_owner(self, owner: Owner | None) -> None:
         """Remember that a script has something here."""

@@ -109,6 +109,7 @@ class Waiter(Generic[T]):
             self._consider(value)
             if self.future.done():
                 return
+        closed = closed or scope.over
         if closed is not None:
             self._fail_after_pending(closed)
         else:

@@ -34,6 +34,8 @@ from wirewright.remote.connection import Connection, Disconnected
 
 logger = logging.getLogger(__name__)
 
+GONE = "Proxy closed"
+"""What whoever still wants something of it is told."""
 LAST_SECONDS = 1.0
 """How long it may take to send what is left at the end."""
 WELCOME_SECONDS = 10.0
@@ -46,6 +48,11 @@ class RemoteProxy(Proxy):
     def __init__(self, client: "Client") -> None:
         super().__init__()
         self._client = client
+
+    def on(self, event: str, f: Any = None) -> Any:
+        """As `Proxy.on`. Raises Error once the proxy is gone."""
+        self._scope.check_runs()
+        return super().on(event, f)
 
     def route_web_socket(
         self, url: UrlMatch | LateMatch | None, handler: RouteHandler, times: int | None = None
@@ -144,12 +151,13 @@ class Client:
         self._is_over = True
         for answer in self._answers.values():
             if not answer.done():
-                answer.set_exception(Error("Proxy closed"))
+                answer.set_exception(Error(GONE))
                 answer.exception()
         for task in self._tasks:
             if task is not asyncio.current_task():
                 task.cancel()
         await self._control.end(self._before)
+        self._scope.over = GONE
 
     # What the proxy tells
 
@@ -294,7 +302,7 @@ class Client:
     def command(self, kind: Callable[..., Any], **values: Any) -> "asyncio.Future[None]":
         """Have the proxy do something. The future raises what it refuses it with."""
         if self._is_over:
-            raise Error("Proxy closed")
+            raise Error(GONE)
         self._id += 1
         command = protocol.checked(kind(id=self._id, **values))
         answer = self._answers[self._id] = asyncio.get_running_loop().create_future()

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import secrets
+import socket
 import stat
 import tempfile
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,6 +16,8 @@ from wirewright.model.errors import Error
 
 VARIABLE = "WIREWRIGHT_ENDPOINT"
 """The environment variable that names an endpoint: its file, or its address."""
+AUTO = "auto"
+"""The one that runs here."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,8 @@ class Endpoint:
     token: str
     pid: int = 0
     """Of the proxy."""
+    certificate: str = ""
+    """What the proxy at a `wss://` address proves itself with, PEM; "" for one of a known authority."""
 
 
 def new_token() -> str:
@@ -46,6 +52,7 @@ def publish(endpoint: Endpoint) -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not _is_private(folder):
             raise Error(f"{folder}: it must be a folder of your own that nobody else can read (mode 0700)")
+        _running()  # sweeps
         half = path.with_suffix(".new")
         half.unlink(missing_ok=True)
         with open(os.open(half, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
@@ -57,27 +64,54 @@ def publish(endpoint: Endpoint) -> Path:
 
 
 def find(endpoint: str | Path | None, token: str | None) -> Endpoint:
-    """The endpoint that is meant: an address, a file, that of WIREWRIGHT_ENDPOINT, or the one that runs here.
+    """The endpoint that is meant: an address as `ws_remote` takes it or as it is printed, a file, that of
+    WIREWRIGHT_ENDPOINT, or (also as `auto`) the one that runs here.
 
     Raises Error if there is none, or more than one.
     """
-    asked = endpoint or os.environ.get(VARIABLE)
-    if asked:
-        shown = str(asked)
-        if "://" not in shown:
-            found = _read(Path(shown))
-            return found if token is None else Endpoint(found.address, token, found.pid)
-        if urlsplit(shown).scheme not in ("ws", "wss", "unix"):
+    asked = str(endpoint or os.environ.get(VARIABLE) or AUTO)
+    if asked == AUTO:
+        found = _only_one()
+    elif address := _address(asked):
+        found = _known(address) or Endpoint(address, "")
+        if not (found.token or token):
+            running = ", ".join(each.address for each in _running()) or "none"
+            raise Error(f"{asked} wants a token: of this user's proxies ({running}) none has that address")
+    else:
+        found = _read(Path(asked))
+    return found if token is None else replace(found, token=token)
+
+
+def _address(asked: str) -> str | None:
+    """`ws://host:port`, `wss://host:port` or `unix:///path`; None for what is the name of a file.
+
+    Raises Error for an address of another kind.
+    """
+    scheme, colon, rest = asked.partition("://")
+    if asked.startswith("unix:"):
+        return f"unix://{Path(asked.removeprefix('unix:').removeprefix('//')).absolute()}"
+    if colon:
+        if scheme not in ("ws", "wss"):
             raise Error(
-                f"an endpoint is ws://host:port, wss://host:port, unix:///path or a file, not {shown!r}"
+                f"an endpoint is ws://host:port, wss://host:port, unix:/path or a file, not {asked!r}"
             )
-        if token is not None:
-            return Endpoint(shown, token)
-        known = [each for each in _running() if each.address == shown]
-        if not known:
-            raise Error(f"{shown} wants a token, and none of this user's proxies has that address")
-        return known[0]
+        return f"{scheme}://{rest.rstrip('/')}"
+    is_place = re.fullmatch(r"[^/\\]+:[0-9]+", asked) is not None and not Path(asked).exists()
+    return f"ws://{asked}" if is_place else None
+
+
+def _known(address: str) -> Endpoint | None:
+    return next((each for each in _running() if _place(each.address) == _place(address)), None)
+
+
+def _place(address: str) -> str:
+    return address.partition("://")[2].replace("localhost:", "127.0.0.1:")
+
+
+def _only_one() -> Endpoint:
     running = _running()
+    if len(running) > 1:  # the number of a process that was killed may be another one's now
+        running = [each for each in running if _listens(each.address)]
     if not running:
         raise Error("no proxy with ws_remote runs here: start one with `wirewright run --remote 127.0.0.1:0`")
     if len(running) > 1:
@@ -91,9 +125,13 @@ def _running() -> list[Endpoint]:
     paths = sorted(folder.glob("*.json")) if folder.is_dir() and _is_private(folder) else []
     found = []
     for path in paths:
-        with suppress(Error):  # it may go in this moment, or be none
-            found.append(_read(path))
-    return [each for each in found if _is_alive(each.pid)]
+        with suppress(Error, OSError):  # it may go in this moment, or be none
+            endpoint = _read(path)
+            if _is_alive(endpoint.pid):
+                found.append(endpoint)
+            else:
+                path.unlink()  # of one that was killed
+    return found
 
 
 def _is_private(folder: Path) -> bool:
@@ -107,10 +145,11 @@ def _read(path: Path) -> Endpoint:
         if path.stat().st_uid != os.getuid():
             raise Error(f"{path}: it is another user's")
         values = json.loads(path.read_text())
-        return Endpoint(str(values["address"]), str(values["token"]), int(values["pid"]))
+        certificate = str(values.get("certificate", ""))
+        return Endpoint(str(values["address"]), str(values["token"]), int(values["pid"]), certificate)
     except OSError as error:
         raise Error(f"{path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise Error(f"{path}: it is no endpoint of a proxy") from None
 
 
@@ -121,4 +160,18 @@ def _is_alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
+    return True
+
+
+def _listens(address: str) -> bool:
+    """Whether somebody does at an address of this machine."""
+    parts = urlsplit(address)
+    try:
+        if parts.scheme == "unix":
+            with socket.socket(socket.AF_UNIX) as asking:
+                asking.connect(parts.path)
+        else:
+            socket.create_connection((parts.hostname, parts.port), timeout=1).close()
+    except OSError:
+        return False
     return True

@@ -8,7 +8,9 @@ import errno
 import hmac
 import http
 import ipaddress
+import logging
 import os
+import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -32,6 +34,14 @@ from wirewright.remote.endpoints import Endpoint
 CLOSE_SECONDS = 1.0
 """How long a client may take to close its connection."""
 Serve = Callable[[Connection], Awaitable[None]]
+Tls = ssl.SSLContext | str | Path
+"""What a client trusts: a context, or the PEM file of an authority or of the certificate itself."""
+CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", re.DOTALL)
+"""The first one is the server's own (RFC 8446, 4.4.2)."""
+
+logger = logging.getLogger(__name__)
+_library_logger = logging.getLogger(f"{__name__}.websockets")
+_library_logger.setLevel(logging.CRITICAL)  # who comes, and goes in the middle of a handshake, is no news
 
 
 class SocketConnection:
@@ -65,15 +75,18 @@ def _disconnected(error: ConnectionClosed) -> Disconnected:
 class Listener:
     """One address at which clients are served."""
 
-    def __init__(self, serve: Serve, *, may_be_far: bool = False, tls: ssl.SSLContext | None = None) -> None:
-        """`may_be_far` allows an address that other machines can reach."""
+    def __init__(self, serve: Serve, *, may_be_far: bool = False, certificate: Path | None = None) -> None:
+        """`may_be_far` allows an address that other machines can reach; `certificate` is a PEM file with its
+        key."""
         self._serve = serve
         self._may_be_far = may_be_far
-        self._tls = tls
+        self._certificate = certificate
+        self._tls: ssl.SSLContext | None = None
         self._token = endpoints.new_token()
         self._hosts: frozenset[str] = frozenset()
         self._server: Server | None = None
-        self._file: Path | None = None
+        self.file: Path | None = None
+        """Where clients find the endpoint."""
         self._socket_file: Path | None = None
         self._inode = 0
         self.endpoint: Endpoint
@@ -87,7 +100,11 @@ class Listener:
             "compression": None,
             "server_header": None,
             "close_timeout": CLOSE_SECONDS,
+            "logger": _library_logger,
         }
+        certificate = ""
+        if self._certificate is not None:
+            self._tls, certificate = _load(self._certificate)
         try:
             if address.startswith("unix:"):
                 path = address.removeprefix("unix:").removeprefix("//")
@@ -96,15 +113,15 @@ class Listener:
                 shown = await self._listen_at_port(address, options)
         except OSError as error:
             raise Error(f"ws_remote {address}: {error.strerror or error}") from None
-        self.endpoint = Endpoint(shown, self._token, os.getpid())
-        self._file = endpoints.publish(self.endpoint)
+        self.endpoint = Endpoint(shown, self._token, os.getpid(), certificate)
+        self.file = endpoints.publish(self.endpoint)
 
     def stop(self) -> None:
         """Listen no more; connections that are open are closed, with 1001, soon."""
         if self._server is not None:
             self._server.close()
-        if self._file is not None:
-            self._file.unlink(missing_ok=True)
+        if self.file is not None:
+            self.file.unlink(missing_ok=True)
         path = self._socket_file
         if path is not None and path.exists() and path.stat().st_ino == self._inode:  # and not another's
             path.unlink()
@@ -119,12 +136,14 @@ class Listener:
         if not _is_loopback(host):
             if not self._may_be_far:
                 raise Error(
-                    f"ws_remote {address}: other machines could reach it: ws_remote_insecure_bind allows that"
+                    f"ws_remote {address}: other machines could reach it; ws_remote_insecure_bind "
+                    "(--remote-insecure-bind) allows that"
                 )
             if self._tls is None:
-                raise Error(f"ws_remote {address}: it needs a certificate: set ws_remote_cert")
+                raise Error(f"ws_remote {address}: it needs a certificate: ws_remote_cert (--remote-cert)")
         self._server = await serve(self._run, host, port, ssl=self._tls, **options)
         port = next(iter(self._server.sockets)).getsockname()[1]
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  as it is reached from here
         name = f"[{host}]" if ":" in host else host
         self._hosts = frozenset(f"{each}:{port}" for each in (name, "localhost", "127.0.0.1", "[::1]"))
         return f"{'wss' if self._tls else 'ws'}://{name}:{port}"
@@ -154,12 +173,14 @@ class Listener:
         if connection.subprotocol is None:
             await connection.close(1002, f"a subprotocol is missing: {' or '.join(SUBPROTOCOLS)}")
             return
-        await self._serve(SocketConnection(connection))
+        try:
+            await self._serve(SocketConnection(connection))
+        except Exception:
+            logger.exception("a client of the proxy met an error of ours")
+            await connection.close(1011, "the proxy has failed here")
 
 
-async def reach(
-    endpoint: Endpoint, *, codec: str | None = None, tls: ssl.SSLContext | None = None
-) -> Connection:
+async def reach(endpoint: Endpoint, *, codec: str | None = None, tls: Tls | None = None) -> Connection:
     """A connection to a running proxy. Raises Error where there is none."""
     options: dict[str, Any] = {
         "subprotocols": [Subprotocol(each) for each in ([codec] if codec else SUBPROTOCOLS)],
@@ -167,6 +188,7 @@ async def reach(
         "max_size": LARGEST,
         "compression": None,
         "user_agent_header": None,
+        "logger": _library_logger,
     }
     try:
         address = endpoint.address
@@ -174,7 +196,7 @@ async def reach(
             opened = await unix_connect(address.removeprefix("unix://"), "ws://localhost/", **options)
         else:
             if address.startswith("wss:"):
-                options["ssl"] = tls or ssl.create_default_context()
+                options["ssl"] = _trust(endpoint, tls)
             opened = await connect(address, proxy=None, **options)
     except InvalidStatus as error:
         body = error.response.body or b""
@@ -187,6 +209,35 @@ async def reach(
             await SocketConnection(opened).close(1002, "")
         raise Error(f"{endpoint.address} speaks another version of the protocol")
     return SocketConnection(opened)
+
+
+def _load(path: Path) -> tuple[ssl.SSLContext, str]:
+    """A server's context, and its certificate alone, PEM. Raises Error where a file has none."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(path)
+        found = CERTIFICATE.search(path.read_text())
+    except (OSError, ValueError) as error:
+        raise Error(f"ws_remote_cert {path}: {error}") from None
+    return context, found[0] if found else ""
+
+
+def _trust(endpoint: Endpoint, tls: Tls | None) -> ssl.SSLContext:
+    """What a client goes by. Without a word from its user that is the certificate in the endpoint's file."""
+    if isinstance(tls, ssl.SSLContext):
+        return tls
+    if tls is not None:
+        try:
+            return ssl.create_default_context(cafile=tls)
+        except OSError as error:
+            raise Error(f"tls {tls}: {error.strerror or error}") from None
+    if not endpoint.certificate:
+        return ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False  # it is this very certificate, by whatever name it is reached
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+    context.load_verify_locations(cadata=endpoint.certificate)
+    return context
 
 
 def _bind(path: Path) -> socket.socket:
