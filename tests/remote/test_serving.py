@@ -253,7 +253,9 @@ async def test_bad_address_ends_the_start_with_a_sentence(
             raise AssertionError
 
 
-async def test_far_address_is_served_with_a_certificate(confdir: Path, tmp_path: Path) -> None:
+async def test_far_address_is_served_with_a_certificate(
+    confdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ca = trustme.CA()
     ca.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
         str(tmp_path / "cert.pem")
@@ -269,16 +271,15 @@ async def test_far_address_is_served_with_a_certificate(confdir: Path, tmp_path:
         assert "PRIVATE" not in endpoint.certificate
         async with connect() as remote:  # by the certificate in the endpoint's file
             assert remote.port == proxy.port
-        far = endpoint.address.replace("127.0.0.1", "localhost.")
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "another machine"))
+        far = endpoint.address.replace("127.0.0.1", "localhost")
         with pytest.raises(Error, match=r"cannot be reached: .*certificate"):
             await connect(far, token=endpoint.token).__aenter__()
         tls = ssl.create_default_context()
         ca.configure_trust(tls)
         ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
         for trusted in (tls, tmp_path / "ca.pem", str(tmp_path / "ca.pem")):
-            async with connect(
-                far.replace("localhost.", "localhost"), token=endpoint.token, tls=trusted
-            ) as remote:
+            async with connect(far, token=endpoint.token, tls=trusted) as remote:
                 assert remote.port == proxy.port
         with pytest.raises(Error, match=r"^tls /nonexistent: No such file"):
             await connect(far, token=endpoint.token, tls="/nonexistent").__aenter__()
