@@ -1,6 +1,5 @@
 """Routes at the handshake: what a route's handler decides, as mitmproxy carries it out."""
 
-import asyncio
 import inspect
 import logging
 from collections.abc import Mapping
@@ -9,6 +8,7 @@ from urllib.parse import urlsplit
 from mitmproxy import http
 
 from wirewright.carriers import InjectingCarrier
+from wirewright.model.errors import ENDS_THE_PROGRAM
 from wirewright.model.feed import Feed
 from wirewright.model.handshake import accept_key
 from wirewright.model.route import Abort, Connect, Reject, WebSocketRoute, is_being_cancelled
@@ -25,7 +25,9 @@ async def route_handshake(flow: http.HTTPFlow, feed: Feed, carrier: InjectingCar
         if inspect.isawaitable(result):
             await result
         _carry_out(route, carrier, flow)
-    except (Exception, asyncio.CancelledError):
+    except ENDS_THE_PROGRAM:
+        raise
+    except BaseException:
         if is_being_cancelled():
             raise  # the proxy is shut down
         feed.socket._route_errors += 1

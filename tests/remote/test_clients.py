@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -16,24 +16,13 @@ from support.processes import BIN, ROOT, running
 from support.recording import eventually
 from support.routes import NOWHERE, app, closed
 from support.servers import serving
-from wirewright import Error, Proxy, TimeoutError, WebSocketRoute, launch  # noqa: A004
+from wirewright import Error, Proxy, TimeoutError, WebSocketRoute  # noqa: A004
 from wirewright.async_api import connect
 from wirewright.model.history import Payload
 from wirewright.remote import endpoints
 from wirewright.remote.client import Client
 from wirewright.remote.protocol import EVENTS
 from wirewright.remote.serving import reach
-
-
-@pytest.fixture(autouse=True)
-def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-
-
-@pytest.fixture
-async def proxy(confdir: Path) -> AsyncIterator[Proxy]:
-    async with launch(port=0, confdir=confdir, options={"ws_remote": "127.0.0.1:0"}) as launched:
-        yield launched
 
 
 async def test_late_client_has_what_was_said_before(proxy: Proxy) -> None:

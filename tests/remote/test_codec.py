@@ -115,6 +115,12 @@ def test_message_pack_has_bytes_as_they_are() -> None:
             1007,
             "latency must be a number",
         ),
+        (
+            JSON,
+            f'{{"type":"routeconditions","key":"k","to_app":true,"values":{{"latency":1{"0" * 400}}}}}',
+            1007,
+            "",
+        ),
         (JSON, '{"type":"annotate","id":1,"text":{"attachment":"x"}}', 1007, ""),
         (
             JSON,

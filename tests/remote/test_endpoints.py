@@ -15,13 +15,6 @@ from wirewright.remote.endpoints import Endpoint
 ADDRESS = "ws://127.0.0.1:9000"
 
 
-@pytest.fixture(autouse=True)
-def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.delenv(endpoints.VARIABLE, raising=False)
-    return tmp_path / "wirewright"
-
-
 def published(pid: int = 0, address: str = ADDRESS) -> Endpoint:
     endpoint = Endpoint(address, endpoints.new_token(), pid or os.getpid())
     endpoints.publish(endpoint)

@@ -36,13 +36,18 @@ _START = re.compile(r"[\[{]")
 _DECODER = json.JSONDecoder()
 
 
+def redacted_names(names: Iterable[str]) -> list[str]:
+    """The same names. Raises TypeError for a single one: its letters would be meant."""
+    if isinstance(names, str):
+        raise TypeError(f"redact must be several names, such as [{names!r}], not a str")
+    return list(names)
+
+
 class Redaction:
     """What is taken out: the values of these names."""
 
     def __init__(self, names: Iterable[str] = DEFAULT) -> None:
-        if isinstance(names, str):
-            raise TypeError(f"redact must be several names, such as [{names!r}], not a str")
-        self._names = frozenset(name.lower() for name in names)
+        self._names = frozenset(name.lower() for name in redacted_names(names))
         self._roots = [
             name for name in self._names if not any(other in name for other in self._names - {name})
         ]

@@ -1,6 +1,5 @@
 """pyee's event emitter, with known event names and with listeners that cannot hurt each other."""
 
-import asyncio
 import inspect
 import logging
 from collections import OrderedDict
@@ -9,6 +8,7 @@ from typing import Any, ClassVar, TypeVar, cast, overload
 
 from pyee import EventEmitter
 
+from wirewright.model.errors import ENDS_THE_PROGRAM
 from wirewright.model.ownership import Owner, current_owner
 from wirewright.model.scope import Scope
 
@@ -96,7 +96,9 @@ class Emitter(EventEmitter):
             for listener in listeners:
                 try:
                     result = listener.call(value)
-                except (Exception, asyncio.CancelledError):
+                except ENDS_THE_PROGRAM:
+                    raise
+                except BaseException:  # pytest.fail() is none that a traffic's end depends on
                     self._log_exception()
                 else:
                     if result is not None:
@@ -121,7 +123,9 @@ class Emitter(EventEmitter):
         # pyee's `emit` calls each listener through here.
         try:
             result = f(*args, **kwargs)
-        except (Exception, asyncio.CancelledError):
+        except ENDS_THE_PROGRAM:
+            raise
+        except BaseException:
             self._log_exception()
         else:
             if result is not None:

@@ -9,6 +9,9 @@ A wrong argument is neither: it is a ValueError or a TypeError, raised at the ca
 
 import builtins
 
+ENDS_THE_PROGRAM = (KeyboardInterrupt, SystemExit)
+"""What a listener or a handler raises is its own affair, but for these."""
+
 
 class Error(Exception):
     """The base of all that Wirewright raises for what happened to a socket, a wait or a proxy."""

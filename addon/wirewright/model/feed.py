@@ -166,12 +166,13 @@ class Feed:
         self._tell_taps(event, (payload,))
         socket.emit_each(event, (payload,))
 
-    def frames(self, event: FrameEvent, payloads: Sequence[Payload]) -> None:
-        """Whole messages of one direction that came at the same time."""
+    def frames(self, event: FrameEvent, payloads: Sequence[Payload], at: float | None = None) -> None:
+        """Whole messages of one direction that came at the same time, in seconds since the epoch; None for
+        now."""
         socket = self.socket
         if socket.is_closed():
             return
-        socket._history.extend(event, payloads, time.time())
+        socket._history.extend(event, payloads, at or time.time())
         self._tell_taps(event, payloads)
         socket.emit_each(event, payloads)
 
@@ -199,12 +200,19 @@ class Feed:
         """Do something on the socket's behalf, for as long as the proxy runs."""
         return self.socket._scope.start(awaitable, None, self.socket)
 
-    def closed(self, code: int | None = None, reason: str | None = None, by: ClosedBy | None = None) -> None:
-        """The socket is over. `code` and `reason` are None if it was never open."""
+    def closed(
+        self,
+        code: int | None = None,
+        reason: str | None = None,
+        by: ClosedBy | None = None,
+        at: float | None = None,
+    ) -> None:
+        """The socket is over. `code` and `reason` are None if it was never open; `at` is seconds since the
+        epoch, None for now."""
         socket = self.socket
         if socket.is_closed():
             return
-        socket._closed_at = time.time()
+        socket._closed_at = at or time.time()
         socket._close_code, socket._close_reason, socket._closed_by = code, reason, by
         if self._tape:
             self._tape.closed(socket._closed_at, code, reason, by)

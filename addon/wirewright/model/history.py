@@ -10,6 +10,13 @@ Payload = str | bytes
 """`str` for a text message, `bytes` for a binary one."""
 
 
+def exact(payload: Payload) -> Payload:
+    """A payload of a class that is made of str or bytes, such as a StrEnum, as what it is on the wire."""
+    if type(payload) in (str, bytes):
+        return payload
+    return str.__str__(payload) if isinstance(payload, str) else b"".join((payload,))
+
+
 @dataclass(frozen=True, slots=True)
 class HistoryLimit:
     """How much a socket remembers. A limit of 0 remembers nothing."""

@@ -324,12 +324,17 @@ class Control:
         return self.proxy._feeds.get(key)
 
     def close(
-        self, key: str, code: int | None = None, reason: str | None = None, by: ClosedBy | None = None
+        self,
+        key: str,
+        code: int | None = None,
+        reason: str | None = None,
+        by: ClosedBy | None = None,
+        at: float | None = None,
     ) -> None:
         """The end of a socket; see `Feed.closed`."""
         feed = self.proxy._feeds.pop(key, None)
         if feed is not None:
-            feed.closed(code, reason, by)
+            feed.closed(code, reason, by, at)
 
     def close_all(self) -> None:
         """The proxy ends all sockets."""
@@ -344,10 +349,11 @@ class Control:
         listeners = {event: listeners.copy() for event, listeners in self.proxy._events.items()}
         return Settings(listeners, self.proxy._routes.copy(), self.proxy._scope.default_timeout)
 
-    async def end(self, keep: "Settings") -> None:
-        """Close what is open, fail what waits, cancel what runs, and go back to the settings in `keep`."""
+    async def end(self, keep: "Settings", message: str = "Proxy closed") -> None:
+        """Close what is open, fail what waits with this message, cancel what runs, and go back to the
+        settings in `keep`."""
         self.close_all()
-        await self.proxy._scope.end("Proxy closed")
+        await self.proxy._scope.end(message)
         self.proxy._events = keep.listeners
         self.proxy._routes.restore(keep.routes)
         self.proxy._scope.default_timeout = keep.default_timeout

@@ -15,9 +15,9 @@ from typing import Any, Literal, Protocol
 from wirewright.conditions import Conditions
 from wirewright.model.close import check_close
 from wirewright.model.done import Done
-from wirewright.model.errors import Error
+from wirewright.model.errors import ENDS_THE_PROGRAM, Error
 from wirewright.model.handshake import split_tokens, upstream_url
-from wirewright.model.history import Payload
+from wirewright.model.history import Payload, exact
 from wirewright.model.websocket import WebSocket
 
 logger = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ class RouteSide:
             raise TypeError(f"message must be str (text) or bytes (binary), not {type(message).__name__}")
         if isinstance(message, str) and not message.isascii():
             message.encode()  # a lone surrogate raises here, and not on the wire
-        self._carrier.order(message, to_client=self._is_app)
+        self._carrier.order(exact(message), to_client=self._is_app)
 
     def close(self, code: int | None = None, reason: str | None = None) -> Done:
         """Close this side, and once it has answered the other one with the same code, unless `on_close` is
@@ -184,7 +184,9 @@ class RouteSide:
     def _call(self, handler: Callable[..., Any], *arguments: object) -> Awaitable[None] | None:
         try:
             result = handler(*arguments)
-        except (Exception, asyncio.CancelledError):
+        except ENDS_THE_PROGRAM:
+            raise
+        except BaseException:
             self._log_failure()
             return None
         return self._finish(result) if inspect.isawaitable(result) else None
@@ -196,7 +198,9 @@ class RouteSide:
             if is_being_cancelled():
                 raise  # the proxy is shut down
             self._log_failure()  # the handler has awaited what was cancelled
-        except Exception:
+        except ENDS_THE_PROGRAM:
+            raise
+        except BaseException:
             self._log_failure()
 
     def _log_failure(self) -> None:

@@ -63,12 +63,16 @@ class Routes:
             if (
                 rule in self._rules and await rule.means(url) and rule in self._rules
             ):  # it may have been taken back meanwhile
-                if rule.times is not None:
-                    rule.times -= 1
-                    if not rule.times:
-                        self._rules.remove(rule)
+                self.use(rule)
                 return rule
         return None
+
+    def use(self, rule: Rule) -> None:
+        """It has one socket more."""
+        if rule.times is not None:
+            rule.times -= 1
+            if not rule.times:
+                self._rules.remove(rule)
 
     def forget(self, owner: Owner) -> None:
         """Take back what a script has registered."""

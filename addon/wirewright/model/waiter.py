@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Generic, TypeVar
 
 from wirewright.model.emitter import Emitter
-from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwright's name
+from wirewright.model.errors import ENDS_THE_PROGRAM, Error, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.model.ownership import current_owner
 from wirewright.model.scope import Scope
 
@@ -165,7 +165,9 @@ class Waiter(Generic[T]):
             error.__cause__ = exception
             self._settle_exception(error)
             return
-        except Exception as exception:
+        except ENDS_THE_PROGRAM:
+            raise
+        except BaseException as exception:
             self._settle_exception(exception)
             return
         if inspect.isawaitable(matched):

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Protocol
 from wirewright.model.close import check_close
 from wirewright.model.done import Done
 from wirewright.model.errors import Error
-from wirewright.model.history import History, HistoryLimit, Payload
+from wirewright.model.history import History, HistoryLimit, Payload, exact
 from wirewright.model.scope import Scope
 from wirewright.model.waiter import EventContextManager, Predicate, Timeout, Waiter, WaitingEmitter
 
@@ -217,7 +217,7 @@ class WebSocket(WaitingEmitter):
         self._check_open()
         if self._closing:
             raise Error("Socket is closing")
-        return self._carrier.send(message, to_client=to_client) or Done()
+        return self._carrier.send(exact(message), to_client=to_client) or Done()
 
     def _check_open(self) -> None:
         if self.is_closed():
@@ -239,11 +239,11 @@ class WebSocket(WaitingEmitter):
             ends=self.ENDS,
             past=past,
             closed=closed,
-            remark=self._remark(),
+            remark=self._remark(history=history),
         )
 
-    def _remark(self) -> Callable[[], str]:
-        """What a wait that begins now adds to its error."""
+    def _remark(self, *, history: bool) -> Callable[[], str]:
+        """What a wait that begins now, or (`history`) looks back, adds to its error."""
         return str
 
     def _past(self, event: str) -> Iterable[Any]:

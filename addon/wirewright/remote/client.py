@@ -16,12 +16,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from wirewright.capture.redaction import redacted_names
 from wirewright.capture.replay import Replay
 from wirewright.conditions import Conditions
 from wirewright.model import route as model_route
-from wirewright.model.errors import Error
+from wirewright.model.errors import ENDS_THE_PROGRAM, Error
 from wirewright.model.feed import Feed
-from wirewright.model.history import HistoryLimit, Payload
+from wirewright.model.history import HistoryLimit, Payload, payload_size
 from wirewright.model.matching import LateMatch, UrlMatch
 from wirewright.model.ownership import Owner
 from wirewright.model.proxy import Control, Proxy
@@ -29,7 +30,7 @@ from wirewright.model.route import WebSocketRoute, is_being_cancelled
 from wirewright.model.routing import RouteHandler, Rule
 from wirewright.model.websocket import Handshake, WebSocket
 from wirewright.remote import protocol
-from wirewright.remote.codec import ProtocolError, make_codec
+from wirewright.remote.codec import LARGEST, ProtocolError, make_codec
 from wirewright.remote.connection import Connection, Disconnected
 
 logger = logging.getLogger(__name__)
@@ -79,8 +80,18 @@ class RemoteSocket(WebSocket):
         if self.is_closed():
             raise Error("Socket closed")
 
-    def _remark(self) -> Callable[[], str]:
-        before = self._missed
+    def close(self, code: int = 1000, reason: str = "") -> Awaitable[None]:
+        """As `WebSocket.close`; one that the proxy refuses is none."""
+        closing = super().close(code, reason)
+        if isinstance(closing, asyncio.Future):
+            closing.add_done_callback(self._after_close)
+        return closing
+
+    def _after_close(self, closing: "asyncio.Future[None]") -> None:
+        self._closing = closing.cancelled() or closing.exception() is None
+
+    def _remark(self, *, history: bool) -> Callable[[], str]:
+        before = 0 if history else self._missed
 
         def remark() -> str:
             missed = self._missed - before
@@ -145,32 +156,34 @@ class Client:
         await self._connection.close(1000, "")
         await self._end()
 
-    async def _end(self) -> None:
+    async def _end(self, message: str = GONE) -> None:
         if self._is_over:
             return
         self._is_over = True
         for answer in self._answers.values():
             if not answer.done():
-                answer.set_exception(Error(GONE))
+                answer.set_exception(Error(message))
                 answer.exception()
         for task in self._tasks:
             if task is not asyncio.current_task():
                 task.cancel()
-        await self._control.end(self._before)
-        self._scope.over = GONE
+        self._scope.over = message
+        await self._control.end(self._before, message)
 
     # What the proxy tells
 
     async def _follow(self) -> None:
+        why = ""
         try:
             while True:
                 await self._handle(await self._receive())
-        except Disconnected:
-            pass
+        except Disconnected as end:
+            why = str(end) if end.code not in (1000, 1001, 1006) else ""
         except ProtocolError as error:
-            logger.error("the proxy has sent what it must not: %s", error)
+            why = f"it has sent what it must not: {error}"
             await self._connection.close(error.code, error.reason)
-        await self._end()
+        finally:
+            await self._end(f"{GONE}: {why}" if why else GONE)
 
     async def _receive(self) -> Any:
         while True:
@@ -198,7 +211,7 @@ class Client:
                 if feed := self._control.feed(message.key):
                     feed.failed(message.message)
             case protocol.Closed():
-                self._control.close(message.key, message.code, message.reason, message.by)
+                self._control.close(message.key, message.code, message.reason, message.by, message.at)
             case protocol.RouteOver():
                 self._routes.pop(message.key, None)
             case protocol.Succeeded():
@@ -236,7 +249,7 @@ class Client:
             feed.history.extend(message.event, message.payloads, message.at)
             self._miss(feed, len(message.payloads))
         else:
-            feed.frames(message.event, message.payloads)
+            feed.frames(message.event, message.payloads, message.at)
 
     def _miss(self, feed: Feed, frames: int) -> None:
         assert isinstance(feed.socket, RemoteSocket)
@@ -252,19 +265,29 @@ class Client:
             self._put(protocol.Verdict(message.question, is_meant))
 
     async def _route(self, message: protocol.Routed) -> None:
-        key, rule = message.socket.key, self._rules.get(message.rule)
+        key, rule = message.socket.key, self._use(message.rule)
         feed = self._control.feed(key) or self._open(message.socket, is_new=False)
         carrier = self._routes[key] = _RemoteCarrier(self, key, feed.socket)
         answer: Any = protocol.Fail()
         try:
             if rule is not None:
                 answer = await carrier.decide(rule)
-        except (Exception, asyncio.CancelledError):
+        except ENDS_THE_PROGRAM:
+            raise
+        except BaseException:
             if is_being_cancelled():
                 raise  # the client ends
             feed.socket._route_errors += 1
             logger.exception("%s: a route's handler raised", feed.socket)
         self._put(protocol.Decided(key, answer))
+
+    def _use(self, number: int) -> Rule | None:
+        rule = self._rules.get(number)
+        if rule is not None and rule not in self._gone:
+            self.proxy._routes.use(rule)
+            if rule.times == 0:
+                del self._rules[number]
+        return rule
 
     # What a user does
 
@@ -301,8 +324,7 @@ class Client:
 
     def command(self, kind: Callable[..., Any], **values: Any) -> "asyncio.Future[None]":
         """Have the proxy do something. The future raises what it refuses it with."""
-        if self._is_over:
-            raise Error(GONE)
+        self._scope.check_runs()
         self._id += 1
         command = protocol.checked(kind(id=self._id, **values))
         answer = self._answers[self._id] = asyncio.get_running_loop().create_future()
@@ -316,7 +338,10 @@ class Client:
 
     def _put(self, message: Any) -> None:
         """Send a message, after those before it. Raises ValueError and OverflowError."""
-        self._outgoing.put_nowait(self._codec.encode(message))
+        encoded = self._codec.encode(message)
+        if any(isinstance(data, (str, bytes)) and payload_size(data) > LARGEST for data in encoded):
+            raise ValueError(f"a message has {LARGEST:,} bytes at most")
+        self._outgoing.put_nowait(encoded)
 
     async def _send(self) -> None:
         try:
@@ -348,9 +373,9 @@ class _RemoteHost:
         redact = options.pop("redact")
         return self._client.command(
             protocol.StartCapture,
-            path=str(path),
+            path=str(path.absolute()),  # of this program's folder
             url=url,
-            redact=None if redact is None else list(redact),
+            redact=None if redact is None else redacted_names(redact),
             **options,
         )
 

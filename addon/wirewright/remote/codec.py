@@ -76,7 +76,7 @@ class MessagePackCodec(Codec):
             raise ProtocolError(1003, "a message of this subprotocol is binary")
         try:
             return self._decoder.decode(data)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, OverflowError) as error:
             raise ProtocolError(1007, _said(error)) from None
 
 
@@ -129,7 +129,7 @@ class JsonCodec(Codec):
             return msgspec.convert(
                 _attached(pending, self._attachments), self._expects, builtin_types=(bytes,)
             )
-        except (msgspec.ValidationError, RecursionError, IndexError, TypeError) as error:
+        except (msgspec.ValidationError, RecursionError, IndexError, TypeError, OverflowError) as error:
             raise ProtocolError(1007, _said(error)) from None
 
 

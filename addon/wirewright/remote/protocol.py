@@ -159,6 +159,8 @@ class Closed(_Message, frozen=True):
     code: int | None
     reason: str | None
     by: ClosedBy | None
+    at: float | None = None
+    """Seconds since the epoch."""
 
 
 class Asked(_Message, frozen=True):

@@ -24,6 +24,8 @@ class RemoteRoute:
         self._decision: asyncio.Future[protocol.Decided] = asyncio.get_running_loop().create_future()
         self._pending: dict[tuple[bool, int], asyncio.Future[None]] = {}
         self._numbers = {True: 0, False: 0}
+        self._has_sent_on = {True: False, False: False}
+        """Whether something was sent on since a side's last message was given to the client."""
 
     async def decide(self) -> None:
         """What the client decides on the handshake. Raises RuntimeError where its handler has raised."""
@@ -48,6 +50,7 @@ class RemoteRoute:
                 if pending is not None and not pending.done():
                     pending.set_result(None)
             case protocol.RouteSend():
+                self._has_sent_on[not message.to_app] = True
                 self._side(message.to_app).send(message.payload)
             case protocol.RouteClose():
                 side = self._side(message.to_app)
@@ -113,7 +116,8 @@ class RemoteRoute:
     async def _ask(self, from_app: bool, payload: Payload) -> None:
         number = self._next(from_app)
         message = protocol.RouteMessage(payload, self._key, number, from_app)
-        if not await self._answered(message, from_app, number):
+        self._has_sent_on[from_app] = False
+        if not await self._answered(message, from_app, number) and not self._has_sent_on[from_app]:
             self._pass(from_app, payload)
 
     async def _tell_end(self, from_app: bool, code: int, reason: str) -> None:

@@ -71,6 +71,8 @@ class Session:
         self.connection = connection
         self.outbox = Outbox(self._overflow)
         self._is_over = False
+        self._is_late = False
+        """It has left a question unanswered, and has said nothing since."""
         self._codec = make_codec(connection.subprotocol, protocol.FromClient)
         self._control = server.control
         self._proxy = server.control.proxy
@@ -79,7 +81,7 @@ class Session:
         self._taps: dict[str, _Tap] = {}
         self._rules: dict[int, tuple[Any, Any]] = {}
         self._routes: dict[str, RemoteRoute] = {}
-        self._questions: dict[int, asyncio.Future[bool]] = {}
+        self._questions: dict[int, asyncio.Future[bool | None]] = {}
         self._question = 0
         self._used: dict[int, int] = {}
         """For how many sockets each rule was taken."""
@@ -87,6 +89,7 @@ class Session:
     async def run(self) -> None:
         """Until the client is gone, or says what it must not."""
         sending = self._proxy._scope.start(self._send(), None, self)
+        code, reason = 1000, ""
         try:
             first = await asyncio.wait_for(self._receive(), FIRST_SECONDS)
             if not isinstance(first, protocol.Subscribe):
@@ -95,14 +98,15 @@ class Session:
             while True:
                 self._handle(await self._receive())
         except ProtocolError as error:
-            await self.connection.close(error.code, error.reason)
+            code, reason = error.code, error.reason
         except TimeoutError:
-            await self.connection.close(1002, "the first message did not come")
+            code, reason = 1002, "the first message did not come"
         except Disconnected:
             pass
         finally:
             sending.cancel()
-            self._end()
+            self._end()  # before its connection, which may be slow to close
+        await self.connection.close(code, reason)
 
     def opening(self, key: str, feed: Feed) -> None:
         """A new socket."""
@@ -126,6 +130,7 @@ class Session:
             await self.connection.close(1011, "the proxy could not write a message")
 
     def _overflow(self) -> None:
+        logger.error("a client of the proxy leaves too much waiting: it is sent away")
         closing = self.connection.close(1008, "this client leaves too much waiting")
         self._proxy._scope.start(closing, None, self)
 
@@ -161,6 +166,7 @@ class Session:
         )
 
     def _handle(self, message: Any) -> None:
+        self._is_late = False
         if isinstance(message, protocol.Command):
             self._carry_out(message)
         elif isinstance(message, protocol.Verdict):
@@ -251,6 +257,9 @@ class Session:
             self._tap(key, feed, ())  # one that was not subscribed to: its life, and none of its messages
         remote = self._routes[key] = RemoteRoute(key, command, route, self.outbox)
         route.socket.once("close", lambda _: self._proxy._scope.start(self._end_route(key), None, self))
+        if self._is_over or self._is_late:
+            remote.lose()
+            return
         self.outbox.put(protocol.Routed(command.rule, snapshot(key, route.socket, with_history=False)))
         await remote.decide()
 
@@ -261,30 +270,37 @@ class Session:
             self.outbox.put(protocol.RouteOver(key))
 
     async def ask(self, command: protocol.Route, url: str) -> bool:
-        """Whether a rule that is a function of the client's means a URL; no, if it does not answer."""
-        if self._is_over:
-            return False
+        """Whether a rule that is a function of the client's means a URL.
+
+        If the client does not answer, it does where the fallback is to drop the socket.
+        """
+        fallback = command.fallback == "drop"
+        if self._is_over or self._is_late:
+            return fallback
         self._question += 1
         question = self._question
         answer = self._questions[question] = asyncio.get_running_loop().create_future()
-        self.outbox.put(protocol.Asked(question, command.rule, url))
+        self.outbox.put(protocol.Asked(question, command.rule, protocol.plain(url)))
         try:
-            return await asyncio.wait_for(answer, command.timeout / 1000 or None)
+            is_meant = await asyncio.wait_for(answer, command.timeout / 1000 or None)
         except TimeoutError:
-            return False
+            self._is_late = True
+            return fallback
         finally:
             self._questions.pop(question, None)
+        return fallback if is_meant is None else is_meant
 
     def _end(self) -> None:
         self._is_over = True
         for key, tap in self._taps.items():
             if feed := self._control.feed(key):
                 feed.detach(tap)
-        for rule in self._rules.values():
-            self._proxy.unroute_web_socket(*rule)
         for question in self._questions.values():
             if not question.done():
-                question.set_result(False)
+                question.set_result(None)
+        for rule in self._rules.values():
+            # Those who have asked are answered first: to take back a rule is to say no.
+            asyncio.get_running_loop().call_soon(self._proxy.unroute_web_socket, *rule)
         for route in list(self._routes.values()):
             with suppress(Error):  # the proxy may be ending itself
                 route.lose()
@@ -323,7 +339,9 @@ class _Tap:
     def closed(self, feed: Feed) -> None:
         socket = feed.socket
         reason = None if socket.close_reason is None else protocol.plain(socket.close_reason)
-        self._outbox.closed(protocol.Closed(self._key, socket.close_code, reason, socket.closed_by))
+        self._outbox.closed(
+            protocol.Closed(self._key, socket.close_code, reason, socket.closed_by, socket.closed_at)
+        )
         self._over()
 
 
@@ -343,7 +361,7 @@ def rule_of(url: protocol.Glob | protocol.Regex) -> str | re.Pattern[str]:
     if isinstance(url, protocol.Glob):
         return url.glob
     try:
-        return re.compile(url.pattern, url.flags)
+        return re.compile(url.pattern, url.flags & ~re.DEBUG)  # which would print it
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"url must be a regex, and {url.pattern!r} is none: {error}") from None
 

@@ -4,6 +4,7 @@ A web page must not get in: any request with an `Origin` is refused, and one who
 rebinding). Whoever comes in has the token of this run.
 """
 
+import asyncio
 import errno
 import hmac
 import http
@@ -33,6 +34,8 @@ from wirewright.remote.endpoints import Endpoint
 
 CLOSE_SECONDS = 1.0
 """How long a client may take to close its connection."""
+PING_SECONDS = 20.0
+"""How often the other side is asked whether it is still there, where a network is in between."""
 Serve = Callable[[Connection], Awaitable[None]]
 Tls = ssl.SSLContext | str | Path
 """What a client trusts: a context, or the PEM file of an authority or of the certificate itself."""
@@ -64,7 +67,10 @@ class SocketConnection:
             raise _disconnected(error) from None
 
     async def close(self, code: int, reason: str) -> None:
-        await self._socket.close(code, reason)
+        try:
+            await asyncio.wait_for(self._socket.close(code, reason), CLOSE_SECONDS)
+        except Exception:  # one that does not read, or whose connection is gone
+            self._socket.transport.abort()
 
 
 def _disconnected(error: ConnectionClosed) -> Disconnected:
@@ -80,6 +86,7 @@ class Listener:
         key."""
         self._serve = serve
         self._may_be_far = may_be_far
+        self._is_far = False
         self._certificate = certificate
         self._tls: ssl.SSLContext | None = None
         self._token = endpoints.new_token()
@@ -99,6 +106,7 @@ class Listener:
             "max_size": LARGEST,
             "compression": None,
             "server_header": None,
+            "ping_interval": None,  # one at a breakpoint is not gone; of those that are the kernel tells
             "close_timeout": CLOSE_SECONDS,
             "logger": _library_logger,
         }
@@ -139,8 +147,11 @@ class Listener:
                     f"ws_remote {address}: other machines could reach it; ws_remote_insecure_bind "
                     "(--remote-insecure-bind) allows that"
                 )
+            self._is_far = True
             if self._tls is None:
                 raise Error(f"ws_remote {address}: it needs a certificate: ws_remote_cert (--remote-cert)")
+        if self._is_far:
+            options["ping_interval"] = PING_SECONDS
         self._server = await serve(self._run, host, port, ssl=self._tls, **options)
         port = next(iter(self._server.sockets)).getsockname()[1]
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  as it is reached from here
@@ -161,7 +172,7 @@ class Listener:
             return connection.respond(http.HTTPStatus.FORBIDDEN, "Web pages are not served.\n")
         hosts = headers.get_all("Host")
         # A far address has as many names as its owner likes; there, the certificate says who it is.
-        if len(hosts) != 1 or (hosts[0].lower() not in self._hosts and not self._may_be_far):
+        if len(hosts) != 1 or (hosts[0].lower() not in self._hosts and not self._is_far):
             return connection.respond(http.HTTPStatus.MISDIRECTED_REQUEST, "This is another host.\n")
         given = headers.get_all("Authorization")
         wanted = f"Bearer {self._token}"
@@ -188,6 +199,8 @@ async def reach(endpoint: Endpoint, *, codec: str | None = None, tls: Tls | None
         "max_size": LARGEST,
         "compression": None,
         "user_agent_header": None,
+        "ping_interval": None,
+        "close_timeout": CLOSE_SECONDS,
         "logger": _library_logger,
     }
     try:
@@ -196,7 +209,7 @@ async def reach(endpoint: Endpoint, *, codec: str | None = None, tls: Tls | None
             opened = await unix_connect(address.removeprefix("unix://"), "ws://localhost/", **options)
         else:
             if address.startswith("wss:"):
-                options["ssl"] = _trust(endpoint, tls)
+                options |= {"ssl": _trust(endpoint, tls), "ping_interval": PING_SECONDS}
             opened = await connect(address, proxy=None, **options)
     except InvalidStatus as error:
         body = error.response.body or b""

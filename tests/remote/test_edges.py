@@ -1,0 +1,364 @@
+"""What clients of a running proxy do now and then: mistakes, odd values, rules that are functions, ends."""
+
+import asyncio
+import enum
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import websockets
+
+from support.recording import eventually
+from support.routes import NOWHERE, app
+from support.servers import serving
+from wirewright import Error, Proxy, TimeoutError, WebSocketRoute  # noqa: A004
+from wirewright.async_api import connect
+from wirewright.model.history import Payload
+from wirewright.model.matching import LateMatch
+from wirewright.remote import client as remote_client
+from wirewright.remote import endpoints, inside, outbox, server
+from wirewright.remote.client import Client
+from wirewright.remote.protocol import EVENTS
+from wirewright.remote.serving import reach
+from wirewright.state import control
+
+CUT = (OSError, EOFError, websockets.WebSocketException)
+
+
+async def opened_by(proxy: Proxy, url: str) -> websockets.ClientConnection:
+    """An app's socket, to be closed by the test."""
+    return await websockets.connect(url, proxy=f"http://127.0.0.1:{proxy.port}")
+
+
+async def never(*_: object) -> bool:
+    return await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def client_of(**options: Any) -> AsyncIterator[Client]:
+    """A client, of which more can be seen than its proxy."""
+    chosen: dict[str, Any] = {"route_timeout": 50, "route_fallback": "pass"} | options
+    client = Client(await reach(endpoints.find(None, None)), **chosen)
+    await client.start(None, EVENTS)
+    try:
+        yield client
+    finally:
+        await client.stop()
+
+
+# Values
+
+
+async def test_single_name_to_redact_is_refused_as_in_process(proxy: Proxy, tmp_path: Path) -> None:
+    async with connect() as remote:
+        with pytest.raises(TypeError, match="redact must be several names"):
+            remote.start_capture(tmp_path / "x.db", redact="cookie")
+
+
+async def test_capture_is_in_the_client_s_folder(
+    proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with connect() as remote:
+        monkeypatch.setattr(Path, "absolute", lambda path: tmp_path / path)
+        await remote.start_capture("session.db")
+        await remote.stop_capture()
+    assert (tmp_path / "session.db").is_file()
+
+
+async def test_payload_of_a_class_made_of_str_or_bytes_is_what_it_is_made_of(proxy: Proxy) -> None:
+    class Text(str):
+        __slots__ = ()
+
+    class Data(bytes):
+        pass
+
+    class Side(enum.StrEnum):
+        BUY = "buy"
+
+    class Old(str, enum.Enum):  # noqa: UP042  as older programs have them
+        SELL = "sell"
+
+    messages: list[Payload] = [Text("a"), Data(b"b"), Side.BUY, Old.SELL]
+    sent = ["a", b"b", "buy", "sell"]
+    async with serving() as url, connect() as remote, app(proxy, f"{url}/live") as client:
+        for ws in (remote.web_sockets[0], proxy.web_sockets[0]):
+            for message in messages:
+                await ws.send_to_client(message)
+            assert [await client.recv() for _ in messages] == sent
+
+        def route(ws: WebSocketRoute) -> None:
+            server = ws.connect_to_server()
+            ws.on_message(lambda message: server.send(messages[int(message)]))
+
+        await remote.route_web_socket("**/routed", route)
+        async with app(proxy, f"{url}/routed") as routed:
+            for number in range(len(messages)):
+                await routed.send(str(number))
+            assert [await routed.recv() for _ in messages] == sent
+
+
+async def test_message_that_is_too_large_is_refused_and_the_client_goes_on(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_client, "LARGEST", 10_000)
+    async with serving() as url, connect() as remote, app(proxy, url) as client:
+        (ws,) = remote.web_sockets
+        with pytest.raises(ValueError, match="a message has 10,000 bytes at most"):
+            ws.send_to_client("x" * 10_000)
+        await ws.send_to_client("fine")
+        assert await client.recv() == "fine"
+
+
+async def test_times_are_the_proxy_s(proxy: Proxy) -> None:
+    async with serving() as url, connect() as remote:
+        async with app(proxy, url) as client:
+            (there,), (here,) = proxy.web_sockets, remote.web_sockets
+            async with here.expect_event("framereceived"):
+                await client.send("a")
+            async with here.expect_event("close"):
+                await client.close()
+        assert (here.opened_at, here.closed_at) == (there.opened_at, there.closed_at)
+
+
+# Mistakes
+
+
+async def test_listener_and_predicate_that_end_a_test_do_not_end_the_client(proxy: Proxy) -> None:
+    def fail(payload: object) -> None:
+        pytest.fail("not so")
+
+    async with serving() as url, connect() as remote, app(proxy, url) as client:
+        for seen in (proxy, remote):
+            (ws,) = seen.web_sockets
+            ws.on("framesent", fail)
+            waiting = asyncio.ensure_future(ws.wait_for_event("framesent", fail))
+            await client.send("a")
+            assert await client.recv() == "a"
+            with pytest.raises(pytest.fail.Exception, match="not so"):
+                await waiting
+            async with ws.expect_event("framereceived"):
+                await client.send("b")
+                assert await client.recv() == "b"
+        await remote.route_web_socket("**/x", fail)
+        for seen in (proxy, remote):
+            await seen.route_web_socket("**/fails", fail)
+            with pytest.raises(websockets.InvalidStatus) as refused:
+                await app(proxy, f"{url}/fails").__aenter__()
+            assert refused.value.response.status_code == 502
+
+
+async def test_close_that_is_refused_closes_nothing(proxy: Proxy) -> None:
+    may_open = asyncio.Event()
+
+    async def slow(ws: WebSocketRoute) -> None:
+        await may_open.wait()
+
+    await proxy.route_web_socket("**", slow)
+    async with connect() as remote:
+        async with remote.expect_websocket() as opened:
+            opening = asyncio.ensure_future(opened_by(proxy, f"ws://{NOWHERE}/"))
+        ws = await opened.value
+        with pytest.raises(Error, match="Socket is not open yet"):
+            await ws.close()
+        may_open.set()
+        client = await opening
+        await ws.send_to_client("open")
+        assert await client.recv() == "open"
+        async with ws.expect_event("close"):
+            await ws.close(3000)
+        assert ws.close_code == 3000
+
+
+async def test_wait_that_looks_back_says_what_was_missed_before(proxy: Proxy) -> None:
+    is_behind = False
+    async with serving() as url, client_of(is_behind=lambda: is_behind) as remote, app(proxy, url) as speaker:
+        await eventually(lambda: bool(remote.proxy.web_sockets))
+        (ws,) = remote.proxy.web_sockets
+        is_behind = True
+        async with ws.expect_event("missed"):
+            await speaker.send("welcome")
+        is_behind = False
+        with pytest.raises(TimeoutError, match=r" \([12] messages were left out"):
+            await ws.wait_for_event("framesent", lambda _: False, timeout=20, history=True)
+        assert await ws.wait_for_event("framesent", timeout=20, history=True) == "welcome"
+
+
+# Rules
+
+
+async def test_route_s_rule_that_is_a_function_may_meet_any_url(proxy: Proxy) -> None:
+    asked: list[str] = []
+    async with connect() as remote:
+
+        def ask(url: str) -> bool:
+            asked.append(url)
+            return False
+
+        await remote.route_web_socket(ask, print)
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        writer.write(b"CONNECT 127.0.0.1:9 HTTP/1.1\r\nHost: 127.0.0.1:9\r\n\r\n")
+        assert b"200" in await reader.readuntil(b"\r\n\r\n")
+        writer.write(
+            b"GET /caf\xe9 HTTP/1.1\r\nHost: 127.0.0.1:9\r\nUpgrade: websocket\r\n"
+            b"Connection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+            b"Sec-WebSocket-Version: 13\r\n\r\n"
+        )
+        assert b"502" in await reader.readline()
+        writer.close()
+        await remote.route_web_socket("**/x", print)
+    assert asked == ["ws://127.0.0.1:9/caf\ufffd"]
+
+
+@pytest.mark.parametrize("end", ["late", "gone"])
+@pytest.mark.parametrize("fallback", ["pass", "drop"])
+async def test_rule_that_is_not_answered_falls_back(proxy: Proxy, fallback: Any, end: str) -> None:
+    asked = asyncio.Event()
+
+    async def ask(url: str) -> bool:
+        asked.set()
+        return await never()
+
+    async with serving() as url, AsyncExitStack() as stack:
+        timeout = 50 if end == "late" else 60_000
+        remote = await stack.enter_async_context(client_of(route_timeout=timeout, route_fallback=fallback))
+        remote.add_rule(remote.proxy._routes.add(_late(ask), never))
+        opening = asyncio.ensure_future(opened_by(proxy, url))
+        await asked.wait()
+        if end == "gone":
+            await remote.stop()
+        if fallback == "drop":
+            with pytest.raises(CUT):
+                await opening
+        else:
+            client = await opening
+            await client.send("a")
+            assert await client.recv() == "a"
+            await client.close()
+    assert proxy._routes.rules == []
+
+
+def _late(ask: Callable[[str], Any]) -> Any:
+    """A rule that takes its time, as one of the sync API does."""
+
+    class Late(LateMatch):
+        def __call__(self, url: str) -> Any:
+            return ask(url)
+
+    return Late()
+
+
+async def test_client_that_stands_still_is_asked_once(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions: list[server.Session] = []
+    monkeypatch.setattr(
+        server.Session, "opening", lambda self, *_: sessions.append(self) if self not in sessions else None
+    )
+    async with serving() as url, client_of() as remote:
+        for _ in range(5):
+            await remote.add_rule(remote.proxy._routes.add(_late(never), never))
+        for _ in range(2):
+            async with app(proxy, url):
+                pass
+        (session,) = sessions
+        assert session._question == 1
+        await remote.add_rule(remote.proxy._routes.add("**/x", never))  # it lives
+        async with app(proxy, url):
+            assert session._question == 2
+
+
+async def test_rules_that_are_used_up_are_gone(proxy: Proxy) -> None:
+    def mock(ws: WebSocketRoute) -> None:
+        ws.send("mocked")
+
+    async with client_of(route_timeout=5_000) as remote:
+        for _ in range(3):
+            await remote.proxy.route_web_socket("**", mock, times=1)
+            async with app(proxy, f"ws://{NOWHERE}/") as client:
+                assert await client.recv() == "mocked"
+        assert remote._rules == {}
+        assert remote.proxy._routes.rules == []
+        await remote.proxy.unroute_web_socket("**")
+
+
+async def test_message_that_a_handler_has_sent_on_is_not_passed_on_again(proxy: Proxy) -> None:
+    asked = asyncio.Event()
+
+    def route(ws: WebSocketRoute) -> None:
+        server = ws.connect_to_server()
+
+        async def change(message: Payload) -> None:
+            server.send(f"changed {message!r}")
+            asked.set()
+            await never()
+
+        ws.on_message(change)
+
+    async with serving() as url:
+        async with connect(route_timeout=60_000) as remote:
+            await remote.route_web_socket("**", route)
+            client = await opened_by(proxy, url)
+            await client.send("a")
+            await asked.wait()
+            assert await client.recv() == "changed 'a'"
+        await client.send("b")  # the client of the proxy is gone
+        assert await client.recv() == "b"
+        await client.close()
+
+
+async def test_messages_that_handlers_wait_for_end_no_client(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "MOST_BYTES", 100_000)
+
+    def route(ws: WebSocketRoute) -> None:
+        server = ws.connect_to_server()
+        ws.on_message(lambda message: server.send(str(len(message))))
+
+    async with serving() as url, connect(events=()) as remote:
+        await remote.route_web_socket("**", route)
+        async with app(proxy, url) as client:
+            await client.send("x" * 1_000_000)
+            assert await client.recv() == "1000000"
+
+
+# Ends
+
+
+async def test_client_that_is_sent_away_says_why(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "MOST_BYTES", 100_000)
+    async with serving() as url, connect() as remote:
+        waiting = asyncio.ensure_future(remote.wait_for_websocket("**/never"))
+        await asyncio.sleep(0)
+        with pytest.raises(CUT):
+            await app(proxy, url, additional_headers={"X-Large": "x" * 200_000}).__aenter__()
+        with pytest.raises(Error, match=r"^Proxy closed: this client leaves too much waiting$"):
+            await waiting
+
+
+@pytest.mark.parametrize("way", ["tcp", "memory"])
+async def test_gone_proxy_says_so_at_once(proxy: Proxy, way: str) -> None:
+    async with connect() if way == "tcp" else inside.connected() as remote:
+        pass
+    attempts: list[Callable[[], Any]] = [
+        lambda: remote.wait_for_websocket(timeout=0),
+        lambda: remote.expect_websocket(timeout=0).__aexit__(None, None, None),
+        lambda: remote.route_web_socket("**", print),
+        lambda: remote.start_capture("x.db"),
+        lambda: remote.annotate("x"),
+        lambda: remote.on("websocket", print),
+        lambda: remote.port,
+    ]
+    for attempt in attempts:
+        with pytest.raises(Error, match=r"^Proxy closed$"):
+            await attempt()
+
+
+async def test_client_that_follows_no_more_is_over(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with client_of() as remote:
+        monkeypatch.setattr(remote, "_open", lambda *_, **__: 1 / 0)
+        waiting = asyncio.ensure_future(remote.proxy.wait_for_websocket("**/never"))
+        async with serving() as url, app(proxy, url):
+            with pytest.raises(Error, match="Proxy closed"):
+                await waiting
+    assert control.proxy is proxy
