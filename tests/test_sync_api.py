@@ -6,24 +6,23 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection, connect
-from websockets.sync.server import Server, ServerConnection, serve
+from websockets.sync.client import ClientConnection
 
 import wirewright
 from support.members import members
 from support.ports import free_port
 from support.processes import ROOT
+from support.sync import app, echo, reached, say, serving
 from wirewright import sync_api, threads
 from wirewright.capture import open as open_capture
 from wirewright.sync_api import Error, Proxy, TimeoutError, WebSocket, WebSocketRoute, launch  # noqa: A004
-from wirewright.sync_api import connect as connect_to
 
 NOWHERE = "ws://nowhere.invalid/live"
 
@@ -33,52 +32,15 @@ def proxy(
     request: pytest.FixtureRequest, confdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Proxy]:
     """Of this process, and as another one has it."""
-    if request.param == "launch":
-        with launch(port=0, confdir=confdir) as launched:
-            yield launched
-    else:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-        with launch(port=0, confdir=confdir, options={"ws_remote": "127.0.0.1:0"}), connect_to() as connected:
-            yield connected
-    assert not [each.name for each in threading.enumerate() if each.name.startswith("wirewright-")]
-
-
-@contextmanager
-def serving(handler: Callable[[ServerConnection], None]) -> Iterator[str]:
-    with serve(handler, "127.0.0.1", 0) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"ws://127.0.0.1:{port_of(server)}"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-def port_of(server: Server) -> int:
-    port: int = server.socket.getsockname()[1]
-    return port
-
-
-def echo(connection: ServerConnection) -> None:
-    for message in connection:
-        connection.send(message)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    with reached(request.param, confdir) as seen:
+        yield seen
 
 
 @pytest.fixture
 def url() -> Iterator[str]:
     with serving(echo) as served:
         yield f"{served}/live"
-
-
-def app(proxy: Proxy, url: str) -> Any:
-    """An app's socket, a context manager."""
-    return connect(url, proxy=f"http://127.0.0.1:{proxy.port}")
-
-
-def say(client: ClientConnection, message: str) -> None:
-    client.send(message)
-    assert client.recv(timeout=10) == message
 
 
 # Waits
@@ -169,6 +131,7 @@ def test_slow_listener_is_told_what_was_left_out(
         ws.on("framesent", slow)
         ws.on("missed", missed.append)
         hopeless = ws.expect_event("framereceived", lambda _: False, timeout=60_000)
+        hopeless.__enter__()
         for number in range(count):
             say(client, str(number))
         assert heard == []
@@ -181,8 +144,8 @@ def test_slow_listener_is_told_what_was_left_out(
     assert len(missed) == 1
     left_out = rf"^Socket closed \({sum(missed)} messages were left out: this client did not keep up\)$"
     assert sum(missed) > count - len(heard)  # in both directions
-    with pytest.raises(Error, match=left_out), hopeless:
-        pass
+    with pytest.raises(Error, match=left_out):
+        hopeless.__exit__(None, None, None)
 
 
 def test_block_that_is_left_too_much_to_judge_is_told(
@@ -197,11 +160,12 @@ def test_block_that_is_left_too_much_to_judge_is_told(
         with proxy.expect_websocket() as other_opened:
             other = stack.enter_context(app(proxy, url))
         too_late = opened.value.expect_event("framesent", judged.append)
+        too_late.__enter__()
         for number in range(1_000):
             say(client, str(number))
         client.close()
-        with pytest.raises(Error, match=left_out), too_late:
-            pass
+        with pytest.raises(Error, match=left_out):
+            too_late.__exit__(None, None, None)
         assert judged == [str(number) for number in range(len(judged))]
         assert 500 < len(judged) < 1_000
         with other_opened.value.expect_event("framesent", lambda payload: payload == "on") as frame:
@@ -531,8 +495,9 @@ def test_every_name_of_the_async_api_is_here() -> None:
     for name in ("Proxy", "WebSocket", "WebSocketRoute"):
         ours, theirs = getattr(sync_api, name), getattr(wirewright, name)
         names = {each for each in dir(ours) if not each.startswith("_")}
+        served = {"server"} if name == "WebSocketRoute" else set()  # an attribute of an instance there
         of_pyee = {"on", "once", "remove_listener", "remove_all_listeners"} & names
-        assert names == (members(theirs) | of_pyee) - {"add_listener", "flow"}
+        assert names == (members(theirs) | of_pyee) - {"add_listener"} | served
         for method in names - of_pyee:
             if inspect.isfunction(getattr(ours, method)):
                 ways = [inspect.signature(getattr(each, method)).parameters for each in (ours, theirs)]

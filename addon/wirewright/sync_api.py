@@ -10,282 +10,74 @@
 
 The proxy runs in a thread of its own, in which none of a user's code ever runs. A wait's predicate is called
 in the thread that waits. Listeners and routes' handlers are called in one other thread, one after the other,
-in the order of the events; they may call and wait for everything here, too. All of it may be used from
-several threads.
+in the order of the events; they may call and wait for everything here, too, and while one waits the next one
+has its turn. All of it may be used from several threads.
 
 https://playwright.dev/python/docs/library
 """
 
-import asyncio
 import ssl
-import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Literal
 
 from wirewright import async_api
 from wirewright.capture.comparing import ignoring_keys
 from wirewright.conditions import Conditions
+from wirewright.faces import (
+    Asked,
+    AskedUrl,
+    EventContextManager,
+    EventInfo,
+    Face,
+    Faces,
+    Kinds,
+    Wait,
+    WaitingFace,
+)
 from wirewright.model import proxy as own_proxy
 from wirewright.model import route as own_route
 from wirewright.model import websocket as own_websocket
 from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.model.history import Payload
-from wirewright.model.matching import LateMatch, UrlMatch
+from wirewright.model.matching import UrlMatch
 from wirewright.model.proxy import Replay
 from wirewright.model.route import Direction, Milliseconds
-from wirewright.model.waiter import EventContextManager as OwnEventContextManager
-from wirewright.model.waiter import Predicate, Timeout, WaitingEmitter
+from wirewright.model.waiter import Predicate, Timeout
 from wirewright.model.websocket import ClosedBy
 from wirewright.remote import inside
-from wirewright.threads import Bridge, CallersPredicate, check_plain
+from wirewright.threads import Bridge
 
 __all__ = ["Error", "EventInfo", "Proxy", "TimeoutError", "WebSocket", "WebSocketRoute", "connect", "launch"]
 
-T = TypeVar("T")
-OwnT = TypeVar("OwnT")
-F = TypeVar("F", bound=Callable[..., Any])
 
-
-class _Faces:
-    """The sync object of each async one: the same, for as long as somebody has it."""
-
-    def __init__(self, bridge: Bridge) -> None:
-        self.bridge = bridge
-        self.undo: list[Callable[[], object]] | None = None
-        """What takes back what was registered through these faces, if somebody wants to."""
-        self._known: weakref.WeakValueDictionary[int, _Face[Any]] = weakref.WeakValueDictionary()
-
-    def note(self, undo: Callable[[], object]) -> None:
-        """Something was registered, and this takes it back."""
-        if self.undo is not None:
-            self.undo.append(undo)
-
-    def of(self, value: Any) -> Any:
-        """That of a socket or of a side of a route; anything else is itself."""
-        kind = next((face for own, face in _KINDS.items() if isinstance(value, own)), None)
-        if kind is None:
-            return value
-        face = self._known.get(id(value))  # a face keeps its own object, and so its id
-        if face is None:
-            face = self._known[id(value)] = kind(value, self)
-        return face
-
-
-class _Face(Generic[OwnT]):
-    def __init__(self, own: OwnT, faces: _Faces) -> None:
-        self._own = own
-        self._faces = faces
-        self._bridge = faces.bridge
-
-    def __repr__(self) -> str:
-        return repr(self._own)
-
-    def _call(self, function: Callable[..., T], *arguments: Any, **options: Any) -> T:
-        return self._bridge.call(function, *arguments, **options)
-
-    def _do(self, function: Callable[..., Awaitable[None]], *arguments: Any, **options: Any) -> None:
-        """What is done when the awaitable that a function returns is."""
-
-        async def run() -> None:
-            await function(*arguments, **options)
-
-        self._bridge.wait(run())
-
-
-class _Handler:
-    """A user's function where the async API expects one. It equals any other of the same function."""
-
-    def __init__(self, faces: _Faces, function: Callable[..., Any]) -> None:
-        if not callable(function):
-            raise TypeError(f"a listener must be callable, not {type(function).__name__}")
-        check_plain(function)
-        self._faces = faces
-        self._function = function
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Handler) and self._function == other._function
-
-    def __hash__(self) -> int:
-        return hash(self._function)
-
-
-class _Listener(_Handler):
-    """Nobody waits for what it does."""
-
-    def __call__(self, *values: object) -> None:
-        self._faces.bridge.dispatch(self._function, *map(self._faces.of, values))
-
-
-class _MissedListener(_Listener):
-    """It is behind already: what it was not told yet becomes one call."""
-
-    def __init__(self, faces: _Faces, function: Callable[..., Any]) -> None:
-        super().__init__(faces, function)
-        self._frames = 0
-        self._lock = Lock()
-
-    def __call__(self, *values: object) -> None:
-        (frames,) = values
-        assert isinstance(frames, int)
-        with self._lock:
-            is_waiting = bool(self._frames)
-            self._frames += frames
-        if not is_waiting:
-            self._faces.bridge.dispatch(self._tell)
-
-    def _tell(self) -> None:
-        with self._lock:
-            frames, self._frames = self._frames, 0
-        self._function(frames)
-
-
-class _Asked(_Handler):
-    """What it returns is waited for."""
-
-    def __call__(self, *values: object) -> Any:
-        return self._faces.bridge.ask(self._function, *map(self._faces.of, values))
-
-
-class _AskedUrl(_Asked, LateMatch):
-    """A rule of a route."""
-
-
-class EventInfo(Generic[T]):
-    """What an `expect_event` block is given."""
-
-    def __init__(self, wait: "_Wait[T]") -> None:
-        self._wait = wait
-
-    @property
-    def value(self) -> T:
-        """The event's value: a str or bytes for frames, the WebSocket for `close` and `websocket`.
-
-        It is there after the block; inside of it, it is waited for.
-        """
-        return self._wait.result()
-
-    def is_done(self) -> bool:
-        """Whether the wait is over, one way or another."""
-        return self._wait.is_over
-
-
-class EventContextManager(Generic[T]):
-    """`with ws.expect_event(...) as info:`; leaving the block waits for the event.
-
-    An exception of the block wins over the wait, which is then given up.
-    """
-
-    def __init__(self, wait: "_Wait[T]") -> None:
-        self._wait = wait
-
-    def __enter__(self) -> EventInfo[T]:
-        return EventInfo(self._wait)
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if exc is not None:
-            self._wait.cancel()
-        else:
-            self._wait.result()
-
-
-class _Wait(Generic[T]):
-    """A wait of the async API that runs in the loop's thread."""
-
-    def __init__(
-        self,
-        face: "_WaitingFace[Any]",
-        predicate: Predicate | None,
-        start: Callable[[Any], OwnEventContextManager[Any]],
-    ) -> None:
-        self._faces, self._bridge = face._faces, face._bridge
-        self._mailbox = self._bridge.mailbox()
-        judge: Predicate | CallersPredicate | None = predicate
-        if predicate is not None and callable(predicate):
-            check_plain(predicate)
-            judge = CallersPredicate(
-                self._bridge, self._mailbox, lambda value: predicate(self._faces.of(value))
-            )
-        self._own, self._future = self._bridge.wait(self._begin(start, judge))
-
-    async def _begin(
-        self,
-        start: Callable[[Any], OwnEventContextManager[Any]],
-        judge: Predicate | CallersPredicate | None,
-    ) -> tuple[OwnEventContextManager[Any], "asyncio.Future[Any]"]:
-        own = start(judge)
-        future = (await own.__aenter__()).value
-        if isinstance(judge, CallersPredicate):
-            self._bridge.watch(judge, future)
-        return own, future
-
-    @property
-    def is_over(self) -> bool:
-        return self._future.done()
-
-    def result(self) -> T:
-        if not self.is_over:
-            self._bridge.wait(self._own.__aexit__(None, None, None), self._mailbox)
-        value: T = self._faces.of(self._future.result())
-        return value
-
-    def cancel(self) -> None:
-        given_up = Error("given up")
-        self._bridge.wait(self._own.__aexit__(Error, given_up, None), self._mailbox)
-
-
-WaitingT = TypeVar("WaitingT", bound=WaitingEmitter)
-
-
-class _WaitingFace(_Face[WaitingT]):
-    """Listeners and waits."""
-
-    def on(self, event: str, f: F | None = None) -> Any:
-        """Call `f` each time, in the dispatcher's thread; without `f`, a decorator."""
-        return self._register(self._own.on, event, f)
-
-    def once(self, event: str, f: F | None = None) -> Any:
-        """Call `f` the next time only; without `f`, a decorator."""
-        return self._register(self._own.once, event, f)
-
-    def remove_listener(self, event: str, f: Callable[..., Any]) -> None:
-        """Take `f` back; one that is not registered is no error."""
-        self._call(self._own.remove_listener, event, _Listener(self._faces, f))
-
-    def remove_all_listeners(self, event: str | None = None) -> None:
-        """Take back every listener of one event, or of all."""
-        self._call(self._own.remove_all_listeners, event)
-
-    def _register(self, register: Callable[..., Any], event: str, f: F | None) -> Any:
-        if f is None:
-            return lambda f: self._register(register, event, f)
-        kind = _MissedListener if event == "missed" else _Listener
-        self._call(register, event, kind(self._faces, f))
-        self._faces.note(lambda: self.remove_listener(event, f))
-        return f
-
-
-class WebSocket(_WaitingFace[own_websocket.WebSocket]):
+class WebSocket(WaitingFace[own_websocket.WebSocket]):
     """One socket of an app, as `wirewright.WebSocket`.
 
     Events: `framesent` and `framereceived` with the payload (str for text, bytes for binary), `socketerror`
     with a str, `close` with this WebSocket, once.
     """
 
+    def __init__(self, own: own_websocket.WebSocket, faces: Faces) -> None:
+        super().__init__(own, faces)
+        self._missed = 0
+        """Of what its listeners are not told yet."""
+        self._lock = Lock()
+
     @property
     def url(self) -> str:
         """The `ws://` or `wss://` URL that the app asked for, with no fragment."""
         return self._own.url
+
+    @property
+    def flow(self) -> Any:
+        """None: mitmproxy's flow is for the proxy's own thread."""
+        return self._own.flow
 
     def is_closed(self) -> bool:
         """Whether it is over."""
@@ -364,7 +156,7 @@ class WebSocket(_WaitingFace[own_websocket.WebSocket]):
         `history=True` first tries the frames that the socket still remembers. Raises Error("Socket
         closed"), Error("Socket error") or TimeoutError at the end of the block.
         """
-        return EventContextManager(self._wait(event, predicate, timeout, history=history))
+        return EventContextManager(lambda: self._wait(event, predicate, timeout, history=history))
 
     def wait_for_event(
         self,
@@ -393,17 +185,32 @@ class WebSocket(_WaitingFace[own_websocket.WebSocket]):
         """Cut the connections of both sides with no close frame. Raises Error where they are not open."""
         self._do(self._own.abort)
 
-    def _wait(
-        self, event: str, predicate: Predicate | None, timeout: Timeout, *, history: bool
-    ) -> _Wait[Any]:
-        return _Wait(
-            self,
+    def _heard(self, event: str, *values: object) -> None:
+        if event != "missed":
+            super()._heard(event, *values)
+            return
+        (frames,) = values
+        assert isinstance(frames, int)
+        with self._lock:
+            is_waiting = bool(self._missed)
+            self._missed += frames
+        if not is_waiting:  # whoever is behind already need not be told one by one
+            self._bridge.dispatch(self._emit_missed)
+
+    def _emit_missed(self) -> None:
+        with self._lock:
+            frames, self._missed = self._missed, 0
+        self._emit("missed", frames)
+
+    def _wait(self, event: str, predicate: Predicate | None, timeout: Timeout, *, history: bool) -> Wait[Any]:
+        return Wait(
+            self._faces,
             predicate,
             lambda judge: self._own.expect_event(event, judge, timeout, history=history),
         )
 
 
-class WebSocketRouteSide(_Face[own_route.RouteSide]):
+class WebSocketRouteSide(Face[own_route.RouteSide]):
     """One side of a routed socket, the app's or the server's. Both have the same methods."""
 
     @property
@@ -431,11 +238,11 @@ class WebSocketRouteSide(_Face[own_route.RouteSide]):
 
     def on_message(self, handler: Callable[[Payload], Any]) -> None:
         """Give this side's messages to a handler instead of forwarding them. A later handler replaces it."""
-        self._call(self._own.on_message, _Asked(self._faces, handler))
+        self._call(self._own.on_message, Asked(self._faces, handler))
 
     def on_close(self, handler: Callable[[int, str], Any]) -> None:
         """Tell a handler of this side's end, which then is not the other side's end, too."""
-        self._call(self._own.on_close, _Asked(self._faces, handler))
+        self._call(self._own.on_close, Asked(self._faces, handler))
 
     def connect_to_server(self, headers: Mapping[str, str | None] | None = None) -> "WebSocketRouteSide":
         """Have the handshake go to the server, and return the server's side.
@@ -450,6 +257,12 @@ class WebSocketRoute(WebSocketRouteSide):
     """The app's side of a route: what a route's handler is given, as `wirewright.WebSocketRoute`."""
 
     _own: own_route.WebSocketRoute
+
+    @property
+    def server(self) -> WebSocketRouteSide:
+        """The server's side, whether or not there is a server."""
+        side: WebSocketRouteSide = self._faces.of(self._own.server)
+        return side
 
     def redirect(self, url: str, headers: Mapping[str, str | None] | None = None) -> WebSocketRouteSide:
         """Have the handshake go to another server, and return that server's side."""
@@ -496,7 +309,7 @@ class WebSocketRoute(WebSocketRouteSide):
         self._call(self._own.abort)
 
 
-class Proxy(_WaitingFace[own_proxy.Proxy]):
+class Proxy(WaitingFace[own_proxy.Proxy]):
     """All sockets that pass, as `wirewright.Proxy`.
 
     Event: `websocket` with the WebSocket, at the handshake's request.
@@ -521,7 +334,7 @@ class Proxy(_WaitingFace[own_proxy.Proxy]):
         self, event: str, predicate: Predicate | None = None, timeout: Timeout = None
     ) -> EventContextManager[Any]:
         """Wait for an event that the block causes: the listener is there before the block runs."""
-        return EventContextManager(self._wait(event, predicate, timeout))
+        return EventContextManager(lambda: self._wait(event, predicate, timeout))
 
     def wait_for_event(self, event: str, predicate: Predicate | None = None, timeout: Timeout = None) -> Any:
         """The event's next value for which the predicate holds."""
@@ -547,14 +360,14 @@ class Proxy(_WaitingFace[own_proxy.Proxy]):
 
         It is called in the dispatcher's thread with a WebSocketRoute, and the handshake waits for it.
         """
-        self._do(self._own.route_web_socket, self._asked(url), _Asked(self._faces, handler), times)
+        self._do(self._own.route_web_socket, self._asked(url), Asked(self._faces, handler), times)
         self._faces.note(lambda: self.unroute_web_socket(url, handler))
 
     def unroute_web_socket(
         self, url: UrlMatch | None, handler: Callable[[WebSocketRoute], Any] | None = None
     ) -> None:
         """Take back a handler, or all that were registered for this URL. Open sockets keep theirs."""
-        own = None if handler is None else _Asked(self._faces, handler)
+        own = None if handler is None else Asked(self._faces, handler)
         self._do(self._own.unroute_web_socket, self._asked(url), own)
 
     def route_from_capture(
@@ -569,15 +382,20 @@ class Proxy(_WaitingFace[own_proxy.Proxy]):
     ) -> Replay:
         """Play the recorded server to sockets that are opened from now on; see `wirewright.Proxy`."""
         is_function = callable(compare) and not isinstance(compare, ignoring_keys)
-        replay = self._call(
-            self._own.route_from_capture,
-            path,
-            url=self._asked(url),
-            match=match,
-            speed=speed,
-            on_mismatch=on_mismatch,
-            compare=_Asked(self._faces, compare) if is_function else compare,
-        )
+
+        async def route() -> Replay:
+            replay = self._own.route_from_capture(
+                path,
+                url=self._asked(url),
+                match=match,
+                speed=speed,
+                on_mismatch=on_mismatch,
+                compare=Asked(self._faces, compare) if is_function else compare,
+            )
+            await replay.started
+            return replay
+
+        replay = self._bridge.wait(route())
         self._faces.note(lambda: self._do(self._own.unroute_web_socket, replay.matches, replay))
         return replay
 
@@ -617,17 +435,31 @@ class Proxy(_WaitingFace[own_proxy.Proxy]):
 
     def set_default_timeout(self, timeout: float | timedelta) -> None:
         """The milliseconds that a wait takes at most where it is not told; 0 means no limit."""
+        before = self._own._scope.default_timeout
         self._call(self._own.set_default_timeout, timeout)
+        self._faces.note(lambda: self._call(self._own.set_default_timeout, before))
 
-    def _wait(self, event: str, predicate: Predicate | None, timeout: Timeout) -> _Wait[Any]:
-        return _Wait(self, predicate, lambda judge: self._own.expect_event(event, judge, timeout))
+    def _heard(self, event: str, *values: object) -> None:
+        for own in values:
+            self._faces.of(own)._hold()
+        super()._heard(event, *values)
+
+    def _emit(self, event: str, *values: object) -> None:
+        try:
+            super()._emit(event, *values)
+        finally:
+            for own in values:
+                self._bridge.post(self._faces.of(own)._release)
+
+    def _wait(self, event: str, predicate: Predicate | None, timeout: Timeout) -> Wait[Any]:
+        return Wait(self._faces, predicate, lambda judge: self._own.expect_event(event, judge, timeout))
 
     def _asked(self, url: UrlMatch | None) -> Any:
         """A rule that is a function is a user's code: it is asked where that runs."""
-        return _AskedUrl(self._faces, url) if callable(url) else url
+        return AskedUrl(self._faces, url) if callable(url) else url
 
 
-_KINDS: dict[type, Callable[[Any, _Faces], _Face[Any]]] = {
+_KINDS: Kinds = {
     own_websocket.WebSocket: WebSocket,
     own_route.WebSocketRoute: WebSocketRoute,
     own_route.ServerSide: WebSocketRouteSide,
@@ -642,13 +474,13 @@ def _both(url: UrlMatch | None, predicate: Predicate | None) -> Predicate | None
 @contextmanager
 def for_a_while(proxy: Proxy) -> Iterator[Proxy]:
     """The same proxy; what is registered on it, and on its sockets, is taken back at the end of the block."""
-    faces = _Faces(proxy._bridge)
+    faces = Faces(proxy._bridge, _KINDS)
     undo: list[Callable[[], object]] = []
     faces.undo = undo
     try:
         yield Proxy(proxy._own, faces)
     finally:
-        faces.undo = None
+        faces.undo, faces.are_over = None, True
         for take_back in reversed(undo):
             with suppress(Error):  # the proxy may be gone
                 take_back()
@@ -671,7 +503,7 @@ class _InThread(ABC):
         self._bridge = Bridge()
         self._own = self._open(self._bridge.is_behind)
         try:
-            return Proxy(self._bridge.wait(self._own.__aenter__()), _Faces(self._bridge))
+            return Proxy(self._bridge.wait(self._own.__aenter__()), Faces(self._bridge, _KINDS))
         except BaseException:
             self._bridge.stop()
             raise

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,6 +15,7 @@ from wirewright.capture.reader import Capture, Frame, Socket
 from wirewright.capture.redaction import REDACTED
 from wirewright.capture.schema import CaptureError
 from wirewright.capture.script import Mismatch, Pace, Step, Verdict, play_lockstep, play_timed, steps
+from wirewright.model.done import Done
 from wirewright.model.history import Payload
 from wirewright.model.matching import UrlMatch, compile_match
 from wirewright.model.route import RouteSide, WebSocketRoute
@@ -70,6 +71,8 @@ class Replay:
         """The newest of them, over all sockets."""
         self.finished = 0
         """How many live sockets have got to the end of their recording."""
+        self.started: Awaitable[None] = Done()
+        """Once it is awaited the proxy knows of the replay."""
         self._match, self._speed = match, speed
         self._on_mismatch = on_mismatch
         self._same = comparison(compare)

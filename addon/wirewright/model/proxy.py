@@ -59,6 +59,8 @@ class Replay(Protocol):
     """The newest messages of apps that were not the recorded ones; `str` of one says what differs."""
     finished: int
     """How many sockets have got to the end of their recording."""
+    started: Awaitable[None]
+    """Once it is awaited the proxy knows of it."""
 
     def matches(self, url: str) -> bool:
         """Whether it plays to a socket that opens."""
@@ -180,7 +182,7 @@ class Proxy(WaitingEmitter):
         replay = self._running_host().replay(
             Path(path), url=url, match=match, speed=speed, on_mismatch=on_mismatch, compare=compare
         )
-        self.route_web_socket(replay.matches, replay)
+        replay.started = self.route_web_socket(replay.matches, replay)
         return replay
 
     def start_capture(

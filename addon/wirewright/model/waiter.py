@@ -304,6 +304,10 @@ class EventContextManager(Generic[T]):
     def __init__(self, waiter: Waiter[T]) -> None:
         self._waiter = waiter
 
+    def cancel(self) -> None:
+        """Give the wait up."""
+        self._waiter.cancel()
+
     async def __aenter__(self) -> EventInfo[T]:
         return EventInfo(self._waiter.future)
 

@@ -1,0 +1,346 @@
+"""The sync API's objects as faces of the async API's: how they are called, listened to and waited for.
+
+What a face is asked to do is done in the loop's thread. A user's listeners are kept here, and each event is
+one job of the dispatcher's: who hears it is decided when its turn comes, and who comes or goes has a turn,
+too. So what a `websocket` listener registers on its socket hears that socket from its opening on.
+"""
+
+import asyncio
+import inspect
+import logging
+import weakref
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from threading import Lock
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from wirewright.model.emitter import Emitter
+from wirewright.model.errors import Error
+from wirewright.model.matching import LateMatch
+from wirewright.model.waiter import EventContextManager as OwnEventContextManager
+from wirewright.model.waiter import Predicate, WaitingEmitter
+from wirewright.threads import Bridge, CallersPredicate, Mailbox, check_plain
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+OwnT = TypeVar("OwnT")
+WaitingT = TypeVar("WaitingT", bound=WaitingEmitter)
+F = TypeVar("F", bound=Callable[..., Any])
+
+Kinds = Mapping[type, Callable[[Any, "Faces"], "Face[Any]"]]
+"""Which face an object of the async API has."""
+
+
+class Faces:
+    """The sync object of each async one: the same, for as long as somebody has it."""
+
+    def __init__(self, bridge: Bridge, kinds: Kinds) -> None:
+        self.bridge = bridge
+        self.kinds = kinds
+        self.undo: list[Callable[[], object]] | None = None
+        """What takes back what was registered through these faces, if somebody wants to."""
+        self.are_over = False
+        """Whether nobody shall hear anything more through them."""
+        self._known: weakref.WeakValueDictionary[int, Face[Any]] = weakref.WeakValueDictionary()
+        self._lock = Lock()
+
+    def note(self, undo: Callable[[], object]) -> None:
+        """Something was registered, and this takes it back."""
+        if self.undo is not None:
+            self.undo.append(undo)
+
+    def of(self, value: Any) -> Any:
+        """That of a socket or of a side of a route; anything else is itself."""
+        if isinstance(value, (str, bytes)):  # frames, and these are many
+            return value
+        kind = next((face for own, face in self.kinds.items() if isinstance(value, own)), None)
+        if kind is None:
+            return value
+        with self._lock:
+            face = self._known.get(id(value))  # a face keeps its own object, and so its id
+            if face is None:
+                face = self._known[id(value)] = kind(value, self)
+            return face
+
+
+class Face(Generic[OwnT]):
+    """An object of the sync API."""
+
+    def __init__(self, own: OwnT, faces: Faces) -> None:
+        self._own = own
+        self._faces = faces
+        self._bridge = faces.bridge
+
+    def __repr__(self) -> str:
+        return repr(self._own)
+
+    def _call(self, function: Callable[..., T], *arguments: Any, **options: Any) -> T:
+        return self._bridge.call(function, *arguments, **options)
+
+    def _do(self, function: Callable[..., Awaitable[None]], *arguments: Any, **options: Any) -> None:
+        """What is done when the awaitable that a function returns is."""
+
+        async def run() -> None:
+            await function(*arguments, **options)
+
+        self._bridge.wait(run())
+
+
+class Asked:
+    """A user's function where the async API expects one that answers. It equals any other of the same
+    function."""
+
+    def __init__(self, faces: Faces, function: Callable[..., Any]) -> None:
+        _check_listener(function)
+        self._faces = faces
+        self._function = function
+
+    def __call__(self, *values: object) -> Any:
+        return self._faces.bridge.ask(self._function, *map(self._faces.of, values))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Asked) and self._function == other._function
+
+    def __hash__(self) -> int:
+        return hash(self._function)
+
+
+class AskedUrl(Asked, LateMatch):
+    """A rule of a route."""
+
+
+class Listeners(Emitter):
+    """A face's. The dispatcher emits, and no listener waits for another one."""
+
+    def __init__(self, own: Emitter, bridge: Bridge) -> None:
+        super().__init__(own._scope)
+        self._own = own
+        self._bridge = bridge
+
+    def __repr__(self) -> str:
+        return repr(self._own)
+
+    def check_event(self, event: str) -> None:
+        self._own.check_event(event)
+
+    def are_for(self, event: str) -> bool:
+        """Whether anybody listens to an event."""
+        return bool(self._events.get(event))
+
+    def _emit_run(self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._bridge.run_handler(self._run, f, *args)
+
+    def _run(self, f: Callable[..., Any], *values: object) -> None:
+        try:
+            result = f(*values)
+        except BaseException:  # sys.exit() ends no thread that others need
+            self._log_exception()
+            return
+        if inspect.iscoroutine(result):
+            result.close()
+            logger.error("%s: a listener is async: the sync API takes plain functions", self)
+
+
+class WaitingFace(Face[WaitingT]):
+    """Listeners and waits."""
+
+    def __init__(self, own: WaitingT, faces: Faces) -> None:
+        super().__init__(own, faces)
+        self._listeners = Listeners(own, faces.bridge)
+        self._relays: dict[str, Callable[..., None]] = {}
+        """What listens in the loop's thread, and is changed there alone."""
+        self._expected: Counter[str] = Counter()
+        """Listeners that are on their way to the dispatcher."""
+        self._is_held = False
+
+    def on(self, event: str, f: F | None = None) -> Any:
+        """Call `f` each time, in the dispatcher's thread; without `f`, a decorator."""
+        return self._register(self._listeners.on, event, f)
+
+    def once(self, event: str, f: F | None = None) -> Any:
+        """Call `f` the next time only; without `f`, a decorator."""
+        return self._register(self._listeners.once, event, f)
+
+    def remove_listener(self, event: str, f: Callable[..., Any]) -> None:
+        """Take `f` back; one that is not registered is no error."""
+        self._own.check_event(event)
+        self._bridge.in_turn(self._dismiss, self._listeners.remove_listener, event, f)
+
+    def remove_all_listeners(self, event: str | None = None) -> None:
+        """Take back every listener of one event, or of all."""
+        self._bridge.in_turn(self._dismiss, self._listeners.remove_all_listeners, event)
+
+    def _hold(self) -> None:
+        """Let no event pass until `_release`: whoever wants to hear it may come before its turn."""
+        self._is_held = True
+        for event in self._own.EVENTS:
+            self._relay(event)
+
+    def _release(self) -> None:
+        """What nobody listens to may pass."""
+        self._is_held = False
+        self._drop_relays()
+
+    def _register(self, register: Callable[..., Any], event: str, f: F | None) -> Any:
+        if f is None:
+            return lambda f: self._register(register, event, f)
+        _check_listener(f)
+        self._own.check_event(event)
+        if self._bridge.is_dispatcher:
+            register(event, f)  # at once: to wait for the loop is to let others have their turn
+            self._bridge.post(self._relay, event)
+        else:
+            self._call(self._expect, event)
+            self._bridge.in_turn(self._enrol, register, event, f)
+        self._faces.note(lambda: self.remove_listener(event, f))
+        return f
+
+    # In the loop's thread
+
+    def _expect(self, event: str) -> None:
+        self._expected[event] += 1
+        self._relay(event)
+
+    def _settle(self, event: str) -> None:
+        self._expected[event] -= 1
+        self._drop_relays()
+
+    def _relay(self, event: str) -> None:
+        if event not in self._relays:
+            relay = self._relays[event] = partial(self._heard, event)
+            self._own.on(event, relay)
+
+    def _drop_relays(self) -> None:
+        for event, relay in list(self._relays.items()):
+            if not (self._is_held or self._expected[event] or self._listeners.are_for(event)):
+                del self._relays[event]
+                self._own.remove_listener(event, relay)
+
+    def _heard(self, event: str, *values: object) -> None:
+        self._bridge.dispatch(self._emit, event, *values)
+
+    # In the dispatcher's
+
+    def _enrol(self, register: Callable[..., Any], event: str, f: Callable[..., Any]) -> None:
+        register(event, f)
+        self._bridge.post(self._settle, event)
+
+    def _dismiss(self, remove: Callable[..., None], *which: object) -> None:
+        remove(*which)
+        self._bridge.post(self._drop_relays)
+
+    def _emit(self, event: str, *values: object) -> None:
+        if self._faces.are_over:
+            return
+        self._listeners.emit(event, *map(self._faces.of, values))
+        if not self._listeners.are_for(event):  # it was for once
+            self._bridge.post(self._drop_relays)
+
+
+class EventInfo(Generic[T]):
+    """What an `expect_event` block is given."""
+
+    def __init__(self, wait: "Wait[T]") -> None:
+        self._wait = wait
+
+    @property
+    def value(self) -> T:
+        """The event's value: a str or bytes for frames, the WebSocket for `close` and `websocket`.
+
+        It is there after the block; inside of it, it is waited for.
+        """
+        return self._wait.result()
+
+    def is_done(self) -> bool:
+        """Whether the wait is over, one way or another."""
+        return self._wait.is_over
+
+
+class EventContextManager(Generic[T]):
+    """`with ws.expect_event(...) as info:`; the wait begins with the block, whose end waits for the event.
+
+    An exception of the block wins over the wait, which is then given up.
+    """
+
+    def __init__(self, begin: "Callable[[], Wait[T]]") -> None:
+        self._begin = begin
+
+    def __enter__(self) -> EventInfo[T]:
+        self._wait = self._begin()
+        return EventInfo(self._wait)
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exc is not None:
+            self._wait.cancel()
+        else:
+            self._wait.result()
+
+
+class Wait(Generic[T]):
+    """A wait of the async API that runs in the loop's thread."""
+
+    def __init__(
+        self,
+        faces: Faces,
+        predicate: Predicate | None,
+        start: Callable[[Any], OwnEventContextManager[Any]],
+    ) -> None:
+        self._faces, self._bridge = faces, faces.bridge
+        self._mailbox = Mailbox()
+        self._own: OwnEventContextManager[Any] | None = None
+        try:
+            self._future = self._bridge.wait(self._begin(start, self._judge(predicate)))
+        except BaseException:  # such as Ctrl-C, in the middle of it
+            self._bridge.post(self._give_up)
+            raise
+
+    def _judge(self, predicate: Predicate | None) -> Predicate | CallersPredicate | None:
+        if predicate is None or not callable(predicate):
+            return predicate
+        check_plain(predicate)
+        faces = self._faces
+        return CallersPredicate(self._bridge, self._mailbox, lambda value: predicate(faces.of(value)))
+
+    async def _begin(
+        self, start: Callable[[Any], OwnEventContextManager[Any]], judge: Predicate | CallersPredicate | None
+    ) -> "asyncio.Future[Any]":
+        self._own = start(judge)
+        future = (await self._own.__aenter__()).value
+        if isinstance(judge, CallersPredicate):
+            self._bridge.watch(judge, future)
+        return future
+
+    @property
+    def is_over(self) -> bool:
+        return self._future.done()
+
+    def result(self) -> T:
+        if not self.is_over:
+            self._bridge.wait(self._end(None), self._mailbox)
+        value: T = self._faces.of(self._future.result())
+        return value
+
+    def cancel(self) -> None:
+        self._bridge.wait(self._end(Error("given up")), self._mailbox)
+
+    async def _end(self, error: Error | None) -> None:
+        assert self._own is not None
+        await self._own.__aexit__(type(error) if error else None, error, None)
+
+    def _give_up(self) -> None:
+        if self._own is not None:
+            self._own.cancel()
+
+
+def _check_listener(function: Callable[..., Any]) -> None:
+    if not callable(function):
+        raise TypeError(f"a listener must be callable, not {type(function).__name__}")
+    check_plain(function)

@@ -1,0 +1,59 @@
+"""For tests without an event loop: a proxy, and apps and servers that are threads of their own."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from websockets.sync.client import ClientConnection, connect
+from websockets.sync.server import Server, ServerConnection, serve
+
+from wirewright.sync_api import Proxy, launch
+from wirewright.sync_api import connect as connect_to
+
+
+@contextmanager
+def reached(way: str, confdir: Path) -> Iterator[Proxy]:
+    """A proxy that is launched here, or (`connect`) one of which this is the client. It leaves no thread."""
+    if way == "launch":
+        with launch(port=0, confdir=confdir) as launched:
+            yield launched
+    else:
+        with launch(port=0, confdir=confdir, options={"ws_remote": "127.0.0.1:0"}), connect_to() as connected:
+            yield connected
+    assert not [each.name for each in threading.enumerate() if each.name.startswith("wirewright-")]
+
+
+@contextmanager
+def serving(handler: Callable[[ServerConnection], None]) -> Iterator[str]:
+    """The URL of a server."""
+    with serve(handler, "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"ws://127.0.0.1:{port_of(server)}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def port_of(server: Server) -> int:
+    port: int = server.socket.getsockname()[1]
+    return port
+
+
+def echo(connection: ServerConnection) -> None:
+    for message in connection:
+        connection.send(message)
+
+
+def app(proxy: Proxy, url: str) -> Any:
+    """An app's socket, a context manager."""
+    return connect(url, proxy=f"http://127.0.0.1:{proxy.port}")
+
+
+def say(client: ClientConnection, message: str) -> None:
+    """Have an echo."""
+    client.send(message)
+    assert client.recv(timeout=10) == message
