@@ -3,6 +3,7 @@
 import asyncio
 import re
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ import websockets
 from mitmproxy import ctx
 
 from support.leftovers import assert_free, nothing_left
+from support.processes import running
 from support.recording import Recordings
 from support.scripts import write_script
 from support.servers import serving, serving_raw
@@ -353,3 +355,39 @@ async def test_cancelling_it_leaves_nothing(confdir: Path, turns: int | None) ->
         assert_free(port)
     async with launch(port=port, confdir=confdir) as proxy:
         assert proxy.port == port
+
+
+RAISING = """
+import asyncio, logging, sys
+import websockets
+from wirewright import launch
+
+def fail(payload):
+    raise RuntimeError("of the listener's")
+
+async def main():
+    if "basic" in sys.argv:
+        logging.basicConfig(format="LOGGED %(message)s")
+    async with launch(port=0, confdir=sys.argv[1]) as proxy:
+        async def mock(ws):
+            ws.on_message(ws.send)
+        await proxy.route_web_socket("**", mock)
+        proxy.on("websocket", lambda ws: ws.on("framesent", fail))
+        url = "ws://nowhere.invalid/"
+        async with websockets.connect(url, proxy=f"http://127.0.0.1:{proxy.port}") as client:
+            await client.send("a")
+            await client.recv()
+    logging.getLogger("mine").warning("after")
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("logging", ["", "basic"])
+async def test_errors_of_listeners_are_shown_once_in_a_plain_program(confdir: Path, logging: str) -> None:
+    async with running(sys.executable, "-W", "ignore", "-c", RAISING, str(confdir), logging) as program:
+        said = await program.rest()
+    assert program.process.returncode == 0
+    assert said.count("RuntimeError: of the listener's") == 1
+    assert said.count("after") == 1
+    assert ("LOGGED " in said) == bool(logging)

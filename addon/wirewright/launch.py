@@ -1,5 +1,6 @@
 """A mitmproxy inside this program."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +27,8 @@ class launch:  # noqa: N801  used like a function, as in Playwright
     ...). `options` are any of mitmproxy's options by name, such as `{"ssl_insecure": True}`. `confdir` is the
     folder with the CA. Connections to servers are made when they are needed (`connection_strategy` is
     `lazy` unless `options` say otherwise), so that one that fails is seen as the socket's failure.
+
+    What a listener or a handler raises is logged, on stderr if the program has set up no logging.
 
     The value is `wirewright.proxy`. At the end of the block its sockets are closed, its waits fail with
     Error("Proxy closed"), and what was registered on it inside the block is taken back.
@@ -65,11 +68,11 @@ class launch:  # noqa: N801  used like a function, as in Playwright
         from wirewright.master import start
 
         self._before = control.settings()
+        self._shown = _show_errors()
         try:
             self._master = await start(self._options)
         except BaseException:
-            await control.end(self._before)
-            _running = False
+            await self._end()
             raise
         return proxy
 
@@ -79,15 +82,31 @@ class launch:  # noqa: N801  used like a function, as in Playwright
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        global _running
         from wirewright.master import stop
 
         assert self._master is not None
         try:
             await stop(self._master)
         finally:
-            await control.end(self._before)
-            _running = False
+            await self._end()
+
+    async def _end(self) -> None:
+        global _running
+        await control.end(self._before)
+        if self._shown is not None:
+            logging.getLogger().removeHandler(self._shown)
+        _running = False
 
 
 _running = False
+
+
+def _show_errors() -> logging.Handler | None:
+    """Have warnings and errors shown, as Python does where there is no handler: mitmproxy adds one that shows
+    nothing.
+    """
+    root = logging.getLogger()
+    if root.handlers or logging.lastResort is None:
+        return None
+    root.addHandler(logging.lastResort)
+    return logging.lastResort
