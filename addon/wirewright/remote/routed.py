@@ -18,7 +18,8 @@ class RemoteRoute:
         self._route = route
         self._outbox = outbox
         self._seconds = command.timeout / 1000 or None
-        self._has_conditions = False
+        self.has_conditions = False
+        """Whether the client has put the app's network under some."""
         self._passes_on = command.fallback == "pass"
         self._is_lost = False
         self._decision: asyncio.Future[protocol.Decided] = asyncio.get_running_loop().create_future()
@@ -57,7 +58,7 @@ class RemoteRoute:
                 side.close() if message.code == 1005 else side.close(message.code, message.reason)
             case protocol.RouteConditions():
                 direction = next(name for name, ways in DIRECTIONS.items() if ways == (message.to_app,))
-                self._has_conditions = True
+                self.has_conditions = True
                 self._route.conditions(**message.values, direction=direction)  # type: ignore[arg-type]
             case protocol.RouteAbort():
                 self._route.abort()
@@ -151,7 +152,7 @@ class RemoteRoute:
             if not pending.done():
                 pending.set_result(None)
         self._pending.clear()
-        if self._has_conditions and self._passes_on:
+        if self.has_conditions and self._passes_on:
             self._route.conditions()
         if self._route.is_decided:
             if not self._route.is_connected:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 MOST_CLIENTS = 256
 MOST_RULES = 1_000
 """Of one client."""
+MOST_CONDITIONED = 100
+"""Sockets of one client that are over and whose conditions can still be changed, the newest."""
 MOST_HISTORY = 32 * 1024 * 1024
 """Bytes of remembered messages that a new client gets, of all sockets together."""
 FIRST_SECONDS = 10.0
@@ -81,6 +84,8 @@ class Session:
         self._taps: dict[str, _Tap] = {}
         self._rules: dict[int, tuple[Any, Any]] = {}
         self._routes: dict[str, RemoteRoute] = {}
+        self._conditioned: OrderedDict[str, RemoteRoute] = OrderedDict()
+        """Those of sockets that are over, whose app may not know it yet."""
         self._questions: dict[int, asyncio.Future[bool | None]] = {}
         self._question = 0
         self._used: dict[int, int] = {}
@@ -175,7 +180,7 @@ class Session:
                 question.set_result(message.is_meant)
         elif isinstance(message, protocol.Subscribe):
             raise ProtocolError(1002, "subscribe comes once")
-        elif route := self._routes.get(message.key):
+        elif route := self._routes.get(message.key) or self._conditioned.get(message.key):
             try:
                 route.handle(message)
             except (ValueError, TypeError) as error:
@@ -267,6 +272,10 @@ class Session:
         if route := self._routes.get(key):
             await route.drained()
             del self._routes[key]
+            if route.has_conditions:  # what is under way still arrives, or is stuck until they change
+                self._conditioned[key] = route
+                while len(self._conditioned) > MOST_CONDITIONED:
+                    self._conditioned.popitem(last=False)
             self.outbox.put(protocol.RouteOver(key))
 
     async def ask(self, command: protocol.Route, url: str) -> bool:
@@ -301,7 +310,7 @@ class Session:
         for rule in self._rules.values():
             # Those who have asked are answered first: to take back a rule is to say no.
             asyncio.get_running_loop().call_soon(self._proxy.unroute_web_socket, *rule)
-        for route in list(self._routes.values()):
+        for route in (*self._routes.values(), *self._conditioned.values()):
             with suppress(Error):  # the proxy may be ending itself
                 route.lose()
 
