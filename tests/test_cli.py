@@ -1,7 +1,10 @@
 """The commands, as a user types them."""
 
 import asyncio
+import os
+import re
 import shlex
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -142,3 +145,28 @@ async def test_the_demo_says_what_it_lacks(tmp_path: Path) -> None:
         text = await run.rest()
     assert text == "wirewright: the demo needs the package trustme: pip install 'wirewright[demo]'"
     assert run.process.returncode == 1
+
+
+async def test_run_ends_when_nobody_reads_it_any_more(confdir: Path, tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    with (tmp_path / "stderr").open("wb") as stderr:
+        process = await asyncio.create_subprocess_exec(
+            *(BIN / "wirewright", "run", "-p", "0", "--set", f"confdir={confdir}"),
+            stdout=writing,
+            stderr=stderr,
+        )
+    os.close(writing)
+    with open(reading) as stdout:  # noqa: ASYNC230  the first lines come at once
+        said = ""
+        while "Stop" not in said:
+            said += stdout.readline()
+    port = re.search(r"listening on \*:(\d+)", said)
+    assert port is not None
+    async with serving() as url:
+        with suppress(OSError, EOFError, websockets.WebSocketException):
+            async with websockets.connect(url, proxy=f"http://127.0.0.1:{port[1]}") as client:
+                await client.send("a")
+                await client.recv()
+                await client.wait_closed()
+        assert await asyncio.wait_for(process.wait(), 30) == 0
+    assert "Traceback" not in (tmp_path / "stderr").read_text()

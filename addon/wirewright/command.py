@@ -1,5 +1,7 @@
 """mitmdump with Wirewright and its timeline, as `wirewright run` starts it."""
 
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -47,10 +49,19 @@ def run_mitmdump(
         # First, so that it sees what a server sent before a script changes it.
         master.addons.chain.insert(0, master.addons.chain.pop())
         if not quiet:
-            master.addons.add(TimelineAddon(Console(), url, max_preview, remark))
+            master.addons.add(TimelineAddon(Terminal(), url, max_preview, remark))
         return master
 
     main.run(make_master, cmdline.mitmdump, arguments, _filters)  # type: ignore[arg-type]
+
+
+class Terminal(Console):
+    """stdout. Where nobody reads it any more, such as behind `| head`, the proxy ends."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is flushed at the end
+        ctx.master.shutdown()
 
 
 class TimelineAddon:

@@ -295,12 +295,7 @@ class Wait(Generic[T]):
     ) -> None:
         self._faces, self._bridge = faces, faces.bridge
         self._mailbox = Mailbox()
-        self._own: OwnEventContextManager[Any] | None = None
-        try:
-            self._future = self._bridge.wait(self._begin(start, self._judge(predicate)))
-        except BaseException:  # such as Ctrl-C, in the middle of it
-            self._bridge.post(self._give_up)
-            raise
+        self._future = self._bridge.wait(self._begin(start, self._judge(predicate)))
 
     def _judge(self, predicate: Predicate | None) -> Predicate | CallersPredicate | None:
         if predicate is None or not callable(predicate):
@@ -313,6 +308,7 @@ class Wait(Generic[T]):
         self, start: Callable[[Any], OwnEventContextManager[Any]], judge: Predicate | CallersPredicate | None
     ) -> "asyncio.Future[Any]":
         self._own = start(judge)
+        weakref.finalize(self, self._bridge.post, self._own.cancel)  # Ctrl-C may come at any moment
         future = (await self._own.__aenter__()).value
         if isinstance(judge, CallersPredicate):
             self._bridge.watch(judge, future)
@@ -332,12 +328,7 @@ class Wait(Generic[T]):
         self._bridge.wait(self._end(Error("given up")), self._mailbox)
 
     async def _end(self, error: Error | None) -> None:
-        assert self._own is not None
         await self._own.__aexit__(type(error) if error else None, error, None)
-
-    def _give_up(self) -> None:
-        if self._own is not None:
-            self._own.cancel()
 
 
 def _check_listener(function: Callable[..., Any]) -> None:

@@ -1,6 +1,7 @@
 """A routed socket whose handler lives in a client: the proxy's side of it."""
 
 import asyncio
+import logging
 from functools import partial
 from typing import Any
 
@@ -8,6 +9,8 @@ from wirewright.model.history import Payload
 from wirewright.model.route import DIRECTIONS, RouteSide, WebSocketRoute
 from wirewright.remote import protocol
 from wirewright.remote.outbox import Outbox
+
+logger = logging.getLogger(__name__)
 
 
 class RemoteRoute:
@@ -29,7 +32,7 @@ class RemoteRoute:
         """Whether something was sent on since a side's last message was given to the client."""
 
     async def decide(self) -> None:
-        """What the client decides on the handshake. Raises RuntimeError where its handler has raised."""
+        """What the client decides on the handshake."""
         try:
             decided = await asyncio.wait_for(asyncio.shield(self._decision), self._seconds)
         except TimeoutError:
@@ -112,7 +115,9 @@ class RemoteRoute:
             case protocol.Mock():
                 route.accept(answer.protocol)
             case protocol.Fail():
-                raise RuntimeError("the handler raised in the client")
+                logger.error("%s: its route's handler has raised in the client", route.socket)
+                route.socket._route_errors += 1
+                route.reject(502, {}, b"The handler of this WebSocket's route failed.\n")
 
     async def _ask(self, from_app: bool, payload: Payload) -> None:
         number = self._next(from_app)
