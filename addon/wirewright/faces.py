@@ -308,7 +308,8 @@ class Wait(Generic[T]):
         self, start: Callable[[Any], OwnEventContextManager[Any]], judge: Predicate | CallersPredicate | None
     ) -> "asyncio.Future[Any]":
         self._own = start(judge)
-        weakref.finalize(self, self._bridge.post, self._own.cancel)  # Ctrl-C may come at any moment
+        # Ctrl-C may come at any moment, and then nobody may be left who would end the wait.
+        self._finalizer = weakref.finalize(self, self._bridge.post, self._own.cancel)
         future = (await self._own.__aenter__()).value
         if isinstance(judge, CallersPredicate):
             self._bridge.watch(judge, future)
@@ -321,11 +322,13 @@ class Wait(Generic[T]):
     def result(self) -> T:
         if not self.is_over:
             self._bridge.wait(self._end(None), self._mailbox)
+        self._finalizer.detach()
         value: T = self._faces.of(self._future.result())
         return value
 
     def cancel(self) -> None:
         self._bridge.wait(self._end(Error("given up")), self._mailbox)
+        self._finalizer.detach()
 
     async def _end(self, error: Error | None) -> None:
         await self._own.__aexit__(type(error) if error else None, error, None)

@@ -98,7 +98,7 @@ class Emitter(EventEmitter):
                     result = listener.call(value)
                 except ENDS_THE_PROGRAM:
                     raise
-                except BaseException:  # pytest.fail() is none that a traffic's end depends on
+                except BaseException:  # pytest.fail() raises none that is an Exception
                     self._log_exception()
                 else:
                     if result is not None:

@@ -14,8 +14,8 @@ MESSAGE_BYTES = 64
 """About what a waiting frame takes beside its payload."""
 MOST_BYTES = 64 * 1024 * 1024
 """How much of everything else may wait."""
-BATCH = 1_000
-"""How many frames go into one message at most."""
+BATCH, BATCH_BYTES = 1_000, 1024 * 1024
+"""How many frames go into one message at most, and how many bytes before others are put into another one."""
 
 
 class Outbox:
@@ -53,7 +53,7 @@ class Outbox:
             return
         self._tell_missed(key, event)
         last = self._waiting[-1] if self._waiting else None
-        if isinstance(last, _Batch) and (last.key, last.event) == (key, event) and len(last.payloads) < BATCH:
+        if isinstance(last, _Batch) and last.takes_more(key, event) and self._weights[-1] < BATCH_BYTES:
             last.payloads.extend(payloads)
             self._weights[-1] += weight
             self._weight += weight
@@ -109,6 +109,9 @@ class _Batch:
 
     def __init__(self, key: str, event: Event, number: int, payloads: list[Payload], at: float) -> None:
         self.key, self.event, self.number, self.payloads, self.at = key, event, number, payloads, at
+
+    def takes_more(self, key: str, event: Event) -> bool:
+        return (self.key, self.event) == (key, event) and len(self.payloads) < BATCH
 
     def message(self) -> Frames:
         return Frames(self.key, self.event, self.number, self.payloads, self.at)
