@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import websockets
+from websockets.asyncio.server import ServerConnection
 
 from support.processes import BIN, Running, running
 from support.servers import serving
@@ -31,6 +32,18 @@ class Shell:
             said = await process.rest()
             return process.process.returncode, said
 
+    async def feed(self, stdin: bytes, *command: str) -> tuple[int | None, str]:
+        process = await asyncio.create_subprocess_exec(
+            WIREWRIGHT,
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=self._environment | {"PATH": "/usr/bin:/bin"},
+        )
+        said, _ = await process.communicate(stdin)
+        return process.returncode, said.decode().rstrip("\n")
+
 
 @pytest.fixture
 async def shell(confdir: Path, tmp_path: Path) -> AsyncIterator[Shell]:
@@ -48,17 +61,27 @@ async def test_sockets_are_listed(shell: Shell) -> None:
     assert await shell.run("list") == (0, "No socket is open.")
     assert await shell.run("list", "--json") == (0, "[]")
     async with serving() as url, websockets.connect(f"{url}/live", proxy=shell.proxy):
-        code, said = await shell.run("list")
-        assert (code, f"#1  {url}/live" in said, "101" in said) == (0, True, True)
         (socket,) = json.loads((await shell.run("list", "--json", "--url", "**/live"))[1])
         assert (socket["url"], socket["status"]) == (f"{url}/live", 101)
+        assert "number" not in socket
+        code, said = await shell.run("list")
+        assert (code, f"{socket['id'][:8]}  {url}/live" in said, "101" in said) == (0, True, True)
         assert await shell.run("list", "--json", "--url", "**/other") == (0, "[]")
+        assert await shell.run("list", "--url", "**/other") == (0, "No socket of such a URL is open.")
+
+
+async def test_long_urls_are_listed_whole(shell: Shell) -> None:
+    async with serving() as url:
+        long = f"{url}/{'long' * 100}"
+        async with websockets.connect(long, proxy=shell.proxy):
+            assert long in (await shell.run("list"))[1]
 
 
 async def test_wait_prints_what_it_has_waited_for(shell: Shell) -> None:
     async with (
         serving() as url,
         websockets.connect(f"{url}/live", proxy=shell.proxy) as client,
+        websockets.connect(f"{url}/live", proxy=shell.proxy),
         shell.start("wait", "--url", "**/live", "--grep", "WELCOME") as waiting,
     ):
         # Since when it waits nobody knows; so it is said again and again.
@@ -80,24 +103,135 @@ async def _say(client: websockets.ClientConnection, *messages: str) -> None:
             await client.recv()
 
 
-async def test_wait_tells_by_its_exit_code_why_nothing_came(shell: Shell) -> None:
-    assert await shell.run("wait", "--timeout", "0.1") == (1, "")
-    async with serving() as url, websockets.connect(f"{url}/live", proxy=shell.proxy) as client:
-        assert await shell.run("wait", "--timeout", "0.1", "--grep", "x") == (1, "")
-        await client.close()
-        async with shell.start("wait", "--grep", "never said") as waiting:
-            coming_and_going = asyncio.ensure_future(_come_and_go(f"{url}/live", shell.proxy))
-            assert await waiting.rest() == "Socket closed"
-            assert waiting.process.returncode == 2
-            coming_and_going.cancel()
+async def test_wait_tells_when_the_time_is_up(shell: Shell) -> None:
+    nothing = "wirewright: no framereceived came within 0.1 s: no socket was there"
+    assert await shell.run("wait", "--timeout", "0.1") == (1, nothing)
+    async with serving() as url, websockets.connect(f"{url}/live", proxy=shell.proxy):
+        code, said = await shell.run("wait", "--timeout", "0.1", "--grep", "[x]", "--event", "framesent")
+        assert (code, said) == (
+            1,
+            f"wirewright: no framesent with '[x]' came within 0.1 s: {url}/live",
+        )
+        code, said = await shell.run("wait", "--timeout", "0.1", "--url", "**/other")
+        assert (code, said.endswith(": no socket of such a URL was there")) == (1, True)
 
 
-async def _come_and_go(url: str, proxy: str) -> None:
-    while True:
-        async with websockets.connect(url, proxy=proxy) as client:
-            for _ in range(50):
-                await client.send("no")
-                await client.recv()
+def opening(key: str) -> dict[str, object]:
+    return {"type": "opening", "socket": {"key": key, "url": f"ws://host/{key}", "request_headers": {}}}
+
+
+def frame(key: str, payload: str) -> dict[str, object]:
+    values = {"event": "framereceived", "number": 0, "payloads": [payload], "at": 0}
+    return {"type": "frames", "key": key, **values}
+
+
+def failed(key: str, message: str) -> dict[str, object]:
+    return {"type": "failed", "key": key, "message": message}
+
+
+def closed(
+    key: str, code: int | None = 1000, reason: str | None = "", by: str = "server"
+) -> dict[str, object]:
+    return {"type": "closed", "key": key, "code": code, "reason": reason, "by": by}
+
+
+GONE: dict[str, object] = {}
+"""The end of a proxy that tells."""
+
+
+async def wait_for_what_is_told(
+    folder: Path, told: Sequence[dict[str, object]], *options: str
+) -> tuple[int | None, str]:
+    """What `wait` says, and its exit code, where a proxy tells it all of this at once."""
+
+    async def tell(client: ServerConnection) -> None:
+        await client.recv()
+        for message in (WELCOME, *told):
+            if message is GONE:
+                await client.close()
+            else:
+                await client.send(json.dumps(message))
+        await client.wait_closed()
+
+    async with serving(tell, subprotocols=[websockets.Subprotocol("wirewright.v1.json")]) as url:
+        endpoint = folder / "endpoint.json"
+        endpoint.write_text(json.dumps({"address": url, "token": "t", "pid": 0}))
+        async with running(WIREWRIGHT, "wait", "--endpoint", endpoint, *options) as waiting:
+            said = await waiting.rest()
+            return waiting.process.returncode, said
+
+
+WELCOME = {
+    "type": "welcome",
+    "program": "wirewright",
+    "port": 8080,
+    "ca_certificate": "/ca.pem",
+    "history_messages": 10,
+    "history_bytes": 1000,
+    "sockets": [],
+}
+
+
+@pytest.mark.parametrize(
+    ("told", "options", "said"),
+    [
+        ([opening("a"), frame("a", "first")], [], "first"),
+        ([opening("a"), opening("b"), frame("a", "of the older")], [], "of the older"),
+        ([opening("a"), opening("b"), frame("b", "no"), frame("a", "yes")], ["--grep", "YES"], "yes"),
+        ([opening("a"), opening("b"), closed("b"), frame("a", "still")], [], "still"),
+        ([opening("a"), opening("b"), failed("b", "x"), closed("b"), frame("a", "still")], [], "still"),
+        ([opening("a"), closed("a", 4000, "broken")], ["--event", "close"], "4000 broken"),
+        (
+            [opening("a"), opening("b"), closed("b"), closed("a", 4000, "Broken")],
+            ["--event", "close", "--grep", "4000 broken"],
+            "4000 Broken",
+        ),
+        ([opening("a"), failed("a", "bad"), closed("a", 1002)], ["--event", "close"], "1002"),
+        ([opening("a"), closed("a", 1006, "", "proxy")], ["--event", "close"], "1006"),
+        (
+            [opening("a"), opening("b"), failed("a", "no"), closed("a"), failed("b", "net::YES")],
+            ["--event", "socketerror", "--grep", "yes"],
+            "net::YES",
+        ),
+    ],
+)
+async def test_wait_follows_all_sockets(
+    tmp_path: Path, told: list[dict[str, object]], options: list[str], said: str
+) -> None:
+    assert await wait_for_what_is_told(tmp_path, told, *options) == (0, said)
+
+
+@pytest.mark.parametrize(
+    ("told", "options", "said"),
+    [
+        ([closed("a")], [], "a framereceived came: ws://host/a"),
+        ([closed("a")], ["--grep", "x"], "a framereceived with 'x' came: ws://host/a"),
+        ([closed("a")], ["--event", "close", "--grep", "4000"], "a close with '4000' came: ws://host/a"),
+        ([failed("a", "bad"), closed("a", None, None)], [], "a framereceived came: ws://host/a"),
+        ([closed("a")], ["--event", "socketerror"], "a socketerror came: ws://host/a"),
+        ([closed("a", 1006, "", "proxy")], [], "a framereceived came: ws://host/a"),
+        (
+            [*map(opening, ("b", "\x1b", "d", "e")), *map(closed, ("a", "b", "\x1b", "d", "e"))],
+            [],
+            r"a framereceived came: ws://host/a, ws://host/b, ws://host/\x1b and 2 more",
+        ),
+    ],
+)
+async def test_wait_ends_once_all_sockets_have_closed(
+    tmp_path: Path, told: list[dict[str, object]], options: list[str], said: str
+) -> None:
+    assert await wait_for_what_is_told(tmp_path, [opening("a"), *told], *options) == (
+        2,
+        f"wirewright: all sockets closed before {said}",
+    )
+
+
+@pytest.mark.parametrize("event", ["framereceived", "close"])
+@pytest.mark.parametrize(
+    "told", [[GONE], [opening("a"), GONE], [opening("a"), closed("a", 1006, "", "proxy"), GONE]]
+)
+async def test_wait_ends_with_its_proxy(tmp_path: Path, told: list[dict[str, object]], event: str) -> None:
+    assert await wait_for_what_is_told(tmp_path, told, "--event", event) == (3, "wirewright: Proxy closed")
 
 
 async def test_message_is_sent(shell: Shell) -> None:
@@ -108,27 +242,50 @@ async def test_message_is_sent(shell: Shell) -> None:
         assert await client.recv() == "hello é"
         assert await shell.run("send", "--to", "server", "echo") == (0, "")
         assert await client.recv() == "echo"
+        assert await shell.run("send", "--binary", "é") == (0, "")
+        assert await client.recv() == "é".encode()
+
+
+async def test_message_is_read_from_stdin(shell: Shell) -> None:
+    async with serving() as url, websockets.connect(f"{url}/live", proxy=shell.proxy) as client:
+        assert await shell.feed("é\n".encode(), "send", "-") == (0, "")
+        assert await client.recv() == "é\n"
+        assert await shell.feed(b"\xff\x00", "send", "--binary", "-") == (0, "")
+        assert await client.recv() == b"\xff\x00"
+        assert await shell.feed(b"\xff\x00", "send", "-") == (
+            1,
+            "wirewright: what stdin has is no UTF-8: send it with --binary",
+        )
 
 
 async def test_attached_session_has_the_proxy(shell: Shell) -> None:
-    process = await asyncio.create_subprocess_exec(
-        WIREWRIGHT,
-        "attach",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env=shell._environment | {"PATH": "/usr/bin:/bin"},
-    )
-    said, _ = await process.communicate(b"print('port', proxy.port)\n")
-    assert f"port {shell.proxy.rpartition(':')[2]}" in said.decode()
-    assert process.returncode == 0
+    async with serving() as url, websockets.connect(f"{url}/live", proxy=shell.proxy):
+        code, said = await shell.feed(b"print('port', proxy.port)\n", "attach")
+    port = shell.proxy.rpartition(":")[2]
+    assert f"proxy is <Proxy port={port}>, of the sync API, with 1 open socket: " in said
+    assert f"port {port}" in said
+    assert code == 0
+
+
+async def test_error_in_an_attached_session_is_its_own(shell: Shell) -> None:
+    _, said = await shell.feed(b"1 / 0\n", "attach")
+    assert "with 0 open sockets: " in said
+    assert "ZeroDivisionError" in said
+    assert "During handling" not in said
+
+
+async def test_names_are_completed_in_an_attached_session(shell: Shell) -> None:
+    pytest.importorskip("readline")
+    completing = b"import readline\nprint('it is', readline.get_completer()('proxy.web_s', 0))\n"
+    _, said = await shell.feed(completing, "attach")
+    assert "it is proxy.web_sockets" in said
 
 
 @pytest.mark.parametrize(
     ("command", "said"),
     [
         (["list"], "no proxy with ws_remote runs here"),
-        (["wait", "--event", "message"], "--event must be one of framereceived, framesent"),
+        (["send", "--url", "{", "x"], "invalid glob '{'"),
         (["send", "--to", "nobody", "x"], "--to must be client or server, not 'nobody'"),
         (["attach", "--endpoint", "http://h"], "an endpoint is ws://host:port"),
         (["list", "--endpoint", "ws://127.0.0.1:1"], "ws://127.0.0.1:1 wants a token"),
@@ -140,3 +297,21 @@ async def test_mistakes_are_one_sentence(tmp_path: Path, command: list[str], sai
     assert said in text
     assert text.count("\n") == 0
     assert run.process.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "no proxy with ws_remote runs here"),
+        (["--event", "message"], "--event must be one of framereceived, framesent"),
+        (["--url", "{"], "invalid glob '{'"),
+        (["--nonsense"], "No such option: --nonsense"),
+        (["--timeout", "soon"], "Invalid value for '--timeout'"),
+        (["too much"], "unexpected extra argument"),
+    ],
+)
+async def test_mistakes_are_no_closed_sockets_to_wait(tmp_path: Path, options: list[str], said: str) -> None:
+    command: list[str | Path] = [WIREWRIGHT, "wait", *options]
+    async with running(*command, COLUMNS="200", XDG_RUNTIME_DIR=str(tmp_path)) as run:
+        assert said in await run.rest()
+    assert run.process.returncode == 3

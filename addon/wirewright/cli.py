@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperCommand
 
 import wirewright
 from wirewright.model.errors import Error
@@ -26,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="Playwright's WebSocket API for any app behind mitmproxy.",
 )
-NO_PROXY = 3
+CANNOT_WAIT = 3
 """Exit code of `wait`."""
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -155,18 +156,18 @@ PreviewOption = Annotated[int | None, typer.Option(help="Characters of a message
 
 
 @contextmanager
-def clear_errors() -> Iterator[None]:
+def clear_errors(code: int = 1) -> Iterator[None]:
     """What a user can mend is one sentence; a pipe that is closed, or Ctrl-C, is the end."""
     try:
         yield
     except (Error, ValueError) as error:
-        _fail(str(error))
+        _fail(str(error), code)
     except OSError as error:
         # What is left is flushed at the end of the program, and must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
-            raise typer.Exit(1) from None
-        _fail(f"stdout: {error.strerror}")
+            raise typer.Exit(code) from None
+        _fail(f"stdout: {error.strerror}", code)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
@@ -389,38 +390,53 @@ def list_(
         asyncio.run(shell.list_sockets(Console(), endpoint, url, as_json))
 
 
-@app.command()
+class WaitCommand(TyperCommand):
+    """2 is what `wait` ends with where the sockets have closed, and not, as elsewhere, a mistake."""
+
+    UsageError: Any = typer.BadParameter.__base__  # typer has click inside, or beside
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            return super().make_context(*arguments, **options)
+        except self.UsageError as error:
+            error.exit_code = CANNOT_WAIT
+            raise
+
+
+@app.command(cls=WaitCommand)
 def wait(
     endpoint: EndpointOption = None,
     url: UrlOption = None,
     event: Annotated[
         str, typer.Option(help="`framereceived`, `framesent`, `socketerror` or `close`.")
     ] = "framereceived",
-    grep: Annotated[str | None, typer.Option(help="With this text.", metavar="TEXT")] = None,
+    grep: Annotated[
+        str | None, typer.Option(help="With this text in what is printed.", metavar="TEXT")
+    ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds; 0 for no limit.", min=0)] = 30.0,
     history: Annotated[
-        bool, typer.Option("--history", help="What the socket remembers counts, too.")
+        bool, typer.Option("--history", help="What the sockets remember counts, too.")
     ] = False,
 ) -> None:
-    """Wait for an event of the newest matching socket, or of the next one, and print what it says.
+    """Wait for the first event that fits, of any matching socket that is open or opens, and print it.
 
-    Ends with 1 where the time is up, with 2 where the socket closes first, and with 3 where there is no
-    proxy.
+    Ends with 1 where the time is up, with 2 where all these sockets have closed, and with 3 where it cannot
+    wait: there is no proxy, or no longer, or the command line has a mistake.
     """
-    with clear_errors():
+    with clear_errors(CANNOT_WAIT):
         from wirewright import shell
 
         try:
-            raise typer.Exit(asyncio.run(shell.wait(endpoint, url, event, grep, timeout, history)))
-        except Error as error:
-            Console(stderr=True).print(f"wirewright: {error}", style="red", highlight=False, soft_wrap=True)
-            raise typer.Exit(NO_PROXY) from None
+            asyncio.run(shell.wait(endpoint, url, event, grep, timeout, history))
+        except shell.NothingCame as nothing:
+            _fail(nothing.message, nothing.code)
 
 
 @app.command()
 def send(
-    message: Annotated[str, typer.Argument(help="A text message.")],
+    message: Annotated[str, typer.Argument(help="A text message; - for what stdin has, as it is.")],
     to: Annotated[str, typer.Option(help="The `client` (the app) or the `server`.")] = "client",
+    binary: Annotated[bool, typer.Option("--binary", help="As a binary message.")] = False,
     endpoint: EndpointOption = None,
     url: UrlOption = None,
 ) -> None:
@@ -430,7 +446,8 @@ def send(
             raise ValueError(f"--to must be client or server, not {to!r}")
         from wirewright import shell
 
-        asyncio.run(shell.send(endpoint, url, to, message))  # type: ignore[arg-type]  # it is one of the two
+        payload = shell.read_message(message, binary)
+        asyncio.run(shell.send(endpoint, url, to, payload))  # type: ignore[arg-type]  # it is one of the two
 
 
 @app.command()
@@ -442,8 +459,8 @@ def attach(endpoint: EndpointOption = None) -> None:
         shell.attach(endpoint)
 
 
-def _fail(sentence: str) -> None:
+def _fail(sentence: str, code: int = 1) -> None:
     Console(stderr=True).print(
         f"wirewright: {sentence}", style="red", highlight=False, markup=False, soft_wrap=True
     )
-    raise typer.Exit(1)
+    raise typer.Exit(code)
