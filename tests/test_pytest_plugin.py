@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import wirewright.master  # noqa: F401  pytester unloads what is first imported in its tests
+from support.ports import free_port
 from support.processes import ROOT
 from wirewright.sync_api import launch
 
@@ -103,6 +104,98 @@ def test_what_a_test_registers_goes_with_it(pytester: pytest.Pytester) -> None:
     run(pytester).assert_outcomes(passed=2)
 
 
+def test_default_timeout_goes_with_its_test(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        def test_one(ws):
+            ws.set_default_timeout(0.001)
+
+        def test_two(ws, app):
+            with ws.expect_websocket():
+                app()
+        """
+    )
+    run(pytester).assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize("filters", ["error", "default"])
+def test_warnings_of_mitmproxy_are_no_users(pytester: pytest.Pytester, filters: str) -> None:
+    pytester.makeini(f"[pytest]\nfilterwarnings = {filters}")
+    pytester.makepyfile(
+        """
+        def test_it(ws, app):
+            client = app()
+            client.send("a")
+            client.recv(timeout=10)
+        """
+    )
+    # what pytest-asyncio warns of is not ours
+    run(pytester, "-p", "no:asyncio").assert_outcomes(passed=1, warnings=0)
+
+
+def launched_with(**arguments: object) -> str:
+    return f"\n@pytest.fixture(scope='session')\ndef ws_proxy_args():\n    return {arguments}\n"
+
+
+def test_proxy_is_launched_as_a_conftest_says(pytester: pytest.Pytester) -> None:
+    port, other = free_port(), free_port()
+    pytester.makeconftest(APP + launched_with(port=port, options={"ws_history": 1}))
+    pytester.makepyfile(
+        """
+        def test_it(ws, app):
+            with ws.expect_websocket() as opened:
+                client = app()
+            client.send("a")
+            client.send("b")
+            assert opened.value.wait_for_event("framereceived", lambda payload: payload == "b", history=True)
+            assert opened.value.wait_for_event("framereceived", history=True) == "b"
+            print("port", ws.port)
+        """
+    )
+    for options, expected in ([], port), ([f"--ws-proxy-port={other}"], other):
+        result = run(pytester, "-s", *options)
+        result.assert_outcomes(passed=1)
+        assert f"port {expected}" in result.stdout.str()
+
+
+def test_mode_of_the_command_line_wins(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(APP + launched_with(mode=["nonsense"]))
+    pytester.makepyfile("def test_it(ws, app): app()")
+    run(pytester, "--ws-proxy-mode=regular").assert_outcomes(passed=1)
+    run(pytester).assert_outcomes(errors=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--ws-connect=auto", "--ws-proxy-port=0"], "--ws-connect does not go with --ws-proxy-port and"),
+        (
+            ["--ws-connect=auto", "--ws-proxy-mode=regular"],
+            "--ws-connect does not go with --ws-proxy-port and",
+        ),
+        (
+            ["--ws-connect=auto", "--ws-capture=retain-on-failure", "-n", "2"],
+            "--ws-capture=retain-on-failure does not go with --ws-connect and several xdist workers: a proxy "
+            "records for one test at a time",
+        ),
+        (
+            ["--ws-connect=auto", "--ws-capture=on", "--tx", "2*popen", "--dist", "load"],
+            "--ws-capture=on does not go with --ws-connect and several xdist workers",
+        ),
+        (["--ws-capture=on", "--ws-capture-dir=conftest.py"], "--ws-capture-dir=conftest.py: File exists"),
+        (["--ws-capture=on", "--ws-capture-dir=conftest.py/x"], "conftest.py/x: Not a directory"),
+    ],
+)
+def test_options_that_make_no_sense_are_one_sentence(
+    pytester: pytest.Pytester, options: list[str], said: str
+) -> None:
+    pytester.makepyfile("def test_it(ws): pass")
+    result = run(pytester, *options)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert re.search(rf"^ERROR: .*{re.escape(said)}", result.stderr.str(), re.MULTILINE)
+    assert "Traceback" not in result.stderr.str()
+
+
 def test_report_of_a_failure_has_the_last_frames_and_the_capture(
     pytester: pytest.Pytester, tmp_path: Path
 ) -> None:
@@ -112,11 +205,12 @@ def test_report_of_a_failure_has_the_last_frames_and_the_capture(
 
         @pytest.mark.parametrize("name", ["a/b", "c"])
         def test_fails(ws, app, name):
-            with ws.expect_websocket():
+            with ws.expect_websocket() as opened:
                 client = app("/" + name)
             for number in range(12):
                 client.send(f"message {number}")
                 client.recv(timeout=10)
+            opened.value.wait_for_event("framereceived", lambda said: said == "message 11", history=True)
             assert False
 
         def test_passes(ws, app):
@@ -132,16 +226,87 @@ def test_report_of_a_failure_has_the_last_frames_and_the_capture(
     result.assert_outcomes(failed=3, passed=1)
     said = result.stdout.str()
     assert len(re.findall(r"-+ WebSockets -+", said)) == 2
-    assert re.search(r"#1 ws://127\.0\.0\.1:\d+/a/b \(open\)", said)
-    assert "→ 'message 11'" in said
-    assert "← 'message 11'" in said
-    assert "'message 5'" not in said
+    assert re.search(r"#1 ws://127\.0\.0\.1:\d+/a/b \(open\)\n   … 14 earlier\n", said)
+    assert re.search(r"^   \d\d:\d\d:\d\d\.\d\d\d → 'message 11'$", said, re.MULTILINE)
+    assert re.search(r"^   \d\d:\d\d:\d\d\.\d\d\d ← 'message 11'$", said, re.MULTILINE)
+    assert "'message 6'" not in said
     captures = sorted(path.name for path in (pytester.path / "kept").iterdir())
     assert len(captures) == 2
     assert all(f"all of it: wirewright show kept/{name}" in said for name in captures)
     again = run(pytester, "--ws-capture=on", "--ws-capture-dir=kept", "-k", "passes or fails")
     again.assert_outcomes(failed=2, passed=1)
     assert len(list((pytester.path / "kept").iterdir())) == 5  # none was touched
+
+
+def test_report_of_a_failure_tells_how_sockets_ended(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        from websockets.exceptions import InvalidStatus
+        from websockets.sync.client import connect
+
+        def test_it(ws, app):
+            ws.route_web_socket("**/refused", lambda route: route.reject(403))
+            with ws.expect_websocket("**/closed") as opened:
+                client = app("/closed")
+            client.close(4000, "broken")
+            opened.value.wait_for_event("close", history=True)
+            for url in ("ws://nowhere/refused", "ws://127.0.0.1:1/failed"):
+                with ws.expect_websocket() as opened, pytest.raises(InvalidStatus):
+                    connect(url, proxy=f"http://127.0.0.1:{ws.port}")
+                opened.value.wait_for_event("close", history=True)
+            assert False
+        """
+    )
+    said = run(pytester).stdout.str()
+    assert re.search(r"^#1 .*/closed \(closed 4000 'broken' by client\)\n   no frame$", said, re.MULTILINE)
+    refused = "Error during WebSocket handshake: Unexpected response code: 403"
+    assert f"#2 ws://nowhere/refused (failed with status 403)\n   no frame\n   ✕ {refused}\n" in said
+    failed = "Error in connection establishment: net::ERR_CONNECTION_REFUSED"
+    assert f"#3 ws://127.0.0.1:1/failed (failed)\n   no frame\n   ✕ {failed}\n" in said
+
+
+def test_report_of_a_failure_has_what_older_sockets_said_meanwhile(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        from contextlib import ExitStack
+
+        import pytest
+        from conftest import serving
+        from websockets.sync.client import connect
+
+        @pytest.fixture(scope="module")
+        def clients(ws_proxy):
+            with serving() as url, ExitStack() as stack:
+                proxy = f"http://127.0.0.1:{ws_proxy.port}"
+                yield [stack.enter_context(connect(url + path, proxy=proxy)) for path in ("/talks", "/still")]
+
+        def say(client, socket, message):
+            client.send(message)
+            socket.wait_for_event("framereceived", lambda said: said == message, history=True)
+
+        def test_before(ws, clients):
+            for client, socket in zip(clients, ws.web_sockets):
+                say(client, socket, "before")
+
+        def test_it(ws, clients):
+            say(clients[0], ws.web_sockets[0], "meanwhile")
+            assert False
+
+        def test_other(ws, clients):
+            assert False
+        """
+    )
+    said = run(pytester).stdout.str()
+    pattern = (
+        r"^#1 \S+/talks \(open, since before the test\)\n   \S+ → 'meanwhile'\n   \S+ ← 'meanwhile'\n[_-]"
+    )
+    assert re.search(pattern, said, re.MULTILINE)
+    assert "'before'" not in said
+    assert "/still" not in said
+    assert re.search(
+        r"^no socket came by: does the app use the proxy at 127\.0\.0\.1:\d+\?$", said, re.MULTILINE
+    )
 
 
 def test_running_proxy_is_used(pytester: pytest.Pytester, confdir: Path) -> None:
