@@ -209,9 +209,20 @@ async def test_captures_are_recorded_played_and_looked_into(confdir: Path, url: 
 
 
 async def test_apps_are_tested(tmp_path: Path) -> None:
-    command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", EXAMPLES)
+    # The plugins of the repository's own tests are not there.
+    plugins = ("-p", "no:cacheprovider", "-p", "no:asyncio", "-p", "no:timeout")
+    command = (sys.executable, "-m", "pytest", "-q", "-rs", *plugins, "examples/tested")
     environment = {"NODE_PATH": str(NODE_MODULES), "HOME": str(tmp_path)}
-    async with running(*command, EXAMPLES / "tested", cwd=tmp_path, **environment) as run:
+    async with running(*command, cwd=ROOT, **environment) as run:
         said = await run.rest()
         assert run.process.returncode == 0, said
     assert re.search(r"\d passed", said)
+    assert not NODE_MODULES.exists() or "npm package" not in said
+
+
+async def test_app_that_lacks_a_package_is_skipped(tmp_path: Path) -> None:
+    command = (sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "examples/tested")
+    async with running(*command, "-k", "node", cwd=ROOT, NODE_PATH="", HOME=str(tmp_path)) as run:
+        said = await run.rest()
+        assert run.process.returncode == 0, said
+    assert "3 skipped" in said

@@ -2,7 +2,7 @@
 
 pip install 'wirewright[pytest]' playwright && pytest examples/tested
 
-An app whose runtime is missing is skipped. NODE_PATH must lead to the npm package ws.
+An app whose runtime is missing is skipped; Node's is also the npm package ws, to which NODE_PATH leads.
 """
 
 import json
@@ -53,6 +53,8 @@ def buy(request: pytest.FixtureRequest, ws: Proxy, service: str) -> Iterator[Buy
     ]
     if shutil.which(str(command[0])) is None:
         pytest.skip(f"{command[0]} is not installed")
+    if request.param == "node" and not has_ws():
+        pytest.skip("the npm package ws is not installed where NODE_PATH leads")
     environment = {**os.environ, "HTTP_PROXY": f"http://127.0.0.1:{ws.port}"}
 
     def run() -> str:
@@ -67,6 +69,15 @@ def buy(request: pytest.FixtureRequest, ws: Proxy, service: str) -> Iterator[Buy
         return done.stdout.strip()
 
     yield run  # noqa: PT022  the other apps end after it
+
+
+def has_ws() -> bool:
+    found = subprocess.run(
+        ["node", "-e", "require('ws')"],  # noqa: S607  of PATH, as any user's
+        cwd=HERE,
+        stderr=subprocess.DEVNULL,
+    )
+    return found.returncode == 0
 
 
 def in_chromium(ws: Proxy, service: str) -> Iterator[Buy]:
