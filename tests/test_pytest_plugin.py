@@ -118,9 +118,11 @@ def test_default_timeout_goes_with_its_test(pytester: pytest.Pytester) -> None:
     run(pytester).assert_outcomes(passed=2)
 
 
-@pytest.mark.parametrize("filters", ["error", "default"])
+@pytest.mark.parametrize("filters", ["error", "default", "-Werror"])
 def test_warnings_of_mitmproxy_are_no_users(pytester: pytest.Pytester, filters: str) -> None:
-    pytester.makeini(f"[pytest]\nfilterwarnings = {filters}")
+    option = [filters] if filters.startswith("-") else []
+    if not option:
+        pytester.makeini(f"[pytest]\nfilterwarnings = {filters}")
     pytester.makepyfile(
         """
         def test_it(ws, app):
@@ -130,7 +132,7 @@ def test_warnings_of_mitmproxy_are_no_users(pytester: pytest.Pytester, filters: 
         """
     )
     # what pytest-asyncio warns of is not ours
-    run(pytester, "-p", "no:asyncio").assert_outcomes(passed=1, warnings=0)
+    run(pytester, "-p", "no:asyncio", *option).assert_outcomes(passed=1, warnings=0)
 
 
 def launched_with(**arguments: object) -> str:

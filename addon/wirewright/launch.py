@@ -57,6 +57,7 @@ class launch:  # noqa: N801  used like a function, as in Playwright
             **(options or {}),
         }
         self._master: Master | None = None
+        self._shown: logging.Handler | None = None
         self._before = control.settings()
 
     async def __aenter__(self) -> Proxy:
@@ -68,12 +69,13 @@ class launch:  # noqa: N801  used like a function, as in Playwright
         from wirewright.master import start
 
         self._before = control.settings()
-        self._shown = _show_errors()
+        had_handlers = logging.getLogger().hasHandlers()
         try:
             self._master = await start(self._options)
         except BaseException:
             await self._end()
             raise
+        self._shown = _show_errors(had_handlers)
         return proxy
 
     async def __aexit__(
@@ -101,12 +103,11 @@ class launch:  # noqa: N801  used like a function, as in Playwright
 _running = False
 
 
-def _show_errors() -> logging.Handler | None:
+def _show_errors(had_handlers: bool) -> logging.Handler | None:
     """Have warnings and errors shown, as Python does where there is no handler: mitmproxy adds one that shows
     nothing.
     """
-    root = logging.getLogger()
-    if root.handlers or logging.lastResort is None:
+    if had_handlers or logging.lastResort is None:
         return None
-    root.addHandler(logging.lastResort)
+    logging.getLogger().addHandler(logging.lastResort)
     return logging.lastResort

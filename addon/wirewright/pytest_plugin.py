@@ -10,24 +10,17 @@ It imports no mitmproxy until a test asks for a proxy.
 """
 
 import re
+import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from wirewright.model.history import Frame
-    from wirewright.model.proxy import Proxy as OwnProxy
-    from wirewright.model.websocket import WebSocket
     from wirewright.sync_api import Proxy
 
-LAST = 10
-"""How many frames of a socket a report has."""
-WIDTH = 200
-"""How many characters of a frame."""
 DEPRECATING = ("ldap3", "mitmproxy", "passlib", "pyasn1", "pyparsing")
 """mitmproxy and what it imports use what is deprecated; no user can mend that."""
 
@@ -111,6 +104,9 @@ def ws_proxy(request: pytest.FixtureRequest, ws_proxy_args: dict[str, Any]) -> "
         with sync_api.connect(None if options.ws_connect == "auto" else options.ws_connect) as proxy:
             yield proxy
         return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # with `-W error`, too
+        from wirewright import master  # noqa: F401
     arguments = {"port": 0, **ws_proxy_args}
     if options.ws_proxy_port is not None:
         arguments["port"] = options.ws_proxy_port
@@ -151,10 +147,12 @@ class _Touched:
     """What a test has used."""
 
     def __init__(self, proxy: "Proxy") -> None:
+        from wirewright.passing import Passing
+
         self.capture: Path | None = None
         self.failed = False
         self._proxy = proxy
-        self._passing = _Passing(proxy._own)
+        self._passing = Passing(proxy._own)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -175,103 +173,6 @@ class _Touched:
             yield f"all of it: wirewright show {_shown(self.capture)}"
 
 
-class _Passing:
-    """The sockets that pass while a test runs. For the thread in which nothing of them can be lost: the
-    proxy's."""
-
-    def __init__(self, proxy: "OwnProxy") -> None:
-        self._proxy = proxy
-        self._seen: list[_Seen] = []
-
-    def start(self) -> None:
-        for socket in self._proxy.web_sockets:
-            self._seen.append(_Seen(socket, socket._history.total, is_new=False))
-        self._proxy.on("websocket", self._see)
-
-    def stop(self) -> None:
-        self._proxy.remove_listener("websocket", self._see)
-        for seen in self._seen:
-            seen.stop()
-
-    def _see(self, socket: "WebSocket") -> None:
-        self._seen.append(_Seen(socket, 0, is_new=True))
-
-    def tell(self) -> Iterator[str]:
-        told = [seen for seen in self._seen if seen.has_passed]
-        for number, seen in enumerate(told, 1):
-            yield f"#{number} {seen}"
-            yield from seen.tell()
-        if not told:
-            at = ""
-            with suppress(Exception):  # it may have no port, or be gone
-                at = f" at 127.0.0.1:{self._proxy.port}"
-            yield f"no socket came by: does the app use the proxy{at}?"
-
-
-class _Seen:
-    """A socket, and what passed of it since some moment."""
-
-    def __init__(self, socket: "WebSocket", before: int, *, is_new: bool) -> None:
-        """`before` is how many frames have passed already."""
-        self._socket = socket
-        self._before = before
-        self._is_new = is_new
-        self._error: str | None = None
-        socket.on("socketerror", self._fail)
-
-    def stop(self) -> None:
-        self._socket.remove_listener("socketerror", self._fail)
-
-    def _fail(self, message: str) -> None:
-        self._error = message
-
-    @property
-    def has_passed(self) -> bool:
-        """Whether anything has happened to it."""
-        return self._is_new or self._socket.is_closed() or self._socket._history.total > self._before
-
-    def __str__(self) -> str:
-        from wirewright.timeline import printable
-
-        since = "" if self._is_new else ", since before the test"
-        return f"{printable(self._socket.url)} ({_state(self._socket)}{since})"
-
-    def tell(self) -> Iterator[str]:
-        """Its last frames, and its failure."""
-        from wirewright.timeline import printable
-
-        history = self._socket._history
-        frames = history.since(self._before)[-LAST:]
-        earlier = history.total - self._before - len(frames)
-        if earlier:
-            yield f"   … {earlier:,} earlier"
-        elif not frames:
-            yield "   no frame"
-        yield from map(_tell_frame, frames)
-        if self._error is not None:
-            yield f"   ✕ {printable(self._error)}"
-
-
-def _state(socket: "WebSocket") -> str:
-    if not socket.is_closed():
-        return "open" if socket.opened_at else "opening"
-    if not socket.opened_at:
-        return f"failed with status {socket.status}" if socket.status else "failed"
-    said = [str(socket.close_code)]
-    if socket.close_reason:
-        said.append(repr(socket.close_reason))
-    if socket.closed_by:
-        said.append(f"by {socket.closed_by}")
-    return f"closed {' '.join(said)}"
-
-
-def _tell_frame(frame: "Frame") -> str:
-    shown = repr(frame.payload)
-    shown = shown if len(shown) <= WIDTH else f"{shown[:WIDTH]}… ({len(frame.payload):,} in all)"
-    at = f"{datetime.fromtimestamp(frame.timestamp):%H:%M:%S.%f}"[:-3]
-    return f"   {at} {'→' if frame.event == 'framesent' else '←'} {shown}"
-
-
 _TOUCHED = pytest.StashKey[_Touched]()
 
 
@@ -285,8 +186,10 @@ def pytest_runtest_makereport(
         touched.failed = True
         with suppress(Exception):  # the proxy may be gone: the test's own failure is what counts
             report.sections.append(("WebSockets", "\n".join(touched.tell())))
-    if touched is not None and touched.capture is not None and report.when == "teardown":
-        _keep_or_not(item.config, touched, touched.capture)
+    if touched is not None and report.when == "teardown":
+        del item.stash[_TOUCHED]  # items live as long as the session, and what sockets remember is large
+        if touched.capture is not None:
+            _keep_or_not(item.config, touched, touched.capture)
     return report
 
 

@@ -486,12 +486,6 @@ def for_a_while(proxy: Proxy) -> Iterator[Proxy]:
                 take_back()
 
 
-def last_frames(socket: WebSocket, count: int) -> list[tuple[str, Payload]]:
-    """The event and the payload of what a socket remembers last, oldest first."""
-    frames = socket._call(lambda: socket._own._history.since(0)[-count:])
-    return [(frame.event, frame.payload) for frame in frames]
-
-
 class _InThread(ABC):
     """A proxy of the async API, in a loop of its own for as long as the block runs."""
 
