@@ -24,6 +24,7 @@ bench: $(VENV)/.bench  ## Wirewright beside what else carries WebSockets; ARGS="
 	@test -n "$(ARGS)" || $(BIN)/python -m bench.masking
 	@test -n "$(ARGS)" || $(BIN)/python -m bench.exports
 	@test -n "$(ARGS)" || $(BIN)/python -m bench.remote
+	@test -n "$(ARGS)" || $(BIN)/python -m bench.kills
 
 autobahn: $(VENV)/.dev  ## The Autobahn suite, direct and through the proxy; needs a Python 2.7
 	PYTHONPATH=tests $(BIN)/python -m conformance $(ARGS)

@@ -20,6 +20,7 @@ from bench.table import markdown, number
 SECONDS = 5.0
 LATENCY_RATE, DELIVERY_RATE = 1_000, 20_000
 """Messages a second."""
+SUBSCRIBERS = {"counting": "", "counting-sync": ", to a listener of the sync API"}
 SIZE = 100
 """Bytes of a message."""
 TICK = 0.001
@@ -31,25 +32,29 @@ async def main() -> None:
     parser.add_argument("--output", type=Path, default=DOCUMENT, help="the document to write into")
     arguments = parser.parse_args()
     later: list[float] = []
-    delivered: list[float] = []
-    missed = 0
+    delivered: dict[str, list[float]] = {subscriber: [] for subscriber in SUBSCRIBERS}
+    missed = dict.fromkeys(SUBSCRIBERS, 0)
     for _ in range(arguments.rounds):
         inside, outside = await latency()
         later.append(statistics.median(b - a for a, b in zip(inside, outside, strict=True)) / 1e6)
-        count, lost, seconds = await delivery()
-        delivered.append(count / seconds)
-        missed += lost
+        for subscriber in SUBSCRIBERS:
+            count, lost, seconds = await delivery(subscriber)
+            delivered[subscriber].append(count / seconds)
+            missed[subscriber] += lost
     rows = [
         [
             f"a message at {LATENCY_RATE:,} a second: how much later than a listener of the proxy's own",
             "at most 2 ms",
             f"{statistics.median(later):.2f} ms",
         ],
-        [
-            f"messages of {SIZE} bytes at {DELIVERY_RATE:,} a second: delivered a second",
-            f"{DELIVERY_RATE:,}",
-            f"{number(statistics.median(delivered))}, {missed:,} missed",
-        ],
+        *(
+            [
+                f"messages of {SIZE} bytes at {DELIVERY_RATE:,} a second{whose}: delivered a second",
+                f"{DELIVERY_RATE:,}",
+                f"{number(statistics.median(delivered[subscriber]))}, {missed[subscriber]:,} missed",
+            ]
+            for subscriber, whose in SUBSCRIBERS.items()
+        ),
     ]
     text = "\n\n".join(
         [
@@ -72,9 +77,9 @@ async def latency() -> tuple[list[int], list[int]]:
     return inside, outside
 
 
-async def delivery() -> tuple[int, int, float]:
+async def delivery(subscriber: str) -> tuple[int, int, float]:
     """Messages that a client was told of, those that it missed, and the seconds that they took to be sent."""
-    said = await _run("counting", DELIVERY_RATE)
+    said = await _run(subscriber, DELIVERY_RATE)
     counted, missed = map(int, _last(said["client"], "COUNTED").split())
     return counted, missed, float(said["seconds"][0])
 

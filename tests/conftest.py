@@ -1,5 +1,6 @@
 """What every test may ask for."""
 
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -7,6 +8,10 @@ import pytest
 
 from support.certificates import Certificates, make_certificates
 from wirewright import Proxy, launch
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Whatever a shell starts in its background ignores Ctrl-C, and so would all that the tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
