@@ -18,7 +18,7 @@ from bench.document import DOCUMENT, circumstances, write_section
 from bench.table import markdown, number
 
 SECONDS = 5.0
-LATENCY_RATE, DELIVERY_RATE = 1_000, 20_000
+LATENCY_RATE, DELIVERY_RATE, DELIVERY_GOAL = 1_000, 25_000, 20_000
 """Messages a second."""
 SUBSCRIBERS = {"counting": "", "counting-sync": ", to a listener of the sync API"}
 SIZE = 100
@@ -50,7 +50,7 @@ async def main() -> None:
         *(
             [
                 f"messages of {SIZE} bytes at {DELIVERY_RATE:,} a second{whose}: delivered a second",
-                f"{DELIVERY_RATE:,}",
+                f"at least {DELIVERY_GOAL:,}",
                 f"{number(statistics.median(delivered[subscriber]))}, {missed[subscriber]:,} missed",
             ]
             for subscriber, whose in SUBSCRIBERS.items()
