@@ -6,32 +6,24 @@ client's own process.
 """
 
 import asyncio
-import inspect
 import logging
-import re
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from wirewright.capture.redaction import redacted_names
-from wirewright.capture.replay import Replay
-from wirewright.conditions import Conditions
-from wirewright.model import route as model_route
 from wirewright.model.errors import ENDS_THE_PROGRAM, Error
 from wirewright.model.feed import Feed
-from wirewright.model.history import HistoryLimit, Payload, payload_size
+from wirewright.model.history import payload_size
 from wirewright.model.matching import LateMatch, UrlMatch
-from wirewright.model.ownership import Owner
 from wirewright.model.proxy import Control, Proxy
-from wirewright.model.route import WebSocketRoute, is_being_cancelled
+from wirewright.model.route import is_being_cancelled
 from wirewright.model.routing import RouteHandler, Rule
 from wirewright.model.websocket import Handshake, WebSocket
 from wirewright.remote import protocol
 from wirewright.remote.codec import LARGEST, ProtocolError, make_codec
 from wirewright.remote.connection import Connection, Disconnected
+from wirewright.remote.orders import All, RemoteHost, RouteOrders, SocketOrders, describe
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +118,7 @@ class Client:
         self._rules: dict[int, Rule] = {}
         self._gone: set[Rule] = set()
         """Those that are taken back."""
-        self._routes: dict[str, _RemoteCarrier] = {}
+        self._routes: dict[str, RouteOrders] = {}
         self._is_over = False
         self._tasks: list[asyncio.Task[Any]] = []
 
@@ -136,14 +128,14 @@ class Client:
         if isinstance(described, protocol.Function):
             raise TypeError("url must be a glob or a regex: the proxy has to know it")
         self._tasks.append(self._scope.start(self._send(), None, self.proxy))
-        self._put(protocol.Subscribe(described, list(events)))
+        self.put(protocol.Subscribe(described, list(events)))
         try:
             welcome = await asyncio.wait_for(self._receive(), WELCOME_SECONDS)
         except (Disconnected, ProtocolError, TimeoutError) as error:
             raise Error(f"the proxy did not answer: {error}") from None
         if not isinstance(welcome, protocol.Welcome):
             raise Error("what answers is no Wirewright")
-        self._control.attach(_RemoteHost(self, welcome))
+        self._control.attach(RemoteHost(self, welcome))
         for socket in welcome.sockets:
             self._open(socket, is_new=False)
         self._tasks.append(self._scope.start(self._follow(), None, self.proxy))
@@ -226,17 +218,17 @@ class Client:
             case protocol.Routed():
                 self._scope.start(self._route(message), None, self.proxy)
             case protocol.RouteMessage() | protocol.RouteEnd():
-                if carrier := self._routes.get(message.key):
-                    self._scope.start(carrier.handle(message), None, self.proxy)
+                if orders := self._routes.get(message.key):
+                    self._scope.start(orders.handle(message), None, self.proxy)
             case protocol.RouteLost():
-                if carrier := self._routes.pop(message.key, None):
-                    carrier.lost()
+                if orders := self._routes.pop(message.key, None):
+                    orders.lost()
 
     def _open(self, socket: protocol.Snapshot, *, is_new: bool) -> Feed:
         asked = Handshake(socket.url, dict(socket.request_headers), socket.client_address)
         limit = self.proxy._running_host().history
         feed = self._control.open(
-            socket.key, asked, _Sender(self, socket.key), limit, kind=RemoteSocket, is_new=is_new
+            socket.key, asked, SocketOrders(self, socket.key), limit, kind=RemoteSocket, is_new=is_new
         )
         for remembered in socket.history:
             feed.history.extend(remembered.event, [remembered.payload], remembered.at)
@@ -262,16 +254,16 @@ class Client:
             if rule is not None:
                 is_meant = await rule.means(message.url)
         finally:
-            self._put(protocol.Verdict(message.question, is_meant))
+            self.put(protocol.Verdict(message.question, is_meant))
 
     async def _route(self, message: protocol.Routed) -> None:
         key, rule = message.socket.key, self._use(message.rule)
         feed = self._control.feed(key) or self._open(message.socket, is_new=False)
-        carrier = self._routes[key] = _RemoteCarrier(self, key, feed.socket)
+        orders = self._routes[key] = RouteOrders(self, key, feed.socket)
         answer: Any = protocol.Fail()
         try:
             if rule is not None:
-                answer = await carrier.decide(rule)
+                answer = await orders.decide(rule)
         except ENDS_THE_PROGRAM:
             raise
         except BaseException:
@@ -279,7 +271,7 @@ class Client:
                 raise  # the client ends
             feed.socket._route_errors += 1
             logger.exception("%s: a route's handler raised", feed.socket)
-        self._put(protocol.Decided(key, answer))
+        self.put(protocol.Decided(key, answer))
 
     def _use(self, number: int) -> Rule | None:
         rule = self._rules.get(number)
@@ -294,15 +286,17 @@ class Client:
     def add_rule(self, rule: Rule) -> Awaitable[None]:
         """Tell the proxy of a route."""
         self._id += 1
-        self._rules[self._id] = rule
-        return self.command(
+        number = self._id
+        told = self.command(
             protocol.Route,
-            rule=self._id,
+            rule=number,
             url=describe(rule.url),
             times=rule.times,
             timeout=self._route_timeout,
             fallback=self._route_fallback,
         )
+        self._rules[number] = rule
+        return told
 
     def keep_rules(self, rules: Sequence[Rule]) -> Awaitable[None]:
         """Tell the proxy which routes are no more."""
@@ -316,7 +310,7 @@ class Client:
             # Until the proxy knows, it may still be asked.
             answer.add_done_callback(partial(self._forget_rule, number))
             told.append(answer)
-        return _All(told)
+        return All(told)
 
     def _forget_rule(self, number: int, _: object) -> None:
         if rule := self._rules.pop(number, None):
@@ -330,13 +324,13 @@ class Client:
         answer = self._answers[self._id] = asyncio.get_running_loop().create_future()
         answer.add_done_callback(_log_refusal)
         try:
-            self._put(command)
+            self.put(command)
         except (ValueError, OverflowError) as error:
             del self._answers[self._id]
             raise ValueError(f"it cannot be sent: {error}") from None
         return answer
 
-    def _put(self, message: Any) -> None:
+    def put(self, message: Any) -> None:
         """Send a message, after those before it. Raises ValueError and OverflowError."""
         encoded = self._codec.encode(message)
         if any(isinstance(data, (str, bytes)) and payload_size(data) > LARGEST for data in encoded):
@@ -351,141 +345,6 @@ class Client:
                 self._outgoing.task_done()
         except Disconnected:
             pass  # whoever receives is told, too
-
-
-class _RemoteHost:
-    """The proxy, as its Proxy knows it."""
-
-    def __init__(self, client: Client, welcome: protocol.Welcome) -> None:
-        self._client = client
-        self.port = welcome.port
-        self.ca_certificate = Path(welcome.ca_certificate)
-        self.history = HistoryLimit(welcome.history_messages, welcome.history_bytes)
-
-    def forget(self, owner: Owner) -> None:
-        """A client is no script of the proxy's."""
-
-    def start_capture(self, path: Path, **options: Any) -> Awaitable[None]:
-        del options["owner"]
-        url = describe(options.pop("url"))
-        if isinstance(url, protocol.Function):
-            raise TypeError("url must be a glob or a regex: the proxy cannot ask a function for a capture")
-        redact = options.pop("redact")
-        return self._client.command(
-            protocol.StartCapture,
-            path=str(path.absolute()),  # of this program's folder
-            url=url,
-            redact=None if redact is None else redacted_names(redact),
-            **options,
-        )
-
-    def stop_capture(self) -> Awaitable[None]:
-        return self._client.command(protocol.StopCapture)
-
-    def annotate(self, text: str) -> Awaitable[None]:
-        if not isinstance(text, str):
-            raise TypeError(f"a remark must be a str, not {type(text).__name__}")
-        return self._client.command(protocol.Annotate, text=text)
-
-    def replay(self, path: Path, **options: Any) -> Replay:
-        return Replay(path, **options)
-
-
-class _Sender:
-    """What a socket of the model sends with."""
-
-    def __init__(self, client: Client, key: str) -> None:
-        self._client = client
-        self._key = key
-
-    def send(self, payload: Payload, *, to_client: bool) -> Awaitable[None]:
-        return self._client.command(protocol.Send, key=self._key, payload=payload, to_client=to_client)
-
-    def close(self, code: int, reason: str) -> Awaitable[None]:
-        return self._client.command(protocol.Close, key=self._key, code=code, reason=reason)
-
-    def abort(self) -> Awaitable[None]:
-        return self._client.command(protocol.Abort, key=self._key)
-
-
-class _RemoteCarrier:
-    """What a route of the model orders with."""
-
-    def __init__(self, client: Client, key: str, socket: WebSocket) -> None:
-        self._client = client
-        self._key = key
-        self.route = WebSocketRoute(socket, self)
-
-    async def decide(self, rule: Rule) -> Any:
-        """Call a rule's handler, and describe what it has decided."""
-        try:
-            result = rule.handler(self.route)
-            if inspect.isawaitable(result):
-                await result
-        finally:
-            answer = self.route.decided()
-        match answer:
-            case model_route.Connect():
-                return protocol.checked(protocol.Connect(answer.headers, answer.url))
-            case model_route.Reject():
-                return protocol.checked(protocol.Reject(answer.status, answer.headers, answer.body))
-            case model_route.Abort():
-                return protocol.Cut()
-            case model_route.Mock():
-                return protocol.Mock(answer.protocol)
-
-    async def handle(self, message: protocol.RouteMessage | protocol.RouteEnd) -> None:
-        """Give a message or an end to its handler, and say when that is done."""
-        side = self.route if message.from_app else self.route.server
-        if isinstance(message, protocol.RouteMessage):
-            working = side.receive(message.payload)
-        else:
-            working = side.closed(message.code, message.reason)
-        if working is not None:
-            await working
-        self._put(protocol.Handled(self._key, message.number, message.from_app))
-
-    def lost(self) -> None:
-        logger.error("%s: its handler took too long: the proxy goes on without it", self.route)
-
-    def check_can(self, what: str) -> None:
-        """The proxy says so itself."""
-
-    def order(self, message: Payload, *, to_client: bool) -> None:
-        self._put(protocol.RouteSend(message, self._key, to_client))
-
-    def order_close(self, code: int, reason: str, *, to_client: bool) -> None:
-        self._put(protocol.RouteClose(self._key, to_client, code, reason))
-
-    def order_conditions(self, conditions: Conditions, *, to_client: bool) -> None:
-        self._put(protocol.RouteConditions(self._key, to_client, asdict(conditions)))
-
-    def abort(self) -> None:
-        self._put(protocol.RouteAbort(self._key))
-
-    def handlers_changed(self) -> None:
-        app, server = self.route, self.route.server
-        self._put(
-            protocol.Handlers(
-                self._key,
-                app_messages=app.handles_messages,
-                app_end=app.handles_close,
-                server_messages=server.handles_messages,
-                server_end=server.handles_close,
-            )
-        )
-
-    def _put(self, message: Any) -> None:
-        self._client._put(message)
-
-
-def describe(url: UrlMatch | LateMatch | None) -> protocol.UrlRule:
-    """A rule as the proxy is told of it."""
-    if url is None or isinstance(url, str):
-        return protocol.Glob(url or "")
-    if isinstance(url, re.Pattern):
-        return protocol.Regex(url.pattern, url.flags)
-    return protocol.Function()
 
 
 def _apply(feed: Feed, seen: protocol.Changed | protocol.Snapshot) -> None:
@@ -509,14 +368,3 @@ def _log_refusal(answer: "asyncio.Future[None]") -> None:
     """Nobody has to await what a command comes to."""
     if not answer.cancelled() and (error := answer.exception()):
         logger.debug("the proxy refused a command: %s", error)
-
-
-class _All:
-    """What several commands come to. Nobody has to await it."""
-
-    def __init__(self, told: Sequence[Awaitable[None]]) -> None:
-        self._told = told
-
-    def __await__(self) -> Generator[Any, None, None]:
-        for each in self._told:
-            yield from each.__await__()
