@@ -150,6 +150,8 @@ class Bridge:
             _work_until(running, mailbox or Mailbox())
         try:
             return running.result()
+        except Error as error:
+            raise error.with_traceback(None) from None  # of the loop's insides, which tell a user nothing
         except concurrent.futures.CancelledError:
             if self._is_over:
                 raise Error("Proxy closed") from None
