@@ -148,7 +148,7 @@ class _Performance:
         pace = Pace(socket.opened_ns or socket.asked_ns, self._manner.speed)
         script = steps(self._capture.frames(socket=socket.id), "client")
         # All the time: a server that nobody reads stops reading itself.
-        reading = asyncio.ensure_future(self._read())
+        self._reading = asyncio.ensure_future(self._read())
         try:
             if await play_lockstep(script, self, pace, self._manner.compare, self._judge):
                 await self._end(socket, pace)
@@ -159,7 +159,7 @@ class _Performance:
         except TimeoutError:
             self._played.failure = f"the server has read nothing for {self._manner.timeout:g} s"
         finally:
-            reading.cancel()
+            self._reading.cancel()
 
     async def _read(self) -> None:
         try:
@@ -176,6 +176,11 @@ class _Performance:
             code = socket.close_code if socket.close_code in range(3000, 5000) else 1000
             reason = (socket.close_reason or "").encode()[:123].decode(errors="ignore")
             await self._connection.close(code or 1000, reason)
+            await asyncio.wait([self._reading], timeout=self._manner.timeout)
+            while not self._came.empty():  # what was said before the server knew
+                if not isinstance(late := self._came.get_nowait(), ConnectionClosed):
+                    self._played.answers += 1
+                    self._judge(None, late)
             return
         try:
             while (message := await self.receive()) is not None:
