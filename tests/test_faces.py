@@ -3,15 +3,20 @@
 import faulthandler
 import logging
 import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+from websockets.exceptions import WebSocketException
 from websockets.sync.server import ServerConnection
 
-from support.sync import app, echo, reached, say, serving
+from support.processes import ROOT
+from support.sync import app, echo, reached, say, serving, settle
 from wirewright import threads
 from wirewright.sync_api import Error, Proxy, WebSocket, WebSocketRoute, for_a_while, launch
 
@@ -42,13 +47,6 @@ class Gate:
 
     def open(self) -> None:
         self._is_open.set()
-
-
-def settle(proxy: Proxy) -> None:
-    """Return when the dispatcher has done what it was given until now."""
-    done = threading.Event()
-    proxy._bridge.in_turn(done.set)
-    assert done.wait(30)
 
 
 # Turns
@@ -239,6 +237,194 @@ def test_handler_that_never_returns_does_not_keep_the_proxy(
     assert not dispatcher.is_alive()
 
 
+def test_wait_may_be_ended_by_a_handler_and_another_thread_at_once(proxy: Proxy, url: str) -> None:
+    values: list[str] = []
+    with ExitStack() as stack:
+        with proxy.expect_websocket() as opened:
+            client = stack.enter_context(app(proxy, url))
+        ws = opened.value
+        asked = threading.Event()
+
+        def ask(payload: str) -> None:
+            if payload == "first":
+                asked.set()
+                values.append(info.value)
+
+        with ws.expect_event("framereceived", lambda payload: payload == "second") as info:
+            ws.on("framesent", ask)
+            say(client, "first")
+            assert asked.wait(30)
+            threading.Timer(0.05, say, (client, "second")).start()
+        assert info.value == "second"
+        settle(proxy)
+    assert values == ["second"]
+
+
+def test_handler_that_is_under_way_at_the_end_gets_to_its_end(confdir: Path, url: str) -> None:
+    done: list[str] = []
+    with ExitStack() as stack, launch(port=0, confdir=confdir) as proxy:
+        with proxy.expect_websocket() as opened:
+            stack.enter_context(app(proxy, url))
+
+        def report(ws: WebSocket) -> None:
+            try:
+                for _ in range(10):
+                    _ = proxy.web_sockets
+            except Error as error:
+                done.append(error.message)
+            finally:
+                done.append("finally")
+
+        opened.value.on("close", report)
+    assert done in (["finally"], ["Proxy closed", "finally"])
+
+
+def test_handler_may_leave_the_block(confdir: Path, url: str) -> None:
+    left = threading.Event()
+    launching = launch(port=0, confdir=confdir)
+    with launching as proxy:
+
+        def leave(ws: WebSocket) -> None:
+            launching.__exit__(None, None, None)
+            left.set()
+
+        proxy.on("websocket", leave)
+        with suppress(OSError, EOFError, WebSocketException), app(proxy, url):
+            assert left.wait(30)
+    assert not [each for each in threading.enumerate() if each.name.startswith("wirewright-")]
+
+
+def test_question_s_listener_hears_the_answer(proxy: Proxy, url: str) -> None:
+    gate, answers = Gate(), list[str]()
+    with ExitStack() as stack:
+        with proxy.expect_websocket() as opened:
+            client = stack.enter_context(app(proxy, url))
+        ws = opened.value
+
+        def sent(payload: str) -> None:
+            gate()
+            ws.once("framereceived", lambda answer: answers.append(f"{payload} {answer}"))
+
+        ws.on("framesent", sent)
+        for number in range(5):
+            say(client, str(number))
+        gate.open()
+        settle(proxy)
+    assert answers == [f"{number} {number}" for number in range(5)]
+
+
+def test_listener_that_cannot_be_found_again_is_refused(proxy: Proxy) -> None:
+    class Collector:
+        __hash__ = None  # type: ignore[assignment]
+
+        def __call__(self, ws: WebSocket) -> None: ...
+
+    with pytest.raises(TypeError, match="unhashable"):
+        proxy.on("websocket", Collector())
+
+
+def test_test_takes_back_its_own_routes_alone(proxy: Proxy, url: str) -> None:
+    def mock(ws: WebSocketRoute) -> None:
+        ws.on_message(lambda message: ws.send("mocked"))
+
+    proxy.route_web_socket("**", mock)
+    with for_a_while(proxy) as seen:
+        seen.route_web_socket("**", mock, times=1)
+    with app(proxy, url) as client:
+        client.send("a")
+        assert client.recv(timeout=10) == "mocked"
+
+
+def test_handler_that_goes_on_after_its_test_is_told(proxy: Proxy, url: str) -> None:
+    told: list[str] = []
+    waits, is_told = threading.Event(), threading.Event()
+    with app(proxy, url) as client:
+        with for_a_while(proxy) as seen:
+            (ws,) = seen.web_sockets
+
+            def handler(payload: str) -> None:
+                for attempt in (
+                    lambda: ws.wait_for_event("framesent", lambda payload: waits.set()),
+                    lambda: seen.route_web_socket("**", lambda route: None),
+                    lambda: ws.on("framesent", print),
+                ):
+                    try:
+                        attempt()
+                    except Error as error:
+                        told.append(error.message)
+                is_told.set()
+
+            ws.once("framesent", handler)
+            while not waits.is_set():  # since when it waits nobody knows
+                say(client, "a")
+        assert is_told.wait(30)
+    assert told == ["this test is over"] * 3
+    assert proxy._own._routes.rules == []
+
+
+# Interrupts
+
+
+INTERRUPTED = """
+import os, random, signal, sys, threading
+from wirewright.sync_api import launch
+
+luck = random.Random(int(sys.argv[2]))
+caught = 0
+for number in range(12):
+    timer = threading.Timer(luck.uniform(0.0, 0.4), os.kill, (os.getpid(), signal.SIGINT))
+    try:
+        timer.start()
+        with launch(port=0, confdir=sys.argv[1]) as proxy:
+            for _ in range(luck.randrange(30)):
+                proxy.web_sockets
+        timer.join()
+    except KeyboardInterrupt:
+        caught += 1
+    for thread in threading.enumerate():  # an end that is interrupted goes on by itself
+        if thread.name.startswith("wirewright-"):
+            thread.join(20)
+for thread in threading.enumerate():
+    if thread.name.startswith("wirewright-"):
+        print("left", thread.name)
+with launch(port=0, confdir=sys.argv[1]) as proxy:
+    print("launched", proxy.port > 0, caught)
+"""
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_ctrl_c_at_any_moment_leaves_nothing(confdir: Path, seed: int) -> None:
+    command = (sys.executable, "-W", "ignore", "-c", INTERRUPTED, str(confdir), str(seed))
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=50, check=False)
+    assert run.stdout == "launched True 12\n", run.stderr
+
+
+def test_signal_s_handler_may_use_the_api(proxy: Proxy) -> None:
+    count, enough = 0, threading.Event()
+
+    def tick(number: int, frame: object) -> None:
+        nonlocal count
+        assert proxy.web_sockets == []
+        count += 1
+        if count == 200:
+            enough.set()
+
+    def signal_often() -> None:
+        while not enough.wait(0.001):
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, tick)
+    signalling = threading.Thread(target=signal_often)
+    signalling.start()
+    try:
+        while not enough.is_set():
+            assert proxy.web_sockets == []
+    finally:
+        enough.set()
+        signalling.join()
+        signal.signal(signal.SIGUSR1, before)
+
+
 # Threads in which nothing can be waited for
 
 
@@ -271,6 +457,7 @@ def test_forked_child_is_told(proxy: Proxy) -> None:
         try:
             _ = proxy.port
         except Error as error:
+            proxy._bridge.stop()  # returns
             os._exit(0 if "this is a forked process" in error.message else 1)
         os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -19,7 +19,7 @@ import wirewright
 from support.members import members
 from support.ports import free_port
 from support.processes import ROOT
-from support.sync import app, echo, reached, say, serving
+from support.sync import app, echo, reached, say, serving, settle
 from wirewright import sync_api, threads
 from wirewright.capture import open as open_capture
 from wirewright.sync_api import Error, Proxy, TimeoutError, WebSocket, WebSocketRoute, launch  # noqa: A004
@@ -130,8 +130,6 @@ def test_slow_listener_is_told_what_was_left_out(
         ws = opened.value
         ws.on("framesent", slow)
         ws.on("missed", missed.append)
-        hopeless = ws.expect_event("framereceived", lambda _: False, timeout=60_000)
-        hopeless.__enter__()
         for number in range(count):
             say(client, str(number))
         assert heard == []
@@ -140,12 +138,8 @@ def test_slow_listener_is_told_what_was_left_out(
         with ws.expect_event("close"):
             client.close()
     assert heard == [str(number) for number in range(len(heard))]
-    assert 50 < len(heard) < count
-    assert len(missed) == 1
-    left_out = rf"^Socket closed \({sum(missed)} messages were left out: this client did not keep up\)$"
-    assert sum(missed) > count - len(heard)  # in both directions
-    with pytest.raises(Error, match=left_out):
-        hopeless.__exit__(None, None, None)
+    assert 20 < len(heard) < count
+    assert missed == [count - len(heard)]
 
 
 def test_block_that_is_left_too_much_to_judge_is_told(
@@ -153,7 +147,7 @@ def test_block_that_is_left_too_much_to_judge_is_told(
 ) -> None:
     monkeypatch.setattr(threads, "MOST_BYTES", 50_000)
     judged: list[str] = []
-    left_out = r"^Socket closed \([0-9,]+ messages were left out: this client did not keep up\)$"
+    left_out = r"^Socket closed \([0-9,]+ messages were left out: too many waited for the predicate\)$"
     with ExitStack() as stack:
         with proxy.expect_websocket() as opened:
             client = stack.enter_context(app(proxy, url))
@@ -161,6 +155,8 @@ def test_block_that_is_left_too_much_to_judge_is_told(
             other = stack.enter_context(app(proxy, url))
         too_late = opened.value.expect_event("framesent", judged.append)
         too_late.__enter__()
+        heard: list[str] = []
+        other_opened.value.on("framesent", heard.append)
         for number in range(1_000):
             say(client, str(number))
         client.close()
@@ -169,8 +165,10 @@ def test_block_that_is_left_too_much_to_judge_is_told(
         assert judged == [str(number) for number in range(len(judged))]
         assert 500 < len(judged) < 1_000
         with other_opened.value.expect_event("framesent", lambda payload: payload == "on") as frame:
-            say(other, "on")  # nothing waits any more
+            say(other, "on")
         assert frame.value == "on"
+        settle(proxy)
+        assert heard == ["on"]  # nobody else misses anything
 
 
 def test_history_is_looked_at(proxy: Proxy, url: str) -> None:
@@ -329,13 +327,6 @@ def seen(ws: WebSocket, client: ClientConnection, message: str) -> None:
     """Have the app say something, and return when its echo is known here."""
     with ws.expect_event("framereceived", lambda payload: payload == message):
         say(client, message)
-
-
-def settle(proxy: Proxy) -> None:
-    """Return when the dispatcher has done all that came until now."""
-    done = threading.Event()
-    proxy._bridge.dispatch(done.set)
-    assert done.wait(10)
 
 
 def test_listener_that_raises_is_logged_and_hurts_nobody(

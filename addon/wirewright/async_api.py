@@ -10,7 +10,7 @@ or `start_capture`, is known once it is awaited; a proxy elsewhere has carried i
 """
 
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -47,9 +47,6 @@ class connect:  # noqa: N801  used like a function, as in Playwright
     Raises Error where no proxy can be reached. At the end of the block routes and listeners are taken back.
     """
 
-    _is_behind: Callable[[], bool] = staticmethod(lambda: False)
-    """Says that frames are to be left out: the sync API knows how much waits for its threads."""
-
     def __init__(
         self,
         endpoint: str | Path | None = None,
@@ -80,7 +77,6 @@ class connect:  # noqa: N801  used like a function, as in Playwright
             connection,
             route_timeout=self._route_timeout,
             route_fallback=self._route_fallback,
-            is_behind=self._is_behind,
         )
         try:
             await self._client.start(self._url, self._events)

@@ -10,9 +10,10 @@ import inspect
 import logging
 import weakref
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
-from threading import Lock
+from threading import RLock
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -21,7 +22,7 @@ from wirewright.model.errors import Error
 from wirewright.model.matching import LateMatch
 from wirewright.model.waiter import EventContextManager as OwnEventContextManager
 from wirewright.model.waiter import Predicate, WaitingEmitter
-from wirewright.threads import Bridge, CallersPredicate, Mailbox, check_plain
+from wirewright.threads import Bridge, CallersPredicate, Questions, check_plain
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ OwnT = TypeVar("OwnT")
 WaitingT = TypeVar("WaitingT", bound=WaitingEmitter)
 F = TypeVar("F", bound=Callable[..., Any])
 
+OVER = "this test is over"
+"""What a handler that goes on after it is told."""
 Kinds = Mapping[type, Callable[[Any, "Faces"], "Face[Any]"]]
 """Which face an object of the async API has."""
 
@@ -43,9 +46,25 @@ class Faces:
         self.undo: list[Callable[[], object]] | None = None
         """What takes back what was registered through these faces, if somebody wants to."""
         self.are_over = False
-        """Whether nobody shall hear anything more through them."""
+        """Whether nobody shall hear, wait for or route anything more through them."""
+        self.waits: weakref.WeakSet[Wait[Any]] = weakref.WeakSet()
         self._known: weakref.WeakValueDictionary[int, Face[Any]] = weakref.WeakValueDictionary()
-        self._lock = Lock()
+        self._lock = RLock()  # a signal's handler may come here in the middle
+
+    def check_going_on(self) -> None:
+        """Raise Error if they are over."""
+        if self.are_over:
+            raise Error(OVER)
+
+    def end(self) -> None:
+        """Have nobody hear or wait for anything more through them."""
+        self.undo, self.are_over = None, True
+        with suppress(Error):  # the proxy may be gone
+            self.bridge.call(self._end_waits)
+
+    def _end_waits(self) -> None:
+        for wait in list(self.waits):
+            wait.fail(OVER)
 
     def note(self, undo: Callable[[], object]) -> None:
         """Something was registered, and this takes it back."""
@@ -91,7 +110,7 @@ class Face(Generic[OwnT]):
 
 class Asked:
     """A user's function where the async API expects one that answers. It equals any other of the same
-    function."""
+    function and the same faces."""
 
     def __init__(self, faces: Faces, function: Callable[..., Any]) -> None:
         _check_listener(function)
@@ -102,7 +121,9 @@ class Asked:
         return self._faces.bridge.ask(self._function, *map(self._faces.of, values))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Asked) and self._function == other._function
+        if not isinstance(other, Asked):
+            return False
+        return self._function == other._function and self._faces is other._faces  # a test takes back its own
 
     def __hash__(self) -> int:
         return hash(self._function)
@@ -189,35 +210,46 @@ class WaitingFace(Face[WaitingT]):
             return lambda f: self._register(register, event, f)
         _check_listener(f)
         self._own.check_event(event)
+        self._own._scope.check_runs()
+        self._faces.check_going_on()
         if self._bridge.is_dispatcher:
             register(event, f)  # at once: to wait for the loop is to let others have their turn
             self._bridge.post(self._relay, event)
         else:
-            self._call(self._expect, event)
-            self._bridge.in_turn(self._enrol, register, event, f)
-        self._faces.note(lambda: self.remove_listener(event, f))
+            self._call(self._admit, register, event, f)
+        self._faces.note(partial(_take_back, weakref.ref(self), event, f))
         return f
+
+    def _related(self, event: str) -> Iterable[str]:
+        """The events that are relayed together with this one."""
+        return (event,)
 
     # In the loop's thread
 
-    def _expect(self, event: str) -> None:
-        self._expected[event] += 1
+    def _admit(self, register: Callable[..., Any], event: str, f: Callable[..., Any]) -> None:
         self._relay(event)
+        self._expected[event] += 1
+        self._bridge.in_turn(self._enrol, register, event, f)
 
     def _settle(self, event: str) -> None:
         self._expected[event] -= 1
         self._drop_relays()
 
     def _relay(self, event: str) -> None:
-        if event not in self._relays:
-            relay = self._relays[event] = partial(self._heard, event)
-            self._own.on(event, relay)
+        for related in self._related(event):
+            if related not in self._relays:
+                relay = partial(self._heard, related)
+                self._own.on(related, relay)
+                self._relays[related] = relay
 
     def _drop_relays(self) -> None:
         for event, relay in list(self._relays.items()):
-            if not (self._is_held or self._expected[event] or self._listeners.are_for(event)):
+            if not (self._is_held or any(map(self._is_wanted, self._related(event)))):
                 del self._relays[event]
                 self._own.remove_listener(event, relay)
+
+    def _is_wanted(self, event: str) -> bool:
+        return self._expected[event] > 0 or self._listeners.are_for(event)
 
     def _heard(self, event: str, *values: object) -> None:
         self._bridge.dispatch(self._emit, event, *values)
@@ -225,8 +257,10 @@ class WaitingFace(Face[WaitingT]):
     # In the dispatcher's
 
     def _enrol(self, register: Callable[..., Any], event: str, f: Callable[..., Any]) -> None:
-        register(event, f)
-        self._bridge.post(self._settle, event)
+        try:
+            register(event, f)
+        finally:
+            self._bridge.post(self._settle, event)
 
     def _dismiss(self, remove: Callable[..., None], *which: object) -> None:
         remove(*which)
@@ -294,7 +328,8 @@ class Wait(Generic[T]):
         start: Callable[[Any], OwnEventContextManager[Any]],
     ) -> None:
         self._faces, self._bridge = faces, faces.bridge
-        self._mailbox = Mailbox()
+        faces.check_going_on()
+        self._questions = Questions()
         self._future = self._bridge.wait(self._begin(start, self._judge(predicate)))
 
     def _judge(self, predicate: Predicate | None) -> Predicate | CallersPredicate | None:
@@ -302,7 +337,7 @@ class Wait(Generic[T]):
             return predicate
         check_plain(predicate)
         faces = self._faces
-        return CallersPredicate(self._bridge, self._mailbox, lambda value: predicate(faces.of(value)))
+        return CallersPredicate(self._bridge, self._questions, lambda value: predicate(faces.of(value)))
 
     async def _begin(
         self, start: Callable[[Any], OwnEventContextManager[Any]], judge: Predicate | CallersPredicate | None
@@ -310,10 +345,8 @@ class Wait(Generic[T]):
         self._own = start(judge)
         # Ctrl-C may come at any moment, and then nobody may be left who would end the wait.
         self._finalizer = weakref.finalize(self, self._bridge.post, self._own.cancel)
-        future = (await self._own.__aenter__()).value
-        if isinstance(judge, CallersPredicate):
-            self._bridge.watch(judge, future)
-        return future
+        self._faces.waits.add(self)
+        return (await self._own.__aenter__()).value
 
     @property
     def is_over(self) -> bool:
@@ -321,14 +354,18 @@ class Wait(Generic[T]):
 
     def result(self) -> T:
         if not self.is_over:
-            self._bridge.wait(self._end(None), self._mailbox)
+            self._bridge.wait(self._end(None), self._questions)
         self._finalizer.detach()
         value: T = self._faces.of(self._future.result())
         return value
 
     def cancel(self) -> None:
-        self._bridge.wait(self._end(Error("given up")), self._mailbox)
+        self._bridge.wait(self._end(Error("given up")), self._questions)
         self._finalizer.detach()
+
+    def fail(self, message: str) -> None:
+        """End it, in the loop's thread."""
+        self._own.fail(message)
 
     async def _end(self, error: Error | None) -> None:
         await self._own.__aexit__(type(error) if error else None, error, None)
@@ -337,4 +374,10 @@ class Wait(Generic[T]):
 def _check_listener(function: Callable[..., Any]) -> None:
     if not callable(function):
         raise TypeError(f"a listener must be callable, not {type(function).__name__}")
+    hash(function)  # raises TypeError: it could not be found again
     check_plain(function)
+
+
+def _take_back(face: "weakref.ref[WaitingFace[Any]]", event: str, f: Callable[..., Any]) -> None:
+    if (listening := face()) is not None:  # else its socket is gone
+        listening.remove_listener(event, f)

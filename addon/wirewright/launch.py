@@ -94,10 +94,12 @@ class launch:  # noqa: N801  used like a function, as in Playwright
 
     async def _end(self) -> None:
         global _running
-        await control.end(self._before)
-        if self._shown is not None:
-            logging.getLogger().removeHandler(self._shown)
-        _running = False
+        try:
+            await control.end(self._before)
+        finally:
+            if self._shown is not None:
+                logging.getLogger().removeHandler(self._shown)
+            _running = False
 
 
 _running = False

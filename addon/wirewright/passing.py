@@ -10,6 +10,8 @@ from wirewright.model.proxy import Proxy
 from wirewright.model.websocket import WebSocket
 from wirewright.timeline import printable
 
+MOST = 20
+"""How many sockets a report has: those that are open, and the newest of the others."""
 LAST = 10
 """How many frames of a socket a report has."""
 WIDTH = 200
@@ -23,10 +25,11 @@ class Passing:
     def __init__(self, proxy: Proxy) -> None:
         self._proxy = proxy
         self._seen: list[_Seen] = []
+        self._left_out = 0
 
     def start(self) -> None:
         for socket in self._proxy.web_sockets:
-            self._seen.append(_Seen(socket, socket._history.total, is_new=False))
+            self._add(_Seen(socket, socket._history.total, is_new=False))
         self._proxy.on("websocket", self._see)
 
     def stop(self) -> None:
@@ -35,13 +38,24 @@ class Passing:
             seen.stop()
 
     def _see(self, socket: WebSocket) -> None:
-        self._seen.append(_Seen(socket, 0, is_new=True))
+        self._add(_Seen(socket, 0, is_new=True))
+
+    def _add(self, seen: "_Seen") -> None:
+        self._seen.append(seen)
+        if len(self._seen) > MOST:
+            oldest = next((each for each in self._seen if each.is_over), self._seen[0])
+            self._seen.remove(oldest)
+            oldest.stop()
+            self._left_out += oldest.has_passed
 
     def tell(self) -> Iterator[str]:
         told = [seen for seen in self._seen if seen.has_passed]
-        for number, seen in enumerate(told, 1):
-            yield f"#{number} {seen}"
-            yield from seen.tell()
+        if self._left_out:
+            yield f"… {self._left_out:,} sockets before these"
+        for number, seen in enumerate(told, 1 + self._left_out):
+            first, *others = seen.lines()
+            yield f"#{number} {first}"
+            yield from others
         if not told:
             at = ""
             with suppress(Error):  # it may have no port, or be gone
@@ -50,34 +64,47 @@ class Passing:
 
 
 class _Seen:
-    """A socket, and what passed of it since some moment."""
+    """A socket, and what passed of it since some moment. Once it has closed, lines are all that is kept."""
 
     def __init__(self, socket: WebSocket, before: int, *, is_new: bool) -> None:
         """`before` is how many frames have passed already."""
-        self._socket = socket
+        self._socket: WebSocket | None = socket
+        self._lines: list[str] = []
         self._before = before
         self._is_new = is_new
         self._error: str | None = None
         socket.on("socketerror", self._fail)
+        socket.on("close", self._close)
 
     def stop(self) -> None:
-        self._socket.remove_listener("socketerror", self._fail)
+        if self._socket is not None:
+            self._socket.remove_listener("socketerror", self._fail)
+            self._socket.remove_listener("close", self._close)
 
     def _fail(self, message: str) -> None:
         self._error = message
 
+    def _close(self, socket: WebSocket) -> None:
+        self._lines = list(self._told(socket))
+        self._socket = None
+
+    @property
+    def is_over(self) -> bool:
+        return self._socket is None
+
     @property
     def has_passed(self) -> bool:
         """Whether anything has happened to it."""
-        return self._is_new or self._socket.is_closed() or self._socket._history.total > self._before
+        return self._is_new or self._socket is None or self._socket._history.total > self._before
 
-    def __str__(self) -> str:
+    def lines(self) -> list[str]:
+        """What it is, its last frames, and its failure."""
+        return self._lines if self._socket is None else list(self._told(self._socket))
+
+    def _told(self, socket: WebSocket) -> Iterator[str]:
         since = "" if self._is_new else ", since before the test"
-        return f"{printable(self._socket.url)} ({_state(self._socket)}{since})"
-
-    def tell(self) -> Iterator[str]:
-        """Its last frames, and its failure."""
-        history = self._socket._history
+        yield f"{printable(socket.url)} ({_state(socket)}{since})"
+        history = socket._history
         frames = history.since(self._before)[-LAST:]
         earlier = history.total - self._before - len(frames)
         if earlier:

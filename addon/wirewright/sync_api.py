@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from types import TracebackType
 from typing import Any, Literal
 
@@ -56,6 +56,9 @@ from wirewright.threads import Bridge
 __all__ = ["Error", "EventInfo", "Proxy", "TimeoutError", "WebSocket", "WebSocketRoute", "connect", "launch"]
 
 
+FRAMES = ("framesent", "framereceived")
+
+
 class WebSocket(WaitingFace[own_websocket.WebSocket]):
     """One socket of an app, as `wirewright.WebSocket`.
 
@@ -67,7 +70,7 @@ class WebSocket(WaitingFace[own_websocket.WebSocket]):
         super().__init__(own, faces)
         self._missed = 0
         """Of what its listeners are not told yet."""
-        self._lock = Lock()
+        self._lock = RLock()  # a signal's handler may come here in the middle
 
     @property
     def url(self) -> str:
@@ -186,11 +189,21 @@ class WebSocket(WaitingFace[own_websocket.WebSocket]):
         self._do(self._own.abort)
 
     def _heard(self, event: str, *values: object) -> None:
-        if event != "missed":
+        if event == "missed":
+            (frames,) = values
+            assert isinstance(frames, int)
+            self._miss(frames)
+        elif event in FRAMES and self._bridge.is_behind():
+            if self._is_held or self._is_wanted(event):
+                self._miss(1)
+        else:
             super()._heard(event, *values)
-            return
-        (frames,) = values
-        assert isinstance(frames, int)
+
+    def _related(self, event: str) -> Iterable[str]:
+        # Who hears a question may want to hear its answer, which is on its way by then.
+        return FRAMES if event in FRAMES else (event,)
+
+    def _miss(self, frames: int) -> None:
         with self._lock:
             is_waiting = bool(self._missed)
             self._missed += frames
@@ -360,6 +373,7 @@ class Proxy(WaitingFace[own_proxy.Proxy]):
 
         It is called in the dispatcher's thread with a WebSocketRoute, and the handshake waits for it.
         """
+        self._faces.check_going_on()
         self._do(self._own.route_web_socket, self._asked(url), Asked(self._faces, handler), times)
         self._faces.note(lambda: self.unroute_web_socket(url, handler))
 
@@ -381,6 +395,7 @@ class Proxy(WaitingFace[own_proxy.Proxy]):
         compare: Any = "exact",
     ) -> Replay:
         """Play the recorded server to sockets that are opened from now on; see `wirewright.Proxy`."""
+        self._faces.check_going_on()
         is_function = callable(compare) and not isinstance(compare, ignoring_keys)
 
         async def route() -> Replay:
@@ -480,7 +495,7 @@ def for_a_while(proxy: Proxy) -> Iterator[Proxy]:
     try:
         yield Proxy(proxy._own, faces)
     finally:
-        faces.undo, faces.are_over = None, True
+        faces.end()
         for take_back in reversed(undo):
             with suppress(Error):  # the proxy may be gone
                 take_back()
@@ -490,16 +505,17 @@ class _InThread(ABC):
     """A proxy of the async API, in a loop of its own for as long as the block runs."""
 
     @abstractmethod
-    def _open(self, is_behind: Callable[[], bool]) -> AbstractAsyncContextManager[own_proxy.Proxy]:
-        """The proxy; `is_behind` says that a thread here is left too much to do."""
+    def _open(self) -> AbstractAsyncContextManager[own_proxy.Proxy]:
+        """The proxy, for as long as the block runs."""
 
     def __enter__(self) -> Proxy:
+        self._is_inside = False
+        self._own = self._open()
         self._bridge = Bridge()
-        self._own = self._open(self._bridge.is_behind)
         try:
-            return Proxy(self._bridge.wait(self._own.__aenter__()), Faces(self._bridge, _KINDS))
-        except BaseException:
-            self._bridge.stop()
+            return Proxy(self._bridge.wait(self._enter()), Faces(self._bridge, _KINDS))
+        except BaseException:  # Ctrl-C may come when it is inside already
+            self._stop()
             raise
 
     def __exit__(
@@ -508,10 +524,24 @@ class _InThread(ABC):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
         try:
-            self._bridge.wait(self._own.__aexit__(None, None, None))
+            if self._is_inside:
+                self._bridge.wait(self._leave())
         finally:
             self._bridge.stop()
+
+    async def _enter(self) -> own_proxy.Proxy:
+        proxy = await self._own.__aenter__()
+        self._is_inside = True
+        return proxy
+
+    async def _leave(self) -> None:
+        if self._is_inside:  # else a handler has left it
+            self._is_inside = False
+            await self._own.__aexit__(None, None, None)
 
 
 class launch(_InThread):  # noqa: N801  used like a function, as in Playwright
@@ -534,8 +564,8 @@ class launch(_InThread):  # noqa: N801  used like a function, as in Playwright
     ) -> None:
         self._launching = async_api.launch(port, host=host, mode=mode, options=options, confdir=confdir)
 
-    def _open(self, is_behind: Callable[[], bool]) -> AbstractAsyncContextManager[own_proxy.Proxy]:
-        return inside.launched(self._launching, is_behind)
+    def _open(self) -> AbstractAsyncContextManager[own_proxy.Proxy]:
+        return inside.launched(self._launching)
 
 
 class connect(_InThread):  # noqa: N801  used like a function, as in Playwright
@@ -565,6 +595,5 @@ class connect(_InThread):  # noqa: N801  used like a function, as in Playwright
             tls=tls,
         )
 
-    def _open(self, is_behind: Callable[[], bool]) -> AbstractAsyncContextManager[own_proxy.Proxy]:
-        self._connecting._is_behind = is_behind
+    def _open(self) -> AbstractAsyncContextManager[own_proxy.Proxy]:
         return self._connecting

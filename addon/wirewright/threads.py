@@ -15,8 +15,8 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
-from queue import SimpleQueue
-from typing import Any, Protocol, TypeVar
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar
 
 from greenlet import getcurrent, greenlet
 
@@ -29,19 +29,11 @@ T = TypeVar("T")
 Job = Callable[[], object]
 
 MOST_BYTES = 64 * 1024 * 1024
-"""How much may wait for one thread; frames that come then are left out."""
+"""How much may wait for the dispatcher, or for one wait's predicate; frames that come then are left out."""
 CALL_BYTES, VALUE_BYTES = 500, 60
 """About what a call that waits takes beside its arguments, and a value that is to be judged."""
 LAST_SECONDS = 5.0
 """How long listeners may take for what is left when the proxy ends."""
-
-
-class Load(Protocol):
-    """What a thread is left to do."""
-
-    @property
-    def weight(self) -> int:
-        """About how many bytes of memory it takes."""
 
 
 class Mailbox:
@@ -50,8 +42,6 @@ class Mailbox:
     def __init__(self) -> None:
         self._jobs: SimpleQueue[tuple[Job, int]] = SimpleQueue()
         self._given = self._done = 0  # each is written by one thread alone
-        self._other: Mailbox | None = None
-        self._lock = threading.Lock()
 
     @property
     def weight(self) -> int:
@@ -60,13 +50,9 @@ class Mailbox:
 
     def put(self, job: Job, weight: int = 0) -> None:
         """Leave something to do; what weighs anything comes from the loop's thread."""
-        with self._lock:
-            if self._other is not None:
-                self._other.put(job, weight)
-                return
-            if weight:
-                self._given += weight
-            self._jobs.put((job, weight))
+        if weight:
+            self._given += weight
+        self._jobs.put((job, weight))
 
     def do_next(self) -> None:
         """Do the next of it, once there is one."""
@@ -75,12 +61,77 @@ class Mailbox:
             self._done += weight
         job()
 
-    def forward(self, other: "Mailbox") -> None:
-        """Leave what is here, and what comes, to whoever has another mailbox."""
+    def take_rest(self) -> list[Job]:
+        """What is left, for somebody else."""
+        rest = []
+        with suppress(Empty):
+            while True:
+                rest.append(self._jobs.get_nowait()[0])
+        return rest
+
+
+class Questions:
+    """What a wait asks of whoever waits for it: the thread that came last, or nobody yet."""
+
+    def __init__(self) -> None:
+        self._kept: list[Job] = []
+        self._readers: list[Mailbox] = []
+        self._lock = threading.RLock()  # a signal's handler may come here in the middle
+
+    def put(self, job: Job) -> None:
         with self._lock:
-            self._other = other
-            while not self._jobs.empty():
-                other.put(*self._jobs.get())
+            if self._readers:
+                self._readers[-1].put(job)
+            else:
+                self._kept.append(job)
+
+    def enter(self, reader: Mailbox) -> None:
+        """Somebody has time for them."""
+        with self._lock:
+            self._readers.append(reader)
+            kept, self._kept = self._kept, []
+            for job in kept:
+                reader.put(job)
+
+    def leave(self, reader: Mailbox) -> None:
+        """No longer; what is left is for the others."""
+        with self._lock:
+            self._readers.remove(reader)
+            for job in reader.take_rest():
+                self.put(job)
+
+
+class Running(Generic[T]):
+    """A coroutine in the loop's thread, as other threads see it: it is done when it has cleaned up, too."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> None:
+        self.outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
+        self._loop = loop
+        self._coroutine = coroutine
+        self._task: asyncio.Task[T] | None = None
+        loop.call_soon_threadsafe(self._begin)
+
+    def cancel(self) -> None:
+        """Have it end soon."""
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._cancel)
+
+    def _begin(self) -> None:
+        self._task = self._loop.create_task(self._coroutine)
+        self._task.add_done_callback(self._settle)
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _settle(self, task: "asyncio.Task[T]") -> None:
+        if task.cancelled():
+            self.outcome.cancel()
+            self.outcome.set_running_or_notify_cancel()
+        elif error := task.exception():
+            self.outcome.set_exception(error)
+        else:
+            self.outcome.set_result(task.result())
 
 
 class Bridge:
@@ -90,15 +141,17 @@ class Bridge:
         self._loop = asyncio.new_event_loop()
         self._process = os.getpid()
         self._jobs = Mailbox()
-        self._loads: set[Load] = {self._jobs}
-        """What threads have been left to do. For the loop's thread."""
         self._hub: greenlet
         """The dispatcher's own greenlet; those of listeners and handlers come back to it."""
         self._idle: list[greenlet] = []
         """Greenlets that have nothing to do: a new one costs as much as twenty turns."""
-        self._ended = threading.Event()
+        self._waiting = 0
+        """Handlers that wait for something."""
         self._is_over = False
-        self._lock = threading.Lock()
+        self._is_last = False
+        """Whether the dispatcher has done all that it was given, but for the handlers that wait."""
+        self._is_forced = False
+        self._lock = threading.RLock()  # a signal's handler may come here in the middle
         """Nobody begins what would never end."""
         self._runner = threading.Thread(target=self._run_loop, name="wirewright-proxy", daemon=True)
         self._dispatcher = threading.Thread(target=self._dispatch, name="wirewright-dispatcher", daemon=True)
@@ -106,21 +159,40 @@ class Bridge:
         self._dispatcher.start()
 
     def stop(self) -> None:
-        """End both threads, once the dispatcher has done what it was given until now, or had time for it."""
+        """End both threads, once the dispatcher has done what it was given until now, or had time for it.
+
+        Whoever interrupts this leaves threads that end by themselves.
+        """
+        if os.getpid() != self._process:
+            return  # a forked child has none of them
         with self._lock:
-            if self._is_over:
-                return
             self._is_over = True
-        self._jobs.put(self._ended.set)
-        if not self.is_dispatcher:
-            self._dispatcher.join(LAST_SECONDS)
-            if self._dispatcher.is_alive():
-                logger.warning("a listener or a handler is still at work: what came after it is left out")
-                self._ended.set()
-        asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        try:
+            self._jobs.put(self._end_dispatching)
+            if not self.is_dispatcher:
+                self._dispatcher.join(LAST_SECONDS)
+                if self._dispatcher.is_alive():
+                    logger.warning("a listener or a handler is still at work: what came after it is left out")
+        finally:
+            self._is_forced = not self.is_dispatcher
+            self._jobs.put(_nothing)
+            self.post(self._shut_down)
         self._runner.join()
-        self._loop.close()
+
+    def _end_dispatching(self) -> None:
+        self._is_last = True
+
+    def _shut_down(self) -> None:
+        self._ending = self._loop.create_task(self._cancel_all())
+
+    async def _cancel_all(self) -> None:
+        """End what is still under way, and let it clean up."""
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # who waits for what has just ended is told
+        self._loop.stop()
 
     # For callers
 
@@ -137,19 +209,19 @@ class Bridge:
         with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(function, *arguments)
 
-    def wait(self, coroutine: Coroutine[Any, Any, T], mailbox: Mailbox | None = None) -> T:
-        """What a coroutine returns or raises; the caller does meanwhile what is put into the mailbox.
+    def wait(self, coroutine: Coroutine[Any, Any, T], questions: Questions | None = None) -> T:
+        """What a coroutine returns or raises; the caller answers meanwhile what is asked.
 
         Whatever interrupts the caller, such as Ctrl-C, cancels the coroutine. In a handler, others have their
         turn meanwhile. Raises Error where nothing can be waited for.
         """
         running = self._start(coroutine)
         if self.is_dispatcher:
-            self._switch_until(running, mailbox)
+            self._switch_until(running, questions)
         else:
-            _work_until(running, mailbox or Mailbox())
+            _answer_until(running, questions or Questions())
         try:
-            return running.result()
+            return running.outcome.result()
         except Error as error:
             raise error.with_traceback(None) from None  # of the loop's insides, which tell a user nothing
         except concurrent.futures.CancelledError:
@@ -157,7 +229,7 @@ class Bridge:
                 raise Error("Proxy closed") from None
             raise
 
-    def _start(self, coroutine: Coroutine[Any, Any, T]) -> "concurrent.futures.Future[T]":
+    def _start(self, coroutine: Coroutine[Any, Any, T]) -> Running[T]:
         why = ""
         if os.getpid() != self._process:
             why = "this is a forked process: the proxy's threads are not in it"
@@ -166,16 +238,18 @@ class Bridge:
         else:
             with self._lock:
                 if not self._is_over:
-                    return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+                    return Running(self._loop, coroutine)
         coroutine.close()
         raise Error(why or "Proxy closed")
 
-    def _switch_until(self, running: "concurrent.futures.Future[Any]", mailbox: Mailbox | None) -> None:
-        if mailbox is not None:
-            mailbox.forward(self._jobs)
+    def _switch_until(self, running: Running[Any], questions: Questions | None) -> None:
+        if questions is not None:
+            questions.enter(self._jobs)
         handler = getcurrent()
-        running.add_done_callback(lambda _: self._jobs.put(handler.switch))
+        running.outcome.add_done_callback(lambda _: self._jobs.put(handler.switch))
+        self._waiting += 1
         self._hub.switch()
+        self._waiting -= 1
 
     @property
     def is_dispatcher(self) -> bool:
@@ -198,24 +272,19 @@ class Bridge:
 
     def ask(self, function: Callable[..., object], *arguments: object) -> "asyncio.Future[Any]":
         """What a function of a user's returns or raises, in the dispatcher's thread."""
-        return self.ask_there(self._jobs, CALL_BYTES + _size(arguments), function, *arguments)
+        return self.ask_there(self._jobs.put, function, *arguments)
 
     def ask_there(
-        self, mailbox: Mailbox, weight: int, function: Callable[..., object], *arguments: object
+        self, put: Callable[[Job], object], function: Callable[..., object], *arguments: object
     ) -> "asyncio.Future[Any]":
-        """The same in the thread that empties a mailbox."""
+        """The same in the thread that does what is put there."""
         answer: asyncio.Future[Any] = self._loop.create_future()
-        mailbox.put(partial(self.run_handler, self._answer, answer, function, arguments), weight)
+        put(partial(self.run_handler, self._answer, answer, function, arguments))
         return answer
 
-    def watch(self, load: Load, until: "asyncio.Future[Any]") -> None:
-        """Have what a thread is left to do count until something is done."""
-        self._loads.add(load)
-        until.add_done_callback(lambda _: self._loads.discard(load))
-
     def is_behind(self) -> bool:
-        """Whether some thread has been left so much to do that no more should be added."""
-        return any(load.weight > MOST_BYTES for load in self._loads)
+        """Whether the dispatcher has been left so much to do that no more should be added."""
+        return self._jobs.weight > MOST_BYTES
 
     # For the thread that does a job
 
@@ -258,10 +327,11 @@ class Bridge:
     def _run_loop(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
+        self._loop.close()
 
     def _dispatch(self) -> None:
         self._hub = getcurrent()
-        while not self._ended.is_set():
+        while not (self._is_forced or (self._is_last and not self._waiting)):
             try:
                 self._jobs.do_next()
             except BaseException:  # sys.exit() ends no thread that others need
@@ -272,21 +342,20 @@ class Bridge:
 class CallersPredicate(LatePredicate):
     """A predicate that is asked in the thread that waits, as soon as that has time."""
 
-    def __init__(self, bridge: Bridge, mailbox: Mailbox, predicate: Callable[[Any], object]) -> None:
+    def __init__(self, bridge: Bridge, questions: Questions, predicate: Callable[[Any], object]) -> None:
         self._bridge = bridge
-        self._mailbox = mailbox
+        self._questions = questions
         self._predicate = predicate
         self._noted = self._judged = 0  # each is written by one thread alone
 
-    @property
-    def weight(self) -> int:
-        return self._noted - self._judged
-
-    def note(self, value: object) -> None:
+    def takes(self, value: object) -> bool:
+        if self._noted - self._judged > MOST_BYTES:
+            return False
         self._noted += VALUE_BYTES + _size((value,))
+        return True
 
     def first(self, values: Sequence[object]) -> Awaitable[int | None]:
-        return self._bridge.ask_there(self._mailbox, 0, self._first, values)
+        return self._bridge.ask_there(self._questions.put, self._first, values)
 
     def _first(self, values: Sequence[object]) -> int | None:
         for index, value in enumerate(values):
@@ -296,24 +365,19 @@ class CallersPredicate(LatePredicate):
         return None
 
 
-def _work_until(running: "concurrent.futures.Future[Any]", mailbox: Mailbox) -> None:
-    running.add_done_callback(lambda _: mailbox.put(_nothing))
+def _answer_until(running: Running[Any], questions: Questions) -> None:
+    mailbox = Mailbox()
+    questions.enter(mailbox)
+    running.outcome.add_done_callback(lambda _: mailbox.put(_nothing))
     try:
-        while not running.done():
+        while not running.outcome.done():
             mailbox.do_next()
     except BaseException:
         running.cancel()
+        concurrent.futures.wait([running.outcome], timeout=LAST_SECONDS)  # it may have to clean up
         raise
     finally:
-        mailbox.put(_nothing)  # another thread may wait for the same
-
-
-async def _cancel_all() -> None:
-    """End what is still under way, and let it clean up."""
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+        questions.leave(mailbox)
 
 
 def _size(arguments: Sequence[object]) -> int:

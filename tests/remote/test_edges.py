@@ -18,7 +18,7 @@ from wirewright.async_api import connect
 from wirewright.model.history import Payload
 from wirewright.model.matching import LateMatch
 from wirewright.remote import client as remote_client
-from wirewright.remote import endpoints, inside, outbox, server
+from wirewright.remote import endpoints, inside, outbox, protocol, server
 from wirewright.remote.client import Client
 from wirewright.remote.protocol import EVENTS
 from wirewright.remote.serving import reach
@@ -172,17 +172,18 @@ async def test_close_that_is_refused_closes_nothing(proxy: Proxy) -> None:
 
 
 async def test_wait_that_looks_back_says_what_was_missed_before(proxy: Proxy) -> None:
-    is_behind = False
-    async with serving() as url, client_of(is_behind=lambda: is_behind) as remote, app(proxy, url) as speaker:
+    async with serving() as url, client_of() as remote, app(proxy, url):
         await eventually(lambda: bool(remote.proxy.web_sockets))
-        (ws,) = remote.proxy.web_sockets
-        is_behind = True
-        async with ws.expect_event("missed"):
-            await speaker.send("welcome")
-        is_behind = False
-        with pytest.raises(TimeoutError, match=r" \([12] messages were left out"):
-            await ws.wait_for_event("framesent", lambda _: False, timeout=20, history=True)
-        assert await ws.wait_for_event("framesent", timeout=20, history=True) == "welcome"
+        ((key, ws),) = remote._control.sockets()
+        async with ws.expect_event("missed") as missed:
+            await remote._handle(protocol.Missed(key, "framesent", 3, 30))
+        assert await missed.value == 3
+        with pytest.raises(
+            TimeoutError, match=r" \(3 messages were left out: this client did not keep up\)$"
+        ):
+            await ws.wait_for_event("framesent", timeout=20, history=True)
+        with pytest.raises(TimeoutError, match=r'"framesent"$'):
+            await ws.wait_for_event("framesent", timeout=20)
 
 
 # Rules

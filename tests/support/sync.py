@@ -57,3 +57,17 @@ def say(client: ClientConnection, message: str) -> None:
     """Have an echo."""
     client.send(message)
     assert client.recv(timeout=10) == message
+
+
+def settle(proxy: Proxy) -> None:
+    """Return when the dispatcher has done what it was given until now, and no handler waits any more."""
+    bridge, done = proxy._bridge, threading.Event()
+
+    def look() -> None:
+        if bridge._waiting:
+            bridge.post(bridge.in_turn, look)
+        else:
+            done.set()
+
+    bridge.in_turn(look)
+    assert done.wait(30)

@@ -34,8 +34,8 @@ class LatePredicate(ABC):
     """
 
     @abstractmethod
-    def note(self, value: Any) -> None:
-        """A value came; it will be asked of it."""
+    def takes(self, value: Any) -> bool:
+        """Whether it will be asked of this value: not, if too many wait for it already."""
 
     @abstractmethod
     def first(self, values: Sequence[Any]) -> Awaitable[int | None]:
@@ -98,6 +98,8 @@ class Waiter(Generic[T]):
         self._pending: set[asyncio.Future[Any]] = set()
         self._unjudged: list[T] = []
         """Of what a LatePredicate is not asked yet."""
+        self._left_out = 0
+        """Values that it was not asked of at all."""
         self._failure: Error | None = None
         self._remark = remark
         self._timer: asyncio.TimerHandle | None = None
@@ -154,9 +156,11 @@ class Waiter(Generic[T]):
         if self.future.done():
             return
         if isinstance(self._predicate, LatePredicate):
-            self._predicate.note(value)
-            self._unjudged.append(value)
-            self._ask(self._predicate)
+            if self._predicate.takes(value):
+                self._unjudged.append(value)
+                self._ask(self._predicate)
+            else:
+                self._left_out += 1
             return
         try:
             matched = self._predicate(value) if self._predicate else True
@@ -208,7 +212,11 @@ class Waiter(Generic[T]):
             self._settle_exception(self._failure)
 
     def _fail_after_pending(self, message: str, *_: object) -> None:
-        self._end_after_pending(Error(message + self._remark()))
+        self._end_after_pending(Error(message + self._all_remarks()))
+
+    def _all_remarks(self) -> str:
+        left_out = f" ({self._left_out:,} messages were left out: too many waited for the predicate)"
+        return self._remark() + (left_out if self._left_out else "")
 
     def _end_after_pending(self, error: Error) -> None:
         # A value that came before the end still counts, even if its async predicate is not done with it.
@@ -220,7 +228,7 @@ class Waiter(Generic[T]):
     def _time_out(self, event: str, milliseconds: float) -> None:
         shown = int(milliseconds) if milliseconds.is_integer() else milliseconds
         said = f'Timeout {shown}ms exceeded while waiting for event "{event}"'
-        error = TimeoutError(said + self._remark())
+        error = TimeoutError(said + self._all_remarks())
         if isinstance(self._predicate, LatePredicate):
             self._stop_listening()
             self._end_after_pending(error)
@@ -307,6 +315,10 @@ class EventContextManager(Generic[T]):
     def cancel(self) -> None:
         """Give the wait up."""
         self._waiter.cancel()
+
+    def fail(self, message: str) -> None:
+        """End the wait with `Error(message)`."""
+        self._waiter.fail(message)
 
     async def __aenter__(self) -> EventInfo[T]:
         return EventInfo(self._waiter.future)

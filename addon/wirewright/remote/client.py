@@ -101,12 +101,9 @@ class Client:
         *,
         route_timeout: float,
         route_fallback: protocol.Fallback,
-        is_behind: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`is_behind` says that so much waits for whoever listens that frames are to be left out."""
         self.proxy = RemoteProxy(self)
         self._connection = connection
-        self._is_behind = is_behind
         self._route_timeout, self._route_fallback = route_timeout, route_fallback
         self._codec = make_codec(connection.subprotocol, protocol.FromProxy)
         self._control = Control(self.proxy)
@@ -187,7 +184,7 @@ class Client:
         match message:
             case protocol.Frames():
                 if feed := self._control.feed(message.key):
-                    self._hear(feed, message)
+                    feed.frames(message.event, message.payloads, message.at)
             case protocol.Opening():
                 self._open(message.socket, is_new=True)
                 # Async `websocket` handlers have run up to their first await before there is a frame.
@@ -236,13 +233,6 @@ class Client:
         _apply(feed, socket)
         return feed
 
-    def _hear(self, feed: Feed, message: protocol.Frames) -> None:
-        if self._is_behind():
-            feed.history.extend(message.event, message.payloads, message.at)
-            self._miss(feed, len(message.payloads))
-        else:
-            feed.frames(message.event, message.payloads, message.at)
-
     def _miss(self, feed: Feed, frames: int) -> None:
         assert isinstance(feed.socket, RemoteSocket)
         feed.socket._missed += frames
@@ -253,6 +243,8 @@ class Client:
         try:
             if rule is not None:
                 is_meant = await rule.means(message.url)
+        except Exception:
+            logger.exception("%s: a route's rule raised", message.url)
         finally:
             self.put(protocol.Verdict(message.question, is_meant))
 

@@ -4,7 +4,7 @@ The proxy has no more to do with what a test in another thread does than with on
 waits for the other, and what a slow one leaves waiting is bounded.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from wirewright.model.proxy import Proxy
@@ -16,25 +16,25 @@ from wirewright.state import control
 
 
 @asynccontextmanager
-async def connected(is_behind: Callable[[], bool] = lambda: False) -> AsyncIterator[Proxy]:
+async def connected() -> AsyncIterator[Proxy]:
     """A client for as long as the block runs. Its routes may take their time, as the proxy's own may."""
     server = RemoteServer(control)
-    far, near = memory_connections()
-    serving = control.proxy._scope.start(server.serve(far), None, server)
-    client = Client(near, route_timeout=0, route_fallback="drop", is_behind=is_behind)
     try:
-        await client.start(None, EVENTS)
-        yield client.proxy
+        far, near = memory_connections()
+        serving = control.proxy._scope.start(server.serve(far), None, server)
+        client = Client(near, route_timeout=0, route_fallback="drop")
+        try:
+            await client.start(None, EVENTS)
+            yield client.proxy
+        finally:
+            await client.stop()
+            await serving
     finally:
-        await client.stop()
-        await serving
         server.stop()
 
 
 @asynccontextmanager
-async def launched(
-    launching: AbstractAsyncContextManager[Proxy], is_behind: Callable[[], bool]
-) -> AsyncIterator[Proxy]:
+async def launched(launching: AbstractAsyncContextManager[Proxy]) -> AsyncIterator[Proxy]:
     """A client of a proxy that is launched for it."""
-    async with launching, connected(is_behind) as proxy:
+    async with launching, connected() as proxy:
         yield proxy
