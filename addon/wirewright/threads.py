@@ -7,11 +7,11 @@ callers': what they wait for is judged in them.
 """
 
 import asyncio
-import concurrent.futures
 import inspect
 import logging
 import os
 import threading
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
@@ -61,6 +61,13 @@ class Mailbox:
             self._done += weight
         job()
 
+    def wait_for(self, is_done: Callable[[], bool], seconds: float) -> None:
+        """Return when something is done, or the time is up; nothing that comes here is done meanwhile."""
+        until = time.monotonic() + seconds
+        with suppress(Empty):
+            while not is_done():
+                self._jobs.get(timeout=max(0.0, until - time.monotonic()))
+
     def take_rest(self) -> list[Job]:
         """What is left, for somebody else."""
         rest = []
@@ -71,43 +78,58 @@ class Mailbox:
 
 
 class Questions:
-    """What a wait asks of whoever waits for it: the thread that came last, or nobody yet."""
+    """What a wait asks of whoever waits for it: the thread that came last, or nobody yet.
+
+    Without a lock: a signal's handler that waits itself may come in the middle of anything.
+    """
 
     def __init__(self) -> None:
-        self._kept: list[Job] = []
+        self._kept: SimpleQueue[Job] = SimpleQueue()
         self._readers: list[Mailbox] = []
-        self._lock = threading.RLock()  # a signal's handler may come here in the middle
 
     def put(self, job: Job) -> None:
-        with self._lock:
-            if self._readers:
-                self._readers[-1].put(job)
-            else:
-                self._kept.append(job)
+        self._kept.put(job)
+        self._hand_over()
 
     def enter(self, reader: Mailbox) -> None:
         """Somebody has time for them."""
-        with self._lock:
-            self._readers.append(reader)
-            kept, self._kept = self._kept, []
-            for job in kept:
-                reader.put(job)
+        self._readers.append(reader)
+        self._hand_over()
 
     def leave(self, reader: Mailbox) -> None:
         """No longer; what is left is for the others."""
-        with self._lock:
-            self._readers.remove(reader)
-            for job in reader.take_rest():
-                self.put(job)
+        self._readers.remove(reader)
+        for job in reader.take_rest():
+            self.put(job)
+
+    def _hand_over(self) -> None:
+        while self._readers:
+            try:
+                job = self._kept.get_nowait()
+            except Empty:
+                return
+            try:
+                self._readers[-1].put(job)
+            except IndexError:  # it has left in this moment
+                self._kept.put(job)
 
 
 class Running(Generic[T]):
-    """A coroutine in the loop's thread, as other threads see it: it is done when it has cleaned up, too."""
+    """A coroutine in the loop's thread, as another thread sees it: it is done when it has cleaned up, too.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> None:
-        self.outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
+    Without a lock, as `Questions`.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        coroutine: Coroutine[Any, Any, T],
+        when_done: Callable[[], object],
+    ) -> None:
+        self.is_done = False
         self._loop = loop
         self._coroutine = coroutine
+        self._when_done = when_done
         self._task: asyncio.Task[T] | None = None
         loop.call_soon_threadsafe(self._begin)
 
@@ -115,6 +137,11 @@ class Running(Generic[T]):
         """Have it end soon."""
         with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._cancel)
+
+    def result(self) -> T:
+        """What it has returned, or raised."""
+        assert self._task is not None
+        return self._task.result()
 
     def _begin(self) -> None:
         self._task = self._loop.create_task(self._coroutine)
@@ -125,13 +152,10 @@ class Running(Generic[T]):
             self._task.cancel()
 
     def _settle(self, task: "asyncio.Task[T]") -> None:
-        if task.cancelled():
-            self.outcome.cancel()
-            self.outcome.set_running_or_notify_cancel()
-        elif error := task.exception():
-            self.outcome.set_exception(error)
-        else:
-            self.outcome.set_result(task.result())
+        if not task.cancelled():
+            task.exception()  # seen: whoever was interrupted does not look
+        self.is_done = True
+        self._when_done()
 
 
 class Bridge:
@@ -191,6 +215,7 @@ class Bridge:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._loop.shutdown_asyncgens()  # a block that was entered in the moment of a Ctrl-C
         await asyncio.sleep(0)  # who waits for what has just ended is told
         self._loop.stop()
 
@@ -215,21 +240,20 @@ class Bridge:
         Whatever interrupts the caller, such as Ctrl-C, cancels the coroutine. In a handler, others have their
         turn meanwhile. Raises Error where nothing can be waited for.
         """
-        running = self._start(coroutine)
         if self.is_dispatcher:
-            self._switch_until(running, questions)
+            running = self._switch_until_done(coroutine, questions)
         else:
-            _answer_until(running, questions or Questions())
+            running = self._answer_until_done(coroutine, questions or Questions())
         try:
-            return running.outcome.result()
+            return running.result()
         except Error as error:
             raise error.with_traceback(None) from None  # of the loop's insides, which tell a user nothing
-        except concurrent.futures.CancelledError:
+        except asyncio.CancelledError:
             if self._is_over:
                 raise Error("Proxy closed") from None
             raise
 
-    def _start(self, coroutine: Coroutine[Any, Any, T]) -> Running[T]:
+    def _start(self, coroutine: Coroutine[Any, Any, T], when_done: Callable[[], object]) -> Running[T]:
         why = ""
         if os.getpid() != self._process:
             why = "this is a forked process: the proxy's threads are not in it"
@@ -238,18 +262,36 @@ class Bridge:
         else:
             with self._lock:
                 if not self._is_over:
-                    return Running(self._loop, coroutine)
+                    return Running(self._loop, coroutine, when_done)
         coroutine.close()
         raise Error(why or "Proxy closed")
 
-    def _switch_until(self, running: Running[Any], questions: Questions | None) -> None:
+    def _switch_until_done(
+        self, coroutine: Coroutine[Any, Any, T], questions: Questions | None
+    ) -> Running[T]:
+        handler = getcurrent()
+        running = self._start(coroutine, lambda: self._jobs.put(handler.switch))
         if questions is not None:
             questions.enter(self._jobs)
-        handler = getcurrent()
-        running.outcome.add_done_callback(lambda _: self._jobs.put(handler.switch))
         self._waiting += 1
         self._hub.switch()
         self._waiting -= 1
+        return running
+
+    def _answer_until_done(self, coroutine: Coroutine[Any, Any, T], questions: Questions) -> Running[T]:
+        mailbox = Mailbox()
+        running = self._start(coroutine, lambda: mailbox.put(_nothing))
+        questions.enter(mailbox)
+        try:
+            while not running.is_done:
+                mailbox.do_next()
+        except BaseException:
+            running.cancel()
+            mailbox.wait_for(lambda: running.is_done, LAST_SECONDS)  # it may have to clean up
+            raise
+        finally:
+            questions.leave(mailbox)
+        return running
 
     @property
     def is_dispatcher(self) -> bool:
@@ -363,21 +405,6 @@ class CallersPredicate(LatePredicate):
                 return index
             self._judged += VALUE_BYTES + _size((value,))
         return None
-
-
-def _answer_until(running: Running[Any], questions: Questions) -> None:
-    mailbox = Mailbox()
-    questions.enter(mailbox)
-    running.outcome.add_done_callback(lambda _: mailbox.put(_nothing))
-    try:
-        while not running.outcome.done():
-            mailbox.do_next()
-    except BaseException:
-        running.cancel()
-        concurrent.futures.wait([running.outcome], timeout=LAST_SECONDS)  # it may have to clean up
-        raise
-    finally:
-        questions.leave(mailbox)
 
 
 def _size(arguments: Sequence[object]) -> int:
