@@ -16,7 +16,7 @@ from websockets.exceptions import WebSocketException
 from websockets.sync.server import ServerConnection
 
 from support.processes import ROOT
-from support.sync import app, echo, reached, say, serving, settle
+from support.sync import app, echo, opened, reached, say, serving, settle
 from wirewright import threads
 from wirewright.sync_api import Error, Proxy, WebSocket, WebSocketRoute, for_a_while, launch
 
@@ -61,24 +61,25 @@ def test_listener_on_a_new_socket_hears_it_from_the_beginning(proxy: Proxy) -> N
     gate, heard = Gate(), list[str]()
     proxy.on("websocket", gate)
     proxy.on("websocket", lambda ws: ws.on("framereceived", heard.append))
-    with serving(greet) as url, app(proxy, url) as client:
-        assert client.recv() == "greeting"
-        with app(proxy, url) as other:
-            assert other.recv() == "greeting"
+    with serving(greet) as url:
+        for _ in range(2):
+            with opened(proxy, url) as (ws, client):
+                assert client.recv() == "greeting"
+                assert ws.wait_for_event("framereceived", history=True) == "greeting"
         gate.open()
         settle(proxy)
     assert heard == ["greeting", "greeting"]
 
 
 def test_socket_that_nobody_listens_to_costs_nothing(proxy: Proxy, url: str) -> None:
-    opened: list[WebSocket] = []
-    proxy.on("websocket", opened.append)
-    with app(proxy, url) as client:
-        say(client, "a")
+    sockets: list[WebSocket] = []
+    proxy.on("websocket", sockets.append)
+    with opened(proxy, url) as (ws, client):
         settle(proxy)
-        (ws,) = opened
+        assert sockets == [ws]
         ws.once("framesent", lambda payload: None)
-        say(client, "b")
+        with ws.expect_event("framereceived"):
+            say(client, "a")
         settle(proxy)
         assert proxy._call(ws._own.event_names) == set()
 
@@ -91,10 +92,7 @@ def test_listener_that_takes_itself_back_is_called_once(proxy: Proxy, url: str) 
         heard.append(payload)
         ws.remove_listener("framesent", first)
 
-    with ExitStack() as stack:
-        with proxy.expect_websocket() as opened:
-            client = stack.enter_context(app(proxy, url))
-        ws = opened.value
+    with opened(proxy, url) as (ws, client):
         ws.on("framesent", first)
         for message in "abc":
             say(client, message)
@@ -105,10 +103,7 @@ def test_listener_that_takes_itself_back_is_called_once(proxy: Proxy, url: str) 
 
 def test_listener_that_is_taken_back_has_heard_what_came_before(proxy: Proxy, url: str) -> None:
     gate, heard = Gate(), list[str]()
-    with ExitStack() as stack:
-        with proxy.expect_websocket() as opened:
-            client = stack.enter_context(app(proxy, url))
-        ws = opened.value
+    with opened(proxy, url) as (ws, client):
         ws.on("framesent", gate)
         ws.on("framesent", heard.append)
         with ws.expect_event("framesent"):
@@ -127,7 +122,7 @@ def test_listener_that_is_taken_back_has_heard_what_came_before(proxy: Proxy, ur
 def test_nothing_is_heard_after_a_while_is_over(proxy: Proxy, url: str) -> None:
     gate, heard = Gate(), list[str]()
     before = proxy._own._scope.default_timeout
-    with app(proxy, url) as client:
+    with opened(proxy, url) as (_, client):
         with for_a_while(proxy) as seen:
             (ws,) = seen.web_sockets
             ws.on("framesent", gate)
@@ -180,12 +175,12 @@ def test_as_many_handlers_as_one_likes_may_wait(proxy: Proxy, url: str) -> None:
 def test_wait_that_a_handler_began_may_be_ended_in_another_thread(proxy: Proxy, url: str) -> None:
     began, heard_in, waits = threading.Event(), set[str](), list[object]()
 
-    def opened(ws: WebSocket) -> None:
+    def begin(ws: WebSocket) -> None:
         ws.on("framesent", lambda _: heard_in.add(threading.current_thread().name))
         waits.append(ws.expect_event("framereceived", lambda payload: payload == "9").__enter__())
         began.set()
 
-    proxy.on("websocket", opened)
+    proxy.on("websocket", begin)
     with app(proxy, url) as client:
         assert began.wait(30)
         for number in range(10):
@@ -208,11 +203,11 @@ def test_predicate_of_a_handler_s_wait_may_call_something(proxy: Proxy, url: str
     found: list[str] = []
     done = threading.Event()
 
-    def opened(ws: WebSocket) -> None:
+    def find(ws: WebSocket) -> None:
         found.append(ws.wait_for_event("framesent", lambda payload: payload == "b" and proxy.web_sockets))
         done.set()
 
-    proxy.on("websocket", opened)
+    proxy.on("websocket", find)
     with app(proxy, url) as client:
         while not done.is_set():  # since when it waits nobody knows
             say(client, "a")
@@ -225,8 +220,7 @@ def test_handler_that_never_returns_does_not_keep_the_proxy(
 ) -> None:
     monkeypatch.setattr(threads, "LAST_SECONDS", 0.1)
     gate = Gate()
-    with launch(port=0, confdir=confdir) as proxy, app(proxy, url) as client:
-        (ws,) = proxy.web_sockets
+    with launch(port=0, confdir=confdir) as proxy, opened(proxy, url) as (ws, client):
         ws.on("framesent", gate)
         with ws.expect_event("framesent"):
             say(client, "a")
@@ -239,10 +233,7 @@ def test_handler_that_never_returns_does_not_keep_the_proxy(
 
 def test_wait_may_be_ended_by_a_handler_and_another_thread_at_once(proxy: Proxy, url: str) -> None:
     values: list[str] = []
-    with ExitStack() as stack:
-        with proxy.expect_websocket() as opened:
-            client = stack.enter_context(app(proxy, url))
-        ws = opened.value
+    with opened(proxy, url) as (ws, client):
         asked = threading.Event()
 
         def ask(payload: str) -> None:
@@ -296,18 +287,16 @@ def test_handler_may_leave_the_block(confdir: Path, url: str) -> None:
 
 def test_question_s_listener_hears_the_answer(proxy: Proxy, url: str) -> None:
     gate, answers = Gate(), list[str]()
-    with ExitStack() as stack:
-        with proxy.expect_websocket() as opened:
-            client = stack.enter_context(app(proxy, url))
-        ws = opened.value
+    with opened(proxy, url) as (ws, client):
 
         def sent(payload: str) -> None:
             gate()
             ws.once("framereceived", lambda answer: answers.append(f"{payload} {answer}"))
 
         ws.on("framesent", sent)
-        for number in range(5):
-            say(client, str(number))
+        with ws.expect_event("framereceived", lambda answer: answer == "4"):
+            for number in range(5):
+                say(client, str(number))
         gate.open()
         settle(proxy)
     assert answers == [f"{number} {number}" for number in range(5)]
@@ -338,7 +327,7 @@ def test_test_takes_back_its_own_routes_alone(proxy: Proxy, url: str) -> None:
 def test_handler_that_goes_on_after_its_test_is_told(proxy: Proxy, url: str) -> None:
     told: list[str] = []
     waits, is_told = threading.Event(), threading.Event()
-    with app(proxy, url) as client:
+    with opened(proxy, url) as (_, client):
         with for_a_while(proxy) as seen:
             (ws,) = seen.web_sockets
 
@@ -467,8 +456,7 @@ def test_forked_child_is_told(proxy: Proxy) -> None:
 
 
 def test_block_that_is_never_entered_waits_for_nothing(proxy: Proxy, url: str) -> None:
-    with app(proxy, url):
-        (ws,) = proxy.web_sockets
+    with opened(proxy, url) as (ws, _):
         ws.expect_event("framesent", lambda payload: False, timeout=1)
         assert proxy._call(lambda: len(ws._own._scope._waits)) == 0
 

@@ -137,6 +137,7 @@ def test_slow_listener_is_told_what_was_left_out(
         may_go_on.set()
         with ws.expect_event("close"):
             client.close()
+        settle(proxy)
     assert heard == [str(number) for number in range(len(heard))]
     assert 20 < len(heard) < count
     assert missed == [count - len(heard)]

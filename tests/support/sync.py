@@ -2,14 +2,14 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import Server, ServerConnection, serve
 
-from wirewright.sync_api import Proxy, launch
+from wirewright.sync_api import Proxy, WebSocket, launch
 from wirewright.sync_api import connect as connect_to
 
 
@@ -51,6 +51,15 @@ def echo(connection: ServerConnection) -> None:
 def app(proxy: Proxy, url: str) -> Any:
     """An app's socket, a context manager."""
     return connect(url, proxy=f"http://127.0.0.1:{proxy.port}")
+
+
+@contextmanager
+def opened(proxy: Proxy, url: str) -> Iterator[tuple[WebSocket, ClientConnection]]:
+    """A socket as the proxy's user and as its app have it."""
+    with ExitStack() as stack:
+        with proxy.expect_websocket() as info:
+            client = stack.enter_context(app(proxy, url))
+        yield info.value, client
 
 
 def say(client: ClientConnection, message: str) -> None:
