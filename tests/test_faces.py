@@ -371,7 +371,7 @@ for number in range(12):
     except KeyboardInterrupt:
         caught += 1
     for thread in threading.enumerate():  # an end that is interrupted goes on by itself
-        if thread.name.startswith("wirewright-"):
+        if thread.name.startswith("wirewright-") and thread.ident:
             thread.join(20)
 for thread in threading.enumerate():
     if thread.name.startswith("wirewright-"):

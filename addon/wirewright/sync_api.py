@@ -513,6 +513,7 @@ class _InThread(ABC):
         self._own = self._open()
         self._bridge = Bridge()
         try:
+            self._bridge.start()
             return Proxy(self._bridge.wait(self._enter()), Faces(self._bridge, _KINDS))
         except BaseException:  # Ctrl-C may come when it is inside already
             self._stop()

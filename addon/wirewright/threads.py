@@ -179,6 +179,9 @@ class Bridge:
         """Nobody begins what would never end."""
         self._runner = threading.Thread(target=self._run_loop, name="wirewright-proxy", daemon=True)
         self._dispatcher = threading.Thread(target=self._dispatch, name="wirewright-dispatcher", daemon=True)
+
+    def start(self) -> None:
+        """Begin both threads; whatever interrupts this, `stop` ends them."""
         self._runner.start()
         self._dispatcher.start()
 
@@ -193,7 +196,7 @@ class Bridge:
             self._is_over = True
         try:
             self._jobs.put(self._end_dispatching)
-            if not self.is_dispatcher:
+            if not self.is_dispatcher and self._dispatcher.ident is not None:
                 self._dispatcher.join(LAST_SECONDS)
                 if self._dispatcher.is_alive():
                     logger.warning("a listener or a handler is still at work: what came after it is left out")
@@ -201,7 +204,10 @@ class Bridge:
             self._is_forced = not self.is_dispatcher
             self._jobs.put(_nothing)
             self.post(self._shut_down)
-        self._runner.join()
+        if self._runner.ident is not None:
+            self._runner.join()
+        else:
+            self._loop.close()
 
     def _end_dispatching(self) -> None:
         self._is_last = True
@@ -367,6 +373,8 @@ class Bridge:
     # The threads
 
     def _run_loop(self) -> None:
+        if self._is_over:
+            return  # it was stopped before it began
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
         self._loop.close()
