@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -88,6 +88,8 @@ class Session:
         """Those of sockets that are over, whose app may not know it yet."""
         self._questions: dict[int, asyncio.Future[bool | None]] = {}
         self._question = 0
+        self._asking: Counter[int] = Counter()
+        """Handshakes that wait for what each rule says."""
         self._used: dict[int, int] = {}
         """For how many sockets each rule was taken."""
 
@@ -214,8 +216,7 @@ class Session:
             case protocol.Route():
                 self._add_rule(command)
             case protocol.Unroute():
-                if rule := self._rules.pop(command.rule, None):
-                    proxy.unroute_web_socket(*rule)
+                self._take_back(command.rule)
             case protocol.StartCapture():
                 options = {
                     name: getattr(command, name) for name in ("max_payload", "redact", "max_size", "rotate")
@@ -286,6 +287,7 @@ class Session:
         fallback = command.fallback == "drop"
         if self._is_over or self._is_late:
             return fallback
+        self._asking[command.rule] += 1
         self._question += 1
         question = self._question
         answer = self._questions[question] = asyncio.get_running_loop().create_future()
@@ -297,7 +299,15 @@ class Session:
             return fallback
         finally:
             self._questions.pop(question, None)
+            self._asking[command.rule] -= 1
+            if self._is_over and not self._asking[command.rule]:
+                # Whoever has asked goes on first: where the rule is taken back, the answer is no.
+                asyncio.get_running_loop().call_soon(self._take_back, command.rule)
         return fallback if is_meant is None else is_meant
+
+    def _take_back(self, number: int) -> None:
+        if rule := self._rules.pop(number, None):
+            self._proxy.unroute_web_socket(*rule)
 
     def _end(self) -> None:
         self._is_over = True
@@ -307,9 +317,9 @@ class Session:
         for question in self._questions.values():
             if not question.done():
                 question.set_result(None)
-        for rule in self._rules.values():
-            # Those who have asked are answered first: to take back a rule is to say no.
-            asyncio.get_running_loop().call_soon(self._proxy.unroute_web_socket, *rule)
+        for number in list(self._rules):
+            if not self._asking[number]:
+                self._take_back(number)
         for route in (*self._routes.values(), *self._conditioned.values()):
             with suppress(Error):  # the proxy may be ending itself
                 route.lose()
