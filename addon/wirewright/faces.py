@@ -6,8 +6,6 @@ too. So what a `websocket` listener registers on its socket hears that socket fr
 """
 
 import asyncio
-import inspect
-import logging
 import weakref
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -22,9 +20,7 @@ from wirewright.model.errors import Error
 from wirewright.model.matching import LateMatch
 from wirewright.model.waiter import EventContextManager as OwnEventContextManager
 from wirewright.model.waiter import Predicate, WaitingEmitter
-from wirewright.threads import Bridge, CallersPredicate, Questions, check_plain
-
-logger = logging.getLogger(__name__)
+from wirewright.threads import Bridge, CallersPredicate, Questions, call_plain, check_plain
 
 T = TypeVar("T")
 OwnT = TypeVar("OwnT")
@@ -156,13 +152,9 @@ class Listeners(Emitter):
 
     def _run(self, f: Callable[..., Any], *values: object) -> None:
         try:
-            result = f(*values)
+            call_plain(f, values)
         except BaseException:  # sys.exit() ends no thread that others need
             self._log_exception()
-            return
-        if inspect.iscoroutine(result):
-            result.close()
-            logger.error("%s: a listener is async: the sync API takes plain functions", self)
 
 
 class WaitingFace(Face[WaitingT]):

@@ -356,7 +356,7 @@ class Bridge:
         if answer.done():
             return  # the wait is over
         try:
-            result = _plain(function, arguments)
+            result = call_plain(function, arguments)
         except StopIteration as error:
             stopped = RuntimeError("the function raised StopIteration")
             stopped.__cause__ = error
@@ -409,7 +409,7 @@ class CallersPredicate(LatePredicate):
 
     def _first(self, values: Sequence[object]) -> int | None:
         for index, value in enumerate(values):
-            if _plain(self._predicate, (value,)):
+            if call_plain(self._predicate, (value,)):
                 return index
             self._judged += VALUE_BYTES + _size((value,))
         return None
@@ -429,7 +429,8 @@ def check_plain(function: Callable[..., object]) -> None:
         raise _no_plain_function(function)
 
 
-def _plain(function: Callable[..., object], arguments: tuple[object, ...]) -> object:
+def call_plain(function: Callable[..., object], arguments: tuple[object, ...]) -> object:
+    """What a function returns. Raises TypeError where that is a coroutine: nobody here would await it."""
     result = function(*arguments)
     if inspect.iscoroutine(result):
         result.close()
