@@ -171,16 +171,18 @@ async def test_close_that_is_refused_closes_nothing(proxy: Proxy) -> None:
         assert ws.close_code == 3000
 
 
-async def test_wait_that_looks_back_says_what_was_missed_before(proxy: Proxy) -> None:
+async def test_wait_says_how_many_messages_were_missed_meanwhile_or_before_if_it_looks_back(proxy: Proxy) -> None:
     async with serving() as url, client_of() as remote, app(proxy, url):
         await eventually(lambda: bool(remote.proxy.web_sockets))
         ((key, ws),) = remote._control.sockets()
+        earlier = ws.wait_for_event("framesent", timeout=20)
         async with ws.expect_event("missed") as missed:
-            await remote._handle(protocol.Missed(key, "framesent", 3, 30))
+            await remote._handle(protocol.Missed(key, "framesent", 3, 30))  # before any timer is looked at
         assert await missed.value == 3
-        with pytest.raises(
-            TimeoutError, match=r" \(3 messages were left out: this client did not keep up\)$"
-        ):
+        left_out = r" \(3 messages were left out: this client did not keep up\)$"
+        with pytest.raises(TimeoutError, match=left_out):
+            await earlier
+        with pytest.raises(TimeoutError, match=left_out):
             await ws.wait_for_event("framesent", timeout=20, history=True)
         with pytest.raises(TimeoutError, match=r'"framesent"$'):
             await ws.wait_for_event("framesent", timeout=20)
