@@ -171,7 +171,7 @@ async def test_close_that_is_refused_closes_nothing(proxy: Proxy) -> None:
         assert ws.close_code == 3000
 
 
-async def test_wait_says_how_many_messages_were_missed_meanwhile_or_before_if_it_looks_back(proxy: Proxy) -> None:
+async def test_wait_says_how_many_messages_were_missed_since_it_looks(proxy: Proxy) -> None:
     async with serving() as url, client_of() as remote, app(proxy, url):
         await eventually(lambda: bool(remote.proxy.web_sockets))
         ((key, ws),) = remote._control.sockets()
