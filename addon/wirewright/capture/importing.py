@@ -12,7 +12,7 @@ from typing import IO, Any, get_args
 from urllib.parse import urlsplit
 
 import wirewright
-from wirewright.capture import har
+from wirewright.capture import har_import
 from wirewright.capture.reader import SOCKET_COLUMNS, Frame, Socket, SocketFrames, socket_row
 from wirewright.capture.schema import (
     CaptureError,
@@ -60,7 +60,7 @@ def import_file(source: Path, target: Path) -> Imported:
 
 
 @contextmanager
-def _opened(source: Path) -> Iterator[tuple[IO[bytes], har.Attached]]:
+def _opened(source: Path) -> Iterator[tuple[IO[bytes], har_import.Attached]]:
     """A file to read, and what reads those beside it: in its folder, or in the zip file that it comes in."""
     try:
         with source.open("rb") as file:
@@ -80,7 +80,7 @@ def _opened(source: Path) -> Iterator[tuple[IO[bytes], har.Attached]]:
         raise CaptureError(f"{source}: it cannot be unpacked: {error}") from None
 
 
-def _reader(file: IO[bytes], path: Path, attached: har.Attached) -> SocketFrames:
+def _reader(file: IO[bytes], path: Path, attached: har_import.Attached) -> SocketFrames:
     beginning = file.read(64)
     if beginning.startswith(b"SQLite format 3\0"):
         raise CaptureError(f"{path}: a database cannot be imported: {IMPORTABLE}")
@@ -89,10 +89,10 @@ def _reader(file: IO[bytes], path: Path, attached: har.Attached) -> SocketFrames
     has_bom = beginning.startswith(_BOM)
     file.seek(len(_BOM) if has_bom else 0)
     if beginning.removeprefix(_BOM).lstrip().startswith(b"{"):
-        return har.sockets(file, path, attached)
-    from wirewright.capture import flows  # mitmproxy takes a second to import
+        return har_import.sockets(file, path, attached)
+    from wirewright.capture import flow_import  # mitmproxy takes a second to import
 
-    return flows.sockets(file, path)
+    return flow_import.sockets(file, path)
 
 
 def _after(first: tuple[Socket, Iterator[Frame]], rest: SocketFrames) -> SocketFrames:

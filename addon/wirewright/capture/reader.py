@@ -109,6 +109,16 @@ class Socket:
     """What its `socketerror` said."""
 
 
+def was_open(socket: Socket, *, has_frames: bool) -> bool:
+    """True if the WebSocket was open: it has an opening time, or frames.
+
+    A recorder writes the opening time when the handshake succeeds. An import writes it for a socket with a
+    101, any 2xx (RFC 8441, 5) or messages. Captures that were imported by an older Wirewright have sockets
+    with frames and without an opening time.
+    """
+    return socket.opened_ns is not None or has_frames
+
+
 SOCKET_COLUMNS = tuple(field.name for field in fields(Socket))
 _SOCKETS = f"SELECT {', '.join(SOCKET_COLUMNS)} FROM sockets ORDER BY id"  # noqa: S608
 _HEADERS = ("request_headers", "response_headers")
