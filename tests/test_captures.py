@@ -11,6 +11,7 @@ import pytest
 import websockets
 from rich.console import Console
 
+from support.limits import STEP_SECONDS
 from support.model import begin_socket
 from support.processes import BIN, running
 from support.servers import serving
@@ -50,7 +51,7 @@ def filled(path: Path) -> Path:
 
 def wirewright(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [WIREWRIGHT, *map(str, arguments)], capture_output=True, text=True, timeout=30, check=False
+        [WIREWRIGHT, *map(str, arguments)], capture_output=True, text=True, timeout=STEP_SECONDS, check=False
     )
 
 
@@ -88,7 +89,7 @@ def test_output_that_cannot_be_written_is_one_sentence(filled: Path) -> None:
         arguments = [WIREWRIGHT, command, filled, *(["-"] if command == "export" else [])]
         with Path("/dev/full").open("w") as full:
             run = subprocess.run(
-                arguments, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False
+                arguments, stdout=full, stderr=subprocess.PIPE, text=True, timeout=STEP_SECONDS, check=False
             )
         assert (run.returncode, run.stderr) == (1, "wirewright: stdout: No space left on device\n")
 
@@ -188,7 +189,7 @@ def test_reader_that_leaves_early_is_no_error(filled: Path) -> None:
         shell=True,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=STEP_SECONDS,
         check=False,
     )
     assert json.loads(run.stdout)["event"] == "socket"

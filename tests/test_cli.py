@@ -11,6 +11,7 @@ import pytest
 import websockets
 
 from support.certificates import Certificates, trusting
+from support.limits import STEP_MILLISECONDS, STEP_SECONDS
 from support.processes import BIN, running
 from support.servers import serving
 
@@ -112,8 +113,9 @@ async def test_a_bad_argument_gets_a_sentence_and_no_traceback(
 
 
 async def test_the_demo_shows_its_frame_and_leaves_a_capture(tmp_path: Path) -> None:
-    async with running(WIREWRIGHT, "demo", cwd=tmp_path, COLUMNS="200") as run:
-        async with asyncio.timeout(20):
+    patient = ("--timeout", str(STEP_MILLISECONDS))
+    async with running(WIREWRIGHT, "demo", *patient, cwd=tmp_path, COLUMNS="200") as run:
+        async with asyncio.timeout(STEP_SECONDS):
             text = await run.rest()
     assert run.process.returncode == 0, text
     assert 'The script got the frame that it waited for: {"symbol": "WIRE", "price": 106.0}' in text
@@ -168,7 +170,7 @@ async def test_run_ends_when_nobody_reads_it_any_more(confdir: Path, tmp_path: P
                 await client.send("a")
                 await client.recv()
                 await client.wait_closed()
-        assert await asyncio.wait_for(process.wait(), 30) == 0
+        assert await asyncio.wait_for(process.wait(), STEP_SECONDS) == 0
     said = (
         tmp_path / "stderr"
     ).read_text()  # on Python 3.12.1 asyncio complains of connections that are open

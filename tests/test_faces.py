@@ -15,6 +15,7 @@ import pytest
 from websockets.exceptions import WebSocketException
 from websockets.sync.server import ServerConnection
 
+from support.limits import STEP_SECONDS
 from support.processes import ROOT
 from support.sync import app, echo, opened, reached, say, serving, settle
 from wirewright import threads
@@ -43,7 +44,7 @@ class Gate:
         self._is_open = threading.Event()
 
     def __call__(self, *_: object) -> None:
-        assert self._is_open.wait(30)
+        assert self._is_open.wait(STEP_SECONDS)
 
     def open(self) -> None:
         self._is_open.set()
@@ -152,7 +153,8 @@ def test_handlers_that_wait_do_not_wait_for_each_other(proxy: Proxy, url: str) -
         clients = [stack.enter_context(app(proxy, url)) for _ in range(3)]
         for number, client in enumerate(clients):
             client.send(str(number))
-            assert {client.recv(timeout=10), client.recv(timeout=10)} == {f"{number}", f"welcome, {number}"}
+            said = {client.recv(timeout=STEP_SECONDS) for _ in range(2)}
+            assert said == {f"{number}", f"welcome, {number}"}
 
 
 def test_as_many_handlers_as_one_likes_may_wait(proxy: Proxy, url: str) -> None:
@@ -168,7 +170,7 @@ def test_as_many_handlers_as_one_likes_may_wait(proxy: Proxy, url: str) -> None:
     with ExitStack() as stack:
         for _ in range(count):
             stack.enter_context(app(proxy, url))
-    assert all_done.wait(30)
+    assert all_done.wait(STEP_SECONDS)
     assert set(done) == {"wirewright-dispatcher"}
 
 
@@ -182,7 +184,7 @@ def test_wait_that_a_handler_began_may_be_ended_in_another_thread(proxy: Proxy, 
 
     proxy.on("websocket", begin)
     with app(proxy, url) as client:
-        assert began.wait(30)
+        assert began.wait(STEP_SECONDS)
         for number in range(10):
             say(client, str(number))
         values: list[str] = []
@@ -193,7 +195,7 @@ def test_wait_that_a_handler_began_may_be_ended_in_another_thread(proxy: Proxy, 
         for reader in readers:
             reader.start()
         for reader in readers:
-            reader.join(30)
+            reader.join(STEP_SECONDS)
     assert values == ["9"] * 3
     settle(proxy)
     assert heard_in == {"wirewright-dispatcher"}
@@ -227,7 +229,7 @@ def test_handler_that_never_returns_does_not_keep_the_proxy(
         dispatcher = proxy._bridge._dispatcher
     assert "a listener or a handler is still at work" in caplog.text
     gate.open()
-    dispatcher.join(30)
+    dispatcher.join(STEP_SECONDS)
     assert not dispatcher.is_alive()
 
 
@@ -244,7 +246,7 @@ def test_wait_may_be_ended_by_a_handler_and_another_thread_at_once(proxy: Proxy,
         with ws.expect_event("framereceived", lambda payload: payload == "second") as info:
             ws.on("framesent", ask)
             say(client, "first")
-            assert asked.wait(30)
+            assert asked.wait(STEP_SECONDS)
             threading.Timer(0.05, say, (client, "second")).start()
         assert info.value == "second"
         settle(proxy)
@@ -281,7 +283,7 @@ def test_handler_may_leave_the_block(confdir: Path, url: str) -> None:
 
         proxy.on("websocket", leave)
         with suppress(OSError, EOFError, WebSocketException), app(proxy, url):
-            assert left.wait(30)
+            assert left.wait(STEP_SECONDS)
     assert not [each for each in threading.enumerate() if each.name.startswith("wirewright-")]
 
 
@@ -321,7 +323,7 @@ def test_test_takes_back_its_own_routes_alone(proxy: Proxy, url: str) -> None:
         seen.route_web_socket("**", mock, times=1)
     with app(proxy, url) as client:
         client.send("a")
-        assert client.recv(timeout=10) == "mocked"
+        assert client.recv(timeout=STEP_SECONDS) == "mocked"
 
 
 def test_handler_that_goes_on_after_its_test_is_told(proxy: Proxy, url: str) -> None:
@@ -346,7 +348,7 @@ def test_handler_that_goes_on_after_its_test_is_told(proxy: Proxy, url: str) -> 
             ws.once("framesent", handler)
             while not waits.is_set():  # since when it waits nobody knows
                 say(client, "a")
-        assert is_told.wait(30)
+        assert is_told.wait(STEP_SECONDS)
     assert told == ["this test is over"] * 3
     assert proxy._own._routes.rules == []
 
@@ -372,7 +374,7 @@ for number in range(12):
         caught += 1
     for thread in threading.enumerate():  # an end that is interrupted goes on by itself
         if thread.name.startswith("wirewright-") and thread.ident:
-            thread.join(20)
+            thread.join(60)
 for thread in threading.enumerate():
     if thread.name.startswith("wirewright-"):
         print("left", thread.name)
@@ -384,7 +386,7 @@ with launch(port=0, confdir=sys.argv[1]) as proxy:
 @pytest.mark.parametrize("seed", range(2))
 def test_ctrl_c_at_any_moment_leaves_nothing(confdir: Path, seed: int) -> None:
     command = (sys.executable, "-W", "ignore", "-c", INTERRUPTED, str(confdir), str(seed))
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=50, check=False)
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=STEP_SECONDS, check=False)
     assert run.stdout == "launched True 12\n", run.stderr
 
 
@@ -442,7 +444,7 @@ def test_call_in_the_proxy_s_own_thread_is_refused(proxy: Proxy) -> None:
 def test_forked_child_is_told(proxy: Proxy) -> None:
     child = os.fork()
     if not child:
-        faulthandler.dump_traceback_later(20, exit=True)
+        faulthandler.dump_traceback_later(STEP_SECONDS, exit=True)
         try:
             _ = proxy.port
         except Error as error:
@@ -470,6 +472,6 @@ def test_both_sides_of_a_route_are_there(proxy: Proxy, url: str) -> None:
     proxy.route_web_socket("**", handler)
     with app(proxy, url) as client:
         client.send("a")
-        assert client.recv(timeout=10) == "changed 'a'"
+        assert client.recv(timeout=STEP_SECONDS) == "changed 'a'"
         (ws,) = proxy.web_sockets
         assert ws.flow is None

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import wirewright.master  # noqa: F401  pytester unloads what is first imported in its tests
+from support.limits import STEP_SECONDS
 from support.ports import free_port
 from support.processes import ROOT
 from wirewright.sync_api import launch
@@ -57,7 +58,7 @@ def their_tests(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_
 
 def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     plugin = () if _is_installed() else ("-p", "wirewright.pytest_plugin")
-    return pytester.runpytest_subprocess("-p", "no:cacheprovider", *plugin, *arguments, timeout=50)
+    return pytester.runpytest_subprocess("-p", "no:cacheprovider", *plugin, *arguments, timeout=STEP_SECONDS)
 
 
 def _is_installed() -> bool:
@@ -91,13 +92,13 @@ def test_what_a_test_registers_goes_with_it(pytester: pytest.Pytester) -> None:
             ws.route_web_socket("**", lambda route: route.on_message(lambda message: route.send("mocked")))
             client = app()
             client.send("a")
-            assert client.recv(timeout=10) == "mocked"
+            assert client.recv() == "mocked"
 
         def test_two(ws, app, ws_proxy):
             assert ws.port == ws_proxy.port
             client = app()
             client.send("a")
-            assert client.recv(timeout=10) == "a"
+            assert client.recv() == "a"
             assert "a" not in heard
         """
     )
@@ -128,7 +129,7 @@ def test_warnings_of_mitmproxy_are_no_users(pytester: pytest.Pytester, filters: 
         def test_it(ws, app):
             client = app()
             client.send("a")
-            client.recv(timeout=10)
+            client.recv()
         """
     )
     # what pytest-asyncio warns of is not ours
@@ -211,14 +212,14 @@ def test_report_of_a_failure_has_the_last_frames_and_the_capture(
                 client = app("/" + name)
             for number in range(12):
                 client.send(f"message {number}")
-                client.recv(timeout=10)
+                client.recv()
             opened.value.wait_for_event("framereceived", lambda said: said == "message 11", history=True)
             assert False
 
         def test_passes(ws, app):
             client = app()
             client.send("fine")
-            client.recv(timeout=10)
+            client.recv()
 
         def test_without():
             assert False
@@ -318,7 +319,7 @@ def test_running_proxy_is_used(pytester: pytest.Pytester, confdir: Path) -> None
             ws.route_web_socket("**", lambda route: route.on_message(lambda message: route.send("mocked")))
             client = app()
             client.send("a")
-            assert client.recv(timeout=10) == "mocked"
+            assert client.recv() == "mocked"
             print("port", ws.port)
         """
     )
@@ -340,7 +341,7 @@ def test_each_worker_has_a_proxy_of_its_own(pytester: pytest.Pytester) -> None:
         def test_it(ws, app, number):
             client = app(f"/{number}")
             client.send("a")
-            assert client.recv(timeout=10) == "a"
+            assert client.recv() == "a"
             assert [socket.url[-1] for socket in ws.web_sockets] == [str(number)]
         """
     )

@@ -16,10 +16,11 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 
 import wirewright
+from support.limits import STEP_MILLISECONDS, STEP_SECONDS
 from support.members import members
 from support.ports import free_port
 from support.processes import ROOT
-from support.sync import app, echo, reached, say, serving, settle
+from support.sync import app, echo, let_waits_time_out, reached, say, serving, settle
 from wirewright import sync_api, threads
 from wirewright.capture import open as open_capture
 from wirewright.sync_api import Error, Proxy, TimeoutError, WebSocket, WebSocketRoute, launch  # noqa: A004
@@ -81,10 +82,8 @@ def test_predicate_is_asked_in_the_thread_that_waits(proxy: Proxy, url: str) -> 
             for number in range(20):
                 say(client, str(number))
             say(client, "last")
-        waiting = [
-            threading.Thread(target=opened.value.wait_for_event, args=("framereceived", judge, 10_000))
-            for _ in range(3)
-        ]
+        wait = ("framereceived", judge, STEP_MILLISECONDS)
+        waiting = [threading.Thread(target=opened.value.wait_for_event, args=wait) for _ in range(3)]
         for thread in waiting:
             thread.start()
         while any(thread.is_alive() for thread in waiting):
@@ -97,11 +96,10 @@ def test_predicate_is_asked_in_the_thread_that_waits(proxy: Proxy, url: str) -> 
 def test_what_came_in_time_counts_however_long_the_block_takes(proxy: Proxy, url: str) -> None:
     with app(proxy, url) as client:
         (ws,) = proxy.web_sockets
-        with ws.expect_event("framereceived", lambda payload: payload == "b", timeout=300) as frame:
-            say(client, "a")
-            say(client, "b")
-            with pytest.raises(TimeoutError):
-                ws.wait_for_event("framesent", lambda _: False, timeout=600)
+        with ws.expect_event("framereceived", lambda payload: payload == "b") as frame:
+            seen(ws, client, "a")
+            seen(ws, client, "b")
+            let_waits_time_out(proxy)
         assert frame.value == "b"
         with (  # noqa: PT012
             pytest.raises(TimeoutError, match=r'^Timeout 50ms exceeded while waiting for event "framesent"$'),
@@ -251,7 +249,7 @@ def test_listeners_are_called_in_one_thread_in_the_order_of_the_events(proxy: Pr
     with app(proxy, url) as client:
         for number in range(100):
             say(client, str(number))
-    assert over.wait(10)
+    assert over.wait(STEP_SECONDS)
     pairs = [(name, str(number)) for number in range(100) for name in ("sent", "received")]
     assert seen == [("websocket", url), *pairs, ("close", True)]
     assert threads == {"wirewright-dispatcher"}
@@ -271,7 +269,7 @@ def test_listeners_that_call_something_are_still_called_in_order(proxy: Proxy, u
         for number in numbers:
             client.send(number)
         for number in numbers:
-            assert client.recv(timeout=10) == number
+            assert client.recv(timeout=STEP_SECONDS) == number
         with ws.expect_event("framesent", lambda payload: payload == "last"):
             client.send("last")
         settle(proxy)
@@ -364,8 +362,8 @@ def test_handlers_may_call_and_wait_for_everything(proxy: Proxy, url: str) -> No
     with app(proxy, url) as client:
         client.send("one")
         client.send("two")
-        assert {client.recv(timeout=10) for _ in range(3)} == {"one!", "two!", "from the listener"}
-        assert over.wait(10)
+        assert {client.recv(timeout=STEP_SECONDS) for _ in range(3)} == {"one!", "two!", "from the listener"}
+        assert over.wait(STEP_SECONDS)
     assert heard == ["two!", 1]
 
 
@@ -398,11 +396,11 @@ def test_routes_change_and_mock(proxy: Proxy, url: str) -> None:
     proxy.route_web_socket(is_nowhere, mock)
     with app(proxy, url) as client:
         client.send("buy")
-        assert client.recv(timeout=10) == "sell"
+        assert client.recv(timeout=STEP_SECONDS) == "sell"
     with app(proxy, NOWHERE) as client:
-        assert client.recv(timeout=10) == "hello"
+        assert client.recv(timeout=STEP_SECONDS) == "hello"
         client.send("a")
-        assert client.recv(timeout=10) == "mocked a"
+        assert client.recv(timeout=STEP_SECONDS) == "mocked a"
     assert threads == {"wirewright-dispatcher"}
 
 
@@ -448,7 +446,7 @@ def test_ends_of_both_sides_are_told(proxy: Proxy, url: str) -> None:
     with app(proxy, url) as client:
         say(client, "a")
         client.close(3000, "theirs")
-    assert told.wait(10)
+    assert told.wait(STEP_SECONDS)
     assert ends == [(3000, "theirs")]
 
 
@@ -473,7 +471,7 @@ def test_captures_are_recorded_and_played(proxy: Proxy, url: str, tmp_path: Path
     replay = proxy.route_from_capture(path, url=lambda asked: True, speed=math.inf, compare=same)
     with app(proxy, url) as client:
         client.send("anything")
-        assert client.recv(timeout=10) == "a"
+        assert client.recv(timeout=STEP_SECONDS) == "a"
     assert not replay.mismatches
     assert threads == {"wirewright-dispatcher"}
     with pytest.raises(TypeError, match="url must be a glob or a regex"):
@@ -530,7 +528,7 @@ def test_waits_end_with_the_proxy(confdir: Path) -> None:
     with launch(port=0, confdir=confdir) as launched:
         thread = threading.Thread(target=wait)
         thread.start()
-        assert waiting.wait(10)
+        assert waiting.wait(STEP_SECONDS)
     thread.join()
     assert errors == ["Proxy closed"]
     with pytest.raises(Error, match=r"^Proxy closed$"):
@@ -568,17 +566,22 @@ def test_callers_that_come_while_the_proxy_ends_are_told(confdir: Path) -> None:
             for thread in threads:
                 thread.start()
         for thread in threads:
-            thread.join(10)
+            thread.join(STEP_SECONDS)
             assert not thread.is_alive()
     assert ended == ["Proxy closed"] * 20
 
 
 INTERRUPTED = """
-import os, signal, sys, threading
+import os, signal, sys, threading, time
 from wirewright.sync_api import launch
 
+def interrupt_the_wait():
+    while not proxy._own._scope._waits:
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
+
 with launch(port=0, confdir=sys.argv[1]) as proxy:
-    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    threading.Thread(target=interrupt_the_wait).start()
     try:
         proxy.wait_for_websocket(timeout=0)
     except KeyboardInterrupt:
@@ -592,7 +595,7 @@ def test_ctrl_c_interrupts_a_wait(confdir: Path) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=STEP_SECONDS,
         check=False,
     )
     assert (run.stdout, run.stderr, run.returncode) == ("interrupted\n", "", 0)
@@ -604,4 +607,4 @@ def test_app_is_told_when_the_proxy_ends(confdir: Path, url: str) -> None:
             client = stack.enter_context(app(proxy, url))
             say(client, "a")
         with pytest.raises(ConnectionClosed):
-            client.recv(timeout=10)
+            client.recv(timeout=STEP_SECONDS)

@@ -16,6 +16,7 @@ from mitmproxy.io import FlowReader
 
 from capture.conftest import Record
 from support.clients import NODE_MODULES
+from support.limits import STEP_SECONDS
 from support.model import begin_socket
 from wirewright.capture import har
 from wirewright.capture import open as open_capture
@@ -136,6 +137,6 @@ def test_it_is_of_the_schema_of_the_specification(file: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=STEP_SECONDS,
     )
     assert said.stdout == "valid\n"

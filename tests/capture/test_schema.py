@@ -5,6 +5,7 @@ import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -92,14 +93,18 @@ def test_path_with_characters_that_mean_something_in_a_uri(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_session_that_was_seen_in_the_future_is_waited_for_no_longer_than_any(path: Path) -> None:
+def test_session_that_was_seen_in_the_future_is_waited_for_no_longer_than_any(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Recorder(path, "test").stop()
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE sessions SET ended_ns = NULL, seen_ns = seen_ns + 3600000000000")
     connection.close()
-    since = time.monotonic()
+    slept: list[float] = []
+    clock = SimpleNamespace(monotonic=lambda: sum(slept), sleep=slept.append, time_ns=time.time_ns)
+    monkeypatch.setattr(schema, "time", clock)
     Recorder(path, "test").stop()
-    assert time.monotonic() - since < 60
+    assert sum(slept) == pytest.approx(schema.ALIVE_SECONDS, abs=0.1)
 
 
 def test_file_that_could_not_be_begun_is_not_left(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

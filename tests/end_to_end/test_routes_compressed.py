@@ -44,7 +44,11 @@ async def hear(connection: Connection, count: int, enough: asyncio.Event) -> lis
 @example(Plan(0, 10_000, handles_app=True, handles_server=True))
 @example(Plan(1, 3_000, handles_app=True, handles_server=False))
 @example(Plan(2, 3_000, handles_app=False, handles_server=True))
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 async def test_both_ends_get_just_what_the_route_meant(proxy: Proxy, plan: Plan) -> None:
     seen: list[Recording] = []
     proxy.once("websocket", lambda ws: seen.append(Recording(ws)))

@@ -15,6 +15,7 @@ import pytest_asyncio
 from mitmproxy.certs import CertStore
 
 from support import editing, observing
+from support.limits import STEP_SECONDS
 from support.processes import ADDON, BIN, Running, running
 from support.raw import Frame, RawServer, asking, raw_app, raw_socket
 from wirewright.wire.frames import Opcode, encode_frame
@@ -161,5 +162,5 @@ async def test_defect_of_mitmproxy(mitmdumps: dict[str, Mitmdump], tried: Try, k
     expected = ours if kind == "wirewright" else stock
     if kind == "wirewright" and tried is message_is_edited_into_a_large_one:
         kind = "wirewright, others edit"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(STEP_SECONDS):
         assert await tried(mitmdumps[kind]) == expected

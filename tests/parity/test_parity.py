@@ -18,11 +18,11 @@ from parity.scenarios import ECHO, ENDS, HANDSHAKES
 from parity.violations import ANSWERS, CLOSES, FRAMES
 from support.browser import CHROMIUM, proxied_by
 from support.certificates import Certificates, make_certificates
+from support.limits import STEP_SECONDS
 from wirewright import Proxy, launch
 
 ROWS = (*ECHO, *ENDS, *HANDSHAKES, *ANSWERS, *FRAMES, *CLOSES)
 
-SECONDS = 20
 """How long a row may take."""
 
 pytestmark = [
@@ -87,7 +87,7 @@ class Stage:
         """What the row shows. Fails with what there was so far, should it never end."""
         seen = Seen()
         try:
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(STEP_SECONDS):
                 await self._play(row, seen, proxied=proxied)
         except TimeoutError:
             pytest.fail(f"browser: {seen.browser.events}, wirewright: {seen.wirewright.events}, then nothing")

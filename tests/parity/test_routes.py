@@ -12,6 +12,7 @@ import pytest_asyncio
 from websockets.asyncio.server import ServerConnection, serve
 
 from support.browser import CHROMIUM, proxied_by
+from support.limits import STEP_SECONDS
 from wirewright import Proxy, launch
 
 pytestmark = [
@@ -158,7 +159,7 @@ async def seen_by(
     scene: Scene,
 ) -> list[str]:
     await route(url, scene.handler)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(STEP_SECONDS):
         log: list[str] = await page.evaluate(PAGE, [url, scene.protocols, scene.say, scene.until])
     return log
 

@@ -38,7 +38,11 @@ async def stage(browser: playwright.Browser, confdir: Path) -> AsyncIterator[Sta
 
 @given(plans)
 @example(Plan(0, 10_000, handles_app=True, handles_server=True))
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=10,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 async def test_page_and_server_get_just_what_the_route_meant(stage: Stage, plan: Plan) -> None:
     for_page, for_server = expected(plan.app, plan.server), expected(plan.server, plan.app)
     heard: asyncio.Future[list[Message]] = asyncio.get_running_loop().create_future()

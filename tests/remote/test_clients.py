@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import websockets
 
+from support.limits import STEP_MILLISECONDS, STEP_SECONDS
 from support.processes import BIN, ROOT, running
 from support.recording import eventually
 from support.routes import NOWHERE, app, closed
@@ -19,9 +20,11 @@ from support.servers import serving
 from wirewright import Error, Proxy, WebSocketRoute
 from wirewright.async_api import connect
 from wirewright.model.history import Payload
+from wirewright.remote import client as client_module
 from wirewright.remote import endpoints
 from wirewright.remote.client import Client
 from wirewright.remote.protocol import EVENTS
+from wirewright.remote.routed import RemoteRoute
 from wirewright.remote.serving import reach
 
 
@@ -133,7 +136,10 @@ async def test_what_cannot_be_sent_is_refused_at_once_and_the_client_goes_on(pro
         assert await client.recv() == "fine"
 
 
-async def test_commands_that_nobody_awaits_are_sent_before_the_end(proxy: Proxy) -> None:
+async def test_commands_that_nobody_awaits_are_sent_before_the_end(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "LAST_SECONDS", STEP_SECONDS)
     async with serving() as url, app(proxy, url) as client:
         async with connect() as remote:
             remote.web_sockets[0].send_to_client("bye")
@@ -143,14 +149,25 @@ async def test_commands_that_nobody_awaits_are_sent_before_the_end(proxy: Proxy)
 # Routes whose client is slow or gone
 
 
+class PatientAtHandshakes:
+    """`RemoteRoute._seconds`: a short limit for messages' handlers, which never answer in these tests, and a
+    long one for those of handshakes, which do."""
+
+    def __get__(self, route: RemoteRoute, _: object) -> float:
+        return 0.05 if route._decision.done() else STEP_SECONDS
+
+    def __set__(self, route: RemoteRoute, seconds: float) -> None: ...
+
+
 @pytest.mark.parametrize("fallback", ["pass", "drop"])
-async def test_handler_that_takes_too_long_is_gone_without(
-    proxy: Proxy, fallback: Any, caplog: pytest.LogCaptureFixture
+async def test_handler_that_takes_too_long_for_a_message_is_gone_without(
+    proxy: Proxy, fallback: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def slow(message: Payload) -> None:
         await asyncio.Event().wait()
 
-    async with serving() as url, connect(route_timeout=50, route_fallback=fallback) as remote:
+    monkeypatch.setattr(RemoteRoute, "_seconds", PatientAtHandshakes(), raising=False)
+    async with serving() as url, connect(route_fallback=fallback) as remote:
 
         def held(ws: WebSocketRoute) -> None:
             ws.connect_to_server()
@@ -164,9 +181,15 @@ async def test_handler_that_takes_too_long_is_gone_without(
                 assert [await client.recv(), await client.recv()] == ["one", "two"]
             await eventually(lambda: "took too long" in caplog.text)
 
-        async def never(ws: WebSocketRoute) -> None:
-            await asyncio.Event().wait()
 
+@pytest.mark.parametrize("fallback", ["pass", "drop"])
+async def test_handler_that_takes_too_long_for_a_handshake_is_gone_without(
+    proxy: Proxy, fallback: Any
+) -> None:
+    async def never(ws: WebSocketRoute) -> None:
+        await asyncio.Event().wait()
+
+    async with serving() as url, connect(route_timeout=50, route_fallback=fallback) as remote:
         await remote.route_web_socket("**/handshake", never)
         if fallback == "pass":
             async with app(proxy, f"{url}/handshake") as client:
@@ -177,11 +200,14 @@ async def test_handler_that_takes_too_long_is_gone_without(
                 await app(proxy, f"{url}/handshake").__aenter__()
 
 
-async def test_mocked_socket_whose_handler_takes_too_long_is_cut(proxy: Proxy) -> None:
+async def test_mocked_socket_whose_handler_takes_too_long_is_cut(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def slow(message: Payload) -> None:
         await asyncio.Event().wait()
 
-    async with connect(route_timeout=50) as remote:
+    monkeypatch.setattr(RemoteRoute, "_seconds", PatientAtHandshakes(), raising=False)
+    async with connect() as remote:
         await remote.route_web_socket("**", lambda ws: ws.on_message(slow))
         async with app(proxy, f"ws://{NOWHERE}/") as client:
             await client.send("one")
@@ -246,7 +272,7 @@ async def test_proxy_that_is_killed_ends_every_wait(confdir: Path, tmp_path: Pat
             ]
             await asyncio.sleep(0)
             os.kill(run.process.pid, signal.SIGKILL)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(STEP_SECONDS):
                 messages = [str(each) for each in await asyncio.gather(*waits, return_exceptions=True)]
             assert messages[:2] == ["Proxy closed", "Socket closed"]
             assert ws.is_closed()
@@ -276,7 +302,7 @@ class Stalling:
 
 async def test_client_that_does_not_keep_up_is_told_what_it_missed(proxy: Proxy) -> None:
     connection = Stalling(await reach(endpoints.find(None, None)))
-    client = Client(connection, route_timeout=1_000, route_fallback="pass")
+    client = Client(connection, route_timeout=STEP_MILLISECONDS, route_fallback="pass")
     await client.start(None, EVENTS)
     missed: list[int] = []
     heard: list[Payload] = []

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import websockets
 
+from support.limits import STEP_MILLISECONDS
 from support.recording import eventually
 from support.routes import NOWHERE, app
 from support.servers import serving
@@ -224,7 +225,7 @@ async def test_rule_that_is_not_answered_falls_back(proxy: Proxy, fallback: Any,
         return await never()
 
     async with serving() as url, AsyncExitStack() as stack:
-        timeout = 50 if end == "late" else 60_000
+        timeout = 50 if end == "late" else STEP_MILLISECONDS
         remote = await stack.enter_async_context(client_of(route_timeout=timeout, route_fallback=fallback))
         remote.add_rule(remote.proxy._routes.add(_late(ask), never))
         opening = asyncio.ensure_future(opened_by(proxy, url))
@@ -274,7 +275,7 @@ async def test_rules_that_are_used_up_are_gone(proxy: Proxy) -> None:
     def mock(ws: WebSocketRoute) -> None:
         ws.send("mocked")
 
-    async with client_of(route_timeout=5_000) as remote:
+    async with client_of(route_timeout=STEP_MILLISECONDS) as remote:
         for _ in range(3):
             await remote.proxy.route_web_socket("**", mock, times=1)
             async with app(proxy, f"ws://{NOWHERE}/") as client:
@@ -298,7 +299,7 @@ async def test_message_that_a_handler_has_sent_on_is_not_passed_on_again(proxy: 
         ws.on_message(change)
 
     async with serving() as url:
-        async with connect(route_timeout=60_000) as remote:
+        async with connect(route_timeout=STEP_MILLISECONDS) as remote:
             await remote.route_web_socket("**", route)
             client = await opened_by(proxy, url)
             await client.send("a")

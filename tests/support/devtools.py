@@ -10,6 +10,8 @@ from pathlib import Path
 import playwright.async_api as playwright
 from playwright.async_api import expect
 
+from support.limits import STEP_MILLISECONDS
+
 FRONT_END = "devtools://devtools/bundled/devtools_app.html?panel=network"
 """The tools that are part of the browser, by themselves: with no page to look at, they show imports alone."""
 
@@ -68,7 +70,8 @@ async def import_har(browser: playwright.Browser, har: Path) -> list[ShownSocket
     counts = [len(entry.get("_webSocketMessages", ())) for entry in entries]
     height = BESIDES_ROWS + ROW * max([len(entries), *counts])
     page = await browser.new_page(viewport={"width": 1600, "height": height}, timezone_id="UTC")
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(STEP_MILLISECONDS)
+    expect.set_options(timeout=STEP_MILLISECONDS)
     try:
         await page.goto(FRONT_END)
         async with page.expect_file_chooser() as choosing:

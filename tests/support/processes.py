@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from support.limits import STEP_SECONDS
+
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 ADDON = ROOT / "addon" / "wirewright" / "addon.py"
@@ -43,7 +45,7 @@ class Running:
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGINT)
             try:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(STEP_SECONDS):
                     await self.rest()
             except TimeoutError:
                 self.process.kill()

@@ -9,6 +9,8 @@ from typing import Any
 from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import Server, ServerConnection, serve
 
+from support.limits import STEP_MILLISECONDS, STEP_SECONDS
+from wirewright.model.waiter import Waiter
 from wirewright.sync_api import Proxy, WebSocket, launch
 from wirewright.sync_api import connect as connect_to
 
@@ -20,7 +22,10 @@ def reached(way: str, confdir: Path) -> Iterator[Proxy]:
         with launch(port=0, confdir=confdir) as launched:
             yield launched
     else:
-        with launch(port=0, confdir=confdir, options={"ws_remote": "127.0.0.1:0"}), connect_to() as connected:
+        with (
+            launch(port=0, confdir=confdir, options={"ws_remote": "127.0.0.1:0"}),
+            connect_to(route_timeout=STEP_MILLISECONDS) as connected,
+        ):
             yield connected
     assert not [each.name for each in threading.enumerate() if each.name.startswith("wirewright-")]
 
@@ -65,7 +70,19 @@ def opened(proxy: Proxy, url: str) -> Iterator[tuple[WebSocket, ClientConnection
 def say(client: ClientConnection, message: str) -> None:
     """Have an echo."""
     client.send(message)
-    assert client.recv(timeout=10) == message
+    assert client.recv(timeout=STEP_SECONDS) == message
+
+
+def let_waits_time_out(proxy: Proxy) -> None:
+    """End all waits that are under way, as their timers would."""
+
+    def time_out() -> None:
+        for wait in list(proxy._own._scope._waits):
+            assert isinstance(wait, Waiter)
+            assert wait._timer is not None
+            wait._timer._run()
+
+    proxy._call(time_out)
 
 
 def settle(proxy: Proxy) -> None:
@@ -79,4 +96,4 @@ def settle(proxy: Proxy) -> None:
             done.set()
 
     bridge.in_turn(look)
-    assert done.wait(30)
+    assert done.wait(STEP_SECONDS)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from support.limits import STEP_MILLISECONDS
 from wirewright import Proxy
 from wirewright.remote import inside
 from wirewright.remote.client import Client
@@ -33,7 +34,7 @@ async def reached(launched: Proxy, way: str, folder: Path) -> AsyncIterator[Prox
     listener = Listener(server.serve)
     await listener.start(f"unix:{folder / 'ww.sock'}" if way == "unix" else "127.0.0.1:0")
     connection = await reach(listener.endpoint, codec=JSON if way == "json" else None)
-    client = Client(connection, route_timeout=5_000, route_fallback="pass")
+    client = Client(connection, route_timeout=STEP_MILLISECONDS, route_fallback="pass")
     await client.start(None, EVENTS)
     try:
         yield client.proxy

@@ -27,15 +27,17 @@ class App:
         self.tls = ssl.create_default_context(cafile=str(ca))
         self.heartbeat = heartbeat
 
-    async def follow_ticker(self, seconds: float | None = None) -> None:
-        """Read quotes for a while, or until the service has no more."""
+    async def follow_ticker(self, quotes: int = 0) -> None:
+        """Read this many quotes, or (0) until the service has no more."""
         async with connect(f"{self.service}/ticker", proxy=self.proxy, ssl=self.tls) as ticker:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    async for quote in ticker:
-                        json.loads(quote)
-                        if self.heartbeat:
-                            self.heartbeat.touch()
+            count = 0
+            async for quote in ticker:
+                json.loads(quote)
+                if self.heartbeat:
+                    self.heartbeat.touch()
+                count += 1
+                if count == quotes:
+                    break
 
     async def chat(self) -> None:
         """Say a few lines, and leave with a word."""
@@ -47,10 +49,10 @@ class App:
                 await asyncio.sleep(LINE_SECONDS)
             await room.close(1000, "bye")
 
-    async def run(self, seconds: float) -> None:
-        """Use the service for a while; 0 means for ever, whatever happens to the connections."""
-        if seconds:
-            await asyncio.gather(self.follow_ticker(seconds), self.chat())
+    async def run(self, quotes: int) -> None:
+        """Use the service for this many quotes; 0 means for ever, whatever happens to the connections."""
+        if quotes:
+            await asyncio.gather(self.follow_ticker(quotes), self.chat())
         else:
             await asyncio.gather(_again_and_again(self.follow_ticker), _again_and_again(self.chat))
 
@@ -67,10 +69,10 @@ async def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--service", required=True, help="the service's URL, wss://host:port")
     parser.add_argument("--proxy", required=True, help="the proxy's URL, http://host:port")
     parser.add_argument("--ca", type=Path, required=True, help="the PEM file of the proxy's CA")
-    parser.add_argument("--seconds", type=float, default=0, help="how long to run; 0 means for ever")
+    parser.add_argument("--quotes", type=int, default=0, help="how many quotes to read; 0 means for ever")
     parser.add_argument("--heartbeat", type=Path, help="a file to touch whenever a quote came")
     options = parser.parse_args(arguments)
-    await App(options.service, options.proxy, options.ca, options.heartbeat).run(options.seconds)
+    await App(options.service, options.proxy, options.ca, options.heartbeat).run(options.quotes)
 
 
 if __name__ == "__main__":

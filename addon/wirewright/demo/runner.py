@@ -22,7 +22,8 @@ from wirewright.launch import launch
 from wirewright.model.errors import Error
 from wirewright.timeline import Timeline
 
-APP_SECONDS = 5.0
+APP_QUOTES = 12
+"""One comes each 0.4 s. The ninth is the first with the price that the script waits for."""
 CAPTURE = Path("demo.db")
 PRICE = 106.0
 TIMEOUT = 12_000.0
@@ -74,7 +75,7 @@ async def _show(console: Console, folder: Path, price: float, timeout: float, ca
             waiting = asyncio.ensure_future(script.wait_for_price(proxy, price, timeout))
             proxy_url = f"http://127.0.0.1:{proxy.port}"
             app = ("--service", service_url, "--proxy", proxy_url, "--ca", proxy.ca_certificate)
-            async with _module("app", *app, "--seconds", APP_SECONDS) as process:
+            async with _module("app", *app, "--quotes", APP_QUOTES) as process:
                 try:
                     quote = await waiting
                     timeline.note(f"the script got its frame: {quote}")
