@@ -22,6 +22,7 @@ format: $(VENV)/.dev  ## Put the code into its format
 bench: $(VENV)/.bench  ## Wirewright beside what else carries WebSockets; ARGS="--quick" for a first look
 	$(BIN)/python -m bench $(ARGS)
 	@test -n "$(ARGS)" || $(BIN)/python -m bench.masking
+	@test -n "$(ARGS)" || $(BIN)/python -m bench.deflating
 	@test -n "$(ARGS)" || $(BIN)/python -m bench.exports
 	@test -n "$(ARGS)" || $(BIN)/python -m bench.remote
 	@test -n "$(ARGS)" || $(BIN)/python -m bench.kills

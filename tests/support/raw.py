@@ -2,6 +2,7 @@
 
 import asyncio
 import struct
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -75,17 +76,21 @@ class RawEnd:
         )
 
     async def message(self) -> str | bytes:
-        """The next message, fragments joined; control frames are left out."""
-        opcode, parts = 0, []
+        """The next message, fragments joined, and inflated if it refers to no other; control frames are left
+        out."""
+        opcode, parts, is_compressed = 0, [], False
         while True:
             frame = await self.frame()
             if frame.opcode >= Opcode.CLOSE:
                 assert frame.opcode != Opcode.CLOSE, frame
                 continue
             opcode = opcode or frame.opcode
+            is_compressed = is_compressed or frame.rsv1
             parts.append(frame.payload)
             if frame.fin:
                 whole = b"".join(parts)
+                if is_compressed:
+                    whole = zlib.decompressobj(wbits=-15).decompress(whole + b"\0\0\xff\xff")
                 return whole.decode() if opcode == Opcode.TEXT else whole
 
     async def rest(self) -> bytes:

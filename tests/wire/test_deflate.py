@@ -291,7 +291,6 @@ def test_own_messages_are_read_by_zlib_and_wsproto(
 ) -> None:
     takeover = compression.takeover
     deflated = deflate(payload, Compression(bits, takeover))
-    assert deflated is not None
     assert not deflated.endswith(b"\0\0\xff\xff")
     inflater = zlib.decompressobj(-bits)
     assert inflater.decompress(deflated + b"\0\0\xff\xff") == payload
@@ -307,10 +306,20 @@ def test_own_messages_are_read_by_zlib_and_wsproto(
 def test_own_messages_may_come_between_those_of_another_sender() -> None:
     peer = Peer(compression=NO_TAKEOVER)
     own = deflate(b"own" * 100, NO_TAKEOVER)
-    assert own is not None
     stream = peer.compressed("theirs") + peer.frame(Opcode.TEXT, own, rsv1=True) + peer.compressed("theirs")
     assert peer.reader().feed(stream) == ["theirs", "own" * 100, "theirs"]
 
 
-def test_nothing_is_deflated_for_a_window_that_zlib_has_not() -> None:
-    assert deflate(b"abc", Compression(8)) is None
+@pytest.mark.parametrize("payload", [b"", b"a", b"abc" * 10_000], ids=len)
+def test_nothing_refers_back_for_a_window_that_zlib_does_not_have(payload: bytes) -> None:
+    deflated = deflate(payload, Compression(8))
+    assert zlib.decompressobj(-9).decompress(deflated + b"\0\0\xff\xff") == payload
+    # A byte takes at least a bit, as none is copied from before.
+    assert len(deflated) >= len(payload) // 8
+
+
+@pytest.mark.parametrize("size", [1, 500, 5_000, 500_000])
+def test_window_that_fits_a_message_compresses_it_as_well_as_the_largest(size: int) -> None:
+    payload = (b'{"type": "tick", "symbol": "EURUSD", "price": 1.0843}' * (size // 50 + 1))[:size]
+    largest = deflate_of(payload).removesuffix(b"\0\0\xff\xff")
+    assert len(deflate(payload, Compression())) <= len(largest)

@@ -9,7 +9,7 @@ from support.frames import MAX_MESSAGE
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import Opcode
 from wirewright.wire.messages import Event, MessageReader
-from wirewright.wire.stream import COMPRESS_FROM, Encoder
+from wirewright.wire.stream import Encoder
 
 TAKEOVER = Compression()
 NO_TAKEOVER = Compression(takeover=False)
@@ -20,20 +20,18 @@ def frames_of(data: bytes, *, masked: bool) -> list[Event]:
     return MessageReader(masked=masked, compression=TAKEOVER, max_message=MAX_MESSAGE).feed(data)
 
 
-@pytest.mark.parametrize("compression", [TAKEOVER, NO_TAKEOVER, Compression(9)], ids=str)
+@pytest.mark.parametrize("compression", [TAKEOVER, NO_TAKEOVER, Compression(9), Compression(8)], ids=str)
 @pytest.mark.parametrize("masked", [True, False])
-def test_messages_above_one_kibibyte_are_compressed_if_agreed(compression: Compression, masked: bool) -> None:
+@pytest.mark.parametrize("size", [0, 1, 1024, 1025, 70_000])
+def test_messages_of_every_size_are_compressed_if_agreed(
+    compression: Compression, masked: bool, size: int
+) -> None:
     encoder = Encoder(masked=masked, compression=compression)
-    for opcode in (Opcode.TEXT, Opcode.BINARY):
-        short = encoder.message(opcode, b"a" * COMPRESS_FROM, compress=True)
-        assert short[0] == 0x80 | opcode
-        long = encoder.message(opcode, b"a" * (COMPRESS_FROM + 1), compress=True)
-        assert long[0] == 0xC0 | opcode
-        assert len(long) < 100
-        for frame, size in ((short, COMPRESS_FROM), (long, COMPRESS_FROM + 1)):
-            assert bool(frame[1] & 0x80) is masked
-            (message,) = frames_of(frame, masked=masked)
-            assert message in ("a" * size, b"a" * size)
+    for opcode, payload in ((Opcode.TEXT, "a" * size), (Opcode.BINARY, b"a" * size)):
+        frame = encoder.message(opcode, b"a" * size, compress=True)
+        assert frame[0] == 0xC0 | opcode
+        assert bool(frame[1] & 0x80) is masked
+        assert frames_of(frame, masked=masked) == [payload]
 
 
 def test_each_compressed_message_stands_for_itself() -> None:
@@ -50,9 +48,8 @@ def test_compression_keeps_to_the_window_that_was_agreed() -> None:
     assert zlib.decompressobj(wbits=-9).decompress(payload) == noise * 2
 
 
-@pytest.mark.parametrize("compression", [None, Compression(8)], ids=["none agreed", "window of 256 bytes"])
-def test_messages_are_not_compressed_where_that_is_impossible(compression: Compression | None) -> None:
-    frame = Encoder(masked=False, compression=compression).message(Opcode.BINARY, bytes(5000), compress=True)
+def test_messages_are_not_compressed_unless_that_was_agreed() -> None:
+    frame = Encoder(masked=False).message(Opcode.BINARY, bytes(5000), compress=True)
     assert frame == b"\x82\x7e\x13\x88" + bytes(5000)
 
 

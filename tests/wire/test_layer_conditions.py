@@ -72,6 +72,17 @@ def test_messages_are_late_in_one_direction_and_not_in_the_other(leg: Leg, wire:
     assert sent(talk >> clock.after(50)) == second
 
 
+def test_compressed_message_is_lost_or_late_like_any_other(leg: Leg, wire: Wire, clock: Clock) -> None:
+    talk = wire.started("permessage-deflate") >> put_under(leg, Conditions(latency=100, drop=0.5, seed=1))
+    for number in range(20):
+        talk = talk >> leg.says(leg.peer.compressed(f"{number}"))
+    late = sent(talk >> clock.after(100))
+    arrived = leg.peer.reader().feed(late)
+    assert 0 < len(arrived) < 20
+    assert {first & 0x40 for first in late[:1]} == {0x40}
+    assert arrived == sorted(arrived, key=lambda text: int(str(text)))
+
+
 def test_pings_and_the_close_are_late_too(leg: Leg, wire: Wire, clock: Clock) -> None:
     ping, close = leg.peer.frame(Opcode.PING, b"?"), leg.close_frame(3000)
     talk = wire.started() >> put_under(leg, SLOW) >> leg.says(leg.peer.text("a") + ping + close) << LATER

@@ -10,10 +10,13 @@ from mitmproxy.proxy.commands import SendData
 from support.talk import done
 from support.wire import Leg, Wire, undecided
 from wirewright.wire.frames import Opcode
-from wirewright.wire.observing import Decision, Payload
+from wirewright.wire.observing import Decision, Order, Payload
+from wirewright.wire.told import Ordered
 
 COMPRESSED = "permessage-deflate"
 PING = b"?"
+RSV1 = 0x40
+"""In a frame's first byte: its message is compressed (RFC 7692, 6)."""
 
 
 def changed_to(payload: Payload | None) -> Callable[[Payload], Decision]:
@@ -75,20 +78,59 @@ def test_long_changed_message_goes_in_one_frame(leg: Leg, wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("takeover", [True, False])
-def test_compressed_messages_are_held_inflated_and_deflated_if_long(
-    leg: Leg, wire: Wire, takeover: bool
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "later"])
+def test_held_message_goes_on_compressed_if_it_came_so(
+    leg: Leg, wire: Wire, takeover: bool, late: bool
 ) -> None:
     ends = "" if takeover else "; client_no_context_takeover; server_no_context_takeover"
     talk = wire.started(COMPRESSED + ends, holding=True)
-    noise = os.urandom(2000)
     reader = leg.peer.reader()
-    for said, sent in ((b"long" * 300, noise), (b"short", noise), (b"long" * 300, b"short")):
-        wire.observer.decide = changed_to(sent)
-        talk, (command,) = (talk >> leg.says(leg.peer.compressed(said))).take()
-        assert wire.observer.offered[-1:] == leg.offers(said)
+    long, noise = b"long" * 300, os.urandom(2000)
+    said = [(long, noise), (b"", b""), (b"short", noise), (b"short", b"short"), (long, b"")]
+    for payload, meant in said:
+        for frame, is_compressed in ((leg.peer.compressed(payload), True), (leg.peer.binary(payload), False)):
+            wire.observer.decide = undecided if late else changed_to(meant)
+            talk = talk >> leg.says(frame)
+            talk, (command,) = (talk >> leg.decided(meant) if late else talk).take()
+            assert wire.observer.offered[-1:] == leg.offers(payload)
+            assert isinstance(command, SendData)
+            assert bool(command.data[0] & RSV1) is is_compressed
+            assert reader.feed(command.data) == [meant]
+
+
+def test_compressed_fragments_are_held_whole_and_go_on_compressed(leg: Leg, wire: Wire) -> None:
+    talk = wire.started(COMPRESSED, holding=True)
+    deflated = leg.peer.deflate(b"in two parts")
+    first, last = leg.peer.fragments(Opcode.TEXT, deflated[:4], deflated[4:], rsv1=True)
+    talk, (command,) = (talk >> leg.says(first) >> leg.says(last)).take()
+    assert isinstance(command, SendData)
+    assert command.data[0] == 0x80 | RSV1 | Opcode.TEXT
+    assert leg.peer.reader().feed(command.data) == ["in two parts"]
+
+
+@pytest.mark.parametrize("holding", [True, False])
+def test_message_of_ours_is_compressed_if_the_window_is_ours(leg: Leg, wire: Wire, holding: bool) -> None:
+    talk = wire.started(COMPRESSED, holding=holding)
+    order = Ordered(wire.flow, Order(not leg.client, "short"))
+    for event in (leg.inject("short"), order):
+        talk, (command,) = (talk >> event).take()
         assert isinstance(command, SendData)
-        assert bool(command.data[0] & 0x40) == (len(sent) > 1024)
-        assert reader.feed(command.data) == [sent]
+        assert bool(command.data[0] & RSV1) is holding
+        assert leg.peer.reader().feed(command.data) == ["short"]
+
+
+def test_what_a_route_sends_while_it_has_a_message_is_compressed(leg: Leg, wire: Wire) -> None:
+    def answer(_: Payload) -> Decision:
+        wire.observer.orders.append(Order(not leg.client, "instead"))
+        return None
+
+    wire.observer.decide = answer
+    talk = wire.started(COMPRESSED, holding=True)
+    for frame in (leg.peer.text("plain"), leg.peer.compressed("compressed")):
+        talk, (command,) = (talk >> leg.says(frame)).take()
+        assert isinstance(command, SendData)
+        assert command.data[0] & RSV1
+        assert leg.peer.reader().feed(command.data) == ["instead"]
 
 
 @pytest.mark.parametrize("payload", ["ours", b"\xff"])
@@ -240,8 +282,9 @@ def test_hold_stays_where_messages_share_a_window(leg: Leg, wire: Wire) -> None:
     wire.observer.decide = lambda payload: None if payload == "one" else payload
     talk = wire.started(COMPRESSED, holding=True) >> leg.says(leg.peer.compressed("one"))
     wire.observer.holding = False
-    talk = talk >> leg.says(leg.peer.compressed("one and two"))
-    assert talk << leg.gets(leg.peer.text("one and two"))
+    talk, (command,) = (talk >> leg.says(leg.peer.compressed("one and two"))).take()
+    assert isinstance(command, SendData)
+    assert leg.peer.reader().feed(command.data) == ["one and two"]
 
 
 # Failing in HOLD

@@ -9,6 +9,7 @@ from mitmproxy.proxy import commands, layer
 from wirewright.conditions import Conditions
 from wirewright.wire.leg import Held, Lost
 from wirewright.wire.link import Link
+from wirewright.wire.messages import Deflated
 
 CONTROL_BIT = 0x08
 """Of an opcode: control frames have it (RFC 6455, 5.2)."""
@@ -37,8 +38,9 @@ class AppNetwork:
         """The app has said something. `advance` has to follow."""
         now = monotonic()
         for event in events:
-            if isinstance(event, (str, bytes)):
-                size = len(event.encode() if isinstance(event, str) else event)
+            message = event.payload if isinstance(event, Deflated) else event
+            if isinstance(message, (str, bytes)):
+                size = len(message.encode() if isinstance(message, str) else message)
                 self.from_app.put(event, size, now, is_message=True)
             else:
                 self.from_app.put(event, 0, now, is_message=False)

@@ -8,6 +8,8 @@ from wirewright.wire.frames import CloseCode, ProtocolError
 EXTENSION = "permessage-deflate"
 _TAIL = b"\x00\x00\xff\xff"
 """What a sender strips from the end of each message and a receiver appends (7.2.1, 7.2.2)."""
+_MIN_ZLIB_BITS = 9
+"""zlib has no raw window of 8 bits."""
 _MAX_WINDOW_BITS = 15
 _STEP = 64 * 1024
 """Bytes that are inflated at a time: no message takes more than this beyond its limit."""
@@ -61,8 +63,8 @@ class Inflater:
 
     def __init__(self, compression: Compression) -> None:
         self.takeover = compression.takeover
-        # A window larger than agreed reads all that a smaller one does, and zlib knows none of 8 bits.
-        self._window = -max(9, compression.window_bits)
+        # A window larger than agreed reads all that a smaller one does.
+        self._window = -max(_MIN_ZLIB_BITS, compression.window_bits)
         self._zlib = zlib.decompressobj(self._window)
         self._used = False
         self.size = 0
@@ -109,9 +111,15 @@ class Inflater:
         return self.push(_TAIL, limit)
 
 
-def deflate(payload: bytes, compression: Compression) -> bytes | None:
-    """A message on its own: nothing in it refers to earlier ones. None where zlib has no such window."""
-    if compression.window_bits < 9:
-        return None
-    compressor = zlib.compressobj(wbits=-compression.window_bits)
+def deflate(payload: bytes, compression: Compression) -> bytes:
+    """A message compressed by itself: nothing in it refers to earlier messages (7.2.1).
+
+    A window no larger than the message compresses as well, and zlib sets it up much faster.
+    """
+    fitting = max(_MIN_ZLIB_BITS, len(payload).bit_length())
+    bits = max(_MIN_ZLIB_BITS, min(fitting, compression.window_bits))
+    # Huffman codes alone refer to nothing, and so fit into a window that zlib does not have.
+    has_window = compression.window_bits >= _MIN_ZLIB_BITS
+    strategy = zlib.Z_DEFAULT_STRATEGY if has_window else zlib.Z_HUFFMAN_ONLY
+    compressor = zlib.compressobj(wbits=-bits, memLevel=bits - 7, strategy=strategy)
     return (compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH))[: -len(_TAIL)]

@@ -10,7 +10,7 @@ from mitmproxy.proxy.layers import websocket
 
 from wirewright.wire.frames import CloseCode, Opcode, ProtocolError, decode_close
 from wirewright.wire.leg import End, Held, Injected, Leg, Lost
-from wirewright.wire.messages import Control, Event, TooLarge
+from wirewright.wire.messages import Control, Deflated, Event, TooLarge
 from wirewright.wire.observing import UNDECIDED, Payload
 from wirewright.wire.socket_layer import SocketLayer
 from wirewright.wire.stream import Close, Mode, Ours, Received, content_of
@@ -177,8 +177,11 @@ class WireLayer(SocketLayer):
         sent: list[bytes] = []
         while held and not leg.undecided and not leg.is_cut:
             event = held.popleft()
+            compress = not isinstance(event, (str, bytes))
             if isinstance(event, (str, bytes)):
                 decision = offer(event, from_client=from_client, injected=False)
+            elif isinstance(event, Deflated):
+                decision = offer(event.payload, from_client=from_client, injected=False)
             elif isinstance(event, Injected) and leg.told:
                 continue
             elif isinstance(event, Injected) and not isinstance(event.ours, Close):
@@ -189,9 +192,9 @@ class WireLayer(SocketLayer):
                 yield from self._held_other(leg, event)
                 continue
             if decision is UNDECIDED:
-                leg.undecided = True
+                leg.undecided, leg.compresses = True, compress
             elif decision is not None:
-                sent.append(encode(*content_of(decision)))
+                sent.append(encode(*content_of(decision), compress=compress))
             if self._observer.orders:
                 yield from self._obey(leg, sent)
             if decision is None:
@@ -253,7 +256,8 @@ class WireLayer(SocketLayer):
     def _decided(self, leg: Leg, payload: Payload | None) -> layer.CommandGenerator[None]:
         leg.undecided = False
         if payload is not None and not leg.stream.ended:
-            yield from self._send(leg, [leg.stream.encoder.message(*content_of(payload))])
+            message = leg.stream.encoder.message(*content_of(payload), compress=leg.compresses)
+            yield from self._send(leg, [message])
         yield from self._obey()
         if payload is None:
             self._observer.offer_over(from_client=leg.from_client)

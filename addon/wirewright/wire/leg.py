@@ -43,6 +43,8 @@ class Leg:
     """In HOLD, what waits for its turn."""
     undecided: bool = False
     """Whether a message is offered, and nobody has said yet what becomes of it."""
+    compresses: bool = False
+    """Whether the message that is undecided is sent on compressed."""
     closed: bool = False
     """Whether its source has sent a close frame."""
     copied: bool = False

@@ -43,7 +43,14 @@ class TooLarge:
     opcode: int
 
 
-Event = str | bytes | Unread | Control | TooLarge
+@dataclass(frozen=True, slots=True)
+class Deflated:
+    """A message that its sender had compressed, inflated."""
+
+    payload: str | bytes
+
+
+Event = str | bytes | Deflated | Unread | Control | TooLarge
 """A `str` is a text message and `bytes` a binary one, whole and inflated."""
 
 
@@ -58,6 +65,8 @@ class MessageReader:
     their headers, but for what a shared compression window needs."""
     lazy: bool
     """Whether nobody is there to be told at once: messages are then handed out as Unread."""
+    tells_deflated: bool
+    """Whether a message that its sender had compressed is handed out as Deflated."""
     failure: ProtocolError | None
     """What ended the reading. The reader ignores whatever comes after it."""
     only_messages: bool
@@ -77,7 +86,7 @@ class MessageReader:
         """`max_message` is the largest message, in bytes, that is ever kept or inflated; `limit` is at most
         as large, and no smaller if it is not given."""
         self.limit = max_message if limit is None else limit
-        self.lazy = False
+        self.lazy = self.tells_deflated = False
         self.failure = None
         self.only_messages = True
         self.boundary = 0
@@ -336,8 +345,9 @@ class MessageReader:
         if self.lazy:
             events.append(OneMessage(opcode, parts, self._size))
             return
-        payload = parts.join()
-        events.append(_decode(payload) if opcode == Opcode.TEXT else payload)
+        content = parts.join()
+        payload = _decode(content) if opcode == Opcode.TEXT else content
+        events.append(Deflated(payload) if self._compressed and self.tells_deflated else payload)
 
     def _end_compressed(self) -> None:
         assert self._inflater is not None

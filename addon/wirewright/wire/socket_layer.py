@@ -112,6 +112,8 @@ class SocketLayer(websocket.WebsocketLayer):
             leg.ordered_close = ours
             self._adopt(back)
             yield from self._begin_closing(ours, leg)
+        elif not isinstance(ours, Close):
+            self._adopt(leg)  # a route that holds this direction may speak first
         frame = leg.stream.send(ours)
         if isinstance(ours, Close):
             yield from self._send_close(leg, ours, frame)
@@ -142,7 +144,7 @@ class SocketLayer(websocket.WebsocketLayer):
                 sent.clear()
                 yield from self._say(leg, ours)
             elif leg.destination is not None and not leg.told:
-                sent.append(leg.stream.encoder.message(*content_of(ours)))
+                sent.append(leg.stream.encoder.message(*content_of(ours), compress=True))
                 self._observer.ordered(ours, from_client=leg.from_client)
 
     # The app's network

@@ -13,9 +13,6 @@ from wirewright.wire.deflate import Compression, deflate
 from wirewright.wire.frames import CloseCode, Opcode, encode_close, encode_frame
 from wirewright.wire.messages import Event, MessageReader
 
-COMPRESS_FROM = 1024
-"""Bytes from which a message of ours is compressed, if that was agreed: below, it gains nothing."""
-
 
 class Mode(Enum):
     PASS = "pass"  # noqa: S105
@@ -37,15 +34,11 @@ class Encoder:
         self._masked = masked
         self._compression = compression
 
-    def message(self, opcode: int, content: bytes, *, compress: bool = True) -> bytes:
-        """One message in one frame. That it may be uncompressed is RFC 7692, 6.
-
-        With `compress`, one that gains by it is compressed, if that was agreed.
-        """
-        if compress and self._compression is not None and len(content) > COMPRESS_FROM:
+    def message(self, opcode: int, content: bytes, *, compress: bool) -> bytes:
+        """One message in one frame; compressed with `compress`, if that was agreed (RFC 7692, 6)."""
+        if compress and self._compression is not None:
             compressed = deflate(content, self._compression)
-            if compressed is not None:
-                return encode_frame(opcode, compressed, mask=self._mask(), rsv1=True)
+            return encode_frame(opcode, compressed, mask=self._mask(), rsv1=True)
         return encode_frame(opcode, content, mask=self._mask())
 
     def control(self, opcode: int, payload: bytes) -> bytes:
@@ -115,6 +108,7 @@ class Stream:
         """Take in what came from the source."""
         if self.mode is not self.wished:
             self._change_mode()
+        self.reader.tells_deflated = self.mode is Mode.HOLD
         events = self.reader.feed(data)
         if self.mode is Mode.HOLD or self.ended:
             return Received(self.mode, b"", events)
