@@ -3,6 +3,10 @@
 Importing this package imports no mitmproxy: only `launch` and the addon itself need it.
 """
 
+from wirewright.requirements import INSIDE_MITMPROXY, require
+
+require(["pyee"], with_them=INSIDE_MITMPROXY)  # before the modules that import it
+
 from wirewright.conditions import Conditions
 from wirewright.launch import launch
 from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwright's name

@@ -21,6 +21,23 @@ if "wirewright" not in sys.modules:
 from mitmproxy import addonmanager, connection, ctx, exceptions, http
 from mitmproxy.utils import human
 
+try:
+    from wirewright.requirements import require_mitmproxy
+
+    require_mitmproxy()
+except ImportError as error:
+    # mitmproxy would go on without the addon, after a traceback for it and for each script that uses it.
+    loader = hasattr(ctx, "master") and ctx.master.addons.get("scriptloader")
+    if not loader or loader.is_running:
+        raise
+    if asyncio.current_task() not in [script.reloadtask for script in loader.addons]:
+        sys.exit(str(error))
+    for script in loader.addons:
+        script.done()  # it is not loaded any more
+    # mitmproxy 11 swallows a SystemExit that a script raises.
+    asyncio.get_running_loop().call_soon(sys.exit, str(error))
+    raise asyncio.CancelledError from None
+
 from wirewright import dispatching
 from wirewright.capture.redaction import DEFAULT
 from wirewright.capture.replay import Replay

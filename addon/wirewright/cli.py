@@ -17,6 +17,7 @@ from typer.core import TyperCommand
 import wirewright
 from wirewright.model.errors import Error
 from wirewright.model.matching import compile_match
+from wirewright.requirements import RequirementError
 
 if TYPE_CHECKING:
     from wirewright.capture.filters import Filter
@@ -160,7 +161,7 @@ def clear_errors(code: int = 1) -> Iterator[None]:
     """What a user can mend is one sentence; a pipe that is closed, or Ctrl-C, is the end."""
     try:
         yield
-    except (Error, ValueError) as error:
+    except (Error, RequirementError, ValueError) as error:
         _fail(str(error), code)
     except OSError as error:
         # What is left is flushed at the end of the program, and must not fail again.

@@ -6,6 +6,7 @@ from pathlib import Path
 from mitmproxy import addonmanager, ctx, exceptions
 
 from wirewright.model.errors import Error
+from wirewright.requirements import RequirementError, require
 from wirewright.state import control
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class RemoteAddon:
         served = _Served()
         try:
             await served.start(options.ws_remote, options.ws_remote_insecure_bind, options.ws_remote_cert)
-        except Error as error:
+        except (Error, RequirementError) as error:
             logger.error("%s", error)
             return
         self._served = served
@@ -73,6 +74,7 @@ class _Served:
     """A server and its listener; what they import is paid for by those alone who ask for them."""
 
     async def start(self, address: str, may_be_far: bool, certificate: str) -> None:
+        require(["msgspec", "websockets"])
         from wirewright.remote.server import RemoteServer
         from wirewright.remote.serving import Listener
 

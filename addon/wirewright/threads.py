@@ -18,7 +18,13 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
-from greenlet import getcurrent, greenlet
+from wirewright.requirements import require
+
+try:
+    from greenlet import getcurrent, greenlet
+except ImportError:
+    require(["greenlet"])  # it says how to add the package
+    raise
 
 from wirewright.model.errors import Error
 from wirewright.model.waiter import LatePredicate

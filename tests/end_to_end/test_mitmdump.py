@@ -30,6 +30,23 @@ from mitmproxy.tools.main import mitmdump
 mitmdump()
 """
 
+WITHOUT_PACKAGES = """
+import sys
+from importlib.abc import MetaPathFinder
+
+program, blocked = sys.argv[1], sys.argv[2].split(",")
+del sys.argv[1:3]
+
+class Blocking(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name in blocked:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Blocking())
+from mitmproxy.tools import main
+getattr(main, program)()
+"""
+
 
 @pytest.fixture
 def watch(tmp_path: Path) -> Path:
@@ -66,6 +83,51 @@ async def test_plain_checkout_works_without_an_installation(
     async with running(*command, *scripts, cwd=tmp_path, PYTHONPATH="") as run:
         assert (await run.line("^FROM (.*)"))[1] == str(checkout / "wirewright" / "__init__.py")
         await exchange(run, int((await run.line(r"listening at .*?:(\d+)"))[1]))
+
+
+@pytest.mark.parametrize("program", ["mitmdump", "mitmweb"])
+async def test_mitmproxy_without_the_packages_ends_with_one_sentence(
+    confdir: Path, watch: Path, program: str
+) -> None:
+    packages = "pyee,greenlet,ijson,msgspec,rich,typer,websockets"
+    command = (sys.executable, "-c", WITHOUT_PACKAGES, program, packages, "--set", f"confdir={confdir}")
+    async with running(*command, "-p", "0", "-s", ADDON, "-s", watch) as run:
+        await run.rest()
+    assert run.process.returncode == 1
+    lines = [line for line in run.lines if "Loading script" not in line]  # mitmproxy's own
+    assert len(lines) == 1, run.lines
+    assert "needs the packages pyee, greenlet, msgspec, websockets. Install with: " in lines[0]
+
+
+async def test_remote_api_without_its_packages_ends_with_one_sentence(confdir: Path) -> None:
+    options = ("--set", f"confdir={confdir}", "-p", "0", "-s", ADDON, "--set", "ws_remote=127.0.0.1:0")
+    command = (sys.executable, "-c", WITHOUT_PACKAGES, "mitmdump", "msgspec,websockets")
+    async with running(*command, *options) as run:
+        text = await run.rest()
+    assert run.process.returncode == 1
+    assert "Wirewright needs the packages msgspec, websockets. Install with: " in text
+    assert "Traceback" not in text
+
+
+async def test_addon_that_cannot_be_loaded_later_does_not_end_a_running_proxy(
+    confdir: Path, tmp_path: Path
+) -> None:
+    script = write_script(
+        tmp_path / "later.py",
+        "from mitmproxy import ctx\n"
+        "def running():\n"
+        "    print('PORT', ctx.master.addons.get('proxyserver').listen_addrs()[0][1], flush=True)\n"
+        "def client_connected(client):\n"
+        f"    ctx.options.update(scripts=[*ctx.options.scripts, {str(ADDON)!r}])\n",
+    )
+    options = ("--set", f"confdir={confdir}", "-p", "0", "-s", script)
+    async with running(sys.executable, "-c", WITHOUT_PACKAGES, "mitmdump", "pyee", *options) as run:
+        port = int((await run.line(r"PORT (\d+)"))[1])
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        await run.line("Wirewright needs the package pyee")
+        writer.close()
+        await run.stop()
+    assert run.process.returncode == 0
 
 
 async def test_open_sockets_go_on_when_the_addon_is_saved(confdir: Path, tmp_path: Path, watch: Path) -> None:

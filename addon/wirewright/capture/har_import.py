@@ -18,6 +18,7 @@ from wirewright.capture.reader import Direction, Frame, FrameFlag, Socket, Socke
 from wirewright.capture.schema import CaptureError
 from wirewright.model.handshake import fold_headers, websocket_url
 from wirewright.model.history import Payload, payload_size
+from wirewright.requirements import require
 
 MILLISECONDS_FROM = 100_000_000_000
 """A time of so much or more is in milliseconds, as Playwright writes them: in seconds it is the year 5138."""
@@ -35,7 +36,8 @@ def sockets(file: IO[bytes], path: Path, attached: Attached) -> SocketFrames:
 
     `attached` opens a file that lies beside it. Raises CaptureError for what is none.
     """
-    import ijson  # only an import needs it
+    require(["ijson"])  # only an import needs it
+    import ijson
 
     try:
         events = ijson.parse(_shallow(ijson.basic_parse(file, buf_size=BUFFER)))
