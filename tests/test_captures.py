@@ -104,10 +104,10 @@ def test_show_tells_of_sockets_that_nothing_has_passed(path: Path) -> None:
     recorder.stop()
     lines = [" ".join(line.split()[1:]) for line in wirewright("show", path).stdout.splitlines()]
     assert lines == [
-        "#1 /refused ● open ws://h/refused",
+        "#1 /refused … connecting ws://h/refused",
         "#1 /refused ✕ error net::ERR_CONNECTION_REFUSED",
         "#1 /refused ○ close",
-        "#2 /asked ● open ws://h/asked",
+        "#2 /asked … connecting ws://h/asked",
     ]
     assert "No frame is like that." not in wirewright("show", path).stdout
     assert "There is no frame yet." in wirewright("show", path, "--direction", "sent").stdout

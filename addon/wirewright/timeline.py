@@ -18,6 +18,14 @@ FLUSH_SECONDS = 0.05
 FRAMES_PER_FLUSH = 50
 """A terminal shows no more than this anyway, and drawing must not slow the traffic down."""
 
+MARKS = {
+    "connecting": ("…", "dim"),
+    "open": ("●", "bold"),
+    "error": ("✕", "bold red"),
+    "close": ("○", "dim"),
+}
+"""The mark and the style of what happens to a socket."""
+
 _LABEL_WIDTH = 18
 _DETAIL_WIDTH = 10
 _FIXED_WIDTH = len("12:34:56.789") + _LABEL_WIDTH + _DETAIL_WIDTH + 8
@@ -58,9 +66,7 @@ class Timeline:
 
     def note(self, text: str) -> None:
         """A remark between the lines, in its place."""
-        self._append(
-            Text.assemble((_clock(datetime.now()), "dim"), ("  ★ ", "bold yellow"), (text, "bold yellow"))
-        )
+        self._append(Text.assemble(*note_parts(text, clock(datetime.now()))))
 
     def _watch(self, ws: WebSocket) -> None:
         if not self._matches(ws.url):
@@ -78,8 +84,9 @@ class Timeline:
             self._left_out += 1
             return
         self._frames += 1
-        shown = decimal(payload_size(payload)).replace(" bytes", " B").replace(" byte", " B")
-        self._append(line(label, arrow, shown, preview(self._console, payload, self._max_preview), style))
+        shown = shown_size(payload_size(payload))
+        text = preview(payload, preview_width(self._console, self._max_preview))
+        self._append(line(label, arrow, shown, text, style))
 
     def _failed(self, label: str, message: str) -> None:
         self._append(line(label, "✕", "error", printable(message), "bold red"))
@@ -106,26 +113,44 @@ class Timeline:
         self._console.print(Text("\n").join(lines), soft_wrap=True, highlight=False)
 
 
-def line(
-    label: str, mark: str, detail: str, text: str | Text, style: str, moment: datetime | None = None
-) -> Text:
+Part = tuple[str, str]
+"""Some text and its style."""
+
+
+def line(label: str, mark: str, detail: str, text: str, style: str) -> Text:
+    """A line of now."""
+    return Text.assemble(*line_parts(label, mark, detail, text, style, clock(datetime.now())))
+
+
+def line_parts(label: str, mark: str, detail: str, text: str, style: str, at: str) -> list[Part]:
     """One line: time, socket, direction or event, size, text. Messages are coloured in their mark alone."""
-    return Text.assemble(
-        (_clock(moment or datetime.now()), "dim"),
-        f"  {_fit(label, _LABEL_WIDTH)} ",
+    return [
+        (at, "dim"),
+        (f"  {_fit(label, _LABEL_WIDTH)} ", ""),
         (f" {mark} {detail:>{_DETAIL_WIDTH}}  ", style),
-        text if isinstance(text, Text) else (text, "" if mark in "→←" else style),
-    )
+        (text, "" if mark in "→←" else style),
+    ]
 
 
-def preview(console: Console, payload: Payload, most: int | None) -> str:
-    """The beginning of a payload: `most` characters, or as many as fit into the rest of a line."""
+def note_parts(text: str, at: str) -> list[Part]:
+    """A line that is a remark."""
+    return [(at, "dim"), (f"  ★ {text}", "bold yellow")]
+
+
+def shown_size(size: int) -> str:
+    """A number of bytes, as short as can be."""
+    return f"{size} B" if size < 1_000 else decimal(size)
+
+
+def preview_width(console: Console, most: int | None) -> int:
+    """How many columns a payload may take: `most`, or as many as are left of a line."""
     if most is not None:
-        width = most
-    elif console.is_terminal:
-        width = max(20, console.width - _FIXED_WIDTH)
-    else:
-        width = _LOG_PREVIEW
+        return most
+    return max(20, console.width - _FIXED_WIDTH) if console.is_terminal else _LOG_PREVIEW
+
+
+def preview(payload: Payload, width: int) -> str:
+    """The beginning of a payload in so many columns of a terminal."""
     if isinstance(payload, bytes):
         shown = payload[: width // 3 + 2].hex(" ")
     else:
@@ -135,15 +160,20 @@ def preview(console: Console, payload: Payload, most: int | None) -> str:
 
 def printable(text: str) -> str:
     """What an app sends must not steer the terminal that it is shown on."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
-def _clock(moment: datetime) -> str:
+def clock(moment: datetime) -> str:
+    """A time of day, to the millisecond."""
     return f"{moment:%H:%M:%S.%f}"[:-3]
 
 
 def _fit(text: str, width: int) -> str:
     """The text in exactly so many columns of a terminal, with "…" where it was cut."""
+    if text.isascii():
+        return text.ljust(width) if len(text) <= width else f"{text[: max(0, width - 1)]}…"
     fitted = Text(text)
     fitted.truncate(width, overflow="ellipsis", pad=True)
     return fitted.plain

@@ -1,19 +1,21 @@
 """Which frames of a capture are meant."""
 
 import json
-import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import Any, Literal
 
-from wirewright.capture.reader import Capture, Direction, Frame, Socket, SocketFrames
+from wirewright.capture.moments import TimeOfDay
+from wirewright.capture.moments import parse_since as parse_since
+from wirewright.capture.reader import Capture, Direction, Frame, Session, Socket, SocketFrames
+from wirewright.capture.selection import Selection
 from wirewright.model.matching import UrlMatch, compile_match
 
-_AGO = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+SessionId = int | Literal["last"]
+"""`last` is the newest session of a capture."""
 _DIRECTIONS: Mapping[str, Direction] = {"sent": "sent", "received": "received"}
-_UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 @dataclass(frozen=True)
@@ -21,55 +23,100 @@ class Filter:
     """All of these have to hold; what is None or empty holds for every frame."""
 
     url: UrlMatch | None = None
-    socket: int | None = None
-    """The id of a socket."""
+    socket: int | Collection[int] | None = None
+    """The id of a socket, or those of several."""
+    session: SessionId | Collection[SessionId] | None = None
+    """The id of a session, or those of several."""
     direction: Direction | None = None
     grep: str | None = None
     """Text that has to be in a message, whatever its case; in a binary one as UTF-8."""
     values: Iterable[tuple[str, str]] = ()
     """`("user.name", "Ada")`: what a JSON message has to have at a path of keys and indexes."""
     since_ns: int | None = None
-    """Nanoseconds since the epoch."""
+    """Nanoseconds since the epoch. A TimeOfDay is one of the day on which the chosen sessions ended."""
     matches_url: Callable[[str], bool] = field(init=False)
+    sockets_chosen: frozenset[int] | None = field(init=False)
+    """None for all of them."""
+    sessions_chosen: frozenset[SessionId] | None = field(init=False)
 
     def __post_init__(self) -> None:
         """Raises ValueError for a URL that is no pattern."""
         object.__setattr__(self, "matches_url", compile_match(self.url))
+        object.__setattr__(self, "sockets_chosen", _several(self.socket))
+        object.__setattr__(self, "sessions_chosen", _several(self.session))
+
+    @property
+    def has_content(self) -> bool:
+        """Whether it chooses frames by their content or direction."""
+        return self.direction is not None or self.grep is not None or bool(self.values)
 
     @property
     def takes_all_frames(self) -> bool:
         """Whether it chooses among sockets alone."""
-        return self.direction is None and self.grep is None and self.since_ns is None and not self.values
+        return not self.has_content and self.since_ns is None
+
+    def resolved(self, capture: Capture) -> "Filter":
+        """The same filter, with what `last` and a time of day stand for in a capture."""
+        sessions = capture.sessions()
+        chosen = self.sessions_chosen
+        if chosen is not None and "last" in chosen:
+            chosen = chosen - {"last"} | {session.id for session in sessions[-1:]}
+        since_ns = self.since_ns
+        meant = [session for session in sessions if chosen is None or session.id in chosen]
+        if isinstance(since_ns, TimeOfDay) and meant:
+            began = min(session.started_ns for session in meant)
+            since_ns = since_ns.within(began, max(map(_end_ns, meant)))
+        return replace(self, session=chosen, since_ns=since_ns)
+
+    def holds_session(self, session_id: int) -> bool:
+        """Whether a session is meant, by a filter that was resolved."""
+        return self.sessions_chosen is None or session_id in self.sessions_chosen
 
     def sockets(self, capture: Capture) -> dict[int, Socket]:
-        """Those whose frames may be meant, by id."""
-        return self._meant(capture.sockets())
-
-    def _meant(self, sockets: Iterable[Socket]) -> dict[int, Socket]:
-        return {
-            socket.id: socket
-            for socket in sockets
-            if self.matches_url(socket.url) and self.socket in (None, socket.id)
-        }
+        """Those whose frames may be meant, by id: session after session, the oldest socket first."""
+        chosen = self.resolved(capture)
+        found = [
+            socket
+            for socket in capture.sockets()
+            if chosen.holds_session(socket.session_id)
+            and (self.sockets_chosen is None or socket.id in self.sockets_chosen)
+            and self.matches_url(socket.url)
+        ]
+        return {socket.id: socket for socket in sorted(found, key=_age)}
 
     def frames(self, capture: Capture, *, after: int = 0) -> Iterator[tuple[Socket, Frame]]:
-        """Each with its socket, in the order of the file; `after` is the id of a frame."""
-        everyone = capture.sockets()
-        known, newest = self._meant(everyone), max((socket.id for socket in everyone), default=0)
-        for frame in capture.frames(after=after, socket=self.socket):
-            if frame.socket_id > newest:  # it was opened meanwhile
-                known, newest = self._meant(capture.sockets()), frame.socket_id
-            if frame.socket_id in known and self.holds(frame):
-                yield known[frame.socket_id], frame
+        """Those that are in the file by now, each with its socket: session after session, in the order of
+        time. `after` is the id of a frame: only newer ones are meant."""
+        with capture._snapshot():
+            sockets, newest = self.sockets(capture), capture.newest()
+        ranks = {socket.id: socket.session_id for socket in sockets.values()}
+        with self._select(capture, ranks, after, newest) as selection:
+            for frame in selection:
+                yield sockets[frame.socket_id], frame
 
     def by_socket(self, capture: Capture) -> SocketFrames:
-        """Each socket with its frames, of what is in the file by now; without any frame, too."""
-        newest = capture.index_by_socket()
-        for socket in self.sockets(capture).values():
-            yield socket, filter(self.holds, capture.frames(until=newest, socket=socket.id))
+        """Each socket with its frames in the order of time, of what is in the file by now; without any frame,
+        too."""
+        with capture._snapshot():
+            sockets, newest = self.sockets(capture), capture.newest()
+        ranks = {id_: rank for rank, id_ in enumerate(sockets)}
+        with self._select(capture, ranks, 0, newest) as selection:
+            groups = groupby(selection, lambda frame: frame.socket_id)
+            group = next(groups, None)
+            for socket in sockets.values():
+                if group is not None and group[0] == socket.id:
+                    yield socket, group[1]
+                    group = next(groups, None)
+                else:
+                    yield socket, iter(())
+
+    def _select(self, capture: Capture, ranks: Mapping[int, int], after: int, until: int) -> Selection:
+        chosen = self.resolved(capture)
+        holds = None if chosen.takes_all_frames else chosen.holds
+        return Selection(capture, ranks, after=after, until=until, holds=holds)
 
     def holds(self, frame: Frame) -> bool:
-        """Whether a frame is meant, by what it says itself."""
+        """Whether a frame is meant, by what it says itself, by a filter that was resolved."""
         if self.direction not in (None, frame.direction):
             return False
         if self.since_ns is not None and frame.time_ns < self.since_ns:
@@ -77,6 +124,22 @@ class Filter:
         if self.grep is not None and self.grep.lower() not in _text(frame).lower():
             return False
         return all(_has(frame, path, value) for path, value in self.values)
+
+
+def _several(chosen: Any) -> frozenset[Any] | None:
+    if chosen is None:
+        return None
+    return frozenset((chosen,) if isinstance(chosen, int | str) else chosen)
+
+
+def _age(socket: Socket) -> tuple[int, int, int]:
+    return socket.session_id, socket.asked_ns, socket.id
+
+
+def _end_ns(session: Session) -> int:
+    if session.is_over:
+        return session.ended_ns or session.seen_ns
+    return time.time_ns()
 
 
 def parse_direction(text: str) -> Direction:
@@ -92,25 +155,6 @@ def parse_value(text: str) -> tuple[str, str]:
     if not (path and equals):
         raise ValueError(f"{text!r} must be PATH=VALUE, such as user.name=Ada")
     return path, value
-
-
-def parse_since(text: str) -> int:
-    """A time of day, a date with one, or how long ago: `14:05`, `2026-01-31T14:05:10`, `90s`, `5m`, `2h`.
-
-    In nanoseconds since the epoch. Raises ValueError for anything else.
-    """
-    try:
-        if ago := _AGO.fullmatch(text):
-            back = timedelta(**{_UNITS[ago[2]]: float(ago[1])})
-            return time.time_ns() - round(back / timedelta(microseconds=1)) * 1000
-        if "T" in text or "-" in text:
-            moment = datetime.fromisoformat(text)
-        else:
-            clock = datetime.strptime(text, "%H:%M:%S" if text.count(":") == 2 else "%H:%M").time()
-            moment = datetime.combine(datetime.now().date(), clock)
-    except (ValueError, OverflowError):
-        raise ValueError(f"{text!r} is no time: 14:05, 2026-01-31T14:05:10, 90s, 5m or 2h are") from None
-    return int(moment.timestamp() * 1e9)
 
 
 def _text(frame: Frame) -> str:

@@ -5,31 +5,28 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from wirewright.capture.events import EventReader, SocketEvent
 from wirewright.capture.filters import Filter
 from wirewright.capture.reader import Annotation, Capture, Frame, FrameFlag, Gap, Socket, Watch
 from wirewright.model.history import Payload
 
 
 def lines(capture: Capture, chosen: Filter, watch: Watch = iter) -> Iterator[str]:
-    """A `socket` line before the first frame of each socket, and a `frame` line for each frame.
+    """A line for each socket, frame, remark and gap: session after session, in the order of time.
 
-    In the end there is a `socket` line for each that had no frame and an `annotation` line for each remark,
-    if all frames are chosen, and a `gap` line for what is missing.
+    A socket's line is at its opening, or at its request if it never opened. Remarks are left out where the
+    filter chooses frames by their content, as are sockets that have no chosen frame.
     """
-    shown: set[int] = set()
-    for socket, frame in watch(chosen.frames(capture)):
-        if socket.id not in shown:
-            shown.add(socket.id)
-            yield _line(_socket(socket))
-        yield _line(_frame(frame))
-    if chosen.takes_all_frames:
-        for socket in chosen.sockets(capture).values():
-            if socket.id not in shown:
-                yield _line(_socket(socket))
-        for annotation in capture.annotations():
-            yield _line(_annotation(annotation))
-    for gap in capture.gaps():
-        yield _line(_gap(gap))
+    for event in EventReader(capture, chosen).read(watch):
+        if isinstance(event, Frame):
+            yield _line(_frame(event))
+        elif isinstance(event, SocketEvent):
+            if event.kind in ("connecting", "open"):
+                yield _line(_socket(event.socket))
+        elif isinstance(event, Gap):
+            yield _line(_gap(event))
+        elif not chosen.has_content:
+            yield _line(_annotation(event))
 
 
 def _socket(socket: Socket) -> dict[str, Any]:

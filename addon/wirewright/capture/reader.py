@@ -4,6 +4,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from enum import Flag
 from pathlib import Path
@@ -266,7 +267,16 @@ class Capture:
             yield frames
             after = frames[-1].id
 
-    def _page(self, statement: str, values: Mapping[str, Any]) -> list[Frame]:
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """Have all that is read in the block come from the same state of the file."""
+        self._rows("BEGIN")
+        try:
+            yield
+        finally:
+            self._rows("COMMIT")
+
+    def _page(self, statement: str, values: Mapping[str, Any] | Sequence[Any]) -> list[Frame]:
         """The next few: a whole page is read before any of it is looked at, so that no writer has to wait."""
         frames, size = [], 0
         try:
