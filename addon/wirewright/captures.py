@@ -111,14 +111,16 @@ def export(console: Console, path: Path, target: Path, chosen: Filter) -> None:
         _print_gaps(console, capture)
 
 
-def import_file(console: Console, source: Path, target: Path) -> bool:
-    """Add the WebSockets of another program's file to a capture; False if it could not be read to its end."""
+def import_file(console: Console, source: Path, target: Path) -> None:
+    """Add the WebSockets of another program's recording to a capture, and say what was left out."""
     imported = importing.import_file(source, target)
-    came = f"{_count(imported.sockets, 'WebSocket')} with {_count(imported.frames, 'message')}"
-    console.print(printable(f"{came} came from {source.name}."), highlight=False, soft_wrap=True)
+    came = f"{_count(imported.sockets, 'socket')} and {_count(imported.frames, 'message')}"
+    console.print(printable(f"Imported {came} from {source.name}."), highlight=False, soft_wrap=True)
+    for sentence in imported.report.sentences():
+        console.print(Text(printable(sentence), "yellow"), highlight=False, soft_wrap=True)
     if imported.cut_off is not None:
-        console.print(f"The rest of it is missing: {imported.cut_off}", style="bold red", soft_wrap=True)
-    return imported.cut_off is None
+        what = f"The rest of it is missing: {imported.cut_off}"
+        console.print(Text(printable(what), "bold red"), highlight=False, soft_wrap=True)
 
 
 def _files(folder: Path) -> list[Path]:

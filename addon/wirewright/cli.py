@@ -278,15 +278,23 @@ def export(
 
 @app.command("import")
 def import_(
-    source: Annotated[Path, typer.Argument(help="A HAR, or a file of mitmproxy's flows.", metavar="SOURCE")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="A HAR, a trace of Playwright or a file of mitmproxy's flows; it may be compressed.",
+            metavar="SOURCE",
+        ),
+    ],
     file: Annotated[Path, typer.Argument(help="A capture; one that is there grows.", metavar="FILE")],
 ) -> None:
-    """Add the WebSockets of a HAR (Chrome's, Playwright's, ...) or of mitmproxy's flows to a capture."""
+    """Add the WebSockets of a recording of another program (Chrome, Playwright, mitmproxy, ...) to a capture.
+
+    Entries and messages that cannot be read are skipped and counted.
+    """
     with clear_errors():
         from wirewright import captures
 
-        if not captures.import_file(Console(), source, file):
-            raise typer.Exit(1)
+        captures.import_file(Console(), source, file)
 
 
 @app.command(context_settings=_PASS_ON)

@@ -142,7 +142,12 @@ def _control(frame: Frame) -> Payload:
     assert isinstance(payload, bytes)
     if frame.opcode != 8 or len(payload) < 2:
         return payload
-    return f"{struct.unpack('!H', payload[:2])[0]} {payload[2:].decode(errors='replace')}".rstrip()
+    (code,) = struct.unpack("!H", payload[:2])
+    if (
+        not 1000 <= code <= 4999
+    ):  # another program may have recorded the text of a close frame without its code
+        return payload
+    return f"{code} {payload[2:].decode(errors='replace')}".rstrip()
 
 
 def _painter(console: Console) -> Callable[[Sequence[Part]], str]:

@@ -1,89 +1,198 @@
-"""WebSockets of a file of mitmproxy's flows (`mitmdump -w`)."""
+"""WebSockets of a file of mitmproxy's flows (`mitmdump -w`), also of versions before 7."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from mitmproxy import exceptions, http, websocket
-from mitmproxy.io import FlowReader
+from mitmproxy import flow, http
+from mitmproxy.io import compat, tnetstring
 
+from wirewright.capture.flows import OWN
+from wirewright.capture.import_report import ImportReport
+from wirewright.capture.own_fields import OWN_FIELDS, read_own_fields
 from wirewright.capture.reader import Frame, FrameFlag, Socket, SocketFrames
+from wirewright.capture.recorded_messages import OPCODES, RecordedMessage, RecordedMessages
+from wirewright.capture.recorded_values import epoch_ns, integer, recorded_url, text
 from wirewright.capture.schema import CaptureError
 from wirewright.model.handshake import asked_url, fold_headers, is_handshake
-from wirewright.model.history import payload_size
+from wirewright.model.history import Payload, payload_size
 from wirewright.model.websocket import ClosedBy
 
+State = dict[str, Any]
+"""A flow as it is in the file, in mitmproxy's newest format."""
+
 _CLOSED_BY: Mapping[bool | None, ClosedBy] = {True: "client", False: "server", None: "proxy"}
+_PIECE = 1024 * 1024
+_LENGTH_DIGITS = 12
+"""As many as mitmproxy reads."""
 
 
-def sockets(file: IO[bytes], path: Path) -> SocketFrames:
-    """The WebSockets of a flow file, also those that were refused. Raises CaptureError for what is none."""
-    try:
-        for each in FlowReader(file).stream():  # type: ignore[arg-type]  # any file will do
-            if isinstance(each, http.HTTPFlow) and (
-                each.websocket is not None or is_handshake(each.request.method, _folded(each.request.headers))
-            ):
-                yield _socket(each), iter(list(_frames(each.websocket.messages if each.websocket else ())))
-    except CaptureError:
-        raise
-    except exceptions.FlowReadException as error:
-        raise CaptureError(f"{path}: mitmproxy cannot read it as flows: {error}") from None
-    except Exception as error:  # a damaged flow fails wherever mitmproxy, or we, look at it
-        what = f"{type(error).__name__}: {error}"
-        raise CaptureError(f"{path}: mitmproxy cannot read it as flows: {what}") from None
+def sockets(file: IO[bytes], path: Path, report: ImportReport, latest_ns: int) -> SocketFrames:
+    """The WebSockets of a flow file, also those that were refused.
+
+    A flow that cannot be read is skipped and counted. `latest_ns` is for a file whose first flow has no time.
+    Raises CaptureError where the file cannot be read on.
+    """
+    report.name_entries("flow", "flows")
+    neighbour_ns = latest_ns
+    for number, state in _handshakes_once(_states(file, path, report)):
+        try:
+            read = _read(state, number, neighbour_ns, report)
+        except Exception as error:  # a damaged flow fails wherever mitmproxy looks at it
+            report.skip_entry(number, f"{type(error).__name__}: {error}")
+            continue
+        if read is not None:
+            neighbour_ns = read[0].asked_ns
+            yield read
 
 
-def _socket(read: http.HTTPFlow) -> Socket:
-    request, response, ended = read.request, read.response, read.websocket
-    headers = None if response is None else _folded(response.headers)
-    is_over = read.error is not None or ended is None or ended.timestamp_end is not None
-    closed_at = ended.timestamp_end if ended else response and response.timestamp_end
-    closed_at = closed_at or (read.error.timestamp if read.error else None)
-    peer = read.server_conn.peername or read.server_conn.address
-    return Socket(
-        id=0,
-        session_id=0,
-        url=asked_url(request.scheme, request.host_header, request.host, request.port, request.path),
-        asked_ns=_nanoseconds(request.timestamp_start) or 0,
-        opened_ns=_nanoseconds(response.timestamp_end) if ended and response else None,
-        closed_ns=_nanoseconds(closed_at) if is_over else None,
-        request_headers=_folded(request.headers),
-        response_headers=headers,
-        status=None if response is None else response.status_code,
-        subprotocol=None if headers is None else headers.get("sec-websocket-protocol"),
-        extensions=None if headers is None else headers.get("sec-websocket-extensions"),
-        client_address=_shown(read.client_conn.peername),
-        server_address=_shown(peer),
-        close_code=ended.close_code if ended else None,
-        close_reason=ended.close_reason if ended else None,
-        closed_by=_CLOSED_BY[ended.closed_by_client] if ended and ended.timestamp_end is not None else None,
-        error=read.error.msg if read.error else None,
+def _states(file: IO[bytes], path: Path, report: ImportReport) -> Iterator[tuple[int, State]]:
+    """The HTTP flows of a file, numbered from 1 among all its flows."""
+    for number, packed in enumerate(_records(file, path), 1):
+        try:
+            state: Any = compat.migrate_flow(tnetstring.parse(*packed))  # type: ignore[arg-type]  # a bad one raises
+        except Exception as error:
+            report.skip_entry(number, str(error) or type(error).__name__)
+            continue
+        if state.get("type") == "http":
+            yield number, state
+
+
+def _records(file: IO[bytes], path: Path) -> Iterator[tuple[int, memoryview]]:
+    """The netstrings of a file: the type and the data of each. Raises CaptureError for other data."""
+    while first := file.read(1):
+        digits = b""
+        while first.isdigit() and len(digits) < _LENGTH_DIGITS:
+            digits += first
+            first = file.read(1)
+        if first != b":" or not digits:
+            raise CaptureError(f"{path}: mitmproxy cannot read it as flows: Invalid data format.")
+        length, data = int(digits), bytearray()
+        while len(data) <= length and (piece := file.read(min(_PIECE, length + 1 - len(data)))):
+            data += piece
+        if len(data) <= length:
+            raise CaptureError(f"{path}: its end is missing: the last flow is cut off")
+        yield data[-1], memoryview(bytes(data))[:-1]
+
+
+def _handshakes_once(states: Iterable[tuple[int, State]]) -> Iterator[tuple[int, State]]:
+    """The same, without the handshakes whose WebSocket comes as a flow of its own.
+
+    mitmproxy before version 7 wrote both. It gives both the same id when it reads them.
+    """
+    held: dict[Any, tuple[int, State]] = {}
+    for number, state in states:
+        metadata = state.get("metadata")
+        is_old = isinstance(metadata, dict) and "websocket" in metadata
+        if state.get("websocket") is None and is_old:
+            held[str(state.get("id"))] = number, state
+        else:
+            held.pop(str(state.get("id")), None)
+            yield number, state
+    yield from held.values()
+
+
+def _read(
+    state: State, number: int, neighbour_ns: int, report: ImportReport
+) -> tuple[Socket, Iterator[Frame]] | None:
+    """The socket of a flow; None if it has none. Raises any exception for a damaged flow."""
+    of_websocket = state.get("websocket")
+    messages = RecordedMessages()
+    if isinstance(of_websocket, dict):  # mitmproxy refuses the whole flow for one message of these
+        messages = _messages(of_websocket.get("messages"), number, report)
+        of_websocket["messages"] = []
+    read = flow.Flow.from_state(state)
+    assert isinstance(read, http.HTTPFlow)
+    own = read_own_fields(read.metadata.get(OWN), OWN, number, report)
+    if read.websocket is None and not own and not _asks(read):
+        return None
+    socket = _socket(read, own, messages, neighbour_ns)
+    return socket, iter(messages.frames(socket.opened_ns or socket.asked_ns))
+
+
+def _asks(read: http.HTTPFlow) -> bool:
+    return is_handshake(read.request.method, _folded(read.request.headers))
+
+
+def _messages(items: Any, number: int, report: ImportReport) -> RecordedMessages:
+    """The messages that can be read. Counts the others."""
+    read = RecordedMessages()
+    if not isinstance(items, list):
+        report.skip_value(number, "messages", "not a list")
+        return read
+    for position, item in enumerate(items, 1):
+        try:
+            read.messages.append(_message(item))
+        except ValueError as reason:
+            report.skip_message(number, position, str(reason))
+    return read
+
+
+def _message(item: Any) -> RecordedMessage:
+    """Raises ValueError with the reason for a message that cannot be read."""
+    if not isinstance(item, list) or len(item) != 6:
+        raise ValueError("not a message")
+    opcode, from_client, content, timestamp, dropped, injected = item
+    if isinstance(opcode, bool) or opcode not in OPCODES:
+        raise ValueError(f"opcode {str(opcode)[:40]} is not one of RFC 6455")
+    if isinstance(content, str):  # mitmproxy before version 7
+        content = content.encode(errors="replace")
+    if not isinstance(content, bytes):
+        raise ValueError("no content")
+    payload: Payload = content.decode(errors="replace") if opcode == 1 else content
+    flags = FrameFlag.DROPPED if dropped else FrameFlag.NONE
+    return RecordedMessage(
+        epoch_ns(timestamp),
+        "sent" if from_client else "received",
+        opcode,
+        payload_size(payload),
+        payload,
+        flags | (FrameFlag.INJECTED if injected else FrameFlag.NONE),
     )
 
 
-def _frames(messages: Iterable[websocket.WebSocketMessage]) -> Iterator[Frame]:
-    for message in messages:
-        flags = FrameFlag.DROPPED if message.dropped else FrameFlag.NONE
-        payload = message.content.decode(errors="replace") if message.is_text else message.content
-        yield Frame(
-            id=0,
-            socket_id=0,
-            time_ns=_nanoseconds(message.timestamp) or 0,
-            direction="sent" if message.from_client else "received",
-            opcode=int(message.type),
-            size=payload_size(payload),
-            payload=payload,
-            flags=flags | (FrameFlag.INJECTED if message.injected else FrameFlag.NONE),
-            original=None,
-        )
+def _socket(
+    read: http.HTTPFlow, own: Mapping[str, Any], messages: RecordedMessages, neighbour_ns: int
+) -> Socket:
+    request, response, ended = read.request, read.response, read.websocket
+    headers = None if response is None else _folded(response.headers)
+    times = [epoch_ns(request.timestamp_start), epoch_ns(response.timestamp_end) if response else None]
+    asked_ns = next(filter(None, (*times, messages.first_ns)), neighbour_ns)
+    was_opened = ended is not None or (response and response.status_code == 101 and read.error is None)
+    is_over = read.error is not None or ended is None or ended.timestamp_end is not None
+    closed_at = ended.timestamp_end if ended else response and response.timestamp_end
+    closed_ns = epoch_ns(closed_at) or epoch_ns(read.error.timestamp if read.error else None)
+    peer = read.server_conn.peername or read.server_conn.address
+    url = asked_url(request.scheme, request.host_header, request.host, request.port, request.path)
+    values: dict[str, Any] = {
+        "url": recorded_url(url),
+        "asked_ns": asked_ns,
+        "opened_ns": (times[1] or messages.first_ns or asked_ns) if was_opened else None,
+        "closed_ns": closed_ns if is_over else None,
+        "subprotocol": headers.get("sec-websocket-protocol") if headers else None,
+        "extensions": headers.get("sec-websocket-extensions") if headers else None,
+        "client_address": _shown(read.client_conn.peername),
+        "server_address": _shown(peer),
+        "close_code": integer(ended.close_code) if ended else None,
+        "close_reason": text(ended.close_reason) if ended else None,
+        "closed_by": _CLOSED_BY[ended.closed_by_client] if ended and ended.timestamp_end else None,
+        "error": text(read.error.msg) if read.error else None,
+    }
+    values |= own
+    if messages.messages and values["opened_ns"] is None:
+        values["opened_ns"] = messages.first_ns or asked_ns
+    return Socket(
+        id=0,
+        session_id=0,
+        request_headers=_folded(request.headers),
+        response_headers=headers,
+        status=integer(response.status_code) if response else None,
+        **{name: values[name] for name in OWN_FIELDS},
+    )
 
 
 def _folded(headers: http.Headers) -> dict[str, str]:
     return fold_headers(headers.items(multi=True))
-
-
-def _nanoseconds(seconds: float | None) -> int | None:
-    return None if seconds is None else round(seconds * 1e9)
 
 
 def _shown(address: tuple[Any, ...] | None) -> str | None:

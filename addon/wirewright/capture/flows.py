@@ -6,6 +6,7 @@ memory. Here the messages of a flow go through a temporary file.
 
 import shutil
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO
@@ -14,21 +15,27 @@ from urllib.parse import urlsplit, urlunsplit
 from mitmproxy import connection, flow, http, websocket
 from mitmproxy.io import tnetstring
 
-from wirewright.capture.reader import Frame, FrameFlag, Socket, SocketFrames
+from wirewright.capture.own_fields import own_fields
+from wirewright.capture.reader import Frame, FrameFlag, Socket, SocketFrames, was_open
 from wirewright.model.handshake import upstream_url
 
 IN_MEMORY = 8 * 1024 * 1024
 """Bytes of a flow's messages that are not yet put into a file."""
 
 
+OWN = "wirewright"
+"""The key of a flow's metadata for the fields that a flow has no place for."""
+
+
 def write(file: BinaryIO, sockets: SocketFrames, folder: Path) -> None:
     """A flow a socket, with its messages; mitmproxy has no control frames. `folder` takes what is too much
     for the memory."""
     for socket, frames in sockets:
-        state = _flow(socket).get_state()
+        first = next(frames, None)
+        state = _flow(socket, was_open(socket, has_frames=first is not None)).get_state()
         of_websocket = state.pop("websocket")
         with SpooledTemporaryFile(max_size=IN_MEMORY, dir=str(folder)) as messages:
-            for frame in frames:
+            for frame in () if first is None else chain([first], frames):
                 if frame.is_message:
                     messages.write(tnetstring.dumps(_message(frame).get_state()))
             if of_websocket is None:
@@ -49,7 +56,7 @@ def _items(values: Mapping[str, Any]) -> bytes:
     return b"".join(tnetstring.dumps(each) for item in values.items() for each in item)
 
 
-def _flow(socket: Socket) -> http.HTTPFlow:
+def _flow(socket: Socket, is_open: bool) -> http.HTTPFlow:
     asked, opened = socket.asked_ns / 1e9, (socket.opened_ns or socket.asked_ns) / 1e9
     client = connection.Client(
         peername=_address(socket.client_address) or ("", 0), sockname=("", 0), timestamp_start=asked
@@ -68,7 +75,8 @@ def _flow(socket: Socket) -> http.HTTPFlow:
         made.response.timestamp_start = made.response.timestamp_end = opened
     if socket.error is not None:
         made.error = flow.Error(socket.error, (socket.closed_ns or socket.asked_ns) / 1e9)
-    if socket.opened_ns is not None:
+    made.metadata[OWN] = own_fields(socket)
+    if is_open:
         made.websocket = websocket.WebSocketData(
             closed_by_client={"client": True, "server": False}.get(socket.closed_by or ""),
             close_code=socket.close_code,

@@ -7,7 +7,6 @@ has no place for is in the entry's `_wirewright`.
 import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
 from datetime import UTC, datetime
 from http import HTTPStatus
 from string import punctuation
@@ -15,15 +14,11 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import wirewright
+from wirewright.capture.own_fields import own_fields
 from wirewright.capture.reader import Frame, Socket, SocketFrames
 
 OWN = "_wirewright"
 """The key of an entry for the fields that an archive has no place for."""
-OWN_FIELDS = tuple(
-    field.name
-    for field in fields(Socket)
-    if field.name not in ("id", "session_id", "request_headers", "response_headers", "status")
-)
 
 
 def pieces(sockets: SocketFrames) -> Iterator[str]:
@@ -101,13 +96,24 @@ def _entry(socket: Socket) -> dict[str, Any]:
         },
         "cache": {},
         "timings": {"send": 0, "wait": handshake, "receive": total - handshake},
-        OWN: {name: getattr(socket, name) for name in OWN_FIELDS},
+        OWN: own_fields(socket),
     }
+    if socket.opened_ns is not None and socket.close_code is not None:
+        entry["_webSocketClose"] = _close(socket.close_code, socket.close_reason, socket.closed_ns)
     if socket.server_address:
         host, _, port = socket.server_address.rpartition(":")
         # Without the zone of a local address, which no schema takes; Chrome shows the connection as the port.
         entry |= {"serverIPAddress": host.partition("%")[0], "connection": port}
     return entry
+
+
+def _close(code: int, reason: str | None, closed_ns: int | None) -> object:
+    """How a WebSocket was closed, as HTTP Toolkit writes it: without a code if there was none (1005)."""
+    if code == 1006:
+        return "aborted"
+    close: dict[str, Any] = {} if code == 1005 else {"code": code}
+    close["reason"] = reason or ""
+    return close if closed_ns is None else close | {"timestamp": closed_ns / 1e9}
 
 
 def _pairs(values: Mapping[str, str]) -> list[dict[str, str]]:

@@ -1,0 +1,264 @@
+"""Entries of an HTTP archive as recorded WebSockets, whichever program wrote them."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import IO, Any
+
+from wirewright.capture.har import OWN
+from wirewright.capture.har_messages import read_messages
+from wirewright.capture.import_report import ImportReport
+from wirewright.capture.own_fields import OWN_FIELDS, read_own_fields
+from wirewright.capture.reader import Frame, Socket, SocketFrames
+from wirewright.capture.recorded_messages import RecordedMessages
+from wirewright.capture.recorded_values import duration_ns, epoch_ns, integer, moment_ns, recorded_url, text
+from wirewright.capture.schema import CaptureError
+from wirewright.model.handshake import fold_headers
+from wirewright.model.websocket import ClosedBy
+
+Attached = Callable[[str], IO[bytes]]
+"""Opens a file that lies beside the archive. Raises OSError or ValueError."""
+
+_CLOSED_BY: Mapping[str, ClosedBy] = {"sent": "client", "received": "server"}
+_HANDSHAKE_FAILED = "Error during WebSocket handshake"
+"""How Chromium's sentence for a failed handshake begins."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    """An entry with a WebSocket, and what was read of it."""
+
+    number: int
+    values: Mapping[str, Any]
+    url: str
+    started_ns: int | None
+    messages: RecordedMessages
+
+    @property
+    def request(self) -> Mapping[str, Any]:
+        return _mapping(self.values.get("request"))
+
+    @property
+    def response(self) -> Mapping[str, Any]:
+        return _mapping(self.values.get("response"))
+
+
+def read_entries(
+    entries: Iterable[tuple[int, Any]], attached: Attached, report: ImportReport, latest_ns: int
+) -> SocketFrames:
+    """The WebSockets among numbered entries; one entry is in memory at a time.
+
+    An entry without any time has the time of the entry before it, or else after it. `latest_ns` is for an
+    archive that has no time at all.
+    """
+    reader = _EntryReader(attached, report)
+    undated: list[_Entry] = []
+    neighbour_ns = None
+    for number, values in entries:
+        entry = reader.read(number, values)
+        started_ns = _moment(values) if entry is None else entry.started_ns
+        neighbour_ns = started_ns or neighbour_ns
+        if neighbour_ns is None:
+            undated += [] if entry is None else [entry]
+            continue
+        for each in (*undated, entry):
+            if each is not None:
+                yield reader.finish(each, neighbour_ns)
+        undated.clear()
+    for each in undated:
+        yield reader.finish(each, latest_ns)
+
+
+class _EntryReader:
+    def __init__(self, attached: Attached, report: ImportReport) -> None:
+        self._attached = attached
+        self._report = report
+
+    def read(self, number: int, values: Any) -> _Entry | None:
+        """The entry if it is a WebSocket; None for any other, and for one that cannot be read."""
+        if not isinstance(values, dict):
+            self._report.skip_entry(number, "not an object")
+            return None
+        request = values.get("request")
+        url = _mapping(request).get("url")
+        if not isinstance(url, str):
+            self._report.skip_entry(number, "no `request.url`" if request else "no `request`")
+            return None
+        if not _is_websocket(values, url):
+            return None
+        try:
+            url = recorded_url(url)
+        except ValueError as error:
+            self._report.skip_entry(number, str(error))
+            return None
+        messages = read_messages(self._items(number, values), number, self._report)
+        own_ns = integer(_mapping(values.get(OWN)).get("asked_ns"))
+        started_ns = own_ns if own_ns is not None and own_ns > 0 else _moment(values)
+        return _Entry(number, values, url, started_ns or messages.first_ns, messages)
+
+    def finish(self, entry: _Entry, neighbour_ns: int) -> tuple[Socket, Iterator[Frame]]:
+        """The socket, with a neighbour's time if the entry has none."""
+        asked_ns = entry.started_ns or neighbour_ns
+        frames = entry.messages.frames(asked_ns)
+        return self._socket(entry, asked_ns, [frame.time_ns for frame in frames]), iter(frames)
+
+    def _items(self, number: int, entry: Mapping[str, Any]) -> Iterator[Any]:
+        """The messages, as they are written: in the entry, or in a file beside it, one a line."""
+        embedded = entry.get("_webSocketMessages")
+        if isinstance(embedded, list):
+            yield from embedded
+        elif embedded is not None:
+            self._report.skip_value(number, "_webSocketMessages", "not a list")
+        content = _mapping(_mapping(entry.get("response")).get("content"))
+        name = content.get("_file")  # Playwright's `record_har_content="attach"`
+        if not (isinstance(name, str) and name.endswith(".jsonl")):
+            return
+        try:
+            with self._attached(name) as lines:
+                for line in lines:
+                    yield parsed(line)
+        except FileNotFoundError:
+            self._report.skip_value(number, "_file", f"{name} is missing, and its messages with it")
+        except OSError as error:
+            self._report.skip_value(number, "_file", f"{name}: {error.strerror or error}")
+        except (ValueError, CaptureError) as error:
+            self._report.skip_value(number, "_file", f"{name}: {error}")
+
+    def _socket(self, entry: _Entry, asked_ns: int, times: list[int]) -> Socket:
+        request_headers = self._headers(entry, "request")
+        response_headers = self._headers(entry, "response")
+        status = _status(entry.response.get("status"))
+        error = text(entry.response.get("_error")) or text(entry.response.get("_failureText"))
+        error = error or entry.messages.error
+        # The handshake's end and the total time mean something else in some programs: messages lie between.
+        waited_ns = asked_ns + duration_ns(_mapping(entry.values.get("timings")).get("wait"))
+        ended_ns = asked_ns + duration_ns(entry.values.get("time"))
+        was_opened = bool(times) or _opens(status, error, entry.values)
+        values: dict[str, Any] = {
+            "url": entry.url,
+            "asked_ns": asked_ns,
+            "opened_ns": min([waited_ns, *times]) if was_opened else None,
+            "closed_ns": max([ended_ns, entry.messages.error_ns or asked_ns, *times]),
+            "subprotocol": response_headers.get("sec-websocket-protocol"),
+            "extensions": response_headers.get("sec-websocket-extensions"),
+            "server_address": text(entry.values.get("serverIPAddress")) or None,
+            "error": error,
+        }
+        values |= _close(entry)
+        values |= read_own_fields(entry.values.get(OWN), OWN, entry.number, self._report)
+        if times and values["opened_ns"] is None:
+            values["opened_ns"] = min([waited_ns, *times])
+        return Socket(
+            id=0,
+            session_id=0,
+            request_headers=request_headers,
+            response_headers=response_headers if response_headers or status else None,
+            status=status,
+            **{name: values.get(name) for name in OWN_FIELDS},  # type: ignore[arg-type]  # each was checked
+        )
+
+    def _headers(self, entry: _Entry, side: str) -> dict[str, str]:
+        listed = (entry.request if side == "request" else entry.response).get("headers")
+        if listed is None:
+            return {}
+        if not isinstance(listed, list):
+            self._report.skip_value(entry.number, f"{side}.headers", "not a list")
+            return {}
+        pairs = []
+        for header in listed:
+            name, value = _header(header)
+            if name is None or value is None:
+                reason = f"{name or 'a header'} has no value" if value is None else "a header has no name"
+                self._report.skip_value(entry.number, f"{side}.headers", reason)
+            elif not name.startswith(":"):  # pseudo-header fields are not header fields (RFC 9113, 8.3)
+                pairs.append((name, value))
+        return fold_headers(pairs)
+
+
+def parsed(line: bytes) -> Any:
+    """The JSON value of a line; None for one that is not JSON."""
+    try:
+        return json.loads(line, parse_float=Decimal, parse_constant=lambda _: None)
+    except (ValueError, ArithmeticError, RecursionError):
+        return None
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _moment(values: Any) -> int | None:
+    return moment_ns(_mapping(values).get("startedDateTime"))
+
+
+def _is_websocket(entry: Mapping[str, Any], url: str) -> bool:
+    """True if an entry has messages, or says that it is a WebSocket, or has the request of a handshake."""
+    messages = entry.get("_webSocketMessages")
+    return bool(isinstance(messages, list) and messages) or _names_websocket(entry, url) or _upgrades(entry)
+
+
+def _names_websocket(entry: Mapping[str, Any], url: str) -> bool:
+    kind = entry.get("_resourceType")
+    scheme = url.partition("://")[0].strip().lower()
+    return (isinstance(kind, str) and kind.lower() == "websocket") or scheme in ("ws", "wss")
+
+
+def _upgrades(entry: Mapping[str, Any]) -> bool:
+    headers = _mapping(entry.get("request")).get("headers")
+    for header in headers if isinstance(headers, list) else ():
+        name, value = _header(header)
+        if name and value and name.lower() == "upgrade" and value.strip().lower() == "websocket":
+            return True
+    return False
+
+
+def _header(header: Any) -> tuple[str | None, str | None]:
+    """Name and value of `{"name": …, "value": …}`, or of a list of both, as Slack writes it."""
+    if isinstance(header, dict):
+        name, value = header.get("name"), header.get("value")
+    elif isinstance(header, list) and len(header) == 2:
+        name, value = header
+    else:
+        return None, None
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        value = str(value)
+    return text(name) or None, text(value)
+
+
+def _status(value: Any) -> int | None:
+    """A status; None if no response came, for which Chrome has 0 and Playwright -1."""
+    status = integer(value)
+    return status if status is not None and 0 < status <= 999 else None
+
+
+def _opens(status: int | None, error: str | None, entry: Mapping[str, Any]) -> bool:
+    """True if a response without messages opened a WebSocket: a 101, or any 2xx (RFC 8441, 5)."""
+    if status is None or (error or "").startswith(_HANDSHAKE_FAILED):
+        return False
+    if status == 101:
+        return True
+    # An entry of an HTTP request with `Upgrade` is one over HTTP/1.1, where a 2xx refuses the handshake.
+    url = _mapping(entry.get("request")).get("url")
+    return 200 <= status <= 299 and isinstance(url, str) and _names_websocket(entry, url)
+
+
+def _close(entry: _Entry) -> dict[str, Any]:
+    """How the socket was closed: HTTP Toolkit's `_webSocketClose`, or else the first close frame."""
+    close = entry.values.get("_webSocketClose")
+    framed = entry.messages.close()
+    if close == "aborted":
+        return {"close_code": 1006, "close_reason": ""}
+    if isinstance(close, dict):
+        code = integer(close.get("code"))
+        read: dict[str, Any] = {
+            "close_code": code if code is not None and 0 < code <= 65_535 else 1005,
+            "close_reason": text(close.get("reason")) or "",
+        }
+        if (closed_ns := epoch_ns(close.get("timestamp"))) is not None:
+            read["closed_ns"] = closed_ns
+    elif framed is not None:
+        read = {"close_code": framed[0], "close_reason": framed[1]}
+    else:
+        return {}
+    return read if framed is None else read | {"closed_by": _CLOSED_BY[framed[2]]}

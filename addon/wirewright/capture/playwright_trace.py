@@ -1,0 +1,78 @@
+"""WebSockets of a trace of Playwright: of its `trace.zip`, or of the `.network` file in its folder.
+
+A `.network` file has one event a line; the snapshot of a `resource-snapshot` is an entry of an HTTP archive.
+https://playwright.dev/docs/trace-viewer
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import IO, Any, Protocol
+
+from wirewright.capture.har_entries import Attached, parsed, read_entries
+from wirewright.capture.import_report import ImportReport
+from wirewright.capture.reader import SocketFrames
+
+_Key = tuple[str, str, str]
+
+
+class Opener(Protocol):
+    """Opens a file from its beginning."""
+
+    def __call__(self) -> IO[bytes]: ...
+
+
+def sockets(
+    files: Sequence[Opener], attached: Attached, report: ImportReport, latest_ns: int
+) -> SocketFrames:
+    """The WebSockets of the `.network` files of one trace."""
+    yield from read_entries(_entries(files, report), attached, report, latest_ns)
+
+
+def _entries(files: Sequence[Opener], report: ImportReport) -> Iterator[tuple[int, Any]]:
+    """The entries, numbered from 1, each once.
+
+    A socket that is open at the end of a chunk of the trace is written then, and again when it closes. Its
+    last entry is the whole one.
+    """
+    last: dict[_Key, int] = {}
+    for number, snapshot in _snapshots(files):
+        last[_key(number, snapshot)] = number
+    for number, snapshot in _snapshots(files):
+        if snapshot is None:
+            report.skip_entry(number, "not JSON")
+        elif last[_key(number, snapshot)] == number:
+            yield number, _modern(snapshot)
+
+
+def _snapshots(files: Sequence[Opener]) -> Iterator[tuple[int, Any]]:
+    """The snapshots of all files; None for a line that is not JSON."""
+    number = 0
+    for opener in files:
+        with opener() as file:
+            for line in file:
+                if not line.strip():
+                    continue
+                event = parsed(line)
+                if event is None:
+                    number += 1
+                    yield number, None
+                elif isinstance(event, dict) and event.get("type") == "resource-snapshot":
+                    number += 1
+                    yield number, event.get("snapshot")
+
+
+def _key(number: int, snapshot: Any) -> _Key:
+    """What two entries of one request have in common."""
+    if isinstance(snapshot, dict) and snapshot.get("_monotonicTime") is not None:
+        request = snapshot.get("request")
+        url = request.get("url") if isinstance(request, dict) else None
+        return str(snapshot["_monotonicTime"]), str(snapshot.get("startedDateTime")), str(url)
+    return str(number), "", ""
+
+
+def _modern(snapshot: Any) -> Any:
+    """The same, if it is of a trace before version 9, which has `_sha1` for `_file`."""
+    response = snapshot.get("response") if isinstance(snapshot, dict) else None
+    content = response.get("content") if isinstance(response, dict) else None
+    if isinstance(content, dict) and isinstance(content.get("_sha1"), str) and "_file" not in content:
+        content["_file"] = f"resources/{content['_sha1']}"
+    return snapshot

@@ -1,0 +1,61 @@
+"""Messages of a recording that another program wrote, before their frames are known."""
+
+import struct
+from dataclasses import dataclass, field
+
+from wirewright.capture.reader import Direction, Frame, FrameFlag
+from wirewright.model.history import Payload
+
+OPCODES = (0, 1, 2, 8, 9, 10)
+"""RFC 6455, 11.8. The others are reserved, and no WebSocket can send them."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedMessage:
+    """A message, whose time may be missing."""
+
+    time_ns: int | None
+    direction: Direction
+    opcode: int
+    size: int
+    payload: Payload
+    flags: FrameFlag
+
+    def frame(self, time_ns: int) -> Frame:
+        """The frame of this message at a time."""
+        return Frame(0, 0, time_ns, self.direction, self.opcode, self.size, self.payload, self.flags, None)
+
+
+@dataclass(slots=True)
+class RecordedMessages:
+    """The messages of one socket."""
+
+    messages: list[RecordedMessage] = field(default_factory=list)
+    error: str | None = None
+    """The text of the last error among them."""
+    error_ns: int | None = None
+
+    @property
+    def first_ns(self) -> int | None:
+        """The first time that is known, of a message or else of the error."""
+        known = (message.time_ns for message in self.messages if message.time_ns is not None)
+        return next(known, self.error_ns)
+
+    def frames(self, asked_ns: int) -> list[Frame]:
+        """The frames of the messages. A missing time is that of the message before it, or else after it."""
+        latest = self.first_ns or asked_ns
+        frames = []
+        for message in self.messages:
+            latest = latest if message.time_ns is None else message.time_ns
+            frames.append(message.frame(latest))
+        return frames
+
+    def close(self) -> tuple[int, str, Direction] | None:
+        """Code, reason and direction of the first close frame; 1005 if it has no code (RFC 6455, 7.1.5)."""
+        for message in self.messages:
+            if message.opcode == 8 and isinstance(message.payload, bytes):
+                if len(message.payload) < 2:
+                    return 1005, "", message.direction
+                (code,) = struct.unpack("!H", message.payload[:2])
+                return code, message.payload[2:].decode(errors="replace"), message.direction
+        return None
