@@ -31,7 +31,7 @@ def make_capture(path: Path, megabytes: int) -> int:
         connection.execute("BEGIN")
         connection.executemany(
             "INSERT INTO sockets (id, session_id, url, asked_ns, opened_ns, request_headers, status) "
-            "VALUES (?, 1, ?, 0, 0, '{}', 101)",
+            "VALUES (?, 1, ?, 0, 0, '[]', 101)",
             [(number, f"wss://host/{number}") for number in range(1, SOCKETS + 1)],
         )
         connection.executemany(insertion(1, 6), rows(count))

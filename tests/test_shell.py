@@ -117,7 +117,7 @@ async def test_wait_tells_when_the_time_is_up(shell: Shell) -> None:
 
 
 def opening(key: str) -> dict[str, object]:
-    return {"type": "opening", "socket": {"key": key, "url": f"ws://host/{key}", "request_headers": {}}}
+    return {"type": "opening", "socket": {"key": key, "url": f"ws://host/{key}", "request_headers": []}}
 
 
 def frame(key: str, payload: str) -> dict[str, object]:

@@ -39,6 +39,7 @@ except ImportError as error:
     raise asyncio.CancelledError from None
 
 from wirewright import dispatching
+from wirewright.capture.bodies import kept_body
 from wirewright.capture.redaction import DEFAULT
 from wirewright.capture.replay import Replay
 from wirewright.capture.session import CaptureSession
@@ -46,6 +47,7 @@ from wirewright.carriers import InjectingCarrier, proxyserver
 from wirewright.commands import SocketCommands
 from wirewright.hooked_socket import HookedSocket
 from wirewright.model import failures, handshake
+from wirewright.model.done import Done
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit
@@ -140,7 +142,7 @@ class WirewrightAddon:
         control.attach(None)
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
-        request, headers = flow.request, _fold(flow.request)
+        request, headers = flow.request, _headers(flow.request)
         if not (ctx.options.websocket and handshake.is_handshake(request.method, headers)):
             return
         asked = Handshake(
@@ -174,14 +176,17 @@ class WirewrightAddon:
             and (rule := await control.take_route(feed.socket.url))
         ):
             await route_handshake(flow, feed, feed.carrier, rule)
-        feed.requested(_fold(flow.request))
+        feed.requested(_headers(flow.request))
 
     def response(self, flow: http.HTTPFlow) -> None:
         feed = control.feed(flow.id)
         if feed is None or flow.response is None:
             return
-        headers = _fold(flow.response)
-        feed.answered(flow.response.status_code, headers)
+        headers = _headers(flow.response)
+        body = None
+        if flow.websocket is None:
+            body = kept_body(flow.response.raw_content, headers.get("content-encoding", ""))
+        feed.answered(flow.response.status_code, headers, body)
         if flow.websocket is None:
             self._failed(feed, failures.refusal_text(flow.response.status_code, headers))
             control.close(flow.id, by="proxy" if _is_mocked(feed) else "server")
@@ -310,17 +315,20 @@ class _Host:
     def __init__(self, capture: CaptureSession) -> None:
         self._capture = capture
 
-    def start_capture(self, path: Path, **options: Any) -> None:
+    def start_capture(self, path: Path, **options: Any) -> Done:
         self._capture.start(path, **options)
+        return Done()
 
-    def stop_capture(self) -> None:
+    def stop_capture(self) -> Done:
         self._capture.stop()
+        return Done()
 
     def forget(self, owner: Owner) -> None:
         self._capture.forget(owner)
 
-    def annotate(self, text: str) -> None:
+    def annotate(self, text: str) -> Done:
         self._capture.annotate(text)
+        return Done()
 
     def replay(self, path: Path, **options: Any) -> Replay:
         if ctx.options.connection_strategy == "eager":
@@ -381,11 +389,11 @@ def _reason_to_hang_up(flow: http.HTTPFlow, feed: Feed) -> str | None:
         return None
     if opened_at is None or (ended.timestamp_end or 0) - opened_at > AT_ONCE:
         return None
-    return failures.wrong_answer_text(_fold(flow.request), _fold(flow.response))
+    return failures.wrong_answer_text(_headers(flow.request), _headers(flow.response))
 
 
-def _fold(message: http.Request | http.Response) -> dict[str, str]:
-    return handshake.fold_headers(message.headers.items(multi=True))
+def _headers(message: http.Request | http.Response) -> handshake.Headers:
+    return handshake.Headers(message.headers.items(multi=True))
 
 
 addons = [WirewrightAddon()]

@@ -2,7 +2,8 @@
 
 import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable
+from itertools import chain
 from urllib.parse import urlsplit
 
 from mitmproxy import http
@@ -10,7 +11,7 @@ from mitmproxy import http
 from wirewright.carriers import InjectingCarrier
 from wirewright.model.errors import ENDS_THE_PROGRAM
 from wirewright.model.feed import Feed
-from wirewright.model.handshake import accept_key
+from wirewright.model.handshake import Headers, accept_key
 from wirewright.model.route import Abort, Connect, Reject, WebSocketRoute, is_being_cancelled
 from wirewright.model.routing import Rule
 
@@ -21,7 +22,7 @@ async def route_handshake(flow: http.HTTPFlow, feed: Feed, carrier: InjectingCar
     """Have a rule's handler decide on a handshake. One that raises has it refused with 502."""
     route = carrier.begin_route(feed)
     try:
-        result = rule.call(route)
+        result = rule.handler(route)
         if inspect.isawaitable(result):
             await result
         _carry_out(route, carrier, flow)
@@ -33,7 +34,7 @@ async def route_handshake(flow: http.HTTPFlow, feed: Feed, carrier: InjectingCar
         feed.socket._route_errors += 1
         logger.exception("%s: a route's handler raised", feed.socket)
         route.decided()
-        flow.response = _refusal(502, {}, b"The handler of this WebSocket's route failed.\n")
+        flow.response = _refusal(502, Headers(), b"The handler of this WebSocket's route failed.\n")
 
 
 def _carry_out(route: WebSocketRoute, carrier: InjectingCarrier, flow: http.HTTPFlow) -> None:
@@ -42,34 +43,51 @@ def _carry_out(route: WebSocketRoute, carrier: InjectingCarrier, flow: http.HTTP
         if answer.url is not None:
             flow.request.url = answer.url
             flow.request.host_header = urlsplit(answer.url).netloc
-        for name, value in answer.headers.items():
-            if value is None:
-                flow.request.headers.pop(name, None)
-            else:
-                flow.request.headers[name] = value
+        _replace(flow.request.headers, answer.headers)
     elif isinstance(answer, Reject):
         flow.response = _refusal(answer.status, answer.headers, answer.body)
     elif isinstance(answer, Abort):
         flow.kill()
     else:
         carrier.check_can("a mocked server")
-        flow.response = _acceptance(flow.request, answer.protocol)
+        flow.response = _acceptance(flow.request, answer.protocol, answer.headers)
 
 
-def _refusal(status: int, headers: Mapping[str, str], body: bytes) -> http.Response:
+def _refusal(status: int, headers: Headers, body: bytes) -> http.Response:
     response = http.Response.make(status, body, {"Content-Type": "text/plain; charset=utf-8"})
-    for name, value in headers.items():
-        response.headers[name] = value
+    _replace(response.headers, headers.pairs)
     return response
 
 
-def _acceptance(request: http.Request, protocol: str | None) -> http.Response:
+def _acceptance(request: http.Request, protocol: str | None, headers: Headers) -> http.Response:
     """A 101 in the stead of the server, with no extension."""
-    headers = {
+    fields = {
         "Upgrade": "websocket",
         "Connection": "Upgrade",
         "Sec-WebSocket-Accept": accept_key(request.headers.get("Sec-WebSocket-Key", "")),
     }
     if protocol is not None:
-        headers["Sec-WebSocket-Protocol"] = protocol
-    return http.Response.make(101, b"", headers)
+        fields["Sec-WebSocket-Protocol"] = protocol
+    response = http.Response.make(101, b"", fields)
+    del response.headers["Content-Length"]  # a 101 must have none (RFC 9110, 8.6)
+    _replace(response.headers, headers.pairs)
+    return response
+
+
+def _replace(headers: http.Headers, fields: Iterable[tuple[str, str | None]]) -> None:
+    """Put fields in the place of those with the same names. None puts nothing there."""
+    given: dict[str, list[tuple[str, str]]] = {}
+    for name, value in fields:
+        of_name = given.setdefault(name.lower(), [])
+        if value is not None:
+            of_name.append((name, value))
+    result: list[tuple[str, str]] = []
+    for name, value in headers.items(multi=True):
+        if name.lower() in given:
+            result += given[name.lower()]
+            given[name.lower()] = []
+        else:
+            result.append((name, value))
+    headers.clear()
+    for name, value in (*result, *chain.from_iterable(given.values())):
+        headers.add(name, value)

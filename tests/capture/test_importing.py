@@ -16,6 +16,7 @@ from wirewright.capture import CaptureError, Frame, FrameFlag, Socket
 from wirewright.capture import open as open_capture
 from wirewright.capture.importing import import_file
 from wirewright.capture.recorder import Recorder
+from wirewright.model.handshake import Headers
 
 BEGINNING_NS = 1_764_103_477_000_000_000
 
@@ -82,8 +83,8 @@ def test_archive_of_chrome_becomes_a_session(tmp_path: Path, path: Path) -> None
         asked_ns=BEGINNING_NS,
         opened_ns=BEGINNING_NS + 12_500_000,
         closed_ns=BEGINNING_NS + 30_000_250_000,
-        request_headers={"host": "h", "cookie": "a=b"},
-        response_headers={"sec-websocket-protocol": "chat", "x": "1, 2"},
+        request_headers=Headers([("Host", "h"), ("Cookie", "a=b")]),
+        response_headers=Headers([("Sec-WebSocket-Protocol", "chat"), ("X", "1"), ("x", "2")]),
         status=101,
         subprotocol="chat",
         extensions=None,

@@ -20,6 +20,7 @@ from wirewright.capture.exporting import export
 from wirewright.capture.filters import Filter
 from wirewright.capture.importing import import_file
 from wirewright.capture.recorder import Recorder
+from wirewright.model.handshake import Headers
 from wirewright.model.history import Payload
 from wirewright.model.proxy import Control, Proxy
 
@@ -33,7 +34,25 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(
 )
 BINARIES = st.binary() | st.sampled_from([b"", b"\0", b"\xff\xfe", b"\xed\xa0\x80", b"{", b"\xef\xbb\xbf"])
 MESSAGES = st.lists(st.tuples(st.booleans(), TEXTS | BINARIES), max_size=8)
-HANDSHAKE = {"host": "h", "connection": "Upgrade", "upgrade": "websocket", "sec-websocket-protocol": "chat"}
+HANDSHAKE = Headers(
+    [
+        *(("Host", "h"), ("connection", "Upgrade"), ("Upgrade", "websocket"), ("Cookie", "a=1, 2; c=3")),
+        *(("Sec-WebSocket-Protocol", "chat"), ("cookie", "b=4"), ("X-Odd", "\udcff"), ("X-Text", "é \u2603")),
+    ]
+)
+ANSWER = Headers(
+    [
+        *(("Upgrade", "websocket"), ("sec-websocket-protocol", "chat"), ("Set-Cookie", "a=1; Max-Age=5, b")),
+        *(
+            ("Vary", "A"),
+            ("set-cookie", "b=2; Secure"),
+            ("vary", "B"),
+            ("X-Odd", "caf\udce9"),
+            ("X-Odd", "é"),
+        ),
+    ]
+)
+REFUSAL = Headers([("WWW-Authenticate", "Basic"), ("Content-Length", "4"), ("www-authenticate", "Bearer")])
 EDGES: list[Message] = [
     (True, ""),
     (False, b""),
@@ -53,7 +72,7 @@ def recorded(*sockets: list[Message], **options: Any) -> Iterator[Path]:
         for number, messages in enumerate(sockets):
             url = f"wss://h/{number}?a=%20&b=é"
             feed = begin_socket(control.proxy, url, key=str(number), headers=HANDSHAKE)
-            feed.answered(101, {"upgrade": "websocket", "sec-websocket-protocol": "chat"})
+            feed.answered(101, ANSWER)
             feed.opened(("10.0.0.1", 443))
             assert feed.tape is not None
             for from_client, payload in messages:
@@ -61,8 +80,8 @@ def recorded(*sockets: list[Message], **options: Any) -> Iterator[Path]:
                 feed.tape.messages([payload], size, from_client=from_client)
             control.close(str(number), 3000 + number, "bye é", "server")
         refused = begin_socket(control.proxy, "ws://h/refused", key="refused", headers=HANDSHAKE)
-        refused.answered(403, {"server": "none"})
-        refused.failed("Unexpected response code: 403")
+        refused.answered(401, REFUSAL, b"\xff\0no")
+        refused.failed("HTTP Authentication failed; no valid credentials available")
         control.close("refused", by="server")
         recorder.stop()
         yield path
@@ -104,7 +123,10 @@ def test_flows_keep_all_but_the_last_digits_of_times(one: list[Message], two: li
         frames_without_times(frames) for _, frames in before
     ]
     for (was, were), (found, are) in zip(before, after, strict=True):
-        for name in ("url", "status", "request_headers", "close_code", "close_reason", "error"):
+        for name in (
+            *("url", "status", "request_headers", "response_headers", "response_body"),
+            *("close_code", "close_reason", "error"),
+        ):
             assert getattr(found, name) == getattr(was, name)
         assert (found.opened_ns is None) == (was.opened_ns is None)
         if was.opened_ns is not None:

@@ -1,5 +1,6 @@
 """Files that are no captures, and those that cannot be written."""
 
+import json
 import sqlite3
 import stat
 import time
@@ -9,9 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from capture.conftest import Record
+from support.model import begin_socket
 from wirewright.capture import CaptureError, schema
 from wirewright.capture import open as open_capture
 from wirewright.capture.recorder import Recorder
+from wirewright.model.handshake import Headers
+from wirewright.model.proxy import Control
 
 
 def text(path: Path) -> None:
@@ -27,7 +32,7 @@ def other_database(path: Path) -> None:
 def newer(path: Path) -> None:
     Recorder(path, "test").stop()
     with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute("PRAGMA user_version = 3")
     connection.close()
 
 
@@ -46,7 +51,7 @@ def truncated(path: Path) -> None:
         (other_database, "it is a database, but no capture"),
         (
             newer,
-            r"it was written by a newer Wirewright \(version 2 of the file, this one knows 1\)",
+            r"it was written by a newer Wirewright \(version 3 of the file, this one knows 2\)",
         ),
         (truncated, "it is damaged"),
         (Path.mkdir, "it is a folder|there is no such file"),
@@ -112,3 +117,73 @@ def test_file_that_could_not_be_begun_is_not_left(path: Path, monkeypatch: pytes
     with pytest.raises(CaptureError):
         Recorder(path, "test")
     assert list(path.parent.iterdir()) == []
+
+
+def version_1(path: Path) -> None:
+    """A capture of the version before: headers by lower-case name, and no `response_body`."""
+    Recorder(path, "test").stop()
+    with sqlite3.connect(path) as connection:
+        connection.execute("ALTER TABLE sockets DROP COLUMN response_body")
+        connection.execute(
+            "INSERT INTO sockets (session_id, url, asked_ns, request_headers, response_headers, status) "
+            "VALUES (1, 'ws://h/', 5, ?, ?, 101)",
+            ('{"host": "h", "x-odd": "\\u00e9 \\"\\\\", "cookie": "a=1, b=2"}', '{"set-cookie": "c, d"}'),
+        )
+        connection.execute(
+            "INSERT INTO sockets (session_id, url, asked_ns, request_headers) VALUES (1, 'ws://h/2', 6, '{}')"
+        )
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+
+
+OLD_FIELDS = (("host", "h"), ("x-odd", 'é "\\'), ("cookie", "a=1, b=2"))
+
+
+def test_capture_of_the_version_before_is_read_as_it_is(path: Path) -> None:
+    version_1(path)
+    before = path.read_bytes()
+    with open_capture(path) as capture:
+        first, second = capture.sockets()
+    assert first.request_headers.pairs == OLD_FIELDS
+    assert (first.response_headers or Headers()).pairs == (("set-cookie", "c, d"),)
+    assert first.response_body is None
+    assert (second.request_headers.pairs, second.response_headers) == ((), None)
+    assert path.read_bytes() == before
+
+
+def test_capture_of_the_version_before_grows_by_a_session_of_this_version(
+    path: Path, control: Control, record: Record
+) -> None:
+    version_1(path)
+    with open_capture(path) as reader:
+        recorder = record()
+        feed = begin_socket(control.proxy, headers=Headers([("A", "1"), ("a", "2")]))
+        feed.answered(503, {}, b"busy")
+        recorder.stop()
+        assert len(reader.sockets()) == 3  # it was opened before
+    with open_capture(path) as capture:
+        first, _, third = capture.sockets()
+    assert first.request_headers.pairs == OLD_FIELDS
+    assert (first.response_headers or Headers()).pairs == (("set-cookie", "c, d"),)
+    assert first.response_body is None
+    assert (third.request_headers.pairs, third.response_body) == ((("A", "1"), ("a", "2")), b"busy")
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        rows = connection.execute("SELECT request_headers FROM sockets WHERE id = 1").fetchall()
+    connection.close()
+    assert json.loads(rows[0][0])[0] == ["host", "h"]
+
+
+def test_damaged_capture_of_the_version_before_is_left_as_it_is(path: Path) -> None:
+    version_1(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE sockets SET request_headers = '{' WHERE id = 1")
+    connection.close()
+    with pytest.raises(CaptureError, match=r"session\.db: it is damaged"):
+        Recorder(path, "test")
+    with open_capture(path) as capture, pytest.raises(CaptureError, match=r"session\.db: it is damaged"):
+        capture.sockets()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert connection.execute("SELECT count(*) FROM sessions").fetchone() == (1,)
+    connection.close()

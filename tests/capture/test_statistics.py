@@ -1,11 +1,12 @@
 from wirewright.capture.reader import Direction, Frame, FrameFlag, Socket
 from wirewright.capture.statistics import statistics
+from wirewright.model.handshake import Headers
 
 MILLISECOND = 1_000_000
 
 
 def socket(number: int) -> Socket:
-    return Socket(number, 1, f"ws://h/{number}", 0, 0, None, {}, {}, 101, *[None] * 8)
+    return Socket(number, 1, f"ws://h/{number}", 0, 0, None, Headers(), Headers(), 101, *[None] * 8)
 
 
 def frame(

@@ -1,10 +1,14 @@
+from typing import Any
+
 import pytest
 
 from wirewright.model.handshake import (
+    Headers,
     accept_key,
     accepts,
-    fold_headers,
+    header_changes,
     is_handshake,
+    sendable_headers,
     upstream_url,
     websocket_url,
 )
@@ -70,10 +74,89 @@ def test_url_of_a_socket(url: str, expected: str) -> None:
     assert websocket_url(url) == expected
 
 
-def test_headers_that_occur_again_are_joined() -> None:
-    fields = [("Cookie", "a"), ("X-One", "1"), ("cookie", "b"), ("COOKIE", "")]
-    assert fold_headers(fields) == {"cookie": "a, b, ", "x-one": "1"}
-    assert fold_headers([]) == {}
+def test_headers_that_occur_again_are_joined_as_playwright_and_the_rfcs_say() -> None:
+    fields = [
+        *(("Cookie", "a=1"), ("X-One", "1"), ("cookie", "b=2"), ("X-ONE", "")),
+        *(("Set-Cookie", "c=3; Expires=Wed, 21 Oct 2026 07:28:00 GMT"), ("set-cookie", "d=4")),
+    ]
+    headers = Headers(fields)
+    assert dict(headers) == {
+        "cookie": "a=1; b=2",
+        "x-one": "1, ",
+        "set-cookie": "c=3; Expires=Wed, 21 Oct 2026 07:28:00 GMT\nd=4",
+    }
+    assert len(headers) == 3
+    assert headers["COOKIE"] == "a=1; b=2"
+    assert "x-two" not in headers
+    assert headers.get_all("Set-Cookie")[1] == "d=4"
+    assert headers.pairs == tuple(fields)
+    assert headers.as_array()[0] == {"name": "Cookie", "value": "a=1"}
+    assert dict(Headers()) == {}
+
+
+def test_joined_mapping_becomes_the_same_fields_again() -> None:
+    headers = Headers([("set-cookie", "a=1, 2"), ("x", "1"), ("set-cookie", "b")])
+    assert Headers(headers.as_dict()).get_all("set-cookie") == ["a=1, 2", "b"]
+    assert Headers(headers) == headers
+    assert Headers([("X", "1")]) == {"x": "1"}
+    assert Headers([("X", "1")]) != Headers([("x", "1")])
+
+
+def test_field_that_is_not_utf_8_is_read_as_in_a_browser() -> None:
+    headers = Headers([("X", "caf\udce9"), ("Y", "café \u2603"), ("Z", "a")])
+    assert headers.readable().pairs == (("X", "café"), ("Y", "café \u2603"), ("Z", "a"))
+
+
+def test_fields_of_one_connection_are_no_end_to_end_fields() -> None:
+    headers = Headers(
+        [
+            *(("Connection", "keep-alive, X-Hop"), ("connection", "Close"), ("Keep-Alive", "timeout=5")),
+            *(("x-hop", "1"), ("Transfer-Encoding", "chunked"), ("TE", "trailers"), ("Trailer", "X")),
+            *(("Proxy-Authenticate", "Basic"), ("Upgrade", "h2c"), ("Close", "named by Connection")),
+            *(("Retry-After", "5"), ("Content-Length", "3"), ("Sec-WebSocket-Accept", "x")),
+        ]
+    )
+    assert list(headers.end_to_end()) == ["retry-after", "content-length", "sec-websocket-accept"]
+    assert list(headers.of_acceptance()) == ["retry-after"]
+
+
+@pytest.mark.parametrize(
+    ("given", "pairs"),
+    [
+        (None, ()),
+        ({"A": "1"}, (("A", "1"),)),
+        ([("A", "1"), ("a", "2")], (("A", "1"), ("a", "2"))),
+        ([["A", "1"]], (("A", "1"),)),
+        (Headers([("A", "1"), ("A", "2")]).as_array(), (("A", "1"), ("A", "2"))),
+        ({"Set-Cookie": "a=1\nb=2"}, (("Set-Cookie", "a=1"), ("Set-Cookie", "b=2"))),
+    ],
+)
+def test_headers_are_given_in_any_shape(given: Any, pairs: tuple[tuple[str, str], ...]) -> None:
+    assert sendable_headers(given).pairs == pairs
+    assert header_changes(given) == pairs
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "said"),
+    [
+        ("A: 1", TypeError, r"^headers must be a mapping or \(name, value\) pairs, not 'A: 1'$"),
+        ([("A", "1", "2")], TypeError, "^headers must be a mapping"),
+        ([7], TypeError, "^headers must be a mapping"),
+        ([{"name": "A"}], TypeError, "^headers must be a mapping"),
+        ({"Retry-After": 5}, TypeError, "name and value must be str, not 'Retry-After' and 5$"),
+        ({"A": "1\r\nB: 2"}, ValueError, r"must have no line end \(RFC 9110, 5.5\): A: '1\\r"),
+        ({"A b": "1"}, ValueError, "name must be a token"),
+        ({"": "1"}, ValueError, "name must be a token"),
+    ],
+)
+def test_headers_that_cannot_be_sent_are_refused(given: Any, error: type[Exception], said: str) -> None:
+    for read in (sendable_headers, header_changes):
+        with pytest.raises(error, match=said):
+            read(given)
+
+
+def test_change_takes_out_all_fields_of_a_name() -> None:
+    assert header_changes([("A", "1"), ("B", None), ("a", "2")]) == (("B", None), ("A", "1"), ("a", "2"))
 
 
 def test_accept_key_is_the_rfc_s() -> None:

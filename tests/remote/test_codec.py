@@ -24,14 +24,14 @@ FRAMES = st.builds(
 SNAPSHOT = protocol.Snapshot(
     key="k",
     url="wss://h/é",
-    request_headers={"host": "h"},
+    request_headers=[("Host", "h")],
     client_address=("::1", 5),
     history=[protocol.Remembered(b"\xff", "framesent", 1.5)],
 )
 MESSAGES = [
     protocol.Welcome("wirewright", None, "/ca.pem", 5, 6, [SNAPSHOT]),
     protocol.Opening(SNAPSHOT),
-    protocol.Changed("k", {}, {"a": "b"}, 101, 1.0, ("h", 1)),
+    protocol.Changed("k", [], [("A", "b"), ("a", "\xe9")], 101, 1.0, ("h", 1)),
     protocol.Closed("k", 1006, "", None),
     protocol.RouteMessage(b"x" * 1000, "k", 1, from_app=True),
 ]

@@ -7,6 +7,7 @@ from typing import IO, Any
 from mitmproxy import flow, http
 from mitmproxy.io import compat, tnetstring
 
+from wirewright.capture.bodies import kept_body
 from wirewright.capture.flows import OWN
 from wirewright.capture.import_report import ImportReport
 from wirewright.capture.own_fields import OWN_FIELDS, read_own_fields
@@ -14,7 +15,7 @@ from wirewright.capture.reader import Frame, FrameFlag, Socket, SocketFrames
 from wirewright.capture.recorded_messages import OPCODES, RecordedMessage, RecordedMessages
 from wirewright.capture.recorded_values import epoch_ns, integer, recorded_url, text
 from wirewright.capture.schema import CaptureError
-from wirewright.model.handshake import asked_url, fold_headers, is_handshake
+from wirewright.model.handshake import Headers, asked_url, is_handshake
 from wirewright.model.history import Payload, payload_size
 from wirewright.model.websocket import ClosedBy
 
@@ -111,7 +112,7 @@ def _read(
 
 
 def _asks(read: http.HTTPFlow) -> bool:
-    return is_handshake(read.request.method, _folded(read.request.headers))
+    return is_handshake(read.request.method, _headers(read.request))
 
 
 def _messages(items: Any, number: int, report: ImportReport) -> RecordedMessages:
@@ -155,7 +156,7 @@ def _socket(
     read: http.HTTPFlow, own: Mapping[str, Any], messages: RecordedMessages, neighbour_ns: int
 ) -> Socket:
     request, response, ended = read.request, read.response, read.websocket
-    headers = None if response is None else _folded(response.headers)
+    headers = None if response is None else _headers(response)
     times = [epoch_ns(request.timestamp_start), epoch_ns(response.timestamp_end) if response else None]
     asked_ns = next(filter(None, (*times, messages.first_ns)), neighbour_ns)
     was_opened = ended is not None or (response and response.status_code == 101 and read.error is None)
@@ -184,15 +185,22 @@ def _socket(
     return Socket(
         id=0,
         session_id=0,
-        request_headers=_folded(request.headers),
+        request_headers=_headers(request),
         response_headers=headers,
         status=integer(response.status_code) if response else None,
+        response_body=None if values["opened_ns"] else _body(response),
         **{name: values[name] for name in OWN_FIELDS},
     )
 
 
-def _folded(headers: http.Headers) -> dict[str, str]:
-    return fold_headers(headers.items(multi=True))
+def _headers(message: http.Request | http.Response) -> Headers:
+    return Headers(message.headers.items(multi=True))
+
+
+def _body(response: http.Response | None) -> bytes | None:
+    if response is None:
+        return None
+    return kept_body(response.raw_content, response.headers.get("content-encoding", ""))
 
 
 def _shown(address: tuple[Any, ...] | None) -> str | None:

@@ -17,7 +17,7 @@ from mitmproxy.io import tnetstring
 
 from wirewright.capture.own_fields import own_fields
 from wirewright.capture.reader import Frame, FrameFlag, Socket, SocketFrames, was_open
-from wirewright.model.handshake import upstream_url
+from wirewright.model.handshake import Headers, upstream_url
 
 IN_MEMORY = 8 * 1024 * 1024
 """Bytes of a flow's messages that are not yet put into a file."""
@@ -71,7 +71,9 @@ def _flow(socket: Socket, is_open: bool) -> http.HTTPFlow:
     made.request = request
     if socket.status is not None:
         made.response = http.Response.make(socket.status)
-        made.response.headers = _fields(socket.response_headers or {})
+        made.response.headers = _fields(socket.response_headers or Headers())
+        if socket.response_body:
+            made.response.content = socket.response_body  # compressed as its Content-Encoding says
         made.response.timestamp_start = made.response.timestamp_end = opened
     if socket.error is not None:
         made.error = flow.Error(socket.error, (socket.closed_ns or socket.asked_ns) / 1e9)
@@ -98,8 +100,13 @@ def _message(frame: Frame) -> websocket.WebSocketMessage:
     )
 
 
-def _fields(headers: Mapping[str, str]) -> http.Headers:
-    return http.Headers([(name.encode(), value.encode()) for name, value in headers.items()])
+def _fields(headers: Headers) -> http.Headers:
+    return http.Headers(
+        [
+            (name.encode("utf-8", "surrogateescape"), value.encode("utf-8", "surrogateescape"))
+            for name, value in headers.pairs
+        ]
+    )
 
 
 def _address(shown: str | None) -> tuple[str, int] | None:

@@ -6,7 +6,7 @@ has no place for is in the entry's `_wirewright`.
 
 import base64
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from http import HTTPStatus
 from string import punctuation
@@ -14,8 +14,10 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import wirewright
+from wirewright.capture import har_headers
 from wirewright.capture.own_fields import own_fields
 from wirewright.capture.reader import Frame, Socket, SocketFrames
+from wirewright.model.handshake import Headers
 
 OWN = "_wirewright"
 """The key of an entry for the fields that an archive has no place for."""
@@ -61,6 +63,7 @@ def _message(kind: str, time_ns: int, opcode: int, data: str, own: str = "") -> 
 
 
 def _entry(socket: Socket) -> dict[str, Any]:
+    answer = socket.response_headers or Headers()
     opened = socket.opened_ns or socket.asked_ns
     handshake = (opened - socket.asked_ns) / 1e6
     started = datetime.fromtimestamp(socket.asked_ns / 1e9, UTC)
@@ -73,12 +76,12 @@ def _entry(socket: Socket) -> dict[str, Any]:
             "method": "GET",
             "url": quote(socket.url, safe=punctuation),
             "httpVersion": "HTTP/1.1",
-            "headers": _pairs(socket.request_headers),
+            "headers": har_headers.to_har(socket.request_headers),
             "queryString": [
                 {"name": name, "value": value}
                 for name, value in parse_qsl(urlsplit(socket.url).query, keep_blank_values=True)
             ],
-            "cookies": [],
+            "cookies": har_headers.request_cookies(socket.request_headers),
             "headersSize": -1,
             "bodySize": 0,
         },
@@ -86,10 +89,10 @@ def _entry(socket: Socket) -> dict[str, Any]:
             "status": socket.status or 0,
             "statusText": _phrase(socket.status),
             "httpVersion": "HTTP/1.1",
-            "headers": _pairs(socket.response_headers or {}),
-            "cookies": [],
-            "content": {"size": 0, "mimeType": "x-unknown"},
-            "redirectURL": "",
+            "headers": har_headers.to_har(answer),
+            "cookies": har_headers.response_cookies(answer),
+            "content": har_headers.content_to_har(answer, socket.response_body),
+            "redirectURL": answer.readable().get("location", ""),
             "headersSize": -1,
             "bodySize": -1,
             "_error": socket.error,
@@ -114,10 +117,6 @@ def _close(code: int, reason: str | None, closed_ns: int | None) -> object:
     close: dict[str, Any] = {} if code == 1005 else {"code": code}
     close["reason"] = reason or ""
     return close if closed_ns is None else close | {"timestamp": closed_ns / 1e9}
-
-
-def _pairs(values: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"name": name, "value": value} for name, value in values.items()]
 
 
 def _phrase(status: int | None) -> str:

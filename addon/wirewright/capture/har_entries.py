@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import IO, Any
 
 from wirewright.capture.har import OWN
+from wirewright.capture.har_headers import content_from_har, values_from_har
 from wirewright.capture.har_messages import read_messages
 from wirewright.capture.import_report import ImportReport
 from wirewright.capture.own_fields import OWN_FIELDS, read_own_fields
@@ -14,7 +15,7 @@ from wirewright.capture.reader import Frame, Socket, SocketFrames
 from wirewright.capture.recorded_messages import RecordedMessages
 from wirewright.capture.recorded_values import duration_ns, epoch_ns, integer, moment_ns, recorded_url, text
 from wirewright.capture.schema import CaptureError
-from wirewright.model.handshake import fold_headers
+from wirewright.model.handshake import Headers
 from wirewright.model.websocket import ClosedBy
 
 Attached = Callable[[str], IO[bytes]]
@@ -155,16 +156,17 @@ class _EntryReader:
             request_headers=request_headers,
             response_headers=response_headers if response_headers or status else None,
             status=status,
+            response_body=None if values["opened_ns"] else content_from_har(entry.response.get("content")),
             **{name: values.get(name) for name in OWN_FIELDS},  # type: ignore[arg-type]  # each was checked
         )
 
-    def _headers(self, entry: _Entry, side: str) -> dict[str, str]:
+    def _headers(self, entry: _Entry, side: str) -> Headers:
         listed = (entry.request if side == "request" else entry.response).get("headers")
         if listed is None:
-            return {}
+            return Headers()
         if not isinstance(listed, list):
             self._report.skip_value(entry.number, f"{side}.headers", "not a list")
-            return {}
+            return Headers()
         pairs = []
         for header in listed:
             name, value = _header(header)
@@ -172,8 +174,8 @@ class _EntryReader:
                 reason = f"{name or 'a header'} has no value" if value is None else "a header has no name"
                 self._report.skip_value(entry.number, f"{side}.headers", reason)
             elif not name.startswith(":"):  # pseudo-header fields are not header fields (RFC 9113, 8.3)
-                pairs.append((name, value))
-        return fold_headers(pairs)
+                pairs += [(name, each) for each in values_from_har(header, value)]
+        return Headers(pairs)
 
 
 def parsed(line: bytes) -> Any:

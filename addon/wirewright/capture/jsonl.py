@@ -8,6 +8,7 @@ from typing import Any
 from wirewright.capture.events import EventReader, SocketEvent
 from wirewright.capture.filters import Filter
 from wirewright.capture.reader import Annotation, Capture, Frame, FrameFlag, Gap, Socket, Watch
+from wirewright.model.handshake import Headers
 from wirewright.model.history import Payload
 
 
@@ -39,8 +40,8 @@ def _socket(socket: Socket) -> dict[str, Any]:
         "opened": socket.opened_ns,
         "closed": socket.closed_ns,
         "status": socket.status,
-        "request_headers": socket.request_headers,
-        "response_headers": socket.response_headers,
+        **_headers("request", socket.request_headers),
+        **_headers("response", socket.response_headers),
         "subprotocol": socket.subprotocol,
         "extensions": socket.extensions,
         "client_address": socket.client_address,
@@ -50,6 +51,14 @@ def _socket(socket: Socket) -> dict[str, Any]:
         "closed_by": socket.closed_by,
         "error": socket.error,
     }
+
+
+def _headers(of: str, headers: Headers | None) -> dict[str, Any]:
+    """By lower-case name, joined as in the API, and all fields as they were written."""
+    if headers is None:
+        return {f"{of}_headers": None, f"{of}_headers_array": None}
+    shown = headers.readable()
+    return {f"{of}_headers": shown.as_dict(), f"{of}_headers_array": shown.as_array()}
 
 
 def _gap(gap: Gap) -> dict[str, Any]:

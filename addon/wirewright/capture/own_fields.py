@@ -11,7 +11,8 @@ from wirewright.model.websocket import ClosedBy
 OWN_FIELDS = tuple(
     field.name
     for field in fields(Socket)
-    if field.name not in ("id", "session_id", "request_headers", "response_headers", "status")
+    if field.name
+    not in ("id", "session_id", "request_headers", "response_headers", "status", "response_body")
 )
 
 

@@ -1,6 +1,5 @@
 """Reads captures, also while they are written: lazily, a frame at a time, in the order of the file."""
 
-import json
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,7 +9,16 @@ from enum import Flag
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self, TypeVar
 
-from wirewright.capture.schema import ALIVE_SECONDS, CaptureError, explain, headers_to_json, open_to_read
+from wirewright.capture.schema import (
+    ALIVE_SECONDS,
+    CaptureError,
+    explain,
+    headers_from_json,
+    headers_to_json,
+    open_to_read,
+    version_of,
+)
+from wirewright.model.handshake import Headers
 from wirewright.model.history import Payload
 from wirewright.model.websocket import ClosedBy
 
@@ -96,8 +104,9 @@ class Socket:
     """When the app asked for it."""
     opened_ns: int | None
     closed_ns: int | None
-    request_headers: Mapping[str, str]
-    response_headers: Mapping[str, str] | None
+    request_headers: Headers
+    """A mapping with lower-case names; `pairs` are the fields in wire order."""
+    response_headers: Headers | None
     status: int | None
     subprotocol: str | None
     extensions: str | None
@@ -108,6 +117,8 @@ class Socket:
     closed_by: ClosedBy | None
     error: str | None
     """What its `socketerror` said."""
+    response_body: bytes | None = None
+    """That of an answer that refused the handshake, not compressed; None if it was not recorded."""
 
 
 def was_open(socket: Socket, *, has_frames: bool) -> bool:
@@ -122,6 +133,7 @@ def was_open(socket: Socket, *, has_frames: bool) -> bool:
 
 SOCKET_COLUMNS = tuple(field.name for field in fields(Socket))
 _SOCKETS = f"SELECT {', '.join(SOCKET_COLUMNS)} FROM sockets ORDER BY id"  # noqa: S608
+_SOCKETS_OF_VERSION_1 = _SOCKETS.replace("response_body", "NULL AS response_body")
 _HEADERS = ("request_headers", "response_headers")
 
 
@@ -197,7 +209,12 @@ class Capture:
 
     def sockets(self) -> list[Socket]:
         """Oldest first."""
-        return [_socket(row) for row in self._rows(_SOCKETS)]
+        # Another program may add a session meanwhile, and with it the tables become those of this version.
+        statement = _SOCKETS_OF_VERSION_1 if version_of(self._connection) == 1 else _SOCKETS
+        try:
+            return [_socket(row) for row in self._rows(statement)]
+        except (ValueError, TypeError):
+            raise CaptureError(f"{self.path}: it is damaged: a socket's headers cannot be read") from None
 
     def frames(
         self, *, after: int = 0, until: int | None = None, socket: int | None = None, page: int = PAGE
@@ -310,7 +327,7 @@ def socket_row(socket: Socket) -> tuple[Any, ...]:
 
 def _socket(row: tuple[Any, ...]) -> Socket:
     values = dict(zip(SOCKET_COLUMNS, row, strict=True))
-    headers = {name: json.loads(values[name]) for name in _HEADERS if values[name] is not None}
+    headers = {name: headers_from_json(values[name]) for name in _HEADERS if values[name] is not None}
     return Socket(**(values | headers))
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from wirewright.capture.schema import (
 )
 from wirewright.capture.writer import Row, Writer
 from wirewright.model.feed import Tape
+from wirewright.model.handshake import Headers
 from wirewright.model.history import Payload, Unread, payload_size
 from wirewright.model.matching import UrlMatch, compile_match
 from wirewright.model.websocket import ClosedBy, WebSocket
@@ -246,18 +247,18 @@ class SocketTape(Tape):
             session,
             policy.redaction.url(socket.url),
             asked_ns,
-            headers_to_json(policy.redaction.headers(socket.request_headers)),
+            headers_to_json(policy.redaction.headers(socket._request_headers)),
             _shown(socket.client_address),
         )
-        if socket.response_headers is not None and socket.status is not None:
-            self.answered(socket.status, socket.response_headers)
+        if socket._response_headers is not None and socket.status is not None:
+            self.answered(socket.status, socket._response_headers)
         if socket.opened_at is not None:
             self.opened(socket.opened_at, socket.server_address)
 
-    def requested(self, headers: Mapping[str, str]) -> None:
+    def requested(self, headers: Headers) -> None:
         self._set(request_headers=headers_to_json(self._policy.redaction.headers(headers)))
 
-    def answered(self, status: int, headers: Mapping[str, str]) -> None:
+    def answered(self, status: int, headers: Headers, body: bytes | None = None) -> None:
         kept = self._policy.redaction.headers(headers)
         chosen = headers.get("sec-websocket-protocol")
         self._secret = chosen if chosen != kept.get("sec-websocket-protocol") else None
@@ -266,6 +267,7 @@ class SocketTape(Tape):
             response_headers=headers_to_json(kept),
             subprotocol=kept.get("sec-websocket-protocol"),
             extensions=kept.get("sec-websocket-extensions"),
+            response_body=None if body is None else self._policy.redaction.binary(body),
         )
 
     def opened(self, at: float, server_address: tuple[str, int] | None) -> None:

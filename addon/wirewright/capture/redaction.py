@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote_plus
 
+from wirewright.model.handshake import Headers, split_tokens
+
 REDACTED = "REDACTED"
 DEFAULT = (
     "authorization",
@@ -31,6 +33,7 @@ _BEARER = re.compile(r"(?i)\bbearer\b|^eyJ|^[\w.-]{40,}$")
 """A subprotocol that is a token: browsers can send one in no other header."""
 _SCHEMES = frozenset({"bearer", "basic", "authorization", "jwt", "auth"})
 """Subprotocols after which a token comes."""
+_URL_HEADERS = frozenset({"content-location", "location", "referer"})
 _URL = re.compile(r"\w+://\S+")
 _START = re.compile(r"[\[{]")
 _DECODER = json.JSONDecoder()
@@ -65,12 +68,23 @@ class Redaction:
         joined = "\n".join(texts).lower()
         return any(root in joined for root in self._roots) or "\\u" in joined
 
-    def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
-        """Names in lower case."""
-        redacted = {name: REDACTED if name in self._names else value for name, value in headers.items()}
-        if self._names and (protocols := redacted.get("sec-websocket-protocol")):
-            redacted["sec-websocket-protocol"] = ", ".join(self._protocols(re.split(r",\s*", protocols)))
-        return redacted
+    def headers(self, headers: Mapping[str, str]) -> Headers:
+        """The same fields with secrets replaced by REDACTED: whole values by name, subprotocols that are
+        tokens, and parameters of the URLs in fields such as `Location`."""
+        before = ""  # a client may send its subprotocols in more than one field
+        fields: list[tuple[str, str]] = []
+        for name, value in Headers(headers).pairs:
+            if name.lower() in self._names:
+                value = REDACTED
+            elif self._names and name.lower() == "sec-websocket-protocol":
+                protocols = split_tokens(value)
+                kept = list(self._protocols(protocols, before))
+                value = value if kept == protocols else ", ".join(kept)
+                before = protocols[-1] if protocols else before
+            elif name.lower() in _URL_HEADERS:
+                value = self.url(value)
+            fields.append((name, value))
+        return Headers(fields)
 
     def url(self, url: str) -> str:
         """Its query parameters are looked at; the rest stays as it is."""
@@ -116,8 +130,7 @@ class Redaction:
         redacted = self.text(text)
         return message if redacted is text else redacted.encode()
 
-    def _protocols(self, protocols: Iterable[str]) -> Iterator[str]:
-        before = ""
+    def _protocols(self, protocols: Iterable[str], before: str) -> Iterator[str]:
         for protocol in protocols:
             is_token = before.lower() in self._names | _SCHEMES or _BEARER.search(protocol)
             yield REDACTED if is_token and protocol.lower() not in self._names | _SCHEMES else protocol

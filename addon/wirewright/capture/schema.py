@@ -10,11 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from wirewright.model.errors import Error
+from wirewright.model.handshake import Headers
 
 APPLICATION_ID = 0x5757_4331
 """In the file's header: "WWC1"."""
-VERSION = 1
-"""Of the tables; in the file's header, too. Any change of them is a new one."""
+VERSION = 2
+"""Of the tables; in the file's header, too. Any change of them is a new one.
+
+1 had headers as an object by name, and no `response_body`. It is read as it is, and becomes 2 when a session
+is added.
+"""
 ALIVE_SECONDS = 2.0
 """A session that has not ended and was last seen so recently is still being written."""
 
@@ -49,7 +54,8 @@ CREATE TABLE sockets (
     close_code INTEGER,
     close_reason TEXT,
     closed_by TEXT,
-    error TEXT
+    error TEXT,
+    response_body BLOB
 );
 CREATE TABLE frames (
     id INTEGER PRIMARY KEY,
@@ -77,6 +83,14 @@ CREATE TABLE annotations (
     time_ns INTEGER NOT NULL,
     text TEXT NOT NULL
 );
+"""
+_TO_VERSION_2 = """
+ALTER TABLE sockets ADD COLUMN response_body BLOB;
+UPDATE sockets SET request_headers =
+    (SELECT json_group_array(json_array(key, value)) FROM json_each(request_headers));
+UPDATE sockets SET response_headers =
+    (SELECT json_group_array(json_array(key, value)) FROM json_each(response_headers))
+    WHERE response_headers IS NOT NULL;
 """
 
 
@@ -123,6 +137,12 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def version_of(connection: sqlite3.Connection) -> int:
+    """That of a capture's tables."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
 def newest_socket(connection: sqlite3.Connection, path: Path) -> int:
     """The largest id of a socket; 0 if there is none. Raises CaptureError for a damaged file."""
     with _telling_of(path):
@@ -139,13 +159,18 @@ def close(connection: sqlite3.Connection) -> None:
 
 
 def writable(value: Any) -> Any:
-    """Bytes of a header that are no UTF-8 come as surrogates, which no file takes."""
+    """Bytes of a URL or a reason that are not UTF-8 are surrogates, which SQLite does not take as text."""
     return value.encode(errors="replace").decode() if isinstance(value, str) else value
 
 
 def headers_to_json(headers: Mapping[str, str]) -> str:
-    """As they are in the file."""
-    return json.dumps({name: writable(value) for name, value in headers.items()})
+    """Header fields as they are in the file: an array of [name, value], in ASCII, which keeps surrogates."""
+    return json.dumps(Headers(headers).pairs, separators=(",", ":"))
+
+
+def headers_from_json(text: str) -> Headers:
+    """Header fields of a file of either version."""
+    return Headers(json.loads(text))
 
 
 @contextmanager
@@ -204,7 +229,7 @@ def _connect(path: Path, uri: str) -> sqlite3.Connection:
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
     application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    version = version_of(connection)
     if application != APPLICATION_ID:
         raise CaptureError(f"{path}: it is a database, but no capture")
     if version > VERSION:
@@ -246,11 +271,7 @@ def _begin_session(
     now = time.time_ns()
     connection.execute("BEGIN IMMEDIATE")  # of two recorders the second one sees the first one's session
     try:
-        if not connection.execute("PRAGMA application_id").fetchone()[0]:
-            for statement in _TABLES.split(";"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {VERSION}")
+        _make_tables(connection)
         if _alive(connection) not in (None, dead):
             raise CaptureError(f"{path}: it is being written by another recorder")
         cursor = connection.execute(
@@ -264,6 +285,20 @@ def _begin_session(
         raise
     assert cursor.lastrowid is not None
     return cursor.lastrowid
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    """Those of this version, in a new file or in one of the version before."""
+    if not connection.execute("PRAGMA application_id").fetchone()[0]:
+        statements = _TABLES
+    elif version_of(connection) == 1:
+        statements = _TO_VERSION_2
+    else:
+        return
+    for statement in statements.split(";"):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def _alive(connection: sqlite3.Connection) -> tuple[int, int] | None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Container, Mapping, Sequence
 from typing import Any, Protocol
 
+from wirewright.model.handshake import Headers
 from wirewright.model.history import Frame, History, Payload, Unread
 from wirewright.model.websocket import Carrier, ClosedBy, FrameEvent, WebSocket
 
@@ -12,11 +13,11 @@ from wirewright.model.websocket import Carrier, ClosedBy, FrameEvent, WebSocket
 class Tape(Protocol):
     """What records a socket, from its handshake or from the middle of its life."""
 
-    def requested(self, headers: Mapping[str, str]) -> None:
+    def requested(self, headers: Headers) -> None:
         """The handshake goes to the server with these headers."""
 
-    def answered(self, status: int, headers: Mapping[str, str]) -> None:
-        """The handshake was answered."""
+    def answered(self, status: int, headers: Headers, body: bytes | None = None) -> None:
+        """The handshake was answered. `body` is that of a refusal, decompressed; None if it is not known."""
 
     def opened(self, at: float, server_address: tuple[str, int] | None) -> None:
         """The handshake succeeded; `at` is seconds since the epoch."""
@@ -115,20 +116,20 @@ class Feed:
 
     def requested(self, headers: Mapping[str, str]) -> None:
         """The handshake goes to the server with these headers."""
-        socket = self.socket
-        if not socket.is_closed() and headers != socket._request_headers:  # thousands may keep them
-            socket._request_headers = headers
+        socket, fields = self.socket, Headers(headers)
+        if not socket.is_closed() and fields != socket._request_headers:  # thousands may keep them
+            socket._request_headers = fields
             if self._tape:
-                self._tape.requested(headers)
+                self._tape.requested(fields)
             self._changed()
 
-    def answered(self, status: int, headers: Mapping[str, str]) -> None:
-        """The handshake was answered."""
+    def answered(self, status: int, headers: Mapping[str, str], body: bytes | None = None) -> None:
+        """The handshake was answered. `body` is that of a refusal, decompressed; None if it is not known."""
         if not self.socket.is_closed():
             self.socket._status = status
-            self.socket._response_headers = headers
+            self.socket._response_headers = fields = Headers(headers)
             if self._tape:
-                self._tape.answered(status, headers)
+                self._tape.answered(status, fields, body)
             self._changed()
 
     def opened(self, server_address: tuple[str, int] | None = None, at: float | None = None) -> None:

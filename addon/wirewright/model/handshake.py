@@ -2,9 +2,11 @@
 
 import base64
 import hashlib
+import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from string import punctuation
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from wirewright.model.urls import normalize_url
@@ -12,6 +14,119 @@ from wirewright.model.urls import normalize_url
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _SCHEMES = {"http": "ws", "https": "wss"}
 _UPSTREAM_SCHEMES = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
+_SEPARATORS = {"cookie": "; ", "set-cookie": "\n"}
+"""Between the values of a name that occurs more than once (RFC 6265, 5.4 and 3). All others: ", "."""
+
+_HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authentication-info",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_HANDSHAKE_FIELDS = frozenset(
+    {"content-length", "sec-websocket-accept", "sec-websocket-extensions", "sec-websocket-protocol"}
+)
+"""Of a 101: those that answer the request's (RFC 6455, 4.2.2), and the length that it must not have
+(RFC 9110, 8.6)."""
+_FIELD_NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
+_NOT_IN_VALUES = re.compile(r"[\r\n\0]")
+
+HeaderFields = Mapping[str, str] | Iterable[tuple[str, str] | Mapping[str, str]]
+"""Header fields that a user gives: a mapping, or a list of (name, value) pairs or of
+`{"name": ..., "value": ...}`, in which a name may occur again."""
+HeaderChanges = Mapping[str, str | None] | Iterable[tuple[str, str | None] | Mapping[str, str | None]]
+"""The same, but a value of None takes all fields of that name out."""
+
+
+class Headers(Mapping[str, str]):
+    """The header fields of one HTTP message, immutable: in wire order, with names as they were written.
+
+    As a mapping it has lower-case names. The values of a name that occurs more than once are joined as
+    Playwright joins them: by ", " (RFC 9110, 5.3), those of `set-cookie` by a newline, as they must not be
+    joined otherwise, and those of `cookie` by "; " (RFC 6265, 5.4). Bytes that are not UTF-8 are surrogates
+    (PEP 383), as in mitmproxy.
+    """
+
+    __slots__ = ("pairs",)
+
+    def __init__(self, fields: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
+        """Raises TypeError for a name or a value that is not a str."""
+        self.pairs: tuple[tuple[str, str], ...]
+        if isinstance(fields, Headers):
+            self.pairs = fields.pairs
+        else:
+            given = fields.items() if isinstance(fields, Mapping) else fields
+            self.pairs = tuple(pair for name, value in given for pair in _pairs(name, value))
+
+    def __repr__(self) -> str:
+        return f"Headers({list(self.pairs)!r})"
+
+    def __getitem__(self, name: str) -> str:
+        name = name.lower()
+        values = self.get_all(name)
+        if not values:
+            raise KeyError(name)
+        return _SEPARATORS.get(name, ", ").join(values)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(name.lower() for name, _ in self.pairs))
+
+    def __len__(self) -> int:
+        return len({name.lower() for name, _ in self.pairs})
+
+    def __eq__(self, other: object) -> bool:
+        """The same fields in the same order; compared with another mapping, the same joined values."""
+        return self.pairs == other.pairs if isinstance(other, Headers) else super().__eq__(other)
+
+    __hash__ = None  # type: ignore[assignment]  # it equals a dict, which has none
+
+    def get_all(self, name: str) -> list[str]:
+        """The values of a name, in wire order."""
+        name = name.lower()
+        return [value for other, value in self.pairs if other.lower() == name]
+
+    def as_dict(self) -> dict[str, str]:
+        """The joined values, as Playwright's `Request.headers`."""
+        return dict(self)
+
+    def as_array(self) -> list[dict[str, str]]:
+        """Each field as `{"name": ..., "value": ...}`, as Playwright's `Request.headers_array()`."""
+        return [{"name": name, "value": value} for name, value in self.pairs]
+
+    def readable(self) -> "Headers":
+        """Without surrogates: a field that is not UTF-8 is read as ISO 8859-1, as in a browser."""
+        if all(name.isascii() and value.isascii() for name, value in self.pairs):
+            return self
+        return Headers((_readable(name), _readable(value)) for name, value in self.pairs)
+
+    def end_to_end(self) -> "Headers":
+        """The fields that are not about one connection alone (RFC 9110, 7.6.1)."""
+        named = {token.lower() for token in split_tokens(self.get("connection", ""))}
+        return self._without(_HOP_BY_HOP | named)
+
+    def of_acceptance(self) -> "Headers":
+        """The fields of a 101 that do not belong to its handshake, its connection or its framing."""
+        return self.end_to_end()._without(_HANDSHAKE_FIELDS)
+
+    def _without(self, names: Container[str]) -> "Headers":
+        return Headers(pair for pair in self.pairs if pair[0].lower() not in names)
+
+
+def _pairs(name: str, value: str) -> Iterable[tuple[str, str]]:
+    if not (isinstance(name, str) and isinstance(value, str)):
+        raise TypeError(f"a header's name and value must be str, not {name!r} and {value!r}")
+    name = sys.intern(name)  # the same few, for each of thousands of sockets
+    if "\n" in value and name.lower() == "set-cookie":  # joined by a mapping, as above
+        return [(name, each) for each in value.split("\n")]
+    return ((name, value),)
 
 
 def is_handshake(method: str, headers: Mapping[str, str]) -> bool:
@@ -56,13 +171,44 @@ def upstream_url(url: str) -> str:
     return quote(normalize_url(f"{_UPSTREAM_SCHEMES[scheme.lower()]}://{rest}"), safe=punctuation)
 
 
-def fold_headers(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Header fields as a dict with lower-case names; a name that occurs again adds to it, after ", "."""
-    folded: dict[str, str] = {}
-    for name, value in fields:
-        name = sys.intern(name.lower())  # the same few, for each of thousands of sockets
-        folded[name] = f"{folded[name]}, {value}" if name in folded else value
-    return folded
+def _readable(text: str) -> str:
+    octets = text.encode("utf-8", "surrogateescape")
+    try:
+        return octets.decode()
+    except UnicodeDecodeError:
+        return octets.decode("latin-1")
+
+
+def sendable_headers(given: HeaderFields | None) -> Headers:
+    """The fields that a user gives. Raises TypeError and ValueError for those that cannot be sent."""
+    headers = Headers(_given_pairs(given or ()))
+    for name, value in headers.pairs:
+        if not _FIELD_NAME.fullmatch(name):
+            raise ValueError(f"a header's name must be a token (RFC 9110, 5.6.2), not {name!r}")
+        if _NOT_IN_VALUES.search(value):
+            raise ValueError(f"a header's value must have no line end (RFC 9110, 5.5): {name}: {value!r}")
+    return headers
+
+
+def header_changes(given: HeaderChanges | None) -> tuple[tuple[str, str | None], ...]:
+    """The changes that a user gives, first those that take fields out. Raises TypeError and ValueError."""
+    pairs = _given_pairs(given or ())
+    taken_out = sendable_headers((name, "") for name, value in pairs if value is None)
+    set_anew = sendable_headers((name, value) for name, value in pairs if value is not None)
+    return (*((name, None) for name, _ in taken_out.pairs), *set_anew.pairs)
+
+
+def _given_pairs(given: Any) -> list[tuple[Any, Any]]:
+    try:
+        fields = given.items() if isinstance(given, Mapping) else list(given)
+        pairs = [
+            (each["name"], each["value"]) if isinstance(each, Mapping) else tuple(each) for each in fields
+        ]
+    except (TypeError, KeyError):
+        pairs = [()]
+    if isinstance(given, (str, bytes)) or any(len(pair) != 2 for pair in pairs):
+        raise TypeError(f"headers must be a mapping or (name, value) pairs, not {given!r}")
+    return pairs
 
 
 def accept_key(key: str) -> str:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
 from wirewright.model.close import check_close
-from wirewright.model.completion import Completion
+from wirewright.model.done import Done
 from wirewright.model.errors import Error
-from wirewright.model.history import History, HistoryLimit, Message, Payload, to_payload
+from wirewright.model.handshake import Headers
+from wirewright.model.history import History, HistoryLimit, Payload, exact
 from wirewright.model.scope import Scope
 from wirewright.model.waiter import EventContextManager, Predicate, Timeout, Waiter, WaitingEmitter
 
@@ -37,7 +38,7 @@ class Handshake:
     """What an app asked for when it opened a socket."""
 
     url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=Headers)
     client_address: tuple[str, int] | None = None
     flow: Any = None
 
@@ -58,8 +59,8 @@ class WebSocket(WaitingEmitter):
         self._handshake = handshake
         self._carrier = carrier
         self._history = History(limit)
-        self._request_headers = handshake.headers
-        self._response_headers: Mapping[str, str] | None = None
+        self._request_headers = Headers(handshake.headers)
+        self._response_headers: Headers | None = None
         self._status: int | None = None
         self._opened_at: float | None = None
         self._server_address: tuple[str, int] | None = None
@@ -84,14 +85,31 @@ class WebSocket(WaitingEmitter):
         return self._closed_at is not None
 
     @property
-    def request_headers(self) -> Mapping[str, str]:
-        """Names in lower case. The app's own at first; once sent, as they went to the server."""
-        return self._request_headers
+    def request_headers(self) -> dict[str, str]:
+        """Names in lower case. The app's own at first; once sent, as they went to the server.
+
+        Values of a name that occurs again are joined by ", ", those of `cookie` by "; ".
+        """
+        return self._request_headers.as_dict()
 
     @property
-    def response_headers(self) -> Mapping[str, str] | None:
-        """Names in lower case; None until the handshake is answered."""
-        return self._response_headers
+    def response_headers(self) -> dict[str, str] | None:
+        """Names in lower case; None until the handshake is answered.
+
+        Values of a name that occurs again are joined by ", ", those of `set-cookie` by a newline.
+        """
+        return None if self._response_headers is None else self._response_headers.as_dict()
+
+    def request_headers_array(self) -> list[dict[str, str]]:
+        """Each field of the request as `{"name": ..., "value": ...}`: in wire order, names as written.
+
+        https://playwright.dev/python/docs/api/class-request#request-headers-array
+        """
+        return self._request_headers.as_array()
+
+    def response_headers_array(self) -> list[dict[str, str]] | None:
+        """Each field of the answer as `{"name": ..., "value": ...}`; None until there is one."""
+        return None if self._response_headers is None else self._response_headers.as_array()
 
     @property
     def status(self) -> int | None:
@@ -101,7 +119,7 @@ class WebSocket(WaitingEmitter):
     @property
     def subprotocol(self) -> str | None:
         """What the server chose of the app's `Sec-WebSocket-Protocol`, or None."""
-        return (self._response_headers or {}).get("sec-websocket-protocol")
+        return (self._response_headers or Headers()).get("sec-websocket-protocol")
 
     @property
     def client_address(self) -> tuple[str, int] | None:
@@ -180,18 +198,18 @@ class WebSocket(WaitingEmitter):
         """
         return self._waiter(event, predicate, timeout, history=history).wait()
 
-    def send_to_client(self, message: Message) -> Completion[None]:
+    def send_to_client(self, message: Payload) -> Awaitable[None]:
         """Send the app a message, as if the server had. Raises Error on a socket that is not open.
 
         It may be awaited; where the proxy runs in another process, that is when its refusal is known.
         """
         return self._send(message, to_client=True)
 
-    def send_to_server(self, message: Message) -> Completion[None]:
+    def send_to_server(self, message: Payload) -> Awaitable[None]:
         """Send the server a message, as if the app had. Raises Error on a socket that is not open."""
         return self._send(message, to_client=False)
 
-    def close(self, code: int = 1000, reason: str = "") -> Completion[None]:
+    def close(self, code: int = 1000, reason: str = "") -> Awaitable[None]:
         """Close the socket towards both sides, after what was sent before. Raises Error on a socket that is
         not open; one that is closing already goes on doing so.
 
@@ -201,25 +219,23 @@ class WebSocket(WaitingEmitter):
         check_close(code, reason)
         self._check_open()
         if self._closing:
-            return Completion()
+            return Done()
         self._closing = True
-        return Completion(self._order_close(code, reason))
+        return self._carrier.close(code, reason) or Done()
 
-    def abort(self) -> Completion[None]:
+    def abort(self) -> Awaitable[None]:
         """Cut the connections of both sides with no close frame: they see 1006. Raises Error on a socket that
         is not open."""
         self._check_open()
-        return Completion(self._carrier.abort())
+        return self._carrier.abort() or Done()
 
-    def _send(self, message: Message, *, to_client: bool) -> Completion[None]:
-        payload = to_payload(message)
+    def _send(self, message: Payload, *, to_client: bool) -> Awaitable[None]:
+        if not isinstance(message, (str, bytes)):
+            raise TypeError(f"message must be str (text) or bytes (binary), not {type(message).__name__}")
         self._check_open()
         if self._closing:
             raise Error("Socket is closing")
-        return Completion(self._carrier.send(payload, to_client=to_client))
-
-    def _order_close(self, code: int, reason: str) -> Awaitable[None] | None:
-        return self._carrier.close(code, reason)
+        return self._carrier.send(exact(message), to_client=to_client) or Done()
 
     def _check_open(self) -> None:
         if self.is_closed():

@@ -12,7 +12,6 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from wirewright.model.completion import Completion
 from wirewright.model.errors import ENDS_THE_PROGRAM, Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import payload_size
@@ -50,16 +49,16 @@ class RemoteProxy(Proxy):
 
     def route_web_socket(
         self, url: UrlMatch | LateMatch | None, handler: RouteHandler, times: int | None = None
-    ) -> Completion[None]:
+    ) -> Awaitable[None]:
         """As `Proxy.route_web_socket`; once it is awaited the proxy knows of it."""
-        return Completion(self._client.add_rule(self._routes.add(url, handler, times)))
+        return self._client.add_rule(self._routes.add(url, handler, times))
 
     def unroute_web_socket(
         self, url: UrlMatch | LateMatch | None, handler: RouteHandler | None = None
-    ) -> Completion[None]:
+    ) -> Awaitable[None]:
         """As `Proxy.unroute_web_socket`; once it is awaited the proxy knows of it."""
         self._routes.remove(url, handler)
-        return Completion(self._client.keep_rules(self._routes.rules))
+        return self._client.keep_rules(self._routes.rules)
 
 
 class RemoteSocket(WebSocket):
@@ -73,14 +72,14 @@ class RemoteSocket(WebSocket):
         if self.is_closed():
             raise Error("Socket closed")
 
-    def _order_close(self, code: int, reason: str) -> Awaitable[None] | None:
-        closing = super()._order_close(code, reason)
+    def close(self, code: int = 1000, reason: str = "") -> Awaitable[None]:
+        """As `WebSocket.close`; one that the proxy refuses is none."""
+        closing = super().close(code, reason)
         if isinstance(closing, asyncio.Future):
             closing.add_done_callback(self._after_close)
         return closing
 
     def _after_close(self, closing: "asyncio.Future[None]") -> None:
-        # A close that the proxy has refused is none.
         self._closing = closing.cancelled() or closing.exception() is None
 
     def _remark(self, *, history: bool) -> Callable[[], str]:
@@ -223,7 +222,7 @@ class Client:
                     orders.lost()
 
     def _open(self, socket: protocol.Snapshot, *, is_new: bool) -> Feed:
-        asked = Handshake(socket.url, dict(socket.request_headers), socket.client_address)
+        asked = Handshake(socket.url, protocol.headers_of(socket.request_headers), socket.client_address)
         limit = self.proxy._running_host().history
         feed = self._control.open(
             socket.key, asked, SocketOrders(self, socket.key), limit, kind=RemoteSocket, is_new=is_new
@@ -341,9 +340,9 @@ class Client:
 
 
 def _apply(feed: Feed, seen: protocol.Changed | protocol.Snapshot) -> None:
-    feed.requested(dict(seen.request_headers))
+    feed.requested(protocol.headers_of(seen.request_headers))
     if seen.status is not None and seen.response_headers is not None:
-        feed.answered(seen.status, dict(seen.response_headers))
+        feed.answered(seen.status, protocol.headers_of(seen.response_headers))
     if seen.opened_at is not None:
         feed.opened(seen.server_address, seen.opened_at)
 

@@ -100,20 +100,21 @@ class RouteOrders:
     async def decide(self, rule: Rule) -> Any:
         """Call a rule's handler, and describe what it has decided."""
         try:
-            result = rule.call(self.route)
+            result = rule.handler(self.route)
             if inspect.isawaitable(result):
                 await result
         finally:
             answer = self.route.decided()
         match answer:
             case model_route.Connect():
-                return protocol.checked(protocol.Connect(answer.headers, answer.url))
+                return protocol.Connect(protocol.fields_of_changes(answer.headers), answer.url)
             case model_route.Reject():
-                return protocol.checked(protocol.Reject(answer.status, answer.headers, answer.body))
+                fields = protocol.fields_of(answer.headers)
+                return protocol.checked(protocol.Reject(answer.status, fields, answer.body))
             case model_route.Abort():
                 return protocol.Cut()
             case model_route.Mock():
-                return protocol.Mock(answer.protocol)
+                return protocol.Mock(answer.protocol, protocol.fields_of(answer.headers))
 
     async def handle(self, message: protocol.RouteMessage | protocol.RouteEnd) -> None:
         """Give a message or an end to its handler, and say when that is done."""

@@ -98,8 +98,8 @@ class Outbox:
 def _weight(message: Any) -> int:
     """About what a message that is no frame takes; the wire has a RouteMessage's payload anyway."""
     about = getattr(message, "socket", message)
-    headers = [getattr(about, name, None) or {} for name in ("request_headers", "response_headers")]
-    return 500 + sum(len(name) + len(value) for fields in headers for name, value in fields.items())
+    headers = [getattr(about, name, None) or () for name in ("request_headers", "response_headers")]
+    return 500 + sum(len(name) + len(value) for fields in headers for name, value in fields)
 
 
 class _Batch:

@@ -5,14 +5,17 @@ case as its `type`; `codec` writes them.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 
+from wirewright.model.handshake import Headers
+
 LONGEST_TIMEOUT = 86_400_000
 
-Headers = Mapping[str, str]
+Fields = Sequence[tuple[str, str]]
+"""Header fields in wire order. A character is a byte of the wire (ISO 8859-1; RFC 9110, 5.5)."""
 Event = Literal["framesent", "framereceived"]
 EVENTS: tuple[Event, ...] = ("framesent", "framereceived")
 ClosedBy = Literal["client", "server", "proxy"]
@@ -76,8 +79,8 @@ class Snapshot(_Message, frozen=True):
 
     key: str
     url: str
-    request_headers: Headers
-    response_headers: Headers | None = None
+    request_headers: Fields
+    response_headers: Fields | None = None
     status: int | None = None
     client_address: Address | None = None
     server_address: Address | None = None
@@ -114,8 +117,8 @@ class Changed(_Message, frozen=True):
     """The handshake went on; all of it as it is now."""
 
     key: str
-    request_headers: Headers
-    response_headers: Headers | None
+    request_headers: Fields
+    response_headers: Fields | None
     status: int | None
     opened_at: float | None
     server_address: Address | None
@@ -311,12 +314,14 @@ class Mock(_Message, frozen=True):
     """The handshake is answered by the proxy."""
 
     protocol: str | None
+    headers: Fields = ()
 
 
 class Connect(_Message, frozen=True):
     """The handshake goes to the server, or to another one."""
 
-    headers: Mapping[str, str | None]
+    headers: Sequence[tuple[str, str | None]]
+    """Changes: None takes all fields of that name out."""
     url: str | None
 
 
@@ -324,7 +329,7 @@ class Reject(_Message, frozen=True):
     """The handshake is refused."""
 
     status: int
-    headers: Headers
+    headers: Fields
     body: bytes
 
 
@@ -446,13 +451,36 @@ Command = Send | Close | Abort | Route | Unroute | StartCapture | StopCapture | 
 
 
 def plain(text: str) -> str:
-    """What can be written: bytes of a header or a URL that are no UTF-8 come as surrogates."""
+    """What can be written: bytes of a URL or a reason that are no UTF-8 come as surrogates."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def plain_headers(headers: Headers | None) -> Headers | None:
-    """Header fields that can be written."""
-    return headers and {plain(name): plain(value) for name, value in headers.items()}
+def fields_of(headers: Headers) -> Fields:
+    """Header fields as they are sent; `headers_of` reads them."""
+    return [(_to_octets(name), _to_octets(value)) for name, value in headers.pairs]
+
+
+def headers_of(fields: Fields) -> Headers:
+    """Header fields that were received. Raises ValueError for a character that is not a byte."""
+    return Headers((_from_octets(name), _from_octets(value)) for name, value in fields)
+
+
+def fields_of_changes(changes: Iterable[tuple[str, str | None]]) -> list[tuple[str, str | None]]:
+    """Changes of header fields as they are sent; `changes_of` reads them."""
+    return [(_to_octets(name), None if value is None else _to_octets(value)) for name, value in changes]
+
+
+def changes_of(fields: Iterable[tuple[str, str | None]]) -> list[tuple[str, str | None]]:
+    """Changes of header fields that were received. Raises ValueError for a character that is not a byte."""
+    return [(_from_octets(name), None if value is None else _from_octets(value)) for name, value in fields]
+
+
+def _to_octets(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def _from_octets(octets: str) -> str:
+    return octets if octets.isascii() else octets.encode("latin-1").decode("utf-8", "surrogateescape")
 
 
 def checked(message: Any) -> Any:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from wirewright.model.history import Payload
-from wirewright.model.route import DIRECTIONS, WebSocketRoute
+from wirewright.model.route import DIRECTIONS, RouteSide, WebSocketRoute
 from wirewright.remote import protocol
 from wirewright.remote.outbox import Outbox
 
@@ -87,7 +87,7 @@ class RemoteRoute:
         if not self._is_lost:
             self._fall_back()
 
-    def _side(self, is_app: bool) -> WebSocketRoute:
+    def _side(self, is_app: bool) -> RouteSide:
         return self._route if is_app else self._route.server
 
     def _set_handlers(self, message: protocol.Handlers) -> None:
@@ -104,16 +104,17 @@ class RemoteRoute:
         route = self._route
         match answer:
             case protocol.Connect():
+                changes = protocol.changes_of(answer.headers)
                 if answer.url is None:
-                    route.connect_to_server(answer.headers)
+                    route.connect_to_server(changes)
                 else:
-                    route.redirect(answer.url, answer.headers)
+                    route.redirect(answer.url, changes)
             case protocol.Reject():
-                route.reject(answer.status, answer.headers, answer.body)
+                route.reject(answer.status, protocol.headers_of(answer.headers).pairs, answer.body)
             case protocol.Cut():
                 route.abort()
             case protocol.Mock():
-                route.accept(answer.protocol)
+                route.accept(answer.protocol, protocol.headers_of(answer.headers).pairs)
             case protocol.Fail():
                 logger.error("%s: its route's handler has raised in the client", route.socket)
                 route.socket._route_errors += 1

@@ -341,8 +341,8 @@ class _Tap:
         self._outbox.put(
             protocol.Changed(
                 key=self._key,
-                request_headers=protocol.plain_headers(socket.request_headers) or {},
-                response_headers=protocol.plain_headers(socket.response_headers),
+                request_headers=protocol.fields_of(socket._request_headers),
+                response_headers=_answer_fields(socket),
                 status=socket.status,
                 opened_at=socket.opened_at,
                 server_address=socket.server_address,
@@ -385,14 +385,19 @@ def rule_of(url: protocol.Glob | protocol.Regex) -> str | re.Pattern[str]:
         raise ValueError(f"url must be a regex, and {url.pattern!r} is none: {error}") from None
 
 
+def _answer_fields(socket: WebSocket) -> protocol.Fields | None:
+    headers = socket._response_headers
+    return None if headers is None else protocol.fields_of(headers)
+
+
 def snapshot(key: str, socket: WebSocket, *, with_history: bool) -> protocol.Snapshot:
     """A socket as it is now."""
     kept = socket._history.since(0) if with_history else []
     return protocol.Snapshot(
         key=key,
         url=protocol.plain(socket.url),
-        request_headers=protocol.plain_headers(socket.request_headers) or {},
-        response_headers=protocol.plain_headers(socket.response_headers),
+        request_headers=protocol.fields_of(socket._request_headers),
+        response_headers=_answer_fields(socket),
         status=socket.status,
         client_address=socket.client_address,
         server_address=socket.server_address,
