@@ -45,6 +45,7 @@ from wirewright.capture.replay import Replay
 from wirewright.capture.session import CaptureSession
 from wirewright.carriers import InjectingCarrier, proxyserver
 from wirewright.commands import SocketCommands
+from wirewright.hangup import stop_on_hangup
 from wirewright.hooked_socket import HookedSocket
 from wirewright.model import failures, handshake
 from wirewright.model.done import Done
@@ -132,6 +133,9 @@ class WirewrightAddon:
             except (Error, ValueError) as error:
                 self._captures_by_option = False
                 raise exceptions.OptionsError(str(error)) from None
+
+    def running(self) -> None:
+        stop_on_hangup(ctx.master)
 
     def done(self) -> None:
         installing.uninstall()

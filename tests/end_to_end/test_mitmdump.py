@@ -1,15 +1,9 @@
 """The addon as users load it: `-s addon.py`, in each of mitmproxy's three programs."""
 
 import asyncio
-import os
-import pty
-import re
 import shutil
 import socket
 import sys
-import termios
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -18,6 +12,7 @@ import websockets
 from support.processes import ADDON, BIN, Running, mitmdump, running
 from support.scripts import PRINTING, write_script
 from support.servers import serving
+from support.terminals import terminal
 
 NOT_INSTALLED = """
 import importlib.util, sys
@@ -170,53 +165,3 @@ async def test_script_sees_frames_in_the_console(confdir: Path, watch: Path) -> 
             await screen.shows("CLOSED 1000 client")
         screen.type("Q")
         assert await screen.process.wait() == 0
-
-
-class Screen:
-    """A program that runs on a terminal of its own."""
-
-    def __init__(self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, fd: int) -> None:
-        self.process = process
-        self._reader = reader
-        self._fd = fd
-        self._text = ""
-
-    async def shows(self, pattern: str) -> re.Match[str]:
-        """Wait until it has written this, after what was waited for last."""
-        while not (found := re.search(pattern, self._text)):
-            more = b""
-            with suppress(OSError):  # how a terminal says that the program has ended
-                more = await self._reader.read(65536)
-            assert more, f"it ended without {pattern!r}: {self._text}"
-            self._text += more.decode(errors="replace")
-        self._text = self._text[found.end() :]
-        return found
-
-    def type(self, keys: str) -> None:
-        os.write(self._fd, keys.encode())
-
-
-@asynccontextmanager
-async def terminal(*command: str | Path) -> AsyncIterator[Screen]:
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (40, 120))
-    process = await asyncio.create_subprocess_exec(
-        *map(str, command),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env={**os.environ, "TERM": "xterm-256color"},
-        start_new_session=True,
-    )
-    os.close(theirs)
-    reader = asyncio.StreamReader()
-    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(ours, "rb", buffering=0)
-    )
-    try:
-        yield Screen(process, reader, ours)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-        transport.close()

@@ -1,5 +1,6 @@
 """The one capture that runs in a process, if one does."""
 
+import atexit
 import logging
 from collections.abc import Iterable
 from pathlib import Path
@@ -46,6 +47,8 @@ class CaptureSession:
         )
         self._owner = owner
         control.start_recording(self._recorder)
+        # mitmproxy skips the addons' `done` where an error or a closed terminal ends it.
+        atexit.register(self.stop)
         logger.info("WebSockets are recorded in %s", path)
 
     def annotate(self, text: str) -> None:
@@ -64,5 +67,6 @@ class CaptureSession:
         recorder, self._recorder = self._recorder, None
         self._owner = None
         if recorder is not None:
+            atexit.unregister(self.stop)
             control.stop_recording()
             recorder.stop()
