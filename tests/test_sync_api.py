@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -76,7 +77,7 @@ def test_predicate_is_asked_in_the_thread_that_waits(proxy: Proxy, url: str) -> 
         return value == "last" if isinstance(value, str) else isinstance(value, WebSocket)
 
     with ExitStack() as stack:
-        with proxy.expect_websocket(lambda seen: judge(seen) or True, judge) as opened:
+        with proxy.expect_websocket("**/live", judge) as opened:
             client = stack.enter_context(app(proxy, url))
         with opened.value.expect_event("framereceived", judge):
             for number in range(20):
@@ -367,7 +368,51 @@ def test_handlers_may_call_and_wait_for_everything(proxy: Proxy, url: str) -> No
     assert heard == ["two!", 1]
 
 
+def test_functions_take_as_many_values_as_they_like(
+    proxy: Proxy, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    called: SimpleQueue[str] = SimpleQueue()
+
+    def mock(ws: WebSocketRoute) -> None:
+        ws.on_message(lambda: ws.send("answer"))
+        ws.on_close(lambda code: called.put(str(code)))
+
+    proxy.once("websocket", lambda: called.put("websocket"))
+    proxy.route_web_socket(lambda: True, mock)
+    with ExitStack() as stack:
+        with proxy.expect_websocket(lambda ws: ws.url == NOWHERE) as opened:
+            client = stack.enter_context(app(proxy, NOWHERE))
+        ws = opened.value
+        ws.on("close", lambda: called.put("close"))
+        with ws.expect_event("framereceived", lambda: True):
+            client.send("a")
+        client.close(3000)
+        assert {called.get(timeout=10) for _ in range(3)} == {"websocket", "3000", "close"}
+    assert not caplog.messages
+
+
 # Routes
+
+
+def test_both_sides_are_routes_and_send_bytes_of_any_kind(proxy: Proxy, url: str) -> None:
+    shown: list[str] = []
+
+    def forward(ws: WebSocketRoute) -> None:
+        server = ws.connect_to_server()
+        assert isinstance(server, WebSocketRoute)
+        shown.extend([repr(ws), repr(server)])
+        server.on_message(lambda message: ws.send(memoryview(bytes(message))))
+        with pytest.raises(Error, match=r"^connectToServer must be called on the page-side WebSocketRoute$"):
+            server.connect_to_server()
+
+    proxy.route_web_socket("**", forward)
+    with app(proxy, url) as client:
+        client.send(b"a")
+        assert client.recv(timeout=10) == b"a"
+        (ws,) = proxy.web_sockets
+        ws.send_to_client(bytearray(b"b"))
+        assert client.recv(timeout=10) == b"b"
+    assert shown == [f"<WebSocketRoute url={url!r}>"] * 2
 
 
 def test_routes_change_and_mock(proxy: Proxy, url: str) -> None:

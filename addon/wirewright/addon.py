@@ -48,7 +48,6 @@ from wirewright.commands import SocketCommands
 from wirewright.hangup import stop_on_hangup
 from wirewright.hooked_socket import HookedSocket
 from wirewright.model import failures, handshake
-from wirewright.model.done import Done
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit
@@ -319,20 +318,17 @@ class _Host:
     def __init__(self, capture: CaptureSession) -> None:
         self._capture = capture
 
-    def start_capture(self, path: Path, **options: Any) -> Done:
+    def start_capture(self, path: Path, **options: Any) -> None:
         self._capture.start(path, **options)
-        return Done()
 
-    def stop_capture(self) -> Done:
+    def stop_capture(self) -> None:
         self._capture.stop()
-        return Done()
 
     def forget(self, owner: Owner) -> None:
         self._capture.forget(owner)
 
-    def annotate(self, text: str) -> Done:
+    def annotate(self, text: str) -> None:
         self._capture.annotate(text)
-        return Done()
 
     def replay(self, path: Path, **options: Any) -> Replay:
         if ctx.options.connection_strategy == "eager":

@@ -15,7 +15,7 @@ from wirewright.conditions import Conditions
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import Payload, Window
-from wirewright.model.route import RouteSide, WebSocketRoute
+from wirewright.model.route import WebSocketRoute
 from wirewright.model.websocket import FrameEvent
 from wirewright.wire import installing
 from wirewright.wire.observing import Order
@@ -115,7 +115,7 @@ class InjectingCarrier(ABC):
         """Whether a route has answered the handshake in the server's stead."""
         return self.route is not None and not self.route.is_connected
 
-    def _side(self, from_client: bool) -> RouteSide | None:
+    def _side(self, from_client: bool) -> WebSocketRoute | None:
         """The side of the route that a direction comes from."""
         if self.route is None:
             return None

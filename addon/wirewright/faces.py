@@ -15,6 +15,7 @@ from threading import RLock
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+from wirewright.model.arguments import fit
 from wirewright.model.emitter import Emitter
 from wirewright.model.errors import Error
 from wirewright.model.matching import LateMatch
@@ -108,13 +109,15 @@ class Asked:
     """A user's function where the async API expects one that answers. It equals any other of the same
     function and the same faces."""
 
-    def __init__(self, faces: Faces, function: Callable[..., Any]) -> None:
+    def __init__(self, faces: Faces, function: Callable[..., Any], count: int = 1) -> None:
+        """`count` is the number of values that the function is called with, if it takes so many."""
         _check_listener(function)
         self._faces = faces
         self._function = function
+        self._fitted = fit(function, count)
 
     def __call__(self, *values: object) -> Any:
-        return self._faces.bridge.ask(self._function, *map(self._faces.of, values))
+        return self._faces.bridge.ask(self._fitted, *map(self._faces.of, values))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Asked):
@@ -328,7 +331,7 @@ class Wait(Generic[T]):
         if predicate is None or not callable(predicate):
             return predicate
         check_plain(predicate)
-        faces = self._faces
+        faces, predicate = self._faces, fit(predicate, 1)
         return CallersPredicate(self._bridge, self._questions, lambda value: predicate(faces.of(value)))
 
     async def _begin(
@@ -338,7 +341,7 @@ class Wait(Generic[T]):
         # Ctrl-C may come at any moment, and then nobody may be left who would end the wait.
         self._finalizer = weakref.finalize(self, self._bridge.post, self._own.cancel)
         self._faces.waits.add(self)
-        return (await self._own.__aenter__()).value
+        return self._own.future
 
     @property
     def is_over(self) -> bool:

@@ -143,9 +143,7 @@ def _control(frame: Frame) -> Payload:
     if frame.opcode != 8 or len(payload) < 2:
         return payload
     (code,) = struct.unpack("!H", payload[:2])
-    if (
-        not 1000 <= code <= 4999
-    ):  # another program may have recorded the text of a close frame without its code
+    if not 1000 <= code <= 4999:  # some recorders write the reason without the code
         return payload
     return f"{code} {payload[2:].decode(errors='replace')}".rstrip()
 

@@ -22,7 +22,7 @@ async def route_handshake(flow: http.HTTPFlow, feed: Feed, carrier: InjectingCar
     """Have a rule's handler decide on a handshake. One that raises has it refused with 502."""
     route = carrier.begin_route(feed)
     try:
-        result = rule.handler(route)
+        result = rule.call(route)
         if inspect.isawaitable(result):
             await result
         _carry_out(route, carrier, flow)

@@ -45,15 +45,17 @@ from wirewright.model import route as own_route
 from wirewright.model import websocket as own_websocket
 from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.model.handshake import HeaderChanges, HeaderFields
-from wirewright.model.history import Payload
-from wirewright.model.matching import UrlMatch
+from wirewright.model.history import Message
+from wirewright.model.matching import UrlMatch, UrlPattern
 from wirewright.model.proxy import Replay
-from wirewright.model.route import Direction, Milliseconds
+from wirewright.model.route import CloseHandler, Direction, MessageHandler, Milliseconds
 from wirewright.model.waiter import Predicate, Timeout
 from wirewright.model.websocket import ClosedBy
 from wirewright.remote import inside
 from wirewright.threads import Bridge
 
+RouteHandler = Callable[["WebSocketRoute"], Any] | Callable[[], Any]
+"""Is given the app's side of the route before the handshake is answered."""
 __all__ = ["Error", "EventInfo", "Proxy", "TimeoutError", "WebSocket", "WebSocketRoute", "connect", "launch"]
 
 
@@ -181,11 +183,11 @@ class WebSocket(WaitingFace[own_websocket.WebSocket]):
         """The event's next value for which the predicate holds. The errors are those of `expect_event`."""
         return self._wait(event, predicate, timeout, history=history).result()
 
-    def send_to_client(self, message: Payload) -> None:
+    def send_to_client(self, message: Message) -> None:
         """Send the app a message, as if the server had. Raises Error on a socket that is not open."""
         self._do(self._own.send_to_client, message)
 
-    def send_to_server(self, message: Payload) -> None:
+    def send_to_server(self, message: Message) -> None:
         """Send the server a message, as if the app had. Raises Error on a socket that is not open."""
         self._do(self._own.send_to_server, message)
 
@@ -232,8 +234,11 @@ class WebSocket(WaitingFace[own_websocket.WebSocket]):
         )
 
 
-class WebSocketRouteSide(Face[own_route.RouteSide]):
-    """One side of a routed socket, the app's or the server's. Both have the same methods."""
+class WebSocketRoute(Face[own_route.WebSocketRoute]):
+    """One side of a routed socket, the app's or the server's, as `wirewright.WebSocketRoute`.
+
+    A route's handler is given the app's side, and `connect_to_server` returns the server's.
+    """
 
     @property
     def url(self) -> str:
@@ -254,7 +259,7 @@ class WebSocketRouteSide(Face[own_route.RouteSide]):
         """Of the app's handshake, as `WebSocket.request_headers_array`."""
         return self._own.request_headers_array()
 
-    def send(self, message: Payload) -> None:
+    def send(self, message: Message) -> None:
         """Send this side a message: str as text, bytes as binary."""
         self._call(self._own.send, message)
 
@@ -262,44 +267,38 @@ class WebSocketRouteSide(Face[own_route.RouteSide]):
         """Close this side, and then the other one with the same code, unless `on_close` is set here."""
         self._call(self._own.close, code, reason)
 
-    def on_message(self, handler: Callable[[Payload], Any]) -> None:
+    def on_message(self, handler: MessageHandler) -> None:
         """Give this side's messages to a handler instead of forwarding them. A later handler replaces it."""
         self._call(self._own.on_message, Asked(self._faces, handler))
 
-    def on_close(self, handler: Callable[[int, str], Any]) -> None:
+    def on_close(self, handler: CloseHandler) -> None:
         """Tell a handler of this side's end, which then is not the other side's end, too."""
-        self._call(self._own.on_close, Asked(self._faces, handler))
+        self._call(self._own.on_close, Asked(self._faces, handler, 2))
 
-    def connect_to_server(self, headers: HeaderChanges | None = None) -> "WebSocketRouteSide":
+    def connect_to_server(self, headers: HeaderChanges | None = None) -> "WebSocketRoute":
         """Have the handshake go to the server, and return the server's side.
 
         Only the app's side, which a route's handler is given, can do that.
         """
-        side: WebSocketRouteSide = self._faces.of(self._call(self._own.connect_to_server, headers))
+        side: WebSocketRoute = self._faces.of(self._call(self._own.connect_to_server, headers))
         return side
-
-
-class WebSocketRoute(WebSocketRouteSide):
-    """The app's side of a route: what a route's handler is given, as `wirewright.WebSocketRoute`."""
-
-    _own: own_route.WebSocketRoute
 
     @property
-    def server(self) -> WebSocketRouteSide:
+    def server(self) -> "WebSocketRoute":
         """The server's side, whether or not there is a server."""
-        side: WebSocketRouteSide = self._faces.of(self._own.server)
+        side: WebSocketRoute = self._faces.of(self._own.server)
         return side
 
-    def redirect(self, url: str, headers: HeaderChanges | None = None) -> WebSocketRouteSide:
+    def redirect(self, url: str, headers: HeaderChanges | None = None) -> "WebSocketRoute":
         """Have the handshake go to another server, and return that server's side."""
-        side: WebSocketRouteSide = self._faces.of(self._call(self._own.redirect, url, headers))
+        side: WebSocketRoute = self._faces.of(self._call(self._own.redirect, url, headers))
         return side
 
     def accept(self, protocol: str | None, headers: HeaderFields | None = None) -> None:
         """Answer the handshake here with this subprotocol, or (None) without one; `headers` are added."""
         self._call(self._own.accept, protocol, headers)
 
-    def reject(self, status: int, headers: HeaderFields | None = None, body: bytes | str = b"") -> None:
+    def reject(self, status: int, headers: HeaderFields | None = None, body: Message = b"") -> None:
         """Refuse the handshake with an HTTP status (300 to 599).
 
         `headers` are a mapping, or a list in which a name may occur again: of (name, value) pairs, or of
@@ -371,21 +370,31 @@ class Proxy(WaitingFace[own_proxy.Proxy]):
         return self._wait(event, predicate, timeout).result()
 
     def expect_websocket(
-        self, url: UrlMatch | None = None, predicate: Predicate | None = None, timeout: Timeout = None
+        self,
+        url: UrlPattern | Predicate | None = None,
+        predicate: Predicate | None = None,
+        timeout: Timeout = None,
     ) -> EventContextManager[WebSocket]:
-        """Wait for a socket that the block causes, of a matching URL and for which the predicate holds."""
+        """Wait for a socket that the block causes, of a matching URL and for which the predicate holds.
+
+        As in Playwright, the first argument may be the predicate: a callable is given the WebSocket.
+        """
         return self.expect_event("websocket", _both(url, predicate), timeout)
 
     def wait_for_websocket(
-        self, url: UrlMatch | None = None, predicate: Predicate | None = None, timeout: Timeout = None
+        self,
+        url: UrlPattern | Predicate | None = None,
+        predicate: Predicate | None = None,
+        timeout: Timeout = None,
     ) -> WebSocket:
-        """The next socket of a matching URL for which the predicate holds."""
+        """The next socket of a matching URL for which the predicate holds.
+
+        As in Playwright, the first argument may be the predicate: a callable is given the WebSocket.
+        """
         socket: WebSocket = self.wait_for_event("websocket", _both(url, predicate), timeout)
         return socket
 
-    def route_web_socket(
-        self, url: UrlMatch | None, handler: Callable[[WebSocketRoute], Any], times: int | None = None
-    ) -> None:
+    def route_web_socket(self, url: UrlMatch | None, handler: RouteHandler, times: int | None = None) -> None:
         """Have a handler decide what becomes of sockets of a matching URL that are opened from now on.
 
         It is called in the dispatcher's thread with a WebSocketRoute, and the handshake waits for it.
@@ -394,9 +403,7 @@ class Proxy(WaitingFace[own_proxy.Proxy]):
         self._do(self._own.route_web_socket, self._asked(url), Asked(self._faces, handler), times)
         self._faces.note(lambda: self.unroute_web_socket(url, handler))
 
-    def unroute_web_socket(
-        self, url: UrlMatch | None, handler: Callable[[WebSocketRoute], Any] | None = None
-    ) -> None:
+    def unroute_web_socket(self, url: UrlMatch | None, handler: RouteHandler | None = None) -> None:
         """Take back a handler, or all that were registered for this URL. Open sockets keep theirs."""
         own = None if handler is None else Asked(self._faces, handler)
         self._do(self._own.unroute_web_socket, self._asked(url), own)
@@ -422,7 +429,7 @@ class Proxy(WaitingFace[own_proxy.Proxy]):
                 match=match,
                 speed=speed,
                 on_mismatch=on_mismatch,
-                compare=Asked(self._faces, compare) if is_function else compare,
+                compare=Asked(self._faces, compare, 2) if is_function else compare,
             )
             await replay.started
             return replay
@@ -466,7 +473,9 @@ class Proxy(WaitingFace[own_proxy.Proxy]):
         self._do(self._own.annotate, text)
 
     def set_default_timeout(self, timeout: float | timedelta) -> None:
-        """The milliseconds that a wait takes at most where it is not told; 0 means no limit."""
+        """How long a wait takes at most that has no `timeout` of its own, in milliseconds or as a timedelta;
+        0 means no limit.
+        """
         before = self._own._scope.default_timeout
         self._call(self._own.set_default_timeout, timeout)
         self._faces.note(lambda: self._call(self._own.set_default_timeout, before))
@@ -494,11 +503,10 @@ class Proxy(WaitingFace[own_proxy.Proxy]):
 _KINDS: Kinds = {
     own_websocket.WebSocket: WebSocket,
     own_route.WebSocketRoute: WebSocketRoute,
-    own_route.ServerSide: WebSocketRouteSide,
 }
 
 
-def _both(url: UrlMatch | None, predicate: Predicate | None) -> Predicate | None:
+def _both(url: UrlPattern | Predicate | None, predicate: Predicate | None) -> Predicate | None:
     """As the async API does it: both are asked in the thread that waits."""
     return None if not url and predicate is None else own_proxy.both(url, predicate)
 

@@ -113,7 +113,7 @@ def test_order_is_sent_and_filled(ws: Proxy, buy: Buy) -> None:
 def test_app_says_what_the_service_filled_and_not_what_it_ordered(ws: Proxy, buy: Buy) -> None:
     def fill_less(route: WebSocketRoute) -> None:
         server = route.connect_to_server()
-        server.on_message(lambda message: route.send(message.replace("3", "2")))  # type: ignore[arg-type]
+        server.on_message(lambda message: route.send(message.replace("3", "2")))
 
     ws.route_web_socket("**/orders", fill_less)
     assert buy() == "filled 2"

@@ -258,3 +258,11 @@ async def test_route_speaks_whenever_it_likes(proxy: Proxy) -> None:
         assert [await connection.recv() for _ in range(3)] == ["from the loop", "from a thread", b"\x00"]
     routes[0].send("too late")
     routes[0].close(3000)
+
+
+async def test_handlers_without_parameters_answer(proxy: Proxy) -> None:
+    called: list[str] = []
+    proxy.route_web_socket(lambda: True, lambda: called.append("handler"))
+    async with app(proxy, f"ws://{NOWHERE}/"):
+        pass
+    assert called == ["handler"]

@@ -54,6 +54,23 @@ def test_listener_is_called_with_the_value_and_returned(bell: Bell, register: Re
 
 
 @ways_to_register
+@pytest.mark.parametrize("is_async", [False, True])
+@in_virtual_time
+async def test_listener_without_parameters_is_called_without_the_value(
+    register: Register, is_async: bool
+) -> None:
+    bell, rang = Bell(Scope()), asyncio.Event()
+
+    async def ring() -> None:
+        rang.set()
+
+    register(bell, "ring", ring if is_async else rang.set)
+    bell.emit("ring", "a")
+    await rang.wait()
+    bell.emit_each("ring", ["b", "c"])
+
+
+@ways_to_register
 def test_unknown_event_is_a_value_error(bell: Bell, register: Register) -> None:
     with pytest.raises(ValueError, match=r"^unknown event 'rang': Bell has \"ring\", \"stop\"$"):
         register(bell, "rang", print)

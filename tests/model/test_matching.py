@@ -139,6 +139,10 @@ def test_callable_decides_by_the_truth_of_its_answer() -> None:
     assert matches("ws://a.com/") is False
 
 
+def test_callable_without_parameters_is_called_without_the_url() -> None:
+    assert compile_match(lambda: True)("ws://a.test/")
+
+
 def test_callable_s_exception_is_not_swallowed() -> None:
     def picky(url: str) -> bool:
         raise LookupError(url)

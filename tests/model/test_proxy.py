@@ -10,9 +10,9 @@ import pytest
 from support.model import begin_socket, in_virtual_time, left_behind, open_socket, receive
 from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.model.history import HistoryLimit
-from wirewright.model.matching import UrlMatch
 from wirewright.model.proxy import Control, Proxy, Settings
 from wirewright.model.scope import DEFAULT_TIMEOUT
+from wirewright.model.waiter import Predicate
 from wirewright.model.websocket import WebSocket
 
 NOTHING = Settings({}, [], DEFAULT_TIMEOUT)
@@ -66,10 +66,12 @@ def test_socket_is_found_by_its_key_until_it_is_closed(proxy: Proxy, control: Co
 
 
 @pytest.mark.parametrize(
-    "url", ["**/live", "ws://B.test:80/*", re.compile(r"b\.test"), lambda url: "b.test" in url]
+    "url", ["**/live", "ws://B.test:80/*", re.compile(r"b\.test"), lambda ws: "b.test" in ws.url]
 )
 @in_virtual_time
-async def test_socket_is_expected_by_its_url(url: UrlMatch) -> None:
+async def test_socket_is_expected_by_its_url_or_by_a_predicate(
+    url: str | re.Pattern[str] | Predicate,
+) -> None:
     proxy = Proxy()
     wait = proxy.wait_for_websocket(url)
     async with proxy.expect_websocket(url) as opened:
@@ -106,6 +108,19 @@ async def test_predicate_is_asked_about_sockets_of_a_matching_url(
     assert asked == ["ws://a.test/live?1", "ws://a.test/live?2"]
 
 
+@pytest.mark.parametrize("predicate", [lambda: True, is_second])
+@in_virtual_time
+async def test_predicate_may_be_async_and_without_parameters(predicate: Predicate) -> None:
+    proxy = Proxy()
+    waits = [
+        proxy.wait_for_websocket(predicate),
+        proxy.wait_for_websocket("**/live*", predicate),
+        proxy.wait_for_event("websocket", predicate),
+    ]
+    ws = open_socket(proxy, "ws://a.test/live?2").socket
+    assert await asyncio.gather(*waits) == [ws] * 3
+
+
 @in_virtual_time
 async def test_any_socket_will_do_where_none_is_named() -> None:
     proxy = Proxy()
@@ -127,6 +142,7 @@ async def test_any_socket_will_do_where_none_is_named() -> None:
         ({"url": "**/{a"}, ValueError, "^invalid glob "),
         ({"url": 5}, TypeError, "^url must be a glob, a compiled regex or a callable, not int$"),
         ({"predicate": "live"}, TypeError, "^predicate must be callable, not str$"),
+        ({"url": print, "predicate": print}, TypeError, "^give one predicate, as the first argument or "),
         ({"predicate": 5, "url": "**"}, TypeError, "^predicate must be callable, not int$"),
         ({"timeout": -1}, ValueError, "^timeout must be 0 "),
         ({"timeout": "1"}, TypeError, "^timeout must be milliseconds "),

@@ -1,6 +1,7 @@
 """The two sides of a routed socket, and what a handler may do with them."""
 
 import asyncio
+from array import array
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -12,7 +13,7 @@ from wirewright.conditions import Conditions
 from wirewright.model.errors import Error
 from wirewright.model.handshake import Headers
 from wirewright.model.history import HistoryLimit, Payload
-from wirewright.model.route import Abort, Connect, Mock, Reject, RouteSide, WebSocketRoute
+from wirewright.model.route import Abort, Connect, Mock, Reject, WebSocketRoute
 from wirewright.model.scope import Scope
 from wirewright.model.websocket import Handshake, WebSocket
 
@@ -64,19 +65,19 @@ def route(socket: WebSocket, orders: Orders) -> WebSocketRoute:
 
 
 @pytest.fixture(params=["app", "server"])
-def side(route: WebSocketRoute, request: pytest.FixtureRequest) -> RouteSide:
+def side(route: WebSocketRoute, request: pytest.FixtureRequest) -> WebSocketRoute:
     return route if request.param == "app" else route.server
 
 
-def name_of(side: RouteSide) -> str:
-    return "app" if isinstance(side, WebSocketRoute) else "server"
+def name_of(side: WebSocketRoute) -> str:
+    return "server" if side is side.server else "app"
 
 
-def test_both_sides_tell_url_and_protocols(side: RouteSide) -> None:
+def test_both_sides_tell_url_and_protocols(side: WebSocketRoute) -> None:
     assert (side.url, side.protocols) == ("wss://host/live", ["chat.v2", "chat.v1"])
 
 
-def test_each_side_is_sent_what_is_meant_for_it(side: RouteSide, orders: Orders) -> None:
+def test_each_side_is_sent_what_is_meant_for_it(side: WebSocketRoute, orders: Orders) -> None:
     side.send("text")
     side.send(b"\x00")
     side.close(3000, "bye")
@@ -84,8 +85,22 @@ def test_each_side_is_sent_what_is_meant_for_it(side: RouteSide, orders: Orders)
     assert orders.noted == [(name, "text"), (name, b"\x00"), (name, 3000, "bye")]
 
 
-@pytest.mark.parametrize("message", [5, None, bytearray(b"a"), ["a"]])
-def test_message_must_be_text_or_bytes(side: RouteSide, orders: Orders, message: Any) -> None:
+@pytest.mark.parametrize(
+    "message", [bytearray(b"ab"), memoryview(b"ab"), memoryview(b"a-b-")[::2], array("B", b"ab")]
+)
+def test_bytes_of_any_kind_are_sent_as_they_are_now(
+    side: WebSocketRoute, orders: Orders, message: Any
+) -> None:
+    changing = bytearray(message)
+    side.send(changing)
+    changing.clear()
+    side.send(message)
+    assert orders.noted == [(name_of(side), b"ab")] * 2
+    assert {type(each) for _, each in orders.noted} == {bytes}
+
+
+@pytest.mark.parametrize("message", [5, None, ["a"], 1.5])
+def test_message_must_be_text_or_bytes(side: WebSocketRoute, orders: Orders, message: Any) -> None:
     with pytest.raises(TypeError, match=r"^message must be str \(text\) or bytes \(binary\), not "):
         side.send(message)
     assert orders.noted == []
@@ -96,14 +111,50 @@ def test_message_must_be_text_or_bytes(side: RouteSide, orders: Orders, message:
     [((), (1005, "")), ((1000,), (1000, "")), ((None, "x"), (1000, "x")), ((4999, None), (4999, ""))],
 )
 def test_close_without_a_code_or_a_reason(
-    side: RouteSide, orders: Orders, arguments: Any, asked: Any
+    side: WebSocketRoute, orders: Orders, arguments: Any, asked: Any
 ) -> None:
     side.close(*arguments)
     assert orders.noted == [(name_of(side), *asked)]
 
 
-async def test_close_may_be_awaited(side: RouteSide) -> None:
+async def test_close_may_be_awaited_or_be_a_task(side: WebSocketRoute, orders: Orders) -> None:
     await side.close()
+    side.close(3000)
+    assert len(orders.noted) == 2  # what is not awaited is done all the same
+    await asyncio.create_task(side.close())  # noqa: TID251  what a user does
+    await asyncio.gather(side.close(), asyncio.wait_for(side.close(), 10))
+    assert len(orders.noted) == 5
+
+
+def test_both_sides_are_routes(route: WebSocketRoute) -> None:
+    server = route.connect_to_server()
+    assert isinstance(server, WebSocketRoute)
+    assert server is route.server is server.server
+    assert [repr(each) for each in (route, server)] == ["<WebSocketRoute url='wss://host/live'>"] * 2
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_handlers_take_as_many_values_as_they_like(
+    side: WebSocketRoute, caplog: pytest.LogCaptureFixture, is_async: bool
+) -> None:
+    called: list[object] = []
+
+    async def note_all(*values: object) -> None:
+        called.extend(values)
+
+    async def note_none() -> None:
+        called.append("none")
+
+    side.on_message(note_none if is_async else lambda: called.append("none"))
+    await (side.receive("a") or side.close())
+    side.on_close(lambda code: called.append(code))
+    await (side.closed(3000, "bye") or side.close())
+    side.on_close(note_none if is_async else lambda: called.append("none"))
+    await (side.closed(3001, "bye") or side.close())
+    side.on_close(note_all)
+    await (side.closed(3002, "bye") or side.close())
+    assert called == ["none", 3000, "none", 3002, "bye"]
+    assert not caplog.messages
 
 
 def test_app_is_closed_with_a_servers_codes_and_a_server_with_an_apps(route: WebSocketRoute) -> None:
@@ -115,7 +166,7 @@ def test_app_is_closed_with_a_servers_codes_and_a_server_with_an_apps(route: Web
             each.close(1000, "é" * 62)
 
 
-def test_messages_and_ends_are_given_to_the_newest_handler(side: RouteSide, orders: Orders) -> None:
+def test_messages_and_ends_are_given_to_the_newest_handler(side: WebSocketRoute, orders: Orders) -> None:
     got: list[object] = []
     assert (side.handles_messages, side.handles_close) == (False, False)
     side.on_message(lambda message: got.append("old"))
@@ -127,7 +178,7 @@ def test_messages_and_ends_are_given_to_the_newest_handler(side: RouteSide, orde
     assert got == ["text", (1001, "away")]
 
 
-async def test_async_handler_is_to_be_awaited(side: RouteSide) -> None:
+async def test_async_handler_is_to_be_awaited(side: WebSocketRoute) -> None:
     got: list[object] = []
 
     async def handler(message: Payload) -> None:
@@ -144,7 +195,7 @@ async def test_async_handler_is_to_be_awaited(side: RouteSide) -> None:
 
 @pytest.mark.parametrize("late", [True, False])
 async def test_handler_that_raises_is_logged_and_counted(
-    side: RouteSide, socket: WebSocket, late: bool, caplog: pytest.LogCaptureFixture
+    side: WebSocketRoute, socket: WebSocket, late: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     def at_once(message: Payload) -> None:
         raise ValueError("a mistake")
@@ -162,7 +213,7 @@ async def test_handler_that_raises_is_logged_and_counted(
 
 
 @pytest.mark.parametrize("handler", [None, "handler", 7])
-def test_handler_must_be_callable(side: RouteSide, handler: Any) -> None:
+def test_handler_must_be_callable(side: WebSocketRoute, handler: Any) -> None:
     for register in (side.on_message, side.on_close):
         with pytest.raises(TypeError, match=r"^handler must be callable, not "):
             register(handler)
@@ -187,6 +238,7 @@ def test_handler_must_be_callable(side: RouteSide, handler: Any) -> None:
             lambda route: route.reject(302, {"Location": "/"}, "é"),
             Reject(302, Headers({"Location": "/"}), "é".encode()),
         ),
+        (lambda route: route.reject(403, body=bytearray(b"no")), Reject(403, Headers(), b"no")),
         (lambda route: route.abort(), Abort()),
     ],
 )
@@ -217,10 +269,33 @@ def test_answered_handshake_is_not_decided_again(route: WebSocketRoute, orders: 
     route.abort()
     assert orders.noted == [("abort",)]
 
+    connected = WebSocketRoute(route.socket, orders)
+    connected.connect_to_server()
+    connected.decided()
+    with pytest.raises(Error, match=r"^Already connected to the server$"):
+        connected.connect_to_server()
 
-def test_only_the_apps_side_connects(route: WebSocketRoute) -> None:
-    with pytest.raises(Error, match="must be called on the app's side"):
-        route.server.connect_to_server()
+
+def test_only_the_apps_side_decides(route: WebSocketRoute, orders: Orders) -> None:
+    server = route.server
+    with pytest.raises(Error, match=r"^connectToServer must be called on the page-side WebSocketRoute$"):
+        server.connect_to_server()
+    for decide in (
+        lambda: server.redirect("ws://other"),
+        lambda: server.accept(None),
+        lambda: server.reject(403),
+        server.conditions,
+    ):
+        with pytest.raises(Error, match=r"^\w+ must be called on the app's side of the route$"):
+            decide()
+    assert orders.noted == []
+
+
+def test_either_side_cuts_both_connections(route: WebSocketRoute, orders: Orders) -> None:
+    route.server.abort()
+    assert route.decided() == Abort()
+    route.server.abort()
+    assert orders.noted == [("abort",)]
 
 
 @pytest.mark.parametrize("status", [101, 200, 299, 600, "403"])

@@ -96,6 +96,21 @@ async def test_predicate_decides_by_the_truth_of_its_answer(predicate: Predicate
     assert not left_behind(feed.socket)
 
 
+async def say_yes() -> bool:
+    return True
+
+
+@pytest.mark.parametrize("predicate", [lambda: True, say_yes])
+@in_virtual_time
+async def test_predicate_without_parameters_is_called_without_the_value(predicate: Predicate) -> None:
+    feed = open_socket()
+    wait = feed.socket.wait_for_event(EVENT, predicate)
+    async with feed.socket.expect_event(EVENT, predicate) as info:
+        receive(feed, "a")
+    assert await wait == "a"
+    assert await asyncio.create_task(info.value) == "a"  # noqa: TID251  what a user does
+
+
 def fail_at_once(error: Exception) -> Predicate:
     def predicate(payload: str) -> bool:
         raise error

@@ -300,6 +300,8 @@ ACTS: dict[str, tuple[Act, tuple[object, ...]]] = {
     "text to the app": (lambda ws: ws.send_to_client("a"), ("send", "a", "client")),
     "bytes to the app": (lambda ws: ws.send_to_client(b"a"), ("send", b"a", "client")),
     "text to the server": (lambda ws: ws.send_to_server("a"), ("send", "a", "server")),
+    "a bytearray to the app": (lambda ws: ws.send_to_client(bytearray(b"a")), ("send", b"a", "client")),
+    "a memoryview to the server": (lambda ws: ws.send_to_server(memoryview(b"a")), ("send", b"a", "server")),
     "empty bytes to the server": (lambda ws: ws.send_to_server(b""), ("send", b"", "server")),
     "close": (lambda ws: ws.close(), ("close", 1000, "")),
     "close with a reason": (lambda ws: ws.close(4999, "é" * 61 + "!"), ("close", 4999, "é" * 61 + "!")),
@@ -319,6 +321,15 @@ def test_open_socket_can_be_acted_on(act: Act, asked: tuple[object, ...]) -> Non
     assert feed.carrier.asked == [asked]
     assert log == []  # what goes out is reported by the wire, not by the wish
     assert not feed.socket.is_closed()
+
+
+@every_act
+async def test_act_may_be_a_task(act: Act, asked: tuple[object, ...]) -> None:
+    feed = open_socket()
+    acting: Any = act(feed.socket)
+    await asyncio.create_task(acting)  # noqa: TID251  what a user does
+    assert isinstance(feed.carrier, RecordingCarrier)
+    assert feed.carrier.asked == [asked]
 
 
 @every_act
@@ -354,7 +365,7 @@ def test_socket_that_is_closing_closes_once_and_sends_nothing_more(
 
 
 @pytest.mark.parametrize("send", [WebSocket.send_to_client, WebSocket.send_to_server])
-@pytest.mark.parametrize("message", [5, None, bytearray(b"a"), ["a"]])
+@pytest.mark.parametrize("message", [5, None, ["a"], 1.5])
 def test_message_must_be_text_or_bytes(send: Callable[[WebSocket, Any], None], message: object) -> None:
     expected = rf"^message must be str \(text\) or bytes \(binary\), not {type(message).__name__}$"
     with pytest.raises(TypeError, match=expected):

@@ -21,7 +21,6 @@ from support.browser import CHROMIUM, connect_page, proxied_by
 from support.clients import Client, Message, Wish, connect_aiohttp, connect_websockets
 from support.servers import serving_raw
 from wirewright import Error, Proxy, WebSocketRoute, launch
-from wirewright.model.route import RouteSide
 
 pytestmark = [
     pytest.mark.browser,
@@ -304,7 +303,7 @@ async def test_newest_route_wins_and_its_newest_handler(stage: Stage, app: App) 
     def mocking(*answers: str) -> Callable[[WebSocketRoute], None]:
         def handler(ws: WebSocketRoute) -> None:
             for answer in answers:
-                ws.on_message(lambda message, answer=answer: ws.send(answer))  # type: ignore[misc]
+                ws.on_message(lambda message, answer=answer: ws.send(answer))
 
         return handler
 
@@ -356,7 +355,7 @@ async def test_url_without_a_path_matches_one_without_a_path(stage: Stage, app: 
 async def test_both_sides_of_a_route_know_what_the_app_asked_for(
     stage: Stage, app: App, protocols: list[str]
 ) -> None:
-    sides: list[RouteSide] = []
+    sides: list[WebSocketRoute] = []
     stage.proxy.route_web_socket("**", lambda ws: sides.extend([ws, ws.connect_to_server()]))
     async with app("/ws", *protocols):
         pass

@@ -366,3 +366,18 @@ async def test_client_that_follows_no_more_is_over(proxy: Proxy, monkeypatch: py
             with pytest.raises(Error, match="Proxy closed"):
                 await waiting
     assert control.proxy is proxy
+
+
+async def test_every_command_may_be_a_task(proxy: Proxy, tmp_path: Path) -> None:
+    handler = lambda route: route.connect_to_server()  # noqa: E731
+    async with serving() as url, connect() as remote:
+        await asyncio.create_task(remote.route_web_socket("**", handler))  # noqa: TID251  what a user does
+        await asyncio.wait_for(remote.start_capture(tmp_path / "session.db"), 10)
+        async with app(proxy, url) as client:
+            (ws,) = remote.web_sockets
+            await asyncio.gather(ws.send_to_client(bytearray(b"a")), remote.annotate("a remark"))
+            assert await client.recv() == b"a"
+            await asyncio.create_task(ws.close())  # noqa: TID251  what a user does
+        await asyncio.gather(remote.unroute_web_socket("**", handler), remote.stop_capture())
+        with pytest.raises(Error, match=r"^Socket closed$"):
+            await asyncio.create_task(ws.close())  # noqa: TID251  what a user does

@@ -1,7 +1,7 @@
 """What users find in our classes."""
 
 from wirewright.model.emitter import Emitter
-from wirewright.model.route import RouteSide
+from wirewright.model.route import WebSocketRoute
 from wirewright.model.waiter import WaitingEmitter
 
 FOR_US = {
@@ -25,5 +25,5 @@ FOR_US = {
 
 def members(kind: type) -> set[str]:
     """What a class of ours adds to pyee's emitter."""
-    ours = [base for base in kind.__mro__ if base in (kind, RouteSide, WaitingEmitter, Emitter)]
+    ours = [base for base in kind.__mro__ if base in (kind, WebSocketRoute, WaitingEmitter, Emitter)]
     return {name for base in ours for name in vars(base) if not name.startswith("_")} - FOR_US

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from support.clients import Message
 from wirewright import WebSocketRoute
-from wirewright.model.route import RouteSide
 
 Action = Literal["pass", "drop", "change", "before", "after", "back"]
 ACTIONS: Sequence[Action] = ("pass", "drop", "change", "before", "after", "back")
@@ -89,7 +88,9 @@ class Plan:
 plans = st.builds(Plan, st.integers(0), st.integers(2, 600), st.booleans(), st.booleans())
 
 
-def _handler(steps: Sequence[Step], source: RouteSide, destination: RouteSide) -> Callable[[Message], None]:
+def _handler(
+    steps: Sequence[Step], source: WebSocketRoute, destination: WebSocketRoute
+) -> Callable[[Message], None]:
     remaining = iter(steps)
 
     def handle(message: Message) -> None:

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 from wirewright.capture.redaction import REDACTED, Redaction, may_be_json
+from wirewright.model.arguments import fit
 from wirewright.model.history import Payload
 
 Comparison = Callable[[Payload, Payload], object]
@@ -41,7 +42,7 @@ def comparison(compare: Compare) -> Comparison:
         return ignoring(compare)
     if not callable(compare):
         raise TypeError(f"compare must be a regex or a callable, not {type(compare).__name__}")
-    return compare
+    return fit(compare, 2)
 
 
 class ignoring_keys:  # noqa: N801  used like a function

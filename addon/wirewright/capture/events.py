@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from wirewright.capture.filters import Filter
-from wirewright.capture.reader import Annotation, Capture, Frame, Gap, Session, Socket, Watch
+from wirewright.capture.reader import Annotation, Capture, Frame, Gap, Session, Socket, Watch, was_open
 from wirewright.capture.selection import Selection
 
 SocketEventKind = Literal["connecting", "open", "error", "close"]
@@ -103,7 +103,7 @@ class EventReader:
         began_ns = socket.asked_ns if socket.opened_ns is None else socket.opened_ns
         first_ns, last_ns = span or (began_ns, began_ns)
         place = _Place(session.id, min(began_ns, first_ns), _BEFORE_FRAMES)
-        kind: SocketEventKind = "connecting" if socket.opened_ns is None else "open"
+        kind: SocketEventKind = "open" if was_open(socket, has_frames=span is not None) else "connecting"
         events = [(place, SocketEvent(kind, socket, began_ns))]
         ended_ns = socket.closed_ns
         if ended_ns is None and socket.error is not None and session.is_over:  # its recorder was killed

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Awaitable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,10 +15,10 @@ from wirewright.capture.reader import Capture, Frame, Socket
 from wirewright.capture.redaction import REDACTED
 from wirewright.capture.schema import CaptureError
 from wirewright.capture.script import Mismatch, Pace, Step, Verdict, play_lockstep, play_timed, steps
-from wirewright.model.done import Done
+from wirewright.model.completion import Completion
 from wirewright.model.history import Payload
 from wirewright.model.matching import UrlMatch, compile_match
-from wirewright.model.route import RouteSide, WebSocketRoute
+from wirewright.model.route import WebSocketRoute
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class Replay:
         """The newest of them, over all sockets."""
         self.finished = 0
         """How many live sockets have got to the end of their recording."""
-        self.started: Awaitable[None] = Done()
+        self.started: Completion[None] = Completion()
         """Once it is awaited the proxy knows of the replay."""
         self._match, self._speed = match, speed
         self._on_mismatch = on_mismatch
@@ -164,7 +164,7 @@ class _Performance:
     """One live socket, as the peer of one recorded one."""
 
     def __init__(
-        self, replay: Replay, recorded: Recorded, route: WebSocketRoute, server: RouteSide | None
+        self, replay: Replay, recorded: Recorded, route: WebSocketRoute, server: WebSocketRoute | None
     ) -> None:
         self._replay = replay
         self._recorded = recorded
@@ -260,7 +260,7 @@ class _Performance:
             self._pass_on(self._server, live)
         return "stop"
 
-    def _pass_on(self, server: RouteSide, live: Payload) -> None:
+    def _pass_on(self, server: WebSocketRoute, live: Payload) -> None:
         """From this message on the live server answers."""
         server.send(live)
         while not self._came.empty():

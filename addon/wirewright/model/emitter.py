@@ -4,10 +4,11 @@ import inspect
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, TypeVar, cast, overload
+from typing import Any, ClassVar, TypeVar, overload
 
 from pyee import EventEmitter
 
+from wirewright.model.arguments import fit
 from wirewright.model.errors import ENDS_THE_PROGRAM
 from wirewright.model.ownership import Owner, current_owner
 from wirewright.model.scope import Scope
@@ -24,6 +25,7 @@ class Emitter(EventEmitter):
 
     - An event name that is not in `EVENTS` is a ValueError, a listener that is no callable a TypeError.
     - A listener that raises is logged with its traceback and reaches nobody else.
+    - A listener that takes no parameter is called without the value.
     - An async listener runs as a task, started in the order of the events.
     - The same function registered twice for one event is called once (pyee's rule).
     """
@@ -60,7 +62,18 @@ class Emitter(EventEmitter):
     def once(self, event: str, f: F | None = None) -> F | Callable[[F], F]:
         """Call `f` the next time only; without `f`, a decorator."""
         self.check_event(event)
-        return cast("F | Callable[[F], F]", super().once(event, f))
+        if f is None:
+            return lambda f: self.once(event, f)
+        listener, fitted = f, fit(f, 1)
+
+        def call_once(value: object) -> Any:
+            if listener not in self._events.get(event, ()):
+                return None  # it was taken back by a listener before it
+            self.remove_listener(event, listener)
+            return fitted(value)
+
+        self._add_event_handler(event, listener, call_once)
+        return listener
 
     def add_listener(self, event: str, f: F) -> F:
         """The same as `on(event, f)`."""
@@ -111,7 +124,7 @@ class Emitter(EventEmitter):
             raise TypeError(f"a listener must be callable, not {type(k).__name__}")
         owner = current_owner()
         self._scope.note_owner(owner)
-        super()._add_event_handler(event, k, _Listener(v, owner))
+        super()._add_event_handler(event, k, _Listener(fit(v, 1), owner))
         self._version += 1
 
     def _remove_listener(self, event: str, f: Callable[..., Any]) -> None:

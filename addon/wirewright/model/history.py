@@ -10,11 +10,23 @@ Payload = str | bytes
 """`str` for a text message, `bytes` for a binary one."""
 
 
-def exact(payload: Payload) -> Payload:
-    """A payload of a class that is made of str or bytes, such as a StrEnum, as what it is on the wire."""
-    if type(payload) in (str, bytes):
-        return payload
-    return str.__str__(payload) if isinstance(payload, str) else b"".join((payload,))
+Message = Payload | bytearray | memoryview
+"""What may be sent: `str` as a text message, anything else as a binary one."""
+
+
+def to_payload(message: object) -> Payload:
+    """A message as it is sent: of a class that is made of str, such as a StrEnum, the text alone, and of any
+    object with a buffer of bytes a copy of them. Raises TypeError for anything else.
+    """
+    if isinstance(message, str):
+        return message if type(message) is str else str.__str__(message)
+    if type(message) is bytes:
+        return message
+    try:
+        return memoryview(message).tobytes()  # type: ignore[arg-type]
+    except TypeError:
+        name = type(message).__name__
+        raise TypeError(f"message must be str (text) or bytes (binary), not {name}") from None
 
 
 @dataclass(frozen=True, slots=True)

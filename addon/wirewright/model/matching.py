@@ -8,9 +8,12 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 
+from wirewright.model.arguments import fit
 from wirewright.model.urls import normalize_glob
 
-UrlMatch = str | re.Pattern[str] | Callable[[str], object]
+UrlPattern = str | re.Pattern[str]
+"""A glob, or a compiled regex (found by `search`)."""
+UrlMatch = UrlPattern | Callable[[str], object] | Callable[[], object]
 """A glob, a compiled regex (found by `search`), or a callable that is given the URL."""
 
 
@@ -44,7 +47,7 @@ def compile_match(url: UrlMatch | None) -> Callable[[str], bool]:
         raise TypeError(f"url must be a glob, a compiled regex or a callable, not {type(url).__name__}")
     if inspect.iscoroutinefunction(url):
         raise TypeError("url must be a plain callable: an async one cannot be asked before the socket opens")
-    matches = url
+    matches = fit(url, 1)
     return lambda candidate: bool(matches(candidate))
 
 

@@ -4,15 +4,17 @@ import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
-from wirewright.model.done import Done
+from wirewright.model.arguments import fit
+from wirewright.model.completion import Completion
 from wirewright.model.emitter import Listeners
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed, Tape
 from wirewright.model.history import HistoryLimit, Payload
-from wirewright.model.matching import LateMatch, UrlMatch, compile_match
+from wirewright.model.matching import LateMatch, UrlMatch, UrlPattern, compile_match
 from wirewright.model.ownership import Owner, current_owner
 from wirewright.model.route import WebSocketRoute
 from wirewright.model.routing import RouteHandler, Routes, Rule
@@ -36,16 +38,16 @@ class Host(Protocol):
     def history(self) -> HistoryLimit:
         """How much each socket remembers."""
 
-    def start_capture(self, path: Path, **options: Any) -> Awaitable[None]:
+    def start_capture(self, path: Path, **options: Any) -> Awaitable[None] | None:
         """Record sockets in a file."""
 
-    def stop_capture(self) -> Awaitable[None]:
+    def stop_capture(self) -> Awaitable[None] | None:
         """Record no more."""
 
     def forget(self, owner: Owner) -> None:
         """End the capture that a script has begun."""
 
-    def annotate(self, text: str) -> Awaitable[None]:
+    def annotate(self, text: str) -> Awaitable[None] | None:
         """Put a remark into the capture that runs."""
 
     def replay(self, path: Path, **options: Any) -> "Replay":
@@ -59,7 +61,7 @@ class Replay(Protocol):
     """The newest messages of apps that were not the recorded ones; `str` of one says what differs."""
     finished: int
     """How many sockets have got to the end of their recording."""
-    started: Awaitable[None]
+    started: Completion[None]
     """Once it is awaited the proxy knows of it."""
 
     def matches(self, url: str) -> bool:
@@ -121,20 +123,32 @@ class Proxy(WaitingEmitter):
         return self._running_host().ca_certificate
 
     def expect_websocket(
-        self, url: UrlMatch | None = None, predicate: Predicate | None = None, timeout: Timeout = None
+        self,
+        url: UrlPattern | Predicate | None = None,
+        predicate: Predicate | None = None,
+        timeout: Timeout = None,
     ) -> EventContextManager[WebSocket]:
-        """Wait for a socket that the block causes, of a matching URL and for which the predicate holds."""
+        """Wait for a socket that the block causes, of a matching URL and for which the predicate holds.
+
+        As in Playwright, the first argument may be the predicate: a callable is given the WebSocket.
+        """
         return self.expect_event("websocket", both(url, predicate), timeout)
 
     def wait_for_websocket(
-        self, url: UrlMatch | None = None, predicate: Predicate | None = None, timeout: Timeout = None
+        self,
+        url: UrlPattern | Predicate | None = None,
+        predicate: Predicate | None = None,
+        timeout: Timeout = None,
     ) -> Coroutine[Any, Any, WebSocket]:
-        """The next socket of a matching URL for which the predicate holds."""
+        """The next socket of a matching URL for which the predicate holds.
+
+        As in Playwright, the first argument may be the predicate: a callable is given the WebSocket.
+        """
         return self.wait_for_event("websocket", both(url, predicate), timeout)
 
     def route_web_socket(
         self, url: UrlMatch | LateMatch | None, handler: RouteHandler, times: int | None = None
-    ) -> Awaitable[None]:
+    ) -> Completion[None]:
         """Have a handler decide what becomes of sockets of a matching URL that are opened from now on.
 
         It is given a `WebSocketRoute`, before the handshake is answered, and is awaited if it is async. The
@@ -143,14 +157,14 @@ class Proxy(WaitingEmitter):
         """
         rule = self._routes.add(url, handler, times)
         self._scope.note_owner(rule.owner)
-        return Done()
+        return Completion()
 
     def unroute_web_socket(
         self, url: UrlMatch | LateMatch | None, handler: RouteHandler | None = None
-    ) -> Awaitable[None]:
+    ) -> Completion[None]:
         """Take back a handler, or all that were registered for this URL. Open sockets keep theirs."""
         self._routes.remove(url, handler)
-        return Done()
+        return Completion()
 
     def route_from_capture(
         self,
@@ -194,7 +208,7 @@ class Proxy(WaitingEmitter):
         redact: Iterable[str] | None = None,
         max_size: int | None = None,
         rotate: int | None = None,
-    ) -> Awaitable[None]:
+    ) -> Completion[None]:
         """Record all sockets of a matching URL, those that are open and those to come, in a file.
 
         A capture that is there already gets another session. `max_payload` is how many bytes of each message
@@ -218,20 +232,22 @@ class Proxy(WaitingEmitter):
             rotate=rotate,
         )
         self._scope.note_owner(owner)
-        return started
+        return Completion(started)
 
-    def stop_capture(self) -> Awaitable[None]:
+    def stop_capture(self) -> Completion[None]:
         """Record no more, and close the file. Nothing happens if no capture runs."""
-        return self._running_host().stop_capture()
+        return Completion(self._running_host().stop_capture())
 
-    def annotate(self, text: str) -> Awaitable[None]:
+    def annotate(self, text: str) -> Completion[None]:
         """Put a remark into the capture that runs, such as what a test does next; `wirewright show` has it in
         its place. Raises Error while no capture runs.
         """
-        return self._running_host().annotate(text)
+        return Completion(self._running_host().annotate(text))
 
-    def set_default_timeout(self, timeout: float) -> None:
-        """The milliseconds that a wait takes at most where it is not told; 0 means no limit."""
+    def set_default_timeout(self, timeout: float | timedelta) -> None:
+        """How long a wait takes at most that has no `timeout` of its own, in milliseconds or as a timedelta;
+        0 means no limit.
+        """
         self._scope.default_timeout = to_milliseconds(timeout)
 
     def forget(self, owner: Owner) -> None:
@@ -372,11 +388,19 @@ class Settings:
     """Milliseconds."""
 
 
-def both(url: UrlMatch | None, predicate: Predicate | None) -> Predicate:
-    """The predicate on sockets that holds where the URL matches and the predicate holds, if there is one."""
+def both(url: UrlPattern | Predicate | None, predicate: Predicate | None) -> Predicate:
+    """The predicate on sockets that holds where the URL matches and the predicate holds, if there is one.
+
+    As in Playwright, `url` may be the predicate itself. Raises ValueError and TypeError for anything else.
+    """
+    if callable(url):
+        if predicate is not None:
+            raise TypeError("give one predicate, as the first argument or as the second")
+        return url
+    if not (predicate is None or callable(predicate)):
+        raise TypeError(f"predicate must be callable, not {type(predicate).__name__}")
     matches = compile_match(url)
     if predicate is None:
         return lambda socket: matches(socket.url)
-    if not callable(predicate):
-        raise TypeError(f"predicate must be callable, not {type(predicate).__name__}")
-    return lambda socket: matches(socket.url) and predicate(socket)
+    holds = fit(predicate, 1)
+    return lambda socket: matches(socket.url) and holds(socket)

@@ -13,8 +13,9 @@ from datetime import timedelta
 from typing import Any, Literal, Protocol
 
 from wirewright.conditions import Conditions
+from wirewright.model.arguments import fit
 from wirewright.model.close import check_close
-from wirewright.model.done import Done
+from wirewright.model.completion import Completion
 from wirewright.model.errors import ENDS_THE_PROGRAM, Error
 from wirewright.model.handshake import (
     HeaderChanges,
@@ -25,14 +26,14 @@ from wirewright.model.handshake import (
     split_tokens,
     upstream_url,
 )
-from wirewright.model.history import Payload, exact
+from wirewright.model.history import Message, Payload, to_payload
 from wirewright.model.websocket import WebSocket
 
 logger = logging.getLogger(__name__)
 
-MessageHandler = Callable[[Payload], Any]
+MessageHandler = Callable[[Payload], Any] | Callable[[], Any]
 """Is given each message of one side: str for text, bytes for binary; may be async."""
-CloseHandler = Callable[[int, str], Any]
+CloseHandler = Callable[[int, str], Any] | Callable[[int], Any] | Callable[[], Any]
 """Is given the code and the reason with which one side has ended; may be async. The code is 1005 for a close
 frame without one, and 1006 where the connection just ended or never was."""
 
@@ -102,18 +103,32 @@ class RouteCarrier(Protocol):
         """A side has got a handler, or another one."""
 
 
-class RouteSide:
-    """One side of a routed socket, the app's or the server's. Both have the same methods."""
+class WebSocketRoute:
+    """One side of a routed socket: the app's, which a route's handler is given, or the server's, which
+    `connect_to_server` returns.
 
-    def __init__(self, socket: WebSocket, carrier: RouteCarrier, *, is_app: bool) -> None:
+    Until the handler has returned, the app's side decides how the handshake is answered. `connect_to_server`
+    sends it to the server, `reject` refuses it, `abort` cuts the connection. Without any of them it is
+    answered here, with the first subprotocol that the app asked for: the server is mocked.
+    """
+
+    def __init__(
+        self, socket: WebSocket, carrier: RouteCarrier, *, app: "WebSocketRoute | None" = None
+    ) -> None:
+        """The server's side has the `app` side that it belongs to."""
         self._socket = socket
         self._carrier = carrier
-        self._is_app = is_app
-        self._on_message: MessageHandler | None = None
-        self._on_close: CloseHandler | None = None
+        self._app = app or self
+        self._is_app = app is None
+        self._on_message: Callable[..., Any] | None = None
+        self._on_close: Callable[..., Any] | None = None
+        self._answer: Answer = Mock(next(iter(self.protocols), None))
+        self._answered = False
+        self.server: WebSocketRoute = WebSocketRoute(socket, carrier, app=self) if self._is_app else self
+        """The server's side, whether or not there is a server."""
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} url={self.url!r}>"
+        return f"<WebSocketRoute url={self.url!r}>"
 
     @property
     def url(self) -> str:
@@ -134,18 +149,17 @@ class RouteSide:
         """Of the app's handshake, as `WebSocket.request_headers_array`."""
         return self._socket.request_headers_array()
 
-    def send(self, message: Payload) -> None:
-        """Send this side a message: str as text, bytes as binary.
+    def send(self, message: Message) -> None:
+        """Send this side a message: str as text, bytes or anything like it as binary.
 
         Before the socket is open it is kept, after this side's end it is dropped.
         """
-        if not isinstance(message, (str, bytes)):
-            raise TypeError(f"message must be str (text) or bytes (binary), not {type(message).__name__}")
-        if isinstance(message, str) and not message.isascii():
-            message.encode()  # a lone surrogate raises here, and not on the wire
-        self._carrier.order(exact(message), to_client=self._is_app)
+        payload = to_payload(message)
+        if isinstance(payload, str) and not payload.isascii():
+            payload.encode()  # a lone surrogate raises here, and not on the wire
+        self._carrier.order(payload, to_client=self._is_app)
 
-    def close(self, code: int | None = None, reason: str | None = None) -> Done:
+    def close(self, code: int | None = None, reason: str | None = None) -> Completion[None]:
         """Close this side, and once it has answered the other one with the same code, unless `on_close` is
         set here.
 
@@ -158,90 +172,20 @@ class RouteSide:
             code, reason = 1000 if code is None else code, reason or ""
             check_close(code, reason, as_server=self._is_app)
             self._carrier.order_close(code, reason, to_client=self._is_app)
-        return Done()
+        return Completion()
 
     def on_message(self, handler: MessageHandler) -> None:
         """Give this side's messages to a handler instead of forwarding them. A later handler replaces it."""
-        self._on_message = _callable(handler)
+        self._on_message = fit(_callable(handler), 1)
         self._carrier.handlers_changed()
 
     def on_close(self, handler: CloseHandler) -> None:
         """Tell a handler of this side's end, which then is not the other side's end, too."""
         self._carrier.check_can("on_close()")
-        self._on_close = _callable(handler)
+        self._on_close = fit(_callable(handler), 2)
         self._carrier.handlers_changed()
 
-    def connect_to_server(self, headers: HeaderChanges | None = None) -> "RouteSide":
-        """Only the app's side, which a route's handler is given, can do that."""
-        raise Error("connect_to_server must be called on the app's side of the route")
-
-    # For what carries the socket
-
-    @property
-    def handles_messages(self) -> bool:
-        return self._on_message is not None
-
-    @property
-    def handles_close(self) -> bool:
-        return self._on_close is not None
-
-    def receive(self, message: Payload) -> Awaitable[None] | None:
-        """Give the handler a message; what is to be awaited before it is given the next one."""
-        assert self._on_message is not None
-        return self._call(self._on_message, message)
-
-    def closed(self, code: int, reason: str) -> Awaitable[None] | None:
-        """Tell the handler of this side's end."""
-        assert self._on_close is not None
-        return self._call(self._on_close, code, reason)
-
-    def _call(self, handler: Callable[..., Any], *arguments: object) -> Awaitable[None] | None:
-        try:
-            result = handler(*arguments)
-        except ENDS_THE_PROGRAM:
-            raise
-        except BaseException:
-            self._log_failure()
-            return None
-        return self._finish(result) if inspect.isawaitable(result) else None
-
-    async def _finish(self, result: Awaitable[object]) -> None:
-        try:
-            await result
-        except asyncio.CancelledError:
-            if is_being_cancelled():
-                raise  # the proxy is shut down
-            self._log_failure()  # the handler has awaited what was cancelled
-        except ENDS_THE_PROGRAM:
-            raise
-        except BaseException:
-            self._log_failure()
-
-    def _log_failure(self) -> None:
-        self._socket._route_errors += 1
-        logger.exception("%s: a route's handler raised", self)
-
-
-class ServerSide(RouteSide):
-    """The server's side of a route, as `connect_to_server` returns it."""
-
-
-class WebSocketRoute(RouteSide):
-    """The app's side of a route: what a route's handler is given.
-
-    Until the handler has returned it decides what becomes of the handshake: with `connect_to_server` it goes
-    to the server, with `reject` it is refused, with `abort` the connection is cut, and else it is answered
-    here, with the first subprotocol that the app asked for: the server is mocked.
-    """
-
-    def __init__(self, socket: WebSocket, carrier: RouteCarrier) -> None:
-        super().__init__(socket, carrier, is_app=True)
-        self.server = ServerSide(socket, carrier, is_app=False)
-        """The server's side, whether or not there is a server."""
-        self._answer: Answer = Mock(next(iter(self.protocols), None))
-        self._answered = False
-
-    def connect_to_server(self, headers: HeaderChanges | None = None) -> RouteSide:
+    def connect_to_server(self, headers: HeaderChanges | None = None) -> "WebSocketRoute":
         """Have the handshake go to the server, and return the server's side.
 
         From then on each side's messages are forwarded to the other, until that side has an `on_message`.
@@ -249,10 +193,14 @@ class WebSocketRoute(RouteSide):
         name may occur again. None takes a name out, such as `{"Sec-WebSocket-Extensions": None}` for a socket
         without compression.
         """
+        if not self._is_app:
+            raise Error(
+                "connectToServer must be called on the page-side WebSocketRoute"
+            )  # Playwright's words
         self._decide("connect_to_server", Connect(header_changes(headers)))
         return self.server
 
-    def redirect(self, url: str, headers: HeaderChanges | None = None) -> RouteSide:
+    def redirect(self, url: str, headers: HeaderChanges | None = None) -> "WebSocketRoute":
         """Have the handshake go to another server, and return that server's side.
 
         Everything that the app does not see is that server's: address, path and query, Host header, TLS name.
@@ -275,7 +223,7 @@ class WebSocketRoute(RouteSide):
             raise ValueError(f"accept() sets {', '.join(sorted(reserved))} itself")
         self._decide("accept", Mock(protocol, fields))
 
-    def reject(self, status: int, headers: HeaderFields | None = None, body: bytes | str = b"") -> None:
+    def reject(self, status: int, headers: HeaderFields | None = None, body: Message = b"") -> None:
         """Refuse the handshake with an HTTP status (300 to 599).
 
         `headers` are a mapping, or a list of (name, value) pairs or of `{"name": ..., "value": ...}`, in
@@ -283,7 +231,9 @@ class WebSocketRoute(RouteSide):
         """
         if not isinstance(status, int) or not 300 <= status <= 599:
             raise ValueError(f"status must be 300 to 599, not {status!r}")
-        content = body.encode() if isinstance(body, str) else body
+        content = to_payload(body)
+        if isinstance(content, str):
+            content = content.encode()
         self._decide("reject", Reject(status, sendable_headers(headers), content))
 
     def conditions(
@@ -312,6 +262,7 @@ class WebSocketRoute(RouteSide):
         `direction` is what the app has "sent", or what it has "received". Returns the conditions, with the
         seed in use. Raises ValueError or TypeError for what is none.
         """
+        self._check_app("conditions")
         if direction not in DIRECTIONS:
             raise ValueError(f"direction must be {', '.join(map(repr, DIRECTIONS))}, not {direction!r}")
         conditions = Conditions(
@@ -330,10 +281,30 @@ class WebSocketRoute(RouteSide):
 
     def abort(self) -> None:
         """Cut the connections with no close frame: the app sees 1006. At any time."""
-        if self._answered:
+        if self._app._answered:
             self._carrier.abort()
         else:
-            self._answer = Abort()
+            self._app._answer = Abort()
+
+    # For what carries the socket
+
+    @property
+    def handles_messages(self) -> bool:
+        return self._on_message is not None
+
+    @property
+    def handles_close(self) -> bool:
+        return self._on_close is not None
+
+    def receive(self, message: Payload) -> Awaitable[None] | None:
+        """Give the handler a message; what is to be awaited before it is given the next one."""
+        assert self._on_message is not None
+        return self._call(self._on_message, message)
+
+    def closed(self, code: int, reason: str) -> Awaitable[None] | None:
+        """Tell the handler of this side's end."""
+        assert self._on_close is not None
+        return self._call(self._on_close, code, reason)
 
     def decided(self) -> Answer:
         """What becomes of the handshake; from now on that is settled. For what carries the socket."""
@@ -367,14 +338,45 @@ class WebSocketRoute(RouteSide):
         """Whether there is a server behind the route."""
         return isinstance(self._answer, Connect)
 
+    def _call(self, handler: Callable[..., Any], *arguments: object) -> Awaitable[None] | None:
+        try:
+            result = handler(*arguments)
+        except ENDS_THE_PROGRAM:
+            raise
+        except BaseException:
+            self._log_failure()
+            return None
+        return self._finish(result) if inspect.isawaitable(result) else None
+
+    async def _finish(self, result: Awaitable[object]) -> None:
+        try:
+            await result
+        except asyncio.CancelledError:
+            if is_being_cancelled():
+                raise  # the proxy is shut down
+            self._log_failure()  # the handler has awaited what was cancelled
+        except ENDS_THE_PROGRAM:
+            raise
+        except BaseException:
+            self._log_failure()
+
+    def _log_failure(self) -> None:
+        self._socket._route_errors += 1
+        logger.exception("%s: a route's handler raised", self)
+
     def _decide(self, method: str, answer: Answer) -> None:
+        self._check_app(method)
+        if isinstance(self._answer, Connect):
+            raise Error("Already connected to the server")
         if self._answered:
             raise Error(
                 f"{method} must be called before the route's handler returns: then the handshake is answered"
             )
-        if isinstance(self._answer, Connect):
-            raise Error("Already connected to the server")
         self._answer = answer
+
+    def _check_app(self, method: str) -> None:
+        if not self._is_app:
+            raise Error(f"{method} must be called on the app's side of the route")
 
 
 def _callable(handler: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from wirewright.model.arguments import fit
 from wirewright.model.matching import LateMatch, UrlMatch, compile_match
 from wirewright.model.ownership import Owner, current_owner
 from wirewright.model.route import WebSocketRoute
 
-RouteHandler = Callable[[WebSocketRoute], Any]
+RouteHandler = Callable[[WebSocketRoute], Any] | Callable[[], Any]
 """Is given the app's side of the route before the handshake is answered; may be async."""
 
 
@@ -26,6 +27,10 @@ class Rule:
     times: int | None
     """For how many sockets more it is; None stands for any number."""
     owner: Owner | None
+
+    def call(self, route: WebSocketRoute) -> Any:
+        """What the handler returns; an awaitable if it is async."""
+        return fit(self.handler, 1)(route)
 
     async def means(self, url: str) -> bool:
         """Whether it is for a socket of this URL."""

@@ -13,6 +13,8 @@ from functools import partial
 from types import TracebackType
 from typing import Any, ClassVar, Generic, TypeVar
 
+from wirewright.model.arguments import fit
+from wirewright.model.completion import Completion
 from wirewright.model.emitter import Emitter
 from wirewright.model.errors import ENDS_THE_PROGRAM, Error, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.model.ownership import current_owner
@@ -20,7 +22,7 @@ from wirewright.model.scope import Scope
 
 T = TypeVar("T")
 
-Predicate = Callable[[Any], object]
+Predicate = Callable[[Any], object] | Callable[[], object]
 """Is given the event's value, and says whether the wait is over; may be async."""
 Timeout = float | timedelta | None
 """Milliseconds or a timedelta; 0 disables it, None stands for the default."""
@@ -94,7 +96,7 @@ class Waiter(Generic[T]):
         self.owner = current_owner()
         self._scope = scope
         self._emitter = emitter
-        self._predicate = predicate
+        self._predicate = fit(predicate, 1) if callable(predicate) else predicate
         self._pending: set[asyncio.Future[Any]] = set()
         self._unjudged: list[T] = []
         """Of what a LatePredicate is not asked yet."""
@@ -294,9 +296,9 @@ class EventInfo(Generic[T]):
         self._future = future
 
     @property
-    def value(self) -> "asyncio.Future[T]":
+    def value(self) -> Completion[T]:
         """Await it for the event's value: a str or bytes for frames, the WebSocket for `close`."""
-        return self._future
+        return Completion(self._future)
 
     def is_done(self) -> bool:
         """Whether the wait is over, one way or another."""
@@ -311,6 +313,11 @@ class EventContextManager(Generic[T]):
 
     def __init__(self, waiter: Waiter[T]) -> None:
         self._waiter = waiter
+
+    @property
+    def future(self) -> "asyncio.Future[T]":
+        """The wait itself."""
+        return self._waiter.future
 
     def cancel(self) -> None:
         """Give the wait up."""

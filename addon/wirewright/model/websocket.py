@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
 from wirewright.model.close import check_close
-from wirewright.model.done import Done
+from wirewright.model.completion import Completion
 from wirewright.model.errors import Error
 from wirewright.model.handshake import Headers
-from wirewright.model.history import History, HistoryLimit, Payload, exact
+from wirewright.model.history import History, HistoryLimit, Message, Payload, to_payload
 from wirewright.model.scope import Scope
 from wirewright.model.waiter import EventContextManager, Predicate, Timeout, Waiter, WaitingEmitter
 
@@ -198,18 +198,18 @@ class WebSocket(WaitingEmitter):
         """
         return self._waiter(event, predicate, timeout, history=history).wait()
 
-    def send_to_client(self, message: Payload) -> Awaitable[None]:
+    def send_to_client(self, message: Message) -> Completion[None]:
         """Send the app a message, as if the server had. Raises Error on a socket that is not open.
 
         It may be awaited; where the proxy runs in another process, that is when its refusal is known.
         """
         return self._send(message, to_client=True)
 
-    def send_to_server(self, message: Payload) -> Awaitable[None]:
+    def send_to_server(self, message: Message) -> Completion[None]:
         """Send the server a message, as if the app had. Raises Error on a socket that is not open."""
         return self._send(message, to_client=False)
 
-    def close(self, code: int = 1000, reason: str = "") -> Awaitable[None]:
+    def close(self, code: int = 1000, reason: str = "") -> Completion[None]:
         """Close the socket towards both sides, after what was sent before. Raises Error on a socket that is
         not open; one that is closing already goes on doing so.
 
@@ -219,23 +219,25 @@ class WebSocket(WaitingEmitter):
         check_close(code, reason)
         self._check_open()
         if self._closing:
-            return Done()
+            return Completion()
         self._closing = True
-        return self._carrier.close(code, reason) or Done()
+        return Completion(self._order_close(code, reason))
 
-    def abort(self) -> Awaitable[None]:
+    def abort(self) -> Completion[None]:
         """Cut the connections of both sides with no close frame: they see 1006. Raises Error on a socket that
         is not open."""
         self._check_open()
-        return self._carrier.abort() or Done()
+        return Completion(self._carrier.abort())
 
-    def _send(self, message: Payload, *, to_client: bool) -> Awaitable[None]:
-        if not isinstance(message, (str, bytes)):
-            raise TypeError(f"message must be str (text) or bytes (binary), not {type(message).__name__}")
+    def _send(self, message: Message, *, to_client: bool) -> Completion[None]:
+        payload = to_payload(message)
         self._check_open()
         if self._closing:
             raise Error("Socket is closing")
-        return self._carrier.send(exact(message), to_client=to_client) or Done()
+        return Completion(self._carrier.send(payload, to_client=to_client))
+
+    def _order_close(self, code: int, reason: str) -> Awaitable[None] | None:
+        return self._carrier.close(code, reason)
 
     def _check_open(self) -> None:
         if self.is_closed():

@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from wirewright.model.completion import Completion
 from wirewright.model.errors import ENDS_THE_PROGRAM, Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import payload_size
@@ -49,16 +50,16 @@ class RemoteProxy(Proxy):
 
     def route_web_socket(
         self, url: UrlMatch | LateMatch | None, handler: RouteHandler, times: int | None = None
-    ) -> Awaitable[None]:
+    ) -> Completion[None]:
         """As `Proxy.route_web_socket`; once it is awaited the proxy knows of it."""
-        return self._client.add_rule(self._routes.add(url, handler, times))
+        return Completion(self._client.add_rule(self._routes.add(url, handler, times)))
 
     def unroute_web_socket(
         self, url: UrlMatch | LateMatch | None, handler: RouteHandler | None = None
-    ) -> Awaitable[None]:
+    ) -> Completion[None]:
         """As `Proxy.unroute_web_socket`; once it is awaited the proxy knows of it."""
         self._routes.remove(url, handler)
-        return self._client.keep_rules(self._routes.rules)
+        return Completion(self._client.keep_rules(self._routes.rules))
 
 
 class RemoteSocket(WebSocket):
@@ -72,14 +73,14 @@ class RemoteSocket(WebSocket):
         if self.is_closed():
             raise Error("Socket closed")
 
-    def close(self, code: int = 1000, reason: str = "") -> Awaitable[None]:
-        """As `WebSocket.close`; one that the proxy refuses is none."""
-        closing = super().close(code, reason)
+    def _order_close(self, code: int, reason: str) -> Awaitable[None] | None:
+        closing = super()._order_close(code, reason)
         if isinstance(closing, asyncio.Future):
             closing.add_done_callback(self._after_close)
         return closing
 
     def _after_close(self, closing: "asyncio.Future[None]") -> None:
+        # A close that the proxy has refused is none.
         self._closing = closing.cancelled() or closing.exception() is None
 
     def _remark(self, *, history: bool) -> Callable[[], str]:

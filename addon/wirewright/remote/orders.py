@@ -100,7 +100,7 @@ class RouteOrders:
     async def decide(self, rule: Rule) -> Any:
         """Call a rule's handler, and describe what it has decided."""
         try:
-            result = rule.handler(self.route)
+            result = rule.call(self.route)
             if inspect.isawaitable(result):
                 await result
         finally:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from wirewright.model.history import Payload
-from wirewright.model.route import DIRECTIONS, RouteSide, WebSocketRoute
+from wirewright.model.route import DIRECTIONS, WebSocketRoute
 from wirewright.remote import protocol
 from wirewright.remote.outbox import Outbox
 
@@ -87,7 +87,7 @@ class RemoteRoute:
         if not self._is_lost:
             self._fall_back()
 
-    def _side(self, is_app: bool) -> RouteSide:
+    def _side(self, is_app: bool) -> WebSocketRoute:
         return self._route if is_app else self._route.server
 
     def _set_handlers(self, message: protocol.Handlers) -> None:

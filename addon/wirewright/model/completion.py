@@ -1,0 +1,50 @@
+"""What a method returns whose work has begun already, and that may all the same be awaited."""
+
+from collections.abc import Awaitable, Coroutine, Generator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Completion(Coroutine[Any, Any, T]):
+    """The end of something that is under way, or over. It may be awaited, or given to `asyncio.create_task`,
+    `gather` and `wait_for`, or dropped: the work goes on without it, and nothing is logged.
+
+    Unlike the coroutine of an `async def` function it may be awaited more than once.
+    """
+
+    def __init__(self, awaitable: Awaitable[T] | None = None) -> None:
+        """Without an awaitable it is over, and None."""
+        self._awaitable = awaitable
+        self._steps: Generator[Any, Any, T] | None = None
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        return _nothing() if self._awaitable is None else self._awaitable.__await__()
+
+    def send(self, value: Any) -> Any:
+        if self._steps is None:
+            self._steps = self.__await__()
+        try:
+            return self._steps.send(value)
+        except BaseException:
+            self._steps = None
+            raise
+
+    def throw(self, *exception: Any) -> Any:
+        if self._steps is None:
+            self._steps = self.__await__()
+        try:
+            return self._steps.throw(*exception)
+        except BaseException:
+            self._steps = None
+            raise
+
+    def close(self) -> None:
+        if self._steps is not None:
+            self._steps.close()
+            self._steps = None
+
+
+def _nothing() -> Generator[Any, Any, Any]:
+    return
+    yield
