@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from wirewright.model.arguments import fit
 from wirewright.model.emitter import Emitter
-from wirewright.model.errors import Error
+from wirewright.model.errors import EndedError, Error
 from wirewright.model.matching import LateMatch
 from wirewright.model.waiter import EventContextManager as OwnEventContextManager
 from wirewright.model.waiter import Predicate, WaitingEmitter
@@ -51,7 +51,7 @@ class Faces:
     def check_going_on(self) -> None:
         """Raise Error if they are over."""
         if self.are_over:
-            raise Error(OVER)
+            raise EndedError(OVER)
 
     def end(self) -> None:
         """Have nobody hear or wait for anything more through them."""

@@ -1,7 +1,7 @@
 """Routes at the handshake: what a route's handler decides, as mitmproxy carries it out."""
 
 import inspect
-import logging
+import sys
 from collections.abc import Iterable
 from itertools import chain
 from urllib.parse import urlsplit
@@ -9,13 +9,12 @@ from urllib.parse import urlsplit
 from mitmproxy import http
 
 from wirewright.carriers import InjectingCarrier
+from wirewright.model import user_errors
 from wirewright.model.errors import ENDS_THE_PROGRAM
 from wirewright.model.feed import Feed
 from wirewright.model.handshake import Headers, accept_key
 from wirewright.model.route import Abort, Connect, Reject, WebSocketRoute, is_being_cancelled
 from wirewright.model.routing import Rule
-
-logger = logging.getLogger(__name__)
 
 
 async def route_handshake(flow: http.HTTPFlow, feed: Feed, carrier: InjectingCarrier, rule: Rule) -> None:
@@ -32,7 +31,7 @@ async def route_handshake(flow: http.HTTPFlow, feed: Feed, carrier: InjectingCar
         if is_being_cancelled():
             raise  # the proxy is shut down
         feed.socket._route_errors += 1
-        logger.exception("%s: a route's handler raised", feed.socket)
+        user_errors.report(feed.socket, "a route's handler", sys.exception())
         route.decided()
         flow.response = _refusal(502, Headers(), b"The handler of this WebSocket's route failed.\n")
 

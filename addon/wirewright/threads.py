@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -26,7 +27,8 @@ except ImportError:
     require(["greenlet"])  # it says how to add the package
     raise
 
-from wirewright.model.errors import Error
+from wirewright.model import user_errors
+from wirewright.model.errors import EndedError, Error
 from wirewright.model.waiter import LatePredicate
 
 logger = logging.getLogger(__name__)
@@ -262,7 +264,7 @@ class Bridge:
             raise error.with_traceback(None) from None  # of the loop's insides, which tell a user nothing
         except asyncio.CancelledError:
             if self._is_over:
-                raise Error("Proxy closed") from None
+                raise EndedError("Proxy closed") from None
             raise
 
     def _start(self, coroutine: Coroutine[Any, Any, T], when_done: Callable[[], object]) -> Running[T]:
@@ -276,7 +278,7 @@ class Bridge:
                 if not self._is_over:
                     return Running(self._loop, coroutine, when_done)
         coroutine.close()
-        raise Error(why or "Proxy closed")
+        raise Error(why) if why else EndedError("Proxy closed")
 
     def _switch_until_done(
         self, coroutine: Coroutine[Any, Any, T], questions: Questions | None
@@ -370,7 +372,9 @@ class Bridge:
         except Exception as error:
             self.post(_set_exception, answer, error)
         except BaseException as error:
-            self.post(_set_exception, answer, RuntimeError(f"{type(error).__name__}: {error}"))
+            ended = RuntimeError(f"{type(error).__name__}: {error}")
+            ended.__cause__ = error
+            self.post(_set_exception, answer, ended)
             if not self.is_dispatcher:
                 raise
         else:
@@ -391,7 +395,7 @@ class Bridge:
             try:
                 self._jobs.do_next()
             except BaseException:  # sys.exit() ends no thread that others need
-                logger.exception("a listener raised")
+                user_errors.report("the dispatcher", "a listener", sys.exception())
         self._idle.clear()
 
 

@@ -149,7 +149,7 @@ def test_listener_that_raises_is_logged_and_reaches_no_other(
     assert heard == ["a", "b"]
     assert [record.getMessage() for record in caplog.records] == ["<Bell>: a listener raised"] * 2
     for record in caplog.records:
-        assert (record.name, record.levelno) == ("wirewright.model.emitter", logging.ERROR)
+        assert (record.name, record.levelno) == ("wirewright.model.user_errors", logging.ERROR)
         assert record.exc_info is not None
         assert record.exc_info[1] is exception
     assert "in broken" in caplog.text

@@ -1,6 +1,6 @@
 """A capture session while it runs: what sockets report goes into its file."""
 
-import logging
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,13 +19,12 @@ from wirewright.capture.schema import (
     newest_socket,
 )
 from wirewright.capture.writer import Row, Writer
+from wirewright.model import user_errors
 from wirewright.model.feed import Tape
 from wirewright.model.handshake import Headers
 from wirewright.model.history import Payload, Unread, payload_size
 from wirewright.model.matching import UrlMatch, compile_match
 from wirewright.model.websocket import ClosedBy, WebSocket
-
-logger = logging.getLogger(__name__)
 
 TEXT, BINARY = 1, 2
 """Opcodes (RFC 6455, 5.2)."""
@@ -201,7 +200,7 @@ class Recorder:
             if not self._matches(socket.url):
                 return None
         except Exception:
-            logger.exception("%s: a capture's url raised: it is not recorded", socket)
+            user_errors.report(socket, "a capture's url", sys.exception())
             return None
         socket_id, self._next_id = self._next_id, self._next_id + 1
         return SocketTape(socket_id, self._session, socket, self._writer, self._policy)

@@ -15,6 +15,7 @@ from wirewright.capture.reader import Capture, Frame, Socket
 from wirewright.capture.redaction import REDACTED
 from wirewright.capture.schema import CaptureError
 from wirewright.capture.script import Mismatch, Pace, Step, Verdict, play_lockstep, play_timed, steps
+from wirewright.model import user_errors
 from wirewright.model.completion import Completion
 from wirewright.model.history import Payload
 from wirewright.model.matching import UrlMatch, compile_match
@@ -194,7 +195,7 @@ class _Performance:
             if isinstance(error, CaptureError):
                 logger.error("%s", error)
             else:
-                logger.exception("%s: %s failed", self._route.url, self._replay)
+                user_errors.report(self._route.url, str(self._replay), error)
             self._route.abort()  # the app must not wait for ever
 
     async def _play(self) -> None:

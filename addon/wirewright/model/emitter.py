@@ -1,19 +1,18 @@
 """pyee's event emitter, with known event names and with listeners that cannot hurt each other."""
 
 import inspect
-import logging
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, TypeVar, overload
 
 from pyee import EventEmitter
 
+from wirewright.model import user_errors
 from wirewright.model.arguments import fit
 from wirewright.model.errors import ENDS_THE_PROGRAM
 from wirewright.model.ownership import Owner, current_owner
 from wirewright.model.scope import Scope
-
-logger = logging.getLogger(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -151,7 +150,7 @@ class Emitter(EventEmitter):
             self._scope.start(result, owner, self)
 
     def _log_exception(self) -> None:
-        logger.exception("%s: a listener raised", self)
+        user_errors.report(self, "a listener", sys.exception())
 
 
 class _Listener:

@@ -2,6 +2,7 @@
 
     Exception
     └── Error
+        ├── EndedError      the proxy, or the test, has ended: no fault of the code that is told so
         └── TimeoutError    also a builtin TimeoutError
 
 A wrong argument is neither: it is a ValueError or a TypeError, raised at the call.
@@ -23,6 +24,10 @@ class Error(Exception):
     def message(self) -> str:
         """The sentence, without the class's name (as in Playwright)."""
         return str(self.args[0])
+
+
+class EndedError(Error):
+    """The proxy, or the test, has ended meanwhile."""
 
 
 class TimeoutError(Error, builtins.TimeoutError):  # noqa: A001  Playwright's name

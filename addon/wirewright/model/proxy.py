@@ -355,7 +355,8 @@ class Control:
             feed.closed(code, reason, by, at)
 
     def close_all(self) -> None:
-        """The proxy ends all sockets."""
+        """The proxy ends all sockets, and then itself."""
+        self.proxy._scope.is_ending = True
         for key, socket in self.sockets():
             if socket.opened_at is None:
                 self.close(key, by="proxy")
@@ -375,6 +376,7 @@ class Control:
         self.proxy._events = keep.listeners
         self.proxy._routes.restore(keep.routes)
         self.proxy._scope.default_timeout = keep.default_timeout
+        self.proxy._scope.is_ending = False
         self.proxy._host = None
 
 

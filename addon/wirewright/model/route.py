@@ -5,14 +5,15 @@ https://playwright.dev/python/docs/api/class-websocketroute
 
 import asyncio
 import inspect
-import logging
 import secrets
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, Protocol
 
 from wirewright.conditions import Conditions
+from wirewright.model import user_errors
 from wirewright.model.arguments import fit
 from wirewright.model.close import check_close
 from wirewright.model.completion import Completion
@@ -28,8 +29,6 @@ from wirewright.model.handshake import (
 )
 from wirewright.model.history import Message, Payload, to_payload
 from wirewright.model.websocket import WebSocket
-
-logger = logging.getLogger(__name__)
 
 MessageHandler = Callable[[Payload], Any] | Callable[[], Any]
 """Is given each message of one side: str for text, bytes for binary; may be async."""
@@ -362,7 +361,7 @@ class WebSocketRoute:
 
     def _log_failure(self) -> None:
         self._socket._route_errors += 1
-        logger.exception("%s: a route's handler raised", self)
+        user_errors.report(self, "a route's handler", sys.exception())
 
     def _decide(self, method: str, answer: Answer) -> None:
         self._check_app(method)

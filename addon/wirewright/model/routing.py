@@ -3,14 +3,17 @@
 https://playwright.dev/python/docs/api/class-page#page-route-web-socket
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from wirewright.model import user_errors
 from wirewright.model.arguments import fit
+from wirewright.model.errors import ENDS_THE_PROGRAM
 from wirewright.model.matching import LateMatch, UrlMatch, compile_match
 from wirewright.model.ownership import Owner, current_owner
-from wirewright.model.route import WebSocketRoute
+from wirewright.model.route import WebSocketRoute, is_being_cancelled
 
 RouteHandler = Callable[[WebSocketRoute], Any] | Callable[[], Any]
 """Is given the app's side of the route before the handshake is answered; may be async."""
@@ -33,8 +36,16 @@ class Rule:
         return fit(self.handler, 1)(route)
 
     async def means(self, url: str) -> bool:
-        """Whether it is for a socket of this URL."""
-        return bool(await self.url(url)) if isinstance(self.url, LateMatch) else self.matches(url)
+        """Whether it is for a socket of this URL; not, if it is a function that raises."""
+        try:
+            return bool(await self.url(url)) if isinstance(self.url, LateMatch) else self.matches(url)
+        except ENDS_THE_PROGRAM:
+            raise
+        except BaseException:
+            if is_being_cancelled():
+                raise  # the proxy is shut down
+            user_errors.report(url, "a route's rule", sys.exception())
+            return False
 
 
 class Routes:

@@ -5,15 +5,13 @@ Both end when their script is reloaded, or when the proxy is shut down.
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Protocol
 
-from wirewright.model.errors import Error
+from wirewright.model import user_errors
+from wirewright.model.errors import EndedError
 from wirewright.model.ownership import Owner
-
-logger = logging.getLogger(__name__)
 
 DEFAULT_TIMEOUT = 30_000.0
 """Milliseconds, as in Playwright."""
@@ -38,11 +36,14 @@ class Scope:
     """Told of each script the first time that it registers something."""
     over: str | None
     """Why nothing can happen here any more; None while something can."""
+    is_ending: bool
+    """Whether the proxy closes what is left: an Error of a wait that fails then is an EndedError."""
 
     def __init__(self) -> None:
         self.default_timeout = DEFAULT_TIMEOUT
         self.on_new_owner = None
         self.over = None
+        self.is_ending = False
         self._owners: dict[int, Owner] = {}
         self._tasks: dict[asyncio.Task[Any], Owner | None] = {}
         self._waits: set[Wait] = set()
@@ -50,7 +51,7 @@ class Scope:
     def check_runs(self) -> None:
         """Raise Error where nothing can happen any more."""
         if self.over is not None:
-            raise Error(self.over)
+            raise EndedError(self.over)
 
     def note_owner(self, owner: Owner | None) -> None:
         """Remember that a script has something here."""
@@ -71,7 +72,7 @@ class Scope:
     def _done(self, source: object, task: asyncio.Task[object]) -> None:
         del self._tasks[task]
         if not task.cancelled() and (exception := task.exception()):
-            logger.error("%s: a listener raised", source, exc_info=exception)
+            user_errors.report(source, "a listener", exception)
 
     def add_wait(self, wait: Wait) -> None:
         self.note_owner(wait.owner)

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from wirewright.model.arguments import fit
 from wirewright.model.completion import Completion
 from wirewright.model.emitter import Emitter
-from wirewright.model.errors import ENDS_THE_PROGRAM, Error, TimeoutError  # noqa: A004  Playwright's name
+from wirewright.model.errors import ENDS_THE_PROGRAM, EndedError, Error, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.model.ownership import current_owner
 from wirewright.model.scope import Scope
 
@@ -141,8 +141,8 @@ class Waiter(Generic[T]):
         self._dispose()
 
     def fail(self, message: str) -> None:
-        """End the wait with `Error(message)`."""
-        self._settle_exception(Error(message))
+        """End the wait with `EndedError(message)`."""
+        self._settle_exception(EndedError(message))
 
     def _listen_to(self, event: str, ends: Mapping[str, str]) -> None:
         self._listen(event, self._consider)
@@ -214,7 +214,8 @@ class Waiter(Generic[T]):
             self._settle_exception(self._failure)
 
     def _fail_after_pending(self, message: str, *_: object) -> None:
-        self._end_after_pending(Error(message + self._all_remarks()))
+        kind = EndedError if self._scope.is_ending or self._scope.over else Error
+        self._end_after_pending(kind(message + self._all_remarks()))
 
     def _all_remarks(self) -> str:
         left_out = f" ({self._left_out:,} messages were left out: too many waited for the predicate)"

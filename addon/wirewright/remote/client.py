@@ -7,11 +7,13 @@ client's own process.
 
 import asyncio
 import logging
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from wirewright.model import user_errors
 from wirewright.model.completion import Completion
 from wirewright.model.errors import ENDS_THE_PROGRAM, Error
 from wirewright.model.feed import Feed
@@ -244,8 +246,6 @@ class Client:
         try:
             if rule is not None:
                 is_meant = await rule.means(message.url)
-        except Exception:
-            logger.exception("%s: a route's rule raised", message.url)
         finally:
             self.put(protocol.Verdict(message.question, is_meant))
 
@@ -263,7 +263,7 @@ class Client:
             if is_being_cancelled():
                 raise  # the client ends
             feed.socket._route_errors += 1
-            logger.exception("%s: a route's handler raised", feed.socket)
+            user_errors.report(feed.socket, "a route's handler", sys.exception())
         self.put(protocol.Decided(key, answer))
 
     def _use(self, number: int) -> Rule | None:
