@@ -19,7 +19,7 @@ from parity.violations import ANSWERS, CLOSES, FRAMES
 from support.browser import CHROMIUM, proxied_by
 from support.certificates import Certificates, make_certificates
 from support.limits import STEP_SECONDS
-from wirewright import Proxy, launch
+from wirewright import Proxy, WebSocketRoute, launch
 
 ROWS = (*ECHO, *ENDS, *HANDSHAKES, *ANSWERS, *FRAMES, *CLOSES)
 
@@ -193,6 +193,25 @@ async def test_playwright_shows_the_same_behind_the_proxy(seen: Seen, row: Row) 
 @each_row_and_lane("page")
 async def test_page_sees_the_same_close_code_behind_the_proxy(seen: Seen, row: Row) -> None:
     assert seen.page == row.page
+
+
+@pytest.mark.parametrize("row", [*ENDS, *FRAMES, *CLOSES], ids=lambda row: row.name)
+async def test_end_is_the_same_under_a_route_that_reads_messages(stage: Stage, row: Row) -> None:
+    def pass_through(ws: WebSocketRoute) -> None:
+        server = ws.connect_to_server()
+        ws.on_message(server.send)
+        server.on_message(ws.send)
+
+    stage.proxy.route_web_socket("**", pass_through)
+    try:
+        seen = await stage.play(row, proxied=True)
+    finally:
+        stage.proxy.unroute_web_socket("**")
+    (socket,) = seen.wirewright.sockets
+    assert seen.browser.events == list(row.events)
+    assert seen.page == row.page
+    assert seen.wirewright.events == list(row.events if row.wirewright is None else row.wirewright)
+    assert (socket.close_code, socket.close_reason, socket.closed_by) == row.end
 
 
 async def test_eager_proxy_hides_a_refused_connection(stage: Stage) -> None:

@@ -128,6 +128,8 @@ class AiohttpClient(Client):
         message = await self._connection.receive()
         if message.type is aiohttp.WSMsgType.CLOSE:
             return message.data or 1005, message.extra or ""
+        if message.type is aiohttp.WSMsgType.ERROR:
+            return 1006, ""  # what it sends then is in `close_code`
         return self._connection.close_code or 1006, ""
 
 

@@ -7,10 +7,12 @@ import pytest
 from mitmproxy.proxy import events
 from mitmproxy.proxy.commands import SendData
 
+from support.frames import Peer
 from support.talk import done
 from support.wire import Leg, Wire, undecided
 from wirewright.wire.frames import Opcode
 from wirewright.wire.observing import Decision, Order, Payload
+from wirewright.wire.stream import Close, Ours
 from wirewright.wire.told import Ordered
 
 COMPRESSED = "permessage-deflate"
@@ -290,52 +292,154 @@ def test_hold_stays_where_messages_share_a_window(leg: Leg, wire: Wire) -> None:
 # Failing in HOLD
 
 
-@pytest.mark.parametrize(
-    ("opcode", "payload", "code"),
-    [
-        (3, b"x", 1002),
-        (Opcode.CONTINUATION, b"x", 1002),
-        (Opcode.PING, b"x" * 126, 1002),
-        (Opcode.TEXT, b"\xff", 1007),
-        (Opcode.BINARY, bytes(1001), 1009),
-        (Opcode.CLOSE, b"x", 1002),
-        (Opcode.CLOSE, b"\x03\xee", 1002),
-        (Opcode.CLOSE, b"\x03\xe8\xff", 1007),
-    ],
-)
-def test_what_cannot_be_read_fails_the_socket(
-    leg: Leg, wire: Wire, opcode: int, payload: bytes, code: int
+VIOLATIONS = [
+    (3, b"x", 1002, "Unrecognized frame opcode: 3"),
+    (Opcode.CONTINUATION, b"x", 1002, "Received unexpected continuation frame."),
+    (Opcode.PING, b"x" * 126, 1002, "Invalid frame header"),
+    (Opcode.TEXT, b"\xff", 1007, "Could not decode a text frame as UTF-8."),
+    (Opcode.CLOSE, b"x", 1002, "Received a broken close frame with an invalid size of 1 byte."),
+    (Opcode.CLOSE, b"\x03\xee", 1002, "Received a broken close frame containing a reserved status code."),
+    (Opcode.CLOSE, b"\x03\xe8\xff", 1007, "Received a broken close frame containing invalid UTF-8."),
+]
+
+
+@pytest.mark.parametrize(("opcode", "payload", "code", "text"), VIOLATIONS)
+def test_violation_is_sent_on_for_the_destination_to_fail_the_socket(
+    leg: Leg, wire: Wire, opcode: int, payload: bytes, code: int, text: str
 ) -> None:
-    """The other side is told first. What it says until it closes arrives, but for the code of its close."""
-    wire.observer.max_message = 1000
-    one, back = leg.peer.text("one"), leg.back.peer.text("back")
-    data = one + leg.peer.frame(opcode, payload)
-    talk = wire.started(holding=True) >> leg.says(data) << leg.gets(one)
-    talk = talk << wire.timer << leg.gets(leg.close_frame(code))
-    assert [event for event, *_ in wire.observer.told] == ["failed"]
-    talk = talk >> leg.says(leg.peer.text("late")) >> leg.back.says(back) << leg.back.gets(back)
-    talk = talk >> leg.back.says(leg.back.close_frame(1000)) << leg.back.gets(leg.back.close_frame(code))
+    one, bad = leg.peer.text("one"), leg.peer.frame(opcode, payload)
+    back = leg.back.peer.text("back")
+    talk = wire.started(holding=True) >> leg.says(one + bad + leg.peer.text("late"))
+    talk = talk << leg.gets(one) << leg.gets(bad) << wire.timer
+    assert wire.observer.told == [("failed", text)]
+    talk = talk >> leg.says(leg.peer.text("later")) >> leg.back.says(back) << leg.back.gets(back)
+    talk = talk >> leg.back.says(leg.back.close_frame(code)) << leg.back.gets(leg.back.close_frame(code))
     assert talk << wire.drop_server << wire.drop_app << wire.end >> done
-    assert wire.ended == (code, "", None)
+    assert wire.ended == (code, "", leg.back.client)
+    assert wire.observer.offered == [*leg.offers("one"), *leg.back.offers("back")]
+
+
+@pytest.mark.parametrize(("opcode", "payload", "code", "text"), VIOLATIONS)
+def test_destination_that_takes_a_violation_is_cut(
+    leg: Leg, wire: Wire, opcode: int, payload: bytes, code: int, text: str
+) -> None:
+    bad = leg.peer.frame(opcode, payload)
+    talk = wire.started(holding=True) >> leg.says(bad) << leg.gets(bad) << wire.timer >> wire.time_is_up
+    talk = talk << leg.back.gets(leg.back.close_frame(code))
+    assert talk << wire.drop_server << wire.drop_app << wire.end >> done
+    assert wire.ended == (code, text, None)
+
+
+def test_destination_that_hangs_up_on_a_violation_has_ended_the_socket(leg: Leg, wire: Wire) -> None:
+    bad = leg.peer.frame(3)
+    talk = wire.started(holding=True) >> leg.says(bad) << leg.gets(bad) << wire.timer
+    talk = talk >> events.ConnectionClosed(leg.back.source)
+    assert talk << wire.drop_server << wire.drop_app << wire.end >> done
+    assert wire.ended == (1006, None, leg.back.client)
+
+
+def test_violation_within_a_message_is_sent_on_within_it(leg: Leg, wire: Wire) -> None:
+    first, second = leg.peer.fragments(Opcode.TEXT, b"ha", b"lf")
+    bad = leg.peer.text("no continuation")
+    talk = wire.started(holding=True) >> leg.says(first) >> leg.says(bad)
+    talk, (sent, _) = talk.take()
+    assert isinstance(sent, SendData)
+    reader = leg.peer.reader()
+    assert reader.feed(sent.data) == []
+    assert reader.failure is not None
+    assert reader.failure.message == "Received start of new message but previous message is unfinished."
+    assert talk >> leg.says(second)
+
+
+@pytest.mark.parametrize("takeover", [True, False])
+@pytest.mark.parametrize(
+    ("deflated", "text"),
+    [
+        (lambda peer: b"\xff" * 5, "Invalid frame header"),
+        (lambda peer: peer.deflate(b"one one \xff"), "Could not decode a text frame as UTF-8."),
+    ],
+    ids=["not deflated", "not UTF-8"],
+)
+def test_violation_of_a_compressed_message_is_one_for_the_destination_too(
+    leg: Leg, wire: Wire, takeover: bool, deflated: Callable[[Peer], bytes], text: str
+) -> None:
+    """Its window has other messages than the source's."""
+    ends = "" if takeover else "; client_no_context_takeover; server_no_context_takeover"
+    wire.observer.decide = changed_to("another")
+    talk = wire.started(COMPRESSED + ends, holding=True) >> leg.says(leg.peer.compressed("one one"))
+    talk, (another,) = talk.take()
+    payload = deflated(leg.peer)
+    bad = leg.peer.fragments(Opcode.TEXT, payload[:2], payload[2:], rsv1=True)
+    talk, (violation, _) = (talk >> leg.says(b"".join(bad))).take()
+    reader = leg.peer.reader()
+    assert isinstance(another, SendData)
+    assert isinstance(violation, SendData)
+    assert reader.feed(another.data) == ["another"]
+    assert reader.feed(violation.data) == []
+    assert reader.failure is not None
+    assert reader.failure.message == text
+    assert talk
+
+
+def test_large_frame_that_breaks_the_protocol_is_not_waited_for(leg: Leg, wire: Wire) -> None:
+    bad = leg.peer.frame(3, bytes(100_000))
+    talk = wire.started(holding=True) >> leg.says(bad[:1000]) << leg.gets(bad[:1000]) << wire.timer
+    assert talk >> leg.says(bad[1000:])
+
+
+def test_violation_waits_for_what_is_undecided(leg: Leg, wire: Wire) -> None:
+    one, bad = leg.peer.text("one"), leg.peer.frame(3)
+    wire.observer.decide = undecided
+    talk = wire.started(holding=True) >> leg.says(one + bad) >> leg.says(leg.peer.text("late"))
+    assert wire.observer.told == []
+    assert talk >> leg.decided("one") << leg.gets(one) << leg.gets(bad) << wire.timer
+    assert wire.observer.told == [("failed", "Unrecognized frame opcode: 3")]
+
+
+@pytest.mark.parametrize("sent", ["ours", Close(3000)])
+def test_nothing_of_ours_follows_a_violation(leg: Leg, wire: Wire, sent: Ours) -> None:
+    bad = leg.peer.frame(3)
+    talk = wire.started(holding=True) >> leg.says(bad) << leg.gets(bad) << wire.timer
+    assert talk >> Ordered(wire.flow, Order(not leg.client, sent))
+
+
+def test_violation_of_a_server_whose_end_is_handled_leaves_the_app_to_the_route(wire: Wire) -> None:
+    app, server = both(wire)
+    wire.observer.keeps = True
+    talk = wire.started(holding=True) >> server.says(server.peer.frame(3))
+    assert talk << server.back.gets(server.back.close_frame(1002)) << wire.drop_server
+    assert wire.observer.told == [("failed", "Unrecognized frame opcode: 3"), ("closed", 1006, "")]
+    still = Ordered(wire.flow, Order(True, "still here"))
+    assert talk >> still << server.gets(server.peer.text("still here"))
+    assert talk >> app.says(app.peer.text("hello"))
+
+
+def test_message_that_is_too_large_closes_both_sides_with_the_reason(leg: Leg, wire: Wire) -> None:
+    """The destination first. Messages that it sends until it closes arrive."""
+    wire.observer.max_message = 1000
+    reason = "message of more than 1000 bytes (ws_max_message)"
+    one, back = leg.peer.text("one"), leg.back.peer.text("back")
+    talk = wire.started(holding=True) >> leg.says(one + leg.peer.binary(bytes(1001))) << leg.gets(one)
+    talk = talk << wire.timer << leg.gets(leg.close_frame(1009, reason))
+    assert wire.observer.told == [("failed", "Message too large")]
+    talk = talk >> leg.says(leg.peer.text("late")) >> leg.back.says(back) << leg.back.gets(back)
+    talk = talk >> leg.back.says(leg.back.close_frame(1000))
+    talk = talk << leg.back.gets(leg.back.close_frame(1009, reason))
+    assert talk << wire.drop_server << wire.drop_app << wire.end >> done
+    assert wire.ended == (1009, reason, None)
     assert talk >> leg.says(leg.peer.text("late")) >> leg.back.says(leg.back.peer.text("late"))
 
 
-def test_side_that_does_not_answer_a_failure_is_not_waited_for(leg: Leg, wire: Wire) -> None:
-    talk = wire.started(holding=True) >> leg.says(leg.peer.frame(3))
-    talk = talk << wire.timer << leg.gets(leg.close_frame(1002)) >> wire.time_is_up
-    talk = talk << leg.back.gets(leg.back.close_frame(1002))
+def test_side_that_does_not_answer_the_close_of_a_large_message_is_not_waited_for(
+    leg: Leg, wire: Wire
+) -> None:
+    wire.observer.max_message = 1000
+    reason = "message of more than 1000 bytes (ws_max_message)"
+    talk = wire.started(holding=True) >> leg.says(leg.peer.binary(bytes(1001)))
+    talk = talk << wire.timer << leg.gets(leg.close_frame(1009, reason)) >> wire.time_is_up
+    talk = talk << leg.back.gets(leg.back.close_frame(1009, reason))
     assert talk << wire.drop_server << wire.drop_app << wire.end >> done
-    assert wire.ended == (1002, "", None)
-
-
-def test_what_cannot_be_read_waits_for_what_is_undecided(leg: Leg, wire: Wire) -> None:
-    one = leg.peer.text("one")
-    wire.observer.decide = undecided
-    talk = wire.started(holding=True) >> leg.says(one + leg.peer.frame(3))
-    assert wire.observer.told == []
-    talk = talk >> leg.decided("one") << leg.gets(one) << wire.timer << leg.gets(leg.close_frame(1002))
-    assert talk
-    assert wire.observer.told == [("failed", "Unrecognized frame opcode: 3")]
+    assert wire.ended == (1009, reason, None)
 
 
 def test_message_as_large_as_is_allowed_is_held(leg: Leg, wire: Wire) -> None:
@@ -343,12 +447,11 @@ def test_message_as_large_as_is_allowed_is_held(leg: Leg, wire: Wire) -> None:
     assert wire.started(holding=True) >> leg.says(frame) << leg.gets(frame)
 
 
-def test_socket_that_fails_after_a_close_frame_sends_no_second_one(leg: Leg, wire: Wire) -> None:
-    close = leg.close_frame()
+def test_violation_after_the_other_ends_close_frame_ends_the_socket(leg: Leg, wire: Wire) -> None:
+    close, bad = leg.close_frame(), leg.back.peer.frame(3)
     talk = wire.started(holding=True) >> leg.says(close) << leg.gets(close)
-    talk = talk >> leg.back.says(leg.back.peer.frame(3)) << wire.timer
-    talk = talk << leg.back.gets(leg.back.close_frame(1002)) << wire.drop_server << wire.drop_app << wire.end
-    assert talk >> done
+    talk = talk >> leg.back.says(bad) << leg.back.gets(bad) << wire.timer
+    assert talk << wire.drop_server << wire.drop_app << wire.end >> done
     assert wire.ended == (1000, "", leg.client)
 
 
@@ -430,9 +533,9 @@ def test_mocked_socket_answers_no_ping_after_a_close_of_ours(wire: Wire, holding
 
 def test_mocked_socket_fails_on_what_cannot_be_read(wire: Wire) -> None:
     app, server = both(wire)
-    talk = wire.started(mocked=True, holding=True) >> app.says(app.peer.frame(3)) << wire.timer
+    talk = wire.started(mocked=True, holding=True) >> app.says(app.peer.frame(3))
     assert talk << wire.to_app(server.close_frame(1002)) << wire.drop_app << wire.end >> done
-    assert wire.ended == (1002, "", None)
+    assert wire.ended == (1002, "Unrecognized frame opcode: 3", None)
 
 
 def test_mocked_socket_tells_what_broke_the_protocol(wire: Wire) -> None:

@@ -90,6 +90,17 @@ def encode_frame(
     return header + mask + apply_mask(payload, mask)
 
 
+def frame_end(data: bytes, start: int) -> int:
+    """Where the frame that starts at an offset of `data` ends; the end of `data` if it is not all there."""
+    size, position = data[start + 1] & ~MASKED, start + 2
+    if size > MAX_CONTROL_PAYLOAD:
+        wide = 2 if size == 126 else 8
+        size, position = int.from_bytes(data[position : position + wide], "big"), position + wide
+    if data[start + 1] & MASKED:
+        position += MASK_SIZE
+    return min(position + size, len(data))
+
+
 def encode_close(code: int | None, reason: str = "") -> bytes:
     """The payload of a close frame; None stands for none (5.5.1)."""
     return b"" if code is None else struct.pack("!H", code) + reason.encode()

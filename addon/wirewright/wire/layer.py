@@ -10,7 +10,7 @@ from mitmproxy.proxy.layers import websocket
 
 from wirewright.wire.frames import CloseCode, Opcode, ProtocolError, decode_close
 from wirewright.wire.leg import End, Held, Injected, Leg, Lost
-from wirewright.wire.messages import Control, Deflated, Event, TooLarge
+from wirewright.wire.messages import Control, Deflated, Event, TooLarge, Violation
 from wirewright.wire.observing import UNDECIDED, Payload
 from wirewright.wire.socket_layer import SocketLayer
 from wirewright.wire.stream import Close, Mode, Ours, Received, content_of
@@ -65,8 +65,8 @@ class WireLayer(SocketLayer):
         failure = stream.reader.failure
         if failure is not None and not leg.violated:
             leg.violated = True
-            if stream.mode is Mode.HOLD:
-                yield from self._take_in(leg, [failure])
+            if stream.mode is Mode.HOLD and stream.reader.violation is not None:
+                yield from self._take_in(leg, [stream.reader.violation])
             else:
                 self._observer.failed(failure.message)
                 yield from self._end_if_over()
@@ -210,9 +210,9 @@ class WireLayer(SocketLayer):
         if event is Lost.LOST:
             yield from self._source_lost(leg)
         elif isinstance(event, TooLarge):
-            yield from self._fail(leg, ProtocolError("Message too large", CloseCode.TOO_BIG))
-        elif isinstance(event, ProtocolError):
-            yield from self._fail(leg, event)
+            yield from self._refuse_large(leg)
+        elif isinstance(event, Violation):
+            yield from self._fail(leg, event.error, leg.stream.encoder.violation(event))
         elif isinstance(event, Injected):
             assert isinstance(event.ours, Close)
             yield from self._send_close(leg, event.ours, leg.stream.end(event.ours))
@@ -227,11 +227,11 @@ class WireLayer(SocketLayer):
 
     def _held_close(self, leg: Leg, close: Control) -> layer.CommandGenerator[None]:
         if broken := _broken_close(close.payload):
-            yield from self._fail(leg, broken)
+            yield from self._fail(leg, broken, leg.stream.encoder.control(Opcode.CLOSE, close.payload))
             return
         if self._legs[not leg.from_client].violated and self._our_close is not None:
-            # The answer to the close frame of a failed socket. Whoever made it fail is told why: some
-            # libraries answer with 1000 whatever they get.
+            # The answer to a close frame of ours. The source of the message that was too large gets the same
+            # one: some libraries answer with 1000 to every close frame.
             yield from self._send_close(leg, self._our_close, leg.stream.end(self._our_close))
         elif not self._keeps(leg):
             meant = self._legs[not leg.from_client].ordered_close or close
@@ -264,22 +264,44 @@ class WireLayer(SocketLayer):
         self._adopt(leg)
         yield from self._offer_held(leg)
 
-    def _fail(self, leg: Leg, failure: ProtocolError) -> layer.CommandGenerator[None]:
-        """What cannot be read cannot be passed on: fail the socket (7.1.7).
+    def _fail(self, leg: Leg, failure: ProtocolError, frames: bytes) -> layer.CommandGenerator[None]:
+        """Have the destination fail the socket, as in PASS: it is sent the violation itself (7.1.7).
 
-        The other side is told first, and may say what it has to say until it closes, as it would if it had
-        read the same itself.
+        Nothing follows the violation, as nothing may get past whoever holds this direction. A destination
+        that does not fail the socket has its connection cut.
         """
         leg.violated = True
         self._observer.failed(failure.message)
+        if leg.stream.ended or (leg.closed and not leg.copied):
+            return  # nothing follows a close frame of ours
+        if leg.destination is not None and not self._keeps(leg):
+            leg.failure, leg.stream.ended = failure, True
+            yield from self._send(leg, [frames])
+            yield from self._set_timer(leg)
+            yield from self._end_if_over()
+            return
+        back, close = self._legs[not leg.from_client], Close(failure.code)
+        if not back.told:
+            yield from self._send_close(back, close, back.stream.end(close))
+        self._our_close = None
+        yield from self._source_lost(leg, End(None, failure.code, failure.message))
+
+    def _refuse_large(self, leg: Leg) -> layer.CommandGenerator[None]:
+        """Close both sides, as a message is too large to be held.
+
+        The destination first: messages that it sends until it closes are still forwarded.
+        """
+        leg.violated = True
+        reason = f"message of more than {self._observer.max_message} bytes (ws_max_message)"
+        self._observer.failed("Message too large")
         if leg.closed or leg.told:
-            return  # after a close frame it is discarded
+            return
         self._is_closing = True
-        yield from self._begin_closing(Close(failure.code), leg)
+        close = Close(CloseCode.TOO_BIG, reason)
+        yield from self._begin_closing(close, leg)
         if leg.destination is None:
             yield from self._finish()
             return
-        close = Close(failure.code)
         yield from self._send_close(leg, close, leg.stream.end(close))
         yield from self._end_if_over()
 

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
 from wirewright.wire.frames import CloseCode, ProtocolError
-from wirewright.wire.messages import Event
+from wirewright.wire.messages import Event, Violation
 from wirewright.wire.observing import Demand
 from wirewright.wire.stream import Close, Ours, Stream
 
@@ -26,7 +26,7 @@ class Injected:
     ours: Ours
 
 
-Held = Event | Injected | ProtocolError | Literal[Lost.LOST]
+Held = Event | Injected | Violation | Literal[Lost.LOST]
 
 
 @dataclass
@@ -50,6 +50,8 @@ class Leg:
     copied: bool = False
     """Whether that has gone on to its destination."""
     violated: bool = False
+    failure: ProtocolError | None = None
+    """A violation by its source that its destination has been sent, to fail the socket."""
     lost: bool = False
     """Whether its source's connection has ended."""
     ordered_close: Close | None = None

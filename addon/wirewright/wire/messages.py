@@ -16,6 +16,7 @@ from wirewright.wire.frames import (
     Opcode,
     ProtocolError,
     apply_mask,
+    frame_end,
 )
 from wirewright.wire.parts import Parts
 from wirewright.wire.unread import OneMessage, ShortMessages, Unread
@@ -50,6 +51,19 @@ class Deflated:
     payload: str | bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """Bytes that broke the protocol: enough of them for another reader to find the same."""
+
+    error: ProtocolError
+    opcode: int
+    """Of the message that was under way; 0 between messages."""
+    content: bytes
+    """Of that message: what came before the frame, or the text that is not UTF-8."""
+    frame: bytes
+    """The frame, as it came, if its header broke the protocol."""
+
+
 Event = str | bytes | Deflated | Unread | Control | TooLarge
 """A `str` is a text message and `bytes` a binary one, whole and inflated."""
 
@@ -69,6 +83,8 @@ class MessageReader:
     """Whether a message that its sender had compressed is handed out as Deflated."""
     failure: ProtocolError | None
     """What ended the reading. The reader ignores whatever comes after it."""
+    violation: Violation | None
+    """The bytes to `failure`."""
     only_messages: bool
     """Whether all that was fed last came to was messages: neither a control frame nor a TooLarge."""
     boundary: int | None
@@ -87,7 +103,7 @@ class MessageReader:
         as large, and no smaller if it is not given."""
         self.limit = max_message if limit is None else limit
         self.lazy = self.tells_deflated = False
-        self.failure = None
+        self.failure = self.violation = None
         self.only_messages = True
         self.boundary = 0
         self._masked = masked
@@ -107,6 +123,8 @@ class MessageReader:
         self._remaining = 0
         self._fin = False
         self._mask = b""
+        # What broke the protocol.
+        self._bad_frame = self._bad_text = b""
 
     @property
     def at_boundary(self) -> bool:
@@ -127,9 +145,15 @@ class MessageReader:
                 self._feed(data, events)
             except ProtocolError as failure:
                 self.failure = failure
+                self.violation = self._violation(failure)
                 self._parts = Parts()
                 self._tail = b""
         return events
+
+    def _violation(self, failure: ProtocolError) -> Violation:
+        if failure.code is CloseCode.PROTOCOL_ERROR:  # its header was wrong
+            return Violation(failure, self._opcode, self._parts.join(), self._bad_frame)
+        return Violation(failure, self._opcode or Opcode.TEXT, self._bad_text, b"")
 
     def _feed(self, data: bytes, events: list[Event]) -> None:
         before = len(self._tail)
@@ -147,7 +171,11 @@ class MessageReader:
                 position = self._take_short_messages(data, position, size, events)
                 if not self._closed:
                     boundary = position
-            after = self._begin_frame(data, position, size, events)
+            try:
+                after = self._begin_frame(data, position, size, events)
+            except ProtocolError:
+                self._bad_frame = data[position : frame_end(data, position)]
+                raise
             if after < 0:
                 break
             position = after
@@ -198,6 +226,7 @@ class MessageReader:
                         long += 1
                 position = end
         except UnicodeDecodeError:
+            self._bad_text = payload
             raise ProtocolError(_BAD_TEXT, CloseCode.INVALID_DATA) from None
         if count:
             payloads = position - begin - count * header - long * 2
@@ -335,19 +364,18 @@ class MessageReader:
             return
         if self._compressed and (self._kept or self._inflates()):
             self._end_compressed()
-        opcode, self._opcode = self._opcode, 0
+        opcode = self._opcode
         if not self._kept:
             if self._wanted:
                 self.only_messages = False
                 events.append(TooLarge(opcode))
-            return
-        parts, self._parts = self._parts, Parts()
-        if self.lazy:
-            events.append(OneMessage(opcode, parts, self._size))
-            return
-        content = parts.join()
-        payload = _decode(content) if opcode == Opcode.TEXT else content
-        events.append(Deflated(payload) if self._compressed and self.tells_deflated else payload)
+        elif self.lazy:
+            events.append(OneMessage(opcode, self._parts, self._size))
+        else:
+            content = self._parts.join()
+            payload = self._decode(content) if opcode == Opcode.TEXT else content
+            events.append(Deflated(payload) if self._compressed and self.tells_deflated else payload)
+        self._opcode, self._parts = 0, Parts()
 
     def _end_compressed(self) -> None:
         assert self._inflater is not None
@@ -358,9 +386,9 @@ class MessageReader:
         elif self._kept and rest:
             self._parts.append(rest)
 
-
-def _decode(payload: bytes) -> str:
-    try:
-        return payload.decode()
-    except UnicodeDecodeError:
-        raise ProtocolError(_BAD_TEXT, CloseCode.INVALID_DATA) from None
+    def _decode(self, content: bytes) -> str:
+        try:
+            return content.decode()
+        except UnicodeDecodeError:
+            self._bad_text = content
+            raise ProtocolError(_BAD_TEXT, CloseCode.INVALID_DATA) from None

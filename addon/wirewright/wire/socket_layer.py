@@ -238,6 +238,9 @@ class SocketLayer(websocket.WebsocketLayer):
                 return
             answered = leg.destination is None or self._legs[not leg.from_client].closed
             if not answered or (leg.stream.ended and not leg.from_client):
+                if leg.failure is not None:
+                    self._closing = self._closing or End(None, leg.failure.code, leg.failure.message)
+                    self._our_close = self._our_close or Close(leg.failure.code)
                 yield from self._finish()
                 return
 
@@ -256,7 +259,9 @@ class SocketLayer(websocket.WebsocketLayer):
         else:
             yield from self._source_lost(leg)
 
-    def _source_lost(self, leg: Leg) -> layer.CommandGenerator[None]:
+    def _source_lost(self, leg: Leg, end: End | None = None) -> layer.CommandGenerator[None]:
+        """Nothing more comes from a direction's source. `end` is how the socket ended by that; None for the
+        loss of the connection."""
         kept = self._keeps(leg) and not leg.from_client and not self._legs[True].lost
         if not leg.closed:
             leg.closed = True
@@ -266,7 +271,7 @@ class SocketLayer(websocket.WebsocketLayer):
             yield commands.CloseConnection(self.context.server)
             yield from self._end_if_over()
             return
-        self._closing = self._closing or End(leg.from_client)
+        self._closing = self._closing or end or End(leg.from_client)
         yield from self._finish()
 
     def _abort(self) -> layer.CommandGenerator[None]:

@@ -11,7 +11,10 @@ from enum import Enum
 
 from wirewright.wire.deflate import Compression, deflate
 from wirewright.wire.frames import CloseCode, Opcode, encode_close, encode_frame
-from wirewright.wire.messages import Event, MessageReader
+from wirewright.wire.messages import Event, MessageReader, Violation
+
+_NOT_DEFLATED = b"\xff" * 5
+"""No window inflates this: a block of the reserved type (RFC 1951, 3.2.3)."""
 
 
 class Mode(Enum):
@@ -40,6 +43,16 @@ class Encoder:
             compressed = deflate(content, self._compression)
             return encode_frame(opcode, compressed, mask=self._mask(), rsv1=True)
         return encode_frame(opcode, content, mask=self._mask())
+
+    def violation(self, violation: Violation) -> bytes:
+        """The same violation, for a reader that has what was sent so far."""
+        opcode, content = violation.opcode, violation.content
+        if violation.frame:
+            begun = encode_frame(opcode, content, mask=self._mask(), fin=False) if opcode else b""
+            return begun + violation.frame
+        if content:
+            return encode_frame(opcode, content, mask=self._mask())
+        return encode_frame(opcode, _NOT_DEFLATED, mask=self._mask(), rsv1=True)
 
     def control(self, opcode: int, payload: bytes) -> bytes:
         """A ping, a pong or a close frame."""
