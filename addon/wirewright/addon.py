@@ -58,6 +58,7 @@ from wirewright.remote_addon import RemoteAddon
 from wirewright.router import route_handshake
 from wirewright.scripts import take_back_when_done
 from wirewright.state import control
+from wirewright.tls_addon import TlsFailureAddon
 from wirewright.wire import early_data, installing, request_target
 from wirewright.wire.internals import missing_internal
 from wirewright.wired_socket import WiredSocket
@@ -77,7 +78,7 @@ class WirewrightAddon:
     name = WIREWRIGHT
 
     def __init__(self) -> None:
-        self.addons = [SocketCommands(), RemoteAddon()]
+        self.addons = [SocketCommands(), RemoteAddon(), TlsFailureAddon()]
         self._missing: str | None = None
         self._others = OtherAddons()
         self._capture = CaptureSession()

@@ -5,9 +5,13 @@ time the file is saved.
 """
 
 from wirewright.model.proxy import Control, Proxy
+from wirewright.model.tls import TlsFailures
 
 proxy = Proxy()
 """All sockets that pass through this process."""
 
 control = Control(proxy)
 """The proxy's other side, for the addon and for `launch`."""
+
+tls_failures = TlsFailures()
+"""TLS handshakes that failed with apps or servers: no socket tells of them."""
