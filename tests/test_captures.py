@@ -109,8 +109,8 @@ def test_show_tells_of_sockets_that_nothing_has_passed(path: Path) -> None:
         "#1 /refused ○ close",
         "#2 /asked … connecting ws://h/asked",
     ]
-    assert "No frame is like that." not in wirewright("show", path).stdout
-    assert "There is no frame yet." in wirewright("show", path, "--direction", "sent").stdout
+    shown = wirewright("show", path, "--direction", "sent").stdout
+    assert shown == "There is no frame yet. The sockets are ws://h/refused, ws://h/asked.\n"
 
 
 @pytest.mark.parametrize(
@@ -129,28 +129,55 @@ def test_show_takes_filters(filled: Path, options: tuple[str, ...], expected: li
     assert ("No frame matches." in shown) == (not expected)
 
 
+def is_one_sentence(run: subprocess.CompletedProcess[str], said: str) -> bool:
+    return said in run.stderr and run.stderr.count("\n") == 1 and run.stdout == ""
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("show", "gone.db"), "gone.db: there is no such file"),
         (("stats", __file__), "it is no capture: it is no SQLite database"),
-        (("show", "{file}", "--since", "later"), "'later' is no time"),
-        (("show", "{file}", "--json", "a"), "'a' must be PATH=VALUE"),
-        (("show", "{file}", "--direction", "up"), "'up' is no direction: sent and received are"),
-        (("show", "{file}", "--url", "{a"), "has no '}' after it"),
-        (("export", "{file}", "out.xml"), "out.xml: a capture is exported as .jsonl, .har, .mitm, .parquet"),
         (("export", "{file}", "{file}.jsonl"), "there is such a file already"),
         (("captures", "gone"), "gone: there is no such folder"),
     ],
 )
-def test_mistakes_are_one_sentence(filled: Path, arguments: tuple[str, ...], said: str) -> None:
+def test_files_that_cannot_be_used_are_one_sentence(
+    filled: Path, arguments: tuple[str, ...], said: str
+) -> None:
     Path(f"{filled}.jsonl").write_text("mine")
     run = wirewright(*(each.replace("{file}", str(filled)) for each in arguments))
     assert run.returncode == 1
-    assert said in run.stderr
-    assert run.stderr.count("\n") == 1
-    assert run.stdout == ""
+    assert is_one_sentence(run, said)
     assert Path(f"{filled}.jsonl").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--since", "later"), "'later' is no time"),
+        (("--since", "25:00"), "'25:00' is no time"),
+        (("--since", "1m", "--since", "2m"), "--since can be given once only"),
+        (("--json", "a"), "'a' must be PATH=VALUE"),
+        (("--direction", "up"), "'up' is no direction: sent and received are"),
+        (("--url", "**/live", "--url", "{a"), "has no '}' after it"),
+        (("--socket", "#"), "'#' is not the number of a socket: use 3, #3"),
+        (("--session", "first"), "'first' is not the number of a session: use 3, #3 or last"),
+    ],
+)
+@pytest.mark.parametrize("command", ["show", "follow", "stats", "export"])
+def test_filters_that_are_none_are_one_sentence(
+    filled: Path, command: str, options: tuple[str, ...], said: str
+) -> None:
+    run = wirewright(command, filled, *(["-"] if command == "export" else []), *options)
+    assert run.returncode == 2
+    assert is_one_sentence(run, said)
+
+
+def test_unknown_format_is_one_sentence(filled: Path) -> None:
+    run = wirewright("export", filled, "out.xml")
+    assert run.returncode == 2
+    assert is_one_sentence(run, "out.xml: a capture is exported as .jsonl, .har, .mitm, .parquet")
 
 
 def test_stats_counts_and_captures_lists(filled: Path) -> None:

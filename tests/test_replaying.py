@@ -234,7 +234,6 @@ async def test_server_is_played_to_a_live_app(path: Path, confdir: Path) -> None
             "--match and --on-mismatch do not go with --as-client",
         ),
         (["--as-client", "ws://h", "--wrong"], "there is no option --wrong"),
-        (["--as-client", "ws://h", "--socket", "9"], "no such socket was ever open"),
         (["--socket", "1"], "--socket goes with --as-client only"),
         (["--header", "a:b"], "--header goes with --as-client only"),
         (["--insecure"], "--insecure goes with --as-client only"),
@@ -243,6 +242,21 @@ async def test_server_is_played_to_a_live_app(path: Path, confdir: Path) -> None
 async def test_mistakes_are_one_sentence(path: Path, arguments: list[str], said: str) -> None:
     record(path, TALK)
     code, told = await replay(path, *arguments)
-    assert code == 1
+    assert code == 2
     assert said in told
+    assert told.count("\n") == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (("--socket", "9"), "There is no socket of such a number: there are #1"),
+        (("--url", "**/other"), "No URL matches: there are wss://h/talk/0?a=1."),
+    ],
+)
+async def test_replay_tells_why_no_socket_is_chosen(path: Path, options: tuple[str, ...], why: str) -> None:
+    record(path, TALK)
+    code, told = await replay(path, "--as-client", "ws://h", *options)
+    assert code == 1
+    assert f"no such socket was ever open: {why}" in told
     assert told.count("\n") == 0

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Self
 
@@ -17,6 +18,7 @@ from rich.text import Text
 from wirewright.capture import exporting, importing, jsonl
 from wirewright.capture.filters import Filter
 from wirewright.capture.reader import Capture, T
+from wirewright.capture.reasons import why_no_frame
 from wirewright.capture.schema import CaptureError
 from wirewright.capture.statistics import PERCENTILES, DirectionStatistics, statistics
 from wirewright.recorded_timeline import RecordedTimeline
@@ -57,7 +59,7 @@ def show(console: Console, path: Path, chosen: Filter, max_preview: int | None) 
         lines = RecordedTimeline(console, capture, chosen, max_preview)
         lines.print_new()
         if lines.is_empty:
-            console.print("No frame matches." if capture.count() else "There is no frame yet.")
+            _print_reason(console, capture, chosen)
 
 
 def follow(
@@ -70,9 +72,13 @@ def follow(
     """A timeline that goes on with what is being written, until the recorder ends."""
     with Capture(path) as capture:
         lines = RecordedTimeline(console, capture, chosen, max_preview)
+        is_told = False
         while True:
             is_over = all(session.is_over for session in capture.sessions()[-1:])
             lines.print_new()
+            if lines.is_empty and not is_told and (is_over or capture.count()):
+                is_told = True
+                _print_reason(console, capture, chosen)
             if is_over:
                 return
             wait(FOLLOW_SECONDS)
@@ -94,7 +100,7 @@ def show_statistics(console: Console, path: Path, chosen: Filter) -> None:
             console.print(table, highlight=False)
             console.print(f"  {each.control_frames:,} control frames", style="dim", highlight=False)
         if not found:
-            console.print("No frame matches." if capture.count() else "There is no frame yet.")
+            _print_reason(console, capture, chosen)
         _print_gaps(console, capture)
 
 
@@ -102,12 +108,18 @@ def export(console: Console, path: Path, target: Path, chosen: Filter) -> None:
     """Write what is chosen into a new file of the format that its name tells; `-` is JSON lines on stdout."""
     with Capture(path) as capture:
         if str(target) == "-":
-            sys.stdout.writelines(jsonl.lines(capture, chosen))
+            lines = jsonl.lines(capture, chosen)
+            if first := next(lines, None):
+                sys.stdout.writelines(chain((first,), lines))
+            else:
+                _print_reason(Console(stderr=True), capture, chosen)
             return
         with Progress(capture) as watch:
             exporting.export(capture, target, chosen, watch)
         what = f"{_count(watch.frames, 'frame')} in {printable(str(target))}."
         console.print(what, highlight=False, soft_wrap=True)
+        if not watch.frames:
+            _print_reason(console, capture, chosen)
         _print_gaps(console, capture)
 
 
@@ -173,6 +185,12 @@ class Progress:
             self._bar.start()
             self._bar.add_task("frames", total=self._capture.count())
         self._bar.update(self._bar.task_ids[0], completed=self.frames)
+
+
+def _print_reason(console: Console, capture: Capture, chosen: Filter) -> None:
+    """Say why nothing was chosen."""
+    reason = printable(why_no_frame(capture, chosen))
+    console.print(reason, highlight=False, markup=False, soft_wrap=True)
 
 
 def _print_gaps(console: Console, capture: Capture) -> None:

@@ -12,25 +12,73 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 import wirewright
 from wirewright.model.errors import Error
-from wirewright.model.matching import compile_match
-from wirewright.requirements import RequirementError
+from wirewright.model.matching import any_of_globs
 
 if TYPE_CHECKING:
     from wirewright.capture.filters import Filter
 
+USAGE = 2
+"""Exit code of every command for a command line with a mistake."""
+CANNOT_WAIT = 3
+"""Exit code of `wait`."""
+_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+class _FlagsWithoutType:
+    """Leaves out `<bool>` in the help of options that take no value."""
+
+    def get_params(self, context: Any) -> list[Any]:
+        params: list[Any] = super().get_params(context)  # type: ignore[misc]  # of what this is mixed into
+        for param in params:
+            if getattr(param, "is_flag", False):
+                param.metavar = ""
+        return params
+
+
+class Command(_FlagsWithoutType, TyperCommand):
+    """A command of this program."""
+
+
+class Group(_FlagsWithoutType, TyperGroup):
+    """The program."""
+
+
 app = typer.Typer(
+    cls=Group,
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode="rich",
     help="Playwright's WebSocket API for any app behind mitmproxy.",
 )
-CANNOT_WAIT = 3
-"""Exit code of `wait`."""
-_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+def command(name: str | None = None, **settings: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add a command to the program."""
+    return app.command(name, cls=Command, **settings)
+
+
+UrlOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--url",
+        help="Sockets whose URL matches this glob, with or without its query. More than once: any of them.",
+        metavar="GLOB",
+    ),
+]
+SocketOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--socket", help="The socket with this number. More than once: any of them.", metavar="NUMBER"
+    ),
+]
+GrepOption = Annotated[
+    list[str] | None,
+    typer.Option("--grep", help="Messages with this text. More than once: any of them.", metavar="TEXT"),
+]
 
 
 def main() -> None:
@@ -47,12 +95,10 @@ def root(
         raise typer.Exit
 
 
-@app.command(context_settings=_PASS_ON)
+@command(context_settings=_PASS_ON)
 def run(
     context: typer.Context,
-    url: Annotated[
-        str | None, typer.Option(help="Show only the sockets whose URL matches this glob.", metavar="GLOB")
-    ] = None,
+    url: UrlOption = None,
     max_preview: Annotated[
         int | None,
         typer.Option(
@@ -109,10 +155,8 @@ def run(
 
     All other arguments are mitmdump's own: [bold]wirewright run -p 9090 -s watch.py --mode regular[/].
     """
-    try:
-        compile_match(url)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--url") from None
+    with clear_errors():
+        urls = any_of_globs(url or ())
     if capture is None:
         for name, value in (("--max-size", max_size), ("--rotate", rotate), ("--redact", redact)):
             if value is not None:
@@ -122,6 +166,7 @@ def run(
     options = {"ws_capture": capture, "ws_capture_max_size": max_size, "ws_capture_rotate": rotate}
     settings = [f"{name}={value}" for name, value in options.items() if value is not None]
     if remote is not None:
+        _check_address(remote)
         settings.append(f"ws_remote={remote}")
     if remote_insecure_bind:
         settings.append("ws_remote_insecure_bind=true")
@@ -129,10 +174,10 @@ def run(
         settings.append(f"ws_remote_cert={remote_cert}")
     settings += [f"ws_capture_redact={name}" for name in redact or ()]
     arguments = [each for setting in settings for each in ("--set", setting)] + context.args
-    run_mitmdump(arguments, url=url, max_preview=max_preview, quiet=quiet, config=config)
+    run_mitmdump(arguments, url=urls, max_preview=max_preview, quiet=quiet, config=config)
 
 
-@app.command()
+@command()
 def demo(
     price: Annotated[float | None, typer.Option(help="The price to wait for.", hidden=True)] = None,
     timeout: Annotated[float | None, typer.Option(help="Milliseconds to wait for it.", hidden=True)] = None,
@@ -158,11 +203,16 @@ PreviewOption = Annotated[int | None, typer.Option(help="Characters of a message
 
 @contextmanager
 def clear_errors(code: int = 1) -> Iterator[None]:
-    """What a user can mend is one sentence; a pipe that is closed, or Ctrl-C, is the end."""
+    """Have what a user can mend end in one sentence; a closed pipe, or Ctrl-C, ends without any.
+
+    `code` is the exit code where the command line is right; a ValueError is a mistake in it.
+    """
     try:
         yield
-    except (Error, RequirementError, ValueError) as error:
-        _fail(str(error), code)
+    except ValueError as error:
+        _fail(str(error), USAGE)
+    except Error as error:
+        _fail(error.message, code)
     except OSError as error:
         # What is left is flushed at the end of the program, and must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -174,33 +224,48 @@ def clear_errors(code: int = 1) -> Iterator[None]:
 
 
 def make_filter(
-    url: Annotated[
-        str | None, typer.Option(help="Sockets whose URL matches this glob.", metavar="GLOB")
+    url: UrlOption = None,
+    socket: SocketOption = None,
+    session: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The session with this number, or the `last`. More than once: any of them.", metavar="NUMBER"
+        ),
     ] = None,
-    socket: Annotated[int | None, typer.Option(help="The socket with this number.", metavar="NUMBER")] = None,
-    direction: Annotated[str | None, typer.Option(help="What the app has `sent`, or `received`.")] = None,
-    grep: Annotated[str | None, typer.Option(help="Messages with this text.", metavar="TEXT")] = None,
+    direction: Annotated[
+        list[str] | None, typer.Option(help="What the app has `sent`, or `received`.", metavar="DIRECTION")
+    ] = None,
+    grep: GrepOption = None,
     json: Annotated[
         list[str] | None,
         typer.Option(
-            "--json", help="JSON messages that have this, such as user.name=Ada.", metavar="PATH=VALUE"
+            "--json",
+            help="JSON messages that have this, such as user.name=Ada. More than once: all of them.",
+            metavar="PATH=VALUE",
         ),
     ] = None,
     since: Annotated[
-        str | None,
-        typer.Option(help="From this time on: 14:05, 2026-01-31T14:05:10, or 90s, 5m, 2h ago."),
+        list[str] | None,
+        typer.Option(
+            help="From this time on: 14:05, 14:05:10.123, 2026-01-31 14:05, or 90s, 5m, 2h ago.",
+            metavar="TIME",
+        ),
     ] = None,
 ) -> "Filter":
-    """The options of every command that looks into a capture. Raises ValueError for what is no filter."""
+    """The options of every command that reads a capture. Raises ValueError for what is no filter."""
     from wirewright.capture import filters
 
+    directions = {filters.parse_direction(each) for each in direction or ()}
+    if since and len(since) > 1:
+        raise ValueError("--since can be given once only")
     return filters.Filter(
-        url=url,
-        socket=socket,
-        direction=None if direction is None else filters.parse_direction(direction),
+        url=any_of_globs(url or ()),
+        socket=[filters.parse_socket(each) for each in socket] if socket else None,
+        sessions=[filters.parse_session(each) for each in session] if session else None,
+        direction=directions.pop() if len(directions) == 1 else None,
         grep=grep,
         values=[filters.parse_value(each) for each in json or ()],
-        since_ns=None if since is None else filters.parse_since(since),
+        since_ns=filters.parse_since(since[0]) if since else None,
     )
 
 
@@ -222,7 +287,7 @@ def filtered(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-@app.command()
+@command()
 def captures(
     folder: Annotated[Path, typer.Argument(help="Where to look.", metavar="FOLDER")] = Path(),
 ) -> None:
@@ -233,7 +298,7 @@ def captures(
         list_captures(Console(), folder)
 
 
-@app.command()
+@command()
 @filtered
 def show(file: FileArgument, chosen: "Filter", max_preview: PreviewOption = None) -> None:
     """Print the frames of a capture."""
@@ -242,7 +307,7 @@ def show(file: FileArgument, chosen: "Filter", max_preview: PreviewOption = None
     captures.show(Console(), file, chosen, max_preview)
 
 
-@app.command()
+@command()
 @filtered
 def follow(file: FileArgument, chosen: "Filter", max_preview: PreviewOption = None) -> None:
     """Print the frames of a capture, and those that come, until its recorder ends."""
@@ -251,7 +316,7 @@ def follow(file: FileArgument, chosen: "Filter", max_preview: PreviewOption = No
     captures.follow(Console(), file, chosen, max_preview)
 
 
-@app.command()
+@command()
 @filtered
 def stats(file: FileArgument, chosen: "Filter") -> None:
     """Count the messages of each socket, their bytes, their rate and the time between them."""
@@ -260,7 +325,7 @@ def stats(file: FileArgument, chosen: "Filter") -> None:
     captures.show_statistics(Console(), file, chosen)
 
 
-@app.command()
+@command()
 @filtered
 def export(
     file: FileArgument,
@@ -276,7 +341,7 @@ def export(
     captures.export(Console(), file, target, chosen)
 
 
-@app.command("import")
+@command("import")
 def import_(
     source: Annotated[
         Path,
@@ -297,7 +362,7 @@ def import_(
         captures.import_file(Console(), source, file)
 
 
-@app.command(context_settings=_PASS_ON)
+@command(context_settings=_PASS_ON)
 def replay(
     context: typer.Context,
     file: FileArgument,
@@ -307,11 +372,13 @@ def replay(
             help="Play the app's side to this live server instead, and compare its answers.", metavar="URL"
         ),
     ] = None,
-    url: Annotated[
-        str | None, typer.Option(help="Sockets whose URL matches this glob.", metavar="GLOB")
-    ] = None,
+    url: UrlOption = None,
     socket: Annotated[
-        int | None, typer.Option(help="As a client: the recorded socket of this number.", metavar="NUMBER")
+        list[str] | None,
+        typer.Option(
+            help="As a client: the recorded socket of this number. More than once: any of them.",
+            metavar="NUMBER",
+        ),
     ] = None,
     match: Annotated[
         str | None,
@@ -329,7 +396,10 @@ def replay(
         list[str] | None,
         typer.Option(help="Keys in JSON whose values may differ; more than once.", metavar="NAME"),
     ] = None,
-    ignore: Annotated[str | None, typer.Option(help="What matches may differ.", metavar="REGEX")] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(help="What matches may differ; more than once.", metavar="REGEX"),
+    ] = None,
     header: Annotated[
         list[str] | None,
         typer.Option(help="As a client: a header of the handshake; more than once.", metavar="NAME:VALUE"),
@@ -344,26 +414,25 @@ def replay(
     with clear_errors():
         from wirewright import replaying
 
-        compare = replaying.comparing(json, ignore_key or (), ignore)
+        urls = any_of_globs(url or ())
+        compare = replaying.comparing(json, ignore_key or (), ignore or ())
         if as_client is not None:
             if context.args:
                 raise ValueError(f"there is no option {context.args[0]}")
             if match is not None or on_mismatch is not None:
                 raise ValueError("--match and --on-mismatch do not go with --as-client")
             manner = replaying.manner(compare, speed, timeout, header or (), insecure)
-            from wirewright.capture.filters import Filter
-
-            chosen = Filter(url=url, socket=socket)
+            chosen = make_filter(url=url, socket=socket)
             if not replaying.play_to_server(Console(), file, chosen, as_client, manner):
                 raise typer.Exit(1)
             return
-        only_as_client = {"--socket": socket, "--header": header, "--insecure": insecure or None}
+        only_as_client = {"--socket": socket, "--header": header, "--insecure": insecure}
         for name, value in only_as_client.items():
-            if value is not None:
+            if value:
                 raise ValueError(f"{name} goes with --as-client only")
         remark = replaying.serve(
             file,
-            url=url,
+            url=urls,
             match=match or "lockstep",
             speed=speed,
             on_mismatch=on_mismatch or "abort",
@@ -371,7 +440,7 @@ def replay(
         )
     from wirewright.command import run_mitmdump
 
-    run_mitmdump(context.args, url=url, remark=remark)
+    run_mitmdump(context.args, url=urls, remark=remark)
 
 
 EndpointOption = Annotated[
@@ -381,12 +450,9 @@ EndpointOption = Annotated[
         metavar="ENDPOINT",
     ),
 ]
-UrlOption = Annotated[
-    str | None, typer.Option("--url", help="Sockets whose URL matches this glob.", metavar="GLOB")
-]
 
 
-@app.command("list")
+@command("list")
 def list_(
     endpoint: EndpointOption = None,
     url: UrlOption = None,
@@ -396,31 +462,24 @@ def list_(
     with clear_errors():
         from wirewright import shell
 
-        asyncio.run(shell.list_sockets(Console(), endpoint, url, as_json))
+        asyncio.run(shell.list_sockets(Console(), endpoint, any_of_globs(url or ()), as_json))
 
 
-class WaitCommand(TyperCommand):
-    """2 is what `wait` ends with where the sockets have closed, and not, as elsewhere, a mistake."""
-
-    UsageError: Any = typer.BadParameter.__base__  # typer has click inside, or beside
-
-    def make_context(self, *arguments: Any, **options: Any) -> Any:
-        try:
-            return super().make_context(*arguments, **options)
-        except self.UsageError as error:
-            error.exit_code = CANNOT_WAIT
-            raise
-
-
-@app.command(cls=WaitCommand)
+@command()
 def wait(
     endpoint: EndpointOption = None,
     url: UrlOption = None,
     event: Annotated[
-        str, typer.Option(help="`framereceived`, `framesent`, `socketerror` or `close`.")
-    ] = "framereceived",
+        list[str] | None,
+        typer.Option(
+            help="`framereceived` (if not given), `framesent`, `socketerror` or `close`. "
+            "More than once: any of them.",
+            metavar="EVENT",
+        ),
+    ] = None,
     grep: Annotated[
-        str | None, typer.Option(help="With this text in what is printed.", metavar="TEXT")
+        list[str] | None,
+        typer.Option(help="With this text in what is printed. More than once: any of them.", metavar="TEXT"),
     ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds; 0 for no limit.", min=0)] = 30.0,
     history: Annotated[
@@ -429,19 +488,21 @@ def wait(
 ) -> None:
     """Wait for the first event that fits, of any matching socket that is open or opens, and print it.
 
-    Ends with 1 where the time is up, with 2 where all these sockets have closed, and with 3 where it cannot
-    wait: there is no proxy, or no longer, or the command line has a mistake.
+    Ends with 1 if the time is up, with 3 if it cannot wait, as there is no proxy, or no longer, and with 4 if
+    all these sockets have closed. As for every command, 2 is a mistake in the command line.
     """
     with clear_errors(CANNOT_WAIT):
         from wirewright import shell
 
         try:
-            asyncio.run(shell.wait(endpoint, url, event, grep, timeout, history))
+            urls = any_of_globs(url or ())
+            events = event or ("framereceived",)
+            asyncio.run(shell.wait(endpoint, urls, events, grep or (), timeout, history))
         except shell.NothingCame as nothing:
             _fail(nothing.message, nothing.code)
 
 
-@app.command()
+@command()
 def send(
     message: Annotated[str, typer.Argument(help="A text message; - for what stdin has, as it is.")],
     to: Annotated[str, typer.Option(help="The `client` (the app) or the `server`.")] = "client",
@@ -456,16 +517,25 @@ def send(
         from wirewright import shell
 
         payload = shell.read_message(message, binary)
-        asyncio.run(shell.send(endpoint, url, to, payload))  # type: ignore[arg-type]  # it is one of the two
+        urls = any_of_globs(url or ())
+        asyncio.run(shell.send(endpoint, urls, to, payload))  # type: ignore[arg-type]  # it is one of the two
 
 
-@app.command()
+@command()
 def attach(endpoint: EndpointOption = None) -> None:
     """Use a running proxy interactively: Python, or IPython if it is installed, with `proxy` bound."""
     with clear_errors():
         from wirewright import shell
 
         shell.attach(endpoint)
+
+
+def _check_address(address: str) -> None:
+    if not address.startswith("unix:"):
+        from wirewright.remote.serving import split_address
+
+        with clear_errors(USAGE):
+            split_address(address)
 
 
 def _fail(sentence: str, code: int = 1) -> None:

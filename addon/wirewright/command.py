@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mitmproxy import ctx
+from mitmproxy.exceptions import OptionsError
 from mitmproxy.options import Options
 from mitmproxy.optmanager import load_paths
 from mitmproxy.tools import cmdline, main
@@ -15,6 +16,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from wirewright.addon import WirewrightAddon
+from wirewright.cli import USAGE
+from wirewright.model.matching import UrlMatch
 from wirewright.remote_addon import RemoteAddon
 from wirewright.state import proxy
 from wirewright.timeline import Timeline
@@ -29,7 +32,7 @@ DEFAULTS = {
 def run_mitmdump(
     arguments: Sequence[str],
     *,
-    url: str | None = None,
+    url: UrlMatch | None = None,
     max_preview: int | None = None,
     quiet: bool = False,
     config: Path | None = None,
@@ -52,7 +55,15 @@ def run_mitmdump(
             master.addons.add(TimelineAddon(Terminal(), url, max_preview, remark))
         return master
 
-    main.run(make_master, cmdline.mitmdump, arguments, _filters)  # type: ignore[arg-type]
+    try:
+        main.run(make_master, cmdline.mitmdump, arguments, _filters)  # type: ignore[arg-type]
+    except SystemExit as end:
+        reason = end.__context__  # mitmproxy ends with 1 for every mistake, and for `--version`
+        if isinstance(reason, OptionsError):
+            raise SystemExit(USAGE) from None
+        if isinstance(reason, SystemExit):  # argparse's
+            raise SystemExit(reason.code) from None
+        raise
 
 
 class Terminal(Console):
@@ -70,7 +81,7 @@ class TimelineAddon:
     name = "wirewright-timeline"
 
     def __init__(
-        self, console: Console, url: str | None, max_preview: int | None, remark: str | None = None
+        self, console: Console, url: UrlMatch | None, max_preview: int | None, remark: str | None = None
     ) -> None:
         self._console = console
         self._remark = remark

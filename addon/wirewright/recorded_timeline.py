@@ -16,6 +16,7 @@ from wirewright.model.history import Payload
 from wirewright.timeline import (
     MARKS,
     Part,
+    close_text,
     line_parts,
     note_parts,
     preview,
@@ -130,10 +131,7 @@ def _said(kind: SocketEventKind, socket: Socket) -> str:
         return socket.url
     if kind == "error":
         return socket.error or ""
-    said = [] if socket.close_code is None else [str(socket.close_code)]
-    said += [repr(socket.close_reason)] if socket.close_reason else []
-    said += [f"by {socket.closed_by}"] if socket.closed_by else []
-    return " ".join(said)
+    return close_text(socket.close_code, socket.close_reason, socket.closed_by)
 
 
 def _control(frame: Frame) -> Payload:

@@ -14,6 +14,7 @@ from wirewright.capture.client import Manner, Played, play_as_client
 from wirewright.capture.comparing import Compare, comparison, ignoring, ignoring_keys
 from wirewright.capture.filters import Filter
 from wirewright.capture.reader import Capture
+from wirewright.capture.reasons import why_no_socket
 from wirewright.capture.redaction import REDACTED
 from wirewright.capture.replay import Replay
 from wirewright.capture.schema import CaptureError
@@ -22,15 +23,17 @@ from wirewright.state import proxy
 from wirewright.timeline import printable
 
 
-def comparing(json: bool, keys: Sequence[str], pattern: str | None) -> Compare:
+def comparing(json: bool, keys: Sequence[str], patterns: Sequence[str]) -> Compare:
     """What the options of the command line mean. Raises ValueError where they contradict each other."""
-    if pattern is not None:
+    if patterns:
         if json or keys:
             raise ValueError("--ignore goes with neither --json nor --ignore-key")
-        try:
-            return ignoring(re.compile(pattern))
-        except re.error as error:
-            raise ValueError(f"--ignore must be a regex, and {pattern!r} is none: {error}") from None
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"--ignore must be a regex, and {pattern!r} is none: {error}") from None
+        return ignoring(re.compile("|".join(f"(?:{pattern})" for pattern in patterns)))
     return ignoring_keys(*keys) if json or keys else "exact"
 
 
@@ -50,7 +53,8 @@ def play_to_server(console: Console, path: Path, chosen: Filter, url: str, manne
     with Capture(path) as capture:
         sockets = [socket for socket in chosen.sockets(capture).values() if socket.opened_ns is not None]
         if not sockets:
-            raise CaptureError(f"{path}: no such socket was ever open")
+            reason = why_no_socket(capture, chosen)
+            raise CaptureError(f"{path}: no such socket was ever open{f': {reason}' if reason else ''}")
         capture.index_by_socket()
         results = []
         for socket in sockets:

@@ -5,7 +5,8 @@ import code
 import json
 import math
 import sys
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Literal
 
@@ -15,18 +16,18 @@ from rich.text import Text
 
 from wirewright import sync_api
 from wirewright.async_api import connect
+from wirewright.capture.filters import has_any
+from wirewright.capture.reasons import named
 from wirewright.model.errors import Error
 from wirewright.model.history import Payload
-from wirewright.model.matching import compile_match
+from wirewright.model.matching import UrlMatch, compile_match
 from wirewright.model.proxy import Control, Proxy
 from wirewright.model.websocket import WebSocket
 from wirewright.timeline import printable
 
-TIMED_OUT, CLOSED = 1, 2
-"""Exit codes of `wait`."""
+TIMED_OUT, CLOSED = 1, 4
+"""Exit codes of `wait`; 2 is a mistake in the command line, 3 that there is no proxy."""
 WAITED_FOR = ("framereceived", "framesent", "socketerror", "close")
-MOST_NAMED = 3
-"""How many URLs a sentence has."""
 LAST_SECONDS = 1.0
 """How long after its sockets a proxy that ends may be gone."""
 UNBOUNDED = 1_000_000
@@ -41,11 +42,12 @@ class NothingCame(Error):
         self.code = code
 
 
-async def list_sockets(console: Console, endpoint: str | None, url: str | None, as_json: bool) -> None:
+async def list_sockets(console: Console, endpoint: str | None, url: UrlMatch | None, as_json: bool) -> None:
     """The sockets that are open now."""
-    compile_match(url)
-    async with connect(endpoint, url=url, events=()) as proxy:
-        sockets = Control(proxy).sockets()
+    async with connect(endpoint, events=()) as proxy:
+        opened = Control(proxy).sockets()
+    matches = compile_match(url)
+    sockets = [(key, socket) for key, socket in opened if matches(socket.url)]
     if as_json:
         print(json.dumps([_described(key, socket) for key, socket in sockets]))
         return
@@ -56,30 +58,40 @@ async def list_sockets(console: Console, endpoint: str | None, url: str | None, 
     for key, socket in sockets:
         app = ":".join(map(str, socket.client_address or ()))
         table.add_row(key[:8], Text(printable(socket.url)), app, str(socket.status or "opening"))
-    console.print(table if sockets else f"No socket {_of_url(url)}is open.", highlight=False)
+    if sockets:
+        console.print(table)
+    else:
+        sentence = _nothing(url, "is open", (socket.url for _, socket in opened))
+        console.print(f"N{sentence.removeprefix('n')}.", highlight=False, markup=False, soft_wrap=True)
 
 
 async def wait(
-    endpoint: str | None, url: str | None, event: str, grep: str | None, timeout: float, history: bool
+    endpoint: str | None,
+    url: UrlMatch | None,
+    events: Sequence[str],
+    texts: Sequence[str],
+    timeout: float,
+    history: bool,
 ) -> None:
     """Print what an event says: the first that fits, of any matching socket that is open or opens meanwhile.
 
-    `timeout` is in seconds. Raises NothingCame where the time is up, and where all of these sockets have
-    closed; Error where the proxy is gone.
+    `events` are names; with `texts`, one of them has to be in what the event says. `timeout` is in seconds.
+    Raises NothingCame if the time is up, and if all of these sockets have closed, and Error if the proxy is
+    gone.
     """
-    if event not in WAITED_FOR:
-        raise ValueError(f"--event must be one of {', '.join(WAITED_FOR)}, not {event!r}")
+    for event in events:
+        if event not in WAITED_FOR:
+            raise ValueError(f"--event must be one of {', '.join(WAITED_FOR)}, not {event!r}")
     if not math.isfinite(timeout):
         raise ValueError(f"--timeout must be a number of seconds, not {timeout}")
-    compile_match(url)
-    what = event if grep is None else f"{event} with {grep!r}"
+    what = " or ".join(events) + (f" with {' or '.join(map(repr, texts))}" if texts else "")
     async with connect(endpoint, url=url) as proxy:
-        following = _Following(proxy, event, grep, history)
+        following = _Following(proxy, events, texts, history)
         try:
             async with asyncio.timeout(timeout or None):
                 value = await following.first
         except TimeoutError:
-            there = following.named or f"no socket {_of_url(url)}was there"
+            there = following.named or await _nothing_there(endpoint, url)
             raise NothingCame(f"no {what} came within {timeout:g} s: {there}", TIMED_OUT) from None
         await following.check_proxy()
         if value is None:
@@ -87,11 +99,20 @@ async def wait(
     _print(value)
 
 
+async def _nothing_there(endpoint: str | None, url: UrlMatch | None) -> str:
+    """That no socket of a URL was there, and which URLs there are."""
+    opened: list[WebSocket] = []
+    with suppress(Error):
+        async with connect(endpoint, events=()) as proxy:
+            opened = proxy.web_sockets
+    return _nothing(url, "was there", (socket.url for socket in opened))
+
+
 class _Following:
     """The sockets of a proxy, those that are open and those that open, until one of them has an event."""
 
-    def __init__(self, proxy: Proxy, event: str, grep: str | None, history: bool) -> None:
-        self._event, self._grep, self._history = event, grep, history
+    def __init__(self, proxy: Proxy, events: Sequence[str], texts: Sequence[str], history: bool) -> None:
+        self._events, self._texts, self._history = events, texts, history
         self._urls: dict[str, None] = {}
         self._is_proxys_end = False
         """Whether the last event was that the proxy has closed a socket: it may end."""
@@ -109,9 +130,7 @@ class _Following:
     @property
     def named(self) -> str:
         """The URLs of the sockets that were there; at most a few."""
-        urls = list(self._urls)
-        more = f" and {len(urls) - MOST_NAMED} more" if len(urls) > MOST_NAMED else ""
-        return ", ".join(urls[:MOST_NAMED]) + more
+        return named(self._urls)
 
     async def check_proxy(self) -> None:
         """Raise Error if it is the proxy that has ended, of which its sockets tell first."""
@@ -122,14 +141,15 @@ class _Following:
 
     def _follow(self, socket: WebSocket) -> None:
         self._urls[printable(socket.url)] = None
-        coming: Coroutine[Any, Any, Payload | WebSocket]
-        if self._event == "close":
-            coming = self._close(socket, socket.wait_for_event("close", timeout=0))
-        else:
-            coming = socket.wait_for_event(self._event, self._fits, timeout=0, history=self._history)
-        waiting = asyncio.ensure_future(coming)
-        self._waits.add(waiting)
-        waiting.add_done_callback(partial(self._after_wait, socket))
+        for event in self._events:
+            coming: Coroutine[Any, Any, Payload | WebSocket]
+            if event == "close":
+                coming = self._close(socket, socket.wait_for_event("close", timeout=0))
+            else:
+                coming = socket.wait_for_event(event, self._fits, timeout=0, history=self._history)
+            waiting = asyncio.ensure_future(coming)
+            self._waits.add(waiting)
+            waiting.add_done_callback(partial(self._after_wait, socket))
 
     async def _close(self, socket: WebSocket, coming: Awaitable[WebSocket]) -> WebSocket:
         """A socket that has closed. Raises Error where that is not what is waited for: nothing follows it."""
@@ -144,7 +164,7 @@ class _Following:
     def _fits(self, value: Payload | WebSocket) -> bool:
         said = _said(value)
         text = said.decode(errors="replace") if isinstance(said, bytes) else said
-        return self._grep is None or self._grep.lower() in text.lower()
+        return not self._texts or has_any(self._texts, text)
 
     def _after_wait(self, socket: WebSocket, waiting: "asyncio.Future[Payload | WebSocket]") -> None:
         self._waits.discard(waiting)
@@ -161,27 +181,28 @@ class _Following:
 
 
 async def send(
-    endpoint: str | None, url: str | None, to: Literal["client", "server"], message: Payload
+    endpoint: str | None, url: UrlMatch | None, to: Literal["client", "server"], message: Payload
 ) -> None:
     """Send one end of the newest matching socket a message. Raises Error if there is none."""
-    compile_match(url)
-    async with connect(endpoint, url=url, events=()) as proxy:
-        sockets = [socket for socket in proxy.web_sockets if socket.opened_at is not None]
+    matches = compile_match(url)
+    async with connect(endpoint, events=()) as proxy:
+        opened = [socket for socket in proxy.web_sockets if socket.opened_at is not None]
+        sockets = [socket for socket in opened if matches(socket.url)]
         if not sockets:
-            raise Error(f"no socket {_of_url(url)}is open")
+            raise Error(_nothing(url, "is open", (socket.url for socket in opened)))
         sending = sockets[-1].send_to_client if to == "client" else sockets[-1].send_to_server
         await sending(message)
 
 
 def read_message(text: str, binary: bool) -> Payload:
-    """The message that is meant: `-` is what stdin has. Raises ValueError for what is no text."""
+    """The message that is meant: `-` is what stdin has. Raises Error for what is no text."""
     if text != "-":
         return text.encode(errors="surrogateescape") if binary else text
     message = sys.stdin.buffer.read()
     try:
         return message if binary else message.decode()
     except UnicodeDecodeError:
-        raise ValueError("what stdin has is no UTF-8: send it with --binary") from None
+        raise Error("what stdin has is no UTF-8: send it with --binary") from None
 
 
 def attach(endpoint: str | None) -> None:
@@ -217,8 +238,12 @@ def _complete(names: dict[str, Any]) -> None:
     readline.parse_and_bind("bind ^I rl_complete" if is_editline else "tab: complete")
 
 
-def _of_url(url: str | None) -> str:
-    return "of such a URL " if url else ""
+def _nothing(url: UrlMatch | None, verb: str, others: Iterable[str]) -> str:
+    """That there is no socket, or none of such a URL, and the URLs of those that there are."""
+    if url is None:
+        return f"no socket {verb}"
+    urls = named(map(printable, others))
+    return f"no socket of such a URL {verb}" + (f"; open: {urls}" if urls else "")
 
 
 def _print(value: Payload | WebSocket) -> None:

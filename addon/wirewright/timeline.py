@@ -1,6 +1,7 @@
 """The frames of all sockets as lines in a terminal, while they pass."""
 
 import asyncio
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from urllib.parse import urlsplit
@@ -11,8 +12,8 @@ from rich.text import Text
 
 from wirewright.model.history import Payload, payload_size
 from wirewright.model.matching import UrlMatch, compile_match
-from wirewright.model.proxy import Proxy
-from wirewright.model.websocket import WebSocket
+from wirewright.model.proxy import Control, Proxy
+from wirewright.model.websocket import ClosedBy, WebSocket
 
 FLUSH_SECONDS = 0.05
 FRAMES_PER_FLUSH = 50
@@ -44,10 +45,10 @@ class Timeline:
         self, proxy: Proxy, console: Console, *, url: UrlMatch | None = None, max_preview: int | None = None
     ) -> None:
         self._proxy = proxy
+        self._control = Control(proxy)
         self._console = console
         self._matches = compile_match(url)
         self._max_preview = max_preview
-        self._opened = 0
         self._lines: list[Text] = []
         self._frames = 0
         self._left_out = 0
@@ -71,33 +72,39 @@ class Timeline:
     def _watch(self, ws: WebSocket) -> None:
         if not self._matches(ws.url):
             return
-        self._opened += 1
-        label = f"#{self._opened} {printable(urlsplit(ws.url).path)}"
-        self._append(line(label, "●", "open", printable(ws.url), "bold"))
-        ws.on("framesent", partial(self._frame, label, "→", "cyan"))
-        ws.on("framereceived", partial(self._frame, label, "←", "green"))
-        ws.on("socketerror", partial(self._failed, label))
-        ws.on("close", partial(self._closed, label))
+        shown = _Shown(ws, self._control.number_of(ws))
+        self._event(shown, "open", ws.url)
+        ws.on("framesent", partial(self._frame, shown, "→", "cyan"))
+        ws.on("framereceived", partial(self._frame, shown, "←", "green"))
+        ws.on("socketerror", partial(self._failed, shown))
+        ws.on("close", partial(self._closed, shown))
 
-    def _frame(self, label: str, arrow: str, style: str, payload: Payload) -> None:
+    def _label(self, shown: "_Shown") -> str:
+        """The number that the capture has, and the path; a remark if it is another number than before."""
+        number = self._control.number_of(shown.socket)
+        if number != shown.number:
+            self.note(f"#{shown.number} is #{number} in the capture")
+            shown.number = number
+        return f"#{number} {printable(urlsplit(shown.socket.url).path)}"
+
+    def _frame(self, shown: "_Shown", arrow: str, style: str, payload: Payload) -> None:
         if self._frames >= FRAMES_PER_FLUSH:
             self._left_out += 1
             return
         self._frames += 1
-        shown = shown_size(payload_size(payload))
+        size = shown_size(payload_size(payload))
         text = preview(payload, preview_width(self._console, self._max_preview))
-        self._append(line(label, arrow, shown, text, style))
+        self._append(line(self._label(shown), arrow, size, text, style))
 
-    def _failed(self, label: str, message: str) -> None:
-        self._append(line(label, "✕", "error", printable(message), "bold red"))
+    def _failed(self, shown: "_Shown", message: str) -> None:
+        self._event(shown, "error", message)
 
-    def _closed(self, label: str, ws: WebSocket) -> None:
-        said = [] if ws.close_code is None else [str(ws.close_code)]
-        if ws.close_reason:
-            said.append(printable(repr(ws.close_reason)))
-        if ws.closed_by:
-            said.append(f"by {ws.closed_by}")
-        self._append(line(label, "○", "close", " ".join(said), "dim"))
+    def _closed(self, shown: "_Shown", ws: WebSocket) -> None:
+        self._event(shown, "close", close_text(ws.close_code, ws.close_reason, ws.closed_by))
+
+    def _event(self, shown: "_Shown", kind: str, text: str) -> None:
+        mark, style = MARKS[kind]
+        self._append(line(self._label(shown), mark, kind, printable(text), style))
 
     def _append(self, line: Text) -> None:
         self._lines.append(line)
@@ -111,6 +118,15 @@ class Timeline:
         if left_out:
             lines.append(Text(f"{'':14}… and {left_out:,} more messages at the same moment", "dim"))
         self._console.print(Text("\n").join(lines), soft_wrap=True, highlight=False)
+
+
+@dataclass
+class _Shown:
+    """A socket of the timeline."""
+
+    socket: WebSocket
+    number: int
+    """That of its last line."""
 
 
 Part = tuple[str, str]
@@ -135,6 +151,14 @@ def line_parts(label: str, mark: str, detail: str, text: str, style: str, at: st
 def note_parts(text: str, at: str) -> list[Part]:
     """A line that is a remark."""
     return [(at, "dim"), (f"  ★ {text}", "bold yellow")]
+
+
+def close_text(code: int | None, reason: str | None, by: ClosedBy | None) -> str:
+    """How a socket ended, as far as that is known."""
+    said = [] if code is None else [str(code)]
+    said += [repr(reason)] if reason else []
+    said += [f"by {by}"] if by else []
+    return " ".join(said)
 
 
 def shown_size(size: int) -> str:

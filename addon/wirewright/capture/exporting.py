@@ -16,12 +16,12 @@ from wirewright.capture.schema import CaptureError
 def export(capture: Capture, target: Path, chosen: Filter, watch: Watch = iter) -> None:
     """Write what is chosen into a new file: `.jsonl`, `.har`, `.mitm` or `.parquet`, by its name.
 
-    Only its owner can read it. Raises CaptureError for another name, where the file cannot be written, and
-    where there is one already; what was written until then is taken away.
+    Only its owner can read it. Raises ValueError for another name, and CaptureError where the file cannot be
+    written, and where there is one already; what was written until then is taken away.
     """
     write = _FORMATS.get(target.suffix.lower())
     if write is None:
-        raise CaptureError(f"{target}: a capture is exported as {', '.join(_FORMATS)}, or as - to stdout")
+        raise ValueError(f"{target}: a capture is exported as {', '.join(_FORMATS)}, or as - to stdout")
     try:
         with open(target, "xb", opener=_private) as file:
             try:

@@ -25,30 +25,30 @@ class Filter:
     url: UrlMatch | None = None
     socket: int | Collection[int] | None = None
     """The id of a socket, or those of several."""
-    session: SessionId | Collection[SessionId] | None = None
-    """The id of a session, or those of several."""
+    sessions: Collection[SessionId] | None = None
+    """The ids of sessions."""
     direction: Direction | None = None
-    grep: str | None = None
-    """Text that has to be in a message, whatever its case; in a binary one as UTF-8."""
+    grep: str | Collection[str] | None = None
+    """Text that has to be in a message, whatever its case; in a binary one as UTF-8. Of several texts one."""
     values: Iterable[tuple[str, str]] = ()
     """`("user.name", "Ada")`: what a JSON message has to have at a path of keys and indexes."""
     since_ns: int | None = None
     """Nanoseconds since the epoch. A TimeOfDay is one of the day on which the chosen sessions ended."""
     matches_url: Callable[[str], bool] = field(init=False)
-    sockets_chosen: frozenset[int] | None = field(init=False)
-    """None for all of them."""
-    sessions_chosen: frozenset[SessionId] | None = field(init=False)
 
     def __post_init__(self) -> None:
         """Raises ValueError for a URL that is no pattern."""
         object.__setattr__(self, "matches_url", compile_match(self.url))
-        object.__setattr__(self, "sockets_chosen", _several(self.socket))
-        object.__setattr__(self, "sessions_chosen", _several(self.session))
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Those of which a message has to have one; none if any message will do."""
+        return (self.grep,) if isinstance(self.grep, str) else tuple(self.grep or ())
 
     @property
     def has_content(self) -> bool:
         """Whether it chooses frames by their content or direction."""
-        return self.direction is not None or self.grep is not None or bool(self.values)
+        return self.direction is not None or bool(self.texts or self.values)
 
     @property
     def takes_all_frames(self) -> bool:
@@ -58,19 +58,25 @@ class Filter:
     def resolved(self, capture: Capture) -> "Filter":
         """The same filter, with what `last` and a time of day stand for in a capture."""
         sessions = capture.sessions()
-        chosen = self.sessions_chosen
+        chosen = self.sessions
         if chosen is not None and "last" in chosen:
-            chosen = chosen - {"last"} | {session.id for session in sessions[-1:]}
+            chosen = {*chosen, *(session.id for session in sessions[-1:])} - {"last"}
         since_ns = self.since_ns
         meant = [session for session in sessions if chosen is None or session.id in chosen]
         if isinstance(since_ns, TimeOfDay) and meant:
             began = min(session.started_ns for session in meant)
             since_ns = since_ns.within(began, max(map(_end_ns, meant)))
-        return replace(self, session=chosen, since_ns=since_ns)
+        return replace(self, sessions=chosen, since_ns=since_ns)
 
     def holds_session(self, session_id: int) -> bool:
         """Whether a session is meant, by a filter that was resolved."""
-        return self.sessions_chosen is None or session_id in self.sessions_chosen
+        return self.sessions is None or session_id in self.sessions
+
+    def holds_socket(self, socket_id: int) -> bool:
+        """Whether a socket is meant, by its number."""
+        if self.socket is None or isinstance(self.socket, int):
+            return self.socket in (None, socket_id)
+        return socket_id in self.socket
 
     def sockets(self, capture: Capture) -> dict[int, Socket]:
         """Those whose frames may be meant, by id: session after session, the oldest socket first."""
@@ -79,7 +85,7 @@ class Filter:
             socket
             for socket in capture.sockets()
             if chosen.holds_session(socket.session_id)
-            and (self.sockets_chosen is None or socket.id in self.sockets_chosen)
+            and self.holds_socket(socket.id)
             and self.matches_url(socket.url)
         ]
         return {socket.id: socket for socket in sorted(found, key=_age)}
@@ -121,15 +127,15 @@ class Filter:
             return False
         if self.since_ns is not None and frame.time_ns < self.since_ns:
             return False
-        if self.grep is not None and self.grep.lower() not in _text(frame).lower():
+        if self.grep and not has_any(self.texts, _text(frame)):
             return False
         return all(_has(frame, path, value) for path, value in self.values)
 
 
-def _several(chosen: Any) -> frozenset[Any] | None:
-    if chosen is None:
-        return None
-    return frozenset((chosen,) if isinstance(chosen, int | str) else chosen)
+def has_any(texts: Iterable[str], said: str) -> bool:
+    """Whether one of the texts is in what was said, whatever the case."""
+    said = said.lower()
+    return any(text.lower() in said for text in texts)
 
 
 def _age(socket: Socket) -> tuple[int, int, int]:
@@ -147,6 +153,24 @@ def parse_direction(text: str) -> Direction:
     if text not in _DIRECTIONS:
         raise ValueError(f"{text!r} is no direction: sent and received are")
     return _DIRECTIONS[text]
+
+
+def parse_socket(text: str) -> int:
+    """The number of a socket: `3`, or `#3` as it is printed. Raises ValueError for anything else."""
+    return _parse_number(text, "socket")
+
+
+def parse_session(text: str) -> SessionId:
+    """The number of a session, or `last`. Raises ValueError for anything else."""
+    return "last" if text == "last" else _parse_number(text, "session")
+
+
+def _parse_number(text: str, of: str) -> int:
+    digits = text.removeprefix("#")
+    if not (digits.isascii() and digits.isdecimal()):
+        last = " or last" if of == "session" else ""
+        raise ValueError(f"{text!r} is not the number of a {of}: use 3, #3{last}")
+    return int(digits)
 
 
 def parse_value(text: str) -> tuple[str, str]:

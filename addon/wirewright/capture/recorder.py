@@ -190,20 +190,20 @@ class Recorder:
             raise ValueError("rotate needs a max_size: the size at which a file is followed by another one")
         rotation = None if max_size is None else Rotation(self.path, program, max_size, rotate)
         connection, session = create_or_append(self.path, program)
-        self._next_id = newest_socket(connection, self.path) + 1
+        self.first_number = newest_socket(connection, self.path) + 1
+        """The smallest id that no socket in the file has, when the session begins."""
         self._session = session
         self._writer = Writer(connection, session, self.path, rotation)
 
-    def record(self, socket: WebSocket) -> "SocketTape | None":
-        """Begin to record a socket, if it is one that is meant."""
+    def record(self, socket: WebSocket, number: int) -> "SocketTape | None":
+        """Begin to record a socket under this id, if it is one that is meant."""
         try:
             if not self._matches(socket.url):
                 return None
         except Exception:
             user_errors.report(socket, "a capture's url", sys.exception())
             return None
-        socket_id, self._next_id = self._next_id, self._next_id + 1
-        return SocketTape(socket_id, self._session, socket, self._writer, self._policy)
+        return SocketTape(number, self._session, socket, self._writer, self._policy)
 
     def annotate(self, text: str) -> None:
         """Add a remark to the session, redacted as messages are. Raises TypeError for what is no str."""

@@ -1,10 +1,12 @@
 """Frames of a capture, sorted by time without keeping them in memory."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from itertools import count, islice
 from typing import Self
 
 from wirewright.capture.reader import PAGE, Capture, Frame
+from wirewright.capture.schema import CaptureError
 
 BATCH = 1_000
 """How many rows are inserted at once."""
@@ -48,7 +50,8 @@ class Selection:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._capture._rows(f"DROP TABLE {self._name}")
+        with suppress(CaptureError):  # the table is gone already if the capture was closed
+            self._capture._rows(f"DROP TABLE {self._name}")
 
     def __iter__(self) -> Iterator[Frame]:
         statement = f"""

@@ -6,7 +6,7 @@ https://playwright.dev/python/docs/network#glob-url-patterns
 import inspect
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from wirewright.model.arguments import fit
 from wirewright.model.urls import normalize_glob
@@ -49,6 +49,18 @@ def compile_match(url: UrlMatch | None) -> Callable[[str], bool]:
         raise TypeError("url must be a plain callable: an async one cannot be asked before the socket opens")
     matches = fit(url, 1)
     return lambda candidate: bool(matches(candidate))
+
+
+def any_of_globs(globs: Collection[str]) -> re.Pattern[str] | None:
+    """The regex of URLs that match one of these globs, whole or up to their query; None for every URL.
+
+    For people at a command line, to whom `**/live` means `wss://host/live?token=1` too. Raises ValueError for
+    a glob that cannot be read.
+    """
+    if "" in globs:
+        return None
+    bodies = [glob_to_regex(normalize_glob(glob)).removesuffix("$") for glob in globs]
+    return re.compile("|".join(rf"(?:{body}(?:\?.*)?$)" for body in bodies)) if bodies else None
 
 
 def glob_to_regex(glob: str) -> str:

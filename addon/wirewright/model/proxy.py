@@ -81,8 +81,12 @@ class Watcher(Protocol):
 class Recorder(Protocol):
     """What records sockets."""
 
-    def record(self, socket: WebSocket) -> Tape | None:
-        """Begin to record one; None if it is not one of those that are meant."""
+    @property
+    def first_number(self) -> int:
+        """The smallest number that no socket has in the recording, nor any larger one."""
+
+    def record(self, socket: WebSocket, number: int) -> Tape | None:
+        """Begin to record one as this number; None if it is not one of those that are meant."""
 
 
 class Proxy(WaitingEmitter):
@@ -99,6 +103,8 @@ class Proxy(WaitingEmitter):
         self._feeds: dict[str, Feed] = {}
         self._routes = Routes()
         self._recorder: Recorder | None = None
+        self._next_number = 1
+        """That of the next socket."""
         self._host: Host | None = None
 
     def __repr__(self) -> str:
@@ -275,10 +281,25 @@ class Control:
         self.watchers: list[Watcher] = []
 
     def start_recording(self, recorder: Recorder) -> None:
-        """Record the sockets that are open and those that will be."""
-        self.proxy._recorder = recorder
-        for feed in self.proxy._feeds.values():
-            feed.tape = recorder.record(feed.socket)
+        """Record the sockets that are open and those that will be, each as its number.
+
+        An open socket gets another number if the recording has its number already.
+        """
+        proxy = self.proxy
+        proxy._recorder = recorder
+        proxy._next_number = max(proxy._next_number, recorder.first_number)
+        for feed in proxy._feeds.values():
+            if feed.socket._number < recorder.first_number:
+                feed.socket._number = self._take_number()
+            feed.tape = recorder.record(feed.socket, feed.socket._number)
+
+    def number_of(self, socket: WebSocket) -> int:
+        """The number by which people and captures know a socket. It may change when a recording starts."""
+        return socket._number
+
+    def _take_number(self) -> int:
+        number, self.proxy._next_number = self.proxy._next_number, self.proxy._next_number + 1
+        return number
 
     def stop_recording(self) -> None:
         """Record nothing more."""
@@ -309,9 +330,10 @@ class Control:
     ) -> Feed:
         """A socket; if it is new, its `websocket` event is emitted. `key` finds it again in `feed`."""
         socket = kind(handshake, carrier, self.proxy._scope, limit)
+        socket._number = self._take_number()
         feed = self.proxy._feeds[key] = Feed(socket)
         if self.proxy._recorder is not None:
-            feed.tape = self.proxy._recorder.record(socket)
+            feed.tape = self.proxy._recorder.record(socket, socket._number)
         for watcher in self.watchers:
             watcher.opening(key, feed)
         if is_new:

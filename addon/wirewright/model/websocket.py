@@ -58,6 +58,7 @@ class WebSocket(WaitingEmitter):
         super().__init__(scope)
         self._handshake = handshake
         self._carrier = carrier
+        self._number = 0
         self._history = History(limit)
         self._request_headers = Headers(handshake.headers)
         self._response_headers: Headers | None = None

@@ -63,11 +63,15 @@ def publish(endpoint: Endpoint) -> Path:
     return path
 
 
+class EndpointError(Error, ValueError):
+    """An argument that is not an endpoint."""
+
+
 def find(endpoint: str | Path | None, token: str | None) -> Endpoint:
     """The endpoint that is meant: an address as `ws_remote` takes it or as it is printed, a file, that of
     WIREWRIGHT_ENDPOINT, or (also as `auto`) the one that runs here.
 
-    Raises Error if there is none, or more than one.
+    Raises Error if there is none, or more than one, and EndpointError for what is not an endpoint.
     """
     asked = str(endpoint or os.environ.get(VARIABLE) or AUTO)
     if asked == AUTO:
@@ -85,14 +89,14 @@ def find(endpoint: str | Path | None, token: str | None) -> Endpoint:
 def _address(asked: str) -> str | None:
     """`ws://host:port`, `wss://host:port` or `unix:///path`; None for what is the name of a file.
 
-    Raises Error for an address of another kind.
+    Raises EndpointError for an address of another kind.
     """
     scheme, colon, rest = asked.partition("://")
     if asked.startswith("unix:"):
         return f"unix://{Path(asked.removeprefix('unix:').removeprefix('//')).absolute()}"
     if colon:
         if scheme not in ("ws", "wss"):
-            raise Error(
+            raise EndpointError(
                 f"an endpoint is ws://host:port, wss://host:port, unix:/path or a file, not {asked!r}"
             )
         return f"{scheme}://{rest.rstrip('/')}"

@@ -140,7 +140,7 @@ class Listener:
             await self._server.wait_closed()
 
     async def _listen_at_port(self, address: str, options: dict[str, Any]) -> str:
-        host, port = _split(address)
+        host, port = split_address(address)
         if not _is_loopback(host):
             if not self._may_be_far:
                 raise Error(
@@ -273,7 +273,8 @@ def _bind(path: Path) -> socket.socket:
     return listening
 
 
-def _split(address: str) -> tuple[str, int]:
+def split_address(address: str) -> tuple[str, int]:
+    """The host and the port of `host:port`. Raises Error for anything else."""
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65_535:
         raise Error(f"ws_remote must be host:port or unix:path, not {address!r}")
