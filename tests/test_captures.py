@@ -278,3 +278,97 @@ async def test_run_records_and_show_shows(confdir: Path, path: Path) -> None:
     assert f"{url}/live?user=REDACTED&token=1" in shown
     assert re.search(r'→ +\d+ B +{"user":"REDACTED"}', shown)
     assert "close  1000 by client" in shown
+
+
+async def test_run_numbers_sockets_as_the_capture_does(confdir: Path, path: Path) -> None:
+    command = (WIREWRIGHT, "run", "-p", "0", "--set", f"confdir={confdir}", "--capture", path)
+    async with serving() as url:
+        for run_number, shown in ((1, "#2 /live"), (2, "#4 /live")):
+            async with running(*command, "--url", "**/live", "--url", "**/chat") as run:
+                port = (await run.line(r"listening on \S*:(\d+)"))[1]
+                for name in ("other", "live?token=1"):
+                    client = websockets.connect(f"{url}/{name}", proxy=f"http://127.0.0.1:{port}")
+                    async with client as socket:
+                        await socket.send(f"run {run_number}")
+                        await socket.recv()
+                await run.line(f"{shown} .*close +1000 by client")
+                assert not any("/other" in line for line in run.lines)
+            recorded = wirewright("show", path, "--session", "last", "--grep", f"run {run_number}").stdout
+            assert re.search(f"{shown} .*→ .*run {run_number}", recorded)
+
+
+@pytest.mark.parametrize("number", ["1", "#1", "#7"])
+def test_socket_is_chosen_by_the_number_that_is_shown(filled: Path, number: str) -> None:
+    arguments = ("--socket", "#9", "--socket", number)
+    frames = len(re.findall("[→←]", wirewright("show", filled, *arguments).stdout))
+    assert frames == (0 if number == "#7" else 5)
+
+
+def test_options_that_are_given_twice_mean_any_of_them(filled: Path) -> None:
+    def shown(*options: str) -> int:
+        return len(re.findall("[→←]", wirewright("show", filled, *options).stdout))
+
+    assert shown("--url", "**/live", "--url", "**/other") == 5
+    assert shown("--url", "**/other", "--url", "**/live") == 5
+    assert shown("--direction", "sent", "--direction", "received") == 5
+    assert shown("--grep", "hello", "--grep", "sell") == 2
+    assert shown("--session", "1", "--session", "2") == 5
+    lines = wirewright("export", filled, "-", "--grep", "sell", "--grep", "hello").stdout
+    assert lines.count('"event":"frame"') == 2
+
+
+def test_every_time_that_show_prints_is_taken(filled: Path) -> None:
+    with sqlite3.connect(filled) as connection:  # of another day, so that there is a heading
+        connection.execute("UPDATE frames SET time_ns = time_ns - 172800000000000")
+        connection.execute("UPDATE annotations SET time_ns = time_ns - 172800000000000")
+        for name in ("started_ns", "seen_ns", "ended_ns"):
+            connection.execute(f"UPDATE sessions SET {name} = {name} - 172800000000000")
+        for name in ("asked_ns", "opened_ns", "closed_ns"):
+            connection.execute(f"UPDATE sockets SET {name} = {name} - 172800000000000")
+    connection.close()
+    whole = wirewright("show", filled).stdout
+    (heading,) = re.findall(r"── session 1, (\S+ \S+), test", whole)
+    times = re.findall(r"^(\d\d:\d\d:\d\d\.\d{3}) ", whole, re.MULTILINE)
+    assert len(times) == 8
+    frames = len(re.findall("[→←]", whole))
+    for since in (times[0], heading, f"{heading[:10]} {times[0]}", f"{heading[:10]}T{times[0]}"):
+        shown = wirewright("show", filled, "--since", since)
+        assert shown.stderr == ""
+        assert len(re.findall("[→←]", shown.stdout)) == frames, since
+    last = wirewright("show", filled, "--since", times[-1]).stdout
+    assert last.splitlines()[-1] == whole.splitlines()[-1]
+    first = re.search('"time":(\\d+)', wirewright("export", filled, "-").stdout)
+    assert first is not None
+    assert len(re.findall("[→←]", wirewright("show", filled, "--since", first[1]).stdout)) == frames
+
+
+@pytest.mark.parametrize("command", ["show", "follow", "stats", "export", "export to a file"])
+def test_reason_is_told_where_nothing_matches(filled: Path, tmp_path: Path, command: str) -> None:
+    name, _, is_to_file = command.partition(" ")
+    target = [str(tmp_path / "out.jsonl") if is_to_file else "-"] if name == "export" else []
+    run = wirewright(name, filled, *target, "--url", "**/other")
+    reason = "No frame matches. No URL matches: there are ws://h/live?a=1.\n"
+    assert run.returncode == 0
+    shown, silent = (run.stderr, run.stdout) if command == "export" else (run.stdout, run.stderr)
+    assert reason in shown
+    assert "No frame" not in silent
+
+
+def test_sessions_are_told_apart(filled: Path, tmp_path: Path) -> None:
+    control, recorder = Control(Proxy()), Recorder(filled, "another program")
+    control.start_recording(recorder)
+    tape = begin_socket(control.proxy, "ws://h/later").tape
+    assert tape is not None
+    tape.messages(["more"], 4, from_client=True)
+    recorder.stop()
+    for command in ("show", "follow", "stats"):
+        first = wirewright(command, filled, "--session", "1").stdout
+        last = wirewright(command, filled, "--session", "last").stdout
+        assert ("/live" in first, "/later" in first) == (True, False), command
+        assert ("/live" in last, "/later" in last) == (False, True), command
+        assert last == wirewright(command, filled, "--session", "#2").stdout
+    for suffix in (".har", ".jsonl", ".mitm"):
+        target = tmp_path / f"out{suffix}"
+        assert wirewright("export", filled, target, "--session", "last").returncode == 0
+        written = target.read_bytes()
+        assert (b"/live" in written, b"/later" in written) == (False, True), suffix

@@ -4,6 +4,8 @@ import asyncio
 import os
 import re
 import shlex
+import sqlite3
+import subprocess
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,8 +14,11 @@ import websockets
 
 from support.certificates import Certificates, trusting
 from support.limits import STEP_MILLISECONDS, STEP_SECONDS
+from support.model import begin_socket
 from support.processes import BIN, running
 from support.servers import serving
+from wirewright.capture.recorder import Recorder
+from wirewright.model.proxy import Control, Proxy
 
 WIREWRIGHT = BIN / "wirewright"
 
@@ -112,7 +117,32 @@ async def test_a_bad_argument_gets_a_sentence_and_no_traceback(
         assert run.process.returncode not in (0, None)
 
 
+def record_chat(path: Path) -> None:
+    """A capture as an earlier demo has left it."""
+    recorder, control = Recorder(path, "test"), Control(Proxy())
+    control.start_recording(recorder)
+    tape = begin_socket(control.proxy, "wss://localhost/chat").tape
+    assert tape is not None
+    tape.messages(["of an earlier demo"], 18, from_client=True)
+    recorder.stop()
+
+
+def make_older(path: Path, seconds: int) -> None:
+    """Have a capture be of so many seconds ago."""
+    times = {
+        "sessions": ("started_ns", "seen_ns", "ended_ns"),
+        "sockets": ("asked_ns", "opened_ns", "closed_ns"),
+        "frames": ("time_ns",),
+    }
+    with sqlite3.connect(path) as connection:
+        for table, columns in times.items():
+            for column in columns:
+                connection.execute(f"UPDATE {table} SET {column} = {column} - ?", (seconds * 1_000_000_000,))
+    connection.close()
+
+
 async def test_the_demo_shows_its_frame_and_leaves_a_capture(tmp_path: Path) -> None:
+    record_chat(tmp_path / "demo.db")
     patient = ("--timeout", str(STEP_MILLISECONDS))
     async with running(WIREWRIGHT, "demo", *patient, cwd=tmp_path, COLUMNS="200") as run:
         async with asyncio.timeout(STEP_SECONDS):
@@ -122,6 +152,7 @@ async def test_the_demo_shows_its_frame_and_leaves_a_capture(tmp_path: Path) -> 
     assert "hello" in text
     assert "close  1000 'bye' by client" in text
     assert "Traceback" not in text
+    make_older(tmp_path / "demo.db", 300)  # its commands are typed after five minutes of reading
     commands = [line.strip() for line in text.splitlines() if line.startswith("  ") and "demo.db" in line]
     assert len(commands) == 3
     for command, expected in zip(
@@ -129,7 +160,11 @@ async def test_the_demo_shows_its_frame_and_leaves_a_capture(tmp_path: Path) -> 
     ):
         assert command.startswith(str(WIREWRIGHT))
         async with running(*shlex.split(command), cwd=tmp_path) as looking:
-            assert expected in await looking.rest()
+            said = await looking.rest()
+            assert expected in said
+            assert "earlier" not in said
+            assert '"session":1' not in said
+            assert "#1" not in said
             assert looking.process.returncode == 0
 
 
@@ -176,3 +211,83 @@ async def test_run_ends_when_nobody_reads_it_any_more(confdir: Path, tmp_path: P
     ).read_text()  # on Python 3.12.1 asyncio complains of connections that are open
     assert "BrokenPipe" not in said
     assert "SystemExit" not in said
+
+
+OPTION_WITHOUT_VALUE = re.compile(r"<bool>|BOOLEAN", re.IGNORECASE)
+COMMANDS = (
+    *("run", "demo", "captures", "show", "follow", "stats", "export", "import", "replay"),
+    *("list", "wait", "send", "attach"),
+)
+
+
+def typed(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [WIREWRIGHT, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=folder,
+        env=os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "XDG_RUNTIME_DIR": str(folder or "")},
+    )
+
+
+def test_every_command_is_listed() -> None:
+    listed = re.findall(r"^│ (\w+) ", typed("--help").stdout.partition("Commands")[2], re.MULTILINE)
+    assert sorted(listed) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_options_that_take_no_value_show_none_in_the_help(command: str) -> None:
+    shown = typed(*command.split(), "--help")
+    assert shown.returncode == 0
+    assert "--help" in shown.stdout
+    assert not OPTION_WITHOUT_VALUE.search(shown.stdout)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "--nonsense",
+        "nonsense",
+        *(f"{command} --nonsense" for command in COMMANDS if command != "replay"),
+        "replay {capture} --nonsense",
+        "replay {capture} --as-client ws://h --nonsense",
+        "replay {capture} --match fast",
+        "replay {capture} --speed soon",
+        "replay {capture} --mode nonsense",
+        "replay {capture} --url {",
+        "run --mode nonsense",
+        "run -p x",
+        "run -s missing.py",
+        "run --set ws_history=-1",
+        "run --remote nonsense",
+        "run --rotate 2",
+        "run --capture x.db --max-size 1",
+        "run --config missing.yaml",
+        "run --url {",
+        "show",
+        "show {capture} {capture}",
+        "show {capture} --socket three",
+        "follow {capture} --since later",
+        "stats {capture} --max-preview 1",
+        "export {capture}",
+        "export {capture} out.xml",
+        "import {capture}",
+        "captures . .",
+        "list --url {",
+        "wait --event message",
+        "wait --timeout -1",
+        "send",
+        "send --to nobody x",
+        "attach --endpoint http://h",
+    ],
+)
+def test_mistake_in_a_command_line_ends_with_2(arguments: str, tmp_path: Path) -> None:
+    capture = tmp_path / "session.db"
+    record_chat(capture)
+    run = typed(*(each.replace("{capture}", str(capture)) for each in arguments.split()), folder=tmp_path)
+    assert run.returncode == 2, run.stdout + run.stderr
+    assert run.stdout.strip() == ""
+    assert run.stderr != ""
+    assert "Traceback" not in run.stderr

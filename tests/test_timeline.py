@@ -2,10 +2,14 @@
 
 import io
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from rich.console import Console
 
+from wirewright.capture import open as open_capture
+from wirewright.capture.recorder import Recorder
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit, Payload
 from wirewright.model.proxy import Control, Proxy
@@ -136,3 +140,52 @@ async def test_nothing_is_shown_after_the_stop() -> None:
     drawing.timeline.stop()
     drawing.open("ws://example.com/")
     assert drawing.lines() == []
+
+
+async def test_numbers_are_those_of_the_capture(tmp_path: Path) -> None:
+    path = tmp_path / "session.db"
+    drawing = draw(url="**/{early,late}")
+    early = drawing.open("ws://example.com/early")
+    early.frame("framesent", "before", 6)
+    recorder = Recorder(path, "test")
+    drawing.control.start_recording(recorder)
+    drawing.open("ws://example.com/other")
+    late = drawing.open("ws://example.com/late")
+    for feed in (early, late):
+        assert feed.tape is not None
+        feed.tape.messages(["recorded"], 8, from_client=True)
+        feed.frame("framesent", "recorded", 8)
+    recorder.stop()
+    shown = [line[14:].split() for line in drawing.lines()]
+    live = {(line[0], line[1]) for line in shown}
+    with open_capture(path) as capture:
+        recorded = {(f"#{socket.id}", urlsplit(socket.url).path) for socket in capture.sockets()}
+    assert live == {("#1", "/early"), ("#3", "/late")}
+    assert recorded == live | {("#2", "/other")}
+
+
+async def test_number_that_the_capture_has_already_is_changed_with_a_remark(tmp_path: Path) -> None:
+    path = tmp_path / "session.db"
+    drawing = draw()
+    feeds = [drawing.open(f"ws://example.com/{name}") for name in "abc"]
+    drawing.control.close("ws://example.com/a")
+    for count in (1, 2):  # the second time its numbers are those of the first
+        recorder = Recorder(path, "test")
+        drawing.control.start_recording(recorder)
+        for feed in feeds[1:]:
+            feed.frame("framesent", f"{count}", 1)
+        drawing.control.stop_recording()
+        recorder.stop()
+    drawing.open("ws://example.com/d")
+    with open_capture(path) as capture:
+        assert [socket.id for socket in capture.sockets()] == [2, 3, 4, 5]
+    said = [" ".join(line[14:].split()) for line in drawing.lines()]
+    assert said[4:] == [
+        "#2 /b → 1 B 1",
+        "#3 /c → 1 B 1",
+        "★ #2 is #4 in the capture",
+        "#4 /b → 1 B 2",
+        "★ #3 is #5 in the capture",
+        "#5 /c → 1 B 2",
+        "#6 /d ● open ws://example.com/d",
+    ]

@@ -4,7 +4,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from itertools import chain
 from pathlib import Path
 from typing import Self
 
@@ -108,10 +107,9 @@ def export(console: Console, path: Path, target: Path, chosen: Filter) -> None:
     """Write what is chosen into a new file of the format that its name tells; `-` is JSON lines on stdout."""
     with Capture(path) as capture:
         if str(target) == "-":
-            lines = jsonl.lines(capture, chosen)
-            if first := next(lines, None):
-                sys.stdout.writelines(chain((first,), lines))
-            else:
+            watch = Progress(capture, is_shown=False)
+            sys.stdout.writelines(jsonl.lines(capture, chosen, watch))
+            if not watch.frames:
                 _print_reason(Console(stderr=True), capture, chosen)
             return
         with Progress(capture) as watch:
@@ -157,8 +155,9 @@ def _is_database(path: Path) -> bool:
 class Progress:
     """A bar for what looks at all frames of a capture, if that takes long; a context manager."""
 
-    def __init__(self, capture: Capture) -> None:
+    def __init__(self, capture: Capture, *, is_shown: bool = True) -> None:
         self._capture = capture
+        self._is_shown = is_shown
         self._started = time.monotonic()
         self.frames = 0
         """How many there were."""
@@ -176,10 +175,16 @@ class Progress:
         for frame in frames:
             yield frame
             self.frames += 1
-            if self.frames % 1000 == 0 and time.monotonic() - self._started > PROGRESS_AFTER:
+            if (
+                self.frames % 1000 == 0
+                and self._is_shown
+                and time.monotonic() - self._started > PROGRESS_AFTER
+            ):
                 self._show()
 
     def _show(self) -> None:
+        if not self._is_shown:
+            return
         if self._bar is None:
             self._bar = progress.Progress(console=Console(stderr=True), transient=True)
             self._bar.start()

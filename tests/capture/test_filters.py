@@ -1,6 +1,7 @@
 """Which frames of a capture are meant."""
 
 import json
+import sqlite3
 import time
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 from capture.conftest import Record
 from support.model import begin_socket
 from wirewright.capture import open as open_capture
-from wirewright.capture.filters import Filter, parse_since, parse_value
+from wirewright.capture.filters import Filter, parse_session, parse_since, parse_socket, parse_value
+from wirewright.model.matching import any_of_globs
 from wirewright.model.proxy import Control
 
 
@@ -44,6 +46,13 @@ def ids(path: Path, chosen: Filter) -> list[int]:
         (Filter(), [1, 2, 3, 4, 5, 6, 7, 8]),
         (Filter(url="**/live"), [1, 2, 3, 4]),
         (Filter(socket=2), [5, 6, 7, 8]),
+        (Filter(socket=[2, 7]), [5, 6, 7, 8]),
+        (Filter(socket=[1, 2]), [1, 2, 3, 4, 5, 6, 7, 8]),
+        (Filter(url=any_of_globs(["**/live", "**/nothing"])), [1, 2, 3, 4]),
+        (Filter(url=any_of_globs(["**/live", "**/other"])), [1, 2, 3, 4, 5, 6, 7, 8]),
+        (Filter(sessions=[1]), [1, 2, 3, 4, 5, 6, 7, 8]),
+        (Filter(sessions=[2]), []),
+        (Filter(grep=["live t", "other t"]), [1, 5]),
         (Filter(url="**/live", socket=2), []),
         (Filter(direction="sent"), [1, 2, 5, 6]),
         (Filter(direction="received"), [3, 4, 7, 8]),
@@ -100,3 +109,39 @@ def test_time_since() -> None:
         assert parse_since(text) == int(moment.timestamp() * 1e9)
     with pytest.raises(ValueError, match="'yesterday' is no time"):
         parse_since("yesterday")
+
+
+def test_last_session_is_the_newest_one(filled: Path, control: Control, record: Record) -> None:
+    recorder = record()
+    for feed in control.feeds().values():
+        assert feed.tape is not None
+        feed.tape.messages(["more"], 4, from_client=True)
+    recorder.stop()
+    assert ids(filled, Filter(sessions=["last"])) == [9, 10]
+    assert ids(filled, Filter(sessions=[2])) == [9, 10]
+    assert ids(filled, Filter(sessions=[1])) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert len(ids(filled, Filter(sessions=["last", 1]))) == 10
+
+
+def test_time_of_day_is_one_of_the_chosen_sessions(filled: Path) -> None:
+    days_ago = 3 * 86_400_000_000_000
+    with sqlite3.connect(filled) as connection:
+        connection.execute("UPDATE frames SET time_ns = time_ns - ?", (days_ago,))
+        for name in ("started_ns", "seen_ns", "ended_ns"):
+            connection.execute(f"UPDATE sessions SET {name} = {name} - ?", (days_ago,))
+        (last,) = connection.execute("SELECT max(time_ns) FROM frames").fetchone()
+    connection.close()
+    shown = f"{datetime.fromtimestamp(last / 1e9):%H:%M:%S.%f}"[:-3]
+    found = ids(filled, Filter(since_ns=parse_since(shown)))
+    assert found
+    assert found[-1] == 8
+
+
+def test_numbers_are_taken_as_they_are_printed() -> None:
+    assert [parse_socket(text) for text in ("3", "#3", "012")] == [3, 3, 12]
+    assert [parse_session(text) for text in ("3", "#3", "last")] == [3, 3, "last"]
+    for text in ("", "#", "three", "-1", "1.5", "last", "²"):
+        with pytest.raises(ValueError, match="is not the number of a socket: use 3, #3"):
+            parse_socket(text)
+    with pytest.raises(ValueError, match="is not the number of a session: use 3, #3 or last"):
+        parse_session("first")

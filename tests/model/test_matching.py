@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from playwright._impl.isomorphic.url_match import url_matches
 
-from wirewright.model.matching import UrlMatch, compile_match
+from wirewright.model.matching import UrlMatch, any_of_globs, compile_match
 
 URLS = [
     "ws://a.com/",
@@ -192,3 +192,33 @@ def test_answer_is_a_bool_for_every_kind_of_rule(make: Callable[[str], UrlMatch]
 
 def test_path_alone_is_no_url() -> None:
     assert not compile_match("/ws")("ws://example.test/ws")
+
+
+@pytest.mark.parametrize(
+    ("globs", "matching"),
+    [
+        (["**/live"], ["ws://h/live", "ws://h/live?x=1", "ws://h/live?x=/live", "ws://h/a/live?"]),
+        (["**/live?x=1"], ["ws://h/live?x=1"]),
+        (["ws://h"], ["ws://h/", "ws://h/?x=1"]),
+        (["**/live", "**/chat"], ["ws://h/live", "ws://h/chat?x=1"]),
+        (["**/{live,chat}"], ["ws://h/live?x=1", "ws://h/chat"]),
+    ],
+)
+def test_globs_of_a_command_line_match_with_or_without_the_query(
+    globs: list[str], matching: list[str]
+) -> None:
+    matches = compile_match(any_of_globs(globs))
+    for url in matching:
+        assert matches(url), url
+    for url in ("ws://h/lives", "ws://h/live/x?y=live", "ws://h/other?x=/", "ws://h2/a"):
+        assert not matches(url), url
+
+
+def test_no_glob_and_an_empty_one_match_every_url() -> None:
+    assert any_of_globs([]) is None
+    assert any_of_globs(["**/live", ""]) is None
+
+
+def test_bad_glob_of_several_is_refused() -> None:
+    with pytest.raises(ValueError, match="invalid glob"):
+        any_of_globs(["**/live", "{a"])

@@ -55,9 +55,9 @@ async def run(
     command = shlex.quote(_command())
     console.print("\nAll that passed was recorded. Look into it:", highlight=False)
     for arguments in (
-        f"show {capture} --url '**/chat' --since 1m",
-        f"stats {capture}",
-        f"export {capture} -",
+        f"show {capture} --url '**/chat' --session last",
+        f"stats {capture} --session last",
+        f"export {capture} - --session last",
     ):
         console.print(Text(f"  {command} {arguments}", "bold"), soft_wrap=True, highlight=False)
     console.print(Text.assemble("Now your own app: ", (f"{command} run", "bold")), soft_wrap=True)
