@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from mitmproxy import flow, http
+from mitmproxy import flow, http, websocket
 from mitmproxy.io import compat, tnetstring
 
 from wirewright.capture.bodies import kept_body
@@ -23,6 +23,7 @@ State = dict[str, Any]
 """A flow as it is in the file, in mitmproxy's newest format."""
 
 _CLOSED_BY: Mapping[bool | None, ClosedBy] = {True: "client", False: "server", None: "proxy"}
+_NO_CLOSE_OF_OLD_FLOWS = "unknown status code"
 _PIECE = 1024 * 1024
 _LENGTH_DIGITS = 12
 """As many as mitmproxy reads."""
@@ -155,33 +156,28 @@ def _message(item: Any) -> RecordedMessage:
 def _socket(
     read: http.HTTPFlow, own: Mapping[str, Any], messages: RecordedMessages, neighbour_ns: int
 ) -> Socket:
-    request, response, ended = read.request, read.response, read.websocket
+    request, response = read.request, read.response
     headers = None if response is None else _headers(response)
-    times = [epoch_ns(request.timestamp_start), epoch_ns(response.timestamp_end) if response else None]
-    asked_ns = next(filter(None, (*times, messages.first_ns)), neighbour_ns)
-    was_opened = ended is not None or (response and response.status_code == 101 and read.error is None)
-    is_over = read.error is not None or ended is None or ended.timestamp_end is not None
-    closed_at = ended.timestamp_end if ended else response and response.timestamp_end
-    closed_ns = epoch_ns(closed_at) or epoch_ns(read.error.timestamp if read.error else None)
+    answered_ns = epoch_ns(response.timestamp_end) if response else None
+    first_ns, last_ns = messages.span()
+    asked_ns = epoch_ns(request.timestamp_start) or answered_ns or first_ns or neighbour_ns
+    opened_ns = answered_ns or first_ns or asked_ns
     peer = read.server_conn.peername or read.server_conn.address
     url = asked_url(request.scheme, request.host_header, request.host, request.port, request.path)
     values: dict[str, Any] = {
         "url": recorded_url(url),
-        "asked_ns": asked_ns,
-        "opened_ns": (times[1] or messages.first_ns or asked_ns) if was_opened else None,
-        "closed_ns": closed_ns if is_over else None,
+        "asked_ns": min(asked_ns, first_ns or asked_ns),  # mitmproxy 4 has whole seconds for messages
+        "opened_ns": min(opened_ns, first_ns or opened_ns) if _was_opened(read) else None,
         "subprotocol": headers.get("sec-websocket-protocol") if headers else None,
         "extensions": headers.get("sec-websocket-extensions") if headers else None,
         "client_address": _shown(read.client_conn.peername),
         "server_address": _shown(peer),
-        "close_code": integer(ended.close_code) if ended else None,
-        "close_reason": text(ended.close_reason) if ended else None,
-        "closed_by": _CLOSED_BY[ended.closed_by_client] if ended and ended.timestamp_end else None,
         "error": text(read.error.msg) if read.error else None,
     }
+    values |= _close(read, last_ns or opened_ns)
     values |= own
     if messages.messages and values["opened_ns"] is None:
-        values["opened_ns"] = messages.first_ns or asked_ns
+        values["opened_ns"] = opened_ns
     return Socket(
         id=0,
         session_id=0,
@@ -191,6 +187,31 @@ def _socket(
         response_body=None if values["opened_ns"] else _body(response),
         **{name: values[name] for name in OWN_FIELDS},
     )
+
+
+def _close(read: http.HTTPFlow, last_ns: int) -> dict[str, Any]:
+    """When, by whom and with which code a socket was closed; `last_ns` is the latest time that is known."""
+    ended, response = read.websocket, read.response
+    values: dict[str, Any] = dict.fromkeys(("closed_ns", "close_code", "close_reason", "closed_by"))
+    if ended is None or read.error or ended.timestamp_end is not None or _has_close(ended):
+        closed_at = ended.timestamp_end if ended else response and response.timestamp_end
+        failed_at = read.error.timestamp if read.error else None
+        values["closed_ns"] = epoch_ns(closed_at) or epoch_ns(failed_at) or last_ns
+        values["closed_by"] = _CLOSED_BY[ended.closed_by_client] if ended else None
+    if ended is not None and _has_close(ended):
+        values |= {"close_code": integer(ended.close_code), "close_reason": text(ended.close_reason)}
+    return values
+
+
+def _was_opened(read: http.HTTPFlow) -> bool:
+    """True if the handshake succeeded. Over HTTP/1.1 only a 101 does that (RFC 6455, 4.1)."""
+    is_switched = read.response is not None and read.response.status_code == 101
+    return read.websocket is not None or (is_switched and read.error is None)
+
+
+def _has_close(ended: websocket.WebSocketData) -> bool:
+    """True if a close frame was recorded. mitmproxy before version 7 wrote one for each socket."""
+    return ended.close_code is not None and ended.close_reason != _NO_CLOSE_OF_OLD_FLOWS
 
 
 def _headers(message: http.Request | http.Response) -> Headers:

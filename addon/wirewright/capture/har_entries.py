@@ -13,7 +13,15 @@ from wirewright.capture.import_report import ImportReport
 from wirewright.capture.own_fields import OWN_FIELDS, read_own_fields
 from wirewright.capture.reader import Frame, Socket, SocketFrames
 from wirewright.capture.recorded_messages import RecordedMessages
-from wirewright.capture.recorded_values import duration_ns, epoch_ns, integer, moment_ns, recorded_url, text
+from wirewright.capture.recorded_values import (
+    LARGEST,
+    duration_ns,
+    epoch_ns,
+    integer,
+    moment_ns,
+    recorded_url,
+    text,
+)
 from wirewright.capture.schema import CaptureError
 from wirewright.model.handshake import Headers
 from wirewright.model.websocket import ClosedBy
@@ -138,9 +146,9 @@ class _EntryReader:
         was_opened = bool(times) or _opens(status, error, entry.values)
         values: dict[str, Any] = {
             "url": entry.url,
-            "asked_ns": asked_ns,
-            "opened_ns": min([waited_ns, *times]) if was_opened else None,
-            "closed_ns": max([ended_ns, entry.messages.error_ns or asked_ns, *times]),
+            "asked_ns": min([asked_ns, *times]),
+            "opened_ns": min([waited_ns, LARGEST, *times]) if was_opened else None,
+            "closed_ns": min(LARGEST, max([ended_ns, entry.messages.error_ns or asked_ns, *times])),
             "subprotocol": response_headers.get("sec-websocket-protocol"),
             "extensions": response_headers.get("sec-websocket-extensions"),
             "server_address": text(entry.values.get("serverIPAddress")) or None,

@@ -41,6 +41,11 @@ class RecordedMessages:
         known = (message.time_ns for message in self.messages if message.time_ns is not None)
         return next(known, self.error_ns)
 
+    def span(self) -> tuple[int | None, int | None]:
+        """The earliest and the latest time of a message."""
+        known = [message.time_ns for message in self.messages if message.time_ns is not None]
+        return (min(known), max(known)) if known else (None, None)
+
     def frames(self, asked_ns: int) -> list[Frame]:
         """The frames of the messages. A missing time is that of the message before it, or else after it."""
         latest = self.first_ns or asked_ns
