@@ -12,6 +12,7 @@ from support.model import begin_socket
 from support.processes import BIN, running
 from support.servers import echo, serving
 from wirewright.capture.recorder import Recorder
+from wirewright.model.handshake import Headers
 from wirewright.model.history import Payload
 from wirewright.model.proxy import Control, Proxy
 
@@ -32,6 +33,9 @@ HEADERS = {
     "x-api-key": "secret",
     "sec-websocket-protocol": "chat",
 }
+
+WITHHELD = "\n  x-api-key: redacted in the recording, and not sent; --header NAME:VALUE sends a value"
+"""The last line of what a replay of HEADERS says."""
 
 
 @pytest.fixture
@@ -104,7 +108,7 @@ async def test_answers_that_differ_are_shown(path: Path) -> None:
         assert code == 1
         assert f"{url}/here: message 2 is not the recorded one (of socket #2):" in said
         assert '  -  "id": 1,\n  -  "done": true\n  +  "id": 7,\n  +  "done": false' in said
-        assert said.endswith(f"#2 {url}/here: 2 messages sent, 2 answers; 1 differ")
+        assert said.endswith(f"#2 {url}/here: 2 messages sent, 2 answers; 1 differ{WITHHELD}")
         code, said = await replay(path, "--as-client", url, "--ignore-key", "id", "--ignore-key", "done")
         assert (code, said.count("all as recorded")) == (0, 2)
         code, said = await replay(path, "--as-client", url, "--ignore", r'"\w+":\w+')
@@ -118,6 +122,34 @@ async def test_secrets_that_were_redacted_are_told_of(path: Path) -> None:
         assert (code, said.endswith("1 messages had REDACTED where the app had sent a secret")) == (0, True)
         code, said = await replay(path, "--as-client", f"{url}/x?token=REDACTED")
         assert said.endswith("1 messages and the URL had REDACTED where the app had sent a secret")
+
+
+async def test_repeated_headers_are_sent_again_as_they_were(path: Path) -> None:
+    recorder, control = Recorder(path, "test", redact=["authorization"]), Control(Proxy())
+    control.start_recording(recorder)
+    headers = [
+        *(("Host", "h"), ("Cookie", "a=1"), ("X-One", "1"), ("cookie", "b=2"), ("X-Odd", "caf\udce9")),
+        *(("Connection", "Upgrade, X-Hop"), ("X-Hop", "1"), ("Sec-WebSocket-Key", "k")),
+        *(("Authorization", "secret"), ("authorization", "secret"), ("X-Text", "é")),
+    ]
+    feed = begin_socket(control.proxy, "wss://h/", headers=Headers(headers))
+    feed.answered(200, {})  # over HTTP/2; the recorder did not see it open
+    assert feed.tape is not None
+    feed.tape.messages(["a"], 1, from_client=True)
+    recorder.stop()
+    server = Server([(True, "a")])
+    async with serving(server) as url:
+        code, said = await replay(
+            path, "--as-client", url, "--header", "x-one: 2", "--header", "X-One: 3", "--timeout", "20"
+        )
+    assert (code, server.came) == (0, ["a"])
+    assert said.endswith(
+        "  Authorization: redacted in the recording, and not sent; --header NAME:VALUE sends a value"
+    )
+    got = server.requests[0].headers
+    assert [got.get_all(name) for name in ("Cookie", "X-One", "X-Odd", "X-Hop", "X-Text")] == [
+        *(["a=1", "b=2"], ["2", "3"], ["caf\xe9"], [], ["\xc3\xa9"]),
+    ]
 
 
 async def test_answers_that_were_not_recorded_are_told(path: Path) -> None:
@@ -134,7 +166,7 @@ async def test_answers_that_were_not_recorded_are_told(path: Path) -> None:
     async with serving(talkative) as url:
         code, said = await replay(path, "--as-client", url, "--speed", "inf")
     assert (code, said.count("- (nothing)")) == (1, 2)
-    assert said.endswith("2 messages sent, 3 answers; 2 differ")
+    assert said.endswith(f"2 messages sent, 3 answers; 2 differ{WITHHELD}")
 
 
 async def test_server_that_answers_what_was_not_answered_holds_up_nothing(path: Path) -> None:
@@ -169,7 +201,7 @@ async def test_answer_that_does_not_come_is_told(path: Path) -> None:
         code, said = await replay(path, "--as-client", url, "--timeout", "0.2")
     assert code == 1
     assert "+ (nothing)" in said
-    assert said.endswith("1 messages sent, 0 answers; 1 differ; no answer came for 0.2 s")
+    assert said.endswith(f"1 messages sent, 0 answers; 1 differ; no answer came for 0.2 s{WITHHELD}")
 
 
 @pytest.mark.parametrize(
@@ -180,14 +212,14 @@ async def test_end_of_the_server_is_compared(path: Path, code: int, outcome: str
     record(path, TALK, by="server", code=4000)
     async with serving(Server(TALK, code)) as url:
         _, said = await replay(path, "--as-client", url)
-    assert said.endswith(outcome)
+    assert said.endswith(outcome + WITHHELD)
 
 
 async def test_server_that_leaves_early_or_refuses_is_told(path: Path) -> None:
     record(path, TALK)
     async with serving(Server([TALK[0]], 1011)) as url:
         code, said = await replay(path, "--as-client", url)
-        assert (code, said.endswith("the server has closed the socket: 1011")) == (1, True)
+        assert (code, said.endswith(f"the server has closed the socket: 1011{WITHHELD}")) == (1, True)
     code, said = await replay(path, "--as-client", url)
     assert code == 1
     assert "no connection: " in said

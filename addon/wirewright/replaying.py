@@ -13,12 +13,13 @@ from rich.text import Text
 from wirewright.capture.client import Manner, Played, play_as_client
 from wirewright.capture.comparing import Compare, comparison, ignoring, ignoring_keys
 from wirewright.capture.filters import Filter
-from wirewright.capture.reader import Capture
+from wirewright.capture.reader import Capture, was_open
 from wirewright.capture.reasons import why_no_socket
 from wirewright.capture.redaction import REDACTED
 from wirewright.capture.replay import Replay
 from wirewright.capture.schema import CaptureError
 from wirewright.capture.script import Mismatch
+from wirewright.model.handshake import Headers
 from wirewright.state import proxy
 from wirewright.timeline import printable
 
@@ -51,7 +52,12 @@ def serve(path: Path, **options: Any) -> str:
 def play_to_server(console: Console, path: Path, chosen: Filter, url: str, manner: Manner) -> bool:
     """Play the app's side of each chosen socket, one after the other; True if all went as it was recorded."""
     with Capture(path) as capture:
-        sockets = [socket for socket in chosen.sockets(capture).values() if socket.opened_ns is not None]
+        spans = capture.spans()
+        sockets = [
+            socket
+            for socket in chosen.sockets(capture).values()
+            if was_open(socket, has_frames=socket.id in spans)
+        ]
         if not sockets:
             reason = why_no_socket(capture, chosen)
             raise CaptureError(f"{path}: no such socket was ever open{f': {reason}' if reason else ''}")
@@ -74,7 +80,7 @@ def manner(compare: Compare, speed: float, timeout: float, headers: Sequence[str
     if insecure:
         tls = ssl.create_default_context()
         tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
-    return Manner(comparison(compare), speed, timeout, dict(map(_header, headers)), tls)
+    return Manner(comparison(compare), speed, timeout, Headers(map(_header, headers)), tls)
 
 
 def _header(text: str) -> tuple[str, str]:
@@ -105,6 +111,10 @@ def _show_result(console: Console, played: Played) -> None:
     console.print(text, soft_wrap=True, highlight=False)
     secrets = [f"{played.redacted:,} messages"] if played.redacted else []
     secrets += ["the URL"] if REDACTED in played.url else []
+    if played.withheld:
+        names = printable(", ".join(played.withheld))
+        what = f"  {names}: redacted in the recording, and not sent; --header NAME:VALUE sends a value"
+        console.print(Text(what, "yellow"), soft_wrap=True, highlight=False)
     if secrets:
         what = f"  {' and '.join(secrets)} had {REDACTED} where the app had sent a secret"
         console.print(Text(what, "yellow"), soft_wrap=True, highlight=False)

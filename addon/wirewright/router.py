@@ -53,7 +53,9 @@ def _carry_out(route: WebSocketRoute, carrier: InjectingCarrier, flow: http.HTTP
 
 
 def _refusal(status: int, headers: Headers, body: bytes) -> http.Response:
-    response = http.Response.make(status, body, {"Content-Type": "text/plain; charset=utf-8"})
+    response = http.Response.make(status, body)
+    if body:
+        response.headers["Content-Type"] = "text/plain; charset=utf-8"
     _replace(response.headers, headers.pairs)
     return response
 

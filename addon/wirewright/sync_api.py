@@ -299,7 +299,7 @@ class WebSocketRoute(Face[own_route.WebSocketRoute]):
         self._call(self._own.accept, protocol, headers)
 
     def reject(self, status: int, headers: HeaderFields | None = None, body: Message = b"") -> None:
-        """Refuse the handshake with an HTTP status (300 to 599).
+        """Refuse the handshake with an HTTP status (200 to 599).
 
         `headers` are a mapping, or a list in which a name may occur again: of (name, value) pairs, or of
         `{"name": ..., "value": ...}`.

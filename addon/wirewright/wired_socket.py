@@ -154,9 +154,11 @@ class WiredSocket(InjectingCarrier):
         self._update_soon()
 
     def ordered(self, payload: Payload, *, from_client: bool) -> None:
+        if from_client and self._answers_the_app:
+            return  # a message of the app, which was reported when it arrived
         if tape := self._feed.tape:
             tape.ordered(payload, from_client=from_client)
-        if from_client or self.is_mocked:
+        if from_client or self._answers_the_app:
             self._tell_passed([payload], from_client=from_client, injected=True)
         else:
             # What is reported is the server's side, and this has not come from there.
@@ -198,7 +200,7 @@ class WiredSocket(InjectingCarrier):
         if tape := self._feed.tape:
             tape.offered(payload_of(message), from_client=message.from_client)
         self._list.store(message)
-        if not message.from_client:
+        if not message.from_client and (message.injected or not self._answers_the_app):
             self._report(message)
         return iter(self._addons.hooks)
 
@@ -215,13 +217,18 @@ class WiredSocket(InjectingCarrier):
         payload = payload_of(message)
         side = self._side(from_client)
         handled = side is not None and side.handles_messages and not message.injected
-        if from_client and not (handled and not self.is_mocked):
+        arrives = from_client and self._answers_the_app  # at a mock, or at what plays the server
+        if from_client and (arrives or not handled):
             self._report(message)
-        if not handled or self.is_mocked:  # a mock is where it was to arrive
+        if arrives or not handled:
             self._record_settled(payload, message)
         if side is None or not handled:
             return payload, None
         return None, side.receive(payload)
+
+    @property
+    def _answers_the_app(self) -> bool:
+        return self.route is not None and self.route.answers_the_app
 
     def _record_settled(self, payload: Payload | None, message: WebSocketMessage) -> None:
         if tape := self._feed.tape:

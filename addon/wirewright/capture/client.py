@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -16,14 +16,14 @@ from wirewright.capture.reader import Capture, Socket
 from wirewright.capture.redaction import REDACTED
 from wirewright.capture.schema import CaptureError
 from wirewright.capture.script import Mismatch, Pace, Step, Verdict, play_lockstep, steps
-from wirewright.model.handshake import split_tokens
+from wirewright.model.handshake import Headers, split_tokens
 from wirewright.model.history import Payload
 
 ANSWER_SECONDS = 10.0
 """How long a recorded answer is waited for."""
 
-_MADE_ANEW = ("connection", "content-length", "host", "proxy-authorization", "proxy-connection", "upgrade")
-"""Headers that are this connection's own, as are all of the handshake (`Sec-WebSocket-…`)."""
+_MADE_ANEW = ("content-length", "host")
+"""Headers of this connection, beside those of any connection and of the handshake (`Sec-WebSocket-…`)."""
 
 
 @dataclass
@@ -37,6 +37,8 @@ class Played:
     answers: int = 0
     redacted: int = 0
     """How many of the messages were sent with the word REDACTED in the place of a secret."""
+    withheld: tuple[str, ...] = ()
+    """Names of recorded headers that are not sent: the capture has only the word REDACTED for them."""
     mismatches: list[Mismatch] = field(default_factory=list)
     failure: str | None = None
     """Why it could not be played to its end."""
@@ -54,8 +56,8 @@ class Manner:
     speed: float = 1.0
     timeout: float = ANSWER_SECONDS
     """Seconds."""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    """In the stead of the recorded ones, or beside them."""
+    headers: Headers = field(default_factory=Headers)
+    """Sent instead of recorded ones with the same name, or beside them."""
     tls: ssl.SSLContext | None = None
     """None for the system's own trust."""
 
@@ -78,9 +80,12 @@ async def play_as_client(
 ) -> Played:
     """Open a socket to a live server and say what the app has said, each message once all recorded answers
     before it have come. `told` is called with each answer that differs; then the next ones are compared."""
-    played = Played(socket, live_url(url, socket.url))
+    recorded = _recorded_headers(socket, manner)
+    redacted = {name.lower(): name for name, value in reversed(recorded.pairs) if value == REDACTED}
+    played = Played(socket, live_url(url, socket.url), withheld=tuple(redacted.values()))
+    headers = Headers([*(pair for pair in recorded.pairs if pair[1] != REDACTED), *manner.headers.pairs])
     try:
-        async with connect(played.url, **_options(socket, played.url, manner)) as connection:
+        async with connect(played.url, **_options(socket, played.url, manner, headers)) as connection:
             await _Performance(capture, played, manner, connection, told).play()
     except InvalidHandshake as error:
         played.failure = f"the handshake failed: {error or type(error).__name__}"
@@ -89,17 +94,17 @@ async def play_as_client(
     return played
 
 
-def _options(socket: Socket, url: str, manner: Manner) -> dict[str, Any]:
-    headers = {
-        name: value
-        for name, value in socket.request_headers.items()
-        if name not in _MADE_ANEW and not name.startswith("sec-websocket-") and value != REDACTED
-    }
-    headers |= {name.lower(): value for name, value in manner.headers.items()}
+def _recorded_headers(socket: Socket, manner: Manner) -> Headers:
+    """The recorded fields of the handshake's request that this handshake has, too."""
+    headers = socket.request_headers.end_to_end().without(*_MADE_ANEW, *manner.headers)
+    return headers.without(*(name for name in headers if name.startswith("sec-websocket-")))
+
+
+def _options(socket: Socket, url: str, manner: Manner, headers: Headers) -> dict[str, Any]:
     protocols = split_tokens(socket.request_headers.get("sec-websocket-protocol", ""))
     tls = {"ssl": manner.tls or ssl.create_default_context()} if urlsplit(url).scheme == "wss" else {}
     return tls | {
-        "additional_headers": headers,
+        "additional_headers": headers.octets(),
         "user_agent_header": None,
         "subprotocols": [Subprotocol(each) for each in protocols if each != REDACTED] or None,
         "compression": "deflate" if "permessage-deflate" in (socket.extensions or "") else None,

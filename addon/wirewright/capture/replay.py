@@ -11,8 +11,9 @@ from typing import Literal, get_args
 from urllib.parse import parse_qsl, urlsplit
 
 from wirewright.capture.comparing import Compare, comparison
-from wirewright.capture.reader import Capture, Frame, Socket
+from wirewright.capture.reader import Capture, Frame, Socket, was_open
 from wirewright.capture.redaction import REDACTED
+from wirewright.capture.replayed_handshake import accept, refuse
 from wirewright.capture.schema import CaptureError
 from wirewright.capture.script import Mismatch, Pace, Step, Verdict, play_lockstep, play_timed, steps
 from wirewright.model import user_errors
@@ -108,14 +109,14 @@ class Replay:
         recorded = min(self._candidates(route.url), key=lambda each: self._played[each.socket.id])
         socket = recorded.socket
         self._played[socket.id] += 1
-        if socket.opened_ns is None:
-            _refuse(route, socket)
+        if not was_open(socket, has_frames=recorded.first <= recorded.last):
+            refuse(route, socket)
             return
         server = None
         if self._on_mismatch == "passthrough" and self._match == "lockstep":
-            server = route.connect_to_server()
-        elif socket.subprotocol != REDACTED:
-            route.accept(socket.subprotocol if socket.subprotocol in route.protocols else None)
+            server = route.stand_in_for_server()
+        else:
+            accept(route, socket)
         route.run(_Performance(self, recorded, route, server).play())
 
     def _candidates(self, url: str) -> list[Recorded]:
@@ -148,13 +149,6 @@ def _is_same_query(recorded: list[tuple[str, str]], live: list[tuple[str, str]])
         name == name_now and value in (REDACTED, value_now)
         for (name, value), (name_now, value_now) in zip(recorded, live, strict=True)
     )
-
-
-def _refuse(route: WebSocketRoute, socket: Socket) -> None:
-    if socket.status is not None and 300 <= socket.status <= 599:
-        route.reject(socket.status)
-    else:
-        route.abort()
 
 
 def _forget(_: Payload) -> None:

@@ -101,6 +101,10 @@ class Headers(Mapping[str, str]):
         """Each field as `{"name": ..., "value": ...}`, as Playwright's `Request.headers_array()`."""
         return [{"name": name, "value": value} for name, value in self.pairs]
 
+    def octets(self) -> list[tuple[str, str]]:
+        """The fields with a character for each byte of the wire (ISO 8859-1; RFC 9110, 5.5)."""
+        return [(to_octets(name), to_octets(value)) for name, value in self.pairs]
+
     def readable(self) -> "Headers":
         """Without surrogates: a field that is not UTF-8 is read as ISO 8859-1, as in a browser."""
         if all(name.isascii() and value.isascii() for name, value in self.pairs):
@@ -111,6 +115,10 @@ class Headers(Mapping[str, str]):
         """The fields that are not about one connection alone (RFC 9110, 7.6.1)."""
         named = {token.lower() for token in split_tokens(self.get("connection", ""))}
         return self._without(_HOP_BY_HOP | named)
+
+    def without(self, *names: str) -> "Headers":
+        """The fields of all other names; these are in lower case."""
+        return self._without(names)
 
     def of_acceptance(self) -> "Headers":
         """The fields of a 101 that do not belong to its handshake, its connection or its framing."""
@@ -171,6 +179,16 @@ def upstream_url(url: str) -> str:
     return quote(normalize_url(f"{_UPSTREAM_SCHEMES[scheme.lower()]}://{rest}"), safe=punctuation)
 
 
+def to_octets(text: str) -> str:
+    """The bytes of a header's name or value, each as a character."""
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def from_octets(octets: str) -> str:
+    """A header's name or value. Raises ValueError for a character that is not a byte."""
+    return octets if octets.isascii() else octets.encode("latin-1").decode("utf-8", "surrogateescape")
+
+
 def _readable(text: str) -> str:
     octets = text.encode("utf-8", "surrogateescape")
     try:
@@ -187,6 +205,10 @@ def sendable_headers(given: HeaderFields | None) -> Headers:
             raise ValueError(f"a header's name must be a token (RFC 9110, 5.6.2), not {name!r}")
         if _NOT_IN_VALUES.search(value):
             raise ValueError(f"a header's value must have no line end (RFC 9110, 5.5): {name}: {value!r}")
+        try:
+            to_octets(value)
+        except UnicodeEncodeError:
+            raise ValueError(f"a header's value must be text, not {value!r}") from None
     return headers
 
 

@@ -61,6 +61,8 @@ class Connect:
     headers: tuple[tuple[str, str | None], ...] = ()
     url: str | None = None
     """That of the handshake, `http` or `https`, if it goes to another server than the app asked for."""
+    is_stand_in: bool = False
+    """The route answers in the server's place: what is reported is the app's side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +210,15 @@ class WebSocketRoute:
         self._decide("redirect", Connect(header_changes(headers), upstream_url(url)))
         return self.server
 
+    def stand_in_for_server(self) -> "WebSocketRoute":
+        """Connect to the server, but answer in its place. For what plays the server.
+
+        Events and captures have the messages of the app's side, as with a mock: those of the app when they
+        arrive, and those that the route sends the app.
+        """
+        self._decide("stand_in_for_server", Connect(is_stand_in=True))
+        return self.server
+
     def accept(self, protocol: str | None, headers: HeaderFields | None = None) -> None:
         """Answer the handshake here, as without any decision, with this subprotocol or (None) without one.
 
@@ -223,13 +234,13 @@ class WebSocketRoute:
         self._decide("accept", Mock(protocol, fields))
 
     def reject(self, status: int, headers: HeaderFields | None = None, body: Message = b"") -> None:
-        """Refuse the handshake with an HTTP status (300 to 599).
+        """Refuse the handshake with an HTTP status (200 to 599).
 
         `headers` are a mapping, or a list of (name, value) pairs or of `{"name": ..., "value": ...}`, in
         which a name may occur again. Raises TypeError or ValueError for any that cannot be sent.
         """
-        if not isinstance(status, int) or not 300 <= status <= 599:
-            raise ValueError(f"status must be 300 to 599, not {status!r}")
+        if not isinstance(status, int) or not 200 <= status <= 599:
+            raise ValueError(f"status must be 200 to 599, not {status!r}")
         content = to_payload(body)
         if isinstance(content, str):
             content = content.encode()
@@ -336,6 +347,12 @@ class WebSocketRoute:
     def is_connected(self) -> bool:
         """Whether there is a server behind the route."""
         return isinstance(self._answer, Connect)
+
+    @property
+    def answers_the_app(self) -> bool:
+        """True for a mock and a stand-in: messages of the app arrive here, and those of the route are the
+        server's."""
+        return not isinstance(self._answer, Connect) or self._answer.is_stand_in
 
     def _call(self, handler: Callable[..., Any], *arguments: object) -> Awaitable[None] | None:
         try:

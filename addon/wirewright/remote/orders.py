@@ -107,14 +107,16 @@ class RouteOrders:
             answer = self.route.decided()
         match answer:
             case model_route.Connect():
-                return protocol.Connect(protocol.fields_of_changes(answer.headers), answer.url)
+                return protocol.Connect(
+                    protocol.fields_of_changes(answer.headers), answer.url, answer.is_stand_in
+                )
             case model_route.Reject():
-                fields = protocol.fields_of(answer.headers)
-                return protocol.checked(protocol.Reject(answer.status, fields, answer.body))
+                reject = protocol.Reject(answer.status, answer.headers.octets(), answer.body)
+                return protocol.checked(reject)
             case model_route.Abort():
                 return protocol.Cut()
             case model_route.Mock():
-                return protocol.Mock(answer.protocol, protocol.fields_of(answer.headers))
+                return protocol.Mock(answer.protocol, answer.headers.octets())
 
     async def handle(self, message: protocol.RouteMessage | protocol.RouteEnd) -> None:
         """Give a message or an end to its handler, and say when that is done."""

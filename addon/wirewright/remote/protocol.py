@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from wirewright.model.handshake import Headers
+from wirewright.model.handshake import Headers, from_octets, to_octets
 
 LONGEST_TIMEOUT = 86_400_000
 
 Fields = Sequence[tuple[str, str]]
-"""Header fields in wire order. A character is a byte of the wire (ISO 8859-1; RFC 9110, 5.5)."""
+"""Header fields in wire order, as `Headers.octets()`: a character is a byte (ISO 8859-1; RFC 9110, 5.5)."""
 Event = Literal["framesent", "framereceived"]
 EVENTS: tuple[Event, ...] = ("framesent", "framereceived")
 ClosedBy = Literal["client", "server", "proxy"]
@@ -323,6 +323,8 @@ class Connect(_Message, frozen=True):
     headers: Sequence[tuple[str, str | None]]
     """Changes: None takes all fields of that name out."""
     url: str | None
+    is_stand_in: bool = False
+    """The route answers in the server's place: what is reported is the app's side."""
 
 
 class Reject(_Message, frozen=True):
@@ -455,32 +457,19 @@ def plain(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def fields_of(headers: Headers) -> Fields:
-    """Header fields as they are sent; `headers_of` reads them."""
-    return [(_to_octets(name), _to_octets(value)) for name, value in headers.pairs]
-
-
 def headers_of(fields: Fields) -> Headers:
     """Header fields that were received. Raises ValueError for a character that is not a byte."""
-    return Headers((_from_octets(name), _from_octets(value)) for name, value in fields)
+    return Headers((from_octets(name), from_octets(value)) for name, value in fields)
 
 
 def fields_of_changes(changes: Iterable[tuple[str, str | None]]) -> list[tuple[str, str | None]]:
     """Changes of header fields as they are sent; `changes_of` reads them."""
-    return [(_to_octets(name), None if value is None else _to_octets(value)) for name, value in changes]
+    return [(to_octets(name), None if value is None else to_octets(value)) for name, value in changes]
 
 
 def changes_of(fields: Iterable[tuple[str, str | None]]) -> list[tuple[str, str | None]]:
     """Changes of header fields that were received. Raises ValueError for a character that is not a byte."""
-    return [(_from_octets(name), None if value is None else _from_octets(value)) for name, value in fields]
-
-
-def _to_octets(text: str) -> str:
-    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("latin-1")
-
-
-def _from_octets(octets: str) -> str:
-    return octets if octets.isascii() else octets.encode("latin-1").decode("utf-8", "surrogateescape")
+    return [(from_octets(name), None if value is None else from_octets(value)) for name, value in fields]
 
 
 def checked(message: Any) -> Any:

@@ -105,7 +105,9 @@ class RemoteRoute:
         match answer:
             case protocol.Connect():
                 changes = protocol.changes_of(answer.headers)
-                if answer.url is None:
+                if answer.is_stand_in:
+                    route.stand_in_for_server()
+                elif answer.url is None:
                     route.connect_to_server(changes)
                 else:
                     route.redirect(answer.url, changes)

@@ -341,7 +341,7 @@ class _Tap:
         self._outbox.put(
             protocol.Changed(
                 key=self._key,
-                request_headers=protocol.fields_of(socket._request_headers),
+                request_headers=socket._request_headers.octets(),
                 response_headers=_answer_fields(socket),
                 status=socket.status,
                 opened_at=socket.opened_at,
@@ -387,7 +387,7 @@ def rule_of(url: protocol.Glob | protocol.Regex) -> str | re.Pattern[str]:
 
 def _answer_fields(socket: WebSocket) -> protocol.Fields | None:
     headers = socket._response_headers
-    return None if headers is None else protocol.fields_of(headers)
+    return None if headers is None else headers.octets()
 
 
 def snapshot(key: str, socket: WebSocket, *, with_history: bool) -> protocol.Snapshot:
@@ -396,7 +396,7 @@ def snapshot(key: str, socket: WebSocket, *, with_history: bool) -> protocol.Sna
     return protocol.Snapshot(
         key=key,
         url=protocol.plain(socket.url),
-        request_headers=protocol.fields_of(socket._request_headers),
+        request_headers=socket._request_headers.octets(),
         response_headers=_answer_fields(socket),
         status=socket.status,
         client_address=socket.client_address,
