@@ -16,10 +16,12 @@ import pytest
 import websockets
 from websockets.asyncio.server import ServerConnection
 
+from support.recording import Recordings
 from support.routes import NOWHERE, app, closed
 from support.servers import serving
 from wirewright import Error, Proxy, launch
 from wirewright.capture import CaptureError, ignoring_keys
+from wirewright.capture import open as open_capture
 from wirewright.capture.replay import Match
 from wirewright.model.history import Payload
 
@@ -378,3 +380,69 @@ async def test_nothing_is_left_when_the_proxy_ends_in_the_middle(confdir: Path, 
         async with app(proxy, url) as client:
             assert await client.recv() == "welcome"
     assert not [task for task in asyncio.all_tasks() if "_Performance" in repr(task)]
+
+
+@pytest.mark.remote
+@pytest.mark.parametrize("on_mismatch", ["abort", "wait", "passthrough"])
+async def test_played_messages_are_reported_and_recorded(
+    proxy: Proxy, path: Path, recordings: Recordings, on_mismatch: Any
+) -> None:
+    async def not_heard(connection: ServerConnection) -> None:
+        await connection.send("not heard")
+        async for _ in connection:
+            pass
+
+    async with recorded(proxy, path), serving(not_heard) as url:
+        later = path.with_name("later.db")
+        await proxy.start_capture(later, url=f"{url}/*")
+        await proxy.route_from_capture(path, url="**/shop", speed=math.inf, on_mismatch=on_mismatch).started
+        async with app(proxy, f"{url}/shop") as client:
+            assert await order(client) == ORDERED
+        seen = recordings.all[-1]
+        await seen.closed.wait()
+        await proxy.stop_capture()
+    expected = [
+        ("framereceived", "welcome"),
+        *(("framesent", '{"buy":1}'), ("framereceived", ORDERED[1]), ("framereceived", ORDERED[2])),
+        *(("framesent", b"\xff"), ("framereceived", ORDERED[3]), ("framereceived", ORDERED[4])),
+    ]
+    assert seen.frames == expected
+    assert messages_of(later) == expected
+
+
+@pytest.mark.remote
+async def test_messages_that_are_passed_on_are_reported_and_recorded_once(
+    proxy: Proxy, path: Path, recordings: Recordings
+) -> None:
+    async def newer(connection: ServerConnection) -> None:
+        await connection.send("not heard")
+        async for message in connection:
+            await connection.send(f"live {message!r}")
+
+    async with recorded(proxy, path), serving(newer) as url:
+        later = path.with_name("later.db")
+        await proxy.start_capture(later, url=f"{url}/*")
+        await proxy.route_from_capture(path, url="**/shop", speed=math.inf, on_mismatch="passthrough").started
+        async with app(proxy, f"{url}/shop") as client:
+            assert await client.recv() == "welcome"
+            for message in ("what?", "and", b"more"):
+                await client.send(message)
+            assert [await client.recv() for _ in range(3)] == ["live 'what?'", "live 'and'", "live b'more'"]
+        seen = recordings.all[-1]
+        await seen.closed.wait()
+        await proxy.stop_capture()
+    for frames in (seen.frames, messages_of(later)):
+        assert [payload for name, payload in frames if name == "framesent"] == ["what?", "and", b"more"]
+        assert [payload for name, payload in frames if name == "framereceived"] == [
+            *("welcome", "live 'what?'", "live 'and'", "live b'more'"),
+        ]
+
+
+def messages_of(path: Path) -> list[tuple[str, object]]:
+    """The messages of a capture that were not dropped, as events."""
+    with open_capture(path) as capture:
+        return [
+            (f"frame{frame.direction}", frame.payload)
+            for frame in capture.frames()
+            if frame.is_message and not frame.is_dropped
+        ]
