@@ -7,6 +7,7 @@ from wirewright.model.waiter import WaitingEmitter
 FOR_US = {
     *("ENDS", "EVENTS", "check_event", "emit_each", "forget"),
     *(
+        "answers_the_app",
         "closed",
         "decided",
         "handles_close",
@@ -18,6 +19,7 @@ FOR_US = {
         "run",
         "server",
         "socket",
+        "stand_in_for_server",
     ),
 }
 """Public to our other modules, and of no use to a user."""
