@@ -35,7 +35,7 @@ def number(value: Any) -> Decimal | None:
         found = Decimal(value)
     except (InvalidOperation, ValueError):
         return None
-    return found if found.is_finite() and abs(found) <= LARGEST else None
+    return found if found.is_finite() and -LARGEST <= found <= LARGEST else None
 
 
 def integer(value: Any) -> int | None:
