@@ -54,9 +54,10 @@ def _entries(file: IO[bytes], path: Path, report: ImportReport) -> Iterator[tupl
     except (ijson.JSONError, ValueError, ArithmeticError) as error:
         if events.were_deeper:
             raise CaptureError(f"{path}: it is nested more than {DEEPEST} deep") from None
-        whole = None if beginning is None else _whole_entries(file, beginning)
+        reason = str(error).partition("\n")[0]
+        is_cut_off = beginning is None or "premature EOF" in reason
+        whole = None if is_cut_off else _whole_entries(file, beginning or 0)
         if whole is None:
-            reason = str(error).partition("\n")[0]
             raise CaptureError(f"{path}: it is no whole JSON: {reason}") from None
         yield from islice(enumerate(whole, 1), done, None)
 

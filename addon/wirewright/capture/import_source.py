@@ -82,13 +82,24 @@ class Inflating(io.RawIOBase):
 
 
 class _Counted(io.RawIOBase):
-    """A file whose bytes are spent from a budget, and whose errors are CaptureErrors."""
+    """A file whose bytes are spent from a budget, and whose errors are CaptureErrors.
 
-    def __init__(self, file: IO[bytes] | io.RawIOBase, path: Path, budget: Budget) -> None:
+    With `failures` it ends at an error, which is put there. A parser that asks for megabytes at once would
+    lose what was read before an error that is raised.
+    """
+
+    def __init__(
+        self,
+        file: IO[bytes] | io.RawIOBase,
+        path: Path,
+        budget: Budget,
+        failures: list[CaptureError] | None = None,
+    ) -> None:
         super().__init__()
         self._file = file
         self._path = path
         self._budget = budget
+        self._failures = failures
 
     def readable(self) -> bool:
         return True
@@ -100,13 +111,25 @@ class _Counted(io.RawIOBase):
         return self._file.seek(offset, whence)
 
     def readinto(self, buffer: Any) -> int:
+        if self._failures:
+            return 0
         try:
-            read = self._file.read(len(buffer)) or b""
+            read = self._read(len(buffer))
+        except CaptureError as error:
+            if self._failures is None:
+                raise
+            self._failures.append(error)
+            return 0
+        buffer[: len(read)] = read
+        return len(read)
+
+    def _read(self, size: int) -> bytes:
+        try:
+            read = self._file.read(size) or b""
         except _UNPACKING_ERRORS as error:
             raise _explained(self._path, error) from None
         self._budget.spend(len(read))
-        buffer[: len(read)] = read
-        return len(read)
+        return read
 
     def close(self) -> None:
         self._file.close()
@@ -123,7 +146,13 @@ class ImportSource:
         self._present = set() if archive is None else set(archive.namelist())
         self._is_deflated = packed.startswith(b"\x1f\x8b") or _is_zlib(packed)
         is_packed = archive is not None or self._is_deflated
+        self._failures: list[CaptureError] = []
         self._budget = Budget(path, max(SMALLEST_LIMIT, LIMIT_RATIO * size) if is_packed else None)
+
+    @property
+    def failure(self) -> str | None:
+        """Why the file could not be read or inflated to its end; None if it could, or has not been yet."""
+        return self._failures[0].message if self._failures else None
 
     @property
     def latest_ns(self) -> int:
@@ -139,19 +168,23 @@ class ImportSource:
         ]
 
     def open(self, name: str | None = None) -> io.BufferedReader:
-        """The file, or the one of that name in the zip archive, inflated."""
-        if name is not None and self.archive is not None:
-            try:
-                return self._counted(self.archive.open(name))
-            except _UNPACKING_ERRORS as error:
-                raise _explained(self.path, error) from None
-        file = self.path.open("rb")
-        return self._counted(Inflating(file) if self._is_deflated else file)
+        """The file, or the one of that name in the zip archive, inflated. It ends at a `failure`."""
+        return self._counted(self._opened(name), self._failures)
+
+    def _opened(self, name: str | None) -> IO[bytes] | io.RawIOBase:
+        try:
+            if name is not None and self.archive is not None:
+                return self.archive.open(name)
+            file = self.path.open("rb")
+        except _UNPACKING_ERRORS as error:
+            raise _explained(self.path, error) from None
+        return Inflating(file) if self._is_deflated else file
 
     def attached(self, name: str, beside: str = "") -> IO[bytes]:
         """A file beside the source, or beside a file of the zip archive.
 
         Raises FileNotFoundError if there is none, and ValueError for one outside the folder or the archive.
+        Reading one that cannot be unpacked raises CaptureError.
         """
         parts = PurePosixPath(name.replace("\\", "/"))
         if parts.is_absolute() or ".." in parts.parts or ":" in name or "\0" in name:
@@ -159,7 +192,7 @@ class ImportSource:
         if self.archive is not None:
             for each in (str(PurePosixPath(beside).parent / parts), str(parts)):
                 if each in self._present:
-                    return self.open(each)
+                    return self._counted(self._opened(each))
             raise FileNotFoundError(name)
         folder = self.path.resolve().parent
         found = (folder / parts).resolve()  # a link may lead out of it
@@ -169,8 +202,10 @@ class ImportSource:
             raise ValueError("it is not a file")
         return self._counted(found.open("rb"))
 
-    def _counted(self, file: IO[bytes] | io.RawIOBase) -> io.BufferedReader:
-        return io.BufferedReader(_Counted(file, self.path, self._budget), _PIECE)
+    def _counted(
+        self, file: IO[bytes] | io.RawIOBase, failures: list[CaptureError] | None = None
+    ) -> io.BufferedReader:
+        return io.BufferedReader(_Counted(file, self.path, self._budget, failures), _PIECE)
 
 
 @contextmanager

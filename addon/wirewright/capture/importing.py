@@ -54,9 +54,10 @@ def import_file(source: Path, target: Path) -> Imported:
     report = ImportReport()
     with opened(source) as recording, ExitStack() as files:
         sockets = _sockets(recording, files, report)
-        first = _first(sockets, source, report)
+        first = _first(sockets, recording, report)
         session = _Session(target, f"wirewright {wirewright.__version__}, from {source.name}", report)
-        return session.add(_after(first, sockets))
+        imported = session.add(_after(first, sockets))
+        return replace(imported, cut_off=recording.failure or imported.cut_off)
 
 
 def _sockets(recording: ImportSource, files: ExitStack, report: ImportReport) -> SocketFrames:
@@ -92,18 +93,18 @@ def _sockets(recording: ImportSource, files: ExitStack, report: ImportReport) ->
     return flow_import.sockets(file, recording.path, report, latest_ns)
 
 
-def _first(sockets: SocketFrames, source: Path, report: ImportReport) -> tuple[Socket, Iterator[Frame]]:
+def _first(
+    sockets: SocketFrames, recording: ImportSource, report: ImportReport
+) -> tuple[Socket, Iterator[Frame]]:
     """The first socket. Raises CaptureError with the reasons where there is none."""
     try:
-        first = next(sockets, None)
+        first, reason = next(sockets, None), None
     except CaptureError as error:
-        raise CaptureError(" ".join((error.message, *report.sentences()))) from None
+        first, reason = None, error.message
     if first is None:
-        skipped = list(report.sentences())
-        what = "there is no WebSocket in it"
-        raise CaptureError(
-            f"{source}: " + " ".join((f"{what} that can be read.", *skipped) if skipped else (what,))
-        )
+        skipped = "".join(f" {sentence}" for sentence in report.sentences())
+        what = f"{recording.path}: there is no WebSocket in it" + (" that can be read." if skipped else "")
+        raise CaptureError((recording.failure or reason or what) + skipped)
     return first
 
 
