@@ -539,6 +539,95 @@ def test_every_name_of_the_async_api_is_here() -> None:
                 assert list(ways[0]) == list(ways[1])
 
 
+def opened_and_over(proxy: Proxy, url: str) -> WebSocket:
+    """A socket that is taken when the conversation is over."""
+    with proxy.expect_websocket() as opened, app(proxy, url) as client:
+        for message in ("one", "two"):
+            client.send(message)
+            assert client.recv(timeout=10) == message
+    with pytest.raises(TimeoutError):
+        proxy.wait_for_websocket(timeout=100)
+    return opened.value
+
+
+def test_first_wait_begins_at_the_opening(proxy: Proxy, url: str) -> None:
+    ws = opened_and_over(proxy, url)
+    assert [ws.wait_for_event("framereceived") for _ in range(2)] == ["one", "two"]
+    assert ws.wait_for_event("close") is ws
+    ws = opened_and_over(proxy, url)
+    with ws.expect_event("framesent", lambda payload: payload == "two") as frame:
+        pass
+    assert frame.value == "two"
+    with pytest.raises(Error, match=r"^Socket closed$"), ws.expect_event("framereceived"):
+        pass
+    ws = opened_and_over(proxy, url)
+    assert ws.wait_for_event("framereceived", history=True) == "one"
+    assert ws.wait_for_event("framereceived") == "two"
+    with pytest.raises(Error, match=r"^Socket closed$"):
+        ws.wait_for_event("framereceived")
+
+
+def test_listeners_begin_at_the_opening_and_hear_one_order(proxy: Proxy, url: str) -> None:
+    ws = opened_and_over(proxy, url)
+    heard: list[str] = []
+    over = threading.Event()
+    ws.on("close", lambda: heard.append("close") or over.set())  # type: ignore[func-returns-value]
+    ws.on("framereceived", lambda payload: heard.append(f"received {payload}"))
+    ws.on("framesent", lambda payload: heard.append(f"sent {payload}"))
+    once: list[str] = []
+    ws.once("framesent", once.append)
+    ws.once("framereceived", heard.append)
+    ws.remove_listener("framereceived", heard.append)
+    assert over.wait(10)
+    assert heard == ["sent one", "received one", "sent two", "received two", "close"]
+    assert once == ["one"]
+
+
+def test_listener_of_a_socket_that_lives_hears_past_and_present(proxy: Proxy, url: str) -> None:
+    heard: list[str] = []
+    with ExitStack() as stack:
+        with proxy.expect_websocket() as opened:
+            client = stack.enter_context(app(proxy, url))
+            say(client, "past")
+        ws = opened.value
+        ws.on("framereceived", heard.append)
+        say(client, "meanwhile")
+        assert ws.wait_for_event("framereceived") == "past"
+        say(client, "present")
+        with ws.expect_event("close"):
+            client.close()
+        settle(proxy)
+        late: list[str] = []
+        ws.on("framereceived", late.append)
+        settle(proxy)
+    assert heard == ["past", "meanwhile", "present"]
+    assert late == []
+
+
+def test_listener_for_sockets_waits_from_the_opening_on(proxy: Proxy, url: str) -> None:
+    """The handler comes late: the one before it keeps the dispatcher's thread busy."""
+    may_go_on, over = threading.Event(), threading.Event()
+    heard: list[object] = []
+
+    def watch(ws: WebSocket) -> None:
+        may_go_on.wait(10)
+        heard.append(ws.wait_for_event("framereceived"))
+        ws.on("framereceived", heard.append)
+        heard.append(ws.wait_for_event("framesent", lambda payload: payload == "two"))
+        heard.append(ws.wait_for_event("close") is ws)
+        over.set()
+
+    proxy.on("websocket", watch)
+    with app(proxy, url) as client:
+        for message in ("one", "two"):
+            client.send(message)
+            assert client.recv(timeout=10) == message
+    may_go_on.set()
+    assert over.wait(10)
+    settle(proxy)
+    assert sorted(map(str, heard)) == ["True", "one", "two", "two"]
+
+
 def test_several_threads_use_it_at_once(proxy: Proxy, url: str) -> None:
     failures: list[BaseException] = []
 

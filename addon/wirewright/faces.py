@@ -8,7 +8,7 @@ too. So what a `websocket` listener registers on its socket hears that socket fr
 import asyncio
 import weakref
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from threading import RLock
@@ -16,11 +16,12 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from wirewright.model.arguments import fit
-from wirewright.model.emitter import Emitter
+from wirewright.model.catch_up import ORDER_SECONDS, Backlog, CatchUp, bind, bound
+from wirewright.model.emitter import Emitter, Listener
 from wirewright.model.errors import EndedError, Error
+from wirewright.model.history import PastEvent
 from wirewright.model.matching import LateMatch
-from wirewright.model.waiter import EventContextManager as OwnEventContextManager
-from wirewright.model.waiter import Predicate, WaitingEmitter
+from wirewright.model.waiter import Predicate, Waiter, WaitingEmitter
 from wirewright.threads import Bridge, CallersPredicate, Questions, call_plain, check_plain
 
 T = TypeVar("T")
@@ -139,6 +140,7 @@ class Listeners(Emitter):
         super().__init__(own._scope)
         self._own = own
         self._bridge = bridge
+        self._backlog: Backlog | None = None
 
     def __repr__(self) -> str:
         return repr(self._own)
@@ -150,14 +152,28 @@ class Listeners(Emitter):
         """Whether anybody listens to an event."""
         return bool(self._events.get(event))
 
-    def _emit_run(self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._bridge.run_handler(self._run, f, *args)
-
-    def _run(self, f: Callable[..., Any], *values: object) -> None:
+    def emit_opening(self, event: str, value: object, backlog: Backlog) -> None:
+        """Emit a socket that opens: each listener's waits begin at the opening."""
+        self._backlog = backlog
         try:
-            call_plain(f, values)
+            self.emit(event, value)
+        finally:
+            self._backlog = None
+
+    def _call(self, listener: Listener, *values: object) -> None:
+        self._bridge.run_handler(self._run, listener, self._backlog, *values)
+
+    def _run(self, listener: Listener, backlog: Backlog | None, *values: object) -> None:
+        catch_up = None if backlog is None else CatchUp(backlog)
+        if catch_up is not None:
+            bind(catch_up)
+        try:
+            call_plain(listener.call, values)
         except BaseException:  # sys.exit() ends no thread that others need
             self._log_exception()
+        finally:
+            if catch_up is not None:
+                self._bridge.post(catch_up.close)
 
 
 class WaitingFace(Face[WaitingT]):
@@ -208,8 +224,11 @@ class WaitingFace(Face[WaitingT]):
         self._own._scope.check_runs()
         self._faces.check_going_on()
         if self._bridge.is_dispatcher:
+            catch_up = None if self._is_held else self._catch_up()
             register(event, f)  # at once: to wait for the loop is to let others have their turn
-            self._bridge.post(self._relay, event)
+            if catch_up is not None:
+                self._listeners.put_behind(event, f)
+            self._bridge.post(self._follow, event, f, catch_up)
         else:
             self._call(self._admit, register, event, f)
         self._faces.note(partial(_take_back, weakref.ref(self), event, f))
@@ -219,12 +238,27 @@ class WaitingFace(Face[WaitingT]):
         """The events that are relayed together with this one."""
         return (event,)
 
+    def _catch_up(self) -> CatchUp | None:
+        """Where a listener that the caller registers now begins; None for what happens from now on."""
+        return None
+
     # In the loop's thread
 
     def _admit(self, register: Callable[..., Any], event: str, f: Callable[..., Any]) -> None:
-        self._relay(event)
+        catch_up = self._catch_up()
+        if catch_up is not None and not catch_up.events():
+            catch_up = None
         self._expected[event] += 1
-        self._bridge.in_turn(self._enrol, register, event, f)
+        self._bridge.in_turn(self._enrol, register, event, f, catch_up is not None)
+        self._follow(event, f, catch_up)
+
+    def _follow(self, event: str, f: Callable[..., Any], catch_up: CatchUp | None) -> None:
+        self._relay(event)
+        if catch_up is not None:
+            catch_up.follow(self._replay, event, f, ORDER_SECONDS if catch_up.events() else 0)
+
+    def _replay(self, past: Sequence[PastEvent], behind: Sequence[tuple[str, Callable[..., object]]]) -> None:
+        self._bridge.dispatch(self._replay_in_turn, past, behind)
 
     def _settle(self, event: str) -> None:
         self._expected[event] -= 1
@@ -234,7 +268,7 @@ class WaitingFace(Face[WaitingT]):
         for related in self._related(event):
             if related not in self._relays:
                 relay = partial(self._heard, related)
-                self._own.on(related, relay)
+                self._own.listen(related, relay)
                 self._relays[related] = relay
 
     def _drop_relays(self) -> None:
@@ -251,15 +285,26 @@ class WaitingFace(Face[WaitingT]):
 
     # In the dispatcher's
 
-    def _enrol(self, register: Callable[..., Any], event: str, f: Callable[..., Any]) -> None:
+    def _enrol(
+        self, register: Callable[..., Any], event: str, f: Callable[..., Any], is_behind: bool
+    ) -> None:
         try:
             register(event, f)
+            if is_behind:
+                self._listeners.put_behind(event, f)
         finally:
             self._bridge.post(self._settle, event)
 
     def _dismiss(self, remove: Callable[..., None], *which: object) -> None:
         remove(*which)
         self._bridge.post(self._drop_relays)
+
+    def _replay_in_turn(
+        self, past: Sequence[PastEvent], behind: Sequence[tuple[str, Callable[..., object]]]
+    ) -> None:
+        if not self._faces.are_over:
+            self._listeners.replay([each._replace(value=self._faces.of(each.value)) for each in past], behind)
+            self._bridge.post(self._drop_relays)
 
     def _emit(self, event: str, *values: object) -> None:
         if self._faces.are_over:
@@ -281,7 +326,7 @@ class EventInfo(Generic[T]):
 
         It is there after the block; inside of it, it is waited for.
         """
-        return self._wait.result()
+        return self._wait.take()
 
     def is_done(self) -> bool:
         """Whether the wait is over, one way or another."""
@@ -320,10 +365,11 @@ class Wait(Generic[T]):
         self,
         faces: Faces,
         predicate: Predicate | None,
-        start: Callable[[Any], OwnEventContextManager[Any]],
+        start: Callable[[Any], Waiter[Any]],
     ) -> None:
         self._faces, self._bridge = faces, faces.bridge
         faces.check_going_on()
+        self._has_ended = False
         self._questions = Questions()
         self._future = self._bridge.wait(self._begin(start, self._judge(predicate)))
 
@@ -335,8 +381,10 @@ class Wait(Generic[T]):
         return CallersPredicate(self._bridge, self._questions, lambda value: predicate(faces.of(value)))
 
     async def _begin(
-        self, start: Callable[[Any], OwnEventContextManager[Any]], judge: Predicate | CallersPredicate | None
+        self, start: Callable[[Any], Waiter[Any]], judge: Predicate | CallersPredicate | None
     ) -> "asyncio.Future[Any]":
+        for catch_up in bound():
+            catch_up.flush()
         self._own = start(judge)
         # Ctrl-C may come at any moment, and then nobody may be left who would end the wait.
         self._finalizer = weakref.finalize(self, self._bridge.post, self._own.cancel)
@@ -348,22 +396,36 @@ class Wait(Generic[T]):
         return self._future.done()
 
     def result(self) -> T:
-        if not self.is_over:
-            self._bridge.wait(self._end(None), self._questions)
+        if not self.is_over or (bound() and not self._has_ended):
+            self._bridge.wait(self._end(), self._questions)
+            self._has_ended = True
         self._finalizer.detach()
         value: T = self._faces.of(self._future.result())
         return value
 
+    def take(self) -> T:
+        """The result. If it is a socket, the caller's next wait begins at its opening."""
+        value = self.result()
+        backlog, self._own.backlog = self._own.backlog, None
+        if backlog is not None:
+            bind(CatchUp(backlog))
+        return value
+
     def cancel(self) -> None:
-        self._bridge.wait(self._end(Error("given up")), self._questions)
+        self._bridge.call(self._own.cancel)
         self._finalizer.detach()
 
     def fail(self, message: str) -> None:
         """End it, in the loop's thread."""
         self._own.fail(message)
 
-    async def _end(self, error: Error | None) -> None:
-        await self._own.__aexit__(type(error) if error else None, error, None)
+    async def _end(self) -> None:
+        try:
+            await self._own.end()
+        finally:
+            if self._own.catch_up is None or self._own.number is None:
+                for catch_up in bound():  # the caller has waited for something new
+                    catch_up.close()
 
 
 def _check_listener(function: Callable[..., Any]) -> None:

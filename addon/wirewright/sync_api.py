@@ -43,6 +43,7 @@ from wirewright.faces import (
 from wirewright.model import proxy as own_proxy
 from wirewright.model import route as own_route
 from wirewright.model import websocket as own_websocket
+from wirewright.model.catch_up import Backlog, CatchUp, find
 from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.model.handshake import HeaderChanges, HeaderFields
 from wirewright.model.history import Message
@@ -170,7 +171,9 @@ class WebSocket(WaitingFace[own_websocket.WebSocket]):
         `history=True` first tries the frames that the socket still remembers. Raises Error("Socket
         closed"), Error("Socket error") or TimeoutError at the end of the block.
         """
-        return EventContextManager(lambda: self._wait(event, predicate, timeout, history=history))
+        return EventContextManager(
+            lambda: self._wait(event, predicate, timeout, history=history, is_for_block=True)
+        )
 
     def wait_for_event(
         self,
@@ -181,7 +184,7 @@ class WebSocket(WaitingFace[own_websocket.WebSocket]):
         history: bool = False,
     ) -> Any:
         """The event's next value for which the predicate holds. The errors are those of `expect_event`."""
-        return self._wait(event, predicate, timeout, history=history).result()
+        return self._wait(event, predicate, timeout, history=history).take()
 
     def send_to_client(self, message: Message) -> None:
         """Send the app a message, as if the server had. Raises Error on a socket that is not open."""
@@ -226,11 +229,24 @@ class WebSocket(WaitingFace[own_websocket.WebSocket]):
             frames, self._missed = self._missed, 0
         self._emit("missed", frames)
 
-    def _wait(self, event: str, predicate: Predicate | None, timeout: Timeout, *, history: bool) -> Wait[Any]:
+    def _catch_up(self) -> CatchUp | None:
+        return find(self._own._history)
+
+    def _wait(
+        self,
+        event: str,
+        predicate: Predicate | None,
+        timeout: Timeout,
+        *,
+        history: bool,
+        is_for_block: bool = False,
+    ) -> Wait[Any]:
         return Wait(
             self._faces,
             predicate,
-            lambda judge: self._own.expect_event(event, judge, timeout, history=history),
+            lambda judge: self._own._waiter(
+                event, judge, timeout, history=history, is_for_block=is_for_block
+            ),
         )
 
 
@@ -367,7 +383,7 @@ class Proxy(WaitingFace[own_proxy.Proxy]):
 
     def wait_for_event(self, event: str, predicate: Predicate | None = None, timeout: Timeout = None) -> Any:
         """The event's next value for which the predicate holds."""
-        return self._wait(event, predicate, timeout).result()
+        return self._wait(event, predicate, timeout).take()
 
     def expect_websocket(
         self,
@@ -481,19 +497,23 @@ class Proxy(WaitingFace[own_proxy.Proxy]):
         self._faces.note(lambda: self._call(self._own.set_default_timeout, before))
 
     def _heard(self, event: str, *values: object) -> None:
-        for own in values:
-            self._faces.of(own)._hold()
-        super()._heard(event, *values)
+        (own,) = values
+        assert isinstance(own, own_websocket.WebSocket)
+        self._faces.of(own)._hold()
+        self._bridge.dispatch(self._emit_opening, event, own, Backlog(own._history))
 
-    def _emit(self, event: str, *values: object) -> None:
+    def _emit_opening(self, event: str, own: own_websocket.WebSocket, backlog: Backlog) -> None:
+        socket: WebSocket = self._faces.of(own)
         try:
-            super()._emit(event, *values)
+            if not self._faces.are_over:
+                self._listeners.emit_opening(event, socket, backlog)
+            if not self._listeners.are_for(event):  # it was for once
+                self._bridge.post(self._drop_relays)
         finally:
-            for own in values:
-                self._bridge.post(self._faces.of(own)._release)
+            self._bridge.post(socket._release)
 
     def _wait(self, event: str, predicate: Predicate | None, timeout: Timeout) -> Wait[Any]:
-        return Wait(self._faces, predicate, lambda judge: self._own.expect_event(event, judge, timeout))
+        return Wait(self._faces, predicate, lambda judge: self._own._waiter(event, judge, timeout))
 
     def _asked(self, url: UrlMatch | None) -> Any:
         """A rule that is a function is a user's code: it is asked where that runs."""

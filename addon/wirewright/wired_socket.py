@@ -48,7 +48,7 @@ class WiredSocket(InjectingCarrier):
         self._limit = limit
         self._addons = addons
         self._demands: dict[bool, Demand] = {}
-        self._demand_state = (0, 0)
+        self._demand_state: tuple[int, object] = (0, None)
         """Of what `_demands` were made."""
         self._deciding: dict[bool, asyncio.Task[None]] = {}
         """By direction, what sees to a message that could not be decided at once."""
@@ -100,7 +100,8 @@ class WiredSocket(InjectingCarrier):
         # Whoever waits for the socket's failure is told of bad text, too, for which it must be read.
         listened = feed.is_heard(event_of(from_client)) or feed.is_heard("socketerror")
         heard = listened or addons.keep_all or addons.dumper is not None
-        remembered = min(self._limit.size, self.max_message) if self._limit.messages else 0
+        kept = feed.history.limit
+        remembered = min(kept.size, self.max_message) if kept.messages else 0
         side = self._side(from_client)
         routed = side is not None and (side.handles_messages or side.handles_close)
         limit = self.max_message if heard or feed.tape is not None else remembered

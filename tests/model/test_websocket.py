@@ -180,7 +180,7 @@ async def test_wait_for_an_error_is_given_its_text() -> None:
     assert await wait == "boom"
 
 
-@pytest.mark.parametrize("event", sorted(WebSocket.EVENTS))
+@pytest.mark.parametrize("event", sorted(WebSocket.EVENTS - {"close"}))
 @in_virtual_time
 async def test_wait_on_a_closed_socket_fails_at_once(event: str) -> None:
     feed = open_socket()
@@ -193,6 +193,18 @@ async def test_wait_on_a_closed_socket_fails_at_once(event: str) -> None:
             assert info.is_done()
     assert asyncio.get_running_loop().time() == 0
     assert not left_behind(feed.socket)
+
+
+@in_virtual_time
+async def test_wait_for_the_close_of_a_closed_socket_returns_at_once() -> None:
+    feed = open_socket()
+    feed.closed(1000)
+    assert await feed.socket.wait_for_event("close") is feed.socket
+    async with feed.socket.expect_event("close", lambda ws: ws.close_code == 1000) as info:
+        assert info.is_done()
+    with pytest.raises(Error, match=r"^Socket closed$"):
+        await feed.socket.wait_for_event("close", lambda ws: ws.close_code == 1001)
+    assert asyncio.get_running_loop().time() == 0
 
 
 async def is_b_later(payload: str) -> bool:

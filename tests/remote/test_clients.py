@@ -44,6 +44,22 @@ async def test_late_client_has_what_was_said_before(proxy: Proxy) -> None:
             assert said == ["one", "one", b"\xff", b"\xff", "two", "two"]
 
 
+async def test_code_that_waited_for_a_socket_begins_at_its_opening(proxy: Proxy) -> None:
+    async with serving() as url, connect() as remote:
+        async with remote.expect_websocket() as opened, app(proxy, f"{url}/live") as client:
+            await client.send("one")
+            assert await client.recv() == "one"
+        with pytest.raises(TimeoutError):
+            await remote.wait_for_websocket(timeout=100)
+        ws = await opened.value
+        heard: list[str] = []
+        ws.on("close", lambda: heard.append("close"))
+        ws.on("framesent", heard.append)
+        assert await ws.wait_for_event("framereceived") == "one"
+        assert await ws.wait_for_event("close") is ws
+        assert heard == ["one", "close"]
+
+
 async def test_what_is_not_asked_for_is_not_told(proxy: Proxy) -> None:
     heard: list[tuple[str, Payload]] = []
     async with serving() as url, connect(url="**/live", events=["framesent"]) as remote:

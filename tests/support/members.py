@@ -5,7 +5,7 @@ from wirewright.model.route import WebSocketRoute
 from wirewright.model.waiter import WaitingEmitter
 
 FOR_US = {
-    *("ENDS", "EVENTS", "check_event", "emit_each", "forget"),
+    *("ENDS", "EVENTS", "check_event", "emit_each", "forget", "listen", "put_behind", "replay"),
     *(
         "answers_the_app",
         "closed",

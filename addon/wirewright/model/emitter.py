@@ -3,7 +3,7 @@
 import inspect
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, TypeVar, overload
 
 from pyee import EventEmitter
@@ -11,6 +11,7 @@ from pyee import EventEmitter
 from wirewright.model import user_errors
 from wirewright.model.arguments import fit
 from wirewright.model.errors import ENDS_THE_PROGRAM
+from wirewright.model.history import PastEvent
 from wirewright.model.ownership import Owner, current_owner
 from wirewright.model.scope import Scope
 
@@ -38,6 +39,8 @@ class Emitter(EventEmitter):
         self._scope = scope
         self._version = 0
         """Counts the changes of the listeners."""
+        self._late: set[Listener] | None = None
+        """While past events are emitted: the listeners that hear them."""
 
     def check_event(self, event: str) -> None:
         """Raise ValueError if this emitter has no such event."""
@@ -88,7 +91,7 @@ class Emitter(EventEmitter):
         """Take back every listener that a script registered."""
         for event, listeners in list(self._events.items()):
             for f, listener in list(listeners.items()):
-                if isinstance(listener, _Listener) and listener.owner is owner:
+                if isinstance(listener, Listener) and listener.owner is owner:
                     self.remove_listener(event, f)
 
     def remove_all_listeners(self, event: str | None = None) -> None:
@@ -98,11 +101,11 @@ class Emitter(EventEmitter):
 
     def emit_each(self, event: str, values: Iterable[object]) -> None:
         """Emit one event for each of many values: what `emit` does, at a fraction of its cost."""
-        version, listeners = -1, list[_Listener]()
+        version, listeners = -1, list[Listener]()
         for value in values:
             if version != self._version:  # they may come and go while they are called
                 version = self._version
-                listeners = list(self._events.get(event, {}).values())  # type: ignore[arg-type]
+                listeners = [each for each in self._listeners(event) if each.is_live]
                 if not listeners:
                     return
             for listener in listeners:
@@ -123,8 +126,48 @@ class Emitter(EventEmitter):
             raise TypeError(f"a listener must be callable, not {type(k).__name__}")
         owner = current_owner()
         self._scope.note_owner(owner)
-        super()._add_event_handler(event, k, _Listener(fit(v, 1), owner))
+        listener = Listener(fit(v, 1), owner)
+        self._register(event, k, listener)
+        if self._late is not None:
+            self._late.add(listener)
+
+    def listen(self, event: str, f: Callable[..., Any]) -> None:
+        """As `on`, for our own functions: they take the value and belong to no script."""
+        self._register(event, f, Listener(f, None))
+
+    def _register(self, event: str, f: Callable[..., Any], listener: "Listener") -> None:
+        super()._add_event_handler(event, f, listener)
         self._version += 1
+
+    def _listeners(self, event: str) -> Iterable["Listener"]:
+        listeners: Iterable[Any] = self._events.get(event, {}).values()
+        return listeners
+
+    def _listener(self, event: str, f: Callable[..., Any]) -> "Listener | None":
+        listeners: Mapping[Any, Any] = self._events.get(event, {})
+        return listeners.get(f)
+
+    def put_behind(self, event: str, f: Callable[..., Any]) -> None:
+        """Have a listener that was registered just now hear nothing before `replay`."""
+        listener = self._listener(event, f)
+        if listener is not None:
+            listener.is_live = False
+            self._version += 1
+
+    def replay(self, past: Iterable[PastEvent], behind: Iterable[tuple[str, Callable[..., Any]]]) -> None:
+        """Emit past events, in order, to the listeners that are behind, and to those that they register
+        meanwhile. All of them are live from then on."""
+        late = self._late = {found for event, f in behind if (found := self._listener(event, f))}
+        try:
+            for _, event, value in past:
+                for listener in list(self._listeners(event)):
+                    if listener in late:
+                        self._call(listener, value)
+        finally:
+            self._late = None
+            for listener in late:
+                listener.is_live = True
+            self._version += 1
 
     def _remove_listener(self, event: str, f: Callable[..., Any]) -> None:
         # Every way to take one back ends here.
@@ -133,34 +176,40 @@ class Emitter(EventEmitter):
 
     def _emit_run(self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         # pyee's `emit` calls each listener through here.
+        assert isinstance(f, Listener)
+        if f.is_live:
+            self._call(f, *args)
+
+    def _call(self, listener: "Listener", *values: object) -> None:
         try:
-            result = f(*args, **kwargs)
+            result = listener.call(*values)
         except ENDS_THE_PROGRAM:
             raise
         except BaseException:
             self._log_exception()
         else:
             if result is not None:
-                self._follow(result, f)
+                self._follow(result, listener)
 
-    def _follow(self, result: object, listener: Callable[..., Any]) -> None:
+    def _follow(self, result: object, listener: "Listener") -> None:
         """Run what an async listener returned."""
         if inspect.isawaitable(result):
-            owner = listener.owner if isinstance(listener, _Listener) else None
-            self._scope.start(result, owner, self)
+            self._scope.start(result, listener.owner, self)
 
     def _log_exception(self) -> None:
         user_errors.report(self, "a listener", sys.exception())
 
 
-class _Listener:
+class Listener:
     """A registered callable and whose it is."""
 
-    __slots__ = ("call", "owner")
+    __slots__ = ("call", "is_live", "owner")
 
     def __init__(self, call: Callable[..., Any], owner: Owner | None) -> None:
         self.call = call
         self.owner = owner
+        self.is_live = True
+        """False while it is to hear the past first."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.call(*args, **kwargs)

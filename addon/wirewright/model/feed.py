@@ -150,9 +150,9 @@ class Feed:
         return self.socket._history
 
     @property
-    def listeners_version(self) -> int:
-        """Changes whenever somebody begins or ends to listen or to wait."""
-        return self.socket._version
+    def listeners_version(self) -> object:
+        """Changes whenever somebody begins or ends to listen, to wait, or to retain events."""
+        return self.socket._version, self.socket._history.limit
 
     def is_heard(self, event: str) -> bool:
         """Whether anybody listens to or waits for an event."""
@@ -187,6 +187,12 @@ class Feed:
         if not self.socket.is_closed():
             self.socket._history.extend_unread(event, messages, time.time())
 
+    def missed(self, frames: int) -> None:
+        """Messages were left out. Only a client of a proxy that runs elsewhere is told so."""
+        self.history.total += frames
+        self.history.note("missed", frames)
+        self.socket.emit("missed", frames)
+
     def failed(self, message: str) -> None:
         """The socket failed; `closed` follows."""
         if not self.socket.is_closed() and not self._failed:
@@ -195,6 +201,7 @@ class Feed:
                 self._tape.failed(message)
             for tap in self._taps:
                 tap.failed(message)
+            self.history.note("socketerror", message)
             self.socket.emit("socketerror", message)
 
     def run(self, awaitable: Awaitable[object]) -> "asyncio.Task[Any]":
@@ -219,4 +226,5 @@ class Feed:
             self._tape.closed(socket._closed_at, code, reason, by)
         for tap in self._taps:
             tap.closed(self)
+        self.history.note("close", socket)
         socket.emit("close", socket)

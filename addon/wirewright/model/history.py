@@ -1,10 +1,11 @@
 """The last messages of a socket, bounded in number and in bytes."""
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from operator import methodcaller
-from typing import NamedTuple, Protocol
+from operator import attrgetter, methodcaller
+from typing import Any, NamedTuple, Protocol
 
 Payload = str | bytes
 """`str` for a text message, `bytes` for a binary one."""
@@ -72,6 +73,15 @@ class Frame(NamedTuple):
     """Seconds since the epoch."""
 
 
+class PastEvent(NamedTuple):
+    """Something that a socket has emitted while its events were retained."""
+
+    number: int
+    """Among all events of the socket, from 0."""
+    event: str
+    value: Any
+
+
 class Unread(Protocol):
     """Messages that nobody has read yet: iterating over them reads them."""
 
@@ -103,6 +113,12 @@ class History:
         self.limit = limit
         self.total = 0
         """How many frames there have been, those that are forgotten included."""
+        self._own_limit = limit
+        self._retained = 0
+        self._added = 0
+        """How many frames were added; a client that does not keep up is not given all of `total`."""
+        self._notes: list[tuple[int, str, Any]] = []
+        """Other events, each with the number of frames that were added before it."""
         self._batches: deque[_Batch] = deque()
         self._count = 0
         self._size = 0
@@ -111,6 +127,49 @@ class History:
     def size(self) -> int:
         """About how many bytes are kept."""
         return self._size
+
+    @property
+    def is_retained(self) -> bool:
+        """True while events other than frames are remembered, too, and the limit is at least the default."""
+        return self._retained > 0
+
+    def retain(self) -> None:
+        """From now on, remember all events. It must be called before the first one."""
+        self._retained += 1
+        default, own = HistoryLimit(), self._own_limit
+        self.limit = HistoryLimit(max(own.messages, default.messages), max(own.size, default.size))
+
+    def release(self) -> None:
+        """Take back one `retain`."""
+        self._retained -= 1
+        if not self._retained:
+            self.limit = self._own_limit
+            self._notes.clear()
+
+    def note(self, event: str, value: Any) -> None:
+        """Remember an event that is not a frame, if events are retained."""
+        if self._retained:
+            if event == "missed" and self._notes and self._notes[-1][:2] == (self._added, event):
+                value += self._notes.pop()[2]
+            self._notes.append((self._added, event, value))
+
+    def events_since(self, number: int) -> list[PastEvent]:
+        """The retained events from this number on, oldest first. If the oldest ones are forgotten, a `missed`
+        with how many comes first."""
+        frames = self._kept()
+        forgotten = self._added - len(frames)
+        positions = [position for position, _, _ in self._notes]
+        events = [
+            PastEvent(position + order, event, value)
+            for order, (position, event, value) in enumerate(self._notes)
+        ]
+        events += [
+            PastEvent(index + bisect_right(positions, index), frame.event, frame.payload)
+            for index, frame in enumerate(frames, forgotten)
+        ]
+        if forgotten > number:
+            events.append(PastEvent(forgotten - 1, "missed", forgotten - number))
+        return sorted((event for event in events if event.number >= number), key=attrgetter("number"))
 
     def append(self, frame: Frame, size: int) -> None:
         """Remember a frame of so many bytes."""
@@ -141,6 +200,7 @@ class History:
 
     def _add(self, batch: _Batch) -> None:
         self.total += len(batch.payloads)
+        self._added += len(batch.payloads)
         if not (self.limit.messages and self.limit.size):
             return
         if batch.size > self.limit.size:

@@ -2,11 +2,11 @@
 
 import re
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from wirewright.model.arguments import fit
 from wirewright.model.completion import Completion
@@ -19,7 +19,14 @@ from wirewright.model.ownership import Owner, current_owner
 from wirewright.model.route import WebSocketRoute
 from wirewright.model.routing import RouteHandler, Routes, Rule
 from wirewright.model.scope import Scope
-from wirewright.model.waiter import EventContextManager, Predicate, Timeout, WaitingEmitter, to_milliseconds
+from wirewright.model.waiter import (
+    EventContextManager,
+    Predicate,
+    Timeout,
+    Waiter,
+    WaitingEmitter,
+    to_milliseconds,
+)
 from wirewright.model.websocket import Carrier, ClosedBy, Handshake, WebSocket
 
 
@@ -96,7 +103,6 @@ class Proxy(WaitingEmitter):
     """
 
     EVENTS = frozenset({"websocket"})
-    ENDS: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self) -> None:
         super().__init__(Scope())
@@ -151,6 +157,9 @@ class Proxy(WaitingEmitter):
         As in Playwright, the first argument may be the predicate: a callable is given the WebSocket.
         """
         return self.wait_for_event("websocket", both(url, predicate), timeout)
+
+    def _waiter(self, event: str, predicate: Predicate | None, timeout: Timeout) -> Waiter[Any]:
+        return Waiter(self._scope, self, event, predicate, timeout, history_of=lambda socket: socket._history)
 
     def route_web_socket(
         self, url: UrlMatch | LateMatch | None, handler: RouteHandler, times: int | None = None

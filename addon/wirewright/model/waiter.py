@@ -11,12 +11,14 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable,
 from datetime import timedelta
 from functools import partial
 from types import TracebackType
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from wirewright.model.arguments import fit
+from wirewright.model.catch_up import Backlog, CatchUp, bind
 from wirewright.model.completion import Completion
 from wirewright.model.emitter import Emitter
 from wirewright.model.errors import ENDS_THE_PROGRAM, EndedError, Error, TimeoutError  # noqa: A004  Playwright's name
+from wirewright.model.history import History, PastEvent
 from wirewright.model.ownership import current_owner
 from wirewright.model.scope import Scope
 
@@ -72,13 +74,18 @@ class Waiter(Generic[T]):
         timeout: Timeout = None,
         *,
         ends: Mapping[str, str] | None = None,
-        past: Iterable[T] = (),
+        past: Iterable[PastEvent] = (),
         closed: str | None = None,
         remark: Callable[[], str] = str,
+        catch_up: CatchUp | None = None,
+        history_of: Callable[[T], History] | None = None,
     ) -> None:
-        """`ends` maps the events that fail the wait to their messages; `past` are earlier values to try
+        """`ends` maps the events that fail the wait to their messages; `past` are earlier events to try
         first, and `closed` is the message to fail with at once if none of them will do. `remark` is asked at
         the end for what is added to the message.
+
+        `catch_up` says where the past begins, and is told of the event that the code is given. If the value
+        is a socket that opens, `history_of` is the history that must keep its events until the code goes on.
 
         Raises ValueError and TypeError for arguments that make no sense, and Error outside of the
         proxy's event loop.
@@ -98,19 +105,29 @@ class Waiter(Generic[T]):
         self._emitter = emitter
         self._predicate = fit(predicate, 1) if callable(predicate) else predicate
         self._pending: set[asyncio.Future[Any]] = set()
-        self._unjudged: list[T] = []
+        self._unjudged: list[_Candidate[T]] = []
         """Of what a LatePredicate is not asked yet."""
         self._left_out = 0
         """Values that it was not asked of at all."""
         self._failure: Error | None = None
         self._remark = remark
+        self.catch_up = catch_up
+        self.number: int | None = None
+        """That of the past event that has ended the wait; None if it was not a past one."""
+        self._history_of = history_of
+        self.backlog: Backlog | None = None
+        """That of the socket that has ended it, until the code takes the socket."""
         self._timer: asyncio.TimerHandle | None = None
         self._listeners: dict[str, Callable[..., Any]] = {}
 
         self.future.add_done_callback(self._dispose)
         scope.add_wait(self)
-        for value in past:
-            self._consider(value)
+        for number, name, value in past:
+            if name == event:
+                self._consider(value, number)
+            elif ends and name in ends:
+                closed = ends[name]
+                break
             if self.future.done():
                 return
         closed = closed or scope.over
@@ -125,11 +142,30 @@ class Waiter(Generic[T]):
         """The value that the predicate accepted; raises what the wait failed with."""
         return WaitCoroutine(self)
 
+    def __await__(self) -> Generator[Any, Any, T]:
+        value = yield from self._run().__await__()
+        if self.backlog is not None:
+            catch_up = CatchUp(self.backlog)
+            self.backlog = None
+            bind(catch_up)
+            catch_up.share()
+        return value
+
+    async def end(self) -> T:
+        """The same, but the code does not take the value yet."""
+        return await self._run()
+
+    async def _take(self) -> T:
+        return await self
+
     async def _run(self) -> T:
         try:
-            return await self.future
+            value = await self.future
         finally:
             self._dispose()
+        if self.catch_up is not None and self.number is not None:
+            self.catch_up.advance(self.number)
+        return value
 
     def cancel(self) -> None:
         """Give up, as nobody is interested any more."""
@@ -152,14 +188,16 @@ class Waiter(Generic[T]):
 
     def _listen(self, event: str, listener: Callable[..., Any]) -> None:
         self._listeners[event] = listener
-        self._emitter.add_listener(event, listener)
+        self._emitter.listen(event, listener)
 
-    def _consider(self, value: T) -> None:
+    def _consider(self, value: T, number: int | None = None) -> None:
         if self.future.done():
             return
+        backlog = None if self._history_of is None else Backlog(self._history_of(value))
+        candidate = _Candidate(value, number, backlog)
         if isinstance(self._predicate, LatePredicate):
             if self._predicate.takes(value):
-                self._unjudged.append(value)
+                self._unjudged.append(candidate)
                 self._ask(self._predicate)
             else:
                 self._left_out += 1
@@ -177,22 +215,25 @@ class Waiter(Generic[T]):
             self._settle_exception(exception)
             return
         if inspect.isawaitable(matched):
-            self._follow(matched, partial(self._after_predicate, value))
+            self._follow(matched, partial(self._after_predicate, candidate))
         elif matched:
-            self._settle(value)
+            self._settle(candidate)
 
-    def _after_predicate(self, value: T, matched: object) -> None:
+    def _after_predicate(self, candidate: "_Candidate[T]", matched: object) -> None:
         if matched:
-            self._settle(value)
+            self._settle(candidate)
 
     def _ask(self, predicate: LatePredicate) -> None:
         if self._unjudged and not self._pending:
-            values, self._unjudged = self._unjudged, []
-            self._follow(predicate.first(values), partial(self._after_late, predicate, values))
+            candidates, self._unjudged = self._unjudged, []
+            values = [candidate.value for candidate in candidates]
+            self._follow(predicate.first(values), partial(self._after_late, predicate, candidates))
 
-    def _after_late(self, predicate: LatePredicate, values: Sequence[T], first: int | None) -> None:
+    def _after_late(
+        self, predicate: LatePredicate, candidates: Sequence["_Candidate[T]"], first: int | None
+    ) -> None:
         if first is not None:
-            self._settle(values[first])
+            self._settle(candidates[first])
         else:
             self._ask(predicate)
 
@@ -238,9 +279,10 @@ class Waiter(Generic[T]):
         else:
             self._settle_exception(error)
 
-    def _settle(self, value: T) -> None:
+    def _settle(self, candidate: "_Candidate[T]") -> None:
         if not self.future.done():
-            self.future.set_result(value)
+            self.number, self.backlog = candidate.number, candidate.backlog
+            self.future.set_result(candidate.value)
         self._dispose()
 
     def _settle_exception(self, exception: BaseException) -> None:
@@ -265,12 +307,21 @@ class Waiter(Generic[T]):
         self._scope.discard_wait(self)
 
 
+class _Candidate(NamedTuple, Generic[T]):
+    """A value that may end a wait."""
+
+    value: T
+    number: int | None
+    """Of the past event that it comes from."""
+    backlog: Backlog | None
+
+
 class WaitCoroutine(Coroutine[Any, Any, T]):
     """A wait as a coroutine that gives up its wait even if it is thrown away before its first step."""
 
     def __init__(self, waiter: Waiter[T]) -> None:
         self._waiter = waiter
-        self._running = waiter._run()
+        self._running = waiter._take()
 
     def __await__(self) -> Generator[Any, None, T]:
         return self._running.__await__()
@@ -293,17 +344,17 @@ class WaitCoroutine(Coroutine[Any, Any, T]):
 class EventInfo(Generic[T]):
     """What an `expect_event` block is given: the wait, while it runs and after."""
 
-    def __init__(self, future: "asyncio.Future[T]") -> None:
-        self._future = future
+    def __init__(self, waiter: Waiter[T]) -> None:
+        self._waiter = waiter
 
     @property
     def value(self) -> Completion[T]:
         """Await it for the event's value: a str or bytes for frames, the WebSocket for `close`."""
-        return Completion(self._future)
+        return Completion(self._waiter)
 
     def is_done(self) -> bool:
         """Whether the wait is over, one way or another."""
-        return self._future.done()
+        return self._waiter.future.done()
 
 
 class EventContextManager(Generic[T]):
@@ -315,21 +366,8 @@ class EventContextManager(Generic[T]):
     def __init__(self, waiter: Waiter[T]) -> None:
         self._waiter = waiter
 
-    @property
-    def future(self) -> "asyncio.Future[T]":
-        """The wait itself."""
-        return self._waiter.future
-
-    def cancel(self) -> None:
-        """Give the wait up."""
-        self._waiter.cancel()
-
-    def fail(self, message: str) -> None:
-        """End the wait with `Error(message)`."""
-        self._waiter.fail(message)
-
     async def __aenter__(self) -> EventInfo[T]:
-        return EventInfo(self._waiter.future)
+        return EventInfo(self._waiter)
 
     async def __aexit__(
         self,
@@ -340,7 +378,7 @@ class EventContextManager(Generic[T]):
         if exc is not None:
             self._waiter.cancel()
         else:
-            await self._waiter.wait()
+            await self._waiter.end()
 
 
 class WaitingEmitter(Emitter):

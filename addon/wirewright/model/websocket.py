@@ -4,15 +4,16 @@ https://playwright.dev/python/docs/api/class-websocket
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
+from wirewright.model.catch_up import find
 from wirewright.model.close import check_close
 from wirewright.model.completion import Completion
 from wirewright.model.errors import Error
 from wirewright.model.handshake import Headers
-from wirewright.model.history import History, HistoryLimit, Message, Payload, to_payload
+from wirewright.model.history import History, HistoryLimit, Message, PastEvent, Payload, to_payload
 from wirewright.model.scope import Scope
 from wirewright.model.waiter import EventContextManager, Predicate, Timeout, Waiter, WaitingEmitter
 
@@ -180,10 +181,14 @@ class WebSocket(WaitingEmitter):
     ) -> EventContextManager[Any]:
         """Wait for an event that the block causes: the listener is there before the block runs.
 
-        `history=True` first tries the frames that the socket still remembers. Raises Error("Socket
-        closed"), Error("Socket error") or TimeoutError at the end of the block.
+        `history=True` first tries the frames that the socket still remembers. Right after the code has got
+        the socket from `expect_websocket`, a wait begins at the socket's opening (docs/testing.md).
+
+        Raises Error("Socket closed"), Error("Socket error") or TimeoutError at the end of the block.
         """
-        return EventContextManager(self._waiter(event, predicate, timeout, history=history))
+        return EventContextManager(
+            self._waiter(event, predicate, timeout, history=history, is_for_block=True)
+        )
 
     def wait_for_event(
         self,
@@ -195,7 +200,8 @@ class WebSocket(WaitingEmitter):
     ) -> Coroutine[Any, Any, Any]:
         """The event's next value for which the predicate holds. The listener is there from the call on.
 
-        `history` and the errors are those of `expect_event`.
+        `history` and the errors are those of `expect_event`. On a socket that is closed already a wait for
+        `close` returns at once, and any other one fails.
         """
         return self._waiter(event, predicate, timeout, history=history).wait()
 
@@ -247,10 +253,25 @@ class WebSocket(WaitingEmitter):
             raise Error("Socket is not open yet: its handshake has not been answered")
 
     def _waiter(
-        self, event: str, predicate: Predicate | None, timeout: Timeout, *, history: bool = False
+        self,
+        event: str,
+        predicate: Predicate | None,
+        timeout: Timeout,
+        *,
+        history: bool = False,
+        is_for_block: bool = False,
     ) -> Waiter[Any]:
-        past: Iterable[Any] = self._past(event) if history else ()
+        catch_up = find(self._history)
+        if is_for_block and catch_up is not None and catch_up.next:
+            catch_up = None  # the code has begun to wait already, and this is for what the block causes
+        if catch_up is not None:
+            past = self._history.events_since(0) if history else catch_up.events()
+        else:
+            frames = self._history.since(0) if history else []
+            past = [PastEvent(-1, frame.event, frame.payload) for frame in frames]
         closed = "Socket closed" if self.is_closed() else None
+        if closed and catch_up is None:
+            past.append(PastEvent(-1, "close", self))
         return Waiter(
             self._scope,
             self,
@@ -260,14 +281,23 @@ class WebSocket(WaitingEmitter):
             ends=self.ENDS,
             past=past,
             closed=closed,
-            remark=self._remark(history=history),
+            remark=self._remark(history=history, past=past),
+            catch_up=catch_up,
         )
 
-    def _remark(self, *, history: bool) -> Callable[[], str]:
-        """What a wait that begins now, or (`history`) looks back, adds to its error."""
-        return str
+    def _add_event_handler(self, event: str, k: Callable[..., Any], v: Callable[..., Any]) -> None:
+        super()._add_event_handler(event, k, v)
+        catch_up = None if self._late is not None else find(self._history)
+        if catch_up is not None and catch_up.events():
+            self.put_behind(event, k)
+            catch_up.follow(self.replay, event, k)
 
-    def _past(self, event: str) -> Iterable[Any]:
-        if event == "close":
-            return [self] if self.is_closed() else []
-        return self._history.payloads(event)
+    def _remark(self, *, history: bool, past: Sequence[PastEvent]) -> Callable[[], str]:
+        """What is added to the error of a wait that begins now, or (`history`) looks back."""
+        missed = missed_in(past)
+        return lambda: f" ({missed:,} earlier messages were left out)" if missed else ""
+
+
+def missed_in(past: Sequence[PastEvent]) -> int:
+    """How many messages were left out."""
+    return sum(event.value for event in past if event.event == "missed")

@@ -17,12 +17,12 @@ from wirewright.model import user_errors
 from wirewright.model.completion import Completion
 from wirewright.model.errors import ENDS_THE_PROGRAM, Error
 from wirewright.model.feed import Feed
-from wirewright.model.history import payload_size
+from wirewright.model.history import PastEvent, payload_size
 from wirewright.model.matching import LateMatch, UrlMatch
 from wirewright.model.proxy import Control, Proxy
 from wirewright.model.route import is_being_cancelled
 from wirewright.model.routing import RouteHandler, Rule
-from wirewright.model.websocket import Handshake, WebSocket
+from wirewright.model.websocket import Handshake, WebSocket, missed_in
 from wirewright.remote import protocol
 from wirewright.remote.codec import LARGEST, ProtocolError, make_codec
 from wirewright.remote.connection import Connection, Disconnected
@@ -85,11 +85,12 @@ class RemoteSocket(WebSocket):
         # A close that the proxy has refused is none.
         self._closing = closing.cancelled() or closing.exception() is None
 
-    def _remark(self, *, history: bool) -> Callable[[], str]:
-        before = 0 if history else self._missed
+    def _remark(self, *, history: bool, past: Sequence[PastEvent]) -> Callable[[], str]:
+        earlier = missed_in(past)
+        before = 0 if history and not earlier else self._missed
 
         def remark() -> str:
-            missed = self._missed - before
+            missed = earlier + self._missed - before
             return f" ({missed:,} messages were left out: this client did not keep up)" if missed else ""
 
         return remark
@@ -197,8 +198,9 @@ class Client:
                     _apply(feed, message)
             case protocol.Missed():
                 if feed := self._control.feed(message.key):
-                    feed.history.total += message.frames
-                    self._miss(feed, message.frames)
+                    assert isinstance(feed.socket, RemoteSocket)
+                    feed.socket._missed += message.frames
+                    feed.missed(message.frames)
             case protocol.Failed():
                 if feed := self._control.feed(message.key):
                     feed.failed(message.message)
@@ -235,11 +237,6 @@ class Client:
         feed.history.total += socket.forgotten
         _apply(feed, socket)
         return feed
-
-    def _miss(self, feed: Feed, frames: int) -> None:
-        assert isinstance(feed.socket, RemoteSocket)
-        feed.socket._missed += frames
-        feed.socket.emit("missed", frames)
 
     async def _judge(self, message: protocol.Asked) -> None:
         rule, is_meant = self._rules.get(message.rule), False

@@ -1,0 +1,133 @@
+"""How the code that waited for a socket catches up with it.
+
+A wait for a socket ends when the socket opens. The code that waits goes on later: after some turns of the
+loop, in another thread, or at the end of its block. Until then the socket keeps what it emits (`Backlog`).
+The waits and listeners that this code registers first begin at the socket's opening (`CatchUp`). Events of
+anybody else are not delayed.
+"""
+
+import asyncio
+import weakref
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from contextvars import ContextVar
+
+from wirewright.model.history import History, PastEvent
+
+TURNS = 10
+"""Turns of the loop that async code has for what it registers first. `asyncio.gather`, and on Python 3.11
+`asyncio.wait_for`, begin and end some turns before and after what they wrap."""
+ORDER_SECONDS = 0.1
+"""How long a listener of another thread waits for further ones, so that they hear the past in one order."""
+
+Replay = Callable[[Sequence[PastEvent], Sequence[tuple[str, Callable[..., object]]]], object]
+"""Emits past events to some listeners, which hear live events from then on: `Emitter.replay`."""
+
+
+class Backlog:
+    """Has a socket keep what it emits, at least as much as by default, for as long as anybody refers to this.
+
+    Made in the event loop when the socket opens.
+    """
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        history.retain()
+        weakref.finalize(self, _release, history, asyncio.get_running_loop()).atexit = False
+
+
+def _release(history: History, loop: asyncio.AbstractEventLoop) -> None:
+    # The last reference may go in any thread.
+    with suppress(RuntimeError):  # the loop is closed
+        loop.call_soon_threadsafe(history.release)
+
+
+class CatchUp:
+    """Where code has got to in a socket's past."""
+
+    def __init__(self, backlog: Backlog) -> None:
+        self._backlog: Backlog | None = backlog
+        self.next = 0
+        """The number of the first event that the code has not been given."""
+        self._behind: list[tuple[str, Callable[..., object]]] = []
+        """Listeners that are still to hear the past, with their events."""
+        self._replay: Replay | None = None
+        self._flushing: asyncio.Handle | None = None
+        self._turns = 0
+
+    def is_of(self, history: History) -> bool:
+        """True for the socket's own history, until the code has caught up."""
+        return self._backlog is not None and self._backlog.history is history
+
+    def events(self) -> list[PastEvent]:
+        """What the code has not been given, oldest first."""
+        return [] if self._backlog is None else self._backlog.history.events_since(self.next)
+
+    def follow(self, replay: Replay, event: str, f: Callable[..., object], seconds: float = 0.0) -> None:
+        """Have a listener hear the past soon, in one order with the others that come until then."""
+        loop = asyncio.get_running_loop()
+        self._behind.append((event, f))
+        self._replay = replay
+        if seconds and self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
+        if self._flushing is None:
+            self._flushing = loop.call_later(seconds, self.flush) if seconds else loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Let listeners that are behind hear the past."""
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
+        behind, self._behind = self._behind, []
+        if behind and self._replay is not None:
+            self._replay(self.events(), behind)
+
+    def advance(self, number: int) -> None:
+        """The code has been given the event of this number."""
+        self.flush()
+        self.next = max(self.next, number + 1)
+        self._turns = TURNS
+
+    def close(self) -> None:
+        """The code has caught up: what it registers from now on hears what happens from now on."""
+        self.flush()
+        self._backlog = None
+
+    def share(self) -> None:
+        """Begin the turns that async code has; its tasks share them."""
+        self._turns = TURNS
+        _shared.append(self)
+        asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turns -= 1
+        if self._turns > 0:
+            asyncio.get_running_loop().call_soon(self._turn)
+        else:
+            _shared.remove(self)
+            self.close()
+
+
+_own: ContextVar[tuple[CatchUp, ...]] = ContextVar("catch_ups", default=())
+"""Those of the task, thread or handler that runs."""
+_shared: list[CatchUp] = []
+"""Those of async code; each is here for a few turns of its loop."""
+
+
+def bind(catch_up: CatchUp) -> None:
+    """Have what the caller registers next begin at a socket's opening."""
+    _own.set((*(each for each in _own.get() if each._backlog is not None), catch_up))
+
+
+def bound() -> tuple[CatchUp, ...]:
+    """Those of the caller."""
+    return _own.get()
+
+
+def find(history: History) -> CatchUp | None:
+    """That of the caller for a socket: its own, or that of a task which has just taken the socket for it."""
+    if not history.is_retained:
+        return None
+    candidates = (*reversed(_own.get()), *reversed(_shared))
+    return next((each for each in candidates if each.is_of(history)), None)
