@@ -1,5 +1,6 @@
 """The sync API over a real proxy in this process; apps and servers are threads of their own."""
 
+import asyncio
 import inspect
 import math
 import re
@@ -203,25 +204,147 @@ def test_errors_are_those_of_the_async_api(proxy: Proxy, url: str) -> None:
             proxy.wait_for_websocket()
 
 
-async def judge_late(payload: str) -> bool:
-    return True
+# Async functions
 
 
-def test_async_functions_are_refused(proxy: Proxy, url: str) -> None:
-    for register in (
-        lambda: proxy.on("websocket", judge_late),
-        lambda: proxy.route_web_socket("**", judge_late),  # type: ignore[arg-type]
-    ):
-        with pytest.raises(TypeError, match="is async: the sync API takes plain functions"):
-            register()
+def test_async_predicates_are_asked_one_after_the_other(proxy: Proxy, url: str) -> None:
+    asked: list[object] = []
+
+    async def judge(value: Any) -> bool:
+        asked.append(value)
+        await asyncio.sleep(0.01)
+        asked.append(threading.current_thread().name)
+        return value == "two" or isinstance(value, WebSocket)
+
+    async def judge_without() -> bool:
+        return True
+
+    async def fail(payload: str) -> bool:
+        await asyncio.sleep(0)
+        raise LookupError(payload)
+
+    with ExitStack() as stack:
+        with proxy.expect_websocket(judge) as opened:
+            client = stack.enter_context(app(proxy, url))
+        ws = opened.value
+        assert asked == [ws, "wirewright-proxy"]
+        with ws.expect_event("framesent", judge) as frame:
+            for message in ("one", "two", "three"):
+                say(client, message)
+        assert frame.value == "two"
+        assert asked[2:] == ["one", "wirewright-proxy", "two", "wirewright-proxy"]
+        with ws.expect_event("framesent", judge_without):
+            say(client, "four")
+        with pytest.raises(LookupError, match="five"), ws.expect_event("framesent", fail):
+            say(client, "five")
+
+
+def test_async_listeners_begin_in_the_order_of_the_events(proxy: Proxy, url: str) -> None:
+    heard: list[str] = []
+    over = threading.Event()
+
+    async def watch(ws: WebSocket) -> None:
+        heard.append("open")
+        ws.on("framesent", note_sent)
+        ws.on("framereceived", lambda payload: heard.append(f"received {payload}"))
+        ws.once("close", note_close)
+
+    async def note_sent(payload: str) -> None:
+        heard.append(f"sent {payload}")
+        await asyncio.sleep(0.01)
+        heard.append(f"done {payload}")
+
+    async def note_close() -> None:
+        heard.append("close")
+        over.set()
+
+    proxy.on("websocket", watch)
+    with app(proxy, url) as client:
+        for message in ("one", "two"):
+            say(client, message)
+    assert over.wait(10)
+    settle(proxy)
+    assert [each for each in heard if not each.startswith("done")] == [
+        *("open", "sent one", "received one", "sent two", "received two", "close")
+    ]
+    assert sorted(each for each in heard if each.startswith("done")) == ["done one", "done two"]
+
+
+def test_async_handlers_of_routes_are_awaited(proxy: Proxy, url: str) -> None:
+    ended: SimpleQueue[object] = SimpleQueue()
+
+    async def route(ws: WebSocketRoute) -> None:
+        await asyncio.sleep(0.01)
+        server = ws.connect_to_server()
+
+        async def forward(message: Any) -> None:
+            await asyncio.sleep(0.02 if message == "slow" else 0)
+            server.send(f"{message}!")
+
+        async def close(code: int) -> None:
+            await asyncio.sleep(0)
+            ended.put(code)
+            server.close(3001)
+
+        ws.on_message(forward)
+        ws.on_close(close)
+
+    async def is_live(asked: str) -> bool:
+        await asyncio.sleep(0)
+        return asked == url
+
+    proxy.route_web_socket(is_live, route)
+    with app(proxy, url) as client:
+        for message in ("slow", "quick"):
+            client.send(message)
+        assert [client.recv(timeout=10) for _ in range(2)] == ["slow!", "quick!"]
+        (ws,) = proxy.web_sockets
+        client.close(3000)
+        assert ended.get(timeout=10) == 3000
+        assert ws.wait_for_event("close") is ws
+
+
+def test_async_functions_that_raise_hurt_nobody(
+    proxy: Proxy, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard: list[object] = []
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise LookupError("no")
+
+    async def leave() -> None:
+        sys.exit(1)
+
     with app(proxy, url) as client:
         (ws,) = proxy.web_sockets
-        for predicate in (judge_late, lambda payload: judge_late(payload)):
-            with (
-                pytest.raises(TypeError, match="is async: the sync API takes plain functions"),
-                ws.expect_event("framereceived", predicate),
-            ):
-                client.send("a")
+        for listener in (fail, leave, heard.append):
+            ws.on("framesent", listener)
+        say(client, "a")
+        say(client, "b")
+    settle(proxy)
+    assert heard == ["a", "b"]
+    assert caplog.text.count("LookupError: no") == 2
+    assert caplog.text.count("SystemExit: 1") == 2
+
+
+def test_async_functions_act_and_do_not_wait(proxy: Proxy, url: str) -> None:
+    said: SimpleQueue[object] = SimpleQueue()
+
+    async def act(payload: str) -> None:
+        if payload == "go":
+            assert proxy.web_sockets == [ws]
+            ws.send_to_client("from a coroutine")
+            with pytest.raises(Error) as raised:
+                ws.wait_for_event("framesent")
+            said.put(raised.value.message)
+
+    with app(proxy, url) as client:
+        (ws,) = proxy.web_sockets
+        ws.on("framesent", act)
+        client.send("go")
+        assert {client.recv(timeout=10) for _ in range(2)} == {"go", "from a coroutine"}
+    assert said.get(timeout=10) == "an async function cannot wait with the sync API: make it a plain function"
 
 
 # Listeners

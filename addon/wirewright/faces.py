@@ -22,7 +22,7 @@ from wirewright.model.errors import EndedError, Error
 from wirewright.model.history import PastEvent
 from wirewright.model.matching import LateMatch
 from wirewright.model.waiter import Predicate, Waiter, WaitingEmitter
-from wirewright.threads import Bridge, CallersPredicate, Questions, call_plain, check_plain
+from wirewright.threads import Bridge, CallersPredicate, Questions
 
 T = TypeVar("T")
 OwnT = TypeVar("OwnT")
@@ -98,7 +98,10 @@ class Face(Generic[OwnT]):
         return self._bridge.call(function, *arguments, **options)
 
     def _do(self, function: Callable[..., Awaitable[None]], *arguments: Any, **options: Any) -> None:
-        """What is done when the awaitable that a function returns is."""
+        """What is done when the awaitable that a function returns is. In an async function it is begun."""
+        if self._bridge.is_loop:
+            function(*arguments, **options)
+            return
 
         async def run() -> None:
             await function(*arguments, **options)
@@ -168,7 +171,7 @@ class Listeners(Emitter):
         if catch_up is not None:
             bind(catch_up)
         try:
-            call_plain(listener.call, values)
+            self._bridge.call_user(listener.call, values)
         except BaseException:  # sys.exit() ends no thread that others need
             self._log_exception()
         finally:
@@ -376,7 +379,6 @@ class Wait(Generic[T]):
     def _judge(self, predicate: Predicate | None) -> Predicate | CallersPredicate | None:
         if predicate is None or not callable(predicate):
             return predicate
-        check_plain(predicate)
         faces, predicate = self._faces, fit(predicate, 1)
         return CallersPredicate(self._bridge, self._questions, lambda value: predicate(faces.of(value)))
 
@@ -432,7 +434,6 @@ def _check_listener(function: Callable[..., Any]) -> None:
     if not callable(function):
         raise TypeError(f"a listener must be callable, not {type(function).__name__}")
     hash(function)  # raises TypeError: it could not be found again
-    check_plain(function)
 
 
 def _take_back(face: "weakref.ref[WaitingFace[Any]]", event: str, f: Callable[..., Any]) -> None:

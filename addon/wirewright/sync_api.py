@@ -8,10 +8,13 @@
             phone.tap("Join")
         print(frame.value)
 
-The proxy runs in a thread of its own, in which none of a user's code ever runs. A wait's predicate is called
-in the thread that waits. Listeners and routes' handlers are called in one other thread, one after the other,
-in the order of the events; they may call and wait for everything here, too, and while one waits the next one
-has its turn. All of it may be used from several threads.
+The proxy runs in a thread of its own. A wait's predicate is called in the thread that waits. Listeners and
+routes' handlers are called in one other thread, one after the other, in the order of the events; they may
+call and wait for everything here, too, and while one waits the next one has its turn. All of it may be used
+from several threads.
+
+Any of these functions may be async. It begins in its place in that order and runs in the proxy's thread: it
+may await anything of asyncio, it must not block, and it cannot wait with this API.
 
 https://playwright.dev/python/docs/library
 """

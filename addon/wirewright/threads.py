@@ -1,9 +1,9 @@
 """An event loop in a thread of its own, for callers that have none.
 
-Three kinds of threads meet here. The loop's runs the proxy, and nothing of a user's. The dispatcher's runs
-listeners and routes' handlers, in the order of the events: each in a greenlet of its own, as in Playwright's
-sync API, so that one that waits for something lets those after it have their turn. All others are the
-callers': what they wait for is judged in them.
+Three kinds of threads meet here. The loop's runs the proxy, and a user's async functions. The dispatcher's
+runs listeners and routes' handlers, in the order of the events: each in a greenlet of its own, as in
+Playwright's sync API, so that one that waits for something lets those after it have their turn. All others
+are the callers': what they wait for is judged in them.
 """
 
 import asyncio
@@ -139,6 +139,8 @@ class Running(Generic[T]):
         self._coroutine = coroutine
         self._when_done = when_done
         self._task: asyncio.Task[T] | None = None
+        self.began = threading.Event()
+        """Set when the coroutine has got to its first await."""
         loop.call_soon_threadsafe(self._begin)
 
     def cancel(self) -> None:
@@ -154,6 +156,7 @@ class Running(Generic[T]):
     def _begin(self) -> None:
         self._task = self._loop.create_task(self._coroutine)
         self._task.add_done_callback(self._settle)
+        self._loop.call_soon(self.began.set)
 
     def _cancel(self) -> None:
         if self._task is not None:
@@ -237,6 +240,8 @@ class Bridge:
 
     def call(self, function: Callable[..., T], *arguments: Any, **options: Any) -> T:
         """What a function returns or raises in the loop's thread, where it must not wait for anything."""
+        if self.is_loop:
+            return function(*arguments, **options)
 
         async def run() -> T:
             return function(*arguments, **options)
@@ -248,14 +253,17 @@ class Bridge:
         with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(function, *arguments)
 
-    def wait(self, coroutine: Coroutine[Any, Any, T], questions: Questions | None = None) -> T:
-        """What a coroutine returns or raises; the caller answers meanwhile what is asked.
+    def wait(
+        self, coroutine: Coroutine[Any, Any, T], questions: Questions | None = None, *, has_turn: bool = False
+    ) -> T:
+        """What a coroutine returns or raises; the caller answers meanwhile what is asked. If it `has_turn`,
+        the dispatcher does nothing before the coroutine has got to its first await.
 
         Whatever interrupts the caller, such as Ctrl-C, cancels the coroutine. In a handler, others have their
         turn meanwhile. Raises Error where nothing can be waited for.
         """
         if self.is_dispatcher:
-            running = self._switch_until_done(coroutine, questions)
+            running = self._switch_until_done(coroutine, questions, has_turn=has_turn)
         else:
             running = self._answer_until_done(coroutine, questions or Questions())
         try:
@@ -267,12 +275,24 @@ class Bridge:
                 raise EndedError("Proxy closed") from None
             raise
 
+    def call_user(self, function: Callable[..., Any], arguments: Sequence[object]) -> Any:
+        """What a user's function returns or raises. An async one runs in the loop: it gets to its first await
+        before the caller's thread does anything else, and the caller waits for its end.
+        """
+        result = function(*arguments)
+        if not inspect.isawaitable(result):
+            return result
+        value, error = self.wait(_outcome(result), has_turn=True)
+        if error is not None:
+            raise error
+        return value
+
     def _start(self, coroutine: Coroutine[Any, Any, T], when_done: Callable[[], object]) -> Running[T]:
         why = ""
         if os.getpid() != self._process:
             why = "this is a forked process: the proxy's threads are not in it"
-        elif threading.current_thread() is self._runner:
-            why = "this thread runs the proxy: nothing can be waited for in it"
+        elif self.is_loop:
+            why = "an async function cannot wait with the sync API: make it a plain function"
         else:
             with self._lock:
                 if not self._is_over:
@@ -281,10 +301,12 @@ class Bridge:
         raise Error(why) if why else EndedError("Proxy closed")
 
     def _switch_until_done(
-        self, coroutine: Coroutine[Any, Any, T], questions: Questions | None
+        self, coroutine: Coroutine[Any, Any, T], questions: Questions | None, *, has_turn: bool
     ) -> Running[T]:
         handler = getcurrent()
         running = self._start(coroutine, lambda: self._jobs.put(handler.switch))
+        if has_turn:
+            running.began.wait(LAST_SECONDS)
         if questions is not None:
             questions.enter(self._jobs)
         self._waiting += 1
@@ -306,6 +328,11 @@ class Bridge:
         finally:
             questions.leave(mailbox)
         return running
+
+    @property
+    def is_loop(self) -> bool:
+        """Whether this is the loop's thread, as in an async function of a user's."""
+        return threading.current_thread() is self._runner
 
     @property
     def is_dispatcher(self) -> bool:
@@ -364,7 +391,7 @@ class Bridge:
         if answer.done():
             return  # the wait is over
         try:
-            result = call_plain(function, arguments)
+            result = self.call_user(function, arguments)
         except StopIteration as error:
             stopped = RuntimeError("the function raised StopIteration")
             stopped.__cause__ = error
@@ -419,7 +446,7 @@ class CallersPredicate(LatePredicate):
 
     def _first(self, values: Sequence[object]) -> int | None:
         for index, value in enumerate(values):
-            if call_plain(self._predicate, (value,)):
+            if self._bridge.call_user(self._predicate, (value,)):
                 return index
             self._judged += VALUE_BYTES + _size((value,))
         return None
@@ -433,23 +460,14 @@ def _nothing() -> None:
     """Wakes who waits."""
 
 
-def check_plain(function: Callable[..., object]) -> None:
-    """Raise TypeError for an async function: nobody here would await it."""
-    if inspect.iscoroutinefunction(function):
-        raise _no_plain_function(function)
-
-
-def call_plain(function: Callable[..., object], arguments: tuple[object, ...]) -> object:
-    """What a function returns. Raises TypeError where that is a coroutine: nobody here would await it."""
-    result = function(*arguments)
-    if inspect.iscoroutine(result):
-        result.close()
-        raise _no_plain_function(function)
-    return result
-
-
-def _no_plain_function(function: Callable[..., object]) -> TypeError:
-    return TypeError(f"{function!r} is async: the sync API takes plain functions")
+async def _outcome(awaitable: Awaitable[T]) -> tuple[T | None, BaseException | None]:
+    """The value, or the exception: one that ends the program must not end the loop."""
+    try:
+        return await awaitable, None
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:
+        return None, error
 
 
 def _set_result(answer: "asyncio.Future[Any]", value: object) -> None:

@@ -177,6 +177,24 @@ async def test_mock_closes_the_app(
     assert (await recordings.first()).ws.closed_by == "proxy"
 
 
+async def test_close_is_awaited_until_it_is_sent_and_not_until_it_is_answered(proxy: Proxy) -> None:
+    """The answer comes in the direction that this very handler holds."""
+    awaited: list[WebSocketRoute] = []
+
+    def handler(ws: WebSocketRoute) -> None:
+        async def close() -> None:
+            await ws.close(3000, "bye")
+            awaited.append(ws)
+
+        ws.on_message(close)
+
+    proxy.route_web_socket("**", handler)
+    async with app(proxy, f"ws://{NOWHERE}/") as connection:
+        await connection.send("go")
+        assert await closed(connection) == (3000, "bye")
+    assert len(awaited) == 1
+
+
 async def test_a_thousand_mocks_are_open_at_once_and_each_answers(proxy: Proxy) -> None:
     proxy.route_web_socket("**", lambda ws: ws.on_message(lambda message: ws.send(f"{ws.url} {message!s}")))
     with many_files(5 * COUNT):
