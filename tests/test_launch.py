@@ -46,6 +46,28 @@ async def test_frames_of_a_client_are_seen(proxy: Proxy) -> None:
         await client.close()
 
 
+@pytest.mark.parametrize("lane", ["auto", "hooks"])
+async def test_code_that_waited_for_a_socket_begins_at_its_opening(confdir: Path, lane: str) -> None:
+    """Nobody listens meanwhile, and nothing is remembered by default: each frame is read all the same."""
+    options = {"ws_history": 0, "ws_lane": lane}
+    async with serving() as url, launch(port=0, confdir=confdir, options=options) as proxy:
+        async with proxy.expect_websocket() as opened:
+            client = await websockets.connect(f"{url}/live", proxy=f"http://127.0.0.1:{proxy.port}")
+            for message in ("m1", b"m2"):
+                await client.send(message)
+                assert await client.recv() == message
+            await client.close(3000)
+            while proxy.web_sockets:
+                await asyncio.sleep(0)
+        ws = await opened.value
+        heard: list[object] = []
+        for event in ("framesent", "framereceived", "close"):
+            ws.on(event, heard.append)
+        assert await ws.wait_for_event("framereceived") == "m1"
+        assert await ws.wait_for_event("close") is ws
+        assert heard == ["m1", "m1", b"m2", b"m2", ws]
+
+
 async def test_port_is_the_one_that_was_asked_for(confdir: Path) -> None:
     port = free_port()
     async with launch(port=port, confdir=confdir) as proxy:

@@ -43,6 +43,8 @@ NESTED = "[" * 100_000
         (re.compile(r'"ts":\d+'), '{"ts":1,"a":2}', '{"ts":234,"a":3}', False),
         (re.compile(r"\d"), b"1", b"2", False),
         (lambda recorded, live: len(recorded) == len(live), "abc", "xyz", True),
+        (lambda recorded: recorded == "abc", "abc", "xyz", True),
+        (lambda: False, "abc", "abc", False),
     ],
 )
 def test_messages_are_compared_as_was_said(
