@@ -23,13 +23,12 @@ def send(feed: Feed, *payloads: str) -> None:
         feed.frame("framesent", payload, len(payload))
 
 
-def converse(feed: Feed, *, fails: bool = True) -> None:
+def converse(feed: Feed) -> None:
     """A whole life of a socket."""
     send(feed, "hi")
     receive(feed, "hello", "bye")
-    if fails:
-        feed.failed("boom")
-    feed.closed(1002 if fails else 1000)
+    feed.failed("boom")
+    feed.closed(1002)
 
 
 async def opened(proxy: Proxy, limit: HistoryLimit | None = None) -> tuple[WebSocket, Feed]:
@@ -130,7 +129,7 @@ async def test_first_wait_begins_at_the_opening(
     take: Take, event: str, value: object, limit: HistoryLimit | None
 ) -> None:
     proxy = Proxy()
-    ws = await take(proxy, lambda: converse(open_socket(proxy, limit=limit), fails=event != "close"))
+    ws = await take(proxy, lambda: converse(open_socket(proxy, limit=limit)))
     assert await ws.wait_for_event(event) == (value or ws)
 
 
@@ -218,10 +217,10 @@ async def test_past_and_present_follow_each_other_without_a_gap() -> None:
 @in_virtual_time
 async def test_listener_has_heard_the_past_when_a_wait_for_it_returns() -> None:
     proxy = Proxy()
-    ws = await in_a_block(proxy, lambda: converse(open_socket(proxy), fails=False))
+    ws = await in_a_block(proxy, lambda: converse(open_socket(proxy)))
     heard = listen(ws)
     await ws.wait_for_event("close")
-    assert heard == ["sent hi", "received hello", "received bye", "close"]
+    assert heard == EVERYTHING
 
 
 @in_virtual_time
@@ -302,9 +301,8 @@ async def test_who_comes_later_hears_only_what_follows() -> None:
 async def test_wait_fails_with_what_came_first() -> None:
     proxy = Proxy()
     ws = await in_a_block(proxy, lambda: converse(open_socket(proxy)))
-    for event in ("framereceived", "close"):
-        with pytest.raises(Error, match=r"^Socket error$"):
-            await ws.wait_for_event(event, lambda payload: payload == "never")
+    with pytest.raises(Error, match=r"^Socket error$"):
+        await ws.wait_for_event("framereceived", lambda payload: payload == "never")
     async with proxy.expect_websocket() as info:
         feed = open_socket(proxy, key="3")
         feed.closed(1000)

@@ -272,6 +272,8 @@ class WebSocket(WaitingEmitter):
         closed = "Socket closed" if self.is_closed() else None
         if closed and catch_up is None:
             past.append(PastEvent(-1, "close", self))
+        if history or (closed and event == "close"):
+            past = [each for each in past if each.event in (event, "missed")]
         return Waiter(
             self._scope,
             self,
