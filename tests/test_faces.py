@@ -419,13 +419,14 @@ def test_signal_s_handler_may_use_the_api(proxy: Proxy) -> None:
 # Threads in which nothing can be waited for
 
 
-def test_call_in_the_proxy_s_own_thread_is_refused(proxy: Proxy) -> None:
+def test_wait_in_the_proxy_s_own_thread_is_refused(proxy: Proxy) -> None:
     refusals: list[str] = []
 
     class Remarks(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             try:
-                proxy.annotate(record.getMessage())
+                proxy.unroute_web_socket(record.getMessage())  # what waits for nothing is done
+                proxy.wait_for_websocket()
             except Error as error:
                 refusals.append(error.message)
 
@@ -436,7 +437,9 @@ def test_call_in_the_proxy_s_own_thread_is_refused(proxy: Proxy) -> None:
         proxy._call(logger.error, "said in the loop")
     finally:
         logger.removeHandler(handler)
-    assert refusals == ["this thread runs the proxy: nothing can be waited for in it"]
+    assert refusals == [
+        "nothing can be waited for in the proxy's thread, in which async functions run: use a plain function"
+    ]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")

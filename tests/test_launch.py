@@ -15,7 +15,7 @@ from mitmproxy import ctx
 
 from support.leftovers import assert_free, nothing_left
 from support.processes import running
-from support.recording import Recordings
+from support.recording import Recordings, eventually
 from support.scripts import write_script
 from support.servers import serving, serving_raw
 from wirewright import Error, Proxy, launch, master
@@ -57,8 +57,7 @@ async def test_code_that_waited_for_a_socket_begins_at_its_opening(confdir: Path
                 await client.send(message)
                 assert await client.recv() == message
             await client.close(3000)
-            while proxy.web_sockets:
-                await asyncio.sleep(0)
+            await eventually(lambda: not proxy.web_sockets)
         ws = await opened.value
         heard: list[object] = []
         for event in ("framesent", "framereceived", "close"):

@@ -344,7 +344,9 @@ def test_async_functions_act_and_do_not_wait(proxy: Proxy, url: str) -> None:
         ws.on("framesent", act)
         client.send("go")
         assert {client.recv(timeout=10) for _ in range(2)} == {"go", "from a coroutine"}
-    assert said.get(timeout=10) == "an async function cannot wait with the sync API: make it a plain function"
+    assert said.get(timeout=10) == (
+        "nothing can be waited for in the proxy's thread, in which async functions run: use a plain function"
+    )
 
 
 # Listeners
