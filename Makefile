@@ -24,6 +24,7 @@ bench: $(VENV)/.bench  ## Wirewright beside what else carries WebSockets; ARGS="
 	@test -n "$(ARGS)" || $(BIN)/python -m bench.masking
 	@test -n "$(ARGS)" || $(BIN)/python -m bench.deflating
 	@test -n "$(ARGS)" || $(BIN)/python -m bench.exports
+	@test -n "$(ARGS)" || $(BIN)/python -m bench.showing
 	@test -n "$(ARGS)" || $(BIN)/python -m bench.remote
 	@test -n "$(ARGS)" || $(BIN)/python -m bench.kills
 

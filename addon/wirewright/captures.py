@@ -5,16 +5,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from rich import progress
 from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from wirewright.capture import exporting, importing, jsonl
 from wirewright.capture.filters import Filter
 from wirewright.capture.reader import Capture, T
 from wirewright.capture.reasons import why_no_frame
@@ -22,6 +20,9 @@ from wirewright.capture.schema import CaptureError
 from wirewright.capture.statistics import PERCENTILES, DirectionStatistics, statistics
 from wirewright.recorded_timeline import RecordedTimeline
 from wirewright.timeline import printable
+
+if TYPE_CHECKING:
+    import rich.progress
 
 FOLLOW_SECONDS = 0.2
 """How often `follow` looks whether there is more."""
@@ -105,6 +106,8 @@ def show_statistics(console: Console, path: Path, chosen: Filter) -> None:
 
 def export(console: Console, path: Path, target: Path, chosen: Filter) -> None:
     """Write what is chosen into a new file of the format that its name tells; `-` is JSON lines on stdout."""
+    from wirewright.capture import exporting, jsonl  # the other commands start sooner without them
+
     with Capture(path) as capture:
         if str(target) == "-":
             watch = Progress(capture, is_shown=False)
@@ -123,6 +126,8 @@ def export(console: Console, path: Path, target: Path, chosen: Filter) -> None:
 
 def import_file(console: Console, source: Path, target: Path) -> None:
     """Add the WebSockets of another program's recording to a capture, and say what was left out."""
+    from wirewright.capture import importing
+
     imported = importing.import_file(source, target)
     came = f"{_count(imported.sockets, 'socket')} and {_count(imported.frames, 'message')}"
     console.print(printable(f"Imported {came} from {source.name}."), highlight=False, soft_wrap=True)
@@ -161,7 +166,7 @@ class Progress:
         self._started = time.monotonic()
         self.frames = 0
         """How many there were."""
-        self._bar: progress.Progress | None = None
+        self._bar: rich.progress.Progress | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -186,6 +191,8 @@ class Progress:
         if not self._is_shown:
             return
         if self._bar is None:
+            from rich import progress
+
             self._bar = progress.Progress(console=Console(stderr=True), transient=True)
             self._bar.start()
             self._bar.add_task("frames", total=self._capture.count())

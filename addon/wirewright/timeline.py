@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import partial
 from urllib.parse import urlsplit
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.filesize import decimal
 from rich.text import Text
@@ -196,8 +197,7 @@ def clock(moment: datetime) -> str:
 
 def _fit(text: str, width: int) -> str:
     """The text in exactly so many columns of a terminal, with "…" where it was cut."""
-    if text.isascii():
-        return text.ljust(width) if len(text) <= width else f"{text[: max(0, width - 1)]}…"
-    fitted = Text(text)
-    fitted.truncate(width, overflow="ellipsis", pad=True)
-    return fitted.plain
+    cells = len(text) if text.isascii() else cell_len(text)
+    if cells <= width:
+        return text + " " * (width - cells)
+    return f"{set_cell_size(text, max(0, width - 1))}…"

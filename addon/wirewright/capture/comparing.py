@@ -1,6 +1,5 @@
 """Whether a live message is the recorded one, and where it differs."""
 
-import difflib
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -131,6 +130,8 @@ def difference(recorded: Payload | None, live: Payload | None, same: Comparison 
     if max(len(recorded), len(live)) > LARGEST:
         return "\n".join(_around(recorded, live))
     before = _forgiven(recorded, live, same if isinstance(same, ignoring_keys) else ignoring_keys())
+    import difflib  # only a difference needs it
+
     lines = list(difflib.unified_diff(_lines(before), _lines(live), n=3, lineterm=""))[2:]
     return "\n".join(_shortened(lines))
 

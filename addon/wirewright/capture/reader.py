@@ -334,4 +334,5 @@ def _socket(row: tuple[Any, ...]) -> Socket:
 def _frame(row: tuple[Any, ...]) -> Frame:
     id_, socket_id, time_ns, from_client, opcode, size, payload, flags, original = row
     direction: Direction = "sent" if from_client else "received"
-    return Frame(id_, socket_id, time_ns, direction, opcode, size, payload, FrameFlag(flags), original)
+    shown = FrameFlag(flags) if flags else FrameFlag.NONE  # most have none
+    return Frame(id_, socket_id, time_ns, direction, opcode, size, payload, shown, original)
