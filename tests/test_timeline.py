@@ -3,6 +3,7 @@
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,6 +14,7 @@ from wirewright.capture.recorder import Recorder
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit, Payload
 from wirewright.model.proxy import Control, Proxy
+from wirewright.model.tls import TlsFailure, TlsFailures
 from wirewright.model.websocket import Handshake
 from wirewright.timeline import FRAMES_PER_FLUSH, Timeline
 
@@ -33,27 +35,46 @@ class Drawing:
     timeline: Timeline
     out: io.StringIO
 
-    def open(self, url: str) -> Feed:
-        return self.control.open(url, Handshake(url), NoCarrier(), HistoryLimit())
+    failures: TlsFailures
+
+    def open(self, url: str, client_address: tuple[str, int] | None = None) -> Feed:
+        handshake = Handshake(url, client_address=client_address)
+        return self.control.open(url, handshake, NoCarrier(), HistoryLimit())
 
     def lines(self) -> list[str]:
         self.timeline.stop()
         return self.out.getvalue().splitlines()
 
 
+class NoHost:
+    """A proxy that runs, as far as its CA goes."""
+
+    def __init__(self, confdir: Path) -> None:
+        self.ca_certificate = confdir / "ca.pem"
+
+
 def draw(
-    url: str | None = None, max_preview: int | None = None, width: int = 80, *, terminal: bool = False
+    url: str | None = None,
+    max_preview: int | None = None,
+    width: int = 80,
+    *,
+    terminal: bool = False,
+    confdir: Path | None = None,
 ) -> Drawing:
-    proxy, out = Proxy(), io.StringIO()
+    proxy, out, failures = Proxy(), io.StringIO(), TlsFailures()
+    control = Control(proxy)
+    if confdir is not None:
+        control.attach(NoHost(confdir))  # type: ignore[arg-type]
     console = Console(file=out, width=width, force_terminal=terminal, color_system=None)
-    timeline = Timeline(proxy, console, url=url, max_preview=max_preview)
-    timeline.start()
-    return Drawing(Control(proxy), timeline, out)
+    timeline = Timeline(control, console, url=url, max_preview=max_preview)
+    timeline.start(failures)
+    return Drawing(control, timeline, out, failures)
 
 
 async def test_a_line_tells_time_socket_direction_size_and_content() -> None:
     drawing = draw()
     feed = drawing.open("wss://example.com/live?x=1")
+    feed.opened()
     feed.frame("framesent", "hello", 5)
     feed.frame("framereceived", b"\x00\xff", 2)
     feed.failed("Socket is odd")
@@ -61,12 +82,85 @@ async def test_a_line_tells_time_socket_direction_size_and_content() -> None:
     stamps = [line[:12] for line in drawing.lines()]
     assert all(stamp[2] == stamp[5] == ":" and stamp[8] == "." for stamp in stamps)
     assert [line[14:].split() for line in drawing.lines()] == [
+        ["#1", "/live", "…", "connecting", "wss://example.com/live?x=1"],
         ["#1", "/live", "●", "open", "wss://example.com/live?x=1"],
         ["#1", "/live", "→", "5", "B", "hello"],
         ["#1", "/live", "←", "2", "B", "00", "ff"],
         ["#1", "/live", "✕", "error", "Socket", "is", "odd"],
         ["#1", "/live", "○", "close", "3001", "'bye'", "by", "server"],
     ]
+
+
+async def test_a_socket_that_never_opens_is_not_said_to_be_open() -> None:
+    drawing = draw()
+    drawing.open("ws://example.com/live").answered(503, {})
+    drawing.open("ws://example.com/live").failed("Unexpected response code: 503")
+    drawing.control.close("ws://example.com/live", by="server")
+    assert [line[14:].split()[2:4] for line in drawing.lines()] == [
+        ["…", "connecting"],
+        ["…", "connecting"],
+        ["✕", "error"],
+        ["○", "close"],
+    ]
+
+
+async def test_a_socket_opens_once_and_before_its_first_frame() -> None:
+    drawing = draw()
+    feed = drawing.open("ws://example.com/live")
+    feed.requested({"x-changed": "1"})
+    feed.opened()
+    feed.answered(101, {})
+    feed.frame("framesent", "hello", 5)
+    assert [line.split()[4] for line in drawing.lines()] == ["connecting", "open", "5"]
+
+
+def failure(side: Literal["client", "server"], reason: str, port: int = 1) -> TlsFailure:
+    return TlsFailure(0.0, side, "api.example.com", reason, ("127.0.0.1", port))
+
+
+HUNG_UP = "The client disconnected during the handshake. If this happens ..."
+
+
+async def test_an_app_that_refuses_the_certificate_is_a_line_with_what_to_do(tmp_path: Path) -> None:
+    drawing = draw(confdir=tmp_path)
+    drawing.failures.add(failure("client", HUNG_UP))
+    drawing.failures.add(failure("client", HUNG_UP))
+    first, second = drawing.lines()
+    assert first[14:].startswith("api.example.com     ✕        TLS  api.example.com: ")
+    assert "the app does not trust this CA, or pins its certificate: it hung up" in first
+    assert f"Remedy: install {tmp_path / 'ca.pem'} " in first
+    assert "Remedy" not in second, "it is said once for each server"
+
+
+async def test_a_server_whose_certificate_is_refused_is_explained_with_its_socket(tmp_path: Path) -> None:
+    drawing = draw(confdir=tmp_path)
+    address = ("127.0.0.1", 2)
+    drawing.failures.add(failure("server", "Certificate verify failed: certificate has expired", 1))
+    drawing.failures.add(failure("server", "Certificate verify failed: self-signed certificate", 2))
+    for error in ("net::ERR_CERT_AUTHORITY_INVALID", "net::ERR_CONNECTION_REFUSED"):
+        drawing.open("wss://example.com/", address).failed(f"Error in connection establishment: {error}")
+    _, refused, _, other = drawing.lines()
+    assert "ERR_CERT_AUTHORITY_INVALID: the proxy does not trust the certificate of api" in refused
+    assert "self-signed certificate. Remedy: " in refused
+    assert "ssl_insecure=true" in refused
+    assert "ssl_verify_upstream_trusted_ca=" in refused
+    assert other.endswith("net::ERR_CONNECTION_REFUSED")
+
+
+async def test_no_failure_is_shown_after_the_stop(tmp_path: Path) -> None:
+    drawing = draw(confdir=tmp_path)
+    drawing.timeline.stop()
+    drawing.failures.add(failure("client", HUNG_UP))
+    assert drawing.lines() == []
+
+
+async def test_waiting_lines_are_drawn_before_another_output() -> None:
+    drawing = draw()
+    drawing.open("ws://example.com/first")
+    drawing.timeline.draw()
+    drawing.out.write("another\n")
+    drawing.open("ws://example.com/second")
+    assert [line.split()[-1].rpartition("/")[2] for line in drawing.lines()] == ["first", "another", "second"]
 
 
 async def test_sizes_are_bytes_on_the_wire_and_readable() -> None:
@@ -187,5 +281,5 @@ async def test_number_that_the_capture_has_already_is_changed_with_a_remark(tmp_
         "#4 /b → 1 B 2",
         "★ #3 is #5 in the capture",
         "#5 /c → 1 B 2",
-        "#6 /d ● open ws://example.com/d",
+        "#6 /d … connecting ws://example.com/d",
     ]

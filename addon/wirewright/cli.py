@@ -150,6 +150,9 @@ def run(
             metavar="NAME",
         ),
     ] = None,
+    no_redact: Annotated[
+        bool, typer.Option("--no-redact", help="Record secrets such as tokens and cookies, too.")
+    ] = False,
 ) -> None:
     """Run mitmdump with Wirewright, and print the frames of every app that uses it as its proxy.
 
@@ -158,7 +161,12 @@ def run(
     with clear_errors():
         urls = any_of_globs(url or ())
     if capture is None:
-        for name, value in (("--max-size", max_size), ("--rotate", rotate), ("--redact", redact)):
+        for name, value in (
+            ("--max-size", max_size),
+            ("--rotate", rotate),
+            ("--redact", redact),
+            ("--no-redact", no_redact or None),
+        ):
             if value is not None:
                 raise typer.BadParameter("it goes with --capture", param_hint=name)
     from wirewright.command import run_mitmdump
@@ -172,6 +180,10 @@ def run(
         settings.append("ws_remote_insecure_bind=true")
     if remote_cert is not None:
         settings.append(f"ws_remote_cert={remote_cert}")
+    if no_redact and redact:
+        raise typer.BadParameter("it does not go with --redact", param_hint="--no-redact")
+    if no_redact:
+        settings.append("ws_capture_redact")  # an empty list
     settings += [f"ws_capture_redact={name}" for name in redact or ()]
     arguments = [each for setting in settings for each in ("--set", setting)] + context.args
     run_mitmdump(arguments, url=urls, max_preview=max_preview, quiet=quiet, config=config)

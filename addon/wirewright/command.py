@@ -1,10 +1,12 @@
 """mitmdump with Wirewright and its timeline, as `wirewright run` starts it."""
 
+import logging
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from mitmproxy import ctx
 from mitmproxy.exceptions import OptionsError
@@ -13,13 +15,14 @@ from mitmproxy.optmanager import load_paths
 from mitmproxy.tools import cmdline, main
 from mitmproxy.tools.dump import DumpMaster
 from rich.console import Console
-from rich.markup import escape
 
 from wirewright.addon import WirewrightAddon
+from wirewright.banner import greeting
 from wirewright.cli import USAGE
+from wirewright.mode_rights import missing_right
 from wirewright.model.matching import UrlMatch
 from wirewright.remote_addon import RemoteAddon
-from wirewright.state import proxy
+from wirewright.state import control, tls_failures
 from wirewright.timeline import Timeline
 
 DEFAULTS = {
@@ -42,17 +45,23 @@ def run_mitmdump(
     arguments = list(arguments)
     if config is not None and config.is_dir():
         arguments = ["--set", f"confdir={config}", *arguments]
+    timeline = None
+    if not quiet:
+        timeline = Timeline(control, Terminal(file=sys.stdout), url=url, max_preview=max_preview)
+        # All that others print, mitmproxy's log included, comes after the lines that wait.
+        sys.stdout, sys.stderr = InOrder(sys.stdout, timeline), InOrder(sys.stderr, timeline)
+    logging.getLogger("mitmproxy.proxy.server").addFilter(HandshakeFailures(is_shown=quiet))
 
     def make_master(options: Options) -> DumpMaster:
         master = DumpMaster(options)
         options.update(**DEFAULTS)
         if config is not None and config.is_file():
             load_paths(options, config)
-        master.addons.add(WirewrightAddon())
+        master.addons.add(WirewrightAddon(), ModeRights())
         # First, so that it sees what a server sent before a script changes it.
-        master.addons.chain.insert(0, master.addons.chain.pop())
-        if not quiet:
-            master.addons.add(TimelineAddon(Terminal(), url, max_preview, remark))
+        master.addons.chain.insert(0, master.addons.chain.pop(-2))
+        if timeline is not None:
+            master.addons.add(TimelineAddon(timeline, remark))
         return master
 
     try:
@@ -75,55 +84,71 @@ class Terminal(Console):
         ctx.master.shutdown()
 
 
+class InOrder:
+    """An output stream that has the timeline's waiting lines printed before anything is written to it."""
+
+    def __init__(self, stream: IO[str], timeline: Timeline) -> None:
+        self._stream = stream
+        self._timeline = timeline
+        self._thread = threading.get_ident()
+
+    def write(self, text: str) -> int:
+        """Write after the waiting lines; other threads have no order with them."""
+        if threading.get_ident() == self._thread:
+            self._timeline.draw()
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class HandshakeFailures(logging.Filter):
+    """mitmproxy's line about an app that refuses the proxy's certificate.
+
+    It is INFO where the app just hangs up, although it is often the only trace of the app. The timeline has a
+    line of its own instead.
+    """
+
+    def __init__(self, *, is_shown: bool) -> None:
+        super().__init__()
+        self._is_shown = is_shown
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.getMessage().startswith("Client TLS handshake failed."):
+            return True
+        record.levelno = max(record.levelno, logging.WARNING)
+        return self._is_shown
+
+
+class ModeRights:
+    """Ends the program before a mode is started that this user may not use."""
+
+    name = "wirewright-mode-rights"
+
+    def configure(self, updated: set[str]) -> None:
+        if "mode" in updated and (missing := missing_right(ctx.options.mode)):
+            raise OptionsError(missing)
+
+
 class TimelineAddon:
     """Says how to reach the proxy once it runs, and prints the timeline."""
 
     name = "wirewright-timeline"
 
-    def __init__(
-        self, console: Console, url: UrlMatch | None, max_preview: int | None, remark: str | None = None
-    ) -> None:
-        self._console = console
+    def __init__(self, timeline: Timeline, remark: str | None = None) -> None:
+        self._timeline = timeline
         self._remark = remark
-        self._timeline = Timeline(proxy, console, url=url, max_preview=max_preview)
 
     def running(self) -> None:
         remote = ctx.master.addons.get(RemoteAddon.name).shown
         if ctx.options.ws_remote and remote is None:
             return  # it has said why it cannot run
-        text = greeting(_addresses(), self._remark, remote)
-        self._console.print(text, highlight=False, soft_wrap=True)
-        self._timeline.start()
+        servers = list(ctx.master.addons.get("proxyserver").servers)
+        self._timeline.head(greeting(servers, self._remark, remote))
+        self._timeline.start(tls_failures)
 
     def done(self) -> None:
         self._timeline.stop()
-
-
-def greeting(addresses: Sequence[str], remark: str | None = None, remote: str | None = None) -> str:
-    """How to send an app's traffic here, and how to make the app trust it; rich markup."""
-    where = " and ".join(addresses) or "no port: its mode captures traffic by itself"
-    lines = [
-        f"[bold]Wirewright[/] is listening on [bold]{where}[/].",
-        f"  Trust the CA    {proxy.ca_certificate}",
-        "                  or, with the proxy set on the device, open http://mitm.it in its browser",
-    ]
-    if addresses:
-        lines.insert(1, "  Use the proxy   set it as the HTTP and HTTPS proxy of the device or the program")
-    if ctx.options.ws_capture:
-        lines.append(f"  Recorded in     {escape(ctx.options.ws_capture)}")
-    if remote is not None:
-        lines.append(f"  Serves its API  {escape(remote)}")
-        lines.append("                  to connect() and to wirewright list, wait, send, attach")
-    if remark is not None:
-        lines.append(f"  Replay          {escape(remark)}")
-    return "\n".join([*lines, "  Stop            Ctrl-C", ""])
-
-
-def _addresses() -> list[str]:
-    server = ctx.master.addons.get("proxyserver")
-    found = dict.fromkeys(address[1] for address in server.listen_addrs())
-    host = ctx.options.listen_host or "*"
-    return [f"{host}:{port}" for port in found]
 
 
 def _filters(arguments: Any) -> dict[str, str]:

@@ -21,7 +21,7 @@ OLDEST_VERSIONS = {
     "pyee": "13",
     "rich": "13.9",
     "typer": "0.15",
-    "websockets": "15",
+    "websockets": "17",
 }
 """The oldest version of each package that works, as in pyproject.toml."""
 INSIDE_MITMPROXY = ("pyee", "greenlet", "msgspec", "websockets")

@@ -1,9 +1,8 @@
 """The frames of all sockets as lines in a terminal, while they pass."""
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Container, Sequence
 from datetime import datetime
-from functools import partial
 from urllib.parse import urlsplit
 
 from rich.cells import cell_len, set_cell_size
@@ -11,10 +10,13 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.text import Text
 
+from wirewright.model.failures import SERVER_TLS_ERRORS
+from wirewright.model.feed import Feed
 from wirewright.model.history import Payload, payload_size
 from wirewright.model.matching import UrlMatch, compile_match
-from wirewright.model.proxy import Control, Proxy
-from wirewright.model.websocket import ClosedBy, WebSocket
+from wirewright.model.proxy import Control
+from wirewright.model.tls import TlsFailure, TlsFailures
+from wirewright.model.websocket import ClosedBy, FrameEvent, WebSocket
 
 FLUSH_SECONDS = 0.05
 FRAMES_PER_FLUSH = 50
@@ -27,6 +29,8 @@ MARKS = {
     "close": ("○", "dim"),
 }
 """The mark and the style of what happens to a socket."""
+FRAME_MARKS: dict[FrameEvent, tuple[str, str]] = {"framesent": ("→", "cyan"), "framereceived": ("←", "green")}
+"""The mark and the style of a message."""
 
 _LABEL_WIDTH = 18
 _DETAIL_WIDTH = 10
@@ -36,17 +40,21 @@ _LOG_PREVIEW = 120
 
 
 class Timeline:
-    """Prints a line for each socket that opens, each message, each failure and each close.
+    """Prints a line for each socket that is asked for and opens, each message, each failure and each close.
 
     `url` chooses the sockets; `max_preview` is how many characters of a payload are shown (as many as fit
     the terminal if it is None). Lines are drawn a few at a time: in a flood, what is left out is counted.
     """
 
     def __init__(
-        self, proxy: Proxy, console: Console, *, url: UrlMatch | None = None, max_preview: int | None = None
+        self,
+        control: Control,
+        console: Console,
+        *,
+        url: UrlMatch | None = None,
+        max_preview: int | None = None,
     ) -> None:
-        self._proxy = proxy
-        self._control = Control(proxy)
+        self._control = control
         self._console = console
         self._matches = compile_match(url)
         self._max_preview = max_preview
@@ -54,14 +62,27 @@ class Timeline:
         self._frames = 0
         self._left_out = 0
         self._flush_handle: asyncio.TimerHandle | None = None
+        self._tls_failures = TlsFailures()
+        self._advised: set[str] = set()
+        """Servers for which the timeline has said what to do about a refused certificate."""
 
-    def start(self) -> None:
-        """Show the sockets that open from now on."""
-        self._proxy.on("websocket", self._watch)
+    def head(self, markup: str) -> None:
+        """Print something above the lines, in rich's markup."""
+        self._console.print(markup, highlight=False, soft_wrap=True)
+
+    def start(self, tls_failures: TlsFailures | None = None) -> None:
+        """Show the sockets that open from now on, and apps that refuse the proxy's certificate."""
+        self._control.watchers.append(self)
+        if tls_failures is not None:
+            self._tls_failures = tls_failures
+            tls_failures.watchers.append(self._tls_failed)
 
     def stop(self) -> None:
         """Show what is still to be shown, and no more sockets."""
-        self._proxy.remove_listener("websocket", self._watch)
+        if self in self._control.watchers:
+            self._control.watchers.remove(self)
+        if self._tls_failed in self._tls_failures.watchers:
+            self._tls_failures.watchers.remove(self._tls_failed)
         if self._flush_handle is not None:
             self._flush_handle.cancel()
             self._flush()
@@ -70,42 +91,54 @@ class Timeline:
         """A remark between the lines, in its place."""
         self._append(Text.assemble(*note_parts(text, clock(datetime.now()))))
 
-    def _watch(self, ws: WebSocket) -> None:
-        if not self._matches(ws.url):
-            return
-        shown = _Shown(ws, self._control.number_of(ws))
-        self._event(shown, "open", ws.url)
-        ws.on("framesent", partial(self._frame, shown, "→", "cyan"))
-        ws.on("framereceived", partial(self._frame, shown, "←", "green"))
-        ws.on("socketerror", partial(self._failed, shown))
-        ws.on("close", partial(self._closed, shown))
+    def draw(self) -> None:
+        """Print the lines that wait. Call it before something else is printed, to keep the order."""
+        lines, self._lines = self._lines, []
+        if lines:
+            self._console.print(Text("\n").join(lines), soft_wrap=True, highlight=False)
 
-    def _label(self, shown: "_Shown") -> str:
-        """The number that the capture has, and the path; a remark if it is another number than before."""
-        number = self._control.number_of(shown.socket)
-        if number != shown.number:
-            self.note(f"#{shown.number} is #{number} in the capture")
-            shown.number = number
-        return f"#{number} {printable(urlsplit(shown.socket.url).path)}"
+    def opening(self, key: str, feed: Feed) -> None:
+        """Show a socket that an app asks for, before any listener is told of it."""
+        if self._matches(feed.socket.url):
+            feed.attach(_SocketLines(self, self._control, feed.socket))
 
-    def _frame(self, shown: "_Shown", arrow: str, style: str, payload: Payload) -> None:
+    def frame(self, label: str, event: FrameEvent, payload: Payload) -> None:
+        """Show a message."""
         if self._frames >= FRAMES_PER_FLUSH:
             self._left_out += 1
             return
         self._frames += 1
-        size = shown_size(payload_size(payload))
+        mark, style = FRAME_MARKS[event]
         text = preview(payload, preview_width(self._console, self._max_preview))
-        self._append(line(self._label(shown), arrow, size, text, style))
+        self._append(line(label, mark, shown_size(payload_size(payload)), text, style))
 
-    def _failed(self, shown: "_Shown", message: str) -> None:
-        self._event(shown, "error", message)
-
-    def _closed(self, shown: "_Shown", ws: WebSocket) -> None:
-        self._event(shown, "close", close_text(ws.close_code, ws.close_reason, ws.closed_by))
-
-    def _event(self, shown: "_Shown", kind: str, text: str) -> None:
+    def event(self, label: str, kind: str, text: str) -> None:
+        """Show what happened to a socket. `kind` is one of `MARKS`."""
         mark, style = MARKS[kind]
-        self._append(line(self._label(shown), mark, kind, printable(text), style))
+        self._append(line(label, mark, kind, printable(text), style))
+
+    def explained(self, ws: WebSocket, message: str) -> str:
+        """The message of a socket's failure, with what to do if it was the server's certificate."""
+        failure = self._tls_failures.of_server(ws.client_address)
+        if failure is None or not message.endswith(tuple(SERVER_TLS_ERRORS)):
+            return message
+        return f"{message}: {self._with_remedy(failure)}"
+
+    def _tls_failed(self, failure: TlsFailure) -> None:
+        """Show an app's failure. A server's is shown with the socket that it ends."""
+        if failure.side != "client":
+            return
+        text = failure.sentence
+        if failure.server_name not in self._advised:
+            self._advised.add(failure.server_name)
+            text = self._with_remedy(failure)
+        mark, style = MARKS["error"]
+        name = printable(failure.server_name)
+        self._append(line(name, mark, "TLS", f"{name}: {printable(text)}", style))
+
+    def _with_remedy(self, failure: TlsFailure) -> str:
+        remedy = failure.remedy(self._control.proxy.ca_certificate)
+        return failure.sentence if remedy is None else f"{failure.sentence}. Remedy: {remedy}"
 
     def _append(self, line: Text) -> None:
         self._lines.append(line)
@@ -114,20 +147,51 @@ class Timeline:
 
     def _flush(self) -> None:
         self._flush_handle = None
-        lines, self._lines = self._lines, []
         left_out, self._left_out, self._frames = self._left_out, 0, 0
         if left_out:
-            lines.append(Text(f"{'':14}… and {left_out:,} more messages at the same moment", "dim"))
-        self._console.print(Text("\n").join(lines), soft_wrap=True, highlight=False)
+            text = f"{'':14}… and {left_out:,} more messages at the same moment"
+            self._lines.append(Text(text, "dim"))
+        self.draw()
 
 
-@dataclass
-class _Shown:
-    """A socket of the timeline."""
+class _SocketLines:
+    """The lines of one socket."""
 
-    socket: WebSocket
-    number: int
-    """That of its last line."""
+    hears: Container[FrameEvent] = tuple(FRAME_MARKS)
+
+    def __init__(self, timeline: Timeline, control: Control, ws: WebSocket) -> None:
+        self._timeline = timeline
+        self._control = control
+        self._ws = ws
+        self._number = control.number_of(ws)
+        """That of the last line."""
+        self._is_open = False
+        timeline.event(self._label(), "connecting", ws.url)
+
+    def changed(self, feed: Feed) -> None:
+        if self._ws.opened_at is not None and not self._is_open:
+            self._is_open = True
+            self._timeline.event(self._label(), "open", self._ws.url)
+
+    def frames(self, event: FrameEvent, payloads: Sequence[Payload]) -> None:
+        label = self._label()
+        for payload in payloads:
+            self._timeline.frame(label, event, payload)
+
+    def failed(self, message: str) -> None:
+        self._timeline.event(self._label(), "error", self._timeline.explained(self._ws, message))
+
+    def closed(self, feed: Feed) -> None:
+        ws = self._ws
+        self._timeline.event(self._label(), "close", close_text(ws.close_code, ws.close_reason, ws.closed_by))
+
+    def _label(self) -> str:
+        """The number that the capture has, and the path; a remark if it is another number than before."""
+        number = self._control.number_of(self._ws)
+        if number != self._number:
+            self._timeline.note(f"#{self._number} is #{number} in the capture")
+            self._number = number
+        return f"#{number} {printable(urlsplit(self._ws.url).path)}"
 
 
 Part = tuple[str, str]

@@ -20,6 +20,7 @@ from wirewright.demo import script
 from wirewright.demo.service import CA_FILE
 from wirewright.launch import launch
 from wirewright.model.errors import Error
+from wirewright.state import control
 from wirewright.timeline import Timeline
 
 APP_QUOTES = 12
@@ -70,7 +71,7 @@ async def _show(console: Console, folder: Path, price: float, timeout: float, ca
         options = {"ssl_verify_upstream_trusted_ca": str(folder / CA_FILE)}
         async with launch(port=0, confdir=folder, options=options) as proxy:
             proxy.start_capture(capture)
-            timeline = Timeline(proxy, console)
+            timeline = Timeline(control, console)
             timeline.start()
             waiting = asyncio.ensure_future(script.wait_for_price(proxy, price, timeout))
             proxy_url = f"http://127.0.0.1:{proxy.port}"

@@ -7,6 +7,17 @@ from wirewright.model.handshake import accepts, split_tokens
 
 _HANDSHAKE = "Error during WebSocket handshake: "
 
+_SERVER_TLS_FAILURES = (
+    (re.compile(r"certificate has expired|certificate is not yet valid", re.I), "ERR_CERT_DATE_INVALID"),
+    (re.compile(r"(hostname|IP address) mismatch", re.I), "ERR_CERT_COMMON_NAME_INVALID"),
+    (re.compile(r"certificate revoked", re.I), "ERR_CERT_REVOKED"),
+    (re.compile(r"certificate|CERTIFICATE_VERIFY_FAILED", re.I), "ERR_CERT_AUTHORITY_INVALID"),
+    (re.compile(r"does not speak TLS", re.I), "ERR_SSL_PROTOCOL_ERROR"),
+    (re.compile(r"agree on a TLS version", re.I), "ERR_SSL_VERSION_OR_CIPHER_MISMATCH"),
+)
+SERVER_TLS_ERRORS = frozenset(f"net::{name}" for _, name in _SERVER_TLS_FAILURES)
+"""How the messages of sockets end that failed in the TLS handshake with their servers."""
+
 _CONNECT_FAILURES = (
     (
         re.compile(r"Errno 111|Errno 61|WinError 1225|Connect call failed|refused", re.I),
@@ -16,12 +27,7 @@ _CONNECT_FAILURES = (
         re.compile(r"Name or service not known|nodename nor servname|getaddrinfo|No address", re.I),
         "ERR_NAME_NOT_RESOLVED",
     ),
-    (re.compile(r"certificate has expired|certificate is not yet valid", re.I), "ERR_CERT_DATE_INVALID"),
-    (re.compile(r"(hostname|IP address) mismatch", re.I), "ERR_CERT_COMMON_NAME_INVALID"),
-    (re.compile(r"certificate revoked", re.I), "ERR_CERT_REVOKED"),
-    (re.compile(r"certificate|CERTIFICATE_VERIFY_FAILED", re.I), "ERR_CERT_AUTHORITY_INVALID"),
-    (re.compile(r"does not speak TLS", re.I), "ERR_SSL_PROTOCOL_ERROR"),
-    (re.compile(r"agree on a TLS version", re.I), "ERR_SSL_VERSION_OR_CIPHER_MISMATCH"),
+    *_SERVER_TLS_FAILURES,
     (re.compile(r"unreachable", re.I), "ERR_ADDRESS_UNREACHABLE"),
     (re.compile(r"timed? ?out", re.I), "ERR_CONNECTION_TIMED_OUT"),
 )
