@@ -1,5 +1,6 @@
 """Archives that Chromium's developer tools read, and those that Playwright writes."""
 
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -135,3 +136,65 @@ async def test_archives_of_playwright_are_imported(
     assert socket.opened_ns is not None
     assert socket.closed_ns is not None
     assert socket.asked_ns <= socket.opened_ns <= frames[0].time_ns <= frames[-1].time_ns <= socket.closed_ns
+
+
+OPEN_AND_TALK = """url => new Promise(resolve => {
+    window.ws = new WebSocket(url);
+    const got = [];
+    ws.onmessage = ({ data }) => { got.push(data); if (got.length === 2) resolve(got.length); };
+})"""
+SAY_AND_LEAVE = """() => new Promise(resolve => {
+    ws.onmessage = () => ws.close(1000, "bye");
+    ws.onclose = resolve;
+    ws.send("later");
+})"""
+FAIL = "url => new Promise(resolve => { new WebSocket(url).onclose = () => resolve(1); })"
+
+
+async def test_traces_of_playwright_are_imported(browser: playwright.Browser, path: Path) -> None:
+    first, second = path.with_name("one.zip"), path.with_name("two.zip")
+    async with serving(talk) as url:
+        context = await browser.new_context()
+        await context.tracing.start(snapshots=True)
+        page = await context.new_page()
+        await context.tracing.start_chunk()
+        await page.evaluate(OPEN_AND_TALK, f"{url}/talk?x=1")
+        await context.tracing.stop_chunk(path=first)
+        await context.tracing.start_chunk()
+        await page.evaluate(SAY_AND_LEAVE)
+        await page.evaluate(FAIL, "ws://127.0.0.1:9/refused")
+        await context.tracing.stop_chunk(path=second)
+        await context.close()
+    early, late = (import_file(trace, path.with_name(f"{trace.stem}.db")) for trace in (first, second))
+    assert (early.sockets, early.frames, list(early.report.sentences())) == (1, 2, [])
+    assert (late.sockets, late.frames, list(late.report.sentences())) == (2, 4, [])
+    with open_capture(path.with_name("two.db")) as capture:
+        talked, refused = capture.sockets()
+        said = [(frame.direction, frame.payload) for frame in capture.frames(socket=talked.id)]
+    assert said == [
+        ("received", "welcome é"),
+        ("received", b"\x00\xff"),
+        ("sent", "later"),
+        ("received", "later"),
+    ]
+    assert (talked.url, talked.status) == (f"{url}/talk?x=1", 101)
+    assert (refused.url, refused.opened_ns) == ("ws://127.0.0.1:9/refused", None)
+    assert refused.error is not None
+    assert "ERR_UNSAFE_PORT" in refused.error
+
+
+async def test_archive_of_playwright_without_frames_says_so(browser: playwright.Browser, path: Path) -> None:
+    archive = path.with_suffix(".har")
+    async with serving(talk) as url:
+        context = await browser.new_context(record_har_path=archive)
+        page = await context.new_page()
+        await page.evaluate(OPEN_AND_TALK, f"{url}/talk")
+        await context.close()
+    recorded = json.loads(archive.read_text())
+    for each in recorded["log"]["entries"]:
+        each.pop("_webSocketMessages", None)  # as it is with PLAYWRIGHT_HAR_NO_WEBSOCKET_FRAMES
+    archive.write_text(json.dumps(recorded))
+    imported = import_file(archive, path)
+    assert (imported.sockets, imported.frames) == (1, 0)
+    (note,) = imported.report.sentences()
+    assert note == "It has no messages: it was recorded without frames, or none passed."
