@@ -59,7 +59,7 @@ from wirewright.router import route_handshake
 from wirewright.scripts import take_back_when_done
 from wirewright.state import control
 from wirewright.tls_addon import TlsFailureAddon
-from wirewright.wire import early_data, installing, request_target
+from wirewright.wire import connection_close, early_data, installing, request_target
 from wirewright.wire.internals import missing_internal
 from wirewright.wired_socket import WiredSocket
 
@@ -92,6 +92,7 @@ class WirewrightAddon:
             installing.install(_observer)
             request_target.install()
             early_data.install()
+            connection_close.install()
             dispatching.install()
         else:
             logger.warning(
@@ -141,6 +142,7 @@ class WirewrightAddon:
         installing.uninstall()
         request_target.uninstall()
         early_data.uninstall()
+        connection_close.uninstall()
         dispatching.uninstall()
         self._capture.stop()
         control.attach(None)

@@ -9,6 +9,7 @@ from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.net.http.http1 import read
 from mitmproxy.proxy.layers import http, websocket
 from mitmproxy.proxy.layers.http._http1 import Http1Connection
+from mitmproxy.proxy.server import ConnectionHandler
 
 from support.servers import serving
 from wirewright import Error, launch
@@ -33,6 +34,11 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         (http, "websocket", "mitmproxy.proxy.layers.http's use of that class"),
         (http, "HttpLayer", "mitmproxy.proxy.layers.http.HttpLayer.connections"),
         (Http1Connection, "make_pipe", "mitmproxy.proxy.layers.http._http1.Http1Connection.make_pipe()"),
+        (
+            ConnectionHandler,
+            "handle_connection",
+            "mitmproxy.proxy.server.ConnectionHandler.handle_connection(connection)",
+        ),
         (AddonManager, "trigger_event", "mitmproxy.addonmanager.AddonManager.trigger_event(event)"),
         (read, "_read_request_line", "mitmproxy.net.http.http1.read._read_request_line(line)"),
     ],

@@ -16,6 +16,9 @@ _NEEDED: dict[str, Callable[[], object]] = {
     "mitmproxy.proxy.layers.http._http1.Http1Connection.make_pipe()": lambda: _takes(
         "mitmproxy.proxy.layers.http._http1", "Http1Connection.make_pipe", "self"
     ),
+    "mitmproxy.proxy.server.ConnectionHandler.handle_connection(connection)": lambda: _takes(
+        "mitmproxy.proxy.server", "ConnectionHandler.handle_connection", "self", "connection"
+    ),
     "mitmproxy.addons.proxyserver.Proxyserver.inject_event(event)": lambda: _takes(
         "mitmproxy.addons.proxyserver", "Proxyserver.inject_event", "self", "event"
     ),

@@ -1,0 +1,40 @@
+"""Connections that mitmproxy forgets to close.
+
+mitmproxy handles one event at a time, behind a lock. While the task that reads a connection waits for this
+lock, another event may close the connection, which cancels the task. mitmproxy 12 then neither closes the
+socket nor reports the end to its layers: the peer waits for an end that never comes.
+"""
+
+from mitmproxy.connection import Connection, ConnectionState
+from mitmproxy.proxy import events
+from mitmproxy.proxy.server import ConnectionHandler
+
+_stock_handle_connection = ConnectionHandler.handle_connection
+
+
+def install() -> None:
+    """Have mitmproxy close each connection that it stops to read."""
+    ConnectionHandler.handle_connection = _handle_connection  # type: ignore[method-assign]
+
+
+def uninstall() -> None:
+    """Have mitmproxy do as before."""
+    ConnectionHandler.handle_connection = _stock_handle_connection  # type: ignore[method-assign]
+
+
+async def _handle_connection(self: ConnectionHandler, connection: Connection) -> None:
+    try:
+        await _stock_handle_connection(self, connection)
+    finally:
+        if connection in self.transports:
+            await _close(self, connection)
+
+
+async def _close(handler: ConnectionHandler, connection: Connection) -> None:
+    connection.state = ConnectionState.CLOSED
+    try:
+        await handler.server_event(events.ConnectionClosed(connection))
+    finally:
+        writer = handler.transports.pop(connection).writer
+        if writer is not None:
+            writer.close()

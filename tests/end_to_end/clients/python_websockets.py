@@ -1,0 +1,22 @@
+"""Usage: python python_websockets.py URL PROXY CA."""
+
+import asyncio
+import ssl
+import sys
+
+from websockets.asyncio.client import connect
+
+url, proxy, ca = sys.argv[1:]
+
+
+async def main() -> None:
+    tls = ssl.create_default_context(cafile=ca) if url.startswith("wss:") else None
+    async with connect(url, proxy=proxy, ssl=tls) as ws:
+        await ws.send("buy é 🎉")
+        print("text", await ws.recv())
+        await ws.send(bytes([0, 1, 254, 255]))
+        print("binary", bytes(await ws.recv(decode=False)).hex())
+        await ws.close(4001, "bye")
+
+
+asyncio.run(main())
