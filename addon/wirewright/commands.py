@@ -3,18 +3,25 @@
 A socket goes by its URL and the beginning of its flow's id, which the console completes.
 """
 
+import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from mitmproxy import command, exceptions, types
+from mitmproxy import command, ctx, exceptions, types
+from mitmproxy.log import ALERT
 
 from wirewright.model.errors import Error
 from wirewright.model.websocket import WebSocket
 from wirewright.state import control
 
+logger = logging.getLogger(__name__)
+
 ID_LENGTH = 8
 """How much of a flow's id tells sockets of one URL apart."""
 ENDS = ("client", "server")
+FLOWS = ("@focus", "@marked", "@shown", "@all")
+"""mitmproxy's names of flows in its views."""
 
 
 class SocketCommands:
@@ -32,40 +39,55 @@ class SocketCommands:
         """The two ends of a socket."""
         return ENDS
 
+    @command.command("ws.choices")
+    def list_choices(self) -> Sequence[str]:
+        """What the other commands take for a socket: one that is open, or flows of the view."""
+        has_view = ctx.master.addons.get("view") is not None
+        return [*_open_sockets(), *(FLOWS if has_view else ())]
+
     @command.command("ws.send")
-    @command.argument("socket", type=types.Choice("ws.list"))
+    @command.argument("socket", type=types.Choice("ws.choices"))
     @command.argument("end", type=types.Choice("ws.ends"))
     def send(self, socket: str, end: str, message: str) -> None:
         """Send one end of a socket a text message, as if the other end had."""
-        opened = _socket(socket)
-        _try(lambda: opened.send_to_client(message) if end == "client" else opened.send_to_server(message))
+        for name, opened in _chosen(socket).items():
+            sending = opened.send_to_client if end == "client" else opened.send_to_server
+            _try(partial(sending, message))
+            logger.log(ALERT, "Sent %r to the %s of %s", message, end, name)
 
     @command.command("ws.close")
-    @command.argument("socket", type=types.Choice("ws.list"))
+    @command.argument("socket", type=types.Choice("ws.choices"))
     def close(self, socket: str, code: int = 1000, reason: str = "") -> None:
         """Close a socket on both ends, with a code (1000, or 3000 to 4999) and a reason."""
-        _try(lambda: _socket(socket).close(code, reason))
+        for name, opened in _chosen(socket).items():
+            _try(partial(opened.close, code, reason))
+            logger.log(ALERT, "Closed %s with code %d", name, code)
 
     @command.command("ws.abort")
-    @command.argument("socket", type=types.Choice("ws.list"))
+    @command.argument("socket", type=types.Choice("ws.choices"))
     def abort(self, socket: str) -> None:
         """Cut a socket's connections with no close frame."""
-        _try(lambda: _socket(socket).abort())
+        for name, opened in _chosen(socket).items():
+            _try(opened.abort)
+            logger.log(ALERT, "Cut the connections of %s", name)
 
     @command.command("ws.capture.start")
     def start_capture(self, path: types.Path) -> None:
         """Record all sockets in a file; a capture that is there gets another session."""
         _try(lambda: control.proxy.start_capture(Path(str(path)).expanduser()))
+        logger.log(ALERT, "Recording all WebSockets in %s", path)
 
     @command.command("ws.capture.annotate")
     def annotate_capture(self, text: str) -> None:
         """Put a remark into the capture that runs."""
         _try(lambda: control.proxy.annotate(text))
+        logger.log(ALERT, "The remark is in the capture")
 
     @command.command("ws.capture.stop")
     def stop_capture(self) -> None:
         """Record no more."""
         control.proxy.stop_capture()
+        logger.log(ALERT, "No WebSocket is recorded now")
 
 
 def _open_sockets() -> dict[str, WebSocket]:
@@ -76,11 +98,17 @@ def _open_sockets() -> dict[str, WebSocket]:
     }
 
 
-def _socket(name: str) -> WebSocket:
-    socket = _open_sockets().get(name)
-    if socket is None:
-        raise exceptions.CommandError(f"no socket {name} is open: ws.list has those that are")
-    return socket
+def _chosen(name: str) -> dict[str, WebSocket]:
+    """The open sockets that are meant, by their names. Raises CommandError if there is none."""
+    opened = _open_sockets()
+    if name not in FLOWS:
+        meant = {name: opened[name]} if name in opened else {}
+    else:
+        flows = {flow.id for flow in ctx.master.commands.call("view.flows.resolve", name)}
+        meant = {each: socket for each, socket in opened.items() if socket.flow.id in flows}
+    if not meant:
+        raise exceptions.CommandError(f"no open WebSocket is {name}: ws.list has those that are open")
+    return meant
 
 
 def _try(act: Callable[[], object]) -> None:

@@ -20,6 +20,7 @@ from mitmproxy.master import Master
 from mitmproxy.options import Options
 
 from wirewright.addon import WirewrightAddon
+from wirewright.mode_rights import missing_right
 from wirewright.model.errors import Error
 from wirewright.state import control
 
@@ -31,6 +32,8 @@ STOP_SECONDS = 5.0
 
 async def start(options: Mapping[str, Any]) -> Master:
     """A running master with mitmproxy's default addons and Wirewright. Raises Error if it cannot run."""
+    if missing := missing_right(options.get("mode", ())):
+        raise Error(missing)
     with _ErrorLog() as errors:
         master = Master(Options())
         try:

@@ -4,6 +4,7 @@ Without them the native code of mitmproxy prints a backtrace, and often crashes 
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -64,8 +65,8 @@ def _missing_for_tun() -> str | None:
 
 
 def _kernel() -> tuple[int, int]:
-    major, minor, *_ = os.uname().release.split(".")
-    return int(major), int("".join(filter(str.isdigit, minor)) or 0)
+    found = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    return (int(found[1]), int(found[2])) if found else OLDEST_KERNEL
 
 
 def _may_have(capability: int) -> bool:
