@@ -3,7 +3,10 @@
 import logging
 import sqlite3
 import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,9 +14,10 @@ from capture.conftest import Record
 from support.model import begin_socket
 from wirewright.capture import open as open_capture
 from wirewright.capture import writer
-from wirewright.capture.recorder import Messages
+from wirewright.capture.recorder import Messages, Recorder
 from wirewright.capture.writer import Row
 from wirewright.model.feed import Tape
+from wirewright.model.history import Payload
 from wirewright.model.proxy import Control
 
 
@@ -21,6 +25,21 @@ def tape_of(control: Control) -> Tape:
     tape = begin_socket(control.proxy).tape
     assert tape is not None
     return tape
+
+
+@contextmanager
+def held(recorder: Recorder) -> Iterator[None]:
+    """The recorder's thread writes nothing meanwhile."""
+    going_on, commit = threading.Event(), recorder._writer._commit
+
+    def wait(*arguments: Any) -> None:
+        going_on.wait()
+        commit(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recorder._writer, "_commit", wait)
+        yield
+        going_on.set()
 
 
 def payloads(path: Path) -> list[object]:
@@ -42,43 +61,99 @@ def test_messages_are_written_in_their_order_whatever_their_number(
     assert payloads(path) == expected
 
 
-def test_what_the_disk_does_not_keep_up_with_is_counted(
+def test_frames_for_which_there_is_no_room_are_counted(
     path: Path,
     control: Control,
     record: Record,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(writer, "QUEUE_BYTES", 10_000)
+    monkeypatch.setattr(writer, "QUEUE_BYTES", 262_144)
     recorder = record()
     tape = tape_of(control)
-    with sqlite3.connect(path, isolation_level=None) as disk:
-        disk.execute("BEGIN IMMEDIATE")  # nobody else can write
-        for number in range(20):
+    with held(recorder):
+        for number in range(400):
             tape.messages([f"{number:03}" * 300], 900, from_client=True)
-        disk.execute("COMMIT")
-    disk.close()
     tape.messages(["afterwards"], 10, from_client=True)
     recorder.stop()
     kept = payloads(path)
     with open_capture(path) as capture:
         gaps = capture.gaps()
-    lost = 21 - len(kept)
+    lost = 401 - len(kept)
     assert lost > 0
     assert sum(gap.frames for gap in gaps) == lost
     assert sum(gap.bytes for gap in gaps) >= (lost - 1) * 900
-    assert {gap.reason for gap in gaps} == {"the disk did not keep up"}
-    assert [record.message for record in caplog.records if "does not keep up" in record.message]
+    assert {gap.reason for gap in gaps} == {"more than 0.25 MiB waited to be written"}
+    assert [record.message for record in caplog.records if "come faster than" in record.message]
 
 
-def test_message_that_is_larger_than_the_queue_is_written(
+def test_large_message_costs_no_other(
     path: Path, control: Control, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "QUEUE_BYTES", 1_000)
+    monkeypatch.setattr(writer, "QUEUE_BYTES", 10_000)
+    monkeypatch.setattr(writer, "LARGE_BYTES", 1_000)
+    monkeypatch.setattr(writer, "LARGE_QUEUE_BYTES", 20_000)
     recorder = record()
-    tape_of(control).messages([b"x" * 5_000], 5_000, from_client=True)
+    tape = tape_of(control)
+    with held(recorder):
+        sent: list[Payload] = [b"x" * 50_000, *(f"{number:03}" for number in range(100)), "last"]
+        for payload in sent:
+            tape.messages([payload], len(payload), from_client=True)
     recorder.stop()
-    assert payloads(path) == [b"x" * 5_000]
+    assert payloads(path) == sent
+    with open_capture(path) as capture:
+        assert capture.gaps() == []
+
+
+def test_large_messages_wait_for_one_another_alone(
+    path: Path, control: Control, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "QUEUE_BYTES", 1_048_576)
+    monkeypatch.setattr(writer, "LARGE_BYTES", 1_000)
+    monkeypatch.setattr(writer, "LARGE_QUEUE_BYTES", 524_288)
+    recorder = record()
+    tape = tape_of(control)
+    with held(recorder):
+        for large in (b"1" * 400_000, b"2" * 300_000, b"3" * 100_000, b"small"):
+            tape.messages([large], len(large), from_client=True)
+    recorder.stop()
+    assert [bytes(payload[:1]) for payload in map(as_bytes, payloads(path))] == [b"1", b"3", b"s"]
+    with open_capture(path) as capture:
+        assert [(gap.frames, gap.bytes, gap.reason) for gap in capture.gaps()] == [
+            (1, 300_000, "more than 0.5 MiB waited to be written")
+        ]
+
+
+def as_bytes(payload: object) -> bytes:
+    assert isinstance(payload, bytes)
+    return payload
+
+
+def test_each_loss_keeps_its_own_reason(
+    path: Path, control: Control, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = record()
+    tape = tape_of(control)
+    recorder.flush()
+    reasons = iter(["disk is full", "disk I/O error"])
+    real = recorder._writer._insert
+
+    def insert(rows: Iterable[Row]) -> None:
+        if reason := next(reasons, None):
+            raise sqlite3.OperationalError(reason)
+        real(rows)
+
+    monkeypatch.setattr(recorder._writer, "_insert", insert)
+    for payload in ("a", "bc", "kept"):
+        tape.messages([payload], len(payload), from_client=True)
+        recorder.flush()
+    recorder.stop()
+    assert payloads(path) == ["kept"]
+    with open_capture(path) as capture:
+        assert [(gap.frames, gap.bytes, gap.reason) for gap in capture.gaps()] == [
+            (1, 1, "the disk is full"),
+            (1, 2, "the disk fails, or the file is gone"),
+        ]
 
 
 def test_disk_that_is_full_is_said_once_and_counted_when_there_is_room(
@@ -124,13 +199,16 @@ def test_payload_that_no_file_takes_is_missing_alone(
 ) -> None:
     recorder = record()
     tape = tape_of(control)
-    tape.messages(["\udcff"], 1, from_client=True)
     recorder.flush()
-    tape.messages(["hello"], 5, from_client=True)
+    with held(recorder):  # so that they get into one transaction
+        for payload in ("before", "\udcff", "after"):
+            tape.messages([payload], len(payload), from_client=True)
+    control.close("1")
     recorder.stop()
-    assert payloads(path) == ["hello"]
+    assert payloads(path) == ["before", "after"]
     with open_capture(path) as capture:
         assert [gap.frames for gap in capture.gaps()] == [1]
+        assert capture.sockets()[0].closed_ns is not None
     assert "frames are not recorded: UnicodeEncodeError" in caplog.text
 
 

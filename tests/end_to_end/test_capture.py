@@ -1,19 +1,24 @@
 """Captures of real sockets through a real proxy, on both lanes."""
 
 import asyncio
+import operator
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from mitmproxy import ctx, exceptions
 from mitmproxy.http import HTTPFlow
+from websockets.asyncio.server import ServerConnection
 
 from support.raw import raw_socket
 from support.recording import Recordings
 from support.routes import NOWHERE, app
+from support.servers import serving
 from wirewright import Error, Proxy, WebSocketRoute, launch
 from wirewright.capture import CaptureError, FrameFlag
 from wirewright.capture import open as open_capture
+from wirewright.capture.writer import QUEUE_BYTES
 from wirewright.model.history import Payload
 from wirewright.wire.frames import Opcode
 
@@ -272,3 +277,40 @@ async def test_commands_begin_and_end_a_capture(proxy: Proxy, path: Path) -> Non
         assert await socket.server.message() == "hello"
     call("ws.capture.stop")
     assert messages(path) == [plain("sent", "hello")]
+
+
+@pytest.mark.wire("a message of any size passes")
+async def test_message_that_is_larger_than_the_recorder_s_queue_costs_no_other(
+    proxy: Proxy, recordings: Recordings, path: Path
+) -> None:
+    large: list[Payload] = [
+        os.urandom(QUEUE_BYTES + 8 * 1024 * 1024),
+        "x" * (QUEUE_BYTES // 2),
+        b"y" * (QUEUE_BYTES // 2),
+    ]
+    small = [f"{number} " * 100 for number in range(500)]
+    sent: list[Payload] = [message for each in large for message in (each, *small)]
+
+    async def take_and_give(connection: ServerConnection) -> None:
+        for message in sent:
+            assert (await connection.recv() == message) is True  # without a difference of 40 MB to show
+        for message in sent:
+            await connection.send(message)
+
+    proxy.start_capture(path)
+    async with (
+        serving(take_and_give) as url,
+        app(proxy, url, max_size=None, compression=None) as client,
+    ):
+        for message in sent:
+            await client.send(message)
+        for message in sent:
+            assert (await client.recv() == message) is True
+    await (await recordings.first()).closed.wait()
+    proxy.stop_capture()
+    with open_capture(path) as capture:
+        assert capture.gaps() == []
+    for direction in ("sent", "received"):
+        kept = [payload for by, payload, _, _ in messages(path) if by == direction]
+        assert [len(payload) for payload in kept] == [len(message) for message in sent]
+        assert all(map(operator.eq, kept, sent))

@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -26,9 +26,13 @@ SEEN_SECONDS = 1.0
 LAST_ATTEMPTS = 5
 """How often the end is tried to be written, while another program keeps the file locked for a second."""
 WARN_SECONDS = 5.0
-"""How often the log says that the disk does not keep up."""
+"""How often the log says that frames come too fast."""
 QUEUE_BYTES = 32 * 1024 * 1024
-"""How much may wait for the disk; what comes then is not recorded, and is counted."""
+"""Bytes of frames that may wait to be written. Further ones are not recorded, and are counted."""
+LARGE_BYTES = 1024 * 1024
+"""Frames of more bytes wait beside those: a large message must not take the room of others."""
+LARGE_QUEUE_BYTES = 128 * 1024 * 1024
+"""Bytes of such frames that may wait. One alone may be of any size."""
 MESSAGE_BYTES = 64
 """About what a waiting message takes beside its payload."""
 ROWS = (4_000, 400, 40, 1)
@@ -79,6 +83,29 @@ class Losses:
         return self.frames, self.size
 
 
+class Room:
+    """How many bytes of frames may wait, and how many do. `put` and `taken` are each called by one thread."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.losses = Losses(f"more than {size // 1024 / 1024:g} MiB waited to be written")
+        self._put = self._taken = 0
+
+    @property
+    def waiting(self) -> int:
+        return self._put - self._taken
+
+    def admits(self, weight: int) -> bool:
+        """True if there is room. Frames that are larger than the room are admitted when nothing waits."""
+        return not self.waiting or self.waiting + weight <= self.size
+
+    def put(self, weight: int) -> None:
+        self._put += weight
+
+    def taken(self, weight: int) -> None:
+        self._taken += weight
+
+
 class Writer:
     """One connection, one thread, one queue that is bounded in bytes."""
 
@@ -92,9 +119,11 @@ class Writer:
         self._queue: deque[Frames | Statement] = deque()
         """In the order in which it came: a socket is there before its frames, and its end after them."""
         self._flushes: deque[threading.Event] = deque()
-        # Each of them is changed by one thread alone.
-        self._put_bytes = self._taken_bytes = 0
-        self._slow, self._failing = Losses("the disk did not keep up"), Losses("")
+        self._room, self._large_room = Room(QUEUE_BYTES), Room(LARGE_QUEUE_BYTES)
+        self._failures: dict[str, Losses] = {}
+        """By reason, frames that could not be written."""
+        self._failing = ""
+        """Why the last attempt failed; "" if it did not."""
         self._unreadable = Losses("the recorder failed: its log says how")
         self._warned = -math.inf
         self._inode = path.stat().st_ino
@@ -106,22 +135,24 @@ class Writer:
 
     def put(self, frames: Frames) -> None:
         """Hand over frames; if too much is waiting they are counted instead."""
-        size = _weight(frames)
-        waiting = self._put_bytes - self._taken_bytes + size
-        if waiting > QUEUE_BYTES and waiting > size:  # one alone may be as large as it is
-            self._slow.add(frames)
+        weight, room = _weight(frames), self._room_of(frames)
+        if not room.admits(weight):
+            room.losses.add(frames)
             if time.monotonic() - self._warned > WARN_SECONDS:
                 self._warned = time.monotonic()
                 logger.warning(
-                    "%s: the disk does not keep up: frames are not recorded, %s until now",
+                    "%s: frames come faster than they can be written: %s are not recorded until now",
                     self._path,
-                    f"{self._slow.frames:,}",
+                    f"{self._room.losses.frames + self._large_room.losses.frames:,}",
                 )
             return
-        self._put_bytes += size
+        room.put(weight)
         self._queue.append(frames)
-        if waiting > QUEUE_BYTES // 8:
+        if room.waiting > room.size // 8:
             self._wake.set()
+
+    def _room_of(self, frames: Frames) -> Room:
+        return self._large_room if frames.size > LARGE_BYTES else self._room
 
     def execute(self, statement: str, *values: object) -> None:
         """Hand over a statement about a socket or the session. None is left out: there are few."""
@@ -158,46 +189,66 @@ class Writer:
 
     @property
     def _losses(self) -> tuple[Losses, ...]:
-        return self._slow, self._failing, self._unreadable
+        return (
+            *(self._room.losses, self._large_room.losses, self._unreadable),
+            *self._failures.values(),
+        )
 
     def _write(self) -> None:
         """What waits now, in one transaction."""
         flushes = _all_of(self._flushes)
         taken = _all_of(self._queue)
-        frames = [each for each in taken if not isinstance(each, Statement)]
-        totals = [(losses, losses.total) for losses in self._losses]
-        is_idle = not taken and all(losses.noted == total for losses, total in totals)
-        if is_idle and time.time() - self._seen < SEEN_SECONDS:
-            _set_all(flushes)
-            return
-        try:
-            if self._path.stat().st_ino != self._inode:
-                raise FileNotFoundError
-            self._connection.execute("BEGIN")
-            for is_statement, group in groupby(taken, lambda each: isinstance(each, Statement)):
-                if is_statement:
-                    for each in group:
-                        self._connection.execute(*each)
-                else:
-                    self._insert(chain.from_iterable(self._rows_of(each) for each in group))
-            for gap in self._gaps(totals):
-                self._connection.execute(*gap)
-            self._connection.execute(
-                "UPDATE sessions SET seen_ns = ? WHERE id = ?", (time.time_ns(), self._session)
-            )
-            self._connection.execute("COMMIT")
-        except Exception as error:  # a thread that ends would leave the others waiting
-            self._failed(error, frames)
-            if isinstance(error, sqlite3.OperationalError):  # there may be room, or peace, next time
-                self._queue.extendleft(each for each in reversed(taken) if isinstance(each, Statement))
-        else:
-            self._seen = time.time()
-            self._failing.reason = ""
-            for losses, total in totals:
-                losses.noted = total
-            self._rotate()
-        self._taken_bytes += sum(_weight(each) for each in frames)
+        is_idle = not taken and all(losses.noted == losses.total for losses in self._losses)
+        if not is_idle or time.time() - self._seen >= SEEN_SECONDS:
+            # There may be room, or peace, next time.
+            self._queue.extendleft(reversed(self._store(taken)))
+        for each in taken:
+            if not isinstance(each, Statement):
+                self._room_of(each).taken(_weight(each))
         _set_all(flushes)
+
+    def _store(self, taken: Sequence[Frames | Statement]) -> list[Statement]:
+        """Write these in one transaction; if one of them cannot be written, the others in their own.
+
+        Returns statements that are to be tried again. Frames that are not written are counted.
+        """
+        totals = [(losses, losses.total) for losses in self._losses]
+        try:
+            self._commit(taken, totals)
+        except Exception as error:  # a thread that ends would leave the others waiting
+            with suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+            if len(taken) > 1 and not isinstance(error, (sqlite3.OperationalError, OSError)):
+                return [again for each in taken for again in self._store([each])]
+            self._failed(error, taken)
+            is_passing = isinstance(error, sqlite3.OperationalError)
+            return [each for each in taken if isinstance(each, Statement)] if is_passing else []
+        self._seen = time.time()
+        self._failing = ""
+        for losses, total in totals:
+            losses.noted = total
+        self._rotate()
+        return []
+
+    def _commit(
+        self, taken: Sequence[Frames | Statement], totals: Iterable[tuple[Losses, tuple[int, int]]]
+    ) -> None:
+        if self._path.stat().st_ino != self._inode:
+            raise FileNotFoundError
+        self._connection.execute("BEGIN")
+        for is_statement, group in groupby(taken, lambda each: isinstance(each, Statement)):
+            several: Iterable[Any] = group
+            if is_statement:
+                for statement in several:
+                    self._connection.execute(*statement)
+            else:
+                self._insert(chain.from_iterable(map(self._rows_of, several)))
+        for gap in self._gaps(totals):
+            self._connection.execute(*gap)
+        self._connection.execute(
+            "UPDATE sessions SET seen_ns = ? WHERE id = ?", (time.time_ns(), self._session)
+        )
+        self._connection.execute("COMMIT")
 
     def _rotate(self) -> None:
         """Go on in the next file, if this one is full and not the last."""
@@ -235,19 +286,19 @@ class Writer:
                     (self._session, time.time_ns(), *missing, losses.reason),
                 )
 
-    def _failed(self, error: Exception, frames: Iterable[Frames]) -> None:
-        with suppress(sqlite3.Error):
-            self._connection.execute("ROLLBACK")
-        for each in frames:
-            self._failing.add(each)
+    def _failed(self, error: Exception, taken: Sequence[Frames | Statement]) -> None:
         if isinstance(error, FileNotFoundError):
             reason = "the file is gone"
         elif isinstance(error, sqlite3.Error):
             reason = explain(error)
         else:
             reason = f"{type(error).__name__}: {error}"
-        if reason != self._failing.reason:  # once, however often it is tried
-            self._failing.reason = reason
+        losses = self._failures.setdefault(reason, Losses(reason))
+        for each in taken:
+            if not isinstance(each, Statement):
+                losses.add(each)
+        if reason != self._failing:  # once, however often it is tried
+            self._failing = reason
             logger.error("%s: frames are not recorded: %s", self._path, reason)
 
 
