@@ -72,6 +72,14 @@ def test_failed_socket_of_chrome_is_shown_as_failed(tmp_path: Path) -> None:
     assert "1970" not in shown
 
 
+def test_socket_that_was_refused_is_shown_as_refused(tmp_path: Path) -> None:
+    refused = entry(response={"status": 403, "headers": []}, _webSocketMessages=[])
+    wirewright("import", archive(tmp_path, refused), tmp_path / "session.db")
+    shown = wirewright("show", tmp_path / "session.db").stdout
+    assert "error  Error during WebSocket handshake: Unexpected response code: 403\n" in shown
+    assert " open " not in shown
+
+
 @pytest.mark.parametrize("name", ["x.har", "x.zhar"])
 def test_archive_of_mitmproxys_hardump_is_read(tmp_path: Path, name: str) -> None:
     saver = savehar.SaveHar()

@@ -12,6 +12,7 @@ from rich.text import Text
 from wirewright.capture.events import EventReader, SocketEvent, SocketEventKind
 from wirewright.capture.filters import Filter
 from wirewright.capture.reader import Annotation, Capture, Frame, FrameFlag, Gap, Socket
+from wirewright.model.failures import refusal_text
 from wirewright.model.history import Payload
 from wirewright.timeline import (
     MARKS,
@@ -130,7 +131,7 @@ def _said(kind: SocketEventKind, socket: Socket) -> str:
     if kind in ("connecting", "open"):
         return socket.url
     if kind == "error":
-        return socket.error or ""
+        return socket.error or refusal_text(socket.status or 0, {})
     return close_text(socket.close_code, socket.close_reason, socket.closed_by)
 
 

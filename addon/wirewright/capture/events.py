@@ -110,7 +110,8 @@ class EventReader:
             ended_ns = max(began_ns, last_ns)
         if ended_ns is not None:
             place = _Place(session.id, max(began_ns, ended_ns, last_ns), _AFTER_FRAMES)
-            if socket.error is not None:
+            # Other programs record a refused handshake without an error.
+            if socket.error is not None or (kind == "connecting" and socket.status is not None):
                 events.append((place, SocketEvent("error", socket, ended_ns)))
             if socket.closed_ns is not None:
                 events.append((place, SocketEvent("close", socket, ended_ns)))
