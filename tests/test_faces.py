@@ -437,9 +437,7 @@ def test_wait_in_the_proxy_s_own_thread_is_refused(proxy: Proxy) -> None:
         proxy._call(logger.error, "said in the loop")
     finally:
         logger.removeHandler(handler)
-    assert refusals == [
-        "nothing can be waited for in the proxy's thread, in which async functions run: use a plain function"
-    ]
+    assert refusals == ["the proxy's thread, in which async functions run, cannot wait: use a plain function"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")

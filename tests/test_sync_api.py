@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -345,7 +345,7 @@ def test_async_functions_act_and_do_not_wait(proxy: Proxy, url: str) -> None:
         client.send("go")
         assert {client.recv(timeout=10) for _ in range(2)} == {"go", "from a coroutine"}
     assert said.get(timeout=10) == (
-        "nothing can be waited for in the proxy's thread, in which async functions run: use a plain function"
+        "the proxy's thread, in which async functions run, cannot wait: use a plain function"
     )
 
 
@@ -751,6 +751,21 @@ def test_listener_for_sockets_waits_from_the_opening_on(proxy: Proxy, url: str) 
     assert over.wait(10)
     settle(proxy)
     assert sorted(map(str, heard)) == ["True", "one", "two", "two"]
+
+
+def test_handler_that_lives_as_long_as_its_socket_keeps_nothing(proxy: Proxy, url: str) -> None:
+    def watch(ws: WebSocket) -> None:
+        with suppress(Error):
+            while True:
+                ws.wait_for_event("framereceived")
+
+    proxy.on("websocket", watch)
+    with app(proxy, url) as client:
+        (ws,) = proxy.web_sockets
+        for number in range(10):
+            seen(ws, client, str(number))
+        while ws._own._history.is_retained:
+            seen(ws, client, "more")
 
 
 def test_several_threads_use_it_at_once(proxy: Proxy, url: str) -> None:

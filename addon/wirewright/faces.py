@@ -164,10 +164,10 @@ class Listeners(Emitter):
             self._backlog = None
 
     def _call(self, listener: Listener, *values: object) -> None:
-        self._bridge.run_handler(self._run, listener, self._backlog, *values)
+        catch_up = None if self._backlog is None else CatchUp(self._backlog)
+        self._bridge.run_handler(self._run, listener, catch_up, *values)
 
-    def _run(self, listener: Listener, backlog: Backlog | None, *values: object) -> None:
-        catch_up = None if backlog is None else CatchUp(backlog)
+    def _run(self, listener: Listener, catch_up: CatchUp | None, *values: object) -> None:
         if catch_up is not None:
             bind(catch_up)
         try:

@@ -292,7 +292,7 @@ class Bridge:
         if os.getpid() != self._process:
             why = "this is a forked process: the proxy's threads are not in it"
         elif self.is_loop:
-            why = "nothing can be waited for in the proxy's thread, in which async functions run: use a plain function"
+            why = "the proxy's thread, in which async functions run, cannot wait: use a plain function"
         else:
             with self._lock:
                 if not self._is_over:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from support.model import in_virtual_time, left_behind, open_socket, receive
-from wirewright.model.catch_up import TURNS
+from wirewright.model.catch_up import MOST, TURNS, Backlog, CatchUp, bind
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit
@@ -368,6 +368,15 @@ async def test_sockets_keep_nothing_for_those_who_do_not_come() -> None:
     for wait in waits:
         wait.close()
     assert not left_behind(proxy)
+
+
+@in_virtual_time
+async def test_thread_that_never_waits_keeps_the_newest_sockets_alone() -> None:
+    feeds = [open_socket(limit=HistoryLimit(0, 0)) for _ in range(MOST + 4)]
+    for feed in feeds:
+        bind(CatchUp(Backlog(feed.history)))
+    await asyncio.sleep(1)
+    assert [feed.history.is_retained for feed in feeds] == [False] * 4 + [True] * MOST
 
 
 @in_virtual_time

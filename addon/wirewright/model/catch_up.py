@@ -17,6 +17,8 @@ from wirewright.model.history import History, PastEvent
 TURNS = 10
 """Turns of the loop that async code has for what it registers first. `asyncio.gather`, and on Python 3.11
 `asyncio.wait_for`, begin and end some turns before and after what they wrap."""
+MOST = 16
+"""Sockets with which one task or thread catches up, the newest: a thread may take sockets and never wait."""
 ORDER_SECONDS = 0.1
 """How long a listener of another thread waits for further ones, so that they hear the past in one order."""
 
@@ -117,7 +119,8 @@ _shared: list[CatchUp] = []
 
 def bind(catch_up: CatchUp) -> None:
     """Have what the caller registers next begin at a socket's opening."""
-    _own.set((*(each for each in _own.get() if each._backlog is not None), catch_up))
+    behind = [each for each in _own.get() if each._backlog is not None]
+    _own.set((*behind[1 - MOST :], catch_up))
 
 
 def bound() -> tuple[CatchUp, ...]:

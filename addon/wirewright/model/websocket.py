@@ -48,8 +48,9 @@ class WebSocket(WaitingEmitter):
     """One socket of an app. Made by the proxy, never by a user.
 
     Events: `framesent` and `framereceived` with the payload (str for text, bytes for binary; one a
-    message, fragments joined), `socketerror` with a str, `close` with this WebSocket, once. A client of the
-    proxy that does not keep up is told by `missed` how many messages were left out (docs/remote.md).
+    message, fragments joined), `socketerror` with a str, `close` with this WebSocket, once. `missed`
+    with the number of messages that were left out: a client of the proxy does not keep up (docs/remote.md),
+    or code took the socket when more messages had passed than it remembers (docs/testing.md).
     """
 
     EVENTS = frozenset({"close", "framereceived", "framesent", "missed", "socketerror"})
