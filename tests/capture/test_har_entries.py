@@ -447,6 +447,14 @@ def test_reason_that_quotes_the_file_is_short(tmp_path: Path, path: Path) -> Non
     assert len(said) < 200
 
 
+def test_reason_that_quotes_the_file_is_one_line(tmp_path: Path, path: Path) -> None:
+    content = {"_file": "a\n\x1b[31m.jsonl"}
+    odd = entry(response={"status": 101, "content": content})
+    _, report = read(archive(tmp_path, odd), path)
+    (said,) = report.sentences()
+    assert said.isprintable()
+
+
 def test_nothing_is_written_where_no_socket_can_be_read(tmp_path: Path, path: Path) -> None:
     odd = entry(request={"url": "wss://[bad/x"})
     with pytest.raises(CaptureError, match=r"no WebSocket in it that can be read\. Skipped 1 entry: #1 \("):

@@ -27,7 +27,7 @@ from wirewright.model.handshake import Headers
 from wirewright.model.websocket import ClosedBy
 
 Attached = Callable[[str], IO[bytes]]
-"""Opens a file that lies beside the archive. Raises OSError or ValueError."""
+"""Opens a file that lies beside the archive. Raises OSError or ValueError; reading it, CaptureError."""
 
 _CLOSED_BY: Mapping[str, ClosedBy] = {"sent": "client", "received": "server"}
 _HANDSHAKE_FAILED = "Error during WebSocket handshake"
@@ -102,9 +102,7 @@ class _EntryReader:
             self._report.skip_entry(number, str(error))
             return None
         messages = read_messages(self._items(number, values), number, self._report)
-        own_ns = integer(_mapping(values.get(OWN)).get("asked_ns"))
-        started_ns = own_ns if own_ns is not None and own_ns > 0 else _moment(values)
-        return _Entry(number, values, url, started_ns or messages.first_ns, messages)
+        return _Entry(number, values, url, _moment(values) or messages.first_ns, messages)
 
     def finish(self, entry: _Entry, neighbour_ns: int) -> tuple[Socket, Iterator[Frame]]:
         """The socket, with a neighbour's time if the entry has none."""
@@ -125,14 +123,15 @@ class _EntryReader:
             return
         try:
             with self._attached(name) as lines:
-                for line in lines:
-                    yield parsed(line)
+                yield from map(parse_line, lines)
         except FileNotFoundError:
             self._report.skip_value(number, "_file", f"{name} is missing, and its messages with it")
         except OSError as error:
             self._report.skip_value(number, "_file", f"{name}: {error.strerror or error}")
-        except (ValueError, CaptureError) as error:
+        except ValueError as error:
             self._report.skip_value(number, "_file", f"{name}: {error}")
+        except CaptureError as error:
+            self._report.skip_value(number, "_file", error.message)
 
     def _socket(self, entry: _Entry, asked_ns: int, times: list[int]) -> Socket:
         request_headers = self._headers(entry, "request")
@@ -186,7 +185,7 @@ class _EntryReader:
         return Headers(pairs)
 
 
-def parsed(line: bytes) -> Any:
+def parse_line(line: bytes) -> Any:
     """The JSON value of a line; None for one that is not JSON."""
     try:
         return json.loads(line, parse_float=Decimal, parse_constant=lambda _: None)

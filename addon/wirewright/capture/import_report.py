@@ -21,8 +21,8 @@ class Omissions:
     def add(self, place: str, reason: str) -> None:
         self.count += 1
         if len(self.named) < NAMED:
-            short = reason if len(reason) <= REASON_CHARACTERS else f"{reason[:REASON_CHARACTERS]}…"
-            self.named.append(f"{place} ({short})")
+            shown = "".join(each if each.isprintable() else "\ufffd" for each in reason[:REASON_CHARACTERS])
+            self.named.append(f"{place} ({shown}{'…' if len(reason) > REASON_CHARACTERS else ''})")
 
     def __str__(self) -> str:
         what = self.noun if self.count == 1 else self.plural

@@ -42,7 +42,7 @@ class Budget:
         if self._limit is not None and self._spent > self._limit:
             raise CaptureError(
                 f"{self._path}: it inflates to more than {self._limit // 2**20:,} MiB, "
-                f"and is not read further: inflate it yourself if it is right"
+                "and is not read further; if that is right, unpack it first"
             )
 
 
@@ -169,7 +169,7 @@ class ImportSource:
 
     def open(self, name: str | None = None) -> io.BufferedReader:
         """The file, or the one of that name in the zip archive, inflated. It ends at a `failure`."""
-        return self._counted(self._opened(name), self._failures)
+        return self._counted(self._opened(name), self.path, self._failures)
 
     def _opened(self, name: str | None) -> IO[bytes] | io.RawIOBase:
         try:
@@ -192,7 +192,7 @@ class ImportSource:
         if self.archive is not None:
             for each in (str(PurePosixPath(beside).parent / parts), str(parts)):
                 if each in self._present:
-                    return self._counted(self._opened(each))
+                    return self._counted(self._opened(each), Path(name))
             raise FileNotFoundError(name)
         folder = self.path.resolve().parent
         found = (folder / parts).resolve()  # a link may lead out of it
@@ -200,12 +200,12 @@ class ImportSource:
             raise ValueError("it is outside the folder of the recording")
         if found.exists() and not found.is_file():
             raise ValueError("it is not a file")
-        return self._counted(found.open("rb"))
+        return self._counted(found.open("rb"), Path(name))
 
     def _counted(
-        self, file: IO[bytes] | io.RawIOBase, failures: list[CaptureError] | None = None
+        self, file: IO[bytes] | io.RawIOBase, path: Path, failures: list[CaptureError] | None = None
     ) -> io.BufferedReader:
-        return io.BufferedReader(_Counted(file, self.path, self._budget, failures), _PIECE)
+        return io.BufferedReader(_Counted(file, path, self._budget, failures), _PIECE)
 
 
 @contextmanager

@@ -4,20 +4,18 @@ A `.network` file has one event a line; the snapshot of a `resource-snapshot` is
 https://playwright.dev/docs/trace-viewer
 """
 
-from collections.abc import Iterator, Sequence
-from typing import IO, Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO, Any
 
-from wirewright.capture.har_entries import Attached, parsed, read_entries
+from wirewright.capture.har_entries import Attached, parse_line, read_entries
 from wirewright.capture.import_report import ImportReport
 from wirewright.capture.reader import SocketFrames
 
 _Key = tuple[str, str, str]
 
 
-class Opener(Protocol):
-    """Opens a file from its beginning."""
-
-    def __call__(self) -> IO[bytes]: ...
+Opener = Callable[[], IO[bytes]]
+"""Opens a file from its beginning."""
 
 
 def sockets(
@@ -51,7 +49,7 @@ def _snapshots(files: Sequence[Opener]) -> Iterator[tuple[int, Any]]:
             for line in file:
                 if not line.strip():
                     continue
-                event = parsed(line)
+                event = parse_line(line)
                 if event is None:
                     number += 1
                     yield number, None
