@@ -314,3 +314,21 @@ async def test_message_that_is_larger_than_the_recorder_s_queue_costs_no_other(
         kept = [payload for by, payload, _, _ in messages(path) if by == direction]
         assert [len(payload) for payload in kept] == [len(message) for message in sent]
         assert all(map(operator.eq, kept, sent))
+
+
+async def test_messages_that_are_not_read_are_missing_for_a_true_reason(confdir: Path, path: Path) -> None:
+    options = {"ws_max_message": 10_000}
+    sent = [os.urandom(20_000), b"a" * 100, b"b" * 100]
+    async with launch(port=0, confdir=confdir, options=options) as proxy:
+        proxy.start_capture(path)
+        async with serving() as url, app(proxy, url) as client:
+            for message in sent:  # compressed, each with the help of those before it
+                await client.send(message)
+                assert await client.recv() == message
+        proxy.stop_capture()
+    with open_capture(path) as capture:
+        gaps = capture.gaps()
+    assert sum(gap.frames for gap in gaps) == 2 * len(sent)
+    assert {gap.reason for gap in gaps} == {
+        "larger than ws_max_message, compressed after such a message, or begun before the recording"
+    }

@@ -338,7 +338,9 @@ async def test_message_that_was_recorded_in_part_is_not_played(
             await client.send('{"buy":12}')  # of what was said the beginning is known
             assert (await closed(client))[0] == 1006
     assert not replay.mismatches
-    assert "the server's message 2 of socket #1 was recorded only in part (max_payload)" in caplog.text
+    assert re.search(
+        r"the server's message 2 of socket #\d+ was recorded only in part \(max_payload\)", caplog.text
+    )
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,8 @@ from wirewright.model.history import Payload, Unread, payload_size
 from wirewright.model.matching import UrlMatch, compile_match
 from wirewright.model.websocket import ClosedBy, WebSocket
 
+UNREAD = "larger than ws_max_message, compressed after such a message, or begun before the recording"
+"""Why a message that passed was not read: an inflater that left one out cannot read what refers to it."""
 TEXT, BINARY = 1, 2
 """Opcodes (RFC 6455, 5.2)."""
 
@@ -277,7 +279,7 @@ class SocketTape(Tape):
             "INSERT INTO gaps (session_id, time_ns, frames, bytes, reason) VALUES (?, ?, 1, 0, ?)",
             self._session,
             time.time_ns(),
-            "larger than ws_max_message",
+            UNREAD,
         )
 
     def failed(self, message: str) -> None:
