@@ -9,6 +9,7 @@ import pytest
 import wirewright
 from support.members import members
 from support.processes import ROOT
+from support.stacks import CLIENTS
 from wirewright import Proxy, WebSocket, WebSocketRoute, launch
 
 README = (ROOT / "README.md").read_text()
@@ -68,3 +69,26 @@ def test_the_two_commands_are_in_the_readme_and_in_the_makefile() -> None:
     for command in ("demo", "test"):
         assert f"make {command}" in README
         assert re.search(rf"^{command}:", makefile, re.MULTILINE)
+
+
+def test_each_program_of_a_client_has_the_lines_that_the_docs_give() -> None:
+    sections = re.split(r"^#{2,3} ", (ROOT / "docs" / "clients.md").read_text(), flags=re.MULTILINE)
+    programs = set()
+    for section in sections:
+        if found := re.search(r"\[[Pp]rogram\]\(\.\./(.*?)\)", section):
+            program = ROOT / found[1]
+            programs.add(program)
+            lines = {line.strip() for line in program.read_text().splitlines()}
+            code = re.findall(r"^```(?!sh|text)\w+\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+            given = {line.strip() for block in code for line in block.splitlines()}
+            assert given - lines == set(), program
+    helpers = {"page.html", "talk.cjs", "trust_nss.sh"}
+    assert {path for path in CLIENTS.iterdir() if path.is_file() and path.name not in helpers} == programs
+
+
+def test_links_to_headings_lead_to_one() -> None:
+    headings = re.findall(r"^#+ (.*)", (ROOT / "docs" / "clients.md").read_text(), re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    linked = set(re.findall(r"docs/clients\.md#([\w-]+)", README))
+    assert linked
+    assert linked <= anchors

@@ -63,7 +63,7 @@ static const struct lws_extension extensions[] = {
     {"permessage-deflate", lws_extension_callback_pm_deflate, "permessage-deflate; client_max_window_bits"}, {0}};
 
 int main(int count, char **arguments) {
-    const char *scheme, *host, *path;
+    const char *ca = arguments[3], *scheme, *host, *path;
     char absolute[1024], origin[256];
     int port;
 
@@ -78,7 +78,7 @@ int main(int count, char **arguments) {
         .options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT,
         .protocols = protocols,
         .extensions = extensions,
-        .client_ssl_ca_filepath = arguments[3],
+        .client_ssl_ca_filepath = ca,
     };
     struct lws_context *context = lws_create_context(&info);
     struct lws_client_connect_info wish = {
