@@ -3,6 +3,7 @@ import json
 import pytest
 
 from wirewright.capture.redaction import Redaction
+from wirewright.model.handshake import Headers
 
 
 def test_headers_are_redacted_by_name() -> None:
@@ -109,3 +110,27 @@ def test_message_that_only_looks_like_json_costs_no_time() -> None:
 def test_message_that_is_nested_too_deep_loses_its_secrets_too() -> None:
     deep = '{"token":"secret","a":' * 3_000 + "1" + "}" * 3_000
     assert "secret" not in Redaction().text(deep)
+
+
+def test_token_in_a_later_field_of_subprotocols_is_redacted() -> None:
+    fields = [("Sec-WebSocket-Protocol", "chat,bearer"), ("sec-websocket-protocol", "abc, v2")]
+    assert Redaction().headers(Headers(fields)).pairs == (
+        ("Sec-WebSocket-Protocol", "chat,bearer"),
+        ("sec-websocket-protocol", "REDACTED, v2"),
+    )
+
+
+def test_each_of_repeated_headers_is_redacted_in_its_place() -> None:
+    fields = [("Set-Cookie", "a"), ("X", "1"), ("SET-COOKIE", "b"), ("x", "caf\udce9")]
+    assert Redaction().headers(Headers(fields)).pairs == (
+        *(("Set-Cookie", "REDACTED"), ("X", "1"), ("SET-COOKIE", "REDACTED"), ("x", "caf\udce9")),
+    )
+
+
+def test_parameters_of_urls_in_headers_are_redacted() -> None:
+    fields = {"Location": "/in?token=a&b=1", "Referer": "https://h/?api_key=a", "X": "/?token=a"}
+    assert Redaction().headers(fields).as_dict() == {
+        "location": "/in?token=REDACTED&b=1",
+        "referer": "https://h/?api_key=REDACTED",
+        "x": "/?token=a",
+    }

@@ -96,8 +96,8 @@ async def play_as_client(
 
 def _recorded_headers(socket: Socket, manner: Manner) -> Headers:
     """The recorded fields of the handshake's request that this handshake has, too."""
-    headers = socket.request_headers.end_to_end().without(*_MADE_ANEW, *manner.headers)
-    return headers.without(*(name for name in headers if name.startswith("sec-websocket-")))
+    headers = socket.request_headers.end_to_end().without((*_MADE_ANEW, *manner.headers))
+    return headers.without([name for name in headers if name.startswith("sec-websocket-")])
 
 
 def _options(socket: Socket, url: str, manner: Manner, headers: Headers) -> dict[str, Any]:

@@ -79,7 +79,8 @@ def _cookie(pair: str) -> dict[str, str]:
 
 def content_to_har(headers: Headers, body: bytes | None) -> dict[str, Any]:
     """The `content` of a response."""
-    content: dict[str, Any] = {"size": len(body or b""), "mimeType": headers.get("content-type", "x-unknown")}
+    media_type = headers.readable().get("content-type", "x-unknown")
+    content: dict[str, Any] = {"size": len(body or b""), "mimeType": media_type}
     if body:
         try:
             content["text"] = body.decode()

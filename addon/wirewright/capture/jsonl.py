@@ -50,6 +50,7 @@ def _socket(socket: Socket) -> dict[str, Any]:
         "close_reason": socket.close_reason,
         "closed_by": socket.closed_by,
         "error": socket.error,
+        **_body(socket.response_body),
     }
 
 
@@ -59,6 +60,15 @@ def _headers(of: str, headers: Headers | None) -> dict[str, Any]:
         return {f"{of}_headers": None, f"{of}_headers_array": None}
     shown = headers.readable()
     return {f"{of}_headers": shown.as_dict(), f"{of}_headers_array": shown.as_array()}
+
+
+def _body(body: bytes | None) -> dict[str, str]:
+    if body is None:
+        return {}
+    try:
+        return _payload("response_body_", body.decode())
+    except UnicodeDecodeError:
+        return _payload("response_body_", body)
 
 
 def _gap(gap: Gap) -> dict[str, Any]:

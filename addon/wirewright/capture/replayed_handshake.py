@@ -32,7 +32,7 @@ def refuse(route: WebSocketRoute, socket: Socket) -> None:
     if socket.response_body is None and _had_body(socket.status, recorded):
         logger.warning("%s: the body of the recorded answer %d is not in the capture", route, socket.status)
     # The body is decompressed, and its length is that of what is sent.
-    headers = recorded.end_to_end().without("content-encoding", "content-length")
+    headers = recorded.end_to_end().without(("content-encoding", "content-length"))
     route.reject(socket.status, _replayable(route, socket, headers).pairs, socket.response_body or b"")
 
 

@@ -49,10 +49,10 @@ HeaderChanges = Mapping[str, str | None] | Iterable[tuple[str, str | None] | Map
 class Headers(Mapping[str, str]):
     """The header fields of one HTTP message, immutable: in wire order, with names as they were written.
 
-    As a mapping it has lower-case names. The values of a name that occurs more than once are joined as
-    Playwright joins them: by ", " (RFC 9110, 5.3), those of `set-cookie` by a newline, as they must not be
-    joined otherwise, and those of `cookie` by "; " (RFC 6265, 5.4). Bytes that are not UTF-8 are surrogates
-    (PEP 383), as in mitmproxy.
+    As a mapping it has lower-case names. The values of a name that occurs more than once are joined: by ", "
+    (RFC 9110, 5.3), those of `cookie` by "; " (RFC 6265, 5.4), and those of `set-cookie`, which cannot be
+    joined by a comma, by a newline, as in Playwright. Bytes that are not UTF-8 are surrogates (PEP 383), as
+    in mitmproxy.
     """
 
     __slots__ = ("pairs",)
@@ -114,17 +114,14 @@ class Headers(Mapping[str, str]):
     def end_to_end(self) -> "Headers":
         """The fields that are not about one connection alone (RFC 9110, 7.6.1)."""
         named = {token.lower() for token in split_tokens(self.get("connection", ""))}
-        return self._without(_HOP_BY_HOP | named)
-
-    def without(self, *names: str) -> "Headers":
-        """The fields of all other names; these are in lower case."""
-        return self._without(names)
+        return self.without(_HOP_BY_HOP | named)
 
     def of_acceptance(self) -> "Headers":
         """The fields of a 101 that do not belong to its handshake, its connection or its framing."""
-        return self.end_to_end()._without(_HANDSHAKE_FIELDS)
+        return self.end_to_end().without(_HANDSHAKE_FIELDS)
 
-    def _without(self, names: Container[str]) -> "Headers":
+    def without(self, names: Container[str]) -> "Headers":
+        """The fields of all other names. `names` are in lower case."""
         return Headers(pair for pair in self.pairs if pair[0].lower() not in names)
 
 
