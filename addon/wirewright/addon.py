@@ -110,7 +110,7 @@ class WirewrightAddon:
                 f"ws_lane must be {' or '.join(LANES)}, not {ctx.options.ws_lane!r}."
             )
         for option in {"ws_history", "ws_history_bytes", "ws_max_message"} & updated:
-            if getattr(ctx.options, option) < 0:
+            if (getattr(ctx.options, option) or 0) < 0:
                 raise exceptions.OptionsError(f"{option} must be 0 or more.")
         if any(option.startswith("ws_capture") for option in updated):
             self._configure_capture()
@@ -159,7 +159,7 @@ class WirewrightAddon:
             client_address=flow.client_conn.peername[:2] if flow.client_conn.peername else None,
             flow=flow,
         )
-        limit = _history_limit()
+        limit = _history_limit(keep_all=self._others.see_messages())
         control.open(flow.id, asked, self._carrier(flow, limit), limit)
         # Async `websocket` handlers are tasks: each has run up to its first await before this returns,
         # and so before the handshake goes on and there can be a frame.
@@ -226,6 +226,13 @@ class WirewrightAddon:
         if isinstance(feed.carrier, InjectingCarrier):
             feed.carrier.end(feed)
         ended = flow.websocket
+        if self._others.hold_flows() and (left := len(ended.messages)) < feed.history.total:
+            logger.warning(
+                "%s: flow.websocket.messages has the last %d of %d messages; set ws_history to keep more",
+                flow.request.pretty_url,
+                left,
+                feed.history.total,
+            )
         by = {True: "client", False: "server", None: "proxy"}[ended.closed_by_client]
         if violation := failures.violation_text(ended.close_code, ended.close_reason):
             feed.failed(violation)
@@ -260,15 +267,17 @@ def _add_options(loader: addonmanager.Loader) -> None:
     )
     loader.add_option(
         "ws_history",
-        int,
-        HistoryLimit().messages,
-        "How many messages a WebSocket remembers at most; 0 remembers none.",
+        int | None,  # type: ignore[arg-type]  # it takes what a check of types takes
+        None,
+        "How many messages a WebSocket remembers at most; 0 remembers none. Without it "
+        f"{HistoryLimit().messages:,}, or all if a script or a user interface can look at them.",
     )
     loader.add_option(
         "ws_history_bytes",
-        int,
-        HistoryLimit().size,
-        "How many bytes of messages a WebSocket remembers at most; 0 remembers none.",
+        int | None,  # type: ignore[arg-type]
+        None,
+        "How many bytes of messages a WebSocket remembers at most; 0 remembers none. Without it "
+        "4 MiB, or all as for ws_history.",
     )
     loader.add_option(
         "ws_max_message",
@@ -356,8 +365,15 @@ class _Host:
         return _history_limit()
 
 
-def _history_limit() -> HistoryLimit:
-    return HistoryLimit(ctx.options.ws_history, ctx.options.ws_history_bytes)
+def _history_limit(*, keep_all: bool = False) -> HistoryLimit:
+    """The limit that the options set; without them, and with `keep_all`, there is none."""
+    messages, size = ctx.options.ws_history, ctx.options.ws_history_bytes
+    if messages is None and size is None and keep_all:
+        return HistoryLimit(sys.maxsize, sys.maxsize)
+    default = HistoryLimit()
+    return HistoryLimit(
+        default.messages if messages is None else messages, default.size if size is None else size
+    )
 
 
 def _observer(flow: http.HTTPFlow) -> WiredSocket | None:

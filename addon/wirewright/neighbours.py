@@ -3,7 +3,8 @@
 import inspect
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from types import ModuleType
 from typing import Any
 
 from mitmproxy import ctx, http
@@ -18,6 +19,10 @@ WIREWRIGHT = "wirewright"
 """The name of our own addon."""
 LOOK_AGAIN = 0.5
 """Seconds after which is noticed what no registration tells, such as a hook that an addon is given later."""
+
+MESSAGE_HOOKS = ("websocket_start", "websocket_message", "websocket_end")
+"""Hooks that find messages in the flow that they are given."""
+FLOW_HOOKS = (*MESSAGE_HOOKS, "requestheaders", "request", "responseheaders", "response", "error")
 
 Hook = Callable[[http.HTTPFlow], Awaitable[None] | None]
 
@@ -35,6 +40,8 @@ class OtherAddons:
     """mitmdump's own printing, if it prints messages."""
     is_viewed: bool
     """A user interface shows flows, and is to be told when they change."""
+    _have_message_hooks: bool
+    _have_flow_hooks: bool
 
     def __init__(self) -> None:
         self._looks = 0
@@ -58,9 +65,13 @@ class OtherAddons:
         options = ctx.options
         self.keep_all = bool(options.save_stream_file or options.hardump)
         self.hooks, self.dumper, self.may_change, self.is_viewed = [], None, False, False
+        self._have_flow_hooks = self._have_message_hooks = False
         for addon in traverse(ctx.master.addons.chain):
             if getattr(addon, "name", None) == WIREWRIGHT:
                 continue
+            if not _is_mitmproxys_own(addon):
+                self._have_flow_hooks |= _has_hook(addon, FLOW_HOOKS)
+                self._have_message_hooks |= _has_hook(addon, MESSAGE_HOOKS)
             if callable(getattr(addon, "update", None)):
                 self.is_viewed = True
             hook = getattr(addon, "websocket_message", None)
@@ -78,6 +89,25 @@ class OtherAddons:
                 self.may_change = True
             self.hooks.append(hook)
         return self._looks
+
+    def see_messages(self) -> bool:
+        """Whether a script's hooks, or a user interface, find the messages of a flow."""
+        self.refresh()
+        return self._have_message_hooks or self.is_viewed
+
+    def hold_flows(self) -> bool:
+        """Whether a script's hooks are given flows, and may look at their messages later."""
+        self.refresh()
+        return self._have_flow_hooks
+
+
+def _is_mitmproxys_own(addon: object) -> bool:
+    name = addon.__name__ if isinstance(addon, ModuleType) else type(addon).__module__
+    return name.partition(".")[0] == "mitmproxy"
+
+
+def _has_hook(addon: object, names: Iterable[str]) -> bool:
+    return any(callable(getattr(addon, name, None)) for name in names)
 
 
 def call_hooks(hooks: Iterator[Hook], flow: http.HTTPFlow) -> Awaitable[Any] | None:
