@@ -175,6 +175,13 @@ def test_odd_flow_costs_no_other_one(tmp_path: Path, path: Path, change: Callabl
     assert {len(frames) for _, frames in sockets} == {3}
 
 
+def test_host_header_that_is_no_host_costs_no_flow(tmp_path: Path, path: Path) -> None:
+    odd = state()
+    odd["request"]["headers"] = [(b"Host", b"20:44:37"), *odd["request"]["headers"]]
+    ((socket, frames),), _ = read(flow_file(tmp_path, odd), path)
+    assert (socket.url, len(frames)) == ("ws://example.com/ws", 3)
+
+
 @pytest.mark.parametrize("odd", [7, "flow", [], {}, None, b""])
 def test_record_that_is_not_a_flow_is_skipped_and_counted(tmp_path: Path, path: Path, odd: object) -> None:
     sockets, report = read(flow_file(tmp_path, state(), odd, state()), path)

@@ -219,7 +219,7 @@ def is_a_websocket(odd: Any) -> bool:
 
 
 @pytest.mark.parametrize("write", [write_har, write_gzip, write_zip, write_trace])
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(odd=odd_entries())
 def test_odd_entry_costs_no_good_one(write: Callable[[Path, list[Any]], Path], odd: Any) -> None:
     with a_folder() as folder:
@@ -234,7 +234,7 @@ def test_odd_entry_costs_no_good_one(write: Callable[[Path, list[Any]], Path], o
         assert_all_programs_take_it(target)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(data=st.data())
 def test_archive_in_which_something_else_is_odd_is_one_sentence(data: st.DataObject) -> None:
     @st.composite
@@ -264,7 +264,7 @@ def damages(rest: bytes) -> st.SearchStrategy[bytes]:
 
 
 @pytest.mark.parametrize("write", [write_har, write_gzip, write_zip, write_trace])
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=10)
 @given(data=st.data())
 def test_file_that_is_cut_off_or_damaged_gives_what_comes_before(
     write: Callable[[Path, list[Any]], Path], data: st.DataObject
@@ -282,7 +282,7 @@ def test_file_that_is_cut_off_or_damaged_gives_what_comes_before(
             assert_all_programs_take_it(target)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=10)
 @given(cut=st.integers(0, 10_000))
 def test_sockets_before_the_cut_are_kept(cut: int) -> None:
     with a_folder() as folder:
@@ -295,7 +295,7 @@ def test_sockets_before_the_cut_are_kept(cut: int) -> None:
         assert imported.cut_off is not None
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=10)
 @given(data=st.data())
 def test_keys_may_occur_twice(data: st.DataObject) -> None:
     with a_folder() as folder:
@@ -330,7 +330,7 @@ def write_flows(folder: Path, states: list[Any]) -> Path:
     return path
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 @given(odd=odd_flows())
 def test_odd_flow_costs_no_good_one(odd: Any) -> None:
     with a_folder() as folder:
@@ -350,7 +350,7 @@ def test_odd_flow_costs_no_good_one(odd: Any) -> None:
         assert_all_programs_take_it(target)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(data=st.data())
 def test_flow_file_that_is_cut_off_or_damaged_gives_what_comes_before(data: st.DataObject) -> None:
     with a_folder() as folder:

@@ -163,9 +163,8 @@ def _socket(
     asked_ns = epoch_ns(request.timestamp_start) or answered_ns or first_ns or neighbour_ns
     opened_ns = answered_ns or first_ns or asked_ns
     peer = read.server_conn.peername or read.server_conn.address
-    url = asked_url(request.scheme, request.host_header, request.host, request.port, request.path)
     values: dict[str, Any] = {
-        "url": recorded_url(url),
+        "url": own["url"] if "url" in own else _url(request),
         "asked_ns": min(asked_ns, first_ns or asked_ns),  # mitmproxy 4 has whole seconds for messages
         "opened_ns": min(opened_ns, first_ns or opened_ns) if _was_opened(read) else None,
         "subprotocol": headers.get("sec-websocket-protocol") if headers else None,
@@ -187,6 +186,15 @@ def _socket(
         response_body=None if values["opened_ns"] else _body(response),
         **{name: values[name] for name in OWN_FIELDS},
     )
+
+
+def _url(request: http.Request) -> str:
+    """The URL that the app asked for. Raises ValueError for one that no WebSocket has."""
+    where = request.host, request.port, request.path
+    try:
+        return recorded_url(asked_url(request.scheme, request.host_header, *where))
+    except ValueError:  # the Host header of a request can be anything
+        return recorded_url(asked_url(request.scheme, None, *where))
 
 
 def _close(read: http.HTTPFlow, last_ns: int) -> dict[str, Any]:
