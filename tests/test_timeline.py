@@ -239,31 +239,23 @@ async def test_nothing_is_shown_after_the_stop() -> None:
 async def test_numbers_are_those_of_the_capture(tmp_path: Path) -> None:
     path = tmp_path / "session.db"
     drawing = draw(url="**/{early,late}")
-    early = drawing.open("ws://example.com/early")
-    early.frame("framesent", "before", 6)
     recorder = Recorder(path, "test")
     drawing.control.start_recording(recorder)
-    drawing.open("ws://example.com/other")
-    late = drawing.open("ws://example.com/late")
-    for feed in (early, late):
-        assert feed.tape is not None
-        feed.tape.messages(["recorded"], 8, from_client=True)
-        feed.frame("framesent", "recorded", 8)
+    for name in ("other", "early", "other", "late"):
+        drawing.open(f"ws://example.com/{name}")
     recorder.stop()
-    shown = [line[14:].split() for line in drawing.lines()]
-    live = {(line[0], line[1]) for line in shown}
+    live = {tuple(line[14:].split()[:2]) for line in drawing.lines()}
     with open_capture(path) as capture:
         recorded = {(f"#{socket.id}", urlsplit(socket.url).path) for socket in capture.sockets()}
-    assert live == {("#1", "/early"), ("#3", "/late")}
-    assert recorded == live | {("#2", "/other")}
+    assert live == {("#2", "/early"), ("#4", "/late")}
+    assert live < recorded
 
 
-async def test_number_that_the_capture_has_already_is_changed_with_a_remark(tmp_path: Path) -> None:
-    path = tmp_path / "session.db"
+async def test_open_sockets_get_the_numbers_of_a_recording_that_begins_with_a_remark(tmp_path: Path) -> None:
     drawing = draw()
     feeds = [drawing.open(f"ws://example.com/{name}") for name in "abc"]
     drawing.control.close("ws://example.com/a")
-    for count in (1, 2):  # the second time its numbers are those of the first
+    for path, count in ((tmp_path / "1.db", 1), (tmp_path / "1.db", 2), (tmp_path / "2.db", 3)):
         recorder = Recorder(path, "test")
         drawing.control.start_recording(recorder)
         for feed in feeds[1:]:
@@ -271,15 +263,21 @@ async def test_number_that_the_capture_has_already_is_changed_with_a_remark(tmp_
         drawing.control.stop_recording()
         recorder.stop()
     drawing.open("ws://example.com/d")
-    with open_capture(path) as capture:
-        assert [socket.id for socket in capture.sockets()] == [2, 3, 4, 5]
+    with open_capture(tmp_path / "1.db") as capture:
+        assert [socket.id for socket in capture.sockets()] == [1, 2, 3, 4]
     said = [" ".join(line[14:].split()) for line in drawing.lines()]
     assert said[4:] == [
-        "#2 /b → 1 B 1",
-        "#3 /c → 1 B 1",
+        "★ #2 is #1 in the capture",
+        "#1 /b → 1 B 1",
+        "★ #3 is #2 in the capture",
+        "#2 /c → 1 B 1",
+        "★ #1 is #3 in the capture",
+        "#3 /b → 1 B 2",
         "★ #2 is #4 in the capture",
-        "#4 /b → 1 B 2",
-        "★ #3 is #5 in the capture",
-        "#5 /c → 1 B 2",
-        "#6 /d … connecting ws://example.com/d",
+        "#4 /c → 1 B 2",
+        "★ #3 is #1 in the capture",
+        "#1 /b → 1 B 3",
+        "★ #4 is #2 in the capture",
+        "#2 /c → 1 B 3",
+        "#3 /d … connecting ws://example.com/d",
     ]

@@ -14,6 +14,7 @@ from wirewright.capture.events import EventReader, SocketEvent
 from wirewright.capture.filters import Filter
 from wirewright.capture.reader import Annotation, Frame, Gap
 from wirewright.capture.recorder import Recorder
+from wirewright.capture.replay import Replay
 
 SECOND = 1_000_000_000
 BEGIN = 1_700_000_000 * SECOND
@@ -247,6 +248,10 @@ def imported(made: Made) -> Made:
     for socket, at in ((1, 7), (1, 9), (2, 2), (2, 10), (2, 8)):
         made.frame(socket, at, f"{at}")
     return made
+
+
+def test_sockets_are_replayed_in_the_order_of_time(imported: Made) -> None:
+    assert Replay(imported.path).urls == ["ws://h/2", "ws://h/3", "ws://h/1"]
 
 
 def test_json_lines_are_in_the_order_of_time(imported: Made) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from wirewright.capture.moments import TimeOfDay
 from wirewright.capture.moments import parse_since as parse_since
-from wirewright.capture.reader import Capture, Direction, Frame, Session, Socket, SocketFrames
+from wirewright.capture.reader import Capture, Direction, Frame, Session, Socket, SocketFrames, oldest_first
 from wirewright.capture.selection import Selection
 from wirewright.model.matching import UrlMatch, compile_match
 
@@ -79,16 +79,15 @@ class Filter:
         return socket_id in self.socket
 
     def sockets(self, capture: Capture) -> dict[int, Socket]:
-        """Those whose frames may be meant, by id: session after session, the oldest socket first."""
+        """Those whose frames may be meant, by id: session after session, the oldest first."""
         chosen = self.resolved(capture)
-        found = [
-            socket
-            for socket in capture.sockets()
+        return {
+            socket.id: socket
+            for socket in oldest_first(capture.sockets())
             if chosen.holds_session(socket.session_id)
             and self.holds_socket(socket.id)
             and self.matches_url(socket.url)
-        ]
-        return {socket.id: socket for socket in sorted(found, key=_age)}
+        }
 
     def frames(self, capture: Capture, *, after: int = 0) -> Iterator[tuple[Socket, Frame]]:
         """Those that are in the file by now, each with its socket: session after session, in the order of
@@ -136,10 +135,6 @@ def has_any(texts: Iterable[str], said: str) -> bool:
     """Whether one of the texts is in what was said, whatever the case."""
     said = said.lower()
     return any(text.lower() in said for text in texts)
-
-
-def _age(socket: Socket) -> tuple[int, int, int]:
-    return socket.session_id, socket.asked_ns, socket.id
 
 
 def _end_ns(session: Session) -> int:

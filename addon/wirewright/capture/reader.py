@@ -208,7 +208,7 @@ class Capture:
         return [Session(*row) for row in self._rows(_SESSIONS)]
 
     def sockets(self) -> list[Socket]:
-        """Oldest first."""
+        """In the order of the file: `oldest_first` has the order of time."""
         # Another program may add a session meanwhile, and with it the tables become those of this version.
         statement = _SOCKETS_OF_VERSION_1 if version_of(self._connection) == 1 else _SOCKETS
         try:
@@ -316,6 +316,11 @@ class Capture:
 def open(path: str | Path) -> Capture:  # noqa: A001  as in `wirewright.capture.open`
     """Open a capture to read it."""
     return Capture(path)
+
+
+def oldest_first(sockets: Iterable[Socket]) -> list[Socket]:
+    """Session after session, by the time of the request. An import may have written them in another order."""
+    return sorted(sockets, key=lambda socket: (socket.session_id, socket.asked_ns, socket.id))
 
 
 def socket_row(socket: Socket) -> tuple[Any, ...]:

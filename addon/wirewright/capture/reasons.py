@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from wirewright.capture.filters import Filter
-from wirewright.capture.reader import Capture
+from wirewright.capture.reader import Capture, oldest_first
 from wirewright.capture.selection import Selection
 
 MOST_NAMED = 3
@@ -38,7 +38,7 @@ def why_no_frame(capture: Capture, chosen: Filter) -> str:
 def why_no_socket(capture: Capture, chosen: Filter) -> str | None:
     """The reason why no socket is chosen; None if one is, and where there is none at all."""
     chosen = chosen.resolved(capture)
-    sessions, sockets = capture.sessions(), capture.sockets()
+    sessions, sockets = capture.sessions(), oldest_first(capture.sockets())
     if not any(chosen.holds_session(session.id) for session in sessions):
         return f"There is no session of such a number: there are {numbers(each.id for each in sessions)}."
     sockets = [socket for socket in sockets if chosen.holds_session(socket.session_id)]

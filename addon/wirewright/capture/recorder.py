@@ -193,7 +193,7 @@ class Recorder:
         rotation = None if max_size is None else Rotation(self.path, program, max_size, rotate)
         connection, session = create_or_append(self.path, program)
         self.first_number = newest_socket(connection, self.path) + 1
-        """The smallest id that no socket in the file has, when the session begins."""
+        """The id of the first socket of this session."""
         self._session = session
         self._writer = Writer(connection, session, self.path, rotation)
 

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 from urllib.parse import parse_qsl, urlsplit
 
 from wirewright.capture.comparing import Compare, comparison
-from wirewright.capture.reader import Capture, Frame, Socket, was_open
+from wirewright.capture.reader import Capture, Frame, Socket, oldest_first, was_open
 from wirewright.capture.redaction import REDACTED
 from wirewright.capture.replayed_handshake import accept, refuse
 from wirewright.capture.schema import CaptureError
@@ -132,7 +132,7 @@ class Replay:
 def _recorded(capture: Capture) -> Iterator[Recorded]:
     spans = capture.spans()
     began = {session.id: session.started_ns for session in capture.sessions()}
-    for socket in capture.sockets():
+    for socket in oldest_first(capture.sockets()):
         parts = urlsplit(socket.url)
         yield Recorded(
             socket,

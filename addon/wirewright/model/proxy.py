@@ -90,7 +90,7 @@ class Recorder(Protocol):
 
     @property
     def first_number(self) -> int:
-        """The smallest number that no socket has in the recording, nor any larger one."""
+        """The number of the next socket that is recorded."""
 
     def record(self, socket: WebSocket, number: int) -> Tape | None:
         """Begin to record one as this number; None if it is not one of those that are meant."""
@@ -290,20 +290,15 @@ class Control:
         self.watchers: list[Watcher] = []
 
     def start_recording(self, recorder: Recorder) -> None:
-        """Record the sockets that are open and those that will be, each as its number.
-
-        An open socket gets another number if the recording has its number already.
-        """
+        """Record the sockets that are open and those that will be; all get numbers of the recording."""
         proxy = self.proxy
-        proxy._recorder = recorder
-        proxy._next_number = max(proxy._next_number, recorder.first_number)
+        proxy._recorder, proxy._next_number = recorder, recorder.first_number
         for feed in proxy._feeds.values():
-            if feed.socket._number < recorder.first_number:
-                feed.socket._number = self._take_number()
+            feed.socket._number = self._take_number()
             feed.tape = recorder.record(feed.socket, feed.socket._number)
 
     def number_of(self, socket: WebSocket) -> int:
-        """The number by which people and captures know a socket. It may change when a recording starts."""
+        """The number by which people and captures know a socket. A recording that starts may change it."""
         return socket._number
 
     def _take_number(self) -> int:
