@@ -264,7 +264,8 @@ def test_report_of_a_failure_tells_how_sockets_ended(pytester: pytest.Pytester) 
     said = run(pytester).stdout.str()
     assert re.search(r"^#1 .*/closed \(closed 4000 'broken' by client\)\n   no frame$", said, re.MULTILINE)
     refused = "Error during WebSocket handshake: Unexpected response code: 403"
-    assert f"#2 ws://nowhere/refused (failed with status 403)\n   no frame\n   ✕ {refused}\n" in said
+    ended = "failed with status 403: rejected by a route"
+    assert f"#2 ws://nowhere/refused ({ended})\n   no frame\n   ✕ {refused}\n" in said
     failed = "Error in connection establishment: net::ERR_CONNECTION_REFUSED"
     assert f"#3 ws://127.0.0.1:1/failed (failed)\n   no frame\n   ✕ {failed}\n" in said
 

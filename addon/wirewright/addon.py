@@ -19,6 +19,7 @@ if "wirewright" not in sys.modules:
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from mitmproxy import addonmanager, connection, ctx, exceptions, http
+from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.utils import human
 
 try:
@@ -38,7 +39,7 @@ except ImportError as error:
     asyncio.get_running_loop().call_soon(sys.exit, str(error))
     raise asyncio.CancelledError from None
 
-from wirewright import dispatching
+from wirewright import connections, dispatching, interventions
 from wirewright.capture.bodies import kept_body
 from wirewright.capture.redaction import DEFAULT
 from wirewright.capture.replay import Replay
@@ -52,7 +53,7 @@ from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit
 from wirewright.model.ownership import Owner
-from wirewright.model.websocket import Handshake
+from wirewright.model.websocket import ClosedBy, Handshake
 from wirewright.neighbours import WIREWRIGHT, OtherAddons
 from wirewright.remote_addon import RemoteAddon
 from wirewright.router import route_handshake
@@ -83,6 +84,7 @@ class WirewrightAddon:
         self._others = OtherAddons()
         self._capture = CaptureSession()
         self._captures_by_option = False
+        self._resets = connections.ServerResets()
 
     def load(self, loader: addonmanager.Loader) -> None:
         _add_options(loader)
@@ -93,7 +95,7 @@ class WirewrightAddon:
             request_target.install()
             early_data.install()
             connection_close.install()
-            dispatching.install()
+            dispatching.install(interventions.watch)
         else:
             logger.warning(
                 "Wirewright carries WebSockets by mitmproxy's own layer (ws_lane=hooks): "
@@ -139,6 +141,8 @@ class WirewrightAddon:
         stop_on_hangup(ctx.master)
 
     def done(self) -> None:
+        if ctx.master.should_exit.is_set():  # else the addon may be loaded again
+            control.close_all()
         installing.uninstall()
         request_target.uninstall()
         early_data.uninstall()
@@ -159,8 +163,12 @@ class WirewrightAddon:
             client_address=flow.client_conn.peername[:2] if flow.client_conn.peername else None,
             flow=flow,
         )
+        self._resets.take(flow.client_conn.id)  # it concerned another request
         limit = _history_limit(keep_all=self._others.see_messages())
-        control.open(flow.id, asked, self._carrier(flow, limit), limit)
+        carrier = self._carrier(flow, limit)
+        control.open(flow.id, asked, carrier, limit)
+        if self._missing is None:
+            connections.watch_idleness(carrier)
         # Async `websocket` handlers are tasks: each has run up to its first await before this returns,
         # and so before the handshake goes on and there can be a frame.
         await asyncio.sleep(0)
@@ -194,8 +202,14 @@ class WirewrightAddon:
             body = kept_body(flow.response.raw_content, headers.get("content-encoding", ""))
         feed.answered(flow.response.status_code, headers, body)
         if flow.websocket is None:
-            self._failed(feed, failures.refusal_text(flow.response.status_code, headers))
-            control.close(flow.id, by="proxy" if _is_mocked(feed) else "server")
+            self._refused(flow, feed)
+
+    def _refused(self, flow: http.HTTPFlow, feed: Feed) -> None:
+        """A handshake was answered, but not with a WebSocket."""
+        assert flow.response is not None
+        self._failed(feed, failures.refusal_text(flow.response.status_code, _headers(flow.response)))
+        reason = interventions.reason_for(flow)
+        control.close(flow.id, reason=reason, by="proxy" if reason is not None else "server")
 
     def _failed(self, feed: Feed, message: str) -> None:
         """A socket has failed before it was open."""
@@ -205,9 +219,12 @@ class WirewrightAddon:
 
     def websocket_start(self, flow: http.HTTPFlow) -> None:
         if feed := control.feed(flow.id):
+            interventions.forget(flow)
             feed.opened(_server_address(flow))
             if isinstance(feed.carrier, HookedSocket):
                 feed.carrier.opened()
+            if isinstance(feed.carrier, InjectingCarrier) and self._missing is None:
+                connections.allow_idleness(feed.carrier)
 
     def websocket_message(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         if (feed := control.feed(flow.id)) and isinstance(feed.carrier, HookedSocket):
@@ -216,8 +233,23 @@ class WirewrightAddon:
 
     def update(self, flows: list[http.HTTPFlow]) -> None:
         for flow in flows:
-            if (feed := control.feed(flow.id)) and isinstance(feed.carrier, HookedSocket):
+            feed = control.feed(flow.id)
+            if feed is None:
+                continue
+            if feed.socket.opened_at is None:
+                self._answer_decided(flow, feed)
+            elif isinstance(feed.carrier, HookedSocket):
                 feed.carrier.message_decided(feed)
+
+    def _answer_decided(self, flow: http.HTTPFlow, feed: Feed) -> None:
+        """All addons have had their turn. One may have made something else of the server's 101."""
+        if feed.socket.status != 101 or flow.response is None:
+            return
+        if flow.error is not None:  # killed, which mitmproxy tells of by no hook
+            self.error(flow)
+        elif flow.response.status_code != 101:
+            feed.answered(flow.response.status_code, _headers(flow.response))
+            self._refused(flow, feed)
 
     def websocket_end(self, flow: http.HTTPFlow) -> None:
         feed = control.feed(flow.id)
@@ -233,28 +265,48 @@ class WirewrightAddon:
                 left,
                 feed.history.total,
             )
-        by = {True: "client", False: "server", None: "proxy"}[ended.closed_by_client]
+        ends: dict[bool | None, ClosedBy] = {True: "client", False: "server", None: "proxy"}
+        by = ends[ended.closed_by_client]
         if violation := failures.violation_text(ended.close_code, ended.close_reason):
             feed.failed(violation)
             by = "proxy"
         elif wrong := _reason_to_hang_up(flow, feed):
             feed.failed(wrong)
         code = None if ended.close_code is None else int(ended.close_code)
-        control.close(flow.id, code, ended.close_reason or "", by)  # type: ignore[arg-type]
+        control.close(flow.id, code, ended.close_reason or "", by)
 
     def error(self, flow: http.HTTPFlow) -> None:
         if feed := control.feed(flow.id):
             message = flow.error.msg if flow.error else ""
             connected = flow.server_conn.timestamp_tcp_setup is not None
-            self._failed(feed, failures.no_answer_text(message, connected=connected))
-            control.close(flow.id)
+            was_reset = self._resets.take(flow.client_conn.id)
+            text = failures.no_answer_text(message, connected=connected, was_reset=was_reset)
+            by: ClosedBy | None = None
+            reason = failures.proxys_reason(message)
+            if (noted := interventions.reason_for(flow)) is not None:
+                text, reason = failures.NO_ANSWER, noted
+            self._failed(feed, text)
+            if reason is not None:
+                by = "proxy"
+            elif message == failures.CLIENT_DISCONNECTED:
+                by = "client"
+            control.close(flow.id, reason=reason, by=by)
+
+    def server_connected(self, data: ServerConnectionHookData) -> None:
+        self._resets.connected(data)
+
+    def server_disconnected(self, data: ServerConnectionHookData) -> None:
+        self._resets.disconnected(data)
 
     def client_disconnected(self, client: connection.Client) -> None:
         # Whatever went wrong in between, a socket does not outlive its connection.
         for key, socket in control.sockets():
             if socket.flow is not None and socket.flow.client_conn is client:
                 lost = 1006 if socket.opened_at is not None else None
-                control.close(key, lost, "" if lost else None, "client")
+                reason = interventions.reason_for(socket.flow)
+                by: ClosedBy = "client" if reason is None else "proxy"
+                control.close(key, lost, reason or ("" if lost else None), by)
+        self._resets.take(client.id)
 
 
 def _add_options(loader: addonmanager.Loader) -> None:
@@ -384,6 +436,7 @@ def _observer(flow: http.HTTPFlow) -> WiredSocket | None:
     feed = control.feed(flow.id)
     if feed is None or not isinstance(feed.carrier, WiredSocket):
         return None
+    interventions.forget(flow)
     feed.opened(_server_address(flow))
     feed.carrier.start(feed)
     return feed.carrier
@@ -392,10 +445,6 @@ def _observer(flow: http.HTTPFlow) -> WiredSocket | None:
 def _server_address(flow: http.HTTPFlow) -> tuple[str, int] | None:
     peer = flow.server_conn.peername
     return peer[:2] if peer else None
-
-
-def _is_mocked(feed: Feed) -> bool:
-    return isinstance(feed.carrier, InjectingCarrier) and feed.carrier.is_mocked
 
 
 def _reason_to_hang_up(flow: http.HTTPFlow, feed: Feed) -> str | None:

@@ -11,6 +11,7 @@ from mitmproxy.proxy.events import MessageInjected
 from mitmproxy.proxy.layers.websocket import WebSocketMessageInjected
 from mitmproxy.websocket import WebSocketMessage
 
+from wirewright import interventions
 from wirewright.conditions import Conditions
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
@@ -21,6 +22,9 @@ from wirewright.wire import installing
 from wirewright.wire.observing import Order
 from wirewright.wire.stream import Close, content_of
 from wirewright.wire.told import Aborted, CloseInjected
+
+ABORTED = "abort() was called"
+"""The reason of such an end."""
 
 
 class InjectingCarrier(ABC):
@@ -48,6 +52,10 @@ class InjectingCarrier(ABC):
         check_our_layer("close")
         self.inject(CloseInjected(self.flow, Close(code, reason)))
 
+    def cut_event(self, reason: str) -> Aborted | None:
+        """The event that has the layer cut both connections; None if there is no layer that knows it."""
+        return Aborted(self.flow, reason) if self._is_open and installing.is_installed() else None
+
     def abort(self) -> None:
         if self._is_open:
             check_our_layer("cut")
@@ -55,8 +63,9 @@ class InjectingCarrier(ABC):
         if running_loop() is not loop:
             loop.call_soon_threadsafe(self.abort)
         elif self._is_open:
-            self.tell(Aborted(self.flow, None))
+            self.tell(Aborted(self.flow, ABORTED))
         elif connection := proxyserver().connections.get(self.flow.client_conn.id):
+            interventions.note(self.flow, ABORTED)
             connection.close_connection(connection.client)
 
     def tell(self, event: MessageInjected[Any]) -> None:

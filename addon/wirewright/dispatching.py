@@ -5,17 +5,29 @@ hook: opening a socket takes thirty hooks, and that was a fifth of its time. Her
 addons have one; those are called as ever.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from mitmproxy.addonmanager import AddonManager
 from mitmproxy.hooks import Hook
 
+Watch = Callable[[Hook], Callable[[object], None] | None]
+"""Is given each hook; its result, if there is one, is called with each addon that has had its turn."""
+
 _stock_trigger_event = AddonManager.trigger_event
 
 
-def install() -> None:
-    """Have mitmproxy go by the addons that have a hook."""
+def _watch_nothing(_: Hook) -> None:
+    return None
+
+
+_watch: Watch = _watch_nothing
+
+
+def install(watch: Watch = _watch_nothing) -> None:
+    """Have mitmproxy go by the addons that have a hook, and watch them."""
+    global _watch
+    _watch = watch
     AddonManager.trigger_event = _trigger_event  # type: ignore[method-assign]
 
 
@@ -25,18 +37,31 @@ def uninstall() -> None:
 
 
 async def _trigger_event(self: AddonManager, event: Hook) -> None:
-    await _stock_trigger_event(_Concerned(self, event.name), event)  # type: ignore[arg-type]
+    await _stock_trigger_event(_Concerned(self, event), event)  # type: ignore[arg-type]
 
 
 class _Concerned:
     """An addon manager with those addons alone that have a hook, or an addon of their own that has."""
 
-    def __init__(self, manager: AddonManager, hook: str) -> None:
+    def __init__(self, manager: AddonManager, hook: Hook) -> None:
         self._manager = manager
-        self.chain = _having(manager, hook)
+        self._had_its_turn = _watch(hook)
+        self.chain = _having(manager, hook.name)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._manager, name)
+
+    async def invoke_addon(self, addon: object, event: Hook) -> None:
+        if self._had_its_turn is None:
+            await self._manager.invoke_addon(addon, event)
+        else:
+            await AddonManager.invoke_addon(self, addon, event)  # type: ignore[arg-type]
+
+    def _iter_hooks(self, addon: object, event: Hook) -> Iterator[tuple[object, Callable[..., Any]]]:
+        assert self._had_its_turn is not None
+        for each, hook in self._manager._iter_hooks(addon, event):
+            yield each, hook
+            self._had_its_turn(each)
 
 
 def _having(manager: AddonManager, hook: str) -> Iterator[object]:

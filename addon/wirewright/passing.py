@@ -120,7 +120,9 @@ def _state(socket: WebSocket) -> str:
     if not socket.is_closed():
         return "open" if socket.opened_at else "opening"
     if not socket.opened_at:
-        return f"failed with status {socket.status}" if socket.status else "failed"
+        status = f" with status {socket.status}" if socket.status else ""
+        reason = f": {printable(socket.close_reason)}" if socket.close_reason else ""
+        return f"failed{status}{reason}"
     said = [str(socket.close_code)]
     if socket.close_reason:
         said.append(repr(socket.close_reason))

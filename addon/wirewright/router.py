@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from mitmproxy import http
 
+from wirewright import interventions
 from wirewright.carriers import InjectingCarrier
 from wirewright.model import user_errors
 from wirewright.model.errors import ENDS_THE_PROGRAM
@@ -33,6 +34,7 @@ async def route_handshake(flow: http.HTTPFlow, feed: Feed, carrier: InjectingCar
         feed.socket._route_errors += 1
         user_errors.report(feed.socket, "a route's handler", sys.exception())
         route.decided()
+        interventions.note(flow, "the route's handler raised")
         flow.response = _refusal(502, Headers(), b"The handler of this WebSocket's route failed.\n")
 
 
@@ -44,8 +46,10 @@ def _carry_out(route: WebSocketRoute, carrier: InjectingCarrier, flow: http.HTTP
             flow.request.host_header = urlsplit(answer.url).netloc
         _replace(flow.request.headers, answer.headers)
     elif isinstance(answer, Reject):
+        interventions.note(flow, "rejected by a route")
         flow.response = _refusal(answer.status, answer.headers, answer.body)
     elif isinstance(answer, Abort):
+        interventions.note(flow, "aborted by a route")
         flow.kill()
     else:
         carrier.check_can("a mocked server")

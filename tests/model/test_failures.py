@@ -5,7 +5,13 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection
 from wsproto.extensions import PerMessageDeflate
 
-from wirewright.model.failures import no_answer_text, refusal_text, violation_text
+from wirewright.model.failures import (
+    CLIENT_DISCONNECTED,
+    no_answer_text,
+    proxys_reason,
+    refusal_text,
+    violation_text,
+)
 
 
 @pytest.mark.parametrize("status", [200, 302, 403, 404, 500])
@@ -41,6 +47,30 @@ def test_refusal_of_another_kind(status: int, headers: dict[str, str], expected:
         ("[Errno 11001] getaddrinfo failed", "ERR_NAME_NOT_RESOLVED"),
         ("[Errno -5] No address associated with hostname", "ERR_NAME_NOT_RESOLVED"),
         ("Certificate verify failed: self-signed certificate", "ERR_CERT_AUTHORITY_INVALID"),
+        ("Certificate verify failed: Hostname mismatch", "ERR_CERT_COMMON_NAME_INVALID"),
+        ("Certificate verify failed: IP address mismatch", "ERR_CERT_COMMON_NAME_INVALID"),
+        ("Certificate verify failed: certificate has expired", "ERR_CERT_DATE_INVALID"),
+        (
+            "OpenSSL Error([('SSL routines', '', 'tlsv13 alert certificate required')])",
+            "ERR_BAD_SSL_CLIENT_AUTH_CERT",
+        ),
+        ("OpenSSL Error([('SSL routines', '', 'tlsv1 alert unknown ca')])", "ERR_BAD_SSL_CLIENT_AUTH_CERT"),
+        (
+            "OpenSSL Error([('SSL routines', '', 'tls alert handshake failure')])",
+            "ERR_SSL_VERSION_OR_CIPHER_MISMATCH",
+        ),
+        (
+            "The remote server and mitmproxy cannot agree on a TLS version to use.",
+            "ERR_SSL_VERSION_OR_CIPHER_MISMATCH",
+        ),
+        (
+            "OpenSSL Error([('SSL routines', '', 'tlsv1 unrecognized name')])",
+            "ERR_SSL_UNRECOGNIZED_NAME_ALERT",
+        ),
+        ("The remote server does not speak TLS.", "ERR_SSL_PROTOCOL_ERROR"),
+        ("OpenSSL Error([('SSL routines', '', 'tlsv1 alert internal error')])", "ERR_SSL_PROTOCOL_ERROR"),
+        ("connection closed", "ERR_CONNECTION_CLOSED"),
+        ("[Errno 104] Connection reset by peer", "ERR_CONNECTION_RESET"),
         ("[Errno 113] No route: host unreachable", "ERR_ADDRESS_UNREACHABLE"),
         ("[Errno 101] Network is unreachable", "ERR_ADDRESS_UNREACHABLE"),
         ("connection timed out", "ERR_CONNECTION_TIMED_OUT"),
@@ -60,8 +90,12 @@ def test_unknown_network_error_is_told_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("error", "name"),
     [
-        ("Cannot parse HTTP response: bad", "ERR_INVALID_HTTP_RESPONSE"),
-        ("unexpected server response: b'x'", "ERR_CONNECTION_CLOSED"),
+        ("Cannot parse HTTP response: Bad HTTP response line: b'220 ready'", "ERR_INVALID_HTTP_RESPONSE"),
+        ("unexpected server response: b'x'", "ERR_INVALID_HTTP_RESPONSE"),
+        ("unexpected server response: b'\\x15\\x03\\x01'", "ERR_INVALID_HTTP_RESPONSE"),
+        ("unexpected server response: b'HTTP/1.1 101 Sw'", "ERR_CONNECTION_CLOSED"),
+        ('unexpected server response: b"HTTP/1.1 101 \'"', "ERR_CONNECTION_CLOSED"),
+        ("unexpected server response: b'HTTP", "ERR_INVALID_HTTP_RESPONSE"),
     ],
 )
 def test_answer_that_is_no_http(error: str, name: str) -> None:
@@ -73,6 +107,69 @@ def test_answer_that_is_no_http(error: str, name: str) -> None:
 def test_connection_that_ended_before_the_answer(error: str) -> None:
     expected = "Connection closed before receiving a handshake response"
     assert no_answer_text(error, connected=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "connected", "expected"),
+    [
+        ("server closed connection", True, "Error during WebSocket handshake: net::ERR_CONNECTION_RESET"),
+        (
+            "unexpected server response: b'HTTP/1.1'",
+            True,
+            "Error during WebSocket handshake: net::ERR_CONNECTION_RESET",
+        ),
+        (
+            "unexpected server response: b'220'",
+            True,
+            "Error during WebSocket handshake: net::ERR_INVALID_HTTP_RESPONSE",
+        ),
+        ("connection closed", False, "Error in connection establishment: net::ERR_CONNECTION_RESET"),
+    ],
+)
+def test_reset_is_told_from_an_end(error: str, connected: bool, expected: str) -> None:
+    assert no_answer_text(error, connected=connected, was_reset=True) == expected
+
+
+REFUSALS = [
+    "Received multiple content-length headers: [b'0', b'0'] from server, refusing to prevent request "
+    "smuggling attacks. Disable the validate_inbound_headers option to skip this security check.",
+    "Response body exceeds mitmproxy's body_size_limit.",
+    "Cannot parse HTTP response: Invalid header: b'no colon'",
+    "Cannot parse HTTP response: Bad HTTP response line: b'HTTP/2 101 X'",
+]
+
+
+@pytest.mark.parametrize("error", REFUSALS)
+def test_what_mitmproxy_refuses_is_told_in_its_words(error: str) -> None:
+    assert proxys_reason(error) == error
+    expected = f"Error during WebSocket handshake: refused by mitmproxy: {error}"
+    assert no_answer_text(error, connected=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (
+            "Upstream proxy 127.0.0.1:1 refused HTTP CONNECT request: 403 Forbidden",
+            "Establishing a tunnel via proxy server failed.",
+        ),
+        ("Connection killed: no", "Error in connection establishment: Connection killed: no"),
+    ],
+)
+def test_connection_that_a_proxy_refuses_has_its_reason(error: str, expected: str) -> None:
+    assert proxys_reason(error) == error
+    assert no_answer_text(error, connected=False) == expected
+
+
+@pytest.mark.parametrize("error", ["server closed connection", "connection closed", CLIENT_DISCONNECTED, ""])
+def test_end_by_others_is_not_the_proxys(error: str) -> None:
+    assert proxys_reason(error) is None
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_app_that_leaves_has_closed_its_socket(connected: bool) -> None:
+    expected = "WebSocket is closed before the connection is established."
+    assert no_answer_text(CLIENT_DISCONNECTED, connected=connected) == expected
 
 
 INVALID = "Invalid frame header"

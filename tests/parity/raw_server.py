@@ -105,6 +105,15 @@ class Peer:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._writer.transport.abort()
 
+    def close(self) -> None:
+        """End the TCP connection with a FIN."""
+        self._writer.close()
+
+    def greet(self) -> None:
+        """Speak what is neither TLS nor HTTP."""
+        self._writer.write(b"220 mail.example ready\r\n")
+        self._writer.close()
+
 
 Behaviour = Callable[[Peer], Awaitable[None]]
 _behaviours: dict[str, Behaviour] = {}
@@ -183,6 +192,15 @@ def answers(status: str, *headers: str) -> Behaviour:
     return behaviour
 
 
+def says_instead(*data: bytes) -> Behaviour:
+    """Answers the handshake with these bytes and a FIN."""
+
+    async def behaviour(peer: Peer) -> None:
+        await peer.write(*data)
+
+    return behaviour
+
+
 M = frame(TEXT, b"m")
 
 _behaviours |= {
@@ -192,6 +210,10 @@ _behaviours |= {
     "/close-without-code": closes(M, frame(CLOSE)),
     "/fin": vanishes(M),
     "/fin-mid-frame": vanishes(frame(TEXT, b"0123456789")[:6]),
+    "/fin-in-answer": says_instead(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: web"),
+    "/one-byte": says_instead(b"H"),
+    "/html": says_instead(b"<html><body>It works</body></html>"),
+    "/tls-alert": says_instead(b"\x15\x03\x01\x00\x02\x02\x28"),
     "/silent": accepts(),
     "/wrong-accept": accepts(Sec_WebSocket_Accept=accept_key("another key")),
     "/no-accept": accepts(Sec_WebSocket_Accept=""),
@@ -263,6 +285,20 @@ async def _no_answer(peer: Peer) -> None:
     """FIN, and not a byte."""
 
 
+@_at("/reset-unanswered")
+async def _reset_unanswered(peer: Peer) -> None:
+    """RST, and not a byte."""
+    peer.reset()
+
+
+@_at("/reset-in-answer")
+async def _reset_in_answer(peer: Peer) -> None:
+    """The RST comes when the rest of the answer is awaited: one that comes at once overtakes the bytes."""
+    await peer.write(b"HTTP/1.1 101 Switching Protocols\r\n")
+    await asyncio.sleep(0.2)
+    peer.reset()
+
+
 @_at("/no-http")
 async def _no_http(peer: Peer) -> None:
     await peer.write(b"220 mail.example ready\r\n\r\n")
@@ -320,6 +356,19 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 async def raw_server(tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """The server's port."""
     server = await asyncio.start_server(_serve, "127.0.0.1", 0, ssl=tls)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@asynccontextmanager
+async def no_tls_server(answer: Callable[[Peer], None]) -> AsyncIterator[int]:
+    """The port of a server that answers so as soon as a TLS handshake begins."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        answer(Peer(reader, writer))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         yield server.sockets[0].getsockname()[1]
 

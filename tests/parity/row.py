@@ -10,6 +10,9 @@ Event = tuple[str, str | bytes]
 End = tuple[int | None, str | None, str | None]
 """`close_code`, `close_reason` and `closed_by` of Wirewright's socket."""
 
+Server = Literal["plain", "tls", "untrusted", "refusing", "closing", "resetting", "speaking"]
+"""The last three get a TLS handshake, and close, reset, or answer in plain text."""
+
 Part = Literal["wirewright", "end", "browser", "page"]
 """What is compared: Wirewright's events, how its socket ended, Playwright's events behind the proxy, and the
 page's own close code there."""
@@ -54,7 +57,7 @@ class Row:
     script: str = ""
     """What the page does with its socket `ws`."""
     protocols: tuple[str, ...] = ()
-    server: Literal["plain", "tls", "untrusted", "refusing"] = "plain"
+    server: Server = "plain"
     app_trusts: bool = True
     """Whether the browser accepts the proxy's certificate."""
     wirewright: tuple[Event, ...] | None = None
@@ -69,6 +72,10 @@ class Row:
     def trusting(self, *, proxied: bool) -> bool:
         """Whether the browser takes the certificate that it is shown: the server's, or the proxy's."""
         return self.app_trusts if proxied else self.server == "tls" and self.app_trusts
+
+    @property
+    def scheme(self) -> str:
+        return "ws" if self.server in {"plain", "refusing"} else "wss"
 
 
 BAD_GATEWAY: tuple[Event, ...] = (

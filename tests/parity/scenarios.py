@@ -1,7 +1,12 @@
 """What happens to a page's socket when nobody breaks the protocol."""
 
-from parity.row import BAD_GATEWAY, CLOSED, OPENED, Row, error, received, sent
+from parity.row import BAD_GATEWAY, CLOSED, OPENED, Row, Server, error, received, sent
 
+UNENCRYPTED: tuple[tuple[str, str, Server], ...] = (
+    ("wss, the server closes on the TLS handshake", "ERR_CONNECTION_CLOSED", "closing"),
+    ("wss, the server resets on the TLS handshake", "ERR_CONNECTION_RESET", "resetting"),
+    ("wss, the server does not speak TLS", "ERR_SSL_PROTOCOL_ERROR", "speaking"),
+)
 _CLOSE_ON_MESSAGE = "ws.onmessage = () => ws.close()"
 
 ECHO = (
@@ -161,6 +166,12 @@ ENDS = (
 )
 
 
+def _unanswered(name: str, path: str, text: str, server: Server = "plain") -> Row:
+    """The server ends before its answer is whole."""
+    events = (OPENED, error(text), CLOSED)
+    return Row(name, path, events, (None, None, None), 1006, server=server, proxied=BAD_GATEWAY)
+
+
 def _refused(status: int, text: str = "") -> Row:
     text = text or f"Error during WebSocket handshake: Unexpected response code: {status}"
     return Row(
@@ -175,13 +186,23 @@ def _refused(status: int, text: str = "") -> Row:
 HANDSHAKES = (
     *(_refused(status) for status in (404, 403, 500, 200, 302)),
     _refused(401, "HTTP Authentication failed; no valid credentials available"),
-    Row(
-        "server answers nothing",
-        "/no-answer",
-        (OPENED, error("Connection closed before receiving a handshake response"), CLOSED),
-        (None, None, None),
-        1006,
-        proxied=BAD_GATEWAY,
+    _unanswered(
+        "server answers nothing", "/no-answer", "Connection closed before receiving a handshake response"
+    ),
+    *(
+        _unanswered(name, path, f"Error during WebSocket handshake: net::{error_name}")
+        for name, path, error_name in (
+            ("server resets before an answer", "/reset-unanswered", "ERR_CONNECTION_RESET"),
+            ("server ends in the middle of its answer", "/fin-in-answer", "ERR_CONNECTION_CLOSED"),
+            ("server resets in the middle of its answer", "/reset-in-answer", "ERR_CONNECTION_RESET"),
+            ("server answers one byte", "/one-byte", "ERR_INVALID_HTTP_RESPONSE"),
+            ("server answers HTML and no HTTP", "/html", "ERR_INVALID_HTTP_RESPONSE"),
+            ("server answers as if it spoke TLS", "/tls-alert", "ERR_INVALID_HTTP_RESPONSE"),
+        )
+    ),
+    *(
+        _unanswered(name, "/", f"Error in connection establishment: net::{error_name}", server)
+        for name, error_name, server in UNENCRYPTED
     ),
     Row(
         "connection refused",

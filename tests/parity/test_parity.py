@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from mitmproxy import ctx
 
-from parity.raw_server import raw_server, refusing_port
+from parity.raw_server import Peer, no_tls_server, raw_server, refusing_port
 from parity.row import CLOSED, OPENED, Event, Part, Row, error, shown
 from parity.scenarios import ECHO, ENDS, HANDSHAKES
 from parity.violations import ANSWERS, CLOSES, FRAMES
@@ -106,8 +106,7 @@ class Stage:
             page.remove_listener("websocket", seen.browser.websocket)
 
     async def _open(self, page: playwright.Page, row: Row, seen: Seen) -> None:
-        scheme = "wss" if row.server in {"tls", "untrusted"} else "ws"
-        url = f"{scheme}://127.0.0.1:{self.ports[row.server]}{row.path}"
+        url = f"{row.scheme}://127.0.0.1:{self.ports[row.server]}{row.path}"
         home = f"http://127.0.0.1:{self.ports['plain']}"
         await page.goto(f"{home}/")
         seen.page = await page.evaluate(OPEN_SOCKET.replace("SCRIPT", row.script), [url, row.protocols])
@@ -127,9 +126,20 @@ async def ports(
         raw_server() as plain,
         raw_server(certificates.server_context) as tls,
         raw_server(strangers.server_context) as untrusted,
+        no_tls_server(Peer.close) as closing,
+        no_tls_server(Peer.reset) as resetting,
+        no_tls_server(Peer.greet) as speaking,
     ):
         with refusing_port() as refusing:
-            yield {"plain": plain, "tls": tls, "untrusted": untrusted, "refusing": refusing}
+            yield {
+                "plain": plain,
+                "tls": tls,
+                "untrusted": untrusted,
+                "refusing": refusing,
+                "closing": closing,
+                "resetting": resetting,
+                "speaking": speaking,
+            }
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -202,6 +212,7 @@ async def test_end_is_the_same_under_a_route_that_reads_messages(stage: Stage, r
         ws.on_message(server.send)
         server.on_message(ws.send)
 
+    ctx.options.update(ws_lane="auto")
     stage.proxy.route_web_socket("**", pass_through)
     try:
         seen = await stage.play(row, proxied=True)

@@ -250,7 +250,7 @@ def test_app_that_leaves_while_nothing_passes_is_gone_at_once(app: Leg, wire: Wi
     "ending",
     [
         lambda wire: events.ConnectionClosed(wire.client),
-        lambda wire: Aborted(wire.flow, None),
+        lambda wire: Aborted(wire.flow, "no traffic"),
     ],
     ids=["it leaves", "it is cut"],
 )
@@ -277,7 +277,7 @@ def test_app_sees_the_end_when_something_passes_again(
 def test_cut_waits_for_nothing(leg: Leg, wire: Wire, clock: Clock) -> None:
     talk = wire.started() >> put_under(leg, SLOW) >> leg.says(leg.peer.text("late")) << LATER
     late = clock.after(100)
-    talk = talk >> Aborted(wire.flow, None) << wire.drop_server << wire.drop_app << wire.end >> done
+    talk = talk >> Aborted(wire.flow, "no traffic") << wire.drop_server << wire.drop_app << wire.end >> done
     assert talk >> late
 
 

@@ -238,6 +238,6 @@ def test_loss_of_an_app_that_is_kept_is_told_before_the_server_loses_its_connect
 
 def test_both_connections_are_cut_without_a_word(leg: Leg, wire: Wire) -> None:
     half = leg.peer.text("half")[:3]
-    talk = wire.started() >> leg.says(half) << leg.gets(half) >> Aborted(wire.flow, None)
+    talk = wire.started() >> leg.says(half) << leg.gets(half) >> Aborted(wire.flow, "no traffic")
     assert ends(talk, wire)
-    assert wire.ended == (1006, None, None)
+    assert wire.ended == (1006, "no traffic", None)

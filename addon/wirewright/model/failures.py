@@ -1,5 +1,6 @@
 """How a socket's failure is worded: in the sentences of Chromium, as Playwright reports them."""
 
+import ast
 import re
 from collections.abc import Mapping
 
@@ -18,6 +19,11 @@ _SERVER_TLS_FAILURES = (
 SERVER_TLS_ERRORS = frozenset(f"net::{name}" for _, name in _SERVER_TLS_FAILURES)
 """How the messages of sockets end that failed in the TLS handshake with their servers."""
 
+_CONNECTING = "Error in connection establishment: "
+NO_ANSWER = "Connection closed before receiving a handshake response"
+CLIENT_DISCONNECTED = "Client disconnected."
+"""mitmproxy's word for an app that has left before the answer."""
+
 _CONNECT_FAILURES = (
     (
         re.compile(r"Errno 111|Errno 61|WinError 1225|Connect call failed|refused", re.I),
@@ -27,10 +33,35 @@ _CONNECT_FAILURES = (
         re.compile(r"Name or service not known|nodename nor servname|getaddrinfo|No address", re.I),
         "ERR_NAME_NOT_RESOLVED",
     ),
+    # The server's own complaints, which are alerts (RFC 8446, 6.2), come before those about its certificate.
+    (
+        re.compile(
+            r"alert (bad|unsupported) certificate|alert certificate|alert unknown ca|certificate required"
+        ),
+        "ERR_BAD_SSL_CLIENT_AUTH_CERT",
+    ),
+    (re.compile(r"alert handshake failure|alert protocol version"), "ERR_SSL_VERSION_OR_CIPHER_MISMATCH"),
+    (re.compile(r"unrecognized name"), "ERR_SSL_UNRECOGNIZED_NAME_ALERT"),
     *_SERVER_TLS_FAILURES,
+    (re.compile(r"OpenSSL Error"), "ERR_SSL_PROTOCOL_ERROR"),
+    (re.compile(r"^connection closed"), "ERR_CONNECTION_CLOSED"),
+    (re.compile(r"Errno 104|Errno 54|WinError 10054|reset by peer", re.I), "ERR_CONNECTION_RESET"),
     (re.compile(r"unreachable", re.I), "ERR_ADDRESS_UNREACHABLE"),
     (re.compile(r"timed? ?out", re.I), "ERR_CONNECTION_TIMED_OUT"),
 )
+
+_UPSTREAM_PROXY_REFUSED = re.compile(r"Upstream proxy .* refused")
+_PROXYS_REASONS = (
+    re.compile(r"validate_inbound_headers"),
+    re.compile(r"mitmproxy's body_size_limit"),
+    re.compile(r"Connection killed"),
+    _UPSTREAM_PROXY_REFUSED,
+    # A status line, but what mitmproxy cannot read behind it.
+    re.compile(r"Cannot parse HTTP response: (?!Bad HTTP response line)"),
+    re.compile(r"Bad HTTP response line: b['\"]HTTP/"),
+)
+"""mitmproxy's words for what it refuses itself, where others would have gone on."""
+_UNEXPECTED_ANSWER = re.compile(r"unexpected server response: (?P<bytes>b['\"].*)", re.DOTALL)
 
 _VIOLATIONS = (
     (re.compile(r"Invalid opcode 0x(?P<opcode>[0-9a-f]+)"), "Unrecognized frame opcode: {opcode}"),
@@ -137,21 +168,51 @@ def _wrong_extension(request: Mapping[str, str], response: Mapping[str, str]) ->
     return None
 
 
-def no_answer_text(error: str, *, connected: bool) -> str:
+def no_answer_text(error: str, *, connected: bool, was_reset: bool = False) -> str:
     """How a browser says that a handshake was not answered. `error` is mitmproxy's word for it.
 
-    `connected` tells whether there was a connection to the server at all.
+    `connected` tells whether there was a connection to the server at all, past its TLS handshake, and
+    `was_reset` whether the server has ended it by a reset. What mitmproxy refuses is told in its own words.
     """
-    if connected and error.startswith("Cannot parse HTTP response"):
+    if error == CLIENT_DISCONNECTED:
+        return "WebSocket is closed before the connection is established."
+    if _UPSTREAM_PROXY_REFUSED.match(error):
+        return "Establishing a tunnel via proxy server failed."
+    if not connected:
+        return _CONNECTING + _connect_failure(error, was_reset=was_reset)
+    if error.startswith("Connection killed"):
+        return NO_ANSWER
+    if (refusal := proxys_reason(error)) is not None:
+        return f"{_HANDSHAKE}refused by mitmproxy: {refusal}"
+    if error.startswith("Cannot parse HTTP response"):
         return f"{_HANDSHAKE}net::ERR_INVALID_HTTP_RESPONSE"
-    if connected and error.startswith("unexpected server response"):
-        return f"{_HANDSHAKE}net::ERR_CONNECTION_CLOSED"
-    if connected:
-        return "Connection closed before receiving a handshake response"
+    if unexpected := _UNEXPECTED_ANSWER.match(error):
+        if not _begins_like_http(unexpected["bytes"]):
+            return f"{_HANDSHAKE}net::ERR_INVALID_HTTP_RESPONSE"
+        return f"{_HANDSHAKE}net::{'ERR_CONNECTION_RESET' if was_reset else 'ERR_CONNECTION_CLOSED'}"
+    return f"{_HANDSHAKE}net::ERR_CONNECTION_RESET" if was_reset else NO_ANSWER
+
+
+def proxys_reason(error: str) -> str | None:
+    """Why mitmproxy has ended a handshake by itself, in its own words; None if that was not its doing."""
+    return error if any(pattern.search(error) for pattern in _PROXYS_REASONS) else None
+
+
+def _connect_failure(error: str, *, was_reset: bool) -> str:
     for pattern, name in _CONNECT_FAILURES:
         if pattern.search(error):
-            return f"Error in connection establishment: net::{name}"
-    return f"Error in connection establishment: {error}"
+            is_reset = was_reset and name == "ERR_CONNECTION_CLOSED"
+            return f"net::{'ERR_CONNECTION_RESET' if is_reset else name}"
+    return error
+
+
+def _begins_like_http(shown: str) -> bool:
+    """Whether bytes begin like a status line, after four others at most: Chromium goes by that."""
+    try:
+        data = ast.literal_eval(shown)
+    except (SyntaxError, ValueError):
+        return False
+    return isinstance(data, bytes) and b"http" in data[:8].lower()
 
 
 def violation_text(code: int | None, reason: str | None) -> str | None:

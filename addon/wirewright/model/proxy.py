@@ -96,6 +96,10 @@ class Recorder(Protocol):
         """Begin to record one as this number; None if it is not one of those that are meant."""
 
 
+STOPPED = "the proxy has stopped"
+"""The reason of an end that `Control.close_all` makes."""
+
+
 class Proxy(WaitingEmitter):
     """All sockets that pass. There is one in a process: `wirewright.proxy`.
 
@@ -385,9 +389,9 @@ class Control:
         self.proxy._scope.is_ending = True
         for key, socket in self.sockets():
             if socket.opened_at is None:
-                self.close(key, by="proxy")
+                self.close(key, reason=STOPPED, by="proxy")
             else:
-                self.close(key, 1006, "", "proxy")
+                self.close(key, 1006, STOPPED, "proxy")
 
     def settings(self) -> "Settings":
         """What a user has set up so far, to be given to `end` later."""

@@ -154,12 +154,19 @@ class WebSocket(WaitingEmitter):
 
     @property
     def close_reason(self) -> str | None:
-        """The reason of the close frame, "" where it had none; None where `close_code` is None."""
+        """The reason of the close frame, "" where it had none. If the proxy ended the socket without one,
+        this is what did it, such as "answered by block_list".
+
+        None while the socket is open, and where the handshake failed without the proxy.
+        """
         return self._close_reason
 
     @property
     def closed_by(self) -> ClosedBy | None:
-        """Who ended it; None while the socket is open, and where nobody can tell."""
+        """Who ended it; None while the socket is open, and where nobody can tell.
+
+        "proxy" stands for mitmproxy, its addons, and your own calls; `close_reason` says which.
+        """
         return self._closed_by
 
     @property

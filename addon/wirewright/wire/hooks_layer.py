@@ -38,7 +38,7 @@ class HooksLayer(websocket.WebsocketLayer):
                 code = CloseReason.NO_STATUS_RCVD  # wsproto knows it by its identity
             yield from self._end(CloseConnection(code, event.message.reason), None)
         elif isinstance(event, Aborted):
-            yield from self._end(None, None)
+            yield from self._end(None, None, event.message)
         elif isinstance(event, events.ConnectionClosed):
             # After a close frame the layer is `done`, so there was none.
             yield from self._end(None, event.connection is self.context.client)
@@ -70,14 +70,14 @@ class HooksLayer(websocket.WebsocketLayer):
                 injection.is_relayed = False
 
     def _end(
-        self, close: CloseConnection | None, closed_by_client: bool | None
+        self, close: CloseConnection | None, closed_by_client: bool | None, reason: str | None = None
     ) -> layer.CommandGenerator[None]:
-        """End both connections, after this close frame if there is one."""
+        """End both connections, after this close frame, or (without one) for this reason."""
         assert self.flow.websocket is not None
         self.flow.websocket.timestamp_end = time.time()
         self.flow.websocket.closed_by_client = closed_by_client
         self.flow.websocket.close_code = close.code if close else CloseReason.ABNORMAL_CLOSURE
-        self.flow.websocket.close_reason = close.reason if close else None
+        self.flow.websocket.close_reason = close.reason if close else reason
         for end in (self.server_ws, self.client_ws):
             if close and end.state in {ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING}:
                 yield end.send2(close)

@@ -25,6 +25,18 @@ _NEEDED: dict[str, Callable[[], object]] = {
     "mitmproxy.addonmanager.AddonManager.trigger_event(event)": lambda: _takes(
         "mitmproxy.addonmanager", "AddonManager.trigger_event", "self", "event"
     ),
+    "mitmproxy.proxy.server.TimeoutWatchdog(timeout, callback)": lambda: _takes(
+        "mitmproxy.proxy.server", "TimeoutWatchdog.__init__", "self", "timeout", "callback"
+    ),
+    "mitmproxy.proxy.server.ConnectionHandler.on_timeout()": lambda: _takes(
+        "mitmproxy.proxy.server", "ConnectionHandler.on_timeout", "self"
+    ),
+    "mitmproxy.addonmanager.AddonManager.invoke_addon(addon, event)": lambda: _takes(
+        "mitmproxy.addonmanager", "AddonManager.invoke_addon", "self", "addon", "event"
+    ),
+    "mitmproxy.addonmanager.AddonManager._iter_hooks(addon, event)": lambda: _takes(
+        "mitmproxy.addonmanager", "AddonManager._iter_hooks", "self", "addon", "event"
+    ),
     "mitmproxy.net.http.http1.read._read_request_line(line)": lambda: _takes(
         "mitmproxy.net.http.http1.read", "_read_request_line", "line"
     ),

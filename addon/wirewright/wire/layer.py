@@ -38,7 +38,7 @@ class WireLayer(SocketLayer):
         elif isinstance(event, CloseInjected):
             yield from self._close(event.message)
         elif isinstance(event, Aborted):
-            yield from self._abort()
+            yield from self._abort(event.message)
         elif isinstance(event, events.Wakeup):
             if self._network is not None and self._network.is_timer(event.command):
                 yield from self._advance(self._network)

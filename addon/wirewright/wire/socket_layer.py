@@ -274,9 +274,9 @@ class SocketLayer(websocket.WebsocketLayer):
         self._closing = self._closing or end or End(leg.from_client)
         yield from self._finish()
 
-    def _abort(self) -> layer.CommandGenerator[None]:
+    def _abort(self, reason: str) -> layer.CommandGenerator[None]:
         self._our_close = self._network = None
-        self._closing = self._closing or End(None)
+        self._closing = self._closing or End(None, reason=reason)
         yield from self._finish()
 
     def _finish(self) -> layer.CommandGenerator[None]:

@@ -10,8 +10,8 @@ class CloseInjected(MessageInjected[Close]):
     """Somebody asked the proxy to close a socket."""
 
 
-class Aborted(MessageInjected[None]):
-    """Somebody has both connections be cut."""
+class Aborted(MessageInjected[str]):
+    """Both connections are to be cut, for a reason."""
 
 
 class DecidedEvent(MessageInjected[Decided]):
