@@ -143,8 +143,11 @@ class History:
         """Take back one `retain`."""
         self._retained -= 1
         if not self._retained:
-            self.limit = self._own_limit
+            limit = self.limit = self._own_limit
             self._notes.clear()
+            if not (limit.messages and limit.size):
+                self._batches.clear()
+                self._count = self._size = 0
 
     def note(self, event: str, value: Any) -> None:
         """Remember an event that is not a frame, if events are retained."""

@@ -163,8 +163,11 @@ class Waiter(Generic[T]):
             value = await self.future
         finally:
             self._dispose()
-        if self.catch_up is not None and self.number is not None:
-            self.catch_up.advance(self.number)
+        if self.catch_up is not None:
+            if self.number is None:
+                self.catch_up.close()
+            else:
+                self.catch_up.advance(self.number)
         return value
 
     def cancel(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
-from wirewright.model.catch_up import find
+from wirewright.model.catch_up import CatchUp, find
 from wirewright.model.close import check_close
 from wirewright.model.completion import Completion
 from wirewright.model.errors import Error
@@ -270,16 +270,8 @@ class WebSocket(WaitingEmitter):
         is_for_block: bool = False,
     ) -> Waiter[Any]:
         catch_up = find(self._history)
-        if is_for_block and catch_up is not None and catch_up.next:
-            catch_up = None  # the code has begun to wait already, and this is for what the block causes
-        if catch_up is not None:
-            past = self._history.events_since(0) if history else catch_up.events()
-        else:
-            frames = self._history.since(0) if history else []
-            past = [PastEvent(-1, frame.event, frame.payload) for frame in frames]
+        past = self._past(catch_up, history=history, is_for_block=is_for_block)
         closed = "Socket closed" if self.is_closed() else None
-        if closed and catch_up is None:
-            past.append(PastEvent(-1, "close", self))
         if history or (closed and event == "close"):
             past = [each for each in past if each.event in (event, "missed")]
         return Waiter(
@@ -294,6 +286,21 @@ class WebSocket(WaitingEmitter):
             remark=self._remark(history=history, past=past),
             catch_up=catch_up,
         )
+
+    def _past(self, catch_up: CatchUp | None, *, history: bool, is_for_block: bool) -> list[PastEvent]:
+        """The events that a wait which begins now tries first. Those without a number are -1."""
+        if catch_up is None:
+            frames = self._history.since(0) if history else []
+            past = [PastEvent(-1, frame.event, frame.payload) for frame in frames]
+        elif history:
+            past = self._history.events_since(0)
+        elif is_for_block and catch_up.next:
+            past = []  # the code has waited already, and this is for what the block causes
+        else:
+            past = catch_up.events()
+        if self.is_closed() and not (past and past[-1].event == "close"):
+            past.append(PastEvent(-1, "close", self))
+        return past
 
     def _add_event_handler(self, event: str, k: Callable[..., Any], v: Callable[..., Any]) -> None:
         super()._add_event_handler(event, k, v)
