@@ -49,6 +49,7 @@ from wirewright.commands import SocketCommands
 from wirewright.hangup import stop_on_hangup
 from wirewright.hooked_socket import HookedSocket
 from wirewright.model import failures, handshake
+from wirewright.model.app_connections import AppsSeen
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit
@@ -58,7 +59,7 @@ from wirewright.neighbours import WIREWRIGHT, OtherAddons
 from wirewright.remote_addon import RemoteAddon
 from wirewright.router import route_handshake
 from wirewright.scripts import take_back_when_done
-from wirewright.state import control
+from wirewright.state import app_connections, control, tls_failures
 from wirewright.tls_addon import TlsFailureAddon
 from wirewright.wire import connection_close, early_data, installing, request_target
 from wirewright.wire.internals import missing_internal
@@ -154,6 +155,7 @@ class WirewrightAddon:
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         request, headers = flow.request, _headers(flow.request)
         if not (ctx.options.websocket and handshake.is_handshake(request.method, headers)):
+            app_connections.requests += 1
             return
         asked = Handshake(
             url=handshake.asked_url(
@@ -298,6 +300,9 @@ class WirewrightAddon:
     def server_disconnected(self, data: ServerConnectionHookData) -> None:
         self._resets.disconnected(data)
 
+    def client_connected(self, client: connection.Client) -> None:
+        app_connections.connections += 1
+
     def client_disconnected(self, client: connection.Client) -> None:
         # Whatever went wrong in between, a socket does not outlive its connection.
         for key, socket in control.sockets():
@@ -393,6 +398,9 @@ class _Host:
 
     def annotate(self, text: str) -> None:
         self._capture.annotate(text)
+
+    async def apps_seen(self) -> AppsSeen:
+        return AppsSeen.now(app_connections, tls_failures)
 
     def replay(self, path: Path, **options: Any) -> Replay:
         if ctx.options.connection_strategy == "eager":

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
+from wirewright import running_proxies
 from wirewright.conditions import Conditions
 from wirewright.launch import launch
 from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwright's name
@@ -80,6 +81,7 @@ class connect:  # noqa: N801  used like a function, as in Playwright
         )
         try:
             await self._client.start(self._url, self._events)
+            self._running = await running_proxies.begin(self._client.proxy, self._client.control)
         except BaseException:
             await self._client.stop()
             raise
@@ -91,4 +93,7 @@ class connect:  # noqa: N801  used like a function, as in Playwright
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._client.stop()
+        try:
+            await running_proxies.end(self._running)
+        finally:
+            await self._client.stop()

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from wirewright import running_proxies
 from wirewright.model.errors import Error
 from wirewright.model.proxy import Proxy
 from wirewright.state import control, proxy
@@ -66,13 +67,16 @@ class launch:  # noqa: N801  used like a function, as in Playwright
             raise Error("a proxy runs in this process already: leave its block before you launch another")
         _running = True
         # The import takes most of a second: whoever only connects to a proxy elsewhere never pays for it.
-        from wirewright.master import start
+        from wirewright.master import start, stop
 
         self._before = control.settings()
         had_handlers = logging.getLogger().hasHandlers()
         try:
             self._master = await start(self._options)
+            self._running = await running_proxies.begin(proxy, control)
         except BaseException:
+            if self._master is not None:
+                await stop(self._master)
             await self._end()
             raise
         self._shown = _show_errors(had_handlers)
@@ -88,6 +92,7 @@ class launch:  # noqa: N801  used like a function, as in Playwright
 
         assert self._master is not None
         try:
+            await running_proxies.end(self._running)
             await stop(self._master)
         finally:
             await self._end()

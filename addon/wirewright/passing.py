@@ -1,13 +1,16 @@
-"""What passes while a test runs: the lines of its report, if it fails."""
+"""What passes a proxy while a test runs: the lines of its report, if it fails."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 
+from wirewright.model.app_connections import NOTHING_SEEN, AppsSeen
 from wirewright.model.errors import Error
-from wirewright.model.history import Frame
-from wirewright.model.proxy import Proxy
-from wirewright.model.websocket import WebSocket
+from wirewright.model.feed import Feed
+from wirewright.model.history import Frame, Payload
+from wirewright.model.websocket import FrameEvent, WebSocket
+from wirewright.running_proxies import RunningProxy
 from wirewright.timeline import printable
 
 MOST = 20
@@ -16,29 +19,44 @@ LAST = 10
 """How many frames of a socket a report has."""
 WIDTH = 200
 """How many characters of a frame."""
+MOST_FAILURES = 5
+"""How many different failures of TLS handshakes a report has, the newest."""
 
 
 class Passing:
-    """The sockets that pass while a test runs. For the thread in which nothing of them can be lost: the
-    proxy's."""
+    """The sockets and the apps that a proxy sees while a test runs. For the proxy's event loop."""
 
-    def __init__(self, proxy: Proxy) -> None:
-        self._proxy = proxy
+    def __init__(self, running: RunningProxy) -> None:
+        self._proxy, self._control = running.proxy, running.control
         self._seen: list[_Seen] = []
         self._left_out = 0
+        self._address = ""
+        self._ca_certificate = Path()
+        self._before = self._apps = NOTHING_SEEN
 
-    def start(self) -> None:
-        for socket in self._proxy.web_sockets:
-            self._add(_Seen(socket, socket._history.total, is_new=False))
-        self._proxy.on("websocket", self._see)
+    async def start(self) -> None:
+        """Follow what passes from now on."""
+        with suppress(Error):  # it may listen on no port
+            self._address = f" at 127.0.0.1:{self._proxy.port}"
+        self._ca_certificate = self._proxy.ca_certificate
+        self._control.watchers.append(self)
+        for feed in self._control.feeds().values():
+            self._add(_Seen(feed, feed.history.total, is_new=False))
+        self._before = self._apps = await self._proxy._running_host().apps_seen()
+
+    async def look(self) -> None:
+        """Ask what apps have done until now; `tell` has it."""
+        self._apps = await self._proxy._running_host().apps_seen()
 
     def stop(self) -> None:
-        self._proxy.remove_listener("websocket", self._see)
+        """Follow it no more."""
+        self._control.watchers.remove(self)
         for seen in self._seen:
             seen.stop()
 
-    def _see(self, socket: WebSocket) -> None:
-        self._add(_Seen(socket, 0, is_new=True))
+    def opening(self, key: str, feed: Feed) -> None:
+        """An app asks for a socket."""
+        self._add(_Seen(feed, 0, is_new=True))
 
     def _add(self, seen: "_Seen") -> None:
         self._seen.append(seen)
@@ -48,7 +66,19 @@ class Passing:
             oldest.stop()
             self._left_out += oldest.has_passed
 
+    @property
+    def has_passed(self) -> bool:
+        """Whether there is anything to tell."""
+        return bool(
+            self._left_out or self._new_apps.tls_failures or any(each.has_passed for each in self._seen)
+        )
+
+    @property
+    def _new_apps(self) -> AppsSeen:
+        return self._apps.since(self._before)
+
     def tell(self) -> Iterator[str]:
+        """The lines of a report."""
         told = [seen for seen in self._seen if seen.has_passed]
         if self._left_out:
             yield f"… {self._left_out:,} sockets before these"
@@ -56,50 +86,78 @@ class Passing:
             first, *others = seen.lines()
             yield f"#{number} {first}"
             yield from others
+        apps = self._new_apps
         if not told:
-            at = ""
-            with suppress(Error):  # it may have no port, or be gone
-                at = f" at 127.0.0.1:{self._proxy.port}"
-            yield f"no socket came by: does the app use the proxy{at}?"
+            yield self._why_none(apps)
+        yield from self._tell_tls_failures(apps)
+
+    def _why_none(self, apps: AppsSeen) -> str:
+        if any(failure.side == "client" for failure in apps.tls_failures):
+            return "no app asked for a WebSocket: its TLS handshake with the proxy failed"
+        if apps.requests:
+            return f"no app asked for a WebSocket: it sent {apps.requests:,} other HTTP requests"
+        if apps.connections:
+            return f"no app asked for a WebSocket: it connected to the proxy, {apps.connections:,} times"
+        if self._seen:
+            return f"no message passed: {len(self._seen):,} sockets are open since before the test"
+        return f"no app connected to the proxy{self._address}: does the app use it?"
+
+    def _tell_tls_failures(self, apps: AppsSeen) -> Iterator[str]:
+        different = {(each.server_name, each.sentence): each for each in apps.tls_failures}
+        if different:
+            yield f"TLS handshakes that failed: {len(apps.tls_failures):,}"
+        for failure in list(different.values())[-MOST_FAILURES:]:
+            yield f"   ✕ {printable(failure.server_name)}: {printable(failure.sentence)}"
+            if remedy := failure.remedy(self._ca_certificate):
+                yield f"     {printable(remedy)}"
 
 
 class _Seen:
     """A socket, and what passed of it since some moment. Once it has closed, lines are all that is kept."""
 
-    def __init__(self, socket: WebSocket, before: int, *, is_new: bool) -> None:
+    hears: Container[FrameEvent] = ()
+    """A tap without frames: those that count are remembered by the socket."""
+
+    def __init__(self, feed: Feed, before: int, *, is_new: bool) -> None:
         """`before` is how many frames have passed already."""
-        self._socket: WebSocket | None = socket
+        self._feed: Feed | None = feed
         self._lines: list[str] = []
         self._before = before
         self._is_new = is_new
         self._error: str | None = None
-        socket.on("socketerror", self._fail)
-        socket.on("close", self._close)
+        feed.attach(self)
 
     def stop(self) -> None:
-        if self._socket is not None:
-            self._socket.remove_listener("socketerror", self._fail)
-            self._socket.remove_listener("close", self._close)
+        if self._feed is not None:
+            self._feed.detach(self)
 
-    def _fail(self, message: str) -> None:
+    def changed(self, feed: Feed) -> None:
+        """The socket itself tells, when it is asked."""
+
+    def frames(self, event: FrameEvent, payloads: Sequence[Payload]) -> None:
+        """None are heard."""
+
+    def failed(self, message: str) -> None:
+        """The socket failed."""
         self._error = message
 
-    def _close(self, socket: WebSocket) -> None:
-        self._lines = list(self._told(socket))
-        self._socket = None
+    def closed(self, feed: Feed) -> None:
+        """The socket is over."""
+        self._lines = list(self._told(feed.socket))
+        self._feed = None
 
     @property
     def is_over(self) -> bool:
-        return self._socket is None
+        return self._feed is None
 
     @property
     def has_passed(self) -> bool:
         """Whether anything has happened to it."""
-        return self._is_new or self._socket is None or self._socket._history.total > self._before
+        return self._is_new or self._feed is None or self._feed.history.total > self._before
 
     def lines(self) -> list[str]:
         """What it is, its last frames, and its failure."""
-        return self._lines if self._socket is None else list(self._told(self._socket))
+        return self._lines if self._feed is None else list(self._told(self._feed.socket))
 
     def _told(self, socket: WebSocket) -> Iterator[str]:
         since = "" if self._is_new else ", since before the test"

@@ -9,14 +9,14 @@
 It imports no mitmproxy until a test asks for a proxy.
 """
 
-import re
 import warnings
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from _pytest._code.code import ExceptionRepr
+
+from wirewright.tested_proxies import ALLOWING, TestRun, capture_folder
 
 if TYPE_CHECKING:
     from wirewright.sync_api import Proxy
@@ -48,7 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--ws-capture",
         choices=["on", "off", "retain-on-failure"],
         default="off",
-        help="Record each test that uses `ws` in a capture of its own.",
+        help="Record each test that uses a proxy in a capture of its own.",
     )
     group.addoption(
         "--ws-capture-dir", metavar="DIR", default="test-results", help="The folder of the captures."
@@ -58,6 +58,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     for package in DEPRECATING:
         config.addinivalue_line("filterwarnings", f"ignore::DeprecationWarning:{package}.*")
+    config.addinivalue_line(
+        "markers",
+        f"{ALLOWING}: log what listeners, handlers and rules of WebSockets raise, and do not fail the test",
+    )
     options = config.option
     if not options.ws_connect:
         return
@@ -77,7 +81,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if options.ws_capture == "off":
         return
     try:
-        _capture_folder(session.config).mkdir(parents=True, exist_ok=True)
+        capture_folder(session.config).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise pytest.UsageError(f"--ws-capture-dir={options.ws_capture_dir}: {error.strerror}") from None
 
@@ -119,61 +123,51 @@ def ws_proxy(request: pytest.FixtureRequest, ws_proxy_args: dict[str, Any]) -> "
 
 
 @pytest.fixture
-def ws(request: pytest.FixtureRequest, ws_proxy: "Proxy") -> "Iterator[Proxy]":
-    """The session's proxy for one test: its listeners and routes are taken back afterwards.
-
-    If the test fails, the report has the last frames that passed meanwhile.
-    """
+def ws(ws_proxy: "Proxy") -> "Iterator[Proxy]":
+    """The session's proxy for one test: its listeners and routes are taken back afterwards."""
     from wirewright.sync_api import for_a_while
 
-    touched = request.node.stash[_TOUCHED] = _Touched(ws_proxy)
-    capture = _capture_path(request)
-    with touched.watching(), for_a_while(ws_proxy) as proxy:
-        if capture is not None:
-            try:
-                proxy.start_capture(capture)
-            except BaseException:
-                capture.unlink(missing_ok=True)
-                raise
-            touched.capture = capture
-        try:
-            yield proxy
-        finally:
-            if capture is not None:
-                proxy.stop_capture()
+    with for_a_while(ws_proxy) as proxy:
+        yield proxy
 
 
-class _Touched:
-    """What a test has used."""
-
-    def __init__(self, proxy: "Proxy") -> None:
-        from wirewright.passing import Passing
-
-        self.capture: Path | None = None
-        self.failed = False
-        self._proxy = proxy
-        self._passing = Passing(proxy._own)
-
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        """See what passes while the block runs."""
-        from wirewright.sync_api import Error
-
-        self._proxy._call(self._passing.start)
-        try:
-            yield
-        finally:
-            with suppress(Error):  # the proxy may be gone
-                self._proxy._call(self._passing.stop)
-
-    def tell(self) -> Iterator[str]:
-        """The lines of a report."""
-        yield from self._proxy._call(lambda: list(self._passing.tell()))
-        if self.capture is not None:
-            yield f"all of it: wirewright show {_shown(self.capture)}"
+_RUN = pytest.StashKey[TestRun]()
 
 
-_TOUCHED = pytest.StashKey[_Touched]()
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    run = item.stash[_RUN] = TestRun(item)
+    run.begin()
+    yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Fail a test of which a listener, a handler or a rule has raised."""
+    __tracebackhide__ = True
+    run = item.stash[_RUN]
+    try:
+        yield
+    except pytest.skip.Exception:
+        run.settle()
+        run.raise_errors()
+        raise
+    except BaseException:
+        run.settle()  # the report of its failure has what they raised
+        raise
+    run.settle()
+    run.raise_errors()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    """Fail it if they have raised later, too."""
+    __tracebackhide__ = True
+    yield
+    run = item.stash[_RUN]
+    run.settle()
+    run.warn()
+    run.raise_errors()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -181,44 +175,27 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: "pytest.CallInfo[None]"
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    touched = item.stash.get(_TOUCHED, None)
-    if touched is not None and report.failed:
-        touched.failed = True
-        with suppress(Exception):  # the proxy may be gone: the test's own failure is what counts
-            report.sections.append(("WebSockets", "\n".join(touched.tell())))
-    if touched is not None and report.when == "teardown":
-        del item.stash[_TOUCHED]  # items live as long as the session, and what sockets remember is large
-        if touched.capture is not None:
-            _keep_or_not(item.config, touched, touched.capture)
+    run = item.stash.get(_RUN, None)
+    if run is None:
+        return report
+    if report.failed:
+        run.has_failed = True
+        for title, text in run.sections():
+            _add_section(report, title, text)
+        report.user_properties.extend(run.properties())
+    if report.when == "teardown":
+        run.end()
+        report.user_properties.extend(run.properties())
+        del item.stash[_RUN]  # items live as long as the session, and what sockets remember is large
     return report
 
 
-def _keep_or_not(config: pytest.Config, touched: _Touched, capture: Path) -> None:
-    if config.option.ws_capture == "retain-on-failure" and not touched.failed:
-        capture.unlink(missing_ok=True)
-
-
-def _shown(path: Path) -> Path:
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def _capture_folder(config: pytest.Config) -> Path:
-    return Path(config.option.ws_capture_dir).absolute()  # the proxy may run elsewhere
-
-
-def _capture_path(request: pytest.FixtureRequest) -> Path | None:
-    """A new file for this test; none that is there is touched."""
-    if request.config.option.ws_capture == "off":
-        return None
-    folder = _capture_folder(request.config)
-    folder.mkdir(parents=True, exist_ok=True)
-    name = re.sub(r"[^\w.-]+", "-", request.node.nodeid).strip("-")[-120:]
-    for number in range(1, 10_000):
-        path = folder / (f"{name}.db" if number == 1 else f"{name}-{number}.db")
-        with suppress(FileExistsError):
-            path.touch(mode=0o600, exist_ok=False)
-            return path
-    raise pytest.UsageError(f"{folder}: there are too many captures of this test")
+def _add_section(report: pytest.TestReport, title: str, text: str) -> None:
+    """To what is shown of a failure, so that it is in every kind of report, JUnit's XML too."""
+    if isinstance(report.longrepr, ExceptionRepr):
+        report.longrepr.addsection(title, text)
+    else:
+        report.sections.append((title, text))
 
 
 def _worker(config: pytest.Config) -> int:

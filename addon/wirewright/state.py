@@ -4,11 +4,15 @@ It is here and not in the addon because mitmproxy loads a script under a name of
 time the file is saved.
 """
 
+from wirewright.model.app_connections import AppConnections
 from wirewright.model.proxy import Control, Proxy
 from wirewright.model.tls import TlsFailures
 
 proxy = Proxy()
 """All sockets that pass through this process."""
+
+app_connections = AppConnections()
+"""What apps do here besides opening sockets."""
 
 control = Control(proxy)
 """The proxy's other side, for the addon and for `launch`."""

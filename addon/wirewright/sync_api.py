@@ -56,6 +56,7 @@ from wirewright.model.route import CloseHandler, Direction, MessageHandler, Mill
 from wirewright.model.waiter import Predicate, Timeout
 from wirewright.model.websocket import ClosedBy
 from wirewright.remote import inside
+from wirewright.running_proxies import running_proxies
 from wirewright.threads import Bridge
 
 RouteHandler = Callable[["WebSocketRoute"], Any] | Callable[[], Any]
@@ -562,7 +563,9 @@ class _InThread(ABC):
         self._bridge = Bridge()
         try:
             self._bridge.start()
-            return Proxy(self._bridge.wait(self._enter()), Faces(self._bridge, _KINDS))
+            own = self._bridge.wait(self._enter())
+            self._let_settle(own)
+            return Proxy(own, Faces(self._bridge, _KINDS))
         except BaseException:  # Ctrl-C may come when it is inside already
             self._stop()
             raise
@@ -586,6 +589,15 @@ class _InThread(ABC):
         proxy = await self._own.__aenter__()
         self._is_inside = True
         return proxy
+
+    def _let_settle(self, own: own_proxy.Proxy) -> None:
+        def settle() -> None:
+            self._bridge.wait(own._running_host().apps_seen())  # all that was told before is here by then
+            self._bridge.settle()
+
+        for running in running_proxies():
+            if running.loop is self._bridge.loop:
+                running.settle = settle
 
     async def _leave(self) -> None:
         if self._is_inside:  # else a handler has left it

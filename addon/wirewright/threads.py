@@ -173,7 +173,7 @@ class Bridge:
     """The loop, the dispatcher, and the ways from one thread into another."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
+        self.loop = asyncio.new_event_loop()
         self._process = os.getpid()
         self._jobs = Mailbox()
         self._hub: greenlet
@@ -218,13 +218,13 @@ class Bridge:
         if self._runner.ident is not None:
             self._runner.join()
         else:
-            self._loop.close()
+            self.loop.close()
 
     def _end_dispatching(self) -> None:
         self._is_last = True
 
     def _shut_down(self) -> None:
-        self._ending = self._loop.create_task(self._cancel_all())
+        self._ending = self.loop.create_task(self._cancel_all())
 
     async def _cancel_all(self) -> None:
         """End what is still under way, and let it clean up."""
@@ -232,9 +232,16 @@ class Bridge:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._loop.shutdown_asyncgens()  # a block that was entered in the moment of a Ctrl-C
+        await self.loop.shutdown_asyncgens()  # a block that was entered in the moment of a Ctrl-C
         await asyncio.sleep(0)  # who waits for what has just ended is told
-        self._loop.stop()
+        self.loop.stop()
+
+    def settle(self, seconds: float = LAST_SECONDS) -> None:
+        """Return when the dispatcher has done what it was given until now, or the time is up."""
+        done = threading.Event()
+        self.in_turn(done.set)
+        done.wait(seconds)
+        self.wait(_turns())  # what handlers have answered goes on in the loop
 
     # For callers
 
@@ -251,7 +258,7 @@ class Bridge:
     def post(self, function: Callable[..., object], *arguments: Any) -> None:
         """Have a function called in the loop's thread; nobody waits for it."""
         with suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(function, *arguments)
+            self.loop.call_soon_threadsafe(function, *arguments)
 
     def wait(
         self, coroutine: Coroutine[Any, Any, T], questions: Questions | None = None, *, has_turn: bool = False
@@ -296,7 +303,7 @@ class Bridge:
         else:
             with self._lock:
                 if not self._is_over:
-                    return Running(self._loop, coroutine, when_done)
+                    return Running(self.loop, coroutine, when_done)
         coroutine.close()
         raise Error(why) if why else EndedError("Proxy closed")
 
@@ -361,7 +368,7 @@ class Bridge:
         self, put: Callable[[Job], object], function: Callable[..., object], *arguments: object
     ) -> "asyncio.Future[Any]":
         """The same in the thread that does what is put there."""
-        answer: asyncio.Future[Any] = self._loop.create_future()
+        answer: asyncio.Future[Any] = self.loop.create_future()
         put(partial(self.run_handler, self._answer, answer, function, arguments))
         return answer
 
@@ -412,9 +419,9 @@ class Bridge:
     def _run_loop(self) -> None:
         if self._is_over:
             return  # it was stopped before it began
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-        self._loop.close()
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+        self.loop.close()
 
     def _dispatch(self) -> None:
         self._hub = getcurrent()
@@ -454,6 +461,11 @@ class CallersPredicate(LatePredicate):
 
 def _size(arguments: Sequence[object]) -> int:
     return sum(len(each) for each in arguments if isinstance(each, (str, bytes)))
+
+
+async def _turns() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 def _nothing() -> None:

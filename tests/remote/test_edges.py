@@ -175,7 +175,7 @@ async def test_close_that_is_refused_closes_nothing(proxy: Proxy) -> None:
 async def test_wait_says_how_many_messages_were_missed_since_it_looks(proxy: Proxy) -> None:
     async with serving() as url, client_of() as remote, app(proxy, url):
         await eventually(lambda: bool(remote.proxy.web_sockets))
-        ((key, ws),) = remote._control.sockets()
+        ((key, ws),) = remote.control.sockets()
         earlier = ws.wait_for_event("framesent", timeout=20)
         async with ws.expect_event("missed") as missed:
             await remote._handle(protocol.Missed(key, "framesent", 3, 30))  # before any timer is looked at

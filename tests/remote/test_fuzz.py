@@ -46,6 +46,7 @@ CORPUS = [
     protocol.Handled("key", 1, from_app=True),
     protocol.StopCapture(9),
     protocol.Annotate(10, "remark"),
+    protocol.CountApps(11),
 ]
 VALUES: list[Any] = [
     None,

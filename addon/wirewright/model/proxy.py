@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from wirewright.model.app_connections import AppsSeen
 from wirewright.model.arguments import fit
 from wirewright.model.completion import Completion
 from wirewright.model.emitter import Listeners
@@ -56,6 +57,9 @@ class Host(Protocol):
 
     def annotate(self, text: str) -> Awaitable[None] | None:
         """Put a remark into the capture that runs."""
+
+    async def apps_seen(self) -> AppsSeen:
+        """What apps have done at the proxy besides opening sockets."""
 
     def replay(self, path: Path, **options: Any) -> "Replay":
         """A route's handler that plays a capture."""

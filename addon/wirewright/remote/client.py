@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from wirewright.model import user_errors
+from wirewright.model.app_connections import NOTHING_SEEN, AppsSeen
 from wirewright.model.completion import Completion
 from wirewright.model.errors import ENDS_THE_PROGRAM, Error
 from wirewright.model.feed import Feed
@@ -110,8 +111,8 @@ class Client:
         self._connection = connection
         self._route_timeout, self._route_fallback = route_timeout, route_fallback
         self._codec = make_codec(connection.subprotocol, protocol.FromProxy)
-        self._control = Control(self.proxy)
-        self._before = self._control.settings()
+        self.control = Control(self.proxy)
+        self._before = self.control.settings()
         self._scope = self.proxy._scope
         self._outgoing: asyncio.Queue[list[str | bytes]] = asyncio.Queue()
         self._answers: dict[int, asyncio.Future[None]] = {}
@@ -120,6 +121,8 @@ class Client:
         self._gone: set[Rule] = set()
         """Those that are taken back."""
         self._routes: dict[str, RouteOrders] = {}
+        self.apps_seen = NOTHING_SEEN
+        """What apps had done when the proxy was asked last."""
         self._is_over = False
         self._tasks: list[asyncio.Task[Any]] = []
 
@@ -136,7 +139,7 @@ class Client:
             raise Error(f"the proxy did not answer: {error}") from None
         if not isinstance(welcome, protocol.Welcome):
             raise Error("what answers is no Wirewright")
-        self._control.attach(RemoteHost(self, welcome))
+        self.control.attach(RemoteHost(self, welcome))
         for socket in welcome.sockets:
             self._open(socket, is_new=False)
         self._tasks.append(self._scope.start(self._follow(), None, self.proxy))
@@ -161,7 +164,7 @@ class Client:
             if task is not asyncio.current_task():
                 task.cancel()
         self._scope.over = message
-        await self._control.end(self._before, message)
+        await self.control.end(self._before, message)
 
     # What the proxy tells
 
@@ -187,27 +190,34 @@ class Client:
     async def _handle(self, message: Any) -> None:
         match message:
             case protocol.Frames():
-                if feed := self._control.feed(message.key):
+                if feed := self.control.feed(message.key):
                     feed.frames(message.event, message.payloads, message.at)
             case protocol.Opening():
                 self._open(message.socket, is_new=True)
                 # Async `websocket` handlers have run up to their first await before there is a frame.
                 await asyncio.sleep(0)
             case protocol.Changed():
-                if feed := self._control.feed(message.key):
+                if feed := self.control.feed(message.key):
                     _apply(feed, message)
             case protocol.Missed():
-                if feed := self._control.feed(message.key):
+                if feed := self.control.feed(message.key):
                     assert isinstance(feed.socket, RemoteSocket)
                     feed.socket._missed += message.frames
                     feed.missed(message.frames)
             case protocol.Failed():
-                if feed := self._control.feed(message.key):
+                if feed := self.control.feed(message.key):
                     feed.failed(message.message)
             case protocol.Closed():
-                self._control.close(message.key, message.code, message.reason, message.by, message.at)
+                self.control.close(message.key, message.code, message.reason, message.by, message.at)
             case protocol.RouteOver():
                 self._routes.pop(message.key, None)
+            case protocol.AppsCounted():
+                failures = (
+                    TlsFailure(each.at, each.side, each.server_name, each.reason)
+                    for each in message.tls_failures
+                )
+                counts = (message.connections, message.requests, message.at)
+                self.apps_seen = AppsSeen(*counts, tuple(failures))
             case protocol.Succeeded():
                 if answer := self._answers.pop(message.id, None):
                     _settle(answer, None)
@@ -229,7 +239,7 @@ class Client:
     def _open(self, socket: protocol.Snapshot, *, is_new: bool) -> Feed:
         asked = Handshake(socket.url, protocol.headers_of(socket.request_headers), socket.client_address)
         limit = self.proxy._running_host().history
-        feed = self._control.open(
+        feed = self.control.open(
             socket.key, asked, SocketOrders(self, socket.key), limit, kind=RemoteSocket, is_new=is_new
         )
         for remembered in socket.history:
@@ -248,7 +258,7 @@ class Client:
 
     async def _route(self, message: protocol.Routed) -> None:
         key, rule = message.socket.key, self._use(message.rule)
-        feed = self._control.feed(key) or self._open(message.socket, is_new=False)
+        feed = self.control.feed(key) or self._open(message.socket, is_new=False)
         orders = self._routes[key] = RouteOrders(self, key, feed.socket)
         answer: Any = protocol.Fail()
         try:

@@ -13,6 +13,7 @@ from wirewright.capture.redaction import redacted_names
 from wirewright.capture.replay import Replay
 from wirewright.conditions import Conditions
 from wirewright.model import route as model_route
+from wirewright.model.app_connections import AppsSeen
 from wirewright.model.history import HistoryLimit, Payload
 from wirewright.model.matching import LateMatch, UrlMatch
 from wirewright.model.ownership import Owner
@@ -26,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 class Orders(Protocol):
     """Takes them to the proxy, in the order of the calls."""
+
+    apps_seen: AppsSeen
+    """What apps had done when the proxy was asked last."""
 
     def command(self, kind: Callable[..., Any], **values: Any) -> "asyncio.Future[None]":
         """Have the proxy do something. The future raises what it refuses it with."""
@@ -67,6 +71,10 @@ class RemoteHost:
         if not isinstance(text, str):
             raise TypeError(f"a remark must be a str, not {type(text).__name__}")
         return self._orders.command(protocol.Annotate, text=text)
+
+    async def apps_seen(self) -> AppsSeen:
+        await self._orders.command(protocol.CountApps)
+        return self._orders.apps_seen
 
     def replay(self, path: Path, **options: Any) -> Replay:
         return Replay(path, **options)

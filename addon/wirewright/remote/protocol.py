@@ -212,6 +212,29 @@ class RouteLost(_Message, frozen=True):
     key: str
 
 
+class TlsFailed(_Message, frozen=True):
+    """A TLS handshake of the proxy's with an app or a server that failed."""
+
+    at: float
+    """Seconds since the epoch."""
+    side: Literal["client", "server"]
+    server_name: str
+    reason: str
+
+
+class AppsCounted(_Message, frozen=True):
+    """What apps have done besides opening sockets, since the proxy runs: comes before the `Succeeded` of
+    `CountApps`."""
+
+    connections: int
+    requests: int
+    """HTTP requests that were no WebSocket handshakes."""
+    at: float
+    """Now, in seconds since the epoch."""
+    tls_failures: Sequence[TlsFailed]
+    """The newest ones, oldest first."""
+
+
 class Succeeded(_Message, frozen=True):
     """A command was carried out."""
 
@@ -240,6 +263,7 @@ FromProxy = (
     | RouteEnd
     | RouteLost
     | RouteOver
+    | AppsCounted
     | Succeeded
     | Refused
 )
@@ -428,6 +452,12 @@ class Annotate(_Message, frozen=True):
     text: str
 
 
+class CountApps(_Message, frozen=True):
+    """Ask what apps have done besides opening sockets."""
+
+    id: int
+
+
 FromClient = (
     Subscribe
     | Send
@@ -446,9 +476,10 @@ FromClient = (
     | StartCapture
     | StopCapture
     | Annotate
+    | CountApps
 )
 
-Command = Send | Close | Abort | Route | Unroute | StartCapture | StopCapture | Annotate
+Command = Send | Close | Abort | Route | Unroute | StartCapture | StopCapture | Annotate | CountApps
 """Those that `Succeeded` or `Refused` answers."""
 
 

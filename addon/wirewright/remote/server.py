@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 import wirewright
+from wirewright.model.app_connections import AppsSeen
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import Payload
@@ -22,6 +23,7 @@ from wirewright.remote.codec import ProtocolError, make_codec
 from wirewright.remote.connection import Connection, Disconnected
 from wirewright.remote.outbox import Outbox
 from wirewright.remote.routed import RemoteRoute
+from wirewright.state import app_connections, tls_failures
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,15 @@ MOST_HISTORY = 32 * 1024 * 1024
 """Bytes of remembered messages that a new client gets, of all sockets together."""
 FIRST_SECONDS = 10.0
 """How long a client may take for its first message."""
+
+
+def _counted() -> protocol.AppsCounted:
+    seen = AppsSeen.now(app_connections, tls_failures)
+    failures = [
+        protocol.TlsFailed(each.at, each.side, protocol.plain(each.server_name), protocol.plain(each.reason))
+        for each in seen.tls_failures
+    ]
+    return protocol.AppsCounted(seen.connections, seen.requests, seen.at, failures)
 
 
 class RemoteServer:
@@ -226,6 +237,8 @@ class Session:
                 proxy.stop_capture()
             case protocol.Annotate():
                 proxy.annotate(command.text)
+            case protocol.CountApps():
+                self.outbox.put(_counted())
 
     def _socket(self, key: str) -> WebSocket:
         feed = self._control.feed(key)

@@ -1,0 +1,74 @@
+"""The proxies that this process has launched or is connected to, for what follows them: the pytest plugin."""
+
+import asyncio
+import weakref
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
+
+from wirewright.model.errors import Error
+from wirewright.model.proxy import Control, Proxy
+
+T = TypeVar("T")
+
+CALL_SECONDS = 10.0
+"""How long a proxy's event loop may take for a call from another thread."""
+
+
+class RunningProxy:
+    """A proxy, and the event loop in which it is used."""
+
+    def __init__(self, proxy: Proxy, control: Control) -> None:
+        self.proxy = proxy
+        self.control = control
+        self.loop = asyncio.get_running_loop()
+        self.settle: Callable[[], None] = lambda: None
+        """Returns when listeners and handlers have been called with all that the proxy has seen. The sync API
+        sets it."""
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """What a coroutine returns or raises in the proxy's loop, for a caller outside of any loop.
+
+        Raises Error if the loop is closed or does not answer.
+        """
+        try:
+            if self.loop.is_running():
+                return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(CALL_SECONDS)
+            return self.loop.run_until_complete(coroutine)
+        except RuntimeError as error:
+            coroutine.close()
+            raise Error(f"the proxy's event loop cannot be used: {error}") from None
+
+
+class Follower(Protocol):
+    """Is told of the proxies of this process, each time in the proxy's loop."""
+
+    async def started(self, running: RunningProxy) -> None:
+        """A proxy was launched or connected to."""
+
+    async def ending(self, running: RunningProxy) -> None:
+        """A proxy is about to end; it can be used still."""
+
+
+followers: list[Follower] = []
+_running: weakref.WeakSet[RunningProxy] = weakref.WeakSet()
+
+
+def running_proxies() -> list[RunningProxy]:
+    """Those that have started and not ended."""
+    return list(_running)
+
+
+async def begin(proxy: Proxy, control: Control) -> RunningProxy:
+    """A proxy is there. It is forgotten with the value, or by `end`."""
+    running = RunningProxy(proxy, control)
+    _running.add(running)
+    for follower in followers:
+        await follower.started(running)
+    return running
+
+
+async def end(running: RunningProxy) -> None:
+    """A proxy ends."""
+    for follower in followers:
+        await follower.ending(running)
+    _running.discard(running)
