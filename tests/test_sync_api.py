@@ -402,6 +402,7 @@ def test_listeners_that_call_something_are_still_called_in_order(proxy: Proxy, u
     assert seen_numbers == [*numbers, "last"]
 
 
+@pytest.mark.ws_allow_errors
 def test_listener_that_fails_its_test_ends_no_thread(
     proxy: Proxy, url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -454,6 +455,7 @@ def seen(ws: WebSocket, client: ClientConnection, message: str) -> None:
         say(client, message)
 
 
+@pytest.mark.ws_allow_errors
 def test_listener_that_raises_is_logged_and_hurts_nobody(
     proxy: Proxy, url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -591,6 +593,7 @@ def test_routes_refuse_and_are_taken_back(proxy: Proxy, url: str) -> None:
         say(client, "a")
 
 
+@pytest.mark.ws_allow_errors
 def test_handler_that_raises_refuses_the_socket(proxy: Proxy, caplog: pytest.LogCaptureFixture) -> None:
     proxy.route_web_socket("**", lambda ws: 1 / 0)
     with pytest.raises(InvalidStatus) as refused:

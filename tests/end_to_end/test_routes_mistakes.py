@@ -24,6 +24,7 @@ pytestmark = pytest.mark.remote
 # Mistakes
 
 
+@pytest.mark.ws_allow_errors
 @pytest.mark.parametrize("late", [True, False])
 async def test_handler_that_raises_refuses_the_handshake(
     proxy: Proxy, recordings: Recordings, late: bool, caplog: pytest.LogCaptureFixture
@@ -44,6 +45,7 @@ async def test_handler_that_raises_refuses_the_handshake(
     await eventually(lambda: seen.ws.route_errors == 1)
 
 
+@pytest.mark.ws_allow_errors
 @pytest.mark.wire("a mock needs our layer")
 @pytest.mark.parametrize("late", [True, False])
 async def test_message_whose_handler_raises_is_dropped_alone(
@@ -71,6 +73,7 @@ async def test_message_whose_handler_raises_is_dropped_alone(
     assert "ValueError: a bad message" in caplog.text
 
 
+@pytest.mark.ws_allow_errors
 @pytest.mark.parametrize(
     "mistake",
     [
@@ -96,6 +99,7 @@ async def await_what_is_cancelled(_: object = None) -> None:
     await future
 
 
+@pytest.mark.ws_allow_errors
 @pytest.mark.wire("a mock needs our layer")
 async def test_handler_that_awaits_what_is_cancelled_holds_up_nothing(
     proxy: Proxy, recordings: Recordings

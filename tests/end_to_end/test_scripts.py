@@ -342,6 +342,7 @@ BAD_SCRIPTS = {
 }
 
 
+@pytest.mark.ws_allow_errors
 @pytest.mark.parametrize("body", BAD_SCRIPTS.values(), ids=BAD_SCRIPTS.keys())
 async def test_bad_script_changes_nothing_for_app_and_server(
     confdir: Path, tmp_path: Path, notes: Notes, body: str

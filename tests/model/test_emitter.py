@@ -132,6 +132,7 @@ def test_removal_of_what_is_not_registered_is_no_error(bell: Bell) -> None:
     assert bell.listeners("ring") == [print]
 
 
+@pytest.mark.ws_allow_errors
 @pytest.mark.parametrize("exception", [ValueError("flat"), asyncio.CancelledError()])
 def test_listener_that_raises_is_logged_and_reaches_no_other(
     bell: Bell, caplog: pytest.LogCaptureFixture, exception: BaseException
@@ -199,6 +200,7 @@ def test_listener_that_is_registered_while_an_event_is_emitted_hears_the_next_on
     assert heard == []
 
 
+@pytest.mark.ws_allow_errors
 @in_virtual_time
 async def test_async_listener_that_raises_is_logged_and_reaches_no_other(
     caplog: pytest.LogCaptureFixture,

@@ -193,6 +193,7 @@ async def test_async_handler_is_to_be_awaited(side: WebSocketRoute) -> None:
     assert got == ["text"]
 
 
+@pytest.mark.ws_allow_errors
 @pytest.mark.parametrize("late", [True, False])
 async def test_handler_that_raises_is_logged_and_counted(
     side: WebSocketRoute, socket: WebSocket, late: bool, caplog: pytest.LogCaptureFixture

@@ -32,6 +32,7 @@ def messages(reported: list[UserError]) -> list[tuple[str, str]]:
     return [(error.raised, repr(error.exception)) for error in reported]
 
 
+@pytest.mark.ws_allow_errors
 async def test_listener_that_raises_is_reported(reported: list[UserError]) -> None:
     feed = open_socket()
 
@@ -46,6 +47,7 @@ async def test_listener_that_raises_is_reported(reported: list[UserError]) -> No
     assert messages(reported) == [(f"{feed.socket}: a listener raised", "LookupError('not so')")] * 2
 
 
+@pytest.mark.ws_allow_errors
 async def test_rule_that_raises_is_reported_and_means_no_socket(
     reported: list[UserError], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -96,6 +98,7 @@ async def test_wait_of_a_listener_that_the_end_of_the_proxy_fails_is_logged_alon
     assert reported == []
 
 
+@pytest.mark.ws_allow_errors
 async def test_wait_of_a_listener_that_fails_before_the_end_is_reported(reported: list[UserError]) -> None:
     feed = open_socket(key="1")
 

@@ -126,6 +126,7 @@ async def test_times_are_the_proxy_s(proxy: Proxy) -> None:
 # Mistakes
 
 
+@pytest.mark.ws_allow_errors
 async def test_listener_and_predicate_that_end_a_test_do_not_end_the_client(proxy: Proxy) -> None:
     def fail(payload: object) -> None:
         pytest.fail("not so")
@@ -358,6 +359,7 @@ async def test_gone_proxy_says_so_at_once(proxy: Proxy, way: str) -> None:
             await attempt()
 
 
+@pytest.mark.ws_allow_errors
 async def test_client_that_follows_no_more_is_over(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     async with client_of() as remote:
         monkeypatch.setattr(remote, "_open", lambda *_, **__: 1 / 0)
