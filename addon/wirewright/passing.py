@@ -50,7 +50,8 @@ class Passing:
 
     def stop(self) -> None:
         """Follow it no more."""
-        self._control.watchers.remove(self)
+        with suppress(ValueError):  # it has not begun
+            self._control.watchers.remove(self)
         for seen in self._seen:
             seen.stop()
 

@@ -23,6 +23,7 @@ from wirewright.model.matching import LateMatch, UrlMatch
 from wirewright.model.proxy import Control, Proxy
 from wirewright.model.route import is_being_cancelled
 from wirewright.model.routing import RouteHandler, Rule
+from wirewright.model.tls import TlsFailure
 from wirewright.model.websocket import Handshake, WebSocket, missed_in
 from wirewright.remote import protocol
 from wirewright.remote.codec import LARGEST, ProtocolError, make_codec
