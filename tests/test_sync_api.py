@@ -304,6 +304,7 @@ def test_async_handlers_of_routes_are_awaited(proxy: Proxy, url: str) -> None:
         assert ws.wait_for_event("close") is ws
 
 
+@pytest.mark.ws_allow_errors
 def test_async_functions_that_raise_hurt_nobody(
     proxy: Proxy, url: str, caplog: pytest.LogCaptureFixture
 ) -> None:

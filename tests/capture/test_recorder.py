@@ -290,6 +290,7 @@ def test_message_that_is_held_is_dropped_if_the_capture_ends_first(
     assert frames(path) == [("sent", 1, "held", FrameFlag.DROPPED, None)]
 
 
+@pytest.mark.ws_allow_errors
 def test_url_that_raises_records_nothing(
     path: Path, control: Control, record: Record, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -220,6 +220,7 @@ async def test_comparison_decides_what_is_the_same(proxy: Proxy, path: Path) -> 
             proxy.unroute_web_socket(replay.matches)
 
 
+@pytest.mark.ws_allow_errors
 async def test_comparison_that_raises_ends_the_socket(
     proxy: Proxy, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

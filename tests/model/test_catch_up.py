@@ -269,6 +269,7 @@ async def test_listener_that_is_taken_back_hears_nothing() -> None:
     assert heard == []
 
 
+@pytest.mark.ws_allow_errors
 @in_virtual_time
 async def test_async_and_failing_listeners_hear_the_past_too(caplog: pytest.LogCaptureFixture) -> None:
     ws, _ = await opened(Proxy())
