@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from mitmproxy.addons import savehar
-from mitmproxy.test import taddons, tflow
+from mitmproxy.test import tflow
 
 from support.limits import STEP_SECONDS
 from support.processes import BIN
@@ -82,12 +82,7 @@ def test_socket_that_was_refused_is_shown_as_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["x.har", "x.zhar"])
 def test_archive_of_mitmproxys_hardump_is_read(tmp_path: Path, name: str) -> None:
-    saver = savehar.SaveHar()
-    with taddons.context(saver) as context:
-        context.configure(saver, hardump=str(tmp_path / name))
-        saver.websocket_end(tflow.twebsocketflow())
-        saver.response(tflow.tflow(resp=True))
-        saver.done()
+    savehar.SaveHar().export_har([tflow.twebsocketflow(), tflow.tflow(resp=True)], str(tmp_path / name))
     ran = wirewright("import", tmp_path / name, tmp_path / "session.db")
     assert ran.stdout == f"Imported 1 socket and 3 messages from {name}.\n"
 
