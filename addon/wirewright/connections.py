@@ -33,7 +33,8 @@ def watch_idleness(carrier: InjectingCarrier) -> None:
 def allow_idleness(carrier: InjectingCarrier) -> None:
     """Let the connection of an open socket be idle for a day, if the user has not set `tcp_timeout`."""
     handler = proxyserver().connections.get(carrier.flow.client_conn.id)
-    if handler is not None and not ctx.options.has_changed("tcp_timeout"):
+    is_set = "tcp_timeout" in ctx.options and ctx.options.has_changed("tcp_timeout")  # not in mitmproxy 11
+    if handler is not None and not is_set:
         handler.timeout_watchdog.timeout = IDLE_SECONDS
 
 
