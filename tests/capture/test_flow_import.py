@@ -182,6 +182,13 @@ def test_host_header_that_is_no_host_costs_no_flow(tmp_path: Path, path: Path) -
     assert (socket.url, len(frames)) == ("ws://example.com/ws", 3)
 
 
+def test_other_flows_are_not_counted_but_unknown_ones_are(tmp_path: Path, path: Path) -> None:
+    others = [tflow.ttcpflow().get_state(), tflow.tdnsflow().get_state(), tflow.tflow(resp=True).get_state()]
+    sockets, report = read(flow_file(tmp_path, *others, state() | {"type": "?"}, state()), path)
+    assert len(sockets) == 1
+    assert list(report.sentences()) == ["Skipped 1 flow: #4 (its type is '?')."]
+
+
 @pytest.mark.parametrize("odd", [7, "flow", [], {}, None, b""])
 def test_record_that_is_not_a_flow_is_skipped_and_counted(tmp_path: Path, path: Path, odd: object) -> None:
     sockets, report = read(flow_file(tmp_path, state(), odd, state()), path)

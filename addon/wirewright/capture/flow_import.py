@@ -24,6 +24,7 @@ State = dict[str, Any]
 
 _CLOSED_BY: Mapping[bool | None, ClosedBy] = {True: "client", False: "server", None: "proxy"}
 _NO_CLOSE_OF_OLD_FLOWS = "unknown status code"
+_OTHER_FLOWS = ("tcp", "udp", "dns")
 _PIECE = 1024 * 1024
 _LENGTH_DIGITS = 12
 """As many as mitmproxy reads."""
@@ -56,8 +57,11 @@ def _states(file: IO[bytes], path: Path, report: ImportReport) -> Iterator[tuple
         except Exception as error:
             report.skip_entry(number, str(error) or type(error).__name__)
             continue
-        if state.get("type") == "http":
+        kind = state.get("type")
+        if kind == "http":
             yield number, state
+        elif kind not in _OTHER_FLOWS:
+            report.skip_entry(number, f"its type is {str(kind)[:40]!r}")
 
 
 def _records(file: IO[bytes], path: Path) -> Iterator[tuple[int, memoryview]]:
@@ -74,7 +78,7 @@ def _records(file: IO[bytes], path: Path) -> Iterator[tuple[int, memoryview]]:
             data += piece
         if len(data) <= length:
             raise CaptureError(f"{path}: its end is missing: the last flow is cut off")
-        yield data[-1], memoryview(bytes(data))[:-1]
+        yield data[-1], memoryview(data)[:-1]
 
 
 def _handshakes_once(states: Iterable[tuple[int, State]]) -> Iterator[tuple[int, State]]:
