@@ -71,6 +71,16 @@ async def test_sockets_are_listed(shell: Shell) -> None:
         assert await shell.run("list", "--url", "**/other") == (0, nothing)
 
 
+async def test_urls_are_any_of_those_given_with_or_without_their_query(shell: Shell) -> None:
+    urls = ("--url", "**/nothing", "--url", "**/live", "--url", "**/other")
+    async with serving() as url, websockets.connect(f"{url}/live?x=1", proxy=shell.proxy) as client:
+        (socket,) = json.loads((await shell.run("list", "--json", *urls))[1])
+        assert socket["url"] == f"{url}/live?x=1"
+        assert await shell.run("send", *urls, "hello") == (0, "")
+        assert await client.recv() == "hello"
+        assert await shell.run("wait", "--history", *urls, "--grep", "hello") == (0, "hello")
+
+
 async def test_long_urls_are_listed_whole(shell: Shell) -> None:
     async with serving() as url:
         long = f"{url}/{'long' * 100}"
@@ -182,6 +192,13 @@ WELCOME = {
         ([opening("a"), opening("b"), closed("b"), frame("a", "still")], [], "still"),
         ([opening("a"), opening("b"), failed("b", "x"), closed("b"), frame("a", "still")], [], "still"),
         ([opening("a"), closed("a", 4000, "broken")], ["--event", "close"], "4000 broken"),
+        ([opening("a"), closed("a", 4000, "x")], ["--event", "framesent", "--event", "close"], "4000 x"),
+        (
+            [opening("a"), frame("a", "said"), closed("a", 4000, "x")],
+            ["--event", "close", "--event", "framereceived"],
+            "said",
+        ),
+        ([opening("a"), frame("a", "one"), frame("a", "two")], ["--grep", "TWO", "--grep", "three"], "two"),
         (
             [opening("a"), opening("b"), closed("b"), closed("a", 4000, "Broken")],
             ["--event", "close", "--grep", "4000 broken"],
