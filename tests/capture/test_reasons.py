@@ -64,6 +64,13 @@ def test_reason_names_the_span_of_time(filled: Path) -> None:
     )
 
 
+def test_reason_names_the_time_beside_the_content(filled: Path) -> None:
+    chosen = Filter(since_ns=1, grep="z")
+    with open_capture(filled) as capture:
+        reason = why_no_frame(capture, chosen)
+    assert reason.endswith(f". None of those since {shown(1)} contains 'z'.")
+
+
 def test_capture_without_frames_says_so(path: Path, control: Control, record: Record) -> None:
     recorder = record()
     with open_capture(path) as capture:

@@ -28,11 +28,11 @@ def why_no_frame(capture: Capture, chosen: Filter) -> str:
     there = f"The frames of {urls} are from {shown(first)} to {shown(last)}"
     if chosen.since_ns is not None and chosen.since_ns > last:
         return f"No frame matches. {there}, before {shown(chosen.since_ns)}."
-    wanted = [] if chosen.since_ns is None else [f"since {shown(chosen.since_ns)}"]
-    wanted += [] if chosen.direction is None else [f"was {chosen.direction}"]
+    which = "them" if chosen.since_ns is None else f"those since {shown(chosen.since_ns)}"
+    wanted = [] if chosen.direction is None else [f"was {chosen.direction}"]
     wanted += [] if not chosen.texts else [f"contains {' or '.join(map(repr, chosen.texts))}"]
     wanted += [f"has {path}={value}" for path, value in chosen.values]
-    return f"No frame matches. {there}. None of them {' and '.join(wanted)}."
+    return f"No frame matches. {there}. None of {which} {' and '.join(wanted)}."
 
 
 def why_no_socket(capture: Capture, chosen: Filter) -> str | None:
