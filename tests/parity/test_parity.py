@@ -225,6 +225,20 @@ async def test_end_is_the_same_under_a_route_that_reads_messages(stage: Stage, r
     assert (socket.close_code, socket.close_reason, socket.closed_by) == row.end
 
 
+@pytest.mark.parametrize("lane", ["auto", "hooks"])
+async def test_every_close_by_the_server_is_clean_for_the_page(stage: Stage, lane: str) -> None:
+    ctx.options.update(ws_lane=lane)
+    page = stage.pages[True, False]
+    await page.goto(f"http://127.0.0.1:{stage.ports['plain']}/")
+    url = f"ws://127.0.0.1:{stage.ports['plain']}/close-3000"
+    close = """
+        url => new Promise(resolve => {
+            new WebSocket(url).onclose = ({ code, wasClean }) => resolve([code, wasClean]);
+        })
+    """
+    assert [await page.evaluate(close, url) for _ in range(25)] == [[3000, True]] * 25
+
+
 async def test_eager_proxy_hides_a_refused_connection(stage: Stage) -> None:
     """With mitmproxy's own default the CONNECT fails: no WebSocket handshake ever reaches the proxy."""
     (row,) = (row for row in ROWS if row.server == "refusing")

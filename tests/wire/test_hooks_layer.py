@@ -19,6 +19,7 @@ from wirewright.wire.told import CloseInjected
 
 BYE = b"\x88\x05\x03\xe8bye"  # unmasked: 1000, "bye"
 NO_CODE = b"\x88\x00"
+MASKED_NO_CODE = b"\x88\x80\x00\x00\x00\x00"
 
 
 class Conversation:
@@ -44,17 +45,24 @@ class Conversation:
     def close(self, code: int = 1000, reason: str = "bye") -> list[commands.Command]:
         return self.tell(CloseInjected(self.flow, Close(code, reason)))
 
+    def answer(self, end: connection.Connection) -> list[commands.Command]:
+        """An end answers a close frame."""
+        frame = MASKED_NO_CODE if end is self.client else NO_CODE
+        return self.tell(events.DataReceived(end, frame))
+
+    def assert_ending(self, said: list[commands.Command]) -> None:
+        """The commands that end both connections, the server's first."""
+        assert [type(command) for command in said] == [commands.CloseConnection] * 2
+        assert [command.connection for command in said] == [self.server, self.client]  # type: ignore[attr-defined]
+
     def assert_closing(self, said: list[commands.Command], to_client: bytes = BYE) -> None:
-        """The commands that end both sides, the server's first, and report the end."""
-        to_server, server_end, sent, client_end, end = said
+        """The commands that close both sides, the server's first, and report the end."""
+        to_server, sent, end = said
         assert isinstance(to_server, commands.SendData)
         assert to_server.connection is self.server
         assert unmasked(to_server.data) == to_client
         assert isinstance(sent, commands.SendData)
         assert (sent.connection, sent.data) == (self.client, to_client)
-        for command, conn in ((server_end, self.server), (client_end, self.client)):
-            assert type(command) is commands.CloseConnection
-            assert command.connection is conn
         assert isinstance(end, WebsocketEndHook)
         assert end.flow is self.flow
 
@@ -86,12 +94,49 @@ def test_close_goes_to_both_ends_and_is_reported_as_the_proxys(conversation: Con
     assert conversation.start() == []
     said = conversation.close()
     conversation.assert_closing(said)
-    conversation.tell(events.HookCompleted(said[-1]))  # type: ignore[arg-type]
+    (timer,) = conversation.tell(events.HookCompleted(said[-1]))  # type: ignore[arg-type]
+    assert isinstance(timer, commands.RequestWakeup)
+    assert conversation.answer(conversation.server) == []
+    conversation.assert_ending(conversation.answer(conversation.client))
     ended = conversation.flow.websocket
     assert ended is not None
     assert (ended.close_code, ended.close_reason, ended.closed_by_client) == (1000, "bye", None)
     assert ended.timestamp_end is not None
     assert conversation.flow.live is False
+
+
+@pytest.mark.parametrize("by_client", [True, False])
+def test_connections_are_ended_once_the_other_end_has_answered(
+    conversation: Conversation, by_client: bool
+) -> None:
+    conversation.start()
+    ends = [conversation.server, conversation.client]
+    source, other = ends[by_client], ends[not by_client]
+    *sent, end = conversation.answer(source)
+    assert [type(command) for command in sent] == [commands.SendData] * 2
+    conversation.tell(events.HookCompleted(end))  # type: ignore[arg-type]
+    assert conversation.tell(events.ConnectionClosed(source)) == []
+    assert conversation.tell(events.DataReceived(source, b"late")) == []
+    conversation.assert_ending(conversation.answer(other))
+    assert conversation.answer(other) == []
+
+
+def test_answer_to_a_close_frame_is_not_waited_for_long(conversation: Conversation) -> None:
+    conversation.start()
+    end = conversation.answer(conversation.server)[-1]
+    (timer,) = conversation.tell(events.HookCompleted(end))  # type: ignore[arg-type]
+    assert isinstance(timer, commands.RequestWakeup)
+    conversation.assert_ending(conversation.tell(events.Wakeup(timer)))
+
+
+def test_end_that_hangs_up_on_a_close_frame_has_answered(conversation: Conversation) -> None:
+    conversation.start()
+    end = conversation.answer(conversation.server)[-1]
+    conversation.tell(events.HookCompleted(end))  # type: ignore[arg-type]
+    conversation.assert_ending(conversation.tell(events.ConnectionClosed(conversation.client)))
+    timer = conversation.layer._timer
+    assert timer is not None
+    assert conversation.tell(events.Wakeup(timer)) == []
 
 
 def test_close_that_comes_while_the_start_is_handled_is_done_after_it(conversation: Conversation) -> None:
