@@ -2,6 +2,7 @@
 
 import os
 import signal
+from types import FrameType
 
 from mitmproxy.master import Master
 
@@ -20,11 +21,20 @@ def stop_on_hangup(master: Master) -> None:
         return  # Windows has none
     terminals = [fd for fd in STANDARD_STREAMS if os.isatty(fd)]
 
-    def hang_up() -> None:
+    def hang_up(signum: int, frame: FrameType | None) -> None:
         for fd in terminals:
             if not os.isatty(fd):
-                # Addons that fail to print while they stop would keep others from stopping.
-                os.dup2(os.open(os.devnull, os.O_RDWR), fd)
+                _silence(fd)
         master.shutdown()
 
-    master.event_loop.add_signal_handler(signal.SIGHUP, hang_up)
+    # Not the loop's: the console of mitmproxy 11 reads from a closed terminal without end, in one callback.
+    signal.signal(signal.SIGHUP, hang_up)
+
+
+def _silence(fd: int) -> None:
+    """Replace a closed terminal. An addon that fails to print at its end would keep others from ending."""
+    if fd == 0:
+        replacement, _ = os.pipe()  # never readable, as nothing is written and nothing closed
+    else:
+        replacement = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(replacement, fd)

@@ -120,7 +120,7 @@ class Timeline:
     def explained(self, ws: WebSocket, message: str) -> str:
         """The message of a socket's failure, with what to do if it was the server's certificate."""
         failure = self._tls_failures.of_server(ws.client_address)
-        if failure is None or not message.endswith(tuple(SERVER_TLS_ERRORS)):
+        if failure is None or not message.endswith(SERVER_TLS_ERRORS):
             return message
         return f"{message}: {self._with_remedy(failure)}"
 

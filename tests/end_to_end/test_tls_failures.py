@@ -14,7 +14,7 @@ import websockets
 
 from support.certificates import Certificates, trusting
 from support.recording import Recordings
-from support.servers import serving, serving_raw
+from support.servers import RawHandler, serving, serving_raw
 from wirewright import Proxy, launch
 from wirewright.model.tls import TlsFailure
 from wirewright.state import tls_failures
@@ -249,3 +249,53 @@ async def test_server_that_does_not_speak_tls(careful: tuple[Proxy, trustme.CA])
     failure = tls_failures.of_server(recordings.only.ws.client_address)
     assert failure is not None
     assert not failure.is_certificate_refused
+
+
+async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(1)
+    writer.close()
+
+
+async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer a client hello with the alert `handshake_failure` (RFC 8446, 6.2)."""
+    await send_alert(reader, writer, 40)
+
+
+async def break_down(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """The same with `internal_error`."""
+    await send_alert(reader, writer, 80)
+
+
+async def send_alert(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, description: int) -> None:
+    await reader.read(1)
+    writer.write(bytes([21, 3, 3, 0, 2, 2, description]))
+    await writer.drain()
+    await reader.read()
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),  # as a Chromium says
+    [
+        (hang_up, "ERR_CONNECTION_CLOSED"),
+        (refuse, "ERR_SSL_VERSION_OR_CIPHER_MISMATCH"),
+        (break_down, "ERR_SSL_PROTOCOL_ERROR"),
+    ],
+)
+async def test_server_that_ends_the_tls_handshake(
+    careful: tuple[Proxy, trustme.CA], answer: RawHandler, code: str
+) -> None:
+    proxy, _ = careful
+    recordings = Recordings(proxy)
+    async with serving_raw(answer) as url:
+        with pytest.raises(websockets.WebSocketException):
+            await websockets.connect(
+                url.replace("ws:", "wss:"),
+                proxy=f"http://127.0.0.1:{proxy.port}",
+                ssl=trusting(proxy.ca_certificate),
+            )
+    seen = recordings.only
+    assert seen.events[0] == ("socketerror", f"Error in connection establishment: net::{code}")
+    failure = tls_failures.of_server(seen.ws.client_address)
+    assert failure is not None
+    assert failure.sentence.startswith("the TLS handshake with 127.0.0.1 failed: ")

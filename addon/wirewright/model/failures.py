@@ -14,9 +14,14 @@ _SERVER_TLS_FAILURES = (
     (re.compile(r"certificate revoked", re.I), "ERR_CERT_REVOKED"),
     (re.compile(r"certificate|CERTIFICATE_VERIFY_FAILED", re.I), "ERR_CERT_AUTHORITY_INVALID"),
     (re.compile(r"does not speak TLS", re.I), "ERR_SSL_PROTOCOL_ERROR"),
-    (re.compile(r"agree on a TLS version", re.I), "ERR_SSL_VERSION_OR_CIPHER_MISMATCH"),
+    (
+        re.compile(r"agree on a TLS version|alert handshake failure", re.I),
+        "ERR_SSL_VERSION_OR_CIPHER_MISMATCH",
+    ),
+    (re.compile(r"OpenSSL Error"), "ERR_SSL_PROTOCOL_ERROR"),
+    (re.compile(r"connection closed$"), "ERR_CONNECTION_CLOSED"),
 )
-SERVER_TLS_ERRORS = frozenset(f"net::{name}" for _, name in _SERVER_TLS_FAILURES)
+SERVER_TLS_ERRORS = tuple(f"net::{name}" for _, name in _SERVER_TLS_FAILURES)
 """How the messages of sockets end that failed in the TLS handshake with their servers."""
 
 _CONNECTING = "Error in connection establishment: "
