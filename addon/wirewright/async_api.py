@@ -81,7 +81,7 @@ class connect:  # noqa: N801  used like a function, as in Playwright
         )
         try:
             await self._client.start(self._url, self._events)
-            self._running = await running_proxies.begin(self._client.proxy, self._client.control)
+            self._registered = await running_proxies.begin(self._client.proxy, self._client.control)
         except BaseException:
             await self._client.stop()
             raise
@@ -94,6 +94,6 @@ class connect:  # noqa: N801  used like a function, as in Playwright
         traceback: TracebackType | None,
     ) -> None:
         try:
-            await running_proxies.end(self._running)
+            await running_proxies.end(self._registered)
         finally:
             await self._client.stop()

@@ -73,7 +73,7 @@ class launch:  # noqa: N801  used like a function, as in Playwright
         had_handlers = logging.getLogger().hasHandlers()
         try:
             self._master = await start(self._options)
-            self._running = await running_proxies.begin(proxy, control)
+            self._registered = await running_proxies.begin(proxy, control)
         except BaseException:
             if self._master is not None:
                 await stop(self._master)
@@ -92,7 +92,7 @@ class launch:  # noqa: N801  used like a function, as in Playwright
 
         assert self._master is not None
         try:
-            await running_proxies.end(self._running)
+            await running_proxies.end(self._registered)
             await stop(self._master)
         finally:
             await self._end()

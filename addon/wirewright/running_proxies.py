@@ -11,7 +11,7 @@ from wirewright.model.proxy import Control, Proxy
 T = TypeVar("T")
 
 CALL_SECONDS = 10.0
-"""How long a proxy's event loop may take for a call from another thread."""
+"""How long a proxy may take for a call of `run`."""
 
 
 class RunningProxy:
@@ -28,15 +28,17 @@ class RunningProxy:
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """What a coroutine returns or raises in the proxy's loop, for a caller outside of any loop.
 
-        Raises Error if the loop is closed or does not answer.
+        Raises Error if the loop is closed, or does not answer in time.
         """
+        bounded = asyncio.wait_for(coroutine, CALL_SECONDS)
         try:
             if self.loop.is_running():
-                return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(CALL_SECONDS)
-            return self.loop.run_until_complete(coroutine)
-        except RuntimeError as error:
+                return asyncio.run_coroutine_threadsafe(bounded, self.loop).result(2 * CALL_SECONDS)
+            return self.loop.run_until_complete(bounded)
+        except (RuntimeError, TimeoutError) as error:
+            bounded.close()
             coroutine.close()
-            raise Error(f"the proxy's event loop cannot be used: {error}") from None
+            raise Error(f"the proxy's event loop does not answer: {error}") from None
 
 
 class Follower(Protocol):

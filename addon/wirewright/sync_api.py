@@ -24,6 +24,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
@@ -56,7 +57,7 @@ from wirewright.model.route import CloseHandler, Direction, MessageHandler, Mill
 from wirewright.model.waiter import Predicate, Timeout
 from wirewright.model.websocket import ClosedBy
 from wirewright.remote import inside
-from wirewright.running_proxies import running_proxies
+from wirewright.running_proxies import RunningProxy, running_proxies
 from wirewright.threads import Bridge
 
 RouteHandler = Callable[["WebSocketRoute"], Any] | Callable[[], Any]
@@ -591,13 +592,13 @@ class _InThread(ABC):
         return proxy
 
     def _let_settle(self, own: own_proxy.Proxy) -> None:
-        def settle() -> None:
-            self._bridge.wait(own._running_host().apps_seen())  # all that was told before is here by then
-            self._bridge.settle()
-
         for running in running_proxies():
             if running.loop is self._bridge.loop:
-                running.settle = settle
+                running.settle = partial(self._settle, running, own)
+
+    def _settle(self, running: RunningProxy, own: own_proxy.Proxy) -> None:
+        running.run(own._running_host().apps_seen())  # what was told before the answer is here by then
+        self._bridge.settle()
 
     async def _leave(self) -> None:
         if self._is_inside:  # else a handler has left it

@@ -33,13 +33,6 @@ class TestedProxy:
         self.capture: Path | None = None
         self._has_ended = False
 
-    async def start(self, capture: Path | None) -> None:
-        """Follow the proxy, and record what passes in this file."""
-        await self.passing.start()
-        if capture is not None:
-            await self.running.proxy.start_capture(capture)
-            self.capture = capture
-
     async def ending(self) -> None:
         """The proxy ends before the test."""
         await self._stop_recording()
@@ -62,7 +55,7 @@ class TestedProxy:
             return
         try:
             self.running.run(self._stop())
-        except (Error, TimeoutError):  # its loop is closed, or blocked
+        except Error:  # its loop is closed, or blocked
             self.passing.stop()
 
     async def _look(self) -> list[str]:
@@ -102,21 +95,28 @@ class TestRun:
         user_errors.observers.append(self._errors.append)
         running_proxies.followers.append(self)
         for running in running_proxies.running_proxies():
-            with suppress(Error, TimeoutError):  # its loop is closed, or blocked
+            with suppress(Error):  # its loop is closed, or blocked
                 running.run(self.started(running))
         self._is_new = True
 
     async def started(self, running: RunningProxy) -> None:
-        """Follow a proxy; an error of its capture is for `warn`."""
-        tested = self._proxies[running] = TestedProxy(running, is_used=self._is_new or self._uses_fixture)
-        capture = None
+        """Follow a proxy and record what passes; an error of the capture is for `warn`."""
+        tested = TestedProxy(running, is_used=self._is_new or self._uses_fixture)
+        with suppress(Error):  # it is gone already
+            await tested.passing.start()
+            self._proxies[running] = tested
+            await self._record(tested)
+
+    async def _record(self, tested: TestedProxy) -> None:
+        path = None
         try:
-            capture = self._new_capture()
-            await tested.start(capture)
+            if path := self._new_capture():
+                await tested.running.proxy.start_capture(path)
+                tested.capture = path
         except (Error, OSError) as error:
             self._not_recorded.append(str(error))
-            if capture is not None:
-                remove(capture)
+            if path is not None:
+                remove(path)
 
     async def ending(self, running: RunningProxy) -> None:
         """Ask a proxy while it can answer."""
@@ -144,7 +144,9 @@ class TestRun:
         return [("ws_capture", printable_text(str(shown(path)))) for path in captures if path is not None]
 
     def warn(self) -> None:
-        """Say what was to be recorded and is not."""
+        """Say why nothing is recorded of this test."""
+        if any(tested.capture is not None for tested in self._proxies.values()):
+            self._not_recorded.clear()  # the same proxy, by another way to it
         for error in self._not_recorded:
             warnings.warn(pytest.PytestWarning(f"--ws-capture: {error}"), stacklevel=1)
         self._not_recorded.clear()
@@ -154,7 +156,7 @@ class TestRun:
     def settle(self) -> None:
         """Return when listeners and handlers have been called with all that has come until now."""
         for running in running_proxies.running_proxies():
-            with suppress(Error, TimeoutError):
+            with suppress(Error):
                 running.settle()
 
     def raise_errors(self) -> None:
@@ -184,7 +186,7 @@ class TestRun:
         told = [(error.raised, self._traceback(error.exception)) for error in self._take_errors()]
         self._mark_used()
         for tested in self._proxies.values():
-            with suppress(Error, TimeoutError):  # the proxy may be gone: the test's failure is what counts
+            with suppress(Exception):  # the proxy may be gone: the test's failure is what counts
                 if lines := tested.tell():
                     told.append(("WebSockets", "\n".join(lines)))
         return [(printable_text(title), printable_text(text)) for title, text in told]
