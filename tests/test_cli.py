@@ -225,7 +225,7 @@ def typed(*arguments: str, folder: Path | None = None) -> subprocess.CompletedPr
         [WIREWRIGHT, *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=STEP_SECONDS,
         check=False,
         cwd=folder,
         env=os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "XDG_RUNTIME_DIR": str(folder or "")},

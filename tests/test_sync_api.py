@@ -262,7 +262,7 @@ def test_async_listeners_begin_in_the_order_of_the_events(proxy: Proxy, url: str
     with app(proxy, url) as client:
         for message in ("one", "two"):
             say(client, message)
-    assert over.wait(10)
+    assert over.wait(STEP_SECONDS)
     settle(proxy)
     assert [each for each in heard if not each.startswith("done")] == [
         *("open", "sent one", "received one", "sent two", "received two", "close")
@@ -297,10 +297,10 @@ def test_async_handlers_of_routes_are_awaited(proxy: Proxy, url: str) -> None:
     with app(proxy, url) as client:
         for message in ("slow", "quick"):
             client.send(message)
-        assert [client.recv(timeout=10) for _ in range(2)] == ["slow!", "quick!"]
+        assert [client.recv(timeout=STEP_SECONDS) for _ in range(2)] == ["slow!", "quick!"]
         (ws,) = proxy.web_sockets
         client.close(3000)
-        assert ended.get(timeout=10) == 3000
+        assert ended.get(timeout=STEP_SECONDS) == 3000
         assert ws.wait_for_event("close") is ws
 
 
@@ -344,8 +344,8 @@ def test_async_functions_act_and_do_not_wait(proxy: Proxy, url: str) -> None:
         (ws,) = proxy.web_sockets
         ws.on("framesent", act)
         client.send("go")
-        assert {client.recv(timeout=10) for _ in range(2)} == {"go", "from a coroutine"}
-    assert said.get(timeout=10) == (
+        assert {client.recv(timeout=STEP_SECONDS) for _ in range(2)} == {"go", "from a coroutine"}
+    assert said.get(timeout=STEP_SECONDS) == (
         "the proxy's thread, in which async functions run, cannot wait: use a plain function"
     )
 
@@ -515,7 +515,7 @@ def test_functions_take_as_many_values_as_they_like(
         with ws.expect_event("framereceived", lambda: True):
             client.send("a")
         client.close(3000)
-        assert {called.get(timeout=10) for _ in range(3)} == {"websocket", "3000", "close"}
+        assert {called.get(timeout=STEP_SECONDS) for _ in range(3)} == {"websocket", "3000", "close"}
     assert not caplog.messages
 
 
@@ -536,10 +536,10 @@ def test_both_sides_are_routes_and_send_bytes_of_any_kind(proxy: Proxy, url: str
     proxy.route_web_socket("**", forward)
     with app(proxy, url) as client:
         client.send(b"a")
-        assert client.recv(timeout=10) == b"a"
+        assert client.recv(timeout=STEP_SECONDS) == b"a"
         (ws,) = proxy.web_sockets
         ws.send_to_client(bytearray(b"b"))
-        assert client.recv(timeout=10) == b"b"
+        assert client.recv(timeout=STEP_SECONDS) == b"b"
     assert shown == [f"<WebSocketRoute url={url!r}>"] * 2
 
 
@@ -673,7 +673,7 @@ def opened_and_over(proxy: Proxy, url: str) -> WebSocket:
     with proxy.expect_websocket() as opened, app(proxy, url) as client:
         for message in ("one", "two"):
             client.send(message)
-            assert client.recv(timeout=10) == message
+            assert client.recv(timeout=STEP_SECONDS) == message
     with pytest.raises(TimeoutError):
         proxy.wait_for_websocket(timeout=100)
     return opened.value
@@ -707,7 +707,7 @@ def test_listeners_begin_at_the_opening_and_hear_one_order(proxy: Proxy, url: st
     ws.once("framesent", once.append)
     ws.once("framereceived", heard.append)
     ws.remove_listener("framereceived", heard.append)
-    assert over.wait(10)
+    assert over.wait(STEP_SECONDS)
     assert heard == ["sent one", "received one", "sent two", "received two", "close"]
     assert once == ["one"]
 
@@ -739,7 +739,7 @@ def test_listener_for_sockets_waits_from_the_opening_on(proxy: Proxy, url: str) 
     heard: list[object] = []
 
     def watch(ws: WebSocket) -> None:
-        may_go_on.wait(10)
+        may_go_on.wait(STEP_SECONDS)
         heard.append(ws.wait_for_event("framereceived"))
         ws.on("framereceived", heard.append)
         heard.append(ws.wait_for_event("framesent", lambda payload: payload == "two"))
@@ -750,9 +750,9 @@ def test_listener_for_sockets_waits_from_the_opening_on(proxy: Proxy, url: str) 
     with app(proxy, url) as client:
         for message in ("one", "two"):
             client.send(message)
-            assert client.recv(timeout=10) == message
+            assert client.recv(timeout=STEP_SECONDS) == message
     may_go_on.set()
-    assert over.wait(10)
+    assert over.wait(STEP_SECONDS)
     settle(proxy)
     assert sorted(map(str, heard)) == ["True", "one", "two", "two"]
 

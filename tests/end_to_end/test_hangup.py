@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import websockets
 
+from support.limits import STEP_SECONDS
 from support.processes import ADDON, BIN, running
 from support.scripts import write_script
 from support.servers import serving
@@ -74,7 +75,7 @@ async def test_a_capture_is_closed_when_the_terminal_is(
                 screen.process.send_signal(signal.SIGHUP)
             else:
                 screen.close()
-            code = await asyncio.wait_for(screen.process.wait(), 30)
+            code = await asyncio.wait_for(screen.process.wait(), STEP_SECONDS)
             # mitmproxy ends with 1 where it cannot print a line, before the signal has come
             assert code in ((0,) if end == "signal" else (0, 1))
     assert not capture.with_name("session.db-wal").exists()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from support.heads import SWITCHING, answering, asking, fields_of, values
+from support.limits import STEP_SECONDS
 from support.recording import Recordings, eventually
 from support.routes import NOWHERE
 from wirewright import Proxy, WebSocketRoute
@@ -128,7 +129,7 @@ async def test_fields_get_into_a_capture_as_they_were(
     async with answering(answer) as (url, heads):
         async with asking(proxy.port, f"{url}/live", b"Cookie: c=3", b"cookie: d=4") as (head, _):
             pass
-        await asyncio.wait_for((await recordings.first()).closed.wait(), 30)
+        await asyncio.wait_for((await recordings.first()).closed.wait(), STEP_SECONDS)
     await proxy.stop_capture()
     with open_capture(path) as capture:
         (socket,) = capture.sockets()

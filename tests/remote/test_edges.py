@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import websockets
 
-from support.limits import STEP_MILLISECONDS
+from support.limits import STEP_MILLISECONDS, STEP_SECONDS
 from support.recording import eventually
 from support.routes import NOWHERE, app
 from support.servers import serving
@@ -374,7 +374,7 @@ async def test_every_command_may_be_a_task(proxy: Proxy, tmp_path: Path) -> None
     handler = lambda route: route.connect_to_server()  # noqa: E731
     async with serving() as url, connect() as remote:
         await asyncio.create_task(remote.route_web_socket("**", handler))  # noqa: TID251  what a user does
-        await asyncio.wait_for(remote.start_capture(tmp_path / "session.db"), 10)
+        await asyncio.wait_for(remote.start_capture(tmp_path / "session.db"), STEP_SECONDS)
         async with app(proxy, url) as client:
             (ws,) = remote.web_sockets
             await asyncio.gather(ws.send_to_client(bytearray(b"a")), remote.annotate("a remark"))
