@@ -6,7 +6,6 @@ refer to the ones before.
 
 import argparse
 import itertools
-import statistics
 import timeit
 import zlib
 from pathlib import Path
@@ -20,8 +19,8 @@ from wirewright.wire.messages import Deflated, MessageReader
 from wirewright.wire.stream import Encoder, Mode, Stream
 
 SIZES = (20, 100, 1_000, 16_000, 1_000_000)
-ROUNDS = 5
-SECONDS = 0.1
+ROUNDS = 30
+SECONDS = 0.02
 """How long one round is meant to take."""
 
 
@@ -62,7 +61,7 @@ class Held:
 
 
 def seconds_a_message(held: Held) -> float:
-    """The median of the rounds."""
+    """In the fastest round: what else the machine does takes part in the others."""
     started = timeit.default_timer()
     held.pass_on(held.frame())
     count = max(1, int(SECONDS / max(timeit.default_timer() - started, 1e-6)))
@@ -73,7 +72,7 @@ def seconds_a_message(held: Held) -> float:
         for frame in frames:
             held.pass_on(frame)
         rounds.append((timeit.default_timer() - started) / count)
-    return statistics.median(rounds)
+    return min(rounds)
 
 
 def table() -> str:
