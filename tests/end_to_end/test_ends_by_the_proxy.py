@@ -1,6 +1,7 @@
 """Sockets that the proxy ends by itself: `closed_by` is "proxy", and `close_reason` names what did it."""
 
 import asyncio
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,11 +10,13 @@ from mitmproxy import ctx, http
 from mitmproxy.options import Options
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
+from support.processes import mitmdump
 from support.raw import asking, raw_app, raw_socket
 from support.recording import Recording, Recordings
 from support.routes import NOWHERE
 from support.servers import serving_raw
 from wirewright import Proxy, WebSocketRoute, launch
+from wirewright.capture import open as open_capture
 
 IDLE = "no traffic for 1 s (tcp_timeout)"
 
@@ -445,3 +448,21 @@ async def test_message_that_is_too_large_to_be_held_ends_the_socket_for_the_prox
         assert await source.ending() == (1009, reason)
         await recordings.only.closed.wait()
     assert ending(recordings.only) == (1009, reason, "proxy")
+
+
+@pytest.mark.in_process("it starts one of its own")
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+async def test_capture_tells_that_the_proxy_has_stopped(
+    confdir: Path, tmp_path: Path, lane: str, end: signal.Signals
+) -> None:
+    path = tmp_path / "session.db"
+    options = ("--set", f"ws_capture={path}", "--set", f"ws_lane={lane}")
+    async with mitmdump(*options, confdir=confdir) as (run, port), raw_socket(port) as socket:
+        await socket.app.send("the last")
+        assert await socket.server.message() == "the last"
+        run.process.send_signal(end)
+        await run.rest()
+    with open_capture(path) as capture:
+        (recorded,) = capture.sockets()
+    ended = recorded.close_code, recorded.close_reason, recorded.closed_by
+    assert ended == (1006, "the proxy has stopped", "proxy")
