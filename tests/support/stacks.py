@@ -219,7 +219,7 @@ BROWSERS = [
     Stack(
         "chromium",
         "chromium, and certutil (Debian's libnss3-tools)",
-        ("sh", "-c", "certutil --help; chromium --version"),
+        ("sh", "-c", "command -v certutil && chromium --version"),
         (
             *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
             *("--disable-background-networking", "--disable-component-update"),
@@ -232,7 +232,7 @@ BROWSERS = [
     Stack(
         "firefox",
         "firefox, and certutil (Debian's libnss3-tools)",
-        ("sh", "-c", "certutil --help; firefox --version"),
+        ("sh", "-c", "command -v certutil && firefox --version"),
         ("firefox", "--headless", "--no-remote", "--profile", "{built}/profile", "{page}"),
         {"HOME": "{built}"},
         builds=[

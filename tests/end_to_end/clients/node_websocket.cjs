@@ -11,3 +11,5 @@ const [url, proxy] = process.argv.slice(2);
 const ws = new w3cwebsocket(url, [], null, null, { agent: new HttpsProxyAgent(proxy) });
 
 talk(ws);
+// It reports 1006 if the connection is reset after the close frame has come and before it has read that.
+ws.onclose = () => process.exit(0);
