@@ -314,8 +314,11 @@ def test_violation_is_sent_on_for_the_destination_to_fail_the_socket(
     assert wire.observer.told == [("failed", text)]
     talk = talk >> leg.says(leg.peer.text("later")) >> leg.back.says(back) << leg.back.gets(back)
     talk = talk >> leg.back.says(leg.back.close_frame(code)) << leg.back.gets(leg.back.close_frame(code))
-    assert talk << wire.drop_server << wire.drop_app << wire.end >> done
+    assert talk << wire.end >> done
     assert wire.ended == (code, "", leg.back.client)
+    assert (
+        talk >> leg.says(b"still") >> events.ConnectionClosed(leg.source) << wire.drop_server << wire.drop_app
+    )
     assert wire.observer.offered == [*leg.offers("one"), *leg.back.offers("back")]
 
 
@@ -450,9 +453,9 @@ def test_message_as_large_as_is_allowed_is_held(leg: Leg, wire: Wire) -> None:
 def test_violation_after_the_other_ends_close_frame_ends_the_socket(leg: Leg, wire: Wire) -> None:
     close, bad = leg.close_frame(), leg.back.peer.frame(3)
     talk = wire.started(holding=True) >> leg.says(close) << leg.gets(close)
-    talk = talk >> leg.back.says(bad) << leg.back.gets(bad) << wire.timer
-    assert talk << wire.drop_server << wire.drop_app << wire.end >> done
+    talk = talk >> leg.back.says(bad) << leg.back.gets(bad) << wire.timer << wire.end >> done
     assert wire.ended == (1000, "", leg.client)
+    assert talk >> wire.time_is_up << wire.drop_server << wire.drop_app
 
 
 # Mocked sockets: the answer to the handshake was an addon's

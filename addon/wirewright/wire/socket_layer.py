@@ -220,7 +220,8 @@ class SocketLayer(websocket.WebsocketLayer):
             return
         if to_server.destination is not None and not (to_server.told and to_client.is_over):
             return
-        if to_server.copied and to_client.copied:
+        # A violation that was sent on counts as its source's close: the ends then end their connections.
+        if all(leg.copied or leg.failure is not None for leg in (to_server, to_client)):
             assert self._closing is not None
             yield from self._end(self._closing)
         else:
@@ -237,7 +238,7 @@ class SocketLayer(websocket.WebsocketLayer):
                 yield from self._source_lost(leg)
                 return
             answered = leg.destination is None or self._legs[not leg.from_client].closed
-            if not answered or (leg.stream.ended and not leg.from_client):
+            if not answered or leg.failure is not None or (leg.stream.ended and not leg.from_client):
                 if leg.failure is not None:
                     self._closing = self._closing or End(None, leg.failure.code, leg.failure.message)
                     self._our_close = self._our_close or Close(leg.failure.code)
