@@ -384,10 +384,19 @@ def test_violation_of_a_compressed_message_is_one_for_the_destination_too(
     assert talk
 
 
-def test_large_frame_that_breaks_the_protocol_is_not_waited_for(leg: Leg, wire: Wire) -> None:
-    bad = leg.peer.frame(3, bytes(100_000))
-    talk = wire.started(holding=True) >> leg.says(bad[:1000]) << leg.gets(bad[:1000]) << wire.timer
-    assert talk >> leg.says(bad[1000:])
+@pytest.mark.parametrize("size", [3, 200, 100_000])
+def test_frame_that_breaks_the_protocol_is_sent_on_to_its_end(leg: Leg, wire: Wire, size: int) -> None:
+    bad = leg.peer.frame(3, bytes(size))
+    talk = wire.started(holding=True) >> leg.says(bad[:1]) >> leg.says(bad[1:2]) << leg.gets(bad[:2])
+    talk = talk << wire.timer
+    for position in range(2, 20):
+        talk = talk >> leg.says(bad[position : position + 1])
+        if position < len(bad):
+            talk = talk << leg.gets(bad[position : position + 1])
+    rest = bad[20:]
+    talk = talk >> leg.says(rest + leg.peer.text("late"))
+    assert talk << leg.gets(rest) if rest else talk
+    assert talk >> leg.says(leg.peer.text("later"))
 
 
 def test_violation_waits_for_what_is_undecided(leg: Leg, wire: Wire) -> None:
@@ -409,11 +418,12 @@ def test_nothing_of_ours_follows_a_violation(leg: Leg, wire: Wire, sent: Ours) -
 def test_violation_of_a_server_whose_end_is_handled_leaves_the_app_to_the_route(wire: Wire) -> None:
     app, server = both(wire)
     wire.observer.keeps = True
-    talk = wire.started(holding=True) >> server.says(server.peer.frame(3))
+    bad = server.peer.frame(3, b"a frame in two parts")
+    talk = wire.started(holding=True) >> server.says(bad[:5])
     assert talk << server.back.gets(server.back.close_frame(1002)) << wire.drop_server
     assert wire.observer.told == [("failed", "Unrecognized frame opcode: 3"), ("closed", 1006, "")]
     still = Ordered(wire.flow, Order(True, "still here"))
-    assert talk >> still << server.gets(server.peer.text("still here"))
+    assert talk >> server.says(bad[5:]) >> still << server.gets(server.peer.text("still here"))
     assert talk >> app.says(app.peer.text("hello"))
 
 

@@ -90,15 +90,33 @@ def encode_frame(
     return header + mask + apply_mask(payload, mask)
 
 
-def frame_end(data: bytes, start: int) -> int:
-    """Where the frame that starts at an offset of `data` ends; the end of `data` if it is not all there."""
-    size, position = data[start + 1] & ~MASKED, start + 2
-    if size > MAX_CONTROL_PAYLOAD:
-        wide = 2 if size == 126 else 8
-        size, position = int.from_bytes(data[position : position + wide], "big"), position + wide
-    if data[start + 1] & MASKED:
-        position += MASK_SIZE
-    return min(position + size, len(data))
+def frame_size(start: bytes) -> int | None:
+    """The bytes of the whole frame that starts so; None if its header is not all there."""
+    if len(start) < 2:
+        return None
+    length, header = start[1] & ~MASKED, 2
+    if length > MAX_CONTROL_PAYLOAD:
+        header += 2 if length == 126 else 8
+        length = int.from_bytes(start[2:header], "big")
+    if start[1] & MASKED:
+        header += MASK_SIZE
+    return None if len(start) < header else header + length
+
+
+class FrameCutter:
+    """Cuts one frame out of bytes that come in pieces, whatever is wrong with the frame."""
+
+    def __init__(self) -> None:
+        self._start = b""
+        self._taken = 0
+
+    def take(self, data: bytes) -> bytes:
+        """The part of a piece that belongs to the frame."""
+        self._start += data[: MAX_HEADER - len(self._start)]
+        size = frame_size(self._start)
+        part = data if size is None else data[: max(0, size - self._taken)]
+        self._taken += len(part)
+        return part
 
 
 def encode_close(code: int | None, reason: str = "") -> bytes:

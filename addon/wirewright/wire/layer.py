@@ -8,7 +8,7 @@ from typing import Any, cast
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers import websocket
 
-from wirewright.wire.frames import CloseCode, Opcode, ProtocolError, decode_close
+from wirewright.wire.frames import CloseCode, FrameCutter, Opcode, ProtocolError, decode_close
 from wirewright.wire.leg import End, Held, Injected, Leg, Lost
 from wirewright.wire.messages import Control, Deflated, Event, TooLarge, Violation
 from wirewright.wire.observing import UNDECIDED, Payload
@@ -49,6 +49,9 @@ class WireLayer(SocketLayer):
 
     def _data(self, leg: Leg, data: bytes) -> layer.CommandGenerator[None]:
         stream = leg.stream
+        if leg.bad_frame is not None:
+            yield from self._send(leg, [leg.bad_frame.take(data)])
+            return
         demand = self._observer.demand(from_client=leg.from_client)
         if demand is not leg.demand or Mode.HOLD in (stream.mode, stream.wished):
             self._adopt(leg)
@@ -213,6 +216,9 @@ class WireLayer(SocketLayer):
             yield from self._refuse_large(leg)
         elif isinstance(event, Violation):
             yield from self._fail(leg, event.error, leg.stream.encoder.violation(event))
+            if event.frame and leg.failure is not None:
+                leg.bad_frame = FrameCutter()
+                leg.bad_frame.take(event.frame)
         elif isinstance(event, Injected):
             assert isinstance(event.ours, Close)
             yield from self._send_close(leg, event.ours, leg.stream.end(event.ours))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
-from wirewright.wire.frames import CloseCode, ProtocolError
+from wirewright.wire.frames import CloseCode, FrameCutter, ProtocolError
 from wirewright.wire.messages import Event, Violation
 from wirewright.wire.observing import Demand
 from wirewright.wire.stream import Close, Ours, Stream
@@ -52,6 +52,8 @@ class Leg:
     violated: bool = False
     failure: ProtocolError | None = None
     """A violation by its source that its destination has been sent, to fail the socket."""
+    bad_frame: FrameCutter | None = None
+    """The frame that broke the protocol: its destination may judge it once it has all of it."""
     lost: bool = False
     """Whether its source's connection has ended."""
     ordered_close: Close | None = None

@@ -13,10 +13,10 @@ from wirewright.wire.frames import (
     MASKED,
     MAX_CONTROL_PAYLOAD,
     CloseCode,
+    FrameCutter,
     Opcode,
     ProtocolError,
     apply_mask,
-    frame_end,
 )
 from wirewright.wire.parts import Parts
 from wirewright.wire.unread import OneMessage, ShortMessages, Unread
@@ -61,7 +61,7 @@ class Violation:
     content: bytes
     """Of that message: what came before the frame, or the text that is not UTF-8."""
     frame: bytes
-    """The frame, as it came, if its header broke the protocol."""
+    """The frame, as it came so far, if its header broke the protocol."""
 
 
 Event = str | bytes | Deflated | Unread | Control | TooLarge
@@ -174,7 +174,7 @@ class MessageReader:
             try:
                 after = self._begin_frame(data, position, size, events)
             except ProtocolError:
-                self._bad_frame = data[position : frame_end(data, position)]
+                self._bad_frame = FrameCutter().take(data[position:])
                 raise
             if after < 0:
                 break
