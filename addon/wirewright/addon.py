@@ -54,7 +54,7 @@ from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit
 from wirewright.model.ownership import Owner
-from wirewright.model.websocket import ClosedBy, Handshake
+from wirewright.model.websocket import CLOSED_BY, ClosedBy, Handshake
 from wirewright.neighbours import WIREWRIGHT, OtherAddons
 from wirewright.remote_addon import RemoteAddon
 from wirewright.router import route_handshake
@@ -89,6 +89,7 @@ class WirewrightAddon:
 
     def load(self, loader: addonmanager.Loader) -> None:
         _add_options(loader)
+        _add_capture_options(loader)
         installing.uninstall()  # what is looked at is mitmproxy's own
         self._missing = missing_internal()
         if self._missing is None:
@@ -267,8 +268,7 @@ class WirewrightAddon:
                 left,
                 feed.history.total,
             )
-        ends: dict[bool | None, ClosedBy] = {True: "client", False: "server", None: "proxy"}
-        by = ends[ended.closed_by_client]
+        by = CLOSED_BY[ended.closed_by_client]
         if violation := failures.violation_text(ended.close_code, ended.close_reason):
             feed.failed(violation)
             by = "proxy"
@@ -284,7 +284,7 @@ class WirewrightAddon:
             was_reset = self._resets.take(flow.client_conn.id)
             text = failures.no_answer_text(message, connected=connected, was_reset=was_reset)
             by: ClosedBy | None = None
-            reason = failures.proxys_reason(message)
+            reason = failures.reason_of_mitmproxy(message)
             if (noted := interventions.reason_for(flow)) is not None:
                 text, reason = failures.NO_ANSWER, noted
             self._failed(feed, text)
@@ -324,7 +324,7 @@ def _add_options(loader: addonmanager.Loader) -> None:
     )
     loader.add_option(
         "ws_history",
-        int | None,  # type: ignore[arg-type]  # it takes what a check of types takes
+        int | None,  # type: ignore[arg-type]  # mitmproxy takes unions, too
         None,
         "How many messages a WebSocket remembers at most; 0 remembers none. Without it "
         f"{HistoryLimit().messages:,}, or all if a script or a user interface can look at them.",
@@ -342,6 +342,9 @@ def _add_options(loader: addonmanager.Loader) -> None:
         64 * 1024 * 1024,
         "The largest WebSocket message, in bytes, that is read. A larger one passes unread.",
     )
+
+
+def _add_capture_options(loader: addonmanager.Loader) -> None:
     loader.add_option(
         "ws_capture",
         str,

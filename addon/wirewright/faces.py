@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from wirewright.model.arguments import fit
 from wirewright.model.catch_up import ORDER_SECONDS, Backlog, CatchUp, bind, bound
-from wirewright.model.emitter import Emitter, Listener
+from wirewright.model.emitter import Emitter, RegisteredListener
 from wirewright.model.errors import EndedError, Error
 from wirewright.model.history import PastEvent
 from wirewright.model.matching import LateMatch
@@ -163,11 +163,11 @@ class Listeners(Emitter):
         finally:
             self._backlog = None
 
-    def _call(self, listener: Listener, *values: object) -> None:
+    def _call(self, listener: RegisteredListener, *values: object) -> None:
         catch_up = None if self._backlog is None else CatchUp(self._backlog)
         self._bridge.run_handler(self._run, listener, catch_up, *values)
 
-    def _run(self, listener: Listener, catch_up: CatchUp | None, *values: object) -> None:
+    def _run(self, listener: RegisteredListener, catch_up: CatchUp | None, *values: object) -> None:
         if catch_up is not None:
             bind(catch_up)
         try:

@@ -42,7 +42,9 @@ def _missing_for_local() -> str | None:
     if sys.platform != "linux":
         return None  # macOS and Windows ask the user themselves
     if _kernel() < OLDEST_KERNEL:
-        return f"it needs Linux {_dotted(OLDEST_KERNEL)} or newer, and this is {os.uname().release}"
+        return (
+            f"it needs Linux {'.'.join(map(str, OLDEST_KERNEL))} or newer, and this is {os.uname().release}"
+        )
     if not _may_have(CAP_NET_ADMIN) or not (_may_have(CAP_BPF) or _may_have(CAP_SYS_ADMIN)):
         return "it needs the capabilities NET_ADMIN and BPF (in a container: --privileged)"
     sudo = shutil.which("sudo")
@@ -79,7 +81,3 @@ def _capabilities(name: str) -> int:
         if line.startswith(f"{name}:"):
             return int(line.split()[1], 16)
     return -1  # a kernel without them: nothing is known to be missing
-
-
-def _dotted(version: tuple[int, int]) -> str:
-    return ".".join(map(str, version))

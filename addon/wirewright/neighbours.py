@@ -21,7 +21,7 @@ LOOK_AGAIN = 0.5
 """Seconds after which is noticed what no registration tells, such as a hook that an addon is given later."""
 
 MESSAGE_HOOKS = ("websocket_start", "websocket_message", "websocket_end")
-"""Hooks that find messages in the flow that they are given."""
+"""Hooks whose flow has messages."""
 FLOW_HOOKS = (*MESSAGE_HOOKS, "requestheaders", "request", "responseheaders", "response", "error")
 
 Hook = Callable[[http.HTTPFlow], Awaitable[None] | None]
@@ -69,7 +69,7 @@ class OtherAddons:
         for addon in traverse(ctx.master.addons.chain):
             if getattr(addon, "name", None) == WIREWRIGHT:
                 continue
-            if not _is_mitmproxys_own(addon):
+            if not _is_part_of_mitmproxy(addon):
                 self._have_flow_hooks |= _has_hook(addon, FLOW_HOOKS)
                 self._have_message_hooks |= _has_hook(addon, MESSAGE_HOOKS)
             if callable(getattr(addon, "update", None)):
@@ -91,17 +91,17 @@ class OtherAddons:
         return self._looks
 
     def see_messages(self) -> bool:
-        """Whether a script's hooks, or a user interface, find the messages of a flow."""
+        """True if a script's hooks or a user interface can look at the messages of a flow."""
         self.refresh()
         return self._have_message_hooks or self.is_viewed
 
     def hold_flows(self) -> bool:
-        """Whether a script's hooks are given flows, and may look at their messages later."""
+        """True if a script's hooks are given flows: the script may keep them and look at messages later."""
         self.refresh()
         return self._have_flow_hooks
 
 
-def _is_mitmproxys_own(addon: object) -> bool:
+def _is_part_of_mitmproxy(addon: object) -> bool:
     name = addon.__name__ if isinstance(addon, ModuleType) else type(addon).__module__
     return name.partition(".")[0] == "mitmproxy"
 

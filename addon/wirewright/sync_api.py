@@ -60,10 +60,10 @@ from wirewright.remote import inside
 from wirewright.running_proxies import RunningProxy, running_proxies
 from wirewright.threads import Bridge
 
-RouteHandler = Callable[["WebSocketRoute"], Any] | Callable[[], Any]
-"""Is given the app's side of the route before the handshake is answered."""
 __all__ = ["Error", "EventInfo", "Proxy", "TimeoutError", "WebSocket", "WebSocketRoute", "connect", "launch"]
 
+RouteHandler = Callable[["WebSocketRoute"], Any] | Callable[[], Any]
+"""Is given the app's side of the route before the handshake is answered."""
 
 FRAMES = ("framesent", "framereceived")
 

@@ -141,7 +141,7 @@ class TestRun:
     def properties(self) -> list[tuple[str, str]]:
         """Of the test's report, for JUnit's XML and the like."""
         captures = (tested.capture for tested in self._proxies.values())
-        return [("ws_capture", printable_text(str(shown(path)))) for path in captures if path is not None]
+        return [("ws_capture", without_surrogates(str(shown(path)))) for path in captures if path is not None]
 
     def warn(self) -> None:
         """Say why nothing is recorded of this test."""
@@ -189,7 +189,7 @@ class TestRun:
             with suppress(Exception):  # the proxy may be gone: the test's failure is what counts
                 if lines := tested.tell():
                     told.append(("WebSockets", "\n".join(lines)))
-        return [(printable_text(title), printable_text(text)) for title, text in told]
+        return [(without_surrogates(title), without_surrogates(text)) for title, text in told]
 
     def _traceback(self, exception: BaseException) -> str:
         return str(self._item.repr_failure(pytest.ExceptionInfo.from_exception(exception)))
@@ -234,7 +234,7 @@ def shown(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def printable_text(text: str) -> str:
+def without_surrogates(text: str) -> str:
     """The same without lone surrogates, which neither a report in XML nor a worker's message can have."""
     return text.encode("utf-8", "backslashreplace").decode()
 

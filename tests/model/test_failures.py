@@ -8,7 +8,7 @@ from wsproto.extensions import PerMessageDeflate
 from wirewright.model.failures import (
     CLIENT_DISCONNECTED,
     no_answer_text,
-    proxys_reason,
+    reason_of_mitmproxy,
     refusal_text,
     violation_text,
 )
@@ -141,7 +141,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize("error", REFUSALS)
 def test_what_mitmproxy_refuses_is_told_in_its_words(error: str) -> None:
-    assert proxys_reason(error) == error
+    assert reason_of_mitmproxy(error) == error
     expected = f"Error during WebSocket handshake: refused by mitmproxy: {error}"
     assert no_answer_text(error, connected=True) == expected
 
@@ -157,13 +157,13 @@ def test_what_mitmproxy_refuses_is_told_in_its_words(error: str) -> None:
     ],
 )
 def test_connection_that_a_proxy_refuses_has_its_reason(error: str, expected: str) -> None:
-    assert proxys_reason(error) == error
+    assert reason_of_mitmproxy(error) == error
     assert no_answer_text(error, connected=False) == expected
 
 
 @pytest.mark.parametrize("error", ["server closed connection", "connection closed", CLIENT_DISCONNECTED, ""])
 def test_end_by_others_is_not_the_proxys(error: str) -> None:
-    assert proxys_reason(error) is None
+    assert reason_of_mitmproxy(error) is None
 
 
 @pytest.mark.parametrize("connected", [True, False])

@@ -17,17 +17,16 @@ from wirewright.capture.recorded_values import epoch_ns, integer, recorded_url, 
 from wirewright.capture.schema import CaptureError
 from wirewright.model.handshake import Headers, asked_url, is_handshake
 from wirewright.model.history import Payload, payload_size
-from wirewright.model.websocket import ClosedBy
+from wirewright.model.websocket import CLOSED_BY
 
 State = dict[str, Any]
-"""A flow as it is in the file, in mitmproxy's newest format."""
+"""A flow's state as read from the file, migrated to mitmproxy's newest format."""
 
-_CLOSED_BY: Mapping[bool | None, ClosedBy] = {True: "client", False: "server", None: "proxy"}
 _NO_CLOSE_OF_OLD_FLOWS = "unknown status code"
 _OTHER_FLOWS = ("tcp", "udp", "dns")
 _PIECE = 1024 * 1024
 _LENGTH_DIGITS = 12
-"""As many as mitmproxy reads."""
+"""The most digits of a length that mitmproxy reads."""
 
 
 def sockets(file: IO[bytes], path: Path, report: ImportReport, latest_ns: int) -> SocketFrames:
@@ -82,7 +81,7 @@ def _records(file: IO[bytes], path: Path) -> Iterator[tuple[int, memoryview]]:
 
 
 def _handshakes_once(states: Iterable[tuple[int, State]]) -> Iterator[tuple[int, State]]:
-    """The same, without the handshakes whose WebSocket comes as a flow of its own.
+    """The same flows, without the handshake flows whose WebSocket has a flow of its own.
 
     mitmproxy before version 7 wrote both. It gives both the same id when it reads them.
     """
@@ -202,14 +201,14 @@ def _url(request: http.Request) -> str:
 
 
 def _close(read: http.HTTPFlow, last_ns: int) -> dict[str, Any]:
-    """When, by whom and with which code a socket was closed; `last_ns` is the latest time that is known."""
+    """The fields of a socket's end: time, code, reason, side. `last_ns` is the latest time that is known."""
     ended, response = read.websocket, read.response
     values: dict[str, Any] = dict.fromkeys(("closed_ns", "close_code", "close_reason", "closed_by"))
     if ended is None or read.error or ended.timestamp_end is not None or _has_close(ended):
         closed_at = ended.timestamp_end if ended else response and response.timestamp_end
         failed_at = read.error.timestamp if read.error else None
         values["closed_ns"] = epoch_ns(closed_at) or epoch_ns(failed_at) or last_ns
-        values["closed_by"] = _CLOSED_BY[ended.closed_by_client] if ended else None
+        values["closed_by"] = CLOSED_BY[ended.closed_by_client] if ended else None
     if ended is not None and _has_close(ended):
         values |= {"close_code": integer(ended.close_code), "close_reason": text(ended.close_reason)}
     return values

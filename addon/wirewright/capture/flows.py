@@ -18,10 +18,12 @@ from mitmproxy.io import tnetstring
 from wirewright.capture.own_fields import own_fields
 from wirewright.capture.reader import Frame, FrameFlag, Socket, SocketFrames, was_open
 from wirewright.model.handshake import Headers, upstream_url
+from wirewright.model.websocket import CLOSED_BY
 
 IN_MEMORY = 8 * 1024 * 1024
 """Bytes of a flow's messages that are not yet put into a file."""
 
+_CLOSED_BY_CLIENT: Mapping[str | None, bool | None] = {by: by_client for by_client, by in CLOSED_BY.items()}
 
 OWN = "wirewright"
 """The key of a flow's metadata for the fields that a flow has no place for."""
@@ -80,7 +82,7 @@ def _flow(socket: Socket, is_open: bool) -> http.HTTPFlow:
     made.metadata[OWN] = own_fields(socket)
     if is_open:
         made.websocket = websocket.WebSocketData(
-            closed_by_client={"client": True, "server": False}.get(socket.closed_by or ""),
+            closed_by_client=_CLOSED_BY_CLIENT.get(socket.closed_by),
             close_code=socket.close_code,
             close_reason=socket.close_reason,
             timestamp_end=None if socket.closed_ns is None else socket.closed_ns / 1e9,

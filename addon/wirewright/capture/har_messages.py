@@ -14,7 +14,7 @@ from wirewright.model.history import payload_size
 NO_REASON = "failed, Chrome gives no reason"
 """The error of a socket whose error message is empty, as Chrome writes it."""
 
-_DIRECTIONS: Mapping[object, Direction] = {"send": "sent", "receive": "received"}
+_DIRECTIONS: Mapping[str, Direction] = {"send": "sent", "receive": "received"}
 _KNOWN_FLAGS = sum(flag.value for flag in FrameFlag)
 _CLOSE_TEXT = re.compile(r"([1-4]\d{3})(?:\s*[:,;]?\s*(.*))?", re.ASCII | re.DOTALL)
 
@@ -38,7 +38,8 @@ def _message(item: Any) -> RecordedMessage:
     """Raises ValueError with the reason for a message that cannot be read."""
     if not isinstance(item, dict):
         raise ValueError("not an object")
-    direction = _DIRECTIONS.get(_hashable(item.get("type")))
+    kind = item.get("type")
+    direction = _DIRECTIONS.get(kind) if isinstance(kind, str) else None
     if direction is None:
         raise ValueError(_wrong(item, "type"))
     opcode = integer(item.get("opcode"))
@@ -59,10 +60,6 @@ def _message(item: Any) -> RecordedMessage:
         payload,
         FrameFlag(flags & _KNOWN_FLAGS if flags is not None and flags > 0 else 0),
     )
-
-
-def _hashable(value: Any) -> object:
-    return value if isinstance(value, str) else None
 
 
 def _wrong(item: Mapping[str, Any], name: str) -> str:

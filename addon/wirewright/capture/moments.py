@@ -2,12 +2,13 @@
 
 import re
 import time
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from datetime import time as clock_time
 
 _AGO = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _CLOCK = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d)(?:[.,](\d{1,6}))?)?")
-_EPOCH = re.compile(r"\d{16,19}")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NANOSECONDS = re.compile(r"\d{16,19}")
 """Nanoseconds as in JSON lines; the shortest are of January 1970."""
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -23,7 +24,7 @@ class TimeOfDay(int):
         """
         clock, last = _local(self).time(), _local(last_ns).date()
         on_last_day, before = (
-            _since_epoch(datetime.combine(day, clock)) for day in (last, last - timedelta(days=1))
+            to_epoch_ns(datetime.combine(day, clock)) for day in (last, last - timedelta(days=1))
         )
         return before if first_ns <= before and on_last_day > last_ns else on_last_day
 
@@ -42,8 +43,8 @@ def parse_since(text: str) -> int:
         if clock := _CLOCK.fullmatch(text):
             hour, minute, second, fraction = clock.groups(default="")
             of_day = clock_time(int(hour), int(minute), int(second or 0), int(f"{fraction:0<6}"))
-            return TimeOfDay(_since_epoch(datetime.combine(datetime.now().date(), of_day)))
-        return int(text) if _EPOCH.fullmatch(text) else _since_epoch(datetime.fromisoformat(text))
+            return TimeOfDay(to_epoch_ns(datetime.combine(datetime.now().date(), of_day)))
+        return int(text) if _NANOSECONDS.fullmatch(text) else to_epoch_ns(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         raise ValueError(
             f"{text!r} is no time: 14:05, 14:05:10.123, 2026-01-31T14:05:10, 90s, 5m or 2h are"
@@ -54,6 +55,6 @@ def _local(time_ns: int) -> datetime:
     return datetime.fromtimestamp(time_ns // 1000 / 1e6)
 
 
-def _since_epoch(moment: datetime) -> int:
-    """Nanoseconds; a time without a zone is a local one. Exact to the microsecond."""
-    return int(moment.replace(microsecond=0).timestamp()) * 1_000_000_000 + moment.microsecond * 1000
+def to_epoch_ns(moment: datetime) -> int:
+    """Nanoseconds since the epoch; a time without a zone is a local one. Exact to the microsecond."""
+    return (moment.astimezone(UTC) - _EPOCH) // timedelta(microseconds=1) * 1000

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from wirewright.capture.moments import to_epoch_ns
 from wirewright.model.handshake import upstream_url, websocket_url
 
 LARGEST = 2**63 - 1
@@ -17,7 +18,6 @@ LARGEST = 2**63 - 1
 MILLISECONDS_FROM = 100_000_000_000
 """A time of so much or more is in milliseconds, as Playwright writes them: in seconds it is the year 5138."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOMENT = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:[.,](\d+))?(?:([Zz])|([+-])(\d\d):?(\d\d))?", re.ASCII
 )
@@ -69,7 +69,7 @@ def moment_ns(value: Any) -> int | None:
     try:
         matched = _MOMENT.fullmatch(text)
         if matched is None:
-            return _known(_since_epoch(datetime.fromisoformat(text)))
+            return _known(to_epoch_ns(datetime.fromisoformat(text)))
         *date, hour, minute, second = map(int, matched.groups()[:6])
         fraction, zulu, sign, hours, minutes = matched.groups()[6:]
         leap = second == 60  # RFC 3339, 5.7
@@ -80,13 +80,9 @@ def moment_ns(value: Any) -> int | None:
             offset = timedelta(hours=int(hours), minutes=int(minutes))
             moment = moment.replace(tzinfo=timezone(offset if sign == "+" else -offset))
         nanoseconds = int((fraction or "0")[:9].ljust(9, "0"))
-        return _known(_since_epoch(moment) + leap * 1_000_000_000 + nanoseconds)
+        return _known(to_epoch_ns(moment) + leap * 1_000_000_000 + nanoseconds)
     except (ValueError, OverflowError, OSError):
         return None
-
-
-def _since_epoch(moment: datetime) -> int:
-    return (moment.astimezone(UTC) - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
 def _known(time_ns: int) -> int | None:

@@ -39,7 +39,7 @@ class Emitter(EventEmitter):
         self._scope = scope
         self._version = 0
         """Counts the changes of the listeners."""
-        self._late: set[Listener] | None = None
+        self._late: set[RegisteredListener] | None = None
         """While past events are emitted: the listeners that hear them."""
 
     def check_event(self, event: str) -> None:
@@ -91,7 +91,7 @@ class Emitter(EventEmitter):
         """Take back every listener that a script registered."""
         for event, listeners in list(self._events.items()):
             for f, listener in list(listeners.items()):
-                if isinstance(listener, Listener) and listener.owner is owner:
+                if isinstance(listener, RegisteredListener) and listener.owner is owner:
                     self.remove_listener(event, f)
 
     def remove_all_listeners(self, event: str | None = None) -> None:
@@ -101,7 +101,7 @@ class Emitter(EventEmitter):
 
     def emit_each(self, event: str, values: Iterable[object]) -> None:
         """Emit one event for each of many values: what `emit` does, at a fraction of its cost."""
-        version, listeners = -1, list[Listener]()
+        version, listeners = -1, list[RegisteredListener]()
         for value in values:
             if version != self._version:  # they may come and go while they are called
                 version = self._version
@@ -126,24 +126,24 @@ class Emitter(EventEmitter):
             raise TypeError(f"a listener must be callable, not {type(k).__name__}")
         owner = current_owner()
         self._scope.note_owner(owner)
-        listener = Listener(fit(v, 1), owner)
+        listener = RegisteredListener(fit(v, 1), owner)
         self._register(event, k, listener)
         if self._late is not None:
             self._late.add(listener)
 
     def listen(self, event: str, f: Callable[..., Any]) -> None:
         """As `on`, for our own functions: they take the value and belong to no script."""
-        self._register(event, f, Listener(f, None))
+        self._register(event, f, RegisteredListener(f, None))
 
-    def _register(self, event: str, f: Callable[..., Any], listener: "Listener") -> None:
+    def _register(self, event: str, f: Callable[..., Any], listener: "RegisteredListener") -> None:
         super()._add_event_handler(event, f, listener)
         self._version += 1
 
-    def _listeners(self, event: str) -> Iterable["Listener"]:
+    def _listeners(self, event: str) -> Iterable["RegisteredListener"]:
         listeners: Iterable[Any] = self._events.get(event, {}).values()
         return listeners
 
-    def _listener(self, event: str, f: Callable[..., Any]) -> "Listener | None":
+    def _listener(self, event: str, f: Callable[..., Any]) -> "RegisteredListener | None":
         listeners: Mapping[Any, Any] = self._events.get(event, {})
         return listeners.get(f)
 
@@ -176,11 +176,11 @@ class Emitter(EventEmitter):
 
     def _emit_run(self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         # pyee's `emit` calls each listener through here.
-        assert isinstance(f, Listener)
+        assert isinstance(f, RegisteredListener)
         if f.is_live:
             self._call(f, *args)
 
-    def _call(self, listener: "Listener", *values: object) -> None:
+    def _call(self, listener: "RegisteredListener", *values: object) -> None:
         try:
             result = listener.call(*values)
         except ENDS_THE_PROGRAM:
@@ -191,7 +191,7 @@ class Emitter(EventEmitter):
             if result is not None:
                 self._follow(result, listener)
 
-    def _follow(self, result: object, listener: "Listener") -> None:
+    def _follow(self, result: object, listener: "RegisteredListener") -> None:
         """Run what an async listener returned."""
         if inspect.isawaitable(result):
             self._scope.start(result, listener.owner, self)
@@ -200,7 +200,7 @@ class Emitter(EventEmitter):
         user_errors.report(self, "a listener", sys.exception())
 
 
-class Listener:
+class RegisteredListener:
     """A registered callable and whose it is."""
 
     __slots__ = ("call", "is_live", "owner")

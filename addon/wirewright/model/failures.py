@@ -22,12 +22,12 @@ _SERVER_TLS_FAILURES = (
     (re.compile(r"connection closed$"), "ERR_CONNECTION_CLOSED"),
 )
 SERVER_TLS_ERRORS = tuple(f"net::{name}" for _, name in _SERVER_TLS_FAILURES)
-"""How the messages of sockets end that failed in the TLS handshake with their servers."""
+"""Endings of the `socketerror` messages of sockets whose TLS handshake with the server failed."""
 
 _CONNECTING = "Error in connection establishment: "
 NO_ANSWER = "Connection closed before receiving a handshake response"
 CLIENT_DISCONNECTED = "Client disconnected."
-"""mitmproxy's word for an app that has left before the answer."""
+"""mitmproxy's error for an app that disconnected before the answer."""
 
 _CONNECT_FAILURES = (
     (
@@ -48,7 +48,6 @@ _CONNECT_FAILURES = (
     (re.compile(r"alert handshake failure|alert protocol version"), "ERR_SSL_VERSION_OR_CIPHER_MISMATCH"),
     (re.compile(r"unrecognized name"), "ERR_SSL_UNRECOGNIZED_NAME_ALERT"),
     *_SERVER_TLS_FAILURES,
-    (re.compile(r"OpenSSL Error"), "ERR_SSL_PROTOCOL_ERROR"),
     (re.compile(r"^connection closed"), "ERR_CONNECTION_CLOSED"),
     (re.compile(r"Errno 104|Errno 54|WinError 10054|reset by peer", re.I), "ERR_CONNECTION_RESET"),
     (re.compile(r"unreachable", re.I), "ERR_ADDRESS_UNREACHABLE"),
@@ -56,16 +55,16 @@ _CONNECT_FAILURES = (
 )
 
 _UPSTREAM_PROXY_REFUSED = re.compile(r"Upstream proxy .* refused")
-_PROXYS_REASONS = (
+_REASONS_OF_MITMPROXY = (
     re.compile(r"validate_inbound_headers"),
     re.compile(r"mitmproxy's body_size_limit"),
     re.compile(r"Connection killed"),
     _UPSTREAM_PROXY_REFUSED,
-    # A status line, but what mitmproxy cannot read behind it.
+    # A status line is there, but mitmproxy cannot parse the header after it.
     re.compile(r"Cannot parse HTTP response: (?!Bad HTTP response line)"),
     re.compile(r"Bad HTTP response line: b['\"]HTTP/"),
 )
-"""mitmproxy's words for what it refuses itself, where others would have gone on."""
+"""mitmproxy's errors for answers that it refuses, although a browser may accept them."""
 _UNEXPECTED_ANSWER = re.compile(r"unexpected server response: (?P<bytes>b['\"].*)", re.DOTALL)
 
 _VIOLATIONS = (
@@ -176,8 +175,8 @@ def _wrong_extension(request: Mapping[str, str], response: Mapping[str, str]) ->
 def no_answer_text(error: str, *, connected: bool, was_reset: bool = False) -> str:
     """How a browser says that a handshake was not answered. `error` is mitmproxy's word for it.
 
-    `connected` tells whether there was a connection to the server at all, past its TLS handshake, and
-    `was_reset` whether the server has ended it by a reset. What mitmproxy refuses is told in its own words.
+    `connected` is True if the proxy was connected to the server, TLS handshake included. `was_reset` is True
+    if the server reset this connection. For an answer that mitmproxy refuses, the text has mitmproxy's error.
     """
     if error == CLIENT_DISCONNECTED:
         return "WebSocket is closed before the connection is established."
@@ -187,7 +186,7 @@ def no_answer_text(error: str, *, connected: bool, was_reset: bool = False) -> s
         return _CONNECTING + _connect_failure(error, was_reset=was_reset)
     if error.startswith("Connection killed"):
         return NO_ANSWER
-    if (refusal := proxys_reason(error)) is not None:
+    if (refusal := reason_of_mitmproxy(error)) is not None:
         return f"{_HANDSHAKE}refused by mitmproxy: {refusal}"
     if error.startswith("Cannot parse HTTP response"):
         return f"{_HANDSHAKE}net::ERR_INVALID_HTTP_RESPONSE"
@@ -198,9 +197,9 @@ def no_answer_text(error: str, *, connected: bool, was_reset: bool = False) -> s
     return f"{_HANDSHAKE}net::ERR_CONNECTION_RESET" if was_reset else NO_ANSWER
 
 
-def proxys_reason(error: str) -> str | None:
-    """Why mitmproxy has ended a handshake by itself, in its own words; None if that was not its doing."""
-    return error if any(pattern.search(error) for pattern in _PROXYS_REASONS) else None
+def reason_of_mitmproxy(error: str) -> str | None:
+    """mitmproxy's own reason for ending a handshake; None if an app or a server ended it."""
+    return error if any(pattern.search(error) for pattern in _REASONS_OF_MITMPROXY) else None
 
 
 def _connect_failure(error: str, *, was_reset: bool) -> str:
@@ -212,7 +211,7 @@ def _connect_failure(error: str, *, was_reset: bool) -> str:
 
 
 def _begins_like_http(shown: str) -> bool:
-    """Whether bytes begin like a status line, after four others at most: Chromium goes by that."""
+    """True if bytes begin with a status line, after at most four other bytes. Chromium has the same rule."""
     try:
         data = ast.literal_eval(shown)
     except (SyntaxError, ValueError):

@@ -195,9 +195,8 @@ class WebSocketRoute:
         without compression.
         """
         if not self._is_app:
-            raise Error(
-                "connectToServer must be called on the page-side WebSocketRoute"
-            )  # Playwright's words
+            # Playwright's message.
+            raise Error("connectToServer must be called on the page-side WebSocketRoute")
         self._decide("connect_to_server", Connect(header_changes(headers)))
         return self.server
 

@@ -80,19 +80,18 @@ class Waiter(Generic[T]):
         catch_up: CatchUp | None = None,
         history_of: Callable[[T], History] | None = None,
     ) -> None:
-        """`ends` maps the events that fail the wait to their messages; `past` are earlier events to try
-        first, and `closed` is the message to fail with at once if none of them will do. `remark` is asked at
-        the end for what is added to the message.
+        """`ends` maps the events that fail the wait to their messages. `past` events are tried first; if none
+        of them ends the wait, it fails at once with the message `closed`. `remark` is called at the end, and
+        its result is added to the message.
 
-        `catch_up` says where the past begins, and is told of the event that the code is given. If the value
-        is a socket that opens, `history_of` is the history that must keep its events until the code goes on.
+        `catch_up` is moved past the event that ends the wait. If the event's value is a socket that opens,
+        `history_of` returns its history, which keeps events until the code takes the socket.
 
         Raises ValueError and TypeError for arguments that make no sense, and Error outside of the
         proxy's event loop.
         """
         emitter.check_event(event)
-        if not (predicate is None or callable(predicate) or isinstance(predicate, LatePredicate)):
-            raise TypeError(f"predicate must be callable, not {type(predicate).__name__}")
+        fitted = _fitted(predicate)
         milliseconds = to_milliseconds(scope.default_timeout if timeout is None else timeout)
         try:
             loop = asyncio.get_running_loop()
@@ -103,40 +102,46 @@ class Waiter(Generic[T]):
         self.owner = current_owner()
         self._scope = scope
         self._emitter = emitter
-        self._predicate = fit(predicate, 1) if callable(predicate) else predicate
+        self._predicate = fitted
         self._pending: set[asyncio.Future[Any]] = set()
         self._unjudged: list[_Candidate[T]] = []
-        """Of what a LatePredicate is not asked yet."""
+        """Values for which the LatePredicate is not asked yet."""
         self._left_out = 0
-        """Values that it was not asked of at all."""
+        """How many values it is never asked for."""
         self._failure: Error | None = None
         self._remark = remark
         self.catch_up = catch_up
         self.number: int | None = None
-        """That of the past event that has ended the wait; None if it was not a past one."""
+        """The number of the past event that ended the wait; None if a live event did."""
         self._history_of = history_of
         self.backlog: Backlog | None = None
-        """That of the socket that has ended it, until the code takes the socket."""
+        """The backlog of the socket that ended the wait, until the code takes the socket."""
         self._timer: asyncio.TimerHandle | None = None
         self._listeners: dict[str, Callable[..., Any]] = {}
 
         self.future.add_done_callback(self._dispose)
         scope.add_wait(self)
+        self._start(event, ends or {}, past, closed)
+        if milliseconds and not self.future.done():
+            self._timer = loop.call_later(milliseconds / 1000, self._time_out, event, milliseconds)
+
+    def _start(
+        self, event: str, ends: Mapping[str, str], past: Iterable[PastEvent], closed: str | None
+    ) -> None:
+        """Try the past events, and listen to live ones if none of them ends the wait."""
         for number, name, value in past:
             if name == event:
                 self._consider(value, number)
-            elif ends and name in ends:
+            elif name in ends:
                 closed = ends[name]
                 break
             if self.future.done():
                 return
-        closed = closed or scope.over
+        closed = closed or self._scope.over
         if closed is not None:
             self._fail_after_pending(closed)
         else:
-            self._listen_to(event, ends or {})
-        if milliseconds and not self.future.done():
-            self._timer = loop.call_later(milliseconds / 1000, self._time_out, event, milliseconds)
+            self._listen_to(event, ends)
 
     def wait(self) -> "WaitCoroutine[T]":
         """The value that the predicate accepted; raises what the wait failed with."""
@@ -152,7 +157,7 @@ class Waiter(Generic[T]):
         return value
 
     async def end(self) -> T:
-        """The same, but the code does not take the value yet."""
+        """As awaiting the waiter, but the code does not take the value yet: no catch-up begins."""
         return await self._run()
 
     async def _take(self) -> T:
@@ -308,6 +313,15 @@ class Waiter(Generic[T]):
         self._predicate = None
         self._unjudged = []
         self._scope.discard_wait(self)
+
+
+def _fitted(predicate: Predicate | LatePredicate | None) -> Callable[[Any], object] | LatePredicate | None:
+    """The predicate as a function of one value. Raises TypeError for an object that is not a predicate."""
+    if predicate is None or isinstance(predicate, LatePredicate):
+        return predicate
+    if not callable(predicate):
+        raise TypeError(f"predicate must be callable, not {type(predicate).__name__}")
+    return fit(predicate, 1)
 
 
 class _Candidate(NamedTuple, Generic[T]):

@@ -19,6 +19,8 @@ from wirewright.model.waiter import EventContextManager, Predicate, Timeout, Wai
 
 FrameEvent = Literal["framesent", "framereceived"]
 ClosedBy = Literal["client", "server", "proxy"]
+CLOSED_BY: Mapping[bool | None, ClosedBy] = {True: "client", False: "server", None: "proxy"}
+"""By the value of mitmproxy's `closed_by_client`."""
 
 
 class Carrier(Protocol):
