@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from wirewright.capture.filters import Filter
 
 USAGE = 2
-"""Exit code of every command for a command line with a mistake."""
+"""Exit code of every command for a mistake in the command line."""
 CANNOT_WAIT = 3
 """Exit code of `wait`."""
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -160,33 +160,51 @@ def run(
     """
     with clear_errors():
         urls = any_of_globs(url or ())
-    if capture is None:
-        for name, value in (
-            ("--max-size", max_size),
-            ("--rotate", rotate),
-            ("--redact", redact),
-            ("--no-redact", no_redact or None),
-        ):
-            if value is not None:
-                raise typer.BadParameter("it goes with --capture", param_hint=name)
+    settings = _capture_settings(capture, max_size, rotate, redact, no_redact=no_redact)
+    settings += _remote_settings(remote, remote_cert, is_insecure=remote_insecure_bind)
     from wirewright.command import run_mitmdump
 
-    options = {"ws_capture": capture, "ws_capture_max_size": max_size, "ws_capture_rotate": rotate}
-    settings = [f"{name}={value}" for name, value in options.items() if value is not None]
-    if remote is not None:
-        _check_address(remote)
-        settings.append(f"ws_remote={remote}")
-    if remote_insecure_bind:
-        settings.append("ws_remote_insecure_bind=true")
-    if remote_cert is not None:
-        settings.append(f"ws_remote_cert={remote_cert}")
-    if no_redact and redact:
-        raise typer.BadParameter("it does not go with --redact", param_hint="--no-redact")
-    if no_redact:
-        settings.append("ws_capture_redact")  # an empty list
-    settings += [f"ws_capture_redact={name}" for name in redact or ()]
     arguments = [each for setting in settings for each in ("--set", setting)] + context.args
     run_mitmdump(arguments, url=urls, max_preview=max_preview, quiet=quiet, config=config)
+
+
+def _capture_settings(
+    capture: Path | None,
+    max_size: str | None,
+    rotate: int | None,
+    redact: list[str] | None,
+    *,
+    no_redact: bool,
+) -> list[str]:
+    """Settings of mitmdump for the options of `run` about a capture. Raises BadParameter."""
+    refining = {
+        "--max-size": max_size,
+        "--rotate": rotate,
+        "--redact": redact,
+        "--no-redact": no_redact or None,
+    }
+    if capture is None:
+        for name, value in refining.items():
+            if value is not None:
+                raise typer.BadParameter("it goes with --capture", param_hint=name)
+    if no_redact and redact:
+        raise typer.BadParameter("it does not go with --redact", param_hint="--no-redact")
+    options = {"ws_capture": capture, "ws_capture_max_size": max_size, "ws_capture_rotate": rotate}
+    settings = [f"{name}={value}" for name, value in options.items() if value is not None]
+    settings += ["ws_capture_redact"] if no_redact else []  # an empty list
+    return settings + [f"ws_capture_redact={name}" for name in redact or ()]
+
+
+def _remote_settings(address: str | None, certificate: Path | None, *, is_insecure: bool) -> list[str]:
+    """Settings of mitmdump for the options of `run` about the remote API. Ends the program for a mistake."""
+    if address is not None:
+        _check_address(address)
+    options = {
+        "ws_remote": address,
+        "ws_remote_insecure_bind": "true" if is_insecure else None,
+        "ws_remote_cert": certificate,
+    }
+    return [f"{name}={value}" for name, value in options.items() if value is not None]
 
 
 @command()
@@ -215,9 +233,10 @@ PreviewOption = Annotated[int | None, typer.Option(help="Characters of a message
 
 @contextmanager
 def clear_errors(code: int = 1) -> Iterator[None]:
-    """Have what a user can mend end in one sentence; a closed pipe, or Ctrl-C, ends without any.
+    """End the program with one sentence for an error that the user can mend, and silently for a closed pipe
+    or Ctrl-C.
 
-    `code` is the exit code where the command line is right; a ValueError is a mistake in it.
+    The exit code is `code`, but 2 for a ValueError: that is a mistake in the command line.
     """
     try:
         yield
@@ -264,7 +283,7 @@ def make_filter(
         ),
     ] = None,
 ) -> "Filter":
-    """The options of every command that reads a capture. Raises ValueError for what is no filter."""
+    """The options of every command that reads a capture. Raises ValueError for a mistake in one of them."""
     from wirewright.capture import filters
 
     directions = {filters.parse_direction(each) for each in direction or ()}
@@ -500,8 +519,8 @@ def wait(
 ) -> None:
     """Wait for the first event that fits, of any matching socket that is open or opens, and print it.
 
-    Ends with 1 if the time is up, with 3 if it cannot wait, as there is no proxy, or no longer, and with 4 if
-    all these sockets have closed. As for every command, 2 is a mistake in the command line.
+    Ends with 1 if the time is up, with 3 if no proxy runs or the proxy ends, and with 4 if all these sockets
+    have closed. As for every command, 2 is a mistake in the command line.
     """
     with clear_errors(CANNOT_WAIT):
         from wirewright import shell
