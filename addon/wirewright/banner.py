@@ -1,4 +1,4 @@
-"""What `wirewright run` says when it has started: how to send traffic to it, and how to be trusted."""
+"""The banner of `wirewright run`: how to send an app's traffic to the proxy, and how to trust its CA."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ ALL_INTERFACES = ("", "0.0.0.0", "::")  # noqa: S104  it is recognised here, not
 WEB_SOCKETS = {"http": ("ws", 80), "https": ("wss", 443)}
 """The scheme and default port of the WebSockets of an HTTP server."""
 WITH_CA_PAGE = (mode_specs.RegularMode, mode_specs.UpstreamMode, mode_specs.WireGuardMode)
-"""Modes in which a device's browser gets to http://mitm.it."""
+"""Modes in which a device's browser can open http://mitm.it."""
 _WIDTH = 16
 
 Server = mode_servers.ServerInstance[Any]
@@ -26,10 +26,7 @@ Row = tuple[str, str]
 
 
 def greeting(servers: Sequence[Server], remark: str | None = None, remote: str | None = None) -> str:
-    """How to send an app's traffic here, and how to make the app trust it; rich markup.
-
-    `remark` is about a replay, `remote` is the address of the remote API.
-    """
+    """The banner, in rich markup. `remark` is about a replay, `remote` is the address of the remote API."""
     listening = [f"{_host(server) or '*'}:{port}" for server in servers if (port := _port(server))]
     where = " and ".join(dict.fromkeys(listening))
     rows = [row for server in servers for row in _rows_of(server)]
@@ -109,7 +106,7 @@ def _wireguard_configuration(server: mode_servers.WireGuardServerInstance) -> st
 
 
 def _addresses(server: Server) -> list[str]:
-    """Where the server can be reached: on this machine first."""
+    """The addresses at which the server can be reached; that for this machine is first."""
     host = _host(server)
     hosts = ["127.0.0.1", *network_addresses()] if host in ALL_INTERFACES else [host]
     return [human.format_address((each, _port(server) or 0)) for each in hosts]

@@ -1,17 +1,17 @@
-"""The body of an answer that refuses a handshake, as a capture keeps it."""
+"""Bodies of answers that refuse a handshake, as a capture keeps them."""
 
 import zlib
 
 BODY_BYTES = 64 * 1024
-"""The largest body that is kept, in bytes before and after decompression. Of a larger one nothing is."""
+"""The largest body that is kept, in bytes before and after decompression. A larger one is left out."""
 _ANY_ZLIB = 32 + zlib.MAX_WBITS
-"""Take a gzip header or a zlib one, whichever the data begins with."""
+"""Accepts a gzip header or a zlib header."""
 
 
 def kept_body(raw: bytes | None, content_encoding: str) -> bytes | None:
     """The body without its `gzip` or `deflate` (RFC 9110, 8.4.1), so that secrets in it can be redacted.
 
-    None where there is none, and for one that is too large, damaged or encoded otherwise.
+    None if there is no body, or if it is too large, damaged or encoded in another way.
     """
     if raw is None or len(raw) > BODY_BYTES:
         return None

@@ -23,7 +23,7 @@ ANSWER_SECONDS = 10.0
 """How long a recorded answer is waited for."""
 
 _MADE_ANEW = ("content-length", "host")
-"""Headers of this connection, beside those of any connection and of the handshake (`Sec-WebSocket-…`)."""
+"""Headers that are written anew, as are hop-by-hop headers and those of the handshake (`Sec-WebSocket-…`)."""
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Played:
     redacted: int = 0
     """How many of the messages were sent with the word REDACTED in the place of a secret."""
     withheld: tuple[str, ...] = ()
-    """Names of recorded headers that are not sent: the capture has only the word REDACTED for them."""
+    """Names of recorded headers that are not sent because their values are redacted in the capture."""
     mismatches: list[Mismatch] = field(default_factory=list)
     failure: str | None = None
     """Why it could not be played to its end."""
@@ -95,7 +95,7 @@ async def play_as_client(
 
 
 def _recorded_headers(socket: Socket, manner: Manner) -> Headers:
-    """The recorded fields of the handshake's request that this handshake has, too."""
+    """The recorded request headers that this handshake sends again."""
     headers = socket.request_headers.end_to_end().without((*_MADE_ANEW, *manner.headers))
     return headers.without([name for name in headers if name.startswith("sec-websocket-")])
 

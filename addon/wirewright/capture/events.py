@@ -1,4 +1,4 @@
-"""Everything that a capture has, in the order of time: sessions one after the other."""
+"""All events of a capture in the order of time, session after session."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,12 +25,12 @@ Event = Frame | SocketEvent | Annotation | Gap
 
 
 class _Place(NamedTuple):
-    """Where an event is in the order."""
+    """The sort key of an event."""
 
     session_id: int
     time_ns: int
     order: int
-    """Among the events of one moment."""
+    """The order of events with the same time: see the constants below."""
 
 
 _BEFORE_FRAMES, _FRAME, _AFTER_FRAMES = 0, 1, 2
@@ -46,14 +46,14 @@ class EventReader:
     def __init__(self, capture: Capture, chosen: Filter) -> None:
         self.sessions: Mapping[int, Session] = {}
         self.sockets: Mapping[int, Socket] = {}
-        """Those that the filter may choose, as they were at the last `read`."""
+        """The sockets that the filter may choose, as they were at the last `read`."""
         self._capture, self._chosen = capture, chosen.resolved(capture)
         self._after = 0
-        """The newest frame that was read."""
+        """The id of the newest frame that was read."""
         self._annotations = self._gaps = 0
-        """How many were read."""
+        """How many annotations and gaps were read."""
         self._read_events: dict[int, set[SocketEventKind]] = {}
-        """Those of each socket that were read."""
+        """The kinds of events that were read, by the id of the socket."""
 
     def read(self, watch: Watch = iter) -> Iterator[Event]:
         """The new events; `watch` sees the frames. Raises CaptureError for a damaged file."""
@@ -90,7 +90,7 @@ class EventReader:
                         yield place, event
 
     def _is_chosen(self, events: Iterable[tuple[_Place, SocketEvent]]) -> bool:
-        """True if a socket is chosen that has no chosen frame."""
+        """True if a socket is shown although none of its frames is chosen."""
         if self._chosen.has_content:
             return False
         return self._chosen.since_ns is None or any(
@@ -98,7 +98,8 @@ class EventReader:
         )
 
     def _events_of(self, socket: Socket, span: tuple[int, int] | None) -> list[tuple[_Place, SocketEvent]]:
-        """The first one is never after the socket's first frame, the last one never before its last frame."""
+        """The events of a socket, none of them between its frames: `span` is the time of its first and last
+        frame."""
         session = self.sessions[socket.session_id]
         began_ns = socket.asked_ns if socket.opened_ns is None else socket.opened_ns
         first_ns, last_ns = span or (began_ns, began_ns)

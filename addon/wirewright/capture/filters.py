@@ -29,11 +29,11 @@ class Filter:
     """The ids of sessions."""
     direction: Direction | None = None
     grep: str | Collection[str] | None = None
-    """Text that has to be in a message, whatever its case; in a binary one as UTF-8. Of several texts one."""
+    """Text that a message has to contain, in any case (a binary one as UTF-8). One of several is enough."""
     values: Iterable[tuple[str, str]] = ()
     """`("user.name", "Ada")`: what a JSON message has to have at a path of keys and indexes."""
     since_ns: int | None = None
-    """Nanoseconds since the epoch. A TimeOfDay is one of the day on which the chosen sessions ended."""
+    """Nanoseconds since the epoch. A TimeOfDay is on the day on which the chosen sessions ended."""
     matches_url: Callable[[str], bool] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -42,12 +42,12 @@ class Filter:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """Those of which a message has to have one; none if any message will do."""
+        """The texts of `grep`: a message has to contain one of them. Empty for any message."""
         return (self.grep,) if isinstance(self.grep, str) else tuple(self.grep or ())
 
     @property
     def has_content(self) -> bool:
-        """Whether it chooses frames by their content or direction."""
+        """True if the filter chooses frames by their content or direction."""
         return self.direction is not None or bool(self.texts or self.values)
 
     @property
@@ -56,7 +56,7 @@ class Filter:
         return not self.has_content and self.since_ns is None
 
     def resolved(self, capture: Capture) -> "Filter":
-        """The same filter, with what `last` and a time of day stand for in a capture."""
+        """The same filter for one capture: `last` and a time of day are replaced by numbers."""
         sessions = capture.sessions()
         chosen = self.sessions
         if chosen is not None and "last" in chosen:
@@ -69,17 +69,17 @@ class Filter:
         return replace(self, sessions=chosen, since_ns=since_ns)
 
     def holds_session(self, session_id: int) -> bool:
-        """Whether a session is meant, by a filter that was resolved."""
+        """True if the filter chooses this session. The filter must be resolved."""
         return self.sessions is None or session_id in self.sessions
 
     def holds_socket(self, socket_id: int) -> bool:
-        """Whether a socket is meant, by its number."""
+        """True if the filter chooses the socket with this number."""
         if self.socket is None or isinstance(self.socket, int):
             return self.socket in (None, socket_id)
         return socket_id in self.socket
 
     def sockets(self, capture: Capture) -> dict[int, Socket]:
-        """Those whose frames may be meant, by id: session after session, the oldest first."""
+        """The sockets whose frames may be chosen, by id: session after session, the oldest first."""
         chosen = self.resolved(capture)
         return {
             socket.id: socket
@@ -90,8 +90,8 @@ class Filter:
         }
 
     def frames(self, capture: Capture, *, after: int = 0) -> Iterator[tuple[Socket, Frame]]:
-        """Those that are in the file by now, each with its socket: session after session, in the order of
-        time. `after` is the id of a frame: only newer ones are meant."""
+        """The chosen frames that are in the file now, each with its socket: session after session, in the
+        order of time. Only frames after the one with the id `after`."""
         with capture._snapshot():
             sockets, newest = self.sockets(capture), capture.newest()
         ranks = {socket.id: socket.session_id for socket in sockets.values()}
@@ -100,8 +100,8 @@ class Filter:
                 yield sockets[frame.socket_id], frame
 
     def by_socket(self, capture: Capture) -> SocketFrames:
-        """Each socket with its frames in the order of time, of what is in the file by now; without any frame,
-        too."""
+        """Each socket with the chosen frames that are in the file now, in the order of time. Sockets without
+        a chosen frame are included."""
         with capture._snapshot():
             sockets, newest = self.sockets(capture), capture.newest()
         ranks = {id_: rank for rank, id_ in enumerate(sockets)}
@@ -121,7 +121,7 @@ class Filter:
         return Selection(capture, ranks, after=after, until=until, holds=holds)
 
     def holds(self, frame: Frame) -> bool:
-        """Whether a frame is meant, by what it says itself, by a filter that was resolved."""
+        """True if a frame's own values fit: direction, time and content. The filter must be resolved."""
         if self.direction not in (None, frame.direction):
             return False
         if self.since_ns is not None and frame.time_ns < self.since_ns:
@@ -132,7 +132,7 @@ class Filter:
 
 
 def has_any(texts: Iterable[str], said: str) -> bool:
-    """Whether one of the texts is in what was said, whatever the case."""
+    """True if the message `said` contains one of the texts, in any case."""
     said = said.lower()
     return any(text.lower() in said for text in texts)
 
