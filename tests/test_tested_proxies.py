@@ -148,6 +148,44 @@ def test_whose_handler_fails_it(ws, app):
     assert "says the handler" in said
 
 
+def test_errors_count_in_tests_of_unittest(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        RAISING
+        + """
+import unittest
+
+class TestIt(unittest.TestCase):
+    @pytest.fixture(autouse=True)
+    def take(self, ws, app):
+        ws.on("websocket", self.fail_here)
+        say(app, "a")
+
+    def fail_here(self):
+        raise LookupError(self._testMethodName)
+
+    def test_whose_listener_fails_it(self):
+        pass
+
+    def test_that_fails_itself(self):
+        self.assertFalse("the test's own")
+
+    def test_that_is_skipped(self):
+        self.skipTest("it is tired")
+
+class TestFine(unittest.TestCase):
+    @pytest.mark.usefixtures("ws")
+    def test_that_is_skipped(self):
+        self.skipTest("it is tired")
+"""
+    )
+    result = run(pytester)
+    result.assert_outcomes(failed=3, skipped=1)
+    said = result.stdout.str()
+    for name in ("test_whose_listener_fails_it", "test_that_fails_itself", "test_that_is_skipped"):
+        assert f"LookupError: {name}" in said
+    assert "the test's own" in said
+
+
 def test_marker_allows_errors(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         RAISING

@@ -156,7 +156,13 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         run.settle()  # the report of its failure has what they raised
         raise
     run.settle()
-    run.raise_errors()
+    outcomes = _outcomes_of_unittest(item)
+    if all(isinstance(each.value, pytest.skip.Exception) for each in outcomes):
+        try:
+            run.raise_errors()
+        except BaseException:
+            outcomes.clear()  # they would be reported instead
+            raise
 
 
 @pytest.hookimpl(wrapper=True)
@@ -188,6 +194,12 @@ def pytest_runtest_makereport(
         report.user_properties.extend(run.properties())
         del item.stash[_RUN]  # items live as long as the session, and what sockets remember is large
     return report
+
+
+def _outcomes_of_unittest(item: pytest.Item) -> "list[pytest.ExceptionInfo[BaseException]]":
+    """What a test of a `unittest.TestCase` has failed or was skipped with: pytest keeps it until the report."""
+    outcomes: list[pytest.ExceptionInfo[BaseException]] | None = getattr(item, "_excinfo", None)
+    return [] if outcomes is None else outcomes
 
 
 def _add_section(report: pytest.TestReport, title: str, text: str) -> None:
