@@ -239,6 +239,31 @@ def test_async_predicates_are_asked_one_after_the_other(proxy: Proxy, url: str) 
             say(client, "five")
 
 
+@pytest.mark.parametrize("is_late", [False, True])
+def test_async_predicate_that_does_not_end_is_given_up(proxy: Proxy, url: str, *, is_late: bool) -> None:
+    ended: list[str] = []
+
+    async def never(payload: str) -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            ended.append(payload)
+
+    with ExitStack() as stack:
+        with proxy.expect_websocket() as opened:
+            client = stack.enter_context(app(proxy, url))
+        ws = opened.value
+        for message in ("a", "b", "c"):
+            say(client, message)
+        pass_time = let_waits_time_out if is_late else settle
+        with (
+            pytest.raises(TimeoutError, match=r"^Timeout 100ms exceeded"),
+            ws.expect_event("framesent", never, timeout=100, history=True),
+        ):
+            pass_time(proxy)
+        assert ended == ["a"]
+
+
 def test_async_listeners_begin_in_the_order_of_the_events(proxy: Proxy, url: str) -> None:
     heard: list[str] = []
     over = threading.Event()

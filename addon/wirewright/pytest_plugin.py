@@ -197,7 +197,7 @@ def pytest_runtest_makereport(
 
 
 def _outcomes_of_unittest(item: pytest.Item) -> "list[pytest.ExceptionInfo[BaseException]]":
-    """What a test of a `unittest.TestCase` has failed or was skipped with: pytest keeps it until the report."""
+    """How a test of a `unittest.TestCase` has failed or was skipped: pytest keeps it until the report."""
     outcomes: list[pytest.ExceptionInfo[BaseException]] | None = getattr(item, "_excinfo", None)
     return [] if outcomes is None else outcomes
 

@@ -42,6 +42,8 @@ CALL_BYTES, VALUE_BYTES = 500, 60
 """About what a call that waits takes beside its arguments, and a value that is to be judged."""
 LAST_SECONDS = 5.0
 """How long listeners may take for what is left when the proxy ends."""
+OVERDUE_SECONDS = 1.0
+"""How long an async predicate may take that is called after the wait's timeout."""
 
 
 class Mailbox:
@@ -441,6 +443,8 @@ class CallersPredicate(LatePredicate):
         self._questions = questions
         self._predicate = predicate
         self._noted = self._judged = 0  # each is written by one thread alone
+        self._is_overdue = False
+        """Whether an async predicate was cancelled, as the wait timed out."""
 
     def takes(self, value: object) -> bool:
         if self._noted - self._judged > MOST_BYTES:
@@ -453,10 +457,29 @@ class CallersPredicate(LatePredicate):
 
     def _first(self, values: Sequence[object]) -> int | None:
         for index, value in enumerate(values):
-            if self._bridge.call_user(self._predicate, (value,)):
+            if self._is_overdue:
+                break
+            if self._bridge.call_user(self._judge, (value,)):
                 return index
             self._judged += VALUE_BYTES + _size((value,))
         return None
+
+    def _judge(self, value: object) -> Any:
+        verdict = self._predicate(value)
+        return self._in_time(verdict) if inspect.isawaitable(verdict) else verdict
+
+    async def _in_time(self, verdict: Awaitable[object]) -> object:
+        seconds = None
+        if self.deadline is not None:
+            seconds = max(self.deadline - self._bridge.loop.time(), OVERDUE_SECONDS)
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                return await verdict
+        except TimeoutError:
+            if not limit.expired():
+                raise  # the predicate's own
+            self._is_overdue = True
+            return False
 
 
 def _size(arguments: Sequence[object]) -> int:

@@ -37,6 +37,9 @@ class LatePredicate(ABC):
     more is asked: what comes meanwhile is asked together.
     """
 
+    deadline: float | None = None
+    """The loop's time at which the wait times out; None for a wait without a limit."""
+
     @abstractmethod
     def takes(self, value: Any) -> bool:
         """Whether it will be asked of this value: not, if too many wait for it already."""
@@ -124,6 +127,8 @@ class Waiter(Generic[T]):
         self._start(event, ends or {}, past, closed)
         if milliseconds and not self.future.done():
             self._timer = loop.call_later(milliseconds / 1000, self._time_out, event, milliseconds)
+            if isinstance(fitted, LatePredicate):
+                fitted.deadline = self._timer.when()
 
     def _start(
         self, event: str, ends: Mapping[str, str], past: Iterable[PastEvent], closed: str | None
