@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from wirewright.capture import events, har, jsonl
+from wirewright.capture import CaptureError, events, har, jsonl
 from wirewright.capture import open as open_capture
 from wirewright.capture.events import EventReader, SocketEvent
 from wirewright.capture.filters import Filter
@@ -307,3 +307,13 @@ def test_flows_have_messages_in_the_order_of_time(imported: Made, tmp_path: Path
         flows = list(FlowReader(file).stream())
     said = [[each.text for each in flow.websocket.messages] for flow in flows if flow.websocket]  # type: ignore[attr-defined]
     assert said == [["2", "8", "10"], ["7", "9"]]
+
+
+def test_full_disk_for_temporary_files_is_not_taken_for_that_of_the_capture(made: Made) -> None:
+    made.socket(1, 0, 1, 9)
+    for number in range(5_000):
+        made.frame(1, 1 + number / 1_000)
+    with open_capture(made.path) as capture:
+        capture._connection.execute("PRAGMA temp.max_page_count = 8")
+        with pytest.raises(CaptureError, match=r"the disk for temporary files is full.* SQLITE_TMPDIR"):
+            list(EventReader(capture, Filter()).read())

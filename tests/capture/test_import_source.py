@@ -201,3 +201,26 @@ def test_encrypted_zip_is_one_sentence(tmp_path: Path, path: Path) -> None:
     source.write_bytes(flagged)
     with pytest.raises(CaptureError, match=r"session\.zip: it cannot be unpacked: .*password"):
         import_file(source, path)
+
+
+def test_pipe_is_refused_before_anything_is_read_from_it(tmp_path: Path, path: Path) -> None:
+    pipe = tmp_path / "pipe.har"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)  # else an open would wait for a writer
+    with open(pipe, "wb", buffering=0) as file:
+        file.write(har(entry()))
+        with pytest.raises(CaptureError, match=r"pipe\.har: it is not a file: save the recording in one"):
+            import_file(pipe, path)
+    assert json.loads(os.read(reader, 100_000))["log"]["entries"]
+    os.close(reader)
+    assert not path.exists()
+
+
+def test_dash_is_stdin_and_refused_unless_a_file_has_that_name(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CaptureError, match="^-: it is not a file"):
+        import_file(Path("-"), path)
+    Path("-").write_bytes(har(entry()))
+    assert import_file(Path("-"), path).sockets == 1

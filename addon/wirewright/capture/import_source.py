@@ -212,6 +212,8 @@ class ImportSource:
 def opened(path: Path) -> Iterator[ImportSource]:
     """A source to read. Raises CaptureError for one that cannot be opened or unpacked."""
     archive = None
+    if not (path.is_file() or path.is_dir()) and (path.exists() or str(path) == "-"):
+        raise CaptureError(f"{path}: it is not a file: save the recording in one, and import that")
     try:
         with path.open("rb") as file:
             beginning = file.read(4)

@@ -32,6 +32,11 @@ PAGE = 500
 PAGE_BYTES = 4 * 1024 * 1024
 """And about how many bytes."""
 
+_NO_ROOM = (
+    "the disk for temporary files is full: sorting takes about 20 bytes a frame there. "
+    "Set SQLITE_TMPDIR to a folder with room"
+)
+
 
 _SESSIONS = "SELECT id, started_ns, seen_ns, ended_ns, program FROM sessions ORDER BY id"
 _FRAMES = """
@@ -303,14 +308,19 @@ class Capture:
                 if size > PAGE_BYTES:
                     break
         except sqlite3.Error as error:
-            raise CaptureError(f"{self.path}: {explain(error)}") from error
+            raise self._failure(error) from error
         return frames
 
     def _rows(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
         try:
             return self._connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
-            raise CaptureError(f"{self.path}: {explain(error)}") from error
+            raise self._failure(error) from error
+
+    def _failure(self, error: sqlite3.Error) -> CaptureError:
+        # A capture that is read takes no room. SQLite's temporary files do, which may be on another disk.
+        reason = _NO_ROOM if "full" in str(error) else explain(error)
+        return CaptureError(f"{self.path}: {reason}")
 
 
 def open(path: str | Path) -> Capture:  # noqa: A001  as in `wirewright.capture.open`
