@@ -12,8 +12,10 @@ import pytest
 
 from capture.conftest import Record
 from support.model import begin_socket
+from support.recordings import archive, entry
 from wirewright.capture import open as open_capture
 from wirewright.capture import writer
+from wirewright.capture.importing import import_file
 from wirewright.capture.recorder import Messages, Recorder
 from wirewright.capture.writer import Row
 from wirewright.model.feed import Tape
@@ -272,3 +274,26 @@ def test_end_waits_for_a_program_that_keeps_the_file_locked(
     disk.close()
     with open_capture(path) as capture:
         assert capture.sessions()[0].ended_ns is not None
+
+
+def test_recorder_that_was_suspended_does_not_write_into_the_sockets_of_a_newer_session(
+    path: Path, control: Control, record: Record, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = record()
+    tape_of(control).messages(["before"], 6, from_client=True)
+    recorder.flush()
+    with held(recorder):
+        recorder._writer._connection.execute("UPDATE sessions SET seen_ns = 0")  # as after a long time
+        import_file(archive(tmp_path, entry()), path)
+    with open_capture(path) as capture:
+        imported = capture.sockets()[1]
+    for tape in (begin_socket(control.proxy, key=key).tape for key in "23"):
+        assert tape is not None
+        tape.messages(["after"], 5, from_client=True)
+    recorder.stop()
+    with open_capture(path) as capture:
+        assert capture.sockets()[1:] == [imported]
+        assert [frame.payload for frame in capture.frames(socket=imported.id)] == ["hello", b"\0\xff"]
+    said = [record.message for record in caplog.records if record.levelno == logging.ERROR]
+    why = "another program has begun a session in the file while this one was suspended"
+    assert said == [f"{path}: frames are not recorded: {why}"]

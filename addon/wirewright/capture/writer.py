@@ -64,6 +64,10 @@ class Statement(NamedTuple):
     values: Row
 
 
+class _NewerSession(OSError):
+    """Another program took this recorder for a dead one. Both would give their sockets the same numbers."""
+
+
 @dataclass(slots=True)
 class Losses:
     """Frames that are not in the file, for one reason. Changed by one thread alone."""
@@ -236,6 +240,7 @@ class Writer:
         if self._path.stat().st_ino != self._inode:
             raise FileNotFoundError
         self._connection.execute("BEGIN")
+        self._note_seen()
         for is_statement, group in groupby(taken, lambda each: isinstance(each, Statement)):
             several: Iterable[Any] = group
             if is_statement:
@@ -245,10 +250,17 @@ class Writer:
                 self._insert(chain.from_iterable(map(self._rows_of, several)))
         for gap in self._gaps(totals):
             self._connection.execute(*gap)
-        self._connection.execute(
-            "UPDATE sessions SET seen_ns = ? WHERE id = ?", (time.time_ns(), self._session)
-        )
+        self._note_seen()
         self._connection.execute("COMMIT")
+
+    def _note_seen(self) -> None:
+        """Tell the file that its recorder is alive. Raises _NewerSession if it has a newer one."""
+        seen = self._connection.execute(
+            "UPDATE sessions SET seen_ns = ? WHERE id = ? AND id = (SELECT max(id) FROM sessions)",
+            (time.time_ns(), self._session),
+        )
+        if not seen.rowcount:
+            raise _NewerSession
 
     def _rotate(self) -> None:
         """Go on in the next file, if this one is full and not the last."""
@@ -289,6 +301,8 @@ class Writer:
     def _failed(self, error: Exception, taken: Sequence[Frames | Statement]) -> None:
         if isinstance(error, FileNotFoundError):
             reason = "the file is gone"
+        elif isinstance(error, _NewerSession):
+            reason = "another program has begun a session in the file while this one was suspended"
         elif isinstance(error, sqlite3.Error):
             reason = explain(error)
         else:
