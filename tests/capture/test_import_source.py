@@ -220,7 +220,7 @@ def test_dash_is_stdin_and_refused_unless_a_file_has_that_name(
     tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(CaptureError, match="^-: it is not a file"):
+    with pytest.raises(CaptureError, match=r"^-: it is not a file"):
         import_file(Path("-"), path)
     Path("-").write_bytes(har(entry()))
     assert import_file(Path("-"), path).sockets == 1
