@@ -317,3 +317,15 @@ def test_full_disk_for_temporary_files_is_not_taken_for_that_of_the_capture(made
         capture._connection.execute("PRAGMA temp.max_page_count = 8")
         with pytest.raises(CaptureError, match=r"the disk for temporary files is full.* SQLITE_TMPDIR"):
             list(EventReader(capture, Filter()).read())
+
+
+def test_socket_that_is_open_by_its_frames_stays_open_in_later_reads(made: Made) -> None:
+    """As in a capture that an older Wirewright imported into, and that is recorded into and followed now."""
+    made.socket(1, 0, None, 9)
+    made.frame(1, 3)
+    with open_capture(made.path) as capture:
+        reader = EventReader(capture, Filter())
+        assert shown(reader.read()) == ["0 open #1", "3 frame #1", "9 close #1"]
+        made.session(2, 20)
+        made.socket(2, 21, 22, session=2)
+        assert shown(reader.read()) == ["22 open #2"]

@@ -104,7 +104,8 @@ class EventReader:
         began_ns = socket.asked_ns if socket.opened_ns is None else socket.opened_ns
         first_ns, last_ns = span or (began_ns, began_ns)
         place = _Place(session.id, min(began_ns, first_ns), _BEFORE_FRAMES)
-        kind: SocketEventKind = "open" if was_open(socket, has_frames=span is not None) else "connecting"
+        has_frames = span is not None or "open" in self._read_events.get(socket.id, ())
+        kind: SocketEventKind = "open" if was_open(socket, has_frames=has_frames) else "connecting"
         events = [(place, SocketEvent(kind, socket, began_ns))]
         ended_ns = socket.closed_ns
         if ended_ns is None and socket.error is not None and session.is_over:  # its recorder was killed
