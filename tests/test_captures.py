@@ -155,8 +155,8 @@ def test_files_that_cannot_be_used_are_one_sentence(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--since", "later"), "'later' is no time"),
-        (("--since", "25:00"), "'25:00' is no time"),
+        (("--since", "later"), "'later' is not a time"),
+        (("--since", "25:00"), "'25:00' is not a time"),
         (("--since", "1m", "--since", "2m"), "--since can be given once only"),
         (("--json", "a"), "'a' must be PATH=VALUE"),
         (("--direction", "up"), "'up' is no direction: sent and received are"),

@@ -46,7 +46,7 @@ def test_recording_that_is_cut_off_gives_its_beginning_and_says_so(tmp_path: Pat
     assert (ran.returncode, ran.stderr) == (0, "")
     first, second = ran.stdout.splitlines()
     assert first == "Imported 1 socket and 2 messages from chrome.har."
-    assert second.startswith(f"The rest of it is missing: {source}: it is no whole JSON: ")
+    assert second.startswith(f"The rest of it is missing: {source}: its JSON is incomplete or not valid: ")
 
 
 @pytest.mark.parametrize("odd", [http_entry(), entry(request=None), {}])

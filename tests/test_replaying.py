@@ -282,7 +282,7 @@ async def test_mistakes_are_one_sentence(path: Path, arguments: list[str], said:
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        (("--socket", "9"), "There is no socket of such a number: there are #1"),
+        (("--socket", "9"), "No socket has such a number. Sockets: #1"),
         (("--url", "**/other"), "No URL matches: there are wss://h/talk/0?a=1."),
     ],
 )

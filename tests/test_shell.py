@@ -67,7 +67,7 @@ async def test_sockets_are_listed(shell: Shell) -> None:
         code, said = await shell.run("list")
         assert (code, f"{socket['id'][:8]}  {url}/live" in said, "101" in said) == (0, True, True)
         assert await shell.run("list", "--json", "--url", "**/other") == (0, "[]")
-        nothing = f"No socket of such a URL is open; open: {url}/live."
+        nothing = f"No socket is open whose URL matches; open: {url}/live."
         assert await shell.run("list", "--url", "**/other") == (0, nothing)
 
 
@@ -124,7 +124,10 @@ async def test_wait_tells_when_the_time_is_up(shell: Shell) -> None:
             f"wirewright: no framesent with '[x]' came within 0.1 s: {url}/live",
         )
         code, said = await shell.run("wait", "--timeout", "0.1", "--url", "**/other")
-        assert (code, said.endswith(f": no socket of such a URL was there; open: {url}/live")) == (1, True)
+        assert (code, said.endswith(f": no socket was there whose URL matches; open: {url}/live")) == (
+            1,
+            True,
+        )
 
 
 def opening(key: str) -> dict[str, object]:
@@ -272,7 +275,7 @@ async def test_message_is_read_from_stdin(shell: Shell) -> None:
         assert await client.recv() == b"\xff\x00"
         assert await shell.feed(b"\xff\x00", "send", "-") == (
             1,
-            "wirewright: what stdin has is no UTF-8: send it with --binary",
+            "wirewright: stdin is not UTF-8: send it with --binary",
         )
 
 

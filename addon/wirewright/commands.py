@@ -41,7 +41,7 @@ class SocketCommands:
 
     @command.command("ws.choices")
     def list_choices(self) -> Sequence[str]:
-        """What the other commands take for a socket: one that is open, or flows of the view."""
+        """Values that the other commands take for a socket: an open socket, or flows of the view."""
         has_view = ctx.master.addons.get("view") is not None
         return [*_open_sockets(), *(FLOWS if has_view else ())]
 
@@ -99,7 +99,7 @@ def _open_sockets() -> dict[str, WebSocket]:
 
 
 def _chosen(name: str) -> dict[str, WebSocket]:
-    """The open sockets that are meant, by their names. Raises CommandError if there is none."""
+    """The open sockets that a command's argument chooses, by name. Raises CommandError if there is none."""
     opened = _open_sockets()
     if name not in FLOWS:
         meant = {name: opened[name]} if name in opened else {}
@@ -107,7 +107,7 @@ def _chosen(name: str) -> dict[str, WebSocket]:
         flows = {flow.id for flow in ctx.master.commands.call("view.flows.resolve", name)}
         meant = {each: socket for each, socket in opened.items() if socket.flow.id in flows}
     if not meant:
-        raise exceptions.CommandError(f"no open WebSocket is {name}: ws.list has those that are open")
+        raise exceptions.CommandError(f"no open WebSocket matches {name}: ws.list shows those that are open")
     return meant
 
 

@@ -26,7 +26,7 @@ from wirewright.model.websocket import WebSocket
 from wirewright.timeline import printable
 
 TIMED_OUT, CLOSED = 1, 4
-"""Exit codes of `wait`; 2 is a mistake in the command line, 3 that there is no proxy."""
+"""Exit codes of `wait`, beside 2 for a mistake in the command line and 3 for a missing proxy."""
 WAITED_FOR = ("framereceived", "framesent", "socketerror", "close")
 LAST_SECONDS = 1.0
 """How long after its sockets a proxy that ends may be gone."""
@@ -100,7 +100,7 @@ async def wait(
 
 
 async def _nothing_there(endpoint: str | None, url: UrlMatch | None) -> str:
-    """That no socket of a URL was there, and which URLs there are."""
+    """A sentence: no socket whose URL matches was there. It names the URLs of the open sockets."""
     opened: list[WebSocket] = []
     with suppress(Error):
         async with connect(endpoint, events=()) as proxy:
@@ -195,14 +195,14 @@ async def send(
 
 
 def read_message(text: str, binary: bool) -> Payload:
-    """The message that is meant: `-` is what stdin has. Raises Error for what is no text."""
+    """The message to send: `-` stands for stdin. Raises Error if stdin should be text and is not UTF-8."""
     if text != "-":
         return text.encode(errors="surrogateescape") if binary else text
     message = sys.stdin.buffer.read()
     try:
         return message if binary else message.decode()
     except UnicodeDecodeError:
-        raise Error("what stdin has is no UTF-8: send it with --binary") from None
+        raise Error("stdin is not UTF-8: send it with --binary") from None
 
 
 def attach(endpoint: str | None) -> None:
@@ -239,11 +239,11 @@ def _complete(names: dict[str, Any]) -> None:
 
 
 def _nothing(url: UrlMatch | None, verb: str, others: Iterable[str]) -> str:
-    """That there is no socket, or none of such a URL, and the URLs of those that there are."""
+    """A sentence: no socket, or none whose URL matches. It names the URLs of the other sockets."""
     if url is None:
         return f"no socket {verb}"
     urls = named(map(printable, others))
-    return f"no socket of such a URL {verb}" + (f"; open: {urls}" if urls else "")
+    return f"no socket {verb} whose URL matches" + (f"; open: {urls}" if urls else "")
 
 
 def _print(value: Payload | WebSocket) -> None:

@@ -107,7 +107,7 @@ def test_time_since() -> None:
         ("2026-01-31T14:05:10+00:00", datetime.fromisoformat("2026-01-31T14:05:10+00:00")),
     ):
         assert parse_since(text) == int(moment.timestamp() * 1e9)
-    with pytest.raises(ValueError, match="'yesterday' is no time"):
+    with pytest.raises(ValueError, match="'yesterday' is not a time"):
         parse_since("yesterday")
 
 

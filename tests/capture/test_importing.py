@@ -207,7 +207,7 @@ def test_damaged_flows_are_one_sentence(tmp_path: Path, path: Path) -> None:
         ("SQLite format 3\0", "a database cannot be imported: a HAR, a zip with one"),
         ('{"event":"socket"}\n', "JSON lines cannot be imported: a HAR"),
         ("dear diary", "mitmproxy cannot read it as flows: Invalid data format"),
-        ("{", "it is no whole JSON: "),
+        ("{", "its JSON is incomplete or not valid: "),
         ('{"log": 1}', "there is no WebSocket in it"),
         (json.dumps({"log": {"entries": [http_entry()]}}), "there is no WebSocket in it"),
         (
@@ -242,7 +242,7 @@ def test_what_is_read_before_the_file_is_cut_off_is_kept(
     frames = 2 if messages is None else 0
     assert (came.sockets, came.frames) == (1, frames)
     assert came.cut_off is not None
-    assert "it is no whole JSON" in came.cut_off
+    assert "its JSON is incomplete or not valid" in came.cut_off
     with open_capture(path) as capture:
         assert (len(capture.sockets()), len(list(capture.frames()))) == (1, frames)
 

@@ -63,7 +63,7 @@ def test_time_of_a_reason_is_taken() -> None:
     "text", ["later", "", "24:00", "12:60", "12:00:60", "12", "1m2", "2026-13-01", "12:00:00.1234567"]
 )
 def test_anything_else_is_no_time(text: str) -> None:
-    with pytest.raises(ValueError, match="is no time: 14:05, "):
+    with pytest.raises(ValueError, match="is not a time: use 14:05, "):
         parse_since(text)
 
 

@@ -33,9 +33,9 @@ ALL = "ws://h/live?x=1, ws://h/chat, ws://h/silent"
     [
         (Filter(url="**/live"), f"No URL matches: there are {ALL}."),
         (Filter(url=any_of_globs(["**/other"])), f"No URL matches: there are {ALL}."),
-        (Filter(socket=9), "There is no socket of such a number: there are #1 to #3."),
-        (Filter(sessions=[2, 3]), "There is no session of such a number: there are 1."),
-        (Filter(sessions=["last"], socket=4), "There is no socket of such a number in this session: "),
+        (Filter(socket=9), "No socket has such a number. Sockets: #1 to #3."),
+        (Filter(sessions=[2, 3]), "No session has such a number. Sessions: 1."),
+        (Filter(sessions=["last"], socket=4), "No socket has such a number in this session. Sockets: "),
         (Filter(sessions=[1], url="**/x"), f"No URL matches in this session: there are {ALL}."),
         (Filter(socket=2, url="**/silent"), "No URL matches: there are ws://h/chat."),
         (Filter(socket=3), "There is no frame of ws://h/silent."),

@@ -139,7 +139,9 @@ async def test_the_view_is_offered_where_there_is_one(view: View, proxy: Proxy) 
 
 
 async def test_a_flow_in_focus_that_is_no_open_socket_is_refused(view: View, proxy: Proxy) -> None:
-    with pytest.raises(CommandError, match=r"no open WebSocket is @focus: ws\.list has those that are open"):
+    with pytest.raises(
+        CommandError, match=r"no open WebSocket matches @focus: ws\.list shows those that are open"
+    ):
         run("ws.send @focus client hello")
 
 

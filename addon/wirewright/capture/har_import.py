@@ -58,7 +58,7 @@ def _entries(file: IO[bytes], path: Path, report: ImportReport) -> Iterator[tupl
         is_cut_off = beginning is None or "premature EOF" in reason
         whole = None if is_cut_off else _whole_entries(file, beginning or 0)
         if whole is None:
-            raise CaptureError(f"{path}: it is no whole JSON: {reason}") from None
+            raise CaptureError(f"{path}: its JSON is incomplete or not valid: {reason}") from None
         yield from islice(enumerate(whole, 1), done, None)
 
 

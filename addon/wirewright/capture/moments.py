@@ -1,4 +1,4 @@
-"""Times as a user types them: those that the command line prints, and how long ago."""
+"""Times as a user types them: in the formats that the command line prints, or as how long ago."""
 
 import re
 import time
@@ -47,7 +47,7 @@ def parse_since(text: str) -> int:
         return int(text) if _NANOSECONDS.fullmatch(text) else to_epoch_ns(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         raise ValueError(
-            f"{text!r} is no time: 14:05, 14:05:10.123, 2026-01-31T14:05:10, 90s, 5m or 2h are"
+            f"{text!r} is not a time: use 14:05, 14:05:10.123, 2026-01-31T14:05:10, 90s, 5m or 2h"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Why a filter chooses nothing of a capture, in a sentence or two."""
+"""Sentences that say why a filter chooses nothing of a capture."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -36,17 +36,17 @@ def why_no_frame(capture: Capture, chosen: Filter) -> str:
 
 
 def why_no_socket(capture: Capture, chosen: Filter) -> str | None:
-    """The reason why no socket is chosen; None if one is, and where there is none at all."""
+    """The reason why no socket is chosen; None if one is chosen, and if the capture has no socket."""
     chosen = chosen.resolved(capture)
     sessions, sockets = capture.sessions(), oldest_first(capture.sockets())
     if not any(chosen.holds_session(session.id) for session in sessions):
-        return f"There is no session of such a number: there are {numbers(each.id for each in sessions)}."
+        return f"No session has such a number. Sessions: {numbers(each.id for each in sessions)}."
     sockets = [socket for socket in sockets if chosen.holds_session(socket.session_id)]
     of_sessions = "" if chosen.sessions is None else " in this session"
     numbered = [socket for socket in sockets if chosen.holds_socket(socket.id)]
     if sockets and not numbered:
         there = numbers((socket.id for socket in sockets), "#")
-        return f"There is no socket of such a number{of_sessions}: there are {there}."
+        return f"No socket has such a number{of_sessions}. Sockets: {there}."
     if numbered and not any(chosen.matches_url(socket.url) for socket in numbered):
         return f"No URL matches{of_sessions}: there are {named(each.url for each in numbered)}."
     return None
