@@ -245,10 +245,10 @@ class WirewrightAddon:
                 feed.carrier.message_decided(feed)
 
     def _answer_decided(self, flow: http.HTTPFlow, feed: Feed) -> None:
-        """All addons have had their turn. One may have made something else of the server's 101."""
+        """All addons were called. One of them may have replaced the server's 101."""
         if feed.socket.status != 101 or flow.response is None:
             return
-        if flow.error is not None:  # killed, which mitmproxy tells of by no hook
+        if flow.error is not None:  # killed, for which mitmproxy has no hook
             self.error(flow)
         elif flow.response.status_code != 101:
             feed.answered(flow.response.status_code, _headers(flow.response))

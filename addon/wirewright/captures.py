@@ -200,7 +200,7 @@ class Progress:
 
 
 def _print_reason(console: Console, capture: Capture, chosen: Filter) -> None:
-    """Say why nothing was chosen."""
+    """Print the reason why no frame matches."""
     reason = printable(why_no_frame(capture, chosen))
     console.print(reason, highlight=False, markup=False, soft_wrap=True)
 

@@ -24,7 +24,7 @@ from wirewright.wire.stream import Close, content_of
 from wirewright.wire.told import Aborted, CloseInjected
 
 ABORTED = "abort() was called"
-"""The reason of such an end."""
+"""The `close_reason` of a socket that `abort()` ended."""
 
 
 class InjectingCarrier(ABC):
@@ -53,7 +53,7 @@ class InjectingCarrier(ABC):
         self.inject(CloseInjected(self.flow, Close(code, reason)))
 
     def cut_event(self, reason: str) -> Aborted | None:
-        """The event that has the layer cut both connections; None if there is no layer that knows it."""
+        """The event for which the layer cuts both connections; None if no layer of Wirewright runs."""
         return Aborted(self.flow, reason) if self._is_open and installing.is_installed() else None
 
     def abort(self) -> None:

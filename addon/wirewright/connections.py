@@ -1,4 +1,4 @@
-"""How mitmproxy's connections end, where its hooks do not say it: by its idle timeout, or by a reset."""
+"""Ends of connections that mitmproxy's hooks do not report: by its idle timeout, or by a reset."""
 
 from asyncio import StreamReader
 
@@ -9,8 +9,8 @@ from wirewright import interventions
 from wirewright.carriers import InjectingCarrier, proxyserver
 
 IDLE_SECONDS = 24 * 60 * 60
-"""How long an open WebSocket may be idle, unless `tcp_timeout` is set. Not for ever: the connection of a
-phone that has gone without a word would stay open as long as the proxy runs."""
+"""How long an open WebSocket may be idle, unless `tcp_timeout` is set. Without any limit, the connection of a
+phone that has left the network would stay open as long as the proxy runs."""
 
 
 def watch_idleness(carrier: InjectingCarrier) -> None:
@@ -57,7 +57,7 @@ class ServerResets:
             self._reset.add(data.client.id)
 
     def take(self, client_id: str) -> bool:
-        """Whether a server of this client has reset its connection since this was asked last."""
+        """True if a server of this client has reset its connection since the last call."""
         found = client_id in self._reset
         self._reset.discard(client_id)
         return found

@@ -12,7 +12,7 @@ from mitmproxy.addonmanager import AddonManager
 from mitmproxy.hooks import Hook
 
 Watch = Callable[[Hook], Callable[[object], None] | None]
-"""Is given each hook; its result, if there is one, is called with each addon that has had its turn."""
+"""Is called with each hook. A function that it returns is called with each addon after the addon's hook."""
 
 _stock_trigger_event = AddonManager.trigger_event
 

@@ -98,7 +98,7 @@ class Face(Generic[OwnT]):
         return self._bridge.call(function, *arguments, **options)
 
     def _do(self, function: Callable[..., Awaitable[None]], *arguments: Any, **options: Any) -> None:
-        """What is done when the awaitable that a function returns is. In an async function it is begun."""
+        """Call a function and wait for the awaitable that it returns. In the loop's thread, only call it."""
         if self._bridge.is_loop:
             function(*arguments, **options)
             return
@@ -114,7 +114,7 @@ class Asked:
     function and the same faces."""
 
     def __init__(self, faces: Faces, function: Callable[..., Any], count: int = 1) -> None:
-        """`count` is the number of values that the function is called with, if it takes so many."""
+        """The function is called with at most `count` values."""
         _check_listener(function)
         self._faces = faces
         self._function = function
@@ -242,7 +242,7 @@ class WaitingFace(Face[WaitingT]):
         return (event,)
 
     def _catch_up(self) -> CatchUp | None:
-        """Where a listener that the caller registers now begins; None for what happens from now on."""
+        """The past events that a listener registered now hears first; None if it hears only live ones."""
         return None
 
     # In the loop's thread

@@ -1,7 +1,7 @@
-"""What in the proxy ended a socket: another addon, an option of mitmproxy's, or a call of a user.
+"""Reasons why the proxy ended a socket: another addon, an option of mitmproxy's, or a call of a user.
 
-mitmproxy's hooks do not say it. They are watched while they run: the addon after whose turn a flow has
-another response, or an error, has answered or killed it.
+mitmproxy does not report them. So its hooks are watched while they run: if a flow has another response, or an
+error, after the hook of an addon, then this addon has answered or killed the flow.
 """
 
 import inspect
@@ -13,28 +13,28 @@ from mitmproxy import ctx, http
 from mitmproxy.hooks import Hook
 
 DECIDING_HOOKS = frozenset({"requestheaders", "request", "responseheaders", "response"})
-"""In these an addon may answer a handshake in the server's stead, or kill it."""
+"""Hooks in which an addon may answer a handshake instead of the server, or kill it."""
 
 _reasons: WeakKeyDictionary[http.HTTPFlow, str] = WeakKeyDictionary()
 
 
 def note(flow: http.HTTPFlow, reason: str) -> None:
-    """The proxy ends a flow, for this reason. The first reason counts."""
+    """Keep the reason why the proxy ends a flow. The first reason counts."""
     _reasons.setdefault(flow, reason)
 
 
 def forget(flow: http.HTTPFlow) -> None:
-    """The flow goes on."""
+    """Drop the reason: the flow goes on."""
     _reasons.pop(flow, None)
 
 
 def reason_for(flow: http.HTTPFlow) -> str | None:
-    """Why the proxy has ended a flow; None if it has not."""
+    """The reason why the proxy ended a flow; None if it did not."""
     return _reasons.get(flow)
 
 
 def watch(hook: Hook) -> Callable[[object], None] | None:
-    """To be called with each addon that has had its turn in a hook; None for a hook that decides nothing."""
+    """A function to call with each addon after its hook; None for a hook that cannot end a handshake."""
     if hook.name not in DECIDING_HOOKS:
         return None
     (flow,) = hook.args()
@@ -53,7 +53,7 @@ def watch(hook: Hook) -> Callable[[object], None] | None:
 
 
 def name_of(addon: object) -> str:
-    """A script by its file, an addon of mitmproxy's by its option, any other by its name."""
+    """The name of an addon in a reason: the file of a script, the option of mitmproxy, or its name."""
     if inspect.ismodule(addon):
         return f"the script {Path(addon.__file__ or addon.__name__).name}"
     name = str(getattr(addon, "name", None) or type(addon).__name__.lower())

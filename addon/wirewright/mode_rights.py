@@ -21,7 +21,7 @@ TUN_DEVICE = Path("/dev/net/tun")
 
 
 def missing_right(modes: Sequence[str]) -> str | None:
-    """What one of these modes lacks on this machine, as a sentence; None if nothing is known to be missing.
+    """A sentence about the right that one of these modes lacks here; None if none is known to be missing.
 
     For `local` on Linux this asks sudo for root's rights, as mitmproxy does a moment later.
     """
@@ -72,7 +72,7 @@ def _kernel() -> tuple[int, int]:
 
 
 def _may_have(capability: int) -> bool:
-    """Whether a program that this one starts can have a capability (the bounding set)."""
+    """True if a program that this one starts can have a capability (the bounding set)."""
     return bool(_capabilities("CapBnd") >> capability & 1)
 
 

@@ -11,7 +11,7 @@ from mitmproxy.net import local_ip
 _SIOCGIFADDR = 0x8915
 """Linux's request for the IPv4 address of an interface (netdevice(7))."""
 _VIRTUAL = ("br-", "cni", "docker", "flannel", "lxc", "vboxnet", "veth", "virbr", "vmnet")
-"""How the names of interfaces begin that lead to containers and virtual machines."""
+"""Beginnings of the names of interfaces that lead to containers and virtual machines."""
 
 
 def network_addresses() -> list[str]:
@@ -24,7 +24,8 @@ def network_addresses() -> list[str]:
 
 
 def _of_interfaces() -> list[str]:
-    """On Linux, as other systems tell only by their own libraries: a VPN may have the default route."""
+    """The addresses of all interfaces, as a VPN may have the default route. Linux only: other systems need
+    libraries of their own for that."""
     if sys.platform != "linux":
         return []
     import fcntl

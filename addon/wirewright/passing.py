@@ -1,4 +1,4 @@
-"""What passes a proxy while a test runs: the lines of its report, if it fails."""
+"""The report of a failed test: the sockets, frames and TLS failures of a proxy while the test ran."""
 
 from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
@@ -69,7 +69,7 @@ class Passing:
 
     @property
     def has_passed(self) -> bool:
-        """Whether there is anything to tell."""
+        """True if the report has anything to show."""
         return bool(
             self._left_out or self._new_apps.tls_failures or any(each.has_passed for each in self._seen)
         )
@@ -133,7 +133,7 @@ class _Seen:
             self._feed.detach(self)
 
     def changed(self, feed: Feed) -> None:
-        """The socket itself tells, when it is asked."""
+        """Nothing to do: the socket is read when the report is made."""
 
     def frames(self, event: FrameEvent, payloads: Sequence[Payload]) -> None:
         """None are heard."""

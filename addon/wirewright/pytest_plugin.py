@@ -143,7 +143,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """Fail a test of which a listener, a handler or a rule has raised."""
+    """Fail a test if one of its listeners, handlers or rules has raised."""
     __tracebackhide__ = True
     run = item.stash[_RUN]
     try:
@@ -167,7 +167,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
-    """Fail it if they have raised later, too."""
+    """Fail the teardown if they raised after the test's end."""
     __tracebackhide__ = True
     yield
     run = item.stash[_RUN]
@@ -203,7 +203,7 @@ def _outcomes_of_unittest(item: pytest.Item) -> "list[pytest.ExceptionInfo[BaseE
 
 
 def _add_section(report: pytest.TestReport, title: str, text: str) -> None:
-    """To what is shown of a failure, so that it is in every kind of report, JUnit's XML too."""
+    """Add to the text of the failure, so that every kind of report has it, JUnit's XML too."""
     if isinstance(report.longrepr, ExceptionRepr):
         report.longrepr.addsection(title, text)
     else:

@@ -41,7 +41,7 @@ class RecordedTimeline:
 
     def __init__(self, console: Console, capture: Capture, chosen: Filter, max_preview: int | None) -> None:
         self.is_empty = True
-        """Whether no frame, and nothing else of a socket, was printed."""
+        """True until a frame or an event of a socket was printed."""
         self._console = console
         self._max_preview = max_preview
         self._width = 0
@@ -148,7 +148,7 @@ def _control(frame: Frame) -> Payload:
 
 
 def _painter(console: Console) -> Callable[[Sequence[Part]], str]:
-    """What joins the parts of a line, in colour where the console has colours."""
+    """A function that joins the parts of a line, in colour if the console has colours."""
     if not console.is_terminal or console.legacy_windows:  # an old Windows console takes no codes
         return lambda parts: "".join([text for text, _ in parts])
     codes: dict[str, tuple[str, str]] = {}
@@ -166,7 +166,7 @@ def _painter(console: Console) -> Callable[[Sequence[Part]], str]:
 
 
 def _codes(console: Console, style: str) -> tuple[str, str]:
-    """What comes before and after a text in this style."""
+    """The codes before and after a text in this style."""
     with console.capture() as captured:
         console.print(Text("x", style), end="")
     begin, _, end = captured.get().partition("x")

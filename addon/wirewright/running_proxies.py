@@ -1,4 +1,4 @@
-"""The proxies that this process has launched or is connected to, for what follows them: the pytest plugin."""
+"""The proxies that this process has launched or is connected to, for followers such as the pytest plugin."""
 
 import asyncio
 import weakref
@@ -56,12 +56,12 @@ _running: weakref.WeakSet[RunningProxy] = weakref.WeakSet()
 
 
 def running_proxies() -> list[RunningProxy]:
-    """Those that have started and not ended."""
+    """The proxies that have started and not ended."""
     return list(_running)
 
 
 async def begin(proxy: Proxy, control: Control) -> RunningProxy:
-    """A proxy is there. It is forgotten with the value, or by `end`."""
+    """Register a proxy and call the followers. It is forgotten with the returned value, or by `end`."""
     running = RunningProxy(proxy, control)
     _running.add(running)
     for follower in followers:
@@ -70,7 +70,7 @@ async def begin(proxy: Proxy, control: Control) -> RunningProxy:
 
 
 async def end(running: RunningProxy) -> None:
-    """A proxy ends."""
+    """Call the followers and forget a proxy, before it ends."""
     for follower in followers:
         await follower.ending(running)
     _running.discard(running)

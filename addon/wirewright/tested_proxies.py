@@ -1,4 +1,4 @@
-"""What the proxies of this process do while a test runs, and what the functions registered on them raise."""
+"""Follows the proxies of this process while a test runs, for its report, its captures and its errors."""
 
 import re
 import warnings
@@ -139,7 +139,7 @@ class TestRun:
         return wanted and (tested.is_used or tested.passing.has_passed)
 
     def properties(self) -> list[tuple[str, str]]:
-        """Of the test's report, for JUnit's XML and the like."""
+        """The properties of the test's report, for JUnit's XML and the like."""
         captures = (tested.capture for tested in self._proxies.values())
         return [("ws_capture", without_surrogates(str(shown(path)))) for path in captures if path is not None]
 
@@ -151,7 +151,7 @@ class TestRun:
             warnings.warn(pytest.PytestWarning(f"--ws-capture: {error}"), stacklevel=1)
         self._not_recorded.clear()
 
-    # What functions raise
+    # Exceptions of listeners, handlers and rules
 
     def settle(self) -> None:
         """Return when listeners and handlers have been called with all that has come until now."""

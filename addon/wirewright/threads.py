@@ -286,7 +286,7 @@ class Bridge:
 
     def call_user(self, function: Callable[..., Any], arguments: Sequence[object]) -> Any:
         """What a user's function returns or raises. An async one runs in the loop: it gets to its first await
-        before the caller's thread does anything else, and the caller waits for its end.
+        before the caller's thread does anything else, and the caller waits until it has ended.
         """
         result = function(*arguments)
         if not inspect.isawaitable(result):

@@ -28,7 +28,7 @@ MARKS = {
     "error": ("✕", "bold red"),
     "close": ("○", "dim"),
 }
-"""The mark and the style of what happens to a socket."""
+"""The mark and the style of each event of a socket."""
 FRAME_MARKS: dict[FrameEvent, tuple[str, str]] = {"framesent": ("→", "cyan"), "framereceived": ("←", "green")}
 """The mark and the style of a message."""
 
@@ -67,7 +67,7 @@ class Timeline:
         """Servers for which the timeline has said what to do about a refused certificate."""
 
     def head(self, markup: str) -> None:
-        """Print something above the lines, in rich's markup."""
+        """Print a text in rich's markup above the lines."""
         self._console.print(markup, highlight=False, soft_wrap=True)
 
     def start(self, tls_failures: TlsFailures | None = None) -> None:
@@ -98,7 +98,7 @@ class Timeline:
             self._console.print(Text("\n").join(lines), soft_wrap=True, highlight=False)
 
     def opening(self, key: str, feed: Feed) -> None:
-        """Show a socket that an app asks for, before any listener is told of it."""
+        """Show a socket that an app asks for, before any listener is called."""
         if self._matches(feed.socket.url):
             feed.attach(_SocketLines(self, self._control, feed.socket))
 
@@ -164,7 +164,7 @@ class _SocketLines:
         self._control = control
         self._ws = ws
         self._number = control.number_of(ws)
-        """That of the last line."""
+        """The number in the last line."""
         self._is_open = False
         timeline.event(self._label(), "connecting", ws.url)
 

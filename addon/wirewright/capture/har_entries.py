@@ -31,12 +31,12 @@ Attached = Callable[[str], IO[bytes]]
 
 _CLOSED_BY: Mapping[str, ClosedBy] = {"sent": "client", "received": "server"}
 _HANDSHAKE_FAILED = "Error during WebSocket handshake"
-"""How Chromium's sentence for a failed handshake begins."""
+"""The beginning of Chromium's sentences for failed handshakes."""
 
 
 @dataclass(slots=True)
 class _Entry:
-    """An entry with a WebSocket, and what was read of it."""
+    """An entry with a WebSocket, partly parsed."""
 
     number: int
     values: Mapping[str, Any]
@@ -111,7 +111,7 @@ class _EntryReader:
         return self._socket(entry, asked_ns, [frame.time_ns for frame in frames]), iter(frames)
 
     def _items(self, number: int, entry: Mapping[str, Any]) -> Iterator[Any]:
-        """The messages, as they are written: in the entry, or in a file beside it, one a line."""
+        """The messages as JSON values: those in the entry, and those in a file beside it, one a line."""
         embedded = entry.get("_webSocketMessages")
         if isinstance(embedded, list):
             yield from embedded

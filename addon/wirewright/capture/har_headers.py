@@ -13,7 +13,7 @@ from wirewright.capture.bodies import kept_body
 from wirewright.model.handshake import Headers
 
 _BYTES = "_base64"
-"""The key of a field for a value that is not UTF-8: its `value` is what a browser would show."""
+"""The key of a field for a value that is not UTF-8: its `value` is the text that a browser shows."""
 
 
 def to_har(headers: Headers) -> list[dict[str, str]]:
@@ -27,7 +27,7 @@ def to_har(headers: Headers) -> list[dict[str, str]]:
 
 
 def values_from_har(field: Any, value: str) -> list[str]:
-    """The values of a field of an archive, whose `value` is this.
+    """The values of a field of an archive. `value` is the text of the field.
 
     Some recorders join the values of a name by newlines, as Chrome's protocol does.
     """

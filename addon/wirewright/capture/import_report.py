@@ -42,7 +42,7 @@ class ImportReport:
         self.entries = Omissions("entry", "entries")
         self.messages = Omissions("message", "messages")
         self.values = Omissions("value", "values")
-        """Headers and other parts of an entry that was read otherwise."""
+        """Headers and other parts that are left out of entries that were read."""
         self.notes: list[str] = []
         """Other sentences that the user should read."""
 
@@ -63,7 +63,7 @@ class ImportReport:
         self.values.add(f"`{name}` of {self.entries.noun} #{entry}", reason)
 
     def sentences(self) -> Iterator[str]:
-        """What was left out, and the notes, each as one sentence."""
+        """A sentence for each kind of omission, and the notes."""
         for omissions in (self.entries, self.messages, self.values):
             if omissions.count:
                 yield str(omissions)

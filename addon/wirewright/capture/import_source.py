@@ -84,8 +84,8 @@ class Inflating(io.RawIOBase):
 class _Counted(io.RawIOBase):
     """A file whose bytes are spent from a budget, and whose errors are CaptureErrors.
 
-    With `failures` it ends at an error, which is put there. A parser that asks for megabytes at once would
-    lose what was read before an error that is raised.
+    With `failures` an error is appended there, and the file ends. A parser that reads megabytes at once would
+    otherwise lose the bytes before the error.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Recordings of other programs become a session of a capture: HTTP archives, traces, mitmproxy's flows."""
+"""Imports recordings of other programs into a capture: HTTP archives, traces, mitmproxy's flows."""
 
 import codecs
 import sqlite3

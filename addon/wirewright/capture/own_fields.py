@@ -1,4 +1,4 @@
-"""Fields of a socket that other formats have no place for: an export writes them under a key of its own."""
+"""Fields of a socket that other formats do not have. An export writes them under a key of its own."""
 
 from dataclasses import fields
 from typing import Any, get_args

@@ -59,7 +59,7 @@ def _snapshots(files: Sequence[Opener]) -> Iterator[tuple[int, Any]]:
 
 
 def _key(number: int, snapshot: Any) -> _Key:
-    """What two entries of one request have in common."""
+    """The same for all entries of one request."""
     if isinstance(snapshot, dict) and snapshot.get("_monotonicTime") is not None:
         request = snapshot.get("request")
         url = request.get("url") if isinstance(request, dict) else None
@@ -68,7 +68,7 @@ def _key(number: int, snapshot: Any) -> _Key:
 
 
 def _modern(snapshot: Any) -> Any:
-    """The same, if it is of a trace before version 9, which has `_sha1` for `_file`."""
+    """The snapshot with `_file`. Traces before version 9 have `_sha1` instead."""
     response = snapshot.get("response") if isinstance(snapshot, dict) else None
     content = response.get("content") if isinstance(response, dict) else None
     if isinstance(content, dict) and isinstance(content.get("_sha1"), str) and "_file" not in content:

@@ -1,4 +1,4 @@
-"""Messages of a recording that another program wrote, before their frames are known."""
+"""Messages of a recording of another program, before missing times are filled in."""
 
 import struct
 from dataclasses import dataclass, field

@@ -27,7 +27,8 @@ from wirewright.model.matching import UrlMatch, compile_match
 from wirewright.model.websocket import ClosedBy, WebSocket
 
 UNREAD = "larger than ws_max_message, compressed after such a message, or begun before the recording"
-"""Why a message that passed was not read: an inflater that left one out cannot read what refers to it."""
+"""Why a message was not read. After a compressed message that was not read, later ones that refer to it
+cannot be inflated."""
 TEXT, BINARY = 1, 2
 """Opcodes (RFC 6455, 5.2)."""
 
@@ -198,7 +199,7 @@ class Recorder:
         self._writer = Writer(connection, session, self.path, rotation)
 
     def record(self, socket: WebSocket, number: int) -> "SocketTape | None":
-        """Begin to record a socket under this id, if it is one that is meant."""
+        """Begin to record a socket under this id. Returns None if the capture's URL does not match."""
         try:
             if not self._matches(socket.url):
                 return None

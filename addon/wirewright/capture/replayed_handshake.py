@@ -1,4 +1,4 @@
-"""The answer of a recorded server to a handshake, given to a live app."""
+"""Answers a live app's handshake as the recorded server did."""
 
 import logging
 
@@ -24,20 +24,20 @@ def accept(route: WebSocketRoute, socket: Socket) -> None:
 
 
 def refuse(route: WebSocketRoute, socket: Socket) -> None:
-    """Refuse the handshake as it was refused. Without a recorded status for that, cut the connection."""
+    """Refuse the handshake with the recorded answer. Without a status of 200 to 599, cut the connection."""
     if socket.status is None or not 200 <= socket.status <= 599:
         route.abort()
         return
     recorded = socket.response_headers or Headers()
     if socket.response_body is None and _had_body(socket.status, recorded):
         logger.warning("%s: the body of the recorded answer %d is not in the capture", route, socket.status)
-    # The body is decompressed, and its length is that of what is sent.
+    # The recorded body is decompressed, and the length of the sent body is set anew.
     headers = recorded.end_to_end().without(("content-encoding", "content-length"))
     route.reject(socket.status, _replayable(route, socket, headers).pairs, socket.response_body or b"")
 
 
 def _replayable(route: WebSocketRoute, socket: Socket, headers: Headers) -> Headers:
-    """The headers that can be sent, without those of which the capture has only the word REDACTED."""
+    """The headers that can be sent: not those whose whole value is redacted in the capture."""
     kept: list[tuple[str, str]] = []
     redacted: dict[str, str] = {}
     for name, value in headers.pairs:

@@ -138,7 +138,7 @@ def open_to_read(path: Path) -> sqlite3.Connection:
 
 
 def version_of(connection: sqlite3.Connection) -> int:
-    """That of a capture's tables."""
+    """The version of a capture's tables."""
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     return version
 
@@ -288,7 +288,7 @@ def _begin_session(
 
 
 def _make_tables(connection: sqlite3.Connection) -> None:
-    """Those of this version, in a new file or in one of the version before."""
+    """Create the tables in a new file, or bring those of an older version to this one."""
     if not connection.execute("PRAGMA application_id").fetchone()[0]:
         statements = _TABLES
     elif version_of(connection) == 1:

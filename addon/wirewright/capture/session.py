@@ -47,7 +47,7 @@ class CaptureSession:
         )
         self._owner = owner
         control.start_recording(self._recorder)
-        # mitmproxy skips the addons' `done` where an error or a closed terminal ends it.
+        # mitmproxy does not call the addons' `done` if an error or a closed terminal ends it.
         atexit.register(self.stop)
         logger.info("WebSockets are recorded in %s", path)
 

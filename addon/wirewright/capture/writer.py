@@ -30,9 +30,9 @@ WARN_SECONDS = 5.0
 QUEUE_BYTES = 32 * 1024 * 1024
 """Bytes of frames that may wait to be written. Further ones are not recorded, and are counted."""
 LARGE_BYTES = 1024 * 1024
-"""Frames of more bytes wait beside those: a large message must not take the room of others."""
+"""Larger frames have a limit of their own: a large message must not use up the room of others."""
 LARGE_QUEUE_BYTES = 128 * 1024 * 1024
-"""Bytes of such frames that may wait. One alone may be of any size."""
+"""Bytes of large frames that may wait. A single one may be of any size."""
 MESSAGE_BYTES = 64
 """About what a waiting message takes beside its payload."""
 ROWS = (4_000, 400, 40, 1)
@@ -88,7 +88,7 @@ class Losses:
 
 
 class Room:
-    """How many bytes of frames may wait, and how many do. `put` and `taken` are each called by one thread."""
+    """A limit in bytes for frames that wait to be written. One thread calls `put`, another one `taken`."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -125,7 +125,7 @@ class Writer:
         self._flushes: deque[threading.Event] = deque()
         self._room, self._large_room = Room(QUEUE_BYTES), Room(LARGE_QUEUE_BYTES)
         self._failures: dict[str, Losses] = {}
-        """By reason, frames that could not be written."""
+        """Frames that could not be written, by reason."""
         self._failing = ""
         """Why the last attempt failed; "" if it did not."""
         self._unreadable = Losses("the recorder failed: its log says how")
@@ -204,7 +204,7 @@ class Writer:
         taken = _all_of(self._queue)
         is_idle = not taken and all(losses.noted == losses.total for losses in self._losses)
         if not is_idle or time.time() - self._seen >= SEEN_SECONDS:
-            # There may be room, or peace, next time.
+            # Next time there may be room, or no lock.
             self._queue.extendleft(reversed(self._store(taken)))
         for each in taken:
             if not isinstance(each, Statement):

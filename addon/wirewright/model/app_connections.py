@@ -1,4 +1,4 @@
-"""What apps do at the proxy besides opening sockets. It tells why no socket came."""
+"""Counts of connections and requests of apps that open no socket: they explain why no socket came."""
 
 import time
 from dataclasses import dataclass
@@ -8,17 +8,17 @@ from wirewright.model.tls import TlsFailure, TlsFailures
 
 @dataclass
 class AppConnections:
-    """Counts since the proxy runs."""
+    """Counts since the start of the proxy."""
 
     connections: int = 0
     """TCP connections of apps to the proxy."""
     requests: int = 0
-    """HTTP requests that were no WebSocket handshakes."""
+    """HTTP requests that are not WebSocket handshakes."""
 
 
 @dataclass(frozen=True)
 class AppsSeen:
-    """What apps have done up to some moment, or between two."""
+    """The counts and TLS failures up to a moment, or between two moments."""
 
     connections: int
     requests: int
@@ -32,7 +32,7 @@ class AppsSeen:
         return cls(apps.connections, apps.requests, time.time(), tuple(failures.newest()))
 
     def since(self, before: "AppsSeen") -> "AppsSeen":
-        """What was done after an earlier moment."""
+        """The difference to an earlier moment."""
         return AppsSeen(
             self.connections - before.connections,
             self.requests - before.requests,

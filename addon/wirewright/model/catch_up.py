@@ -45,28 +45,28 @@ def _release(history: History, loop: asyncio.AbstractEventLoop) -> None:
 
 
 class CatchUp:
-    """Where code has got to in a socket's past."""
+    """How far one task, thread or handler has read a socket's past events."""
 
     def __init__(self, backlog: Backlog) -> None:
         self._backlog: Backlog | None = backlog
         self.next = 0
-        """The number of the first event that the code has not been given."""
+        """The number of the first event that the code has not been given yet."""
         self._behind: list[tuple[str, Callable[..., object]]] = []
-        """Listeners that are still to hear the past, with their events."""
+        """Listeners that have not heard the past events yet, each with its event."""
         self._replay: Replay | None = None
         self._flushing: asyncio.Handle | None = None
         self._turns = 0
 
     def is_of(self, history: History) -> bool:
-        """True for the socket's own history, until the code has caught up."""
+        """True if this reads the given history, until the code has caught up."""
         return self._backlog is not None and self._backlog.history is history
 
     def events(self) -> list[PastEvent]:
-        """What the code has not been given, oldest first."""
+        """The past events that the code has not been given yet, oldest first."""
         return [] if self._backlog is None else self._backlog.history.events_since(self.next)
 
     def follow(self, replay: Replay, event: str, f: Callable[..., object], seconds: float = 0.0) -> None:
-        """Have a listener hear the past soon, in one order with the others that come until then."""
+        """Have a listener hear the past soon, together with listeners that are registered until then."""
         loop = asyncio.get_running_loop()
         self._behind.append((event, f))
         self._replay = replay
@@ -77,7 +77,7 @@ class CatchUp:
             self._flushing = loop.call_later(seconds, self.flush) if seconds else loop.call_soon(self.flush)
 
     def flush(self) -> None:
-        """Let listeners that are behind hear the past."""
+        """Have the listeners that are behind hear the past now."""
         if self._flushing is not None:
             self._flushing.cancel()
             self._flushing = None
@@ -92,7 +92,7 @@ class CatchUp:
         self._turns = TURNS
 
     def close(self) -> None:
-        """The code has caught up: what it registers from now on hears what happens from now on."""
+        """The code has caught up: listeners and waits from now on get live events only."""
         self.flush()
         self._backlog = None
 
@@ -112,24 +112,24 @@ class CatchUp:
 
 
 _own: ContextVar[tuple[CatchUp, ...]] = ContextVar("catch_ups", default=())
-"""Those of the task, thread or handler that runs."""
+"""The catch-ups of the task, thread or handler that runs."""
 _shared: list[CatchUp] = []
-"""Those of async code; each is here for a few turns of its loop."""
+"""The catch-ups of async code; each is here for a few turns of its loop."""
 
 
 def bind(catch_up: CatchUp) -> None:
-    """Have what the caller registers next begin at a socket's opening."""
+    """Have the listeners and waits that the caller registers next begin at a socket's opening."""
     behind = [each for each in _own.get() if each._backlog is not None]
     _own.set((*behind[1 - MOST :], catch_up))
 
 
 def bound() -> tuple[CatchUp, ...]:
-    """Those of the caller."""
+    """The catch-ups of the caller."""
     return _own.get()
 
 
 def find(history: History) -> CatchUp | None:
-    """That of the caller for a socket: its own, or that of a task which has just taken the socket for it."""
+    """The caller's catch-up for a socket: its own, or that of a task that has just taken the socket."""
     if not history.is_retained:
         return None
     candidates = (*reversed(_own.get()), *reversed(_shared))

@@ -1,4 +1,4 @@
-"""What a method returns whose work has begun already, and that may all the same be awaited."""
+"""The awaitable that a method returns for work that has already begun."""
 
 from collections.abc import Awaitable, Coroutine, Generator
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ class Completion(Coroutine[Any, Any, T]):
     """
 
     def __init__(self, awaitable: Awaitable[T] | None = None) -> None:
-        """Without an awaitable it is over, and None."""
+        """Without an awaitable the work is over, and its result is None."""
         self._awaitable = awaitable
         self._steps: Generator[Any, Any, T] | None = None
 

@@ -40,7 +40,7 @@ class Emitter(EventEmitter):
         self._version = 0
         """Counts the changes of the listeners."""
         self._late: set[RegisteredListener] | None = None
-        """While past events are emitted: the listeners that hear them."""
+        """The listeners that hear past events, while `replay` emits them."""
 
     def check_event(self, event: str) -> None:
         """Raise ValueError if this emitter has no such event."""
@@ -70,7 +70,7 @@ class Emitter(EventEmitter):
 
         def call_once(value: object) -> Any:
             if listener not in self._events.get(event, ()):
-                return None  # it was taken back by a listener before it
+                return None  # an earlier listener of this event removed it
             self.remove_listener(event, listener)
             return fitted(value)
 
@@ -132,7 +132,7 @@ class Emitter(EventEmitter):
             self._late.add(listener)
 
     def listen(self, event: str, f: Callable[..., Any]) -> None:
-        """As `on`, for our own functions: they take the value and belong to no script."""
+        """As `on`, for functions of Wirewright: they take the value, and do not belong to a script."""
         self._register(event, f, RegisteredListener(f, None))
 
     def _register(self, event: str, f: Callable[..., Any], listener: "RegisteredListener") -> None:
@@ -201,7 +201,7 @@ class Emitter(EventEmitter):
 
 
 class RegisteredListener:
-    """A registered callable and whose it is."""
+    """A callable that is registered for an event, and its owner."""
 
     __slots__ = ("call", "is_live", "owner")
 

@@ -2,7 +2,7 @@
 
     Exception
     └── Error
-        ├── EndedError      the proxy, or the test, has ended: no fault of the code that is told so
+        ├── EndedError      the proxy, or the test, has ended: not a fault of the code that gets it
         └── TimeoutError    also a builtin TimeoutError
 
 A wrong argument is neither: it is a ValueError or a TypeError, raised at the call.

@@ -228,7 +228,7 @@ class AppsCounted(_Message, frozen=True):
 
     connections: int
     requests: int
-    """HTTP requests that were no WebSocket handshakes."""
+    """HTTP requests that are not WebSocket handshakes."""
     at: float
     """Now, in seconds since the epoch."""
     tls_failures: Sequence[TlsFailed]
@@ -484,7 +484,7 @@ Command = Send | Close | Abort | Route | Unroute | StartCapture | StopCapture | 
 
 
 def plain(text: str) -> str:
-    """What can be written: bytes of a URL or a reason that are no UTF-8 come as surrogates."""
+    """Text that can be written as UTF-8. Bytes of a URL or a reason that are not UTF-8 are surrogates."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 

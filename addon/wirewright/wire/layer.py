@@ -273,7 +273,7 @@ class WireLayer(SocketLayer):
     def _fail(self, leg: Leg, failure: ProtocolError, frames: bytes) -> layer.CommandGenerator[None]:
         """Have the destination fail the socket, as in PASS: it is sent the violation itself (7.1.7).
 
-        Nothing follows the violation, as nothing may get past whoever holds this direction. A destination
+        Nothing follows the violation: no bytes may bypass the route that holds this direction. A destination
         that does not fail the socket has its connection cut.
         """
         leg.violated = True

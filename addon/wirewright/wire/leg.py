@@ -44,14 +44,14 @@ class Leg:
     undecided: bool = False
     """Whether a message is offered, and nobody has said yet what becomes of it."""
     compresses: bool = False
-    """Whether the message that is undecided is sent on compressed."""
+    """True if the undecided message is forwarded compressed."""
     closed: bool = False
     """Whether its source has sent a close frame."""
     copied: bool = False
     """Whether that has gone on to its destination."""
     violated: bool = False
     failure: ProtocolError | None = None
-    """A violation by its source that its destination has been sent, to fail the socket."""
+    """A violation by the source that was forwarded, so that the destination fails the socket."""
     bad_frame: FrameCutter | None = None
     """The frame that broke the protocol: its destination may judge it once it has all of it."""
     lost: bool = False

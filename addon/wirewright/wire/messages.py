@@ -53,13 +53,13 @@ class Deflated:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """Bytes that broke the protocol: enough of them for another reader to find the same."""
+    """Bytes that broke the protocol: enough for another reader to fail in the same way."""
 
     error: ProtocolError
     opcode: int
     """Of the message that was under way; 0 between messages."""
     content: bytes
-    """Of that message: what came before the frame, or the text that is not UTF-8."""
+    """The content of that message before the frame, or the text that is not UTF-8."""
     frame: bytes
     """The frame, as it came so far, if its header broke the protocol."""
 
@@ -80,11 +80,11 @@ class MessageReader:
     lazy: bool
     """Whether nobody is there to be told at once: messages are then handed out as Unread."""
     tells_deflated: bool
-    """Whether a message that its sender had compressed is handed out as Deflated."""
+    """True if a message that its sender had compressed is handed out as Deflated."""
     failure: ProtocolError | None
     """What ended the reading. The reader ignores whatever comes after it."""
     violation: Violation | None
-    """The bytes to `failure`."""
+    """The bytes that caused `failure`."""
     only_messages: bool
     """Whether all that was fed last came to was messages: neither a control frame nor a TooLarge."""
     boundary: int | None
