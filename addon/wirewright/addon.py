@@ -287,11 +287,15 @@ class WirewrightAddon:
             reason = failures.reason_of_mitmproxy(message)
             if (noted := interventions.reason_for(flow)) is not None:
                 text, reason = failures.NO_ANSWER, noted
-            self._failed(feed, text)
             if reason is not None:
                 by = "proxy"
             elif message == failures.CLIENT_DISCONNECTED:
                 by = "client"
+            elif flow.response is not None:  # the server refused, but ended before the end of the body
+                headers, by = _headers(flow.response), "server"
+                feed.answered(flow.response.status_code, headers)
+                text = failures.refusal_text(flow.response.status_code, headers)
+            self._failed(feed, text)
             control.close(flow.id, reason=reason, by=by)
 
     def server_connected(self, data: ServerConnectionHookData) -> None:

@@ -357,6 +357,27 @@ async def test_server_that_refuses_is_the_one_that_did(proxy: Proxy, recordings:
     assert ending(recordings.only) == (None, None, "server")
 
 
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        ("401 Unauthorized", "HTTP Authentication failed; no valid credentials available"),
+        ("503 Busy", "Error during WebSocket handshake: Unexpected response code: 503"),
+    ],
+)
+@pytest.mark.parametrize(
+    "body", ["Content-Length: 9\r\n\r\nhalf", "Transfer-Encoding: chunked\r\n\r\n5\r\nha"]
+)
+async def test_refusal_with_half_a_body_is_one_by_the_server(
+    proxy: Proxy, recordings: Recordings, status: str, text: str, body: str
+) -> None:
+    await refused(proxy, f"HTTP/1.1 {status}\r\nRetry-After: 5\r\n{body}".encode())
+    seen = recordings.only
+    await seen.closed.wait()
+    assert seen.events == [("socketerror", text), ("close", None)]
+    assert ending(seen) == (None, None, "server")
+    assert (seen.ws.status, (seen.ws.response_headers or {})["retry-after"]) == (int(status[:3]), "5")
+
+
 async def test_app_that_leaves_before_the_answer_is_the_one_that_did(
     proxy: Proxy, recordings: Recordings
 ) -> None:
