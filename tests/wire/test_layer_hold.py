@@ -217,6 +217,30 @@ def test_connection_lost_on_one_side_waits_for_what_is_undecided(leg: Leg, wire:
     assert wire.ended == (1006, None, leg.client)
 
 
+@pytest.mark.parametrize("is_decided", [True, False])
+def test_connection_lost_after_a_close_frame_that_is_held_ends_the_socket_with_that(
+    leg: Leg, wire: Wire, is_decided: bool
+) -> None:
+    one, close = leg.peer.text("one"), leg.close_frame(3001, "bye")
+    wire.observer.decide = undecided
+    talk = wire.started(holding=True) >> leg.says(one + close) >> events.ConnectionClosed(leg.source)
+    if is_decided:
+        talk = talk >> leg.decided("one") << leg.gets(one) << leg.gets(close)
+    else:
+        talk = talk >> events.ConnectionClosed(leg.back.source)
+    assert talk << wire.drop_server << wire.drop_app << wire.end >> done
+    assert wire.ended == (3001, "bye", leg.client)
+
+
+def test_connection_lost_after_a_broken_close_frame_that_is_held_is_lost(leg: Leg, wire: Wire) -> None:
+    one, close = leg.peer.text("one"), leg.peer.frame(Opcode.CLOSE, b"x")
+    wire.observer.decide = undecided
+    talk = wire.started(holding=True) >> leg.says(one + close) >> events.ConnectionClosed(leg.source)
+    talk = talk >> events.ConnectionClosed(leg.back.source)
+    assert talk << wire.drop_server << wire.drop_app << wire.end >> done
+    assert wire.ended == (1006, None, leg.client)
+
+
 def test_connection_lost_on_both_sides_waits_for_nothing(leg: Leg, wire: Wire) -> None:
     wire.observer.decide = undecided
     talk = wire.started(holding=True) >> leg.says(leg.peer.text("one"))

@@ -1,12 +1,13 @@
 """One direction of a socket, between its two connections, and how far its closing is."""
 
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
-from wirewright.wire.frames import CloseCode, FrameCutter, ProtocolError
-from wirewright.wire.messages import Event, Violation
+from wirewright.wire.frames import CloseCode, FrameCutter, Opcode, ProtocolError, decode_close
+from wirewright.wire.messages import Control, Event, Violation
 from wirewright.wire.observing import Demand
 from wirewright.wire.stream import Close, Ours, Stream
 
@@ -66,6 +67,16 @@ class Leg:
     def told(self) -> bool:
         """Whether its destination has been sent a close frame, the source's or one of ours."""
         return self.copied or self.stream.ended
+
+    @property
+    def end_of_source(self) -> "End":
+        """How its source ended: by a close frame that still waits for its turn, or by the loss of its
+        connection."""
+        for each in self.held:
+            if isinstance(each, Control) and each.opcode == Opcode.CLOSE:
+                with suppress(ProtocolError):
+                    return End(self.from_client, *decode_close(each.payload))
+        return End(self.from_client)
 
     @property
     def is_cut(self) -> bool:

@@ -253,7 +253,7 @@ class SocketLayer(websocket.WebsocketLayer):
             return
         waits = (leg.held or leg.undecided) and leg.destination is not None and not leg.stream.ended
         if waits and not self._legs[not leg.from_client].lost:
-            self._closing = self._closing or End(leg.from_client)
+            self._closing = self._closing or leg.end_of_source
             leg.held.append(Lost.LOST)
             if leg.demand is not None and leg.demand.routed:
                 yield from self._set_timer(leg)  # a handler may wait for just this end
