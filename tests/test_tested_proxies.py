@@ -347,6 +347,14 @@ def test_passes(ws, app):
     assert properties(cases["test_passes"]) == []
 
 
+def test_capture_of_a_long_name_of_other_letters_is_kept(pytester: pytest.Pytester) -> None:
+    name = "test_" + "\u00fc\u4e2d" * 60  # 305 bytes
+    pytester.makepyfile(RAISING + f"def {name}(ws, app):\n    say(app, 'a')\n    assert False\n")
+    run(pytester, "--ws-capture=on", "--ws-capture-dir=kept").assert_outcomes(failed=1)
+    (capture,) = (pytester.path / "kept").glob("*.db")
+    assert capture.stem in name
+
+
 # Why no socket came
 
 

@@ -16,6 +16,8 @@ from wirewright.running_proxies import RunningProxy
 ALLOWING = "ws_allow_errors"
 """The marker of a test whose listeners, handlers and rules may raise."""
 FIXTURES = {"ws", "ws_proxy"}
+NAME_BYTES = 120
+"""The length of a capture's name at most: a file system takes 255 bytes."""
 MOST_ERRORS = 10
 """How many exceptions a report has, the first ones."""
 
@@ -209,7 +211,8 @@ class TestRun:
             return None
         folder = capture_folder(self._item.config)
         folder.mkdir(parents=True, exist_ok=True)
-        name = re.sub(r"[^\w.-]+", "-", self._item.nodeid).strip("-")[-120:]
+        name = re.sub(r"[^\w.-]+", "-", self._item.nodeid).strip("-")
+        name = name.encode()[-NAME_BYTES:].decode(errors="ignore")
         for number in range(1, 10_000):
             path = folder / (f"{name}.db" if number == 1 else f"{name}-{number}.db")
             with suppress(FileExistsError):
