@@ -267,3 +267,12 @@ def test_target_that_is_no_capture_is_not_touched(tmp_path: Path, path: Path) ->
     with pytest.raises(CaptureError, match="it is no capture"):
         import_file(archive(tmp_path, entry()), path)
     assert path.read_text() == "dear diary"
+
+
+def test_recording_whose_messages_are_all_skipped_is_not_said_to_be_without(
+    tmp_path: Path, path: Path
+) -> None:
+    report = import_file(archive(tmp_path, with_message(opcode=3)), path).report
+    assert list(report.sentences()) == [
+        "Skipped 1 message: #1 of entry #1 (opcode 3 is not one of RFC 6455)."
+    ]

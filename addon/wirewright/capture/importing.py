@@ -146,7 +146,7 @@ class _Session:
                 raise CaptureError(f"{self._path}: {explain(error)}") from error
             raise
         close(self._connection)
-        if self._opened and not self._frames:
+        if self._opened and not self._frames and not self._report.messages.count:
             self._report.notes.append("It has no messages: it was recorded without frames, or none passed.")
         return Imported(self._sockets, self._frames, cut_off, self._report)
 
