@@ -12,7 +12,7 @@ proxy = Proxy()
 """All sockets that pass through this process."""
 
 app_connections = AppConnections()
-"""What apps do here besides opening sockets."""
+"""Counts of apps' connections and requests that open no socket."""
 
 control = Control(proxy)
 """The proxy's other side, for the addon and for `launch`."""

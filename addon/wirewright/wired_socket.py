@@ -49,7 +49,7 @@ class WiredSocket(InjectingCarrier):
         self._addons = addons
         self._demands: dict[bool, Demand] = {}
         self._demand_state: tuple[int, object] = (0, None)
-        """Of what `_demands` were made."""
+        """The versions of addons and listeners for which `_demands` was computed."""
         self._deciding: dict[bool, asyncio.Task[None]] = {}
         """By direction, what sees to a message that could not be decided at once."""
         self._interruptible: set[asyncio.Task[Any]] = set()

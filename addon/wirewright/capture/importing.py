@@ -34,7 +34,7 @@ _INSERT_SOCKET = (
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """How much an import has read."""
+    """The result of an import."""
 
     sockets: int
     frames: int

@@ -123,7 +123,7 @@ class Socket:
     error: str | None
     """What its `socketerror` said."""
     response_body: bytes | None = None
-    """That of an answer that refused the handshake, not compressed; None if it was not recorded."""
+    """The body of an answer that refused the handshake, decompressed; None if it was not recorded."""
 
 
 def was_open(socket: Socket, *, has_frames: bool) -> bool:
@@ -291,7 +291,7 @@ class Capture:
 
     @contextmanager
     def _snapshot(self) -> Iterator[None]:
-        """Have all that is read in the block come from the same state of the file."""
+        """Read everything in the block from the same state of the file."""
         self._rows("BEGIN")
         try:
             yield

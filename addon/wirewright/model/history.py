@@ -12,7 +12,7 @@ Payload = str | bytes
 
 
 Message = Payload | bytearray | memoryview
-"""What may be sent: `str` as a text message, anything else as a binary one."""
+"""A message to send: `str` as a text message, anything else as a binary one."""
 
 
 def to_payload(message: object) -> Payload:
@@ -24,7 +24,7 @@ def to_payload(message: object) -> Payload:
     if type(message) is bytes:
         return message
     try:
-        return memoryview(message).tobytes()  # type: ignore[arg-type]
+        return memoryview(message).tobytes()  # type: ignore[arg-type]  # TypeError is expected
     except TypeError:
         name = type(message).__name__
         raise TypeError(f"message must be str (text) or bytes (binary), not {name}") from None

@@ -59,7 +59,7 @@ class Host(Protocol):
         """Put a remark into the capture that runs."""
 
     async def apps_seen(self) -> AppsSeen:
-        """What apps have done at the proxy besides opening sockets."""
+        """The counts of apps' connections and requests, and the TLS handshakes that failed."""
 
     def replay(self, path: Path, **options: Any) -> "Replay":
         """A route's handler that plays a capture."""
@@ -118,7 +118,7 @@ class Proxy(WaitingEmitter):
         self._routes = Routes()
         self._recorder: Recorder | None = None
         self._next_number = 1
-        """That of the next socket."""
+        """The number of the next socket."""
         self._host: Host | None = None
 
     def __repr__(self) -> str:

@@ -32,11 +32,11 @@ class Rule:
     owner: Owner | None
 
     def call(self, route: WebSocketRoute) -> Any:
-        """What the handler returns; an awaitable if it is async."""
+        """Call the handler. Returns its result, an awaitable if it is async."""
         return fit(self.handler, 1)(route)
 
     async def means(self, url: str) -> bool:
-        """Whether it is for a socket of this URL; not, if it is a function that raises."""
+        """True if the rule is for a socket of this URL; False if its function raises."""
         try:
             return bool(await self.url(url)) if isinstance(self.url, LateMatch) else self.matches(url)
         except ENDS_THE_PROGRAM:

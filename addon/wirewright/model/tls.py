@@ -46,7 +46,7 @@ class TlsFailure:
 
     @property
     def sentence(self) -> str:
-        """What happened, in a sentence without a full stop."""
+        """A sentence that describes the failure, without a full stop."""
         if self.side == "server":
             reason = self.reason.removeprefix(_VERIFY)
             if self.is_certificate_refused:
@@ -64,7 +64,7 @@ class TlsFailure:
         return f"the TLS handshake with the app failed: {self.reason}"
 
     def remedy(self, ca_certificate: Path) -> str | None:
-        """What a user can do about it. `ca_certificate` is the proxy's own."""
+        """Advice for the user; None if there is none. `ca_certificate` is the proxy's own."""
         if self.side == "client":
             if self.is_certificate_refused:
                 return f"install {ca_certificate} where the app looks for CAs, or use a build without pinning"
@@ -93,7 +93,7 @@ class TlsFailures:
             watcher(failure)
 
     def newest(self, *, since: float = 0.0) -> list[TlsFailure]:
-        """Those of this time and later, in seconds since the epoch; oldest first."""
+        """The failures since a time, in seconds since the epoch; oldest first."""
         return [failure for failure in self._newest if failure.at >= since]
 
     def of_server(self, client_address: tuple[str, int] | None) -> TlsFailure | None:

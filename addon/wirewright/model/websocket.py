@@ -312,7 +312,7 @@ class WebSocket(WaitingEmitter):
             catch_up.follow(self.replay, event, k)
 
     def _remark(self, *, history: bool, past: Sequence[PastEvent]) -> Callable[[], str]:
-        """What is added to the error of a wait that begins now, or (`history`) looks back."""
+        """A function that returns the remark in the error of a wait: how many messages were left out."""
         missed = missed_in(past)
         return lambda: f" ({missed:,} earlier messages were left out)" if missed else ""
 

@@ -84,7 +84,7 @@ class RemoteSocket(WebSocket):
         return closing
 
     def _after_close(self, closing: "asyncio.Future[None]") -> None:
-        # A close that the proxy has refused is none.
+        # If the proxy refuses the close, the socket is not closing.
         self._closing = closing.cancelled() or closing.exception() is None
 
     def _remark(self, *, history: bool, past: Sequence[PastEvent]) -> Callable[[], str]:
@@ -123,7 +123,7 @@ class Client:
         """Those that are taken back."""
         self._routes: dict[str, RouteOrders] = {}
         self.apps_seen = NOTHING_SEEN
-        """What apps had done when the proxy was asked last."""
+        """The counts of the last `CountApps`."""
         self._is_over = False
         self._tasks: list[asyncio.Task[Any]] = []
 

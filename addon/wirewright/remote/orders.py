@@ -29,7 +29,7 @@ class Orders(Protocol):
     """Takes them to the proxy, in the order of the calls."""
 
     apps_seen: AppsSeen
-    """What apps had done when the proxy was asked last."""
+    """The counts of the last `CountApps`."""
 
     def command(self, kind: Callable[..., Any], **values: Any) -> "asyncio.Future[None]":
         """Have the proxy do something. The future raises what it refuses it with."""

@@ -223,8 +223,8 @@ class TlsFailed(_Message, frozen=True):
 
 
 class AppsCounted(_Message, frozen=True):
-    """What apps have done besides opening sockets, since the proxy runs: comes before the `Succeeded` of
-    `CountApps`."""
+    """Counts of apps' connections and requests since the start of the proxy. It is sent before the
+    `Succeeded` of `CountApps`."""
 
     connections: int
     requests: int
