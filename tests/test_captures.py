@@ -5,6 +5,7 @@ import json
 import re
 import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -190,6 +191,24 @@ def test_stats_counts_and_captures_lists(filled: Path) -> None:
     assert "session.db 1 1 5" in listed
     (filled.parent / "empty").mkdir()
     assert "There is no capture in" in wirewright("captures", filled.parent / "empty").stdout
+
+
+def test_the_headings_of_stats_fit_a_terminal_of_80_columns(path: Path) -> None:
+    recorder, control = Recorder(path, "test"), Control(Proxy())
+    control.start_recording(recorder)
+    feed = begin_socket(control.proxy, "ws://h/live")
+    feed.answered(101, {})
+    feed.opened()
+    assert feed.tape is not None
+    feed.tape.messages(["x" * 100] * 3, 0, from_client=False)
+    recorder.stop()
+    with closing(sqlite3.connect(path)) as database:  # 20 seconds between the messages
+        database.execute("UPDATE frames SET time_ns = time_ns + 20000000000 * id")
+        database.commit()
+    out = io.StringIO()
+    captures.show_statistics(Console(file=out, width=80), path, Filter())
+    _, heading, *_ = out.getvalue().splitlines()
+    assert heading.split() == ["messages", "bytes", "a", "second", "between:", "p50", "p95", "p99"]
 
 
 def test_export_writes_json_lines(filled: Path, tmp_path: Path) -> None:

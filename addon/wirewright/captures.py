@@ -90,7 +90,7 @@ def show_statistics(console: Console, path: Path, chosen: Filter) -> None:
         with Progress(capture) as watch:
             found = statistics(watch(chosen.frames(capture)))
         for each in found:
-            table = Table("", "messages", "bytes", "a second", *BETWEEN, box=None)
+            table = Table("", "messages", "bytes", "a second", *BETWEEN, box=None, collapse_padding=True)
             for column in table.columns[1:]:
                 column.justify = "right"
             table.add_row(Text("→ sent", "cyan"), *_figures(each.sent))
