@@ -201,6 +201,42 @@ async def test_a_line_fits_the_terminal() -> None:
     assert 95 <= len(binary) <= 100
 
 
+@pytest.mark.parametrize("width", [60, 80, 120])
+async def test_an_error_is_broken_between_words_in_a_terminal(width: int) -> None:
+    drawing = draw(width=width, terminal=True)
+    sentence = "the proxy does not trust this certificate: a remedy is explained in many words " * 3
+    drawing.open("wss://example.com/live").failed(sentence.strip())
+    first, *more = drawing.lines()[1:]
+    assert all(len(each) <= width for each in (first, *more))
+    assert all(each.startswith(" " * 14) and each[14] != " " for each in more)
+    assert " ".join([first, *more]).split()[5:] == sentence.split()
+
+
+async def test_the_head_goes_on_under_its_texts_in_a_terminal() -> None:
+    drawing = draw(width=60, terminal=True)
+    drawing.timeline.head(f"[bold]Running[/].\n  {'Use the proxy':16}set [bold]{'word ' * 20}[/]\n")
+    first, second, *more = drawing.lines()
+    assert first == "Running."
+    assert second.startswith("  Use the proxy   set word")
+    assert len(more) > 1
+    assert more[-1] == ""
+    assert all(each.startswith(" " * 18 + "word") for each in more[:-1])
+    assert all(len(each.rstrip()) <= 60 for each in (second, *more))
+
+
+async def test_an_address_that_is_longer_than_a_line_stays_whole() -> None:
+    drawing = draw(width=60, terminal=True)
+    address = "ws://example.com/" + "x" * 100
+    drawing.open("wss://example.com/live").failed(f"no answer of {address} came")
+    assert any(address in each for each in drawing.lines())
+
+
+async def test_an_error_is_one_line_where_the_output_is_no_terminal() -> None:
+    drawing = draw(width=80)
+    drawing.open("wss://example.com/live").failed("word " * 40)
+    assert len(drawing.lines()) == 2
+
+
 async def test_a_message_cannot_steer_the_terminal() -> None:
     drawing = draw()
     feed = drawing.open("ws://example.com/\x1b[2J")

@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from wirewright.network_addresses import network_addresses
 from wirewright.state import proxy
+from wirewright.timeline import HEAD_INDENT
 
 TRANSPARENT_GUIDE = "https://docs.mitmproxy.org/stable/howto/transparent/"
 ALL_INTERFACES = ("", "0.0.0.0", "::")  # noqa: S104  it is recognised here, not listened on
@@ -18,7 +19,7 @@ WEB_SOCKETS = {"http": ("ws", 80), "https": ("wss", 443)}
 """The scheme and default port of the WebSockets of an HTTP server."""
 WITH_CA_PAGE = (mode_specs.RegularMode, mode_specs.UpstreamMode, mode_specs.WireGuardMode)
 """Modes in which a device's browser can open http://mitm.it."""
-_WIDTH = 16
+_MARGIN = "  "
 
 Server = mode_servers.ServerInstance[Any]
 Row = tuple[str, str]
@@ -41,7 +42,7 @@ def greeting(servers: Sequence[Server], remark: str | None = None, remote: str |
         rows.append(("Replay", escape(remark)))
     rows.append(("Stop", "Ctrl-C"))
     head = f"[bold]Wirewright[/] is {f'listening on [bold]{where}[/]' if where else 'running'}."
-    lines = [head, *(f"  {name:{_WIDTH}}{text}" for name, text in rows), ""]
+    lines = [head, *(f"{_MARGIN + name:{HEAD_INDENT}}{text}" for name, text in rows), ""]
     for server in servers:
         if isinstance(server, mode_servers.WireGuardServerInstance):
             lines += [escape(_wireguard_configuration(server)), ""]  # flush left, so that it can be copied

@@ -1,6 +1,7 @@
 """The frames of all sockets as lines in a terminal, while they pass."""
 
 import asyncio
+import re
 from collections.abc import Container, Sequence
 from datetime import datetime
 from urllib.parse import urlsplit
@@ -32,6 +33,9 @@ MARKS = {
 FRAME_MARKS: dict[FrameEvent, tuple[str, str]] = {"framesent": ("→", "cyan"), "framereceived": ("←", "green")}
 """The mark and the style of a message."""
 
+HEAD_INDENT = 18
+"""Where the texts of the head begin, behind its headings."""
+_LABEL_INDENT = len("12:34:56.789  ")
 _LABEL_WIDTH = 18
 _DETAIL_WIDTH = 10
 _FIXED_WIDTH = len("12:34:56.789") + _LABEL_WIDTH + _DETAIL_WIDTH + 8
@@ -68,7 +72,9 @@ class Timeline:
 
     def head(self, markup: str) -> None:
         """Print a text in rich's markup above the lines."""
-        self._console.print(markup, highlight=False, soft_wrap=True)
+        lines = Text.from_markup(markup).split("\n", allow_blank=True)
+        wrapped = [self._wrapped(each, HEAD_INDENT) for each in lines]
+        self._console.print(Text("\n").join(wrapped), highlight=False, soft_wrap=True)
 
     def start(self, tls_failures: TlsFailures | None = None) -> None:
         """Show the sockets that open from now on, and apps that refuse the proxy's certificate."""
@@ -115,7 +121,8 @@ class Timeline:
     def event(self, label: str, kind: str, text: str) -> None:
         """Show what happened to a socket. `kind` is one of `MARKS`."""
         mark, style = MARKS[kind]
-        self._append(line(label, mark, kind, printable(text), style))
+        shown = line(label, mark, kind, printable(text), style)
+        self._append(self._wrapped(shown, _LABEL_INDENT) if kind == "error" else shown)
 
     def explained(self, ws: WebSocket, message: str) -> str:
         """The message of a socket's failure, with what to do if it was the server's certificate."""
@@ -134,11 +141,29 @@ class Timeline:
             text = self._with_remedy(failure)
         mark, style = MARKS["error"]
         name = printable(failure.server_name)
-        self._append(line(name, mark, "TLS", f"{name}: {printable(text)}", style))
+        shown = line(name, mark, "TLS", f"{name}: {printable(text)}", style)
+        self._append(self._wrapped(shown, _LABEL_INDENT))
 
     def _with_remedy(self, failure: TlsFailure) -> str:
         remedy = failure.remedy(self._control.proxy.ca_certificate)
         return failure.sentence if remedy is None else f"{failure.sentence}. Remedy: {remedy}"
+
+    def _wrapped(self, sentence: Text, indent: int) -> Text:
+        """In a terminal, what is too long for a line is broken between words, and goes on indented."""
+        width = self._console.width
+        if not self._console.is_terminal or width <= 2 * indent:
+            return sentence
+        breaks, column = [], 0
+        for word in re.finditer(r"\s*\S+\s*", sentence.plain):
+            # A path or an address that is longer than a line stays whole.
+            if column > indent and column + cell_len(word[0].rstrip()) > width:
+                breaks.append(word.start())
+                column = indent
+            column += cell_len(word[0])
+        lines = sentence.divide(breaks)
+        for each in lines[:-1]:
+            each.rstrip()
+        return Text("\n" + " " * indent).join(lines)
 
     def _append(self, line: Text) -> None:
         self._lines.append(line)
@@ -149,8 +174,8 @@ class Timeline:
         self._flush_handle = None
         left_out, self._left_out, self._frames = self._left_out, 0, 0
         if left_out:
-            text = f"{'':14}… and {left_out:,} more messages at the same moment"
-            self._lines.append(Text(text, "dim"))
+            text = f"… and {left_out:,} more messages at the same moment"
+            self._lines.append(Text(" " * _LABEL_INDENT + text, "dim"))
         self.draw()
 
 
