@@ -171,3 +171,27 @@ async def test_no_redact_that_contradicts_itself(confdir: Path, arguments: list[
     async with running(WIREWRIGHT, "run", *arguments, cwd=confdir, COLUMNS="200") as run:
         assert said in await run.rest()
     assert run.process.returncode == 2
+
+
+@pytest.mark.parametrize("port", ["65536", "80000", "-1"])
+async def test_a_port_that_does_not_exist_is_refused(confdir: Path, port: str) -> None:
+    async with running(*command(confdir), f"--listen-port={port}") as run:
+        await run.line(rf"^wirewright: {port} is not a port: use 0 \(any free port\) to 65535$")
+        assert await run.process.wait() == 2
+
+
+async def test_an_option_that_does_not_exist_is_named(confdir: Path) -> None:
+    async with running(*command(confdir, "--set", "ws_histroy=0", "--set=nothing")) as run:
+        for name in ("ws_histroy", "nothing"):
+            await run.line(f"--set {name}: no such option")
+
+
+async def test_an_option_of_a_script_or_of_a_configuration_is_not_named(
+    confdir: Path, tmp_path: Path
+) -> None:
+    script = "from mitmproxy import ctx\n\ndef load(loader):\n    loader.add_option('mine', str, '', '')\n"
+    (confdir / "config.yaml").write_text("web_port: 1\n")  # mitmweb's
+    options = ("-s", write_script(tmp_path / "script.py", script), "--set", "mine=x")
+    async with running(*command(confdir, *options)) as run:
+        await run.line("Stop +Ctrl-C")
+        assert "no such option" not in "\n".join(run.lines)

@@ -4,7 +4,8 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,6 +26,8 @@ from wirewright.remote_addon import RemoteAddon
 from wirewright.state import control, tls_failures
 from wirewright.timeline import Timeline
 
+PROGRAM = "wirewright"
+LAST_PORT = 65535
 DEFAULTS = {
     "connection_strategy": "lazy",  # a server that cannot be reached is then seen as its socket's failure
     "flow_detail": 0,  # the timeline says it better
@@ -57,7 +60,7 @@ def run_mitmdump(
         options.update(**DEFAULTS)
         if config is not None and config.is_file():
             load_paths(options, config)
-        master.addons.add(WirewrightAddon(), ModeRights())
+        master.addons.add(WirewrightAddon(), StartChecks(_names_set(arguments)))
         # First, so that it sees what a server sent before a script changes it.
         master.addons.chain.insert(0, master.addons.chain.pop(-2))
         if timeline is not None:
@@ -65,6 +68,7 @@ def run_mitmdump(
         return master
 
     try:
+        sys.argv[0] = PROGRAM  # mitmproxy's messages begin with it
         main.run(make_master, cmdline.mitmdump, arguments, _filters)  # type: ignore[arg-type]
     except SystemExit as end:
         reason = end.__context__  # mitmproxy ends with 1 for every mistake, and for `--version`
@@ -120,14 +124,28 @@ class HandshakeFailures(logging.Filter):
         return self._is_shown
 
 
-class ModeRights:
-    """Ends the program before a mode is started that this user may not use."""
+class StartChecks:
+    """Ends the program before it takes another port than it was given, or a mode that this user may not use.
 
-    name = "wirewright-mode-rights"
+    `names_set` are the options that the command line sets: a warning names those that do not exist.
+    """
+
+    name = "wirewright-start-checks"
+
+    def __init__(self, names_set: Collection[str]) -> None:
+        self._names_set = names_set
 
     def configure(self, updated: set[str]) -> None:
+        port = ctx.options.listen_port
+        if port is not None and not 0 <= port <= LAST_PORT:  # asyncio takes the remainder of a larger one
+            raise OptionsError(f"{port} is not a port: use 0 (any free port) to {LAST_PORT}")
         if "mode" in updated and (missing := missing_right(ctx.options.mode)):
             raise OptionsError(missing)
+
+    def running(self) -> None:
+        for name in ctx.options.deferred:
+            if name in self._names_set:
+                logging.warning("--set %s: no such option; `mitmdump --options` lists mitmproxy's", name)
 
 
 class TimelineAddon:
@@ -149,6 +167,13 @@ class TimelineAddon:
 
     def done(self) -> None:
         self._timeline.stop()
+
+
+def _names_set(arguments: Sequence[str]) -> set[str]:
+    """The options in `--set NAME=VALUE`."""
+    settings = [value for flag, value in pairwise(arguments) if flag == "--set"]
+    settings += [each.removeprefix("--set=") for each in arguments if each.startswith("--set=")]
+    return {each.partition("=")[0] for each in settings}
 
 
 def _filters(arguments: Any) -> dict[str, str]:
