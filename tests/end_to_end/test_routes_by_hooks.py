@@ -25,6 +25,7 @@ async def hooks_proxy(confdir: Path) -> AsyncIterator[Proxy]:
         yield proxy
 
 
+@pytest.mark.ws_allow_errors
 @pytest.mark.parametrize(
     ("ask", "what"),
     [

@@ -24,6 +24,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MANY = 1500
 """Messages; more than a socket remembers."""
+REMEMBERED = 1000
+"""Messages that a socket remembers here."""
 
 
 @dataclass
@@ -126,7 +128,7 @@ DEFECTS: dict[Try, tuple[object, object]] = {
     message_is_edited_into_a_large_one: ([10_000], [4000, 4000, 2000]),
     app_asks_for_a_ws_target: (101, 400),
     server_begins_with_a_line_feed: (True, False),
-    many_messages_pass: (1000, MANY),
+    many_messages_pass: (REMEMBERED, MANY),
 }
 
 
@@ -145,6 +147,8 @@ async def mitmdumps(confdir: Path) -> AsyncIterator[dict[str, Mitmdump]]:
     async def start(scripts: list[str | Path]) -> Mitmdump:
         options = ("--set", f"confdir={confdir}", "--set", "connection_strategy=lazy", "-p", "0")
         loaded = (argument for script in scripts for argument in ("-s", script))
+        if ADDON in scripts:
+            options += ("--set", f"ws_history={REMEMBERED}")  # without it a script with hooks keeps them all
         command = running(BIN / "mitmdump", "--listen-host", "127.0.0.1", *options, *loaded)
         run = await stack.enter_async_context(command)
         return Mitmdump(run, int((await run.line(r"listening at .*?:(\d+)"))[1]))

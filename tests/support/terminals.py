@@ -5,6 +5,7 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import termios
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -46,6 +47,15 @@ class Screen:
         self._transport.close()
 
 
+def _take_terminal() -> None:
+    """In the child: make stdin its controlling terminal, and let SIGHUP end it.
+
+    A test run that nohup has started ignores SIGHUP, which its children would inherit.
+    """
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @asynccontextmanager
 async def terminal(*command: str | Path) -> AsyncIterator[Screen]:
     """Run a command as the leader of a session, with a terminal of 40 lines and 120 columns."""
@@ -58,7 +68,7 @@ async def terminal(*command: str | Path) -> AsyncIterator[Screen]:
         stderr=theirs,
         env={**os.environ, "TERM": "xterm-256color"},
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        preexec_fn=_take_terminal,
     )
     os.close(theirs)
     reader = asyncio.StreamReader()
