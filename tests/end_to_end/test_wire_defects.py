@@ -145,10 +145,10 @@ async def mitmdumps(confdir: Path) -> AsyncIterator[dict[str, Mitmdump]]:
     """One of each kind."""
 
     async def start(scripts: list[str | Path]) -> Mitmdump:
-        options = ("--set", f"confdir={confdir}", "--set", "connection_strategy=lazy", "-p", "0")
+        options = ["--set", f"confdir={confdir}", "--set", "connection_strategy=lazy", "-p", "0"]
         loaded = (argument for script in scripts for argument in ("-s", script))
         if ADDON in scripts:
-            options += ("--set", f"ws_history={REMEMBERED}")  # without it a script with hooks keeps them all
+            options += ["--set", f"ws_history={REMEMBERED}"]  # without it a script with hooks keeps them all
         command = running(BIN / "mitmdump", "--listen-host", "127.0.0.1", *options, *loaded)
         run = await stack.enter_async_context(command)
         return Mitmdump(run, int((await run.line(r"listening at .*?:(\d+)"))[1]))
