@@ -186,6 +186,32 @@ class TestFine(unittest.TestCase):
     assert "the test's own" in said
 
 
+def test_listener_that_still_waits_when_a_fixture_closes_the_app_fails_no_test(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile(
+        RAISING
+        + """
+def watch(socket):
+    while True:
+        socket.wait_for_event("framereceived")
+
+def test_whose_fixture_closes_the_app(ws, app):
+    ws.on("websocket", watch)
+    say(app, "a")
+
+def test_that_closes_the_app_itself(ws, app):
+    ws.on("websocket", watch)
+    client = say(app, "a")
+    with ws.web_sockets[0].expect_event("close"):
+        client.close()
+"""
+    )
+    result = run(pytester)
+    result.assert_outcomes(failed=1, passed=1)
+    assert "Socket closed" in result.stdout.str()
+
+
 def test_marker_allows_errors(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         RAISING

@@ -169,8 +169,9 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
     """Fail the teardown if they raised after the test's end."""
     __tracebackhide__ = True
-    yield
     run = item.stash[_RUN]
+    run.is_over = True
+    yield
     run.settle()
     run.warn()
     run.raise_errors()

@@ -11,6 +11,7 @@ from wirewright import running_proxies
 from wirewright.model import user_errors
 from wirewright.model.errors import Error
 from wirewright.model.user_errors import UserError
+from wirewright.model.websocket import WebSocket
 from wirewright.running_proxies import RunningProxy
 
 ALLOWING = "ws_allow_errors"
@@ -87,6 +88,8 @@ class TestRun:
         self._errors: list[UserError] = []
         self._not_recorded: list[str] = []
         self._uses_fixture = not FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+        self.is_over = False
+        """Whether the test has returned and its fixtures are torn down."""
         self._is_new = False
         """Whether a proxy that starts now is one that the test starts."""
 
@@ -94,7 +97,7 @@ class TestRun:
 
     def begin(self) -> None:
         """Follow the proxies that run, and those that will be started."""
-        user_errors.observers.append(self._errors.append)
+        user_errors.observers.append(self._note)
         running_proxies.followers.append(self)
         for running in running_proxies.running_proxies():
             with suppress(Error):  # its loop is closed, or blocked
@@ -127,7 +130,7 @@ class TestRun:
 
     def end(self) -> None:
         """Follow nothing more, and remove the captures that are not to be kept."""
-        user_errors.observers.remove(self._errors.append)
+        user_errors.observers.remove(self._note)
         running_proxies.followers.remove(self)
         self._mark_used()
         for tested in self._proxies.values():
@@ -154,6 +157,11 @@ class TestRun:
         self._not_recorded.clear()
 
     # Exceptions of listeners, handlers and rules
+
+    def _note(self, error: UserError) -> None:
+        # A handler that still waits is no failure if a fixture closes its app.
+        if not (self.is_over and is_end_of_socket(error.exception)):
+            self._errors.append(error)
 
     def settle(self) -> None:
         """Return when listeners and handlers have been called with all that has come until now."""
@@ -219,6 +227,12 @@ class TestRun:
                 path.touch(mode=0o600, exist_ok=False)
                 return path
         raise Error(f"{folder}: there are too many captures of this test")
+
+
+def is_end_of_socket(exception: BaseException) -> bool:
+    """Whether a wait failed because its socket closed or failed."""
+    ends = tuple(WebSocket.ENDS.values())
+    return isinstance(exception, Error) and exception.message.startswith(ends)
 
 
 def capture_folder(config: pytest.Config) -> Path:
