@@ -186,7 +186,7 @@ class TestRun:
         different = list({id(error.exception): error for error in taken}.values())
         more = f" {len(different):,} exceptions were raised in all." if len(different) > 1 else ""
         for error in different[:MOST_ERRORS]:
-            error.exception.add_note(f"{error.raised}. The traffic was not harmed.{more}")
+            error.exception.add_note(f"{error.raised}. The marker {ALLOWING} allows that.{more}")
         return different[:MOST_ERRORS]
 
     # The report
