@@ -1,6 +1,7 @@
 """Imports recordings of other programs into a capture: HTTP archives, traces, mitmproxy's flows."""
 
 import codecs
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
@@ -26,6 +27,8 @@ from wirewright.capture.writer import insertion
 
 IMPORTABLE = "a HAR, a zip with one, a trace of Playwright and a file of mitmproxy's flows can"
 
+_NETSTRING = re.compile(rb"\d+:")
+"""The beginning of a file of flows."""
 _UTF_16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _INSERT_SOCKET = (
     f"INSERT INTO sockets ({', '.join(SOCKET_COLUMNS)}) VALUES ({', '.join('?' * len(SOCKET_COLUMNS))})"  # noqa: S608
@@ -88,6 +91,8 @@ def _sockets(recording: ImportSource, files: ExitStack, report: ImportReport) ->
     if beginning.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{"):
         attached = partial(recording.attached, beside=name or "")
         return har_import.sockets(file, recording.path, attached, report, latest_ns)
+    if beginning and not _NETSTRING.match(beginning):
+        raise CaptureError(f"{recording.path}: a file of this kind cannot be imported: {IMPORTABLE}")
     from wirewright.capture import flow_import  # mitmproxy takes a second to import
 
     return flow_import.sockets(file, recording.path, report, latest_ns)
