@@ -229,6 +229,31 @@ def test_export_writes_an_http_archive(filled: Path, tmp_path: Path) -> None:
     assert sent == ["hello é \x1b[31m", "AP8=", "sell"]
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("out.har", "3 messages"),
+        ("out.mitm", "4 messages"),
+        ("out.jsonl", "6 frames"),
+        ("out.parquet", "6 frames"),
+    ],
+)
+def test_export_says_how_much_is_in_the_file(path: Path, tmp_path: Path, name: str, said: str) -> None:
+    recorder, control = Recorder(path, "test"), Control(Proxy())
+    control.start_recording(recorder)
+    feed = begin_socket(control.proxy, "ws://h/live")
+    feed.opened()
+    assert feed.tape is not None
+    feed.tape.messages(["a", b"b", "c"], 0, from_client=True)
+    feed.tape.offered("dropped", from_client=False)
+    feed.tape.settled(None, from_client=False)
+    feed.tape.control(9, b"", from_client=False)
+    feed.tape.control(8, b"", from_client=True)
+    recorder.stop()
+    run = wirewright("export", path, tmp_path / name)
+    assert run.stdout.startswith(f"{said} in "), run.stderr
+
+
 def test_reader_that_leaves_early_is_no_error(filled: Path) -> None:
     run = subprocess.run(
         f"{WIREWRIGHT} export {filled} - | head -n 1",

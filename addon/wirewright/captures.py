@@ -116,8 +116,8 @@ def export(console: Console, path: Path, target: Path, chosen: Filter) -> None:
                 _print_reason(Console(stderr=True), capture, chosen)
             return
         with Progress(capture) as watch:
-            exporting.export(capture, target, chosen, watch)
-        what = f"{_count(watch.frames, 'frame')} in {printable(str(target))}."
+            exported = exporting.export(capture, target, chosen, watch)
+        what = f"{_count(exported.number, exported.unit)} in {printable(str(target))}."
         console.print(what, highlight=False, soft_wrap=True)
         if not watch.frames:
             _print_reason(console, capture, chosen)

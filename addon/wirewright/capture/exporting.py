@@ -1,31 +1,56 @@
 """A capture, or some of it, in a file of another format."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from io import TextIOWrapper
+from operator import attrgetter
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from wirewright.capture import har, jsonl
 from wirewright.capture.filters import Filter
-from wirewright.capture.reader import Capture, SocketFrames, Watch
+from wirewright.capture.reader import Capture, SocketFrames, T, Watch
 from wirewright.capture.schema import CaptureError
 
 
-def export(capture: Capture, target: Path, chosen: Filter, watch: Watch = iter) -> None:
+class Exported(NamedTuple):
+    """The content of a file that was written."""
+
+    number: int
+    unit: str
+    """`frame`, or `message` for a format that has no control frames."""
+
+
+class _Count:
+    """Counts the frames that a format has a place for; a `Watch`."""
+
+    def __init__(self, watch: Watch, holds: Callable[[Any], bool]) -> None:
+        self.frames = 0
+        self._watch, self._holds = watch, holds
+
+    def __call__(self, frames: Iterable[T], /) -> Iterator[T]:
+        for frame in self._watch(frames):
+            self.frames += self._holds(frame)
+            yield frame
+
+
+def export(capture: Capture, target: Path, chosen: Filter, watch: Watch = iter) -> Exported:
     """Write what is chosen into a new file: `.jsonl`, `.har`, `.mitm` or `.parquet`, by its name.
 
-    Only its owner can read it. Raises ValueError for another name, and CaptureError where the file cannot be
-    written, and where there is one already; what was written until then is taken away.
+    Only its owner can read it; `watch` sees all frames that are chosen. Raises ValueError for another name,
+    and CaptureError where the file cannot be written, and where there is one already; what was written until
+    then is taken away.
     """
-    write = _FORMATS.get(target.suffix.lower())
-    if write is None:
+    format_ = _FORMATS.get(target.suffix.lower())
+    if format_ is None:
         raise ValueError(f"{target}: a capture is exported as {', '.join(_FORMATS)}, or as - to stdout")
+    count = _Count(watch, format_.holds)
     try:
         with open(target, "xb", opener=_private) as file:
             try:
-                write(capture, file, chosen, watch)
+                format_.write(capture, file, chosen, count)
                 file.flush()
             except BaseException:
                 with suppress(OSError):
@@ -37,6 +62,7 @@ def export(capture: Capture, target: Path, chosen: Filter, watch: Watch = iter) 
         raise CaptureError(f"{target}: the folder {target.parent} does not exist") from None
     except OSError as error:
         raise CaptureError(f"{target}: {error.strerror}") from None
+    return Exported(count.frames, format_.unit)
 
 
 def _private(path: str, flags: int) -> int:
@@ -73,9 +99,17 @@ def _write_parquet(capture: Capture, file: BinaryIO, chosen: Filter, watch: Watc
     parquet.write(file, watch(chosen.frames(capture)))
 
 
-_FORMATS: dict[str, Callable[[Capture, BinaryIO, Filter, Watch], None]] = {
-    ".jsonl": _write_jsonl,
-    ".har": _write_har,
-    ".mitm": _write_flows,
-    ".parquet": _write_parquet,
+@dataclass(frozen=True, slots=True)
+class _Format:
+    write: Callable[[Capture, BinaryIO, Filter, Watch], None]
+    unit: str = "frame"
+    holds: Callable[[Any], bool] = lambda _: True
+    """Whether a file of this format has a place for a frame."""
+
+
+_FORMATS = {
+    ".jsonl": _Format(_write_jsonl),
+    ".har": _Format(_write_har, "message", har.holds),
+    ".mitm": _Format(_write_flows, "message", attrgetter("is_message")),
+    ".parquet": _Format(_write_parquet),
 }

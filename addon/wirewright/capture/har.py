@@ -41,10 +41,15 @@ def pieces(sockets: SocketFrames) -> Iterator[str]:
     yield "\n]}}\n"
 
 
+def holds(frame: Frame) -> bool:
+    """Whether an archive has a place for a frame."""
+    return frame.is_message and not frame.is_dropped
+
+
 def _messages(socket: Socket, frames: Iterable[Frame]) -> Iterator[str]:
     separator = ""
     for frame in frames:
-        if frame.is_message and not frame.is_dropped:
+        if holds(frame):
             payload = frame.payload
             data = payload if isinstance(payload, str) else base64.b64encode(payload).decode()
             kind = "send" if frame.direction == "sent" else "receive"
