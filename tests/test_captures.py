@@ -107,7 +107,6 @@ def test_show_tells_of_sockets_that_nothing_has_passed(path: Path) -> None:
     assert lines == [
         "#1 /refused … connecting ws://h/refused",
         "#1 /refused ✕ error net::ERR_CONNECTION_REFUSED",
-        "#1 /refused ○ close",
         "#2 /asked … connecting ws://h/asked",
     ]
     shown = wirewright("show", path, "--direction", "sent").stdout

@@ -79,6 +79,33 @@ def test_what_an_app_sends_does_not_steer_the_terminal(filled: Path) -> None:
     assert "★ a [bold]remark[/]" in text
 
 
+def test_close_of_a_socket_that_never_opened_has_a_line_only_if_there_is_something_to_say(
+    tmp_path: Path,
+) -> None:
+    recorder, control = Recorder(tmp_path / "session.db", "test"), Control(Proxy())
+    control.start_recording(recorder)
+    for key, is_failed, reason in [("1", True, None), ("2", True, "blocked"), ("3", False, None)]:
+        feed = begin_socket(control.proxy, "ws://h/live", key=key)
+        if is_failed:
+            feed.failed("Unexpected response code: 503")
+        control.close(key, reason=reason)
+    recorder.stop()
+    lines = drawn(tmp_path / "session.db").splitlines()
+    shown = [line[14:].split() for line in lines if "connecting" not in line]
+    assert [[line[0], *line[3:4], line[-1]] for line in shown] == [
+        ["#1", "error", "503"],
+        ["#2", "error", "503"],
+        ["#2", "close", "'blocked'"],
+        ["#3", "close", "close"],
+    ]
+    assert lines == [line.rstrip() for line in lines]
+
+
+def test_no_line_has_blanks_at_its_end(filled: Path) -> None:
+    lines = drawn(filled).splitlines()
+    assert lines == [line.rstrip() for line in lines]
+
+
 def test_preview_is_as_long_as_it_was_told(filled: Path) -> None:
     text = drawn(filled, max_preview=4)
     assert "  pla…\n" in text

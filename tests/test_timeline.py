@@ -104,6 +104,31 @@ async def test_a_socket_that_never_opens_is_not_said_to_be_open() -> None:
     ]
 
 
+async def test_close_of_a_socket_that_never_opened_has_a_line_only_if_there_is_something_to_say() -> None:
+    drawing = draw()
+    for is_failed, reason in [(True, None), (True, "blocked"), (False, None)]:
+        feed = drawing.open("ws://example.com/live")
+        if is_failed:
+            feed.failed("Unexpected response code: 503")
+        drawing.control.close("ws://example.com/live", reason=reason)
+    lines = drawing.lines()
+    assert [line[14:].split()[2:] for line in lines if "connecting" not in line] == [
+        ["✕", "error", "Unexpected", "response", "code:", "503"],
+        ["✕", "error", "Unexpected", "response", "code:", "503"],
+        ["○", "close", "'blocked'"],
+        ["○", "close"],
+    ]
+    assert lines == [line.rstrip() for line in lines]
+
+
+async def test_line_of_an_empty_message_has_no_blanks_at_its_end() -> None:
+    drawing = draw()
+    feed = drawing.open("ws://example.com/live")
+    feed.frame("framesent", "", 0)
+    feed.frame("framesent", b"", 0)
+    assert [line[-3:] for line in drawing.lines()[1:]] == ["0 B", "0 B"]
+
+
 async def test_a_socket_opens_once_and_before_its_first_frame() -> None:
     drawing = draw()
     feed = drawing.open("ws://example.com/live")

@@ -190,7 +190,7 @@ class _SocketLines:
         self._ws = ws
         self._number = control.number_of(ws)
         """The number in the last line."""
-        self._is_open = False
+        self._is_open = self._has_failed = False
         timeline.event(self._label(), "connecting", ws.url)
 
     def changed(self, feed: Feed) -> None:
@@ -204,11 +204,14 @@ class _SocketLines:
             self._timeline.frame(label, event, payload)
 
     def failed(self, message: str) -> None:
+        self._has_failed = True
         self._timeline.event(self._label(), "error", self._timeline.explained(self._ws, message))
 
     def closed(self, feed: Feed) -> None:
         ws = self._ws
-        self._timeline.event(self._label(), "close", close_text(ws.close_code, ws.close_reason, ws.closed_by))
+        text = close_text(ws.close_code, ws.close_reason, ws.closed_by)
+        if text or not self._has_failed or ws.opened_at is not None:
+            self._timeline.event(self._label(), "close", text)
 
     def _label(self) -> str:
         """The number that the capture has, and the path; a remark if it is another number than before."""
@@ -230,12 +233,11 @@ def line(label: str, mark: str, detail: str, text: str, style: str) -> Text:
 
 def line_parts(label: str, mark: str, detail: str, text: str, style: str, at: str) -> list[Part]:
     """One line: time, socket, direction or event, size, text. Messages are coloured in their mark alone."""
-    return [
-        (at, "dim"),
-        (f"  {_fit(label, _LABEL_WIDTH)} ", ""),
-        (f" {mark} {detail:>{_DETAIL_WIDTH}}  ", style),
-        (text, "" if mark in "→←" else style),
-    ]
+    parts = [(at, "dim"), (f"  {_fit(label, _LABEL_WIDTH)} ", "")]
+    head = f" {mark} {detail:>{_DETAIL_WIDTH}}"
+    if not text:
+        return [*parts, (head, style)]
+    return [*parts, (f"{head}  ", style), (text, "" if mark in "→←" else style)]
 
 
 def note_parts(text: str, at: str) -> list[Part]:

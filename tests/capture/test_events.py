@@ -133,7 +133,6 @@ def test_events_of_all_kinds_are_in_one_order(made: Made) -> None:
         "2.2 remark of session 1",
         "2.5 frame #1",
         "3 error #2",
-        "3 close #2",
         "5 open #3",
         "6 connecting #4",
         "7 frame #3",

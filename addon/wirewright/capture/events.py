@@ -113,11 +113,18 @@ class EventReader:
         if ended_ns is not None:
             place = _Place(session.id, max(began_ns, ended_ns, last_ns), _AFTER_FRAMES)
             # Other programs record a refused handshake without an error.
-            if socket.error is not None or (kind == "connecting" and socket.status is not None):
+            has_failed = socket.error is not None or (kind == "connecting" and socket.status is not None)
+            if has_failed:
                 events.append((place, SocketEvent("error", socket, ended_ns)))
-            if socket.closed_ns is not None:
+            is_said = has_failed and kind == "connecting" and not _has_close(socket)
+            if socket.closed_ns is not None and not is_said:
                 events.append((place, SocketEvent("close", socket, ended_ns)))
         return events
+
+
+def _has_close(socket: Socket) -> bool:
+    """Whether anything is known of a socket's close but its time."""
+    return socket.close_code is not None or bool(socket.close_reason) or socket.closed_by is not None
 
 
 def _merge(
