@@ -544,6 +544,7 @@ def test_every_proxy_of_the_process_is_reported_and_recorded(
         assert len(kept) == 1, name
         assert (pytester.path / kept[0]).is_file()
     assert "no app connected to the proxy" in told["test_of_a_module_that_says_nothing"][0]
+    assert "wirewright show" not in told["test_of_a_module_that_says_nothing"][0]
     assert "proxy" not in told["test_beside_it"][0]
     assert told["test_that_passes"] == []
     assert len(list((pytester.path / "kept").iterdir())) == 7

@@ -70,9 +70,12 @@ class Passing:
     @property
     def has_passed(self) -> bool:
         """True if the report has anything to show."""
-        return bool(
-            self._left_out or self._new_apps.tls_failures or any(each.has_passed for each in self._seen)
-        )
+        return bool(self.has_sockets or self._new_apps.tls_failures)
+
+    @property
+    def has_sockets(self) -> bool:
+        """True if anything happened to a socket: then a capture has something to show."""
+        return bool(self._left_out or any(each.has_passed for each in self._seen))
 
     @property
     def _new_apps(self) -> AppsSeen:

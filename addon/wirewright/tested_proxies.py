@@ -74,7 +74,9 @@ class TestedProxy:
         return [*lines, *self._tell_capture()]
 
     def _tell_capture(self) -> list[str]:
-        return [] if self.capture is None else [f"all of it: wirewright show {shown(self.capture)}"]
+        if self.capture is None or not self.passing.has_sockets:
+            return []
+        return [f"all of it: wirewright show {shown(self.capture)}"]
 
 
 class TestRun:
