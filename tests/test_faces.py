@@ -1,12 +1,15 @@
 """Listeners and waits of the sync API: their threads, their turns, and what becomes of them."""
 
 import faulthandler
+import gc
 import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
+import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -324,6 +327,21 @@ def test_test_takes_back_its_own_routes_alone(proxy: Proxy, url: str) -> None:
     with app(proxy, url) as client:
         client.send("a")
         assert client.recv(timeout=STEP_SECONDS) == "mocked"
+
+
+def test_thread_keeps_no_socket_that_it_took_in_a_test_that_is_over(proxy: Proxy, url: str) -> None:
+    with for_a_while(proxy) as seen:
+        with seen.expect_websocket() as taken, app(proxy, url) as client:
+            client.send("a")
+            client.recv(timeout=STEP_SECONDS)
+        ws = taken.value
+        kept = weakref.ref(ws._own)
+        del ws, taken
+    until = time.monotonic() + STEP_SECONDS
+    while kept() is not None and time.monotonic() < until:  # the threads release it in their own time
+        settle(proxy)
+        gc.collect()
+    assert kept() is None
 
 
 def test_handler_that_goes_on_after_its_test_is_told(proxy: Proxy, url: str) -> None:

@@ -1,12 +1,14 @@
 """The sync API over a real proxy in this process; apps and servers are threads of their own."""
 
 import asyncio
+import gc
 import inspect
 import math
 import re
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -911,3 +913,40 @@ def test_app_is_told_when_the_proxy_ends(confdir: Path, url: str) -> None:
             say(client, "a")
         with pytest.raises(ConnectionClosed):
             client.recv(timeout=STEP_SECONDS)
+
+
+@pytest.mark.parametrize("has_listener", [False, True])
+def test_thread_that_took_sockets_keeps_none_after_the_end_of_the_proxy(
+    confdir: Path, url: str, has_listener: bool
+) -> None:
+    kept: list[weakref.ref[Any]] = []
+    heard: list[str] = []
+
+    def take(proxy: Proxy) -> None:
+        with proxy.expect_websocket("**/live") as opened, app(proxy, url) as client:
+            say(client, "first")
+        ws = opened.value
+        if has_listener:
+            ws.on("framesent", heard.append)
+        kept.append(weakref.ref(ws._own))
+
+    go_on, is_over = threading.Event(), threading.Event()
+
+    def work(proxy: Proxy) -> None:
+        take(proxy)
+        go_on.set()
+        is_over.wait(STEP_SECONDS)
+
+    with launch(port=0, confdir=confdir) as proxy:
+        take(proxy)
+        worker = threading.Thread(target=work, args=(proxy,))
+        worker.start()
+        assert go_on.wait(STEP_SECONDS)
+    del proxy
+    gc.collect()
+    try:
+        assert [each() for each in kept] == [None, None]
+        assert heard == ["first", "first"] * has_listener
+    finally:
+        is_over.set()
+        worker.join()

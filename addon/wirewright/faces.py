@@ -46,6 +46,8 @@ class Faces:
         self.are_over = False
         """Whether nobody shall hear, wait for or route anything more through them."""
         self.waits: weakref.WeakSet[Wait[Any]] = weakref.WeakSet()
+        self.catch_ups: weakref.WeakSet[CatchUp] = weakref.WeakSet()
+        """Those of the threads that have taken sockets through them."""
         self._known: weakref.WeakValueDictionary[int, Face[Any]] = weakref.WeakValueDictionary()
         self._lock = RLock()  # a signal's handler may come here in the middle
 
@@ -63,6 +65,11 @@ class Faces:
     def _end_waits(self) -> None:
         for wait in list(self.waits):
             wait.fail(OVER)
+
+    def catch_up(self) -> None:
+        """Have all threads caught up: they keep no socket alive. For the loop's thread."""
+        for each in list(self.catch_ups):
+            each.close()
 
     def note(self, undo: Callable[[], object]) -> None:
         """Something was registered, and this takes it back."""
@@ -410,7 +417,9 @@ class Wait(Generic[T]):
         value = self.result()
         backlog, self._own.backlog = self._own.backlog, None
         if backlog is not None:
-            bind(CatchUp(backlog))
+            catch_up = CatchUp(backlog)
+            self._faces.catch_ups.add(catch_up)
+            bind(catch_up)
         return value
 
     def cancel(self) -> None:

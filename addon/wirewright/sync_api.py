@@ -549,6 +549,8 @@ def for_a_while(proxy: Proxy) -> Iterator[Proxy]:
         for take_back in reversed(undo):
             with suppress(Error):  # the proxy may be gone
                 take_back()
+        with suppress(Error):
+            proxy._bridge.call(faces.catch_up)
 
 
 class _InThread(ABC):
@@ -560,13 +562,15 @@ class _InThread(ABC):
 
     def __enter__(self) -> Proxy:
         self._is_inside = False
+        self._faces: Faces | None = None
         self._own = self._open()
         self._bridge = Bridge()
         try:
             self._bridge.start()
             own = self._bridge.wait(self._enter())
             self._let_settle(own)
-            return Proxy(own, Faces(self._bridge, _KINDS))
+            self._faces = Faces(self._bridge, _KINDS)
+            return Proxy(own, self._faces)
         except BaseException:  # Ctrl-C may come when it is inside already
             self._stop()
             raise
@@ -603,7 +607,11 @@ class _InThread(ABC):
     async def _leave(self) -> None:
         if self._is_inside:  # else a handler has left it
             self._is_inside = False
-            await self._own.__aexit__(None, None, None)
+            try:
+                await self._own.__aexit__(None, None, None)
+            finally:
+                if self._faces is not None:
+                    self._faces.catch_up()
 
 
 class launch(_InThread):  # noqa: N801  used like a function, as in Playwright

@@ -391,6 +391,7 @@ class Bridge:
     def _work(self, function: Callable[..., object], arguments: tuple[object, ...]) -> None:
         while True:
             function(*arguments)
+            del function, arguments  # a greenlet that waits for its next handler keeps no socket alive
             self._idle.append(getcurrent())
             function, arguments = self._hub.switch()
 

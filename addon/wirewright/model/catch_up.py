@@ -94,7 +94,7 @@ class CatchUp:
     def close(self) -> None:
         """The code has caught up: listeners and waits from now on get live events only."""
         self.flush()
-        self._backlog = None
+        self._backlog = self._replay = None
 
     def share(self) -> None:
         """Begin the turns that async code has; its tasks share them."""
