@@ -1,7 +1,7 @@
-"""What it costs to hold a message that its sender compressed (RFC 7692): python -m bench.deflating
+"""The cost of holding a message that its sender compressed (RFC 7692): python -m bench.deflating
 
-A held message is read, and encoded anew: compressed if it came so, each by itself. The sender's messages
-refer to the ones before.
+A held message is read and encoded anew. It is compressed if its sender's was, each by itself. The sender's
+messages refer to earlier ones.
 """
 
 import argparse

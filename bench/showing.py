@@ -1,4 +1,4 @@
-"""What `wirewright show` takes for a frame, beside `export -`: python -m bench.showing
+"""The time that `wirewright show` takes for a frame, beside `export -`: python -m bench.showing
 
 With `--before` the `show` of an older checkout is measured too, round by round.
 """

@@ -26,7 +26,7 @@ class RunningProxy:
         sets it."""
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """What a coroutine returns or raises in the proxy's loop, for a caller outside of any loop.
+        """Run a coroutine in the proxy's loop, and return or raise its result. No loop runs in the caller.
 
         Raises Error if the loop is closed, or does not answer in time.
         """

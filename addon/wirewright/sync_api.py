@@ -155,7 +155,7 @@ class WebSocket(WaitingFace[own_websocket.WebSocket]):
 
     @property
     def closed_by(self) -> ClosedBy | None:
-        """Who ended it; None while the socket is open, and where nobody can tell."""
+        """The end that closed the socket; None while it is open, and if that is not known."""
         return self._own.closed_by
 
     @property

@@ -265,11 +265,11 @@ class Bridge:
     def wait(
         self, coroutine: Coroutine[Any, Any, T], questions: Questions | None = None, *, has_turn: bool = False
     ) -> T:
-        """What a coroutine returns or raises; the caller answers meanwhile what is asked. If it `has_turn`,
-        the dispatcher does nothing before the coroutine has got to its first await.
+        """Run a coroutine in the loop, and return or raise its result. The caller answers `questions`.
 
-        Whatever interrupts the caller, such as Ctrl-C, cancels the coroutine. In a handler, others have their
-        turn meanwhile. Raises Error where nothing can be waited for.
+        With `has_turn`, the dispatcher does nothing before the coroutine has reached its first await. An
+        interrupt of the caller, such as Ctrl-C, cancels the coroutine. If the caller is a handler, other
+        handlers run meanwhile. Raises Error where the caller must not wait.
         """
         if self.is_dispatcher:
             running = self._switch_until_done(coroutine, questions, has_turn=has_turn)
@@ -285,8 +285,10 @@ class Bridge:
             raise
 
     def call_user(self, function: Callable[..., Any], arguments: Sequence[object]) -> Any:
-        """What a user's function returns or raises. An async one runs in the loop: it gets to its first await
-        before the caller's thread does anything else, and the caller waits until it has ended.
+        """Call a user's function, and return or raise its result.
+
+        An async function runs in the loop. It reaches its first await before the caller's thread does
+        anything else, and the caller waits until it has ended.
         """
         result = function(*arguments)
         if not inspect.isawaitable(result):

@@ -165,7 +165,7 @@ class WebSocket(WaitingEmitter):
 
     @property
     def closed_by(self) -> ClosedBy | None:
-        """Who ended it; None while the socket is open, and where nobody can tell.
+        """The end that closed the socket; None while it is open, and if that is not known.
 
         "proxy" stands for mitmproxy, its addons, and your own calls; `close_reason` says which.
         """

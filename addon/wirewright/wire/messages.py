@@ -123,7 +123,7 @@ class MessageReader:
         self._remaining = 0
         self._fin = False
         self._mask = b""
-        # What broke the protocol.
+        # The frame, or the text, that broke the protocol.
         self._bad_frame = self._bad_text = b""
 
     @property
