@@ -1,6 +1,23 @@
 """The one time limit of whatever a test waits for."""
 
+from websockets.asyncio import client, server
+from websockets.sync import client as sync_client
+from websockets.sync import server as sync_server
+
 STEP_SECONDS = 120.0
 """How long a step may take before its test fails. No load of a machine uses it up: a step takes milliseconds,
 or a second where a program starts. The limit of a whole test, in pyproject.toml, is longer."""
 STEP_MILLISECONDS = 1000 * STEP_SECONDS
+
+
+def lengthen_limits_of_websockets() -> None:
+    """Give handshakes and pings of `websockets` the same limit.
+
+    They have 10 and 20 seconds by default. The event loop of a test that makes ten thousand messages can be
+    busy for longer on a loaded machine.
+    """
+    for function in (client.connect.__init__, server.serve, sync_client.connect, sync_server.serve):
+        defaults = function.__kwdefaults__
+        assert defaults is not None
+        assert {"open_timeout", "ping_timeout"} <= defaults.keys()
+        defaults.update(open_timeout=STEP_SECONDS, ping_timeout=STEP_SECONDS)
