@@ -142,7 +142,6 @@ async def test_an_untrusted_server_is_a_line_with_what_to_do(confdir: Path) -> N
         line = (await run.line("#1 /live .* error .*ERR_CERT_AUTHORITY_INVALID")).string
         assert "ssl_insecure" in line
         assert "ssl_verify_upstream_trusted_ca" in line
-        await run.line("#1 /live .* close")
         await run.stop()
     assert not any("open" in line for line in run.lines if "#1" in line)
 
