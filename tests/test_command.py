@@ -143,7 +143,7 @@ async def test_an_untrusted_server_is_a_line_with_what_to_do(confdir: Path) -> N
         assert "ssl_insecure" in line
         assert "ssl_verify_upstream_trusted_ca" in line
         await run.stop()
-    assert not any("open" in line for line in run.lines if "#1" in line)
+    assert not any(f" {event} " in line for line in run.lines if "#1" in line for event in ("open", "close"))
 
 
 async def test_a_capture_without_redaction_has_the_secrets(confdir: Path, tmp_path: Path) -> None:
