@@ -1,4 +1,4 @@
-"""What `wirewright run` says at its start, in each mode."""
+"""The lines of `wirewright run` at its start, in each mode."""
 
 from pathlib import Path
 

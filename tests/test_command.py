@@ -17,7 +17,7 @@ from support.servers import serving
 WIREWRIGHT = BIN / "wirewright"
 
 TOLD = r"connecting|open(?= +ws)|(→|←) +\S+ B +m\d+|(PRINTED|LOGGED) m\d+|close"
-"""What the timeline says, and what a script does."""
+"""The lines of the timeline, and the actions of a script."""
 SAYING = """
 import logging, sys
 from wirewright import proxy

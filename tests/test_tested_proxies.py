@@ -1,4 +1,4 @@
-"""What the pytest plugin makes of the proxies of a test: errors of its handlers, its report, its captures."""
+"""The pytest plugin and the proxies of a test: errors of its handlers, its report, its captures."""
 
 import re
 import xml.etree.ElementTree as ElementTree

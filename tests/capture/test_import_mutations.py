@@ -182,7 +182,7 @@ def read(path: Path) -> list[tuple[Socket, list[Frame]]]:
 
 
 def assert_all_programs_take_it(capture: Path) -> None:
-    """What was imported can be shown, counted and exported, and be imported again."""
+    """An imported session can be shown, counted, exported and imported again."""
     console = Console(file=io.StringIO())
     captures.show(console, capture, Filter(), None)
     captures.show_statistics(console, capture, Filter())

@@ -70,7 +70,7 @@ BINARY, REVERSED = "0001feff", "fffe0100"
 
 @dataclass(frozen=True)
 class Conversation:
-    """What the addon reports and what the client receives, each a text and a binary."""
+    """The messages that the addon reports and that the client receives: a text and a binary each."""
 
     sent: tuple[str, str]
     received: tuple[str, str]
@@ -93,7 +93,7 @@ class Site:
     ca: Path
     ports: dict[str, int]
     said: asyncio.Queue[str]
-    """What pages have received."""
+    """The messages that pages have received."""
 
     def origin(self, scheme: str) -> str:
         # localhost, since some clients bypass the proxy for it if they are not told otherwise
@@ -103,7 +103,7 @@ class Site:
         return f"{self.origin(scheme)}/{route}/{stack.name}"
 
     async def events(self, url: str) -> list[list[object]]:
-        """What the addon reported of a socket, once it is closed."""
+        """The events that the addon reported of a socket, once it is closed."""
         closed = rf'^EVENT \["{url}", "close"'
         if not any(re.search(closed, line) for line in self.run.lines):
             async with asyncio.timeout(STEP_SECONDS):

@@ -90,7 +90,7 @@ def view(proxy: Proxy) -> View:
 
 
 def alerts(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What the console shows in its status line."""
+    """The text in the status line of the console."""
     return [record.getMessage() for record in caplog.records if record.levelno == ALERT]
 
 

@@ -39,7 +39,7 @@ async def answer_of(proxy: Proxy, url: str = URL, *lines: bytes) -> Answer:
 
 
 async def replayed(proxy: Proxy, path: Path, answer: bytes, **options: Any) -> tuple[Answer, Answer]:
-    """What an app got from a server, and what it gets from the recording of that."""
+    """The answer that an app got from a server, and the one that it gets from the recording."""
     proxy.start_capture(path, **options)
     async with answering(answer) as (url, _):
         first = await answer_of(proxy, f"{url}/live")

@@ -127,7 +127,7 @@ class AppSide:
         self._connection = context.wrap_bio(self.incoming, self._outgoing, server_hostname=name)
 
     def step(self) -> bytes:
-        """What the app sends next."""
+        """The bytes that the app sends next."""
         with suppress(ssl.SSLWantReadError):
             self._connection.do_handshake()
         return self._outgoing.read()

@@ -1,4 +1,4 @@
-"""What happens to a socket between its opening and the moment when the code that waited for it goes on."""
+"""Events of a socket between its opening and the moment when the code that waited for it goes on."""
 
 import asyncio
 import gc
@@ -44,7 +44,7 @@ async def opened(proxy: Proxy, limit: HistoryLimit | None = None) -> tuple[WebSo
 
 
 def listen(ws: WebSocket) -> list[str]:
-    """What listeners of all events hear."""
+    """The events that listeners of all kinds hear."""
     heard: list[str] = []
     ws.on("close", lambda closed: heard.append("close" if closed is ws else "another"))
     ws.on("missed", lambda number: heard.append(f"missed {number}"))

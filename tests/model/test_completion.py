@@ -1,4 +1,4 @@
-"""What methods return whose work has begun already."""
+"""The awaitable of a method whose work has begun already."""
 
 import asyncio
 import gc

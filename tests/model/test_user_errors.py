@@ -17,7 +17,7 @@ from wirewright.model.user_errors import UserError
 
 @pytest.fixture
 def reported() -> Iterator[list[UserError]]:
-    """What is reported."""
+    """The errors that are reported."""
     errors: list[UserError] = []
     user_errors.observers.append(errors.append)
     yield errors

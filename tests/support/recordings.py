@@ -76,7 +76,7 @@ def message(**changes: Any) -> dict[str, Any]:
 
 
 def read(source: Path, target: Path) -> tuple[list[tuple[Socket, list[Frame]]], ImportReport]:
-    """What an import makes of a recording, and its report."""
+    """The sockets that an import makes of a recording, and its report."""
     report = import_file(source, target).report
     with open_capture(target) as capture:
         return [(socket, list(capture.frames(socket=socket.id))) for socket in capture.sockets()], report

@@ -37,7 +37,7 @@ class Stack:
 
     name: str
     needs: str
-    """What must be installed, for the reason of a skip."""
+    """The programs that must be installed, for the reason of a skip."""
     probe: Sequence[str]
     """Ends with 0 if that is installed."""
     command: Sequence[str]
