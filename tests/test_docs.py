@@ -56,12 +56,29 @@ def test_links_lead_somewhere(document: Path) -> None:
             assert (document.parent / link).exists(), link
 
 
+NAMED_TEST = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
+
+
+def exists(path: str, function: str) -> bool:
+    return not function or f"def {function}(" in (ROOT / path).read_text()
+
+
 def test_parity_names_tests_that_exist() -> None:
-    named = set(re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", (ROOT / "docs" / "parity.md").read_text()))
+    named = set(NAMED_TEST.findall((ROOT / "docs" / "parity.md").read_text()))
     assert named
     for path, function in named:
-        source = (ROOT / path).read_text()
-        assert not function or f"def {function}(" in source, (path, function)
+        assert exists(path, function), (path, function)
+
+
+def test_each_promise_about_security_names_the_tests_that_hold_it() -> None:
+    for row in (ROOT / "docs" / "security.md").read_text().splitlines():
+        cells = row.split("|")[1:-1]
+        if len(cells) == 3 and cells[2].strip() not in ("test", "---"):
+            named = NAMED_TEST.findall(cells[2])
+            assert named, row
+            for path, function in named:
+                assert function, row
+                assert exists(path, function), (path, function)
 
 
 def test_the_two_commands_are_in_the_readme_and_in_the_makefile() -> None:
