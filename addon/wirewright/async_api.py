@@ -24,6 +24,7 @@ from wirewright.model.proxy import Proxy
 from wirewright.model.route import WebSocketRoute
 from wirewright.model.waiter import to_milliseconds
 from wirewright.model.websocket import WebSocket
+from wirewright.remote import endpoints
 
 __all__ = ["Conditions", "Error", "Proxy", "TimeoutError", "WebSocket", "WebSocketRoute", "connect", "launch"]
 
@@ -38,7 +39,8 @@ class connect:  # noqa: N801  used like a function, as in Playwright
     the environment variable WIREWRIGHT_ENDPOINT, or the one proxy of this user's that runs on this machine.
     `token` is the proxy's; without one it is found in the same file. What a `wss://` proxy proves itself with
     is there, too; without that file `tls` says what to trust: an SSLContext, or the PEM file of an authority
-    or of the certificate.
+    or of the certificate. At a `ws://` address of another machine the token would be sent in clear, so it is
+    refused unless `allow_cleartext` is True. No redirect is followed.
 
     `url`, a glob or a regex, and `events` say which sockets, and which of their messages, are told of at all:
     what nobody asks for costs nothing. A route's handler has `route_timeout` milliseconds for each of its
@@ -58,22 +60,27 @@ class connect:  # noqa: N801  used like a function, as in Playwright
         route_timeout: float = ROUTE_TIMEOUT,
         route_fallback: Literal["pass", "drop"] = "pass",
         tls: ssl.SSLContext | str | Path | None = None,
+        allow_cleartext: bool = False,
     ) -> None:
         if isinstance(events, str) or not set(events) <= {"framesent", "framereceived"}:
             raise ValueError(f'events must be a list of "framesent" and "framereceived", not {events!r}')
         if route_fallback not in ("pass", "drop"):
             raise ValueError(f"route_fallback must be 'pass' or 'drop', not {route_fallback!r}")
-        self._endpoint, self._token, self._tls = endpoint, token, tls
+        self._endpoint, self._tls, self._allow_cleartext = endpoint, tls, allow_cleartext
+        self._token = None if token is None else endpoints.Token(token)
         self._url, self._events = url, events
         self._route_timeout = to_milliseconds(route_timeout)
         self._route_fallback: Literal["pass", "drop"] = route_fallback
 
     async def __aenter__(self) -> Proxy:
-        from wirewright.remote import endpoints
         from wirewright.remote.client import Client
         from wirewright.remote.serving import reach
 
-        connection = await reach(endpoints.find(self._endpoint, self._token), tls=self._tls)
+        connection = await reach(
+            endpoints.find(self._endpoint, self._token),
+            tls=self._tls,
+            allow_cleartext=self._allow_cleartext,
+        )
         self._client = Client(
             connection,
             route_timeout=self._route_timeout,

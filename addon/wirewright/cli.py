@@ -51,6 +51,7 @@ app = typer.Typer(
     cls=Group,
     add_completion=False,
     no_args_is_help=True,
+    pretty_exceptions_show_locals=False,  # older typers print them, tokens and payloads included
     rich_markup_mode="rich",
     help="Playwright's WebSocket API for any app behind mitmproxy.",
 )
@@ -481,11 +482,16 @@ EndpointOption = Annotated[
         metavar="ENDPOINT",
     ),
 ]
+CleartextOption = Annotated[
+    bool,
+    typer.Option("--allow-cleartext", help="Send the token to another machine without encryption (ws://)."),
+]
 
 
 @command("list")
 def list_(
     endpoint: EndpointOption = None,
+    allow_cleartext: CleartextOption = False,
     url: UrlOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
@@ -493,12 +499,17 @@ def list_(
     with clear_errors():
         from wirewright import shell
 
-        asyncio.run(shell.list_sockets(Console(), endpoint, any_of_globs(url or ()), as_json))
+        asyncio.run(
+            shell.list_sockets(
+                Console(), shell.Target(endpoint, allow_cleartext), any_of_globs(url or ()), as_json
+            )
+        )
 
 
 @command()
 def wait(
     endpoint: EndpointOption = None,
+    allow_cleartext: CleartextOption = False,
     url: UrlOption = None,
     event: Annotated[
         list[str] | None,
@@ -528,7 +539,8 @@ def wait(
         try:
             urls = any_of_globs(url or ())
             events = event or ("framereceived",)
-            asyncio.run(shell.wait(endpoint, urls, events, grep or (), timeout, history))
+            target = shell.Target(endpoint, allow_cleartext)
+            asyncio.run(shell.wait(target, urls, events, grep or (), timeout, history))
         except shell.NothingCame as nothing:
             _fail(nothing.message, nothing.code)
 
@@ -539,6 +551,7 @@ def send(
     to: Annotated[str, typer.Option(help="The `client` (the app) or the `server`.")] = "client",
     binary: Annotated[bool, typer.Option("--binary", help="As a binary message.")] = False,
     endpoint: EndpointOption = None,
+    allow_cleartext: CleartextOption = False,
     url: UrlOption = None,
 ) -> None:
     """Send one end of the newest matching socket a message, as if the other end had."""
@@ -549,16 +562,17 @@ def send(
 
         payload = shell.read_message(message, binary)
         urls = any_of_globs(url or ())
-        asyncio.run(shell.send(endpoint, urls, to, payload))  # type: ignore[arg-type]  # it is one of the two
+        target = shell.Target(endpoint, allow_cleartext)
+        asyncio.run(shell.send(target, urls, to, payload))  # type: ignore[arg-type]  # it is one of the two
 
 
 @command()
-def attach(endpoint: EndpointOption = None) -> None:
+def attach(endpoint: EndpointOption = None, allow_cleartext: CleartextOption = False) -> None:
     """Use a running proxy interactively: Python, or IPython if it is installed, with `proxy` bound."""
     with clear_errors():
         from wirewright import shell
 
-        shell.attach(endpoint)
+        shell.attach(shell.Target(endpoint, allow_cleartext))
 
 
 def _check_address(address: str) -> None:

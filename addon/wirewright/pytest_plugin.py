@@ -33,6 +33,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="Use the proxy that runs at this endpoint (`auto`: the one that runs here), and launch none.",
     )
     group.addoption(
+        "--ws-allow-cleartext",
+        action="store_true",
+        help="Send the token of --ws-connect to another machine without encryption (ws://).",
+    )
+    group.addoption(
         "--ws-proxy-mode",
         metavar="MODE",
         action="append",
@@ -105,7 +110,8 @@ def ws_proxy(request: pytest.FixtureRequest, ws_proxy_args: dict[str, Any]) -> "
 
     options = request.config.option
     if options.ws_connect:
-        with sync_api.connect(None if options.ws_connect == "auto" else options.ws_connect) as proxy:
+        endpoint = None if options.ws_connect == "auto" else options.ws_connect
+        with sync_api.connect(endpoint, allow_cleartext=options.ws_allow_cleartext) as proxy:
             yield proxy
         return
     with warnings.catch_warnings():

@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Awaitable, Coroutine, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ from wirewright.model.history import Payload
 from wirewright.model.matching import UrlMatch, compile_match
 from wirewright.model.proxy import Control, Proxy
 from wirewright.model.websocket import WebSocket
+from wirewright.remote import protocol
 from wirewright.timeline import printable
 
 TIMED_OUT, CLOSED = 1, 4
@@ -42,9 +44,21 @@ class NothingCame(Error):
         self.code = code
 
 
-async def list_sockets(console: Console, endpoint: str | None, url: UrlMatch | None, as_json: bool) -> None:
+@dataclass(frozen=True)
+class Target:
+    """The running proxy that a command uses."""
+
+    endpoint: str | None
+    allow_cleartext: bool
+
+    def connect(self, url: UrlMatch | None = None, events: Sequence[protocol.Event] = ()) -> connect:
+        """A client that is given no messages, unless `events` says so."""
+        return connect(self.endpoint, url=url, events=events, allow_cleartext=self.allow_cleartext)
+
+
+async def list_sockets(console: Console, target: Target, url: UrlMatch | None, as_json: bool) -> None:
     """The sockets that are open now."""
-    async with connect(endpoint, events=()) as proxy:
+    async with target.connect() as proxy:
         opened = Control(proxy).sockets()
     matches = compile_match(url)
     sockets = [(key, socket) for key, socket in opened if matches(socket.url)]
@@ -66,7 +80,7 @@ async def list_sockets(console: Console, endpoint: str | None, url: UrlMatch | N
 
 
 async def wait(
-    endpoint: str | None,
+    target: Target,
     url: UrlMatch | None,
     events: Sequence[str],
     texts: Sequence[str],
@@ -85,13 +99,13 @@ async def wait(
     if not math.isfinite(timeout):
         raise ValueError(f"--timeout must be a number of seconds, not {timeout}")
     what = " or ".join(events) + (f" with {' or '.join(map(repr, texts))}" if texts else "")
-    async with connect(endpoint, url=url) as proxy:
+    async with target.connect(url, protocol.EVENTS) as proxy:
         following = _Following(proxy, events, texts, history)
         try:
             async with asyncio.timeout(timeout or None):
                 value = await following.first
         except TimeoutError:
-            there = following.named or await _nothing_there(endpoint, url)
+            there = following.named or await _nothing_there(target, url)
             raise NothingCame(f"no {what} came within {timeout:g} s: {there}", TIMED_OUT) from None
         await following.check_proxy()
         if value is None:
@@ -99,11 +113,11 @@ async def wait(
     _print(value)
 
 
-async def _nothing_there(endpoint: str | None, url: UrlMatch | None) -> str:
+async def _nothing_there(target: Target, url: UrlMatch | None) -> str:
     """A sentence: no socket whose URL matches was there. It names the URLs of the open sockets."""
     opened: list[WebSocket] = []
     with suppress(Error):
-        async with connect(endpoint, events=()) as proxy:
+        async with target.connect() as proxy:
             opened = proxy.web_sockets
     return _nothing(url, "was there", (socket.url for socket in opened))
 
@@ -181,11 +195,11 @@ class _Following:
 
 
 async def send(
-    endpoint: str | None, url: UrlMatch | None, to: Literal["client", "server"], message: Payload
+    target: Target, url: UrlMatch | None, to: Literal["client", "server"], message: Payload
 ) -> None:
     """Send one end of the newest matching socket a message. Raises Error if there is none."""
     matches = compile_match(url)
-    async with connect(endpoint, events=()) as proxy:
+    async with target.connect() as proxy:
         opened = [socket for socket in proxy.web_sockets if socket.opened_at is not None]
         sockets = [socket for socket in opened if matches(socket.url)]
         if not sockets:
@@ -205,9 +219,9 @@ def read_message(text: str, binary: bool) -> Payload:
         raise Error("stdin is not UTF-8: send it with --binary") from None
 
 
-def attach(endpoint: str | None) -> None:
+def attach(target: Target) -> None:
     """An interactive session with `proxy` bound: IPython's where it is installed."""
-    with sync_api.connect(endpoint) as proxy:
+    with sync_api.connect(target.endpoint, allow_cleartext=target.allow_cleartext) as proxy:
         names = {"proxy": proxy, "Error": Error}
         count = len(proxy.web_sockets)
         sockets = f"{count} open socket{'' if count == 1 else 's'}"

@@ -654,6 +654,7 @@ class connect(_InThread):  # noqa: N801  used like a function, as in Playwright
         route_timeout: float = async_api.ROUTE_TIMEOUT,
         route_fallback: Literal["pass", "drop"] = "pass",
         tls: ssl.SSLContext | str | Path | None = None,
+        allow_cleartext: bool = False,
     ) -> None:
         self._connecting = async_api.connect(
             endpoint,
@@ -663,6 +664,7 @@ class connect(_InThread):  # noqa: N801  used like a function, as in Playwright
             route_timeout=route_timeout,
             route_fallback=route_fallback,
             tls=tls,
+            allow_cleartext=allow_cleartext,
         )
 
     def _open(self) -> AbstractAsyncContextManager[own_proxy.Proxy]:

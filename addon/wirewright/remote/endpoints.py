@@ -20,9 +20,24 @@ AUTO = "auto"
 """The one that runs here."""
 
 
+class EndpointError(Error, ValueError):
+    """An argument that is not an endpoint."""
+
+
+class Token(str):
+    """The secret that a client sends. Its repr does not show it: tracebacks and test reports print those of
+    local variables.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<token>"
+
+
 @dataclass(frozen=True)
 class Endpoint:
-    """What `connect` needs to know."""
+    """What `connect` needs to know. Raises EndpointError for a token that no header can carry."""
 
     address: str
     """`ws://127.0.0.1:9000`, `wss://…`, or `unix:///run/….sock`."""
@@ -32,10 +47,15 @@ class Endpoint:
     certificate: str = ""
     """What the proxy at a `wss://` address proves itself with, PEM; "" for one of a known authority."""
 
+    def __post_init__(self) -> None:
+        if not re.fullmatch("[!-~]*", self.token):  # RFC 9110, 5.5: a CR or LF would end the header
+            raise EndpointError("a token has letters, digits and punctuation of ASCII only")
+        object.__setattr__(self, "token", Token(self.token))
 
-def new_token() -> str:
+
+def new_token() -> Token:
     """256 bits of luck."""
-    return secrets.token_hex(32)
+    return Token(secrets.token_hex(32))
 
 
 def runtime_folder() -> Path:
@@ -61,10 +81,6 @@ def publish(endpoint: Endpoint) -> Path:
     except OSError as error:
         raise Error(f"{path}: {error.strerror}") from None
     return path
-
-
-class EndpointError(Error, ValueError):
-    """An argument that is not an endpoint."""
 
 
 def find(endpoint: str | Path | None, token: str | None) -> Endpoint:
@@ -148,13 +164,17 @@ def _read(path: Path) -> Endpoint:
     try:
         if path.stat().st_uid != os.getuid():
             raise Error(f"{path}: it is another user's")
-        values = json.loads(path.read_text())
-        certificate = str(values.get("certificate", ""))
-        return Endpoint(str(values["address"]), str(values["token"]), int(values["pid"]), certificate)
+        return _parse(path.read_text())
     except OSError as error:
         raise Error(f"{path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise Error(f"{path}: it is no endpoint of a proxy") from None
+
+
+def _parse(text: str) -> Endpoint:
+    values = json.loads(text)
+    certificate = str(values.get("certificate", ""))
+    return Endpoint(str(values["address"]), str(values["token"]), int(values["pid"]), certificate)
 
 
 def _is_alive(pid: int) -> bool:

@@ -19,23 +19,26 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from websockets.asyncio.client import connect, unix_connect
+from websockets.asyncio.client import connect
 from websockets.asyncio.connection import Connection as WebsocketsConnection
 from websockets.asyncio.server import Server, ServerConnection, serve, unix_serve
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
+from websockets.uri import parse_uri
 
 from wirewright.model.errors import Error
 from wirewright.remote import endpoints
 from wirewright.remote.codec import LARGEST, SUBPROTOCOLS
 from wirewright.remote.connection import Connection, Disconnected
-from wirewright.remote.endpoints import Endpoint
+from wirewright.remote.endpoints import Endpoint, EndpointError, Token
 
 CLOSE_SECONDS = 1.0
 """How long a client may take to close its connection."""
 PING_SECONDS = 20.0
 """How often the other side is asked whether it is still there, where a network is in between."""
+MOST_SAID = 500
+"""Bytes of the body of a refusal that are repeated."""
 Serve = Callable[[Connection], Awaitable[None]]
 Tls = ssl.SSLContext | str | Path
 """What a client trusts: a context, or the PEM file of an authority or of the certificate itself."""
@@ -191,11 +194,23 @@ class Listener:
             await connection.close(1011, "the proxy has failed here")
 
 
-async def reach(endpoint: Endpoint, *, codec: str | None = None, tls: Tls | None = None) -> Connection:
-    """A connection to a running proxy. Raises Error where there is none."""
+class _Handshake(connect):
+    """A handshake with one address. The token is for this address only, so no redirect is followed."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
+async def reach(
+    endpoint: Endpoint, *, codec: str | None = None, tls: Tls | None = None, allow_cleartext: bool = False
+) -> Connection:
+    """A connection to a running proxy. Raises Error where there is none, and EndpointError for an address to
+    which the token would be sent in clear, unless `allow_cleartext` is True.
+    """
+    _check_address(endpoint.address, allow_cleartext=allow_cleartext)
     options: dict[str, Any] = {
         "subprotocols": [Subprotocol(each) for each in ([codec] if codec else SUBPROTOCOLS)],
-        "additional_headers": {"Authorization": f"Bearer {endpoint.token}"},
+        "additional_headers": {"Authorization": Token(f"Bearer {endpoint.token}")},
         "max_size": LARGEST,
         "compression": None,
         "user_agent_header": None,
@@ -206,14 +221,14 @@ async def reach(endpoint: Endpoint, *, codec: str | None = None, tls: Tls | None
     try:
         address = endpoint.address
         if address.startswith("unix:"):
-            opened = await unix_connect(address.removeprefix("unix://"), "ws://localhost/", **options)
+            path = address.removeprefix("unix://")
+            opened = await _Handshake("ws://localhost/", unix=True, path=path, **options)
         else:
             if address.startswith("wss:"):
                 options |= {"ssl": _trust(endpoint, tls), "ping_interval": PING_SECONDS}
-            opened = await connect(address, proxy=None, **options)
+            opened = await _Handshake(address, proxy=None, **options)
     except InvalidStatus as error:
-        body = error.response.body or b""
-        raise Error(f"{endpoint.address} refuses: {bytes(body).decode(errors='replace').strip()}") from None
+        raise Error(f"{endpoint.address} refuses: {_said(error)}") from None
     except (InvalidHandshake, OSError, TimeoutError, EOFError) as error:
         reason = str(error) or type(error).__name__
         raise Error(f"{endpoint.address} cannot be reached: {reason}") from None
@@ -222,6 +237,36 @@ async def reach(endpoint: Endpoint, *, codec: str | None = None, tls: Tls | None
             await SocketConnection(opened).close(1002, "")
         raise Error(f"{endpoint.address} speaks another version of the protocol")
     return SocketConnection(opened)
+
+
+def _check_address(address: str, *, allow_cleartext: bool) -> None:
+    """Raise EndpointError for an address that is not one, or where others could read the token on its way."""
+    if address.startswith("unix:"):
+        return
+    if (
+        "@" in address
+    ):  # a user name and a password would be a second Authorization, and are not repeated here
+        raise EndpointError("an endpoint has no user name: use wss://host:port and the token")
+    try:
+        uri = parse_uri(address)
+    except (InvalidURI, ValueError):
+        raise EndpointError(f"{address!r} is not an address: use ws://host:port or wss://host:port") from None
+    if not (uri.secure or allow_cleartext or uri.host == "localhost" or _is_loopback(uri.host)):
+        raise EndpointError(
+            f"{address}: the token would be sent in clear to another machine. Use wss://, or allow it with "
+            "allow_cleartext (--allow-cleartext, and --ws-allow-cleartext of pytest)"
+        )
+
+
+def _said(error: InvalidStatus) -> str:
+    """The reason of a refused handshake, in a few printable words."""
+    response = error.response
+    if 300 <= response.status_code < 400:
+        return f"it redirects to {response.headers.get('Location', '')!r}, and no redirect is followed"
+    text = bytes(response.body or b"")[:MOST_SAID].decode(errors="replace").strip()
+    if not text:
+        return f"status {response.status_code}"
+    return text if text.isprintable() else repr(text)
 
 
 def _load(path: Path) -> tuple[ssl.SSLContext, str]:
