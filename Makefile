@@ -2,7 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format bench autobahn clean
+.PHONY: demo test check format bench autobahn fuzz clean
 
 demo: $(VENV)/.demo  ## See the frames of a real app behind a real proxy, and a script that waits for one
 	@$(BIN)/wirewright demo
@@ -30,6 +30,9 @@ bench: $(VENV)/.bench  ## Wirewright beside what else carries WebSockets; ARGS="
 
 autobahn: $(VENV)/.dev  ## The Autobahn suite, direct and through the proxy; needs a Python 2.7
 	PYTHONPATH=tests $(BIN)/python -m conformance $(ARGS)
+
+fuzz: $(VENV)/.dev  ## Ten minutes of hostile traffic and hostile files; ARGS="--minutes 1" for less
+	PYTHONPATH=tests $(BIN)/python -m fuzzing $(ARGS)
 
 clean:  ## Take back all that was set up
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache

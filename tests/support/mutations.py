@@ -4,7 +4,7 @@ import copy
 import gzip
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from mitmproxy.test import tflow
 
 from support.recordings import entry, message
 
+Draw = Callable[[st.SearchStrategy[Any]], Any]
+"""Chooses an example of a strategy: that of a composite one, or of `st.data()`."""
 Place = list[Any]
 """Keys and indexes that lead to a value."""
 
@@ -81,7 +83,7 @@ def places(value: Any, place: Place | None = None) -> Iterator[Place]:
         yield from places(each, [*(place or []), key])
 
 
-def mutated(draw: st.DrawFn, whole: Any, values: st.SearchStrategy[Any]) -> Any:
+def mutated(draw: Draw, whole: Any, values: st.SearchStrategy[Any]) -> Any:
     """The same with one to three changes."""
     whole = copy.deepcopy(whole)
     for _ in range(draw(st.integers(1, 3))):

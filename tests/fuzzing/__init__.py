@@ -1,0 +1,1 @@
+"""Hostile traffic and hostile files for ten minutes: `make fuzz`."""
