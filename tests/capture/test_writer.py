@@ -3,8 +3,8 @@
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ from capture.conftest import Record
 from support.model import begin_socket
 from support.recordings import archive, entry
 from wirewright.capture import open as open_capture
-from wirewright.capture import writer
+from wirewright.capture import schema, writer
 from wirewright.capture.importing import import_file
+from wirewright.capture.losses import Frames, Row
 from wirewright.capture.recorder import Messages, Recorder
-from wirewright.capture.writer import Row
+from wirewright.capture.writer import Statement
 from wirewright.model.feed import Tape
 from wirewright.model.history import Payload
 from wirewright.model.proxy import Control
@@ -137,12 +138,12 @@ def test_each_loss_keeps_its_own_reason(
     recorder = record()
     tape = tape_of(control)
     recorder.flush()
-    reasons = iter(["disk is full", "disk I/O error"])
+    reasons = iter([ValueError("one"), TypeError("another")])
     real = recorder._writer._insert
 
     def insert(rows: Iterable[Row]) -> None:
-        if reason := next(reasons, None):
-            raise sqlite3.OperationalError(reason)
+        if error := next(reasons, None):
+            raise error
         real(rows)
 
     monkeypatch.setattr(recorder._writer, "_insert", insert)
@@ -153,35 +154,192 @@ def test_each_loss_keeps_its_own_reason(
     assert payloads(path) == ["kept"]
     with open_capture(path) as capture:
         assert [(gap.frames, gap.bytes, gap.reason) for gap in capture.gaps()] == [
-            (1, 1, "the disk is full"),
-            (1, 2, "the disk fails, or the file is gone"),
+            (1, 1, "ValueError: one"),
+            (1, 2, "TypeError: another"),
         ]
 
 
-def test_disk_that_is_full_is_said_once_and_counted_when_there_is_room(
+# Faults that pass
+
+
+def fill_disk(recorder: Recorder) -> None:
+    """Let no page be added to the file."""
+    recorder.flush()
+    connection = recorder._writer._connection
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+
+
+@contextmanager
+def full_disk(recorder: Recorder) -> Iterator[None]:
+    """No page can be added to the file meanwhile."""
+    fill_disk(recorder)
+    yield
+    recorder._writer._connection.execute("PRAGMA max_page_count = 1000000")
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in caplog.records if record.levelno == logging.ERROR]
+
+
+def test_frames_wait_until_the_disk_has_room_again(
     path: Path, control: Control, record: Record, caplog: pytest.LogCaptureFixture
 ) -> None:
     recorder = record()
     tape = tape_of(control)
     tape.messages(["before"], 6, from_client=True)
-    recorder.flush()
-    (pages,) = recorder._writer._connection.execute("PRAGMA page_count").fetchone()
-    recorder._writer._connection.execute(f"PRAGMA max_page_count = {pages}")
-    for _ in range(3):
-        tape.messages([b"x" * 100_000], 100_000, from_client=False)
-        recorder.flush()
-    recorder._writer._connection.execute("PRAGMA max_page_count = 1000000")
+    with full_disk(recorder):
+        for _ in range(3):
+            tape.messages([b"x" * 100_000], 100_000, from_client=False)
+            recorder.flush()
     tape.messages(["after"], 5, from_client=True)
     control.close("1")
     recorder.stop()
-    assert payloads(path) == ["before", "after"]
+    assert payloads(path) == ["before", *[b"x" * 100_000] * 3, "after"]
+    with open_capture(path) as capture:
+        assert capture.gaps() == []
+        assert capture.sockets()[0].closed_ns is not None
+    assert errors(caplog) == [
+        f"{path}: nothing can be written: the disk is full. "
+        "Up to 32 MiB of frames wait until it is possible again"
+    ]
+
+
+def test_frames_wait_until_the_file_is_unlocked(
+    path: Path, control: Control, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "BUSY_SECONDS", 0.0)
+    recorder = record()
+    tape = tape_of(control)
+    recorder.flush()
+    sent = [f"message {number}" for number in range(50)]
+    with closing(sqlite3.connect(path, isolation_level=None)) as disk:
+        disk.execute("BEGIN IMMEDIATE")
+        for message in sent:
+            tape.messages([message], len(message), from_client=True)
+            recorder.flush()
+        disk.execute("COMMIT")
+    recorder.stop()
+    assert payloads(path) == sent
+    with open_capture(path) as capture:
+        assert capture.gaps() == []
+
+
+def test_frames_beyond_the_queue_are_counted_while_the_disk_is_full(
+    path: Path,
+    control: Control,
+    record: Record,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(writer, "QUEUE_BYTES", 262_144)
+    recorder = record()
+    tape = tape_of(control)
+    with full_disk(recorder):
+        for _ in range(400):
+            tape.messages([b"x" * 936], 936, from_client=True)  # 1,000 bytes in the queue
+            recorder.flush()
+    recorder.stop()
+    lost = 400 - len(payloads(path))
+    assert 100 < lost <= 400 - 262  # a few fit into the pages that are there
+    with open_capture(path) as capture:
+        assert [(gap.frames, gap.bytes, gap.reason) for gap in capture.gaps()] == [
+            (lost, lost * 936, "more than 0.25 MiB waited to be written: the disk is full")
+        ]
+    assert f"{path}: the disk is full: 1 are not recorded until now" in caplog.messages
+    assert (
+        f"{path}: {lost} frames ({lost * 936:,} bytes) are not in the capture: "
+        f"more than 0.25 MiB waited to be written ({lost})"
+    ) in caplog.messages
+
+
+def test_disk_that_stays_full_leaves_the_count_in_the_log_and_in_the_file(
+    path: Path, control: Control, record: Record, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = record()
+    tape = tape_of(control)
+    fill_disk(recorder)
+    for _ in range(3):
+        tape.messages([b"x" * 100_000], 100_000, from_client=False)
+    control.close("1")
+    recorder.stop()
+    assert payloads(path) == []
     with open_capture(path) as capture:
         assert [(gap.frames, gap.bytes, gap.reason) for gap in capture.gaps()] == [
             (3, 300_000, "the disk is full")
         ]
         assert capture.sockets()[0].closed_ns is not None
-    said = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert [record.message for record in said] == [f"{path}: frames are not recorded: the disk is full"]
+        assert capture.sessions()[0].ended_ns is not None
+    assert caplog.messages[-1] == (
+        f"{path}: 3 frames (300,000 bytes) are not in the capture: the disk is full (3)"
+    )
+
+
+def test_attempt_after_a_failure_is_a_small_one(
+    control: Control, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = record()
+    tape = tape_of(control)
+    recorder.flush()
+    attempts: list[int] = []
+
+    def fail(taken: Sequence[Frames | Statement], totals: object) -> None:
+        attempts.append(sum(each.size for each in taken if isinstance(each, Messages)))
+        raise sqlite3.OperationalError("disk is full")
+
+    monkeypatch.setattr(recorder._writer, "_commit", fail)
+    for _ in range(20):
+        tape.messages([bytes(writer.RETRY_BYTES // 2)], writer.RETRY_BYTES // 2, from_client=True)
+    recorder.flush()
+    recorder.flush()
+    recorder.flush()
+    assert attempts[-1] == writer.RETRY_BYTES
+    monkeypatch.undo()
+
+
+def test_fault_amid_attempts_for_single_frames_ends_them(
+    path: Path, control: Control, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each of thousands of frames would wait for the lock on its own."""
+    recorder = record()
+    tape = tape_of(control)
+    recorder.flush()
+    attempts: list[int] = []
+    real = recorder._writer._insert
+
+    def insert(rows: Iterable[Row]) -> None:
+        rows = list(rows)
+        attempts.append(len(rows))
+        if len(rows) > 1:
+            raise ValueError("one of them cannot be written")
+        if len(attempts) == 3:
+            raise sqlite3.OperationalError("database is locked")
+        real(rows)
+
+    with held(recorder):  # so that they get into one transaction
+        for number in range(50):
+            tape.messages([f"{number}"], 2, from_client=True)
+        monkeypatch.setattr(recorder._writer, "_insert", insert)
+    recorder.flush()
+    assert attempts == [50, 1, 1]
+    recorder.stop()
+    assert payloads(path) == [f"{number}" for number in range(50)]
+
+
+def test_messages_that_were_not_read_are_counted_together(
+    path: Path, control: Control, record: Record
+) -> None:
+    recorder = record()
+    tape = tape_of(control)
+    with held(recorder):
+        waiting = len(recorder._writer._queue)
+        for _ in range(10_000):
+            tape.too_large()
+        assert len(recorder._writer._queue) == waiting
+    recorder.stop()
+    with open_capture(path) as capture:
+        assert sum(gap.frames for gap in capture.gaps()) == 10_000
+        assert len(capture.gaps()) <= 2
 
 
 def test_header_that_is_no_utf_8_harms_nothing(path: Path, control: Control, record: Record) -> None:

@@ -2,11 +2,13 @@
 
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wirewright.capture.free_space import FreeSpace
+from wirewright.capture.losses import Row
 from wirewright.capture.redaction import DEFAULT, REDACTED, Redaction, may_be_json
 from wirewright.capture.rotation import Rotation
 from wirewright.capture.schema import (
@@ -18,7 +20,7 @@ from wirewright.capture.schema import (
     headers_to_json,
     newest_socket,
 )
-from wirewright.capture.writer import Row, Writer
+from wirewright.capture.writer import Writer
 from wirewright.model import user_errors
 from wirewright.model.feed import Tape
 from wirewright.model.handshake import Headers
@@ -26,9 +28,6 @@ from wirewright.model.history import Payload, Unread, payload_size
 from wirewright.model.matching import UrlMatch, compile_match
 from wirewright.model.websocket import ClosedBy, WebSocket
 
-UNREAD = "larger than ws_max_message, compressed after such a message, or begun before the recording"
-"""Why a message was not read. After a compressed message that was not read, later ones that refer to it
-cannot be inflated."""
 TEXT, BINARY = 1, 2
 """Opcodes (RFC 6455, 5.2)."""
 
@@ -178,11 +177,15 @@ class Recorder:
         redact: Iterable[str] = DEFAULT,
         max_size: int | None = None,
         rotate: int | None = None,
+        min_free: int | None = None,
+        on_over: Callable[[], None] = lambda: None,
     ) -> None:
         """Make the file, or add to a capture. `max_payload` is how many bytes of each message are kept.
 
-        A file that has got `max_size` bytes is followed by another one, and `rotate` of them are kept. Raises
-        CaptureError where the file cannot be, and ValueError and TypeError for a bad argument.
+        A file that has got `max_size` bytes is followed by another one, and `rotate` of them are kept. The
+        recording ends by itself before fewer than `min_free` bytes are free on the disk; `on_over` is called
+        at its end, in another thread. Raises CaptureError where the file cannot be, and ValueError and
+        TypeError for a bad argument.
         """
         if max_payload is not None and max_payload < 0:
             raise ValueError(f"max_payload must be 0 or more bytes, or None, not {max_payload!r}")
@@ -192,11 +195,12 @@ class Recorder:
         if rotate is not None and max_size is None:
             raise ValueError("rotate needs a max_size: the size at which a file is followed by another one")
         rotation = None if max_size is None else Rotation(self.path, program, max_size, rotate)
+        space = FreeSpace(self.path, min_free)
         connection, session = create_or_append(self.path, program)
         self.first_number = newest_socket(connection, self.path) + 1
         """The id of the first socket of this session."""
         self._session = session
-        self._writer = Writer(connection, session, self.path, rotation)
+        self._writer = Writer(connection, session, self.path, space, rotation, on_over)
 
     def record(self, socket: WebSocket, number: int) -> "SocketTape | None":
         """Begin to record a socket under this id. Returns None if the capture's URL does not match."""
@@ -276,12 +280,7 @@ class SocketTape(Tape):
         self._set(opened_ns=int(at * 1e9), server_address=_shown(server_address))
 
     def too_large(self) -> None:
-        self._writer.execute(
-            "INSERT INTO gaps (session_id, time_ns, frames, bytes, reason) VALUES (?, ?, 1, 0, ?)",
-            self._session,
-            time.time_ns(),
-            UNREAD,
-        )
+        self._writer.miss()
 
     def failed(self, message: str) -> None:
         self._set(error=message.replace(self._secret, REDACTED) if self._secret else message)

@@ -1,8 +1,10 @@
 """The one capture that runs in a process, if one does."""
 
+import asyncio
 import atexit
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +41,18 @@ class CaptureSession:
         """
         if self._recorder is not None:
             raise CaptureError(f"a capture runs already: {self._recorder.path}")
-        self._recorder = Recorder(
+        loop = _running_loop()
+
+        def over() -> None:
+            if loop is not None:
+                with suppress(RuntimeError):  # the loop is closed
+                    loop.call_soon_threadsafe(self._forget_recorder, recorder)
+
+        self._recorder = recorder = Recorder(
             path,
             f"wirewright {wirewright.__version__}",
             redact=DEFAULT if redact is None else redact,
+            on_over=over,
             **options,
         )
         self._owner = owner
@@ -62,6 +72,11 @@ class CaptureSession:
         if self._owner is owner:
             self.stop()
 
+    def _forget_recorder(self, recorder: Recorder) -> None:
+        """End a recording that has ended by itself, for lack of free space."""
+        if self._recorder is recorder:
+            self.stop()
+
     def stop(self) -> None:
         """Record no more; the file is complete on return. Nothing happens if no capture runs."""
         recorder, self._recorder = self._recorder, None
@@ -70,3 +85,10 @@ class CaptureSession:
             atexit.unregister(self.stop)
             control.stop_recording()
             recorder.stop()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

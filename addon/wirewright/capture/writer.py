@@ -6,14 +6,15 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from itertools import chain, groupby, islice
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
+from wirewright.capture.free_space import FreeSpace
+from wirewright.capture.losses import UNREAD, Frames, Losses, Room, Row, describe, weight_of
 from wirewright.capture.rotation import Rotation
 from wirewright.capture.schema import close, explain, writable
 
@@ -23,6 +24,10 @@ COMMIT_SECONDS = 0.1
 """What passes is in the file so much later, if the disk keeps up."""
 SEEN_SECONDS = 1.0
 """How often the file is told that its recorder is alive, while nothing passes."""
+RETRY_SECONDS = 0.5
+"""The pause after an attempt to write that has failed."""
+RETRY_BYTES = 1024 * 1024
+"""Bytes of waiting frames that the next attempt takes: a file that still cannot be written costs little."""
 LAST_ATTEMPTS = 5
 """How often the end is tried to be written, while another program keeps the file locked for a second."""
 WARN_SECONDS = 5.0
@@ -33,28 +38,11 @@ LARGE_BYTES = 1024 * 1024
 """Larger frames have a limit of their own: a large message must not use up the room of others."""
 LARGE_QUEUE_BYTES = 128 * 1024 * 1024
 """Bytes of large frames that may wait. A single one may be of any size."""
-MESSAGE_BYTES = 64
-"""About what a waiting message takes beside its payload."""
 ROWS = (4_000, 400, 40, 1)
 """How many rows one statement inserts. SQLite works without Python's lock, so the loop runs meanwhile; but
 after each statement the lock has to be had back, and a busy loop keeps it for five milliseconds."""
 
 _COLUMNS = ("socket_id", "time_ns", "from_client", "opcode", "size", "payload", "flags", "original")
-
-Row = tuple[Any, ...]
-
-
-class Frames(Protocol):
-    """Frames of one socket that came at the same time."""
-
-    @property
-    def size(self) -> int:
-        """Bytes of their payloads."""
-
-    def __len__(self) -> int: ...
-
-    def rows(self) -> Iterable[Row]:
-        """As they go into the table, with or without the last two columns; called in the writer's thread."""
 
 
 class Statement(NamedTuple):
@@ -64,62 +52,32 @@ class Statement(NamedTuple):
     values: Row
 
 
-class _NewerSession(OSError):
-    """Another program took this recorder for a dead one. Both would give their sockets the same numbers."""
+NEWER_SESSION = "another program has begun a session in the file while this one was suspended"
 
 
-@dataclass(slots=True)
-class Losses:
-    """Frames that are not in the file, for one reason. Changed by one thread alone."""
-
-    reason: str
-    frames: int = 0
-    size: int = 0
-    noted: tuple[int, int] = (0, 0)
-    """How many frames and bytes the file knows of."""
-
-    def add(self, frames: Frames) -> None:
-        self.frames += len(frames)
-        self.size += frames.size
-
-    @property
-    def total(self) -> tuple[int, int]:
-        return self.frames, self.size
-
-
-class Room:
-    """A limit in bytes for frames that wait to be written. One thread calls `put`, another one `taken`."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.losses = Losses(f"more than {size // 1024 / 1024:g} MiB waited to be written")
-        self._put = self._taken = 0
-
-    @property
-    def waiting(self) -> int:
-        return self._put - self._taken
-
-    def admits(self, weight: int) -> bool:
-        """True if there is room. Frames that are larger than the room are admitted when nothing waits."""
-        return not self.waiting or self.waiting + weight <= self.size
-
-    def put(self, weight: int) -> None:
-        self._put += weight
-
-    def taken(self, weight: int) -> None:
-        self._taken += weight
+class _FileLost(Exception):
+    """The recorder can write nothing more into its file. The text is the reason."""
 
 
 class Writer:
     """One connection, one thread, one queue that is bounded in bytes."""
 
     def __init__(
-        self, connection: sqlite3.Connection, session: int, path: Path, rotation: Rotation | None = None
+        self,
+        connection: sqlite3.Connection,
+        session: int,
+        path: Path,
+        space: FreeSpace,
+        rotation: Rotation | None = None,
+        on_over: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_over` is called in the writer's thread when it ends, also by itself for lack of free space."""
         self._connection = connection
         self._session = session
         self._path = path
+        self._space = space
         self._rotation = rotation
+        self._on_over = on_over
         self._queue: deque[Frames | Statement] = deque()
         """In the order in which it came: a socket is there before its frames, and its end after them."""
         self._flushes: deque[threading.Event] = deque()
@@ -129,6 +87,9 @@ class Writer:
         self._failing = ""
         """Why the last attempt failed; "" if it did not."""
         self._unreadable = Losses("the recorder failed: its log says how")
+        self._unread = Losses(UNREAD)
+        self._is_over = False
+        """Whether nothing more is taken in."""
         self._warned = -math.inf
         self._inode = path.stat().st_ino
         self._seen = 0.0
@@ -139,28 +100,39 @@ class Writer:
 
     def put(self, frames: Frames) -> None:
         """Hand over frames; if too much is waiting they are counted instead."""
-        weight, room = _weight(frames), self._room_of(frames)
+        if self._is_over:
+            return
+        weight, room = weight_of(frames), self._room_of(frames)
         if not room.admits(weight):
             room.losses.add(frames)
-            if time.monotonic() - self._warned > WARN_SECONDS:
-                self._warned = time.monotonic()
-                logger.warning(
-                    "%s: frames come faster than they can be written: %s are not recorded until now",
-                    self._path,
-                    f"{self._room.losses.frames + self._large_room.losses.frames:,}",
-                )
+            self._warn_of_losses()
             return
         room.put(weight)
         self._queue.append(frames)
-        if room.waiting > room.size // 8:
+        if room.waiting > room.size // 8 and not self._failing:
             self._wake.set()
 
     def _room_of(self, frames: Frames) -> Room:
         return self._large_room if frames.size > LARGE_BYTES else self._room
 
+    def _warn_of_losses(self) -> None:
+        if time.monotonic() - self._warned > WARN_SECONDS:
+            self._warned = time.monotonic()
+            logger.warning(
+                "%s: %s: %s are not recorded until now",
+                self._path,
+                self._failing or "frames come faster than they can be written",
+                f"{self._room.losses.frames + self._large_room.losses.frames:,}",
+            )
+
+    def miss(self) -> None:
+        """Count a message that passed and could not be read."""
+        self._unread.frames += 1
+
     def execute(self, statement: str, *values: object) -> None:
         """Hand over a statement about a socket or the session. None is left out: there are few."""
-        self._queue.append(Statement(statement, tuple(map(writable, values))))
+        if not self._is_over:
+            self._queue.append(Statement(statement, tuple(map(writable, values))))
 
     def flush(self) -> None:
         """Return when everything that was handed over until now has been tried to be written."""
@@ -180,41 +152,85 @@ class Writer:
     # The thread
 
     def _run(self) -> None:
-        while not self._stopped.is_set():
-            self._wake.wait(COMMIT_SECONDS)
+        while not self._stopped.is_set() and not self._lacks_space():
+            self._wake.wait(RETRY_SECONDS if self._failing else COMMIT_SECONDS)
             self._wake.clear()
             self._write()
-        self.execute("UPDATE sessions SET ended_ns = ? WHERE id = ?", time.time_ns(), self._session)
+        self._is_over = True
+        self._end()
+        close(self._connection)
+        _set_all(_all_of(self._flushes))
+        self._on_over()
+
+    def _lacks_space(self) -> bool:
+        """Whether the capture ends by itself, as the disk is nearly full."""
+        if not self._space.is_short(self._room.waiting + self._large_room.waiting):
+            return False
+        self.execute(
+            "INSERT INTO annotations (session_id, time_ns, text) VALUES (?, ?, ?)",
+            self._session,
+            time.time_ns(),
+            f"the recording ends here: {self._space.shortage}",
+        )
+        logger.warning("%s: the recording has ended: %s", self._path, self._space.shortage)
+        return True
+
+    def _end(self) -> None:
+        """Write what waits and the end of the session. The log has the count of what is missing."""
+        ended = "UPDATE sessions SET ended_ns = ? WHERE id = ?"
+        self._queue.append(Statement(ended, (time.time_ns(), self._session)))
         for _ in range(LAST_ATTEMPTS):
             self._write()
-            if not self._queue and all(losses.total == losses.noted for losses in self._losses):
+            if not self._queue and all(losses.is_noted for losses in self._losses):
                 break
-        close(self._connection)
+        else:
+            self._give_up()
+        if missing := describe(self._losses):
+            logger.warning("%s: %s", self._path, missing)
+
+    def _give_up(self) -> None:
+        """Count the frames that still wait as lost. The end and the gaps take less space than they do."""
+        left = _all_of(self._queue)
+        self._count_lost(self._failing, left)
+        self._store([each for each in left if isinstance(each, Statement)])
 
     @property
     def _losses(self) -> tuple[Losses, ...]:
         return (
-            *(self._room.losses, self._large_room.losses, self._unreadable),
+            *(self._room.losses, self._large_room.losses, self._unreadable, self._unread),
             *self._failures.values(),
         )
 
     def _write(self) -> None:
-        """What waits now, in one transaction."""
+        """Write what waits now, in one transaction; after a failure, a small one first."""
         flushes = _all_of(self._flushes)
-        taken = _all_of(self._queue)
-        is_idle = not taken and all(losses.noted == losses.total for losses in self._losses)
-        if not is_idle or time.time() - self._seen >= SEEN_SECONDS:
-            # Next time there may be room, or no lock.
-            self._queue.extendleft(reversed(self._store(taken)))
-        for each in taken:
-            if not isinstance(each, Statement):
-                self._room_of(each).taken(_weight(each))
+        was_failing = bool(self._failing)
+        self._write_some(self._take())
+        if was_failing and not self._failing:
+            self._write_some(self._take())
         _set_all(flushes)
 
-    def _store(self, taken: Sequence[Frames | Statement]) -> list[Statement]:
+    def _take(self) -> list[Frames | Statement]:
+        """Take out what waits; after a failure RETRY_BYTES of it."""
+        if not self._failing:
+            return _all_of(self._queue)
+        taken: list[Frames | Statement] = []
+        size = 0
+        while self._queue and size < RETRY_BYTES:
+            each = self._queue.popleft()
+            size += 0 if isinstance(each, Statement) else each.size
+            taken.append(each)
+        return taken
+
+    def _write_some(self, taken: Sequence[Frames | Statement]) -> None:
+        is_idle = not taken and all(losses.is_noted for losses in self._losses)
+        if not is_idle or time.time() - self._seen >= SEEN_SECONDS:
+            self._queue.extendleft(reversed(self._store(taken)))
+
+    def _store(self, taken: Sequence[Frames | Statement]) -> Sequence[Frames | Statement]:
         """Write these in one transaction; if one of them cannot be written, the others in their own.
 
-        Returns statements that are to be tried again. Frames that are not written are counted.
+        Returns what is to be tried again. Frames that can never be written are counted.
         """
         totals = [(losses, losses.total) for losses in self._losses]
         try:
@@ -222,23 +238,38 @@ class Writer:
         except Exception as error:  # a thread that ends would leave the others waiting
             with suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
-            if len(taken) > 1 and not isinstance(error, (sqlite3.OperationalError, OSError)):
-                return [again for each in taken for again in self._store([each])]
-            self._failed(error, taken)
-            is_passing = isinstance(error, sqlite3.OperationalError)
-            return [each for each in taken if isinstance(each, Statement)] if is_passing else []
+            if isinstance(error, (sqlite3.OperationalError, OSError)):
+                self._fail(explain(error) if isinstance(error, sqlite3.Error) else str(error))
+                return taken
+            if len(taken) > 1 and not isinstance(error, _FileLost):
+                return self._store_each(taken)
+            reason = str(error) if isinstance(error, _FileLost) else f"{type(error).__name__}: {error}"
+            self._lose(reason, taken)
+            return []
         self._seen = time.time()
-        self._failing = ""
+        self._recover()
         for losses, total in totals:
             losses.noted = total
+        self._leave_rooms(taken)
         self._rotate()
+        return []
+
+    def _store_each(self, taken: Sequence[Frames | Statement]) -> Sequence[Frames | Statement]:
+        """Write each in a transaction of its own. Returns what is to be tried again."""
+        for number, each in enumerate(taken):
+            if again := self._store([each]):
+                return [*again, *taken[number + 1 :]]
         return []
 
     def _commit(
         self, taken: Sequence[Frames | Statement], totals: Iterable[tuple[Losses, tuple[int, int]]]
     ) -> None:
-        if self._path.stat().st_ino != self._inode:
-            raise FileNotFoundError
+        try:
+            inode = self._path.stat().st_ino
+        except FileNotFoundError:
+            inode = None
+        if inode != self._inode:
+            raise _FileLost("the file is gone")
         self._connection.execute("BEGIN")
         self._note_seen()
         for is_statement, group in groupby(taken, lambda each: isinstance(each, Statement)):
@@ -254,13 +285,13 @@ class Writer:
         self._connection.execute("COMMIT")
 
     def _note_seen(self) -> None:
-        """Tell the file that its recorder is alive. Raises _NewerSession if it has a newer one."""
+        """Tell the file that its recorder is alive. Raises _FileLost if it has a newer one."""
         seen = self._connection.execute(
             "UPDATE sessions SET seen_ns = ? WHERE id = ? AND id = (SELECT max(id) FROM sessions)",
             (time.time_ns(), self._session),
         )
         if not seen.rowcount:
-            raise _NewerSession
+            raise _FileLost(NEWER_SESSION)
 
     def _rotate(self) -> None:
         """Go on in the next file, if this one is full and not the last."""
@@ -293,32 +324,47 @@ class Writer:
         for losses, (frames, size) in totals:
             if frames > losses.noted[0]:
                 missing = frames - losses.noted[0], size - losses.noted[1]
+                is_full = losses is self._room.losses or losses is self._large_room.losses
+                reason = f"{losses.reason}: {self._failing}" if is_full and self._failing else losses.reason
                 yield Statement(
                     "INSERT INTO gaps (session_id, time_ns, frames, bytes, reason) VALUES (?, ?, ?, ?, ?)",
-                    (self._session, time.time_ns(), *missing, losses.reason),
+                    (self._session, time.time_ns(), *missing, reason),
                 )
 
-    def _failed(self, error: Exception, taken: Sequence[Frames | Statement]) -> None:
-        if isinstance(error, FileNotFoundError):
-            reason = "the file is gone"
-        elif isinstance(error, _NewerSession):
-            reason = "another program has begun a session in the file while this one was suspended"
-        elif isinstance(error, sqlite3.Error):
-            reason = explain(error)
-        else:
-            reason = f"{type(error).__name__}: {error}"
+    def _fail(self, reason: str) -> None:
+        """Say once that nothing can be written now, however often it is tried."""
+        if reason != self._failing:
+            self._failing = reason
+            logger.error(
+                "%s: nothing can be written: %s. Up to %s of frames wait until it is possible again",
+                self._path,
+                reason,
+                self._room.shown,
+            )
+
+    def _recover(self) -> None:
+        if self._failing:
+            self._failing = ""
+            logger.info("%s: frames are recorded again", self._path)
+
+    def _lose(self, reason: str, taken: Iterable[Frames | Statement]) -> None:
+        """Count frames that can never be written, and say so once for each reason."""
+        self._failing = ""
+        if reason not in self._failures:
+            logger.error("%s: frames are not recorded: %s", self._path, reason)
+        self._count_lost(reason, taken)
+
+    def _count_lost(self, reason: str, taken: Iterable[Frames | Statement]) -> None:
         losses = self._failures.setdefault(reason, Losses(reason))
         for each in taken:
             if not isinstance(each, Statement):
                 losses.add(each)
-        if reason != self._failing:  # once, however often it is tried
-            self._failing = reason
-            logger.error("%s: frames are not recorded: %s", self._path, reason)
+        self._leave_rooms(taken)
 
-
-def _weight(frames: Frames) -> int:
-    """Bytes that they take while they wait."""
-    return frames.size + MESSAGE_BYTES * len(frames)
+    def _leave_rooms(self, taken: Iterable[Frames | Statement]) -> None:
+        for each in taken:
+            if not isinstance(each, Statement):
+                self._room_of(each).taken(weight_of(each))
 
 
 def _set_all(events: Iterable[threading.Event]) -> None:

@@ -1,0 +1,67 @@
+"""The free space on the disk of a capture, so that the recording ends before the disk is full."""
+
+import logging
+import shutil
+from pathlib import Path
+
+from wirewright.capture.schema import CaptureError
+
+logger = logging.getLogger(__name__)
+
+DEFAULT = 100 * 2**20
+"""Bytes that are left free without `ws_capture_min_free`."""
+COPIES = 2
+"""SQLite writes each page twice: into the log beside the file, and later into the file."""
+
+
+class FreeSpace:
+    """How much must stay free on the disk of a capture. For the writer's thread."""
+
+    def __init__(self, path: Path, least: int | None) -> None:
+        """`least` is in bytes: None for DEFAULT, 0 for no limit.
+
+        Raises ValueError for fewer than 0 bytes, and CaptureError if less is free already.
+        """
+        self._path = path
+        self._least = DEFAULT if least is None else least
+        self._is_warned = False
+        if self._least < 0:
+            raise ValueError(f"min_free must be 0 or more bytes, not {least!r}")
+        if path.parent.is_dir() and (free := _free(path.parent)) is not None and free < self._least:
+            raise CaptureError(
+                f"{path}: the disk has {_mib(free)} free, and {_mib(self._least)} must stay free "
+                "(ws_capture_min_free): free some, or set it lower"
+            )
+
+    @property
+    def shortage(self) -> str:
+        """The reason for the end of the recording."""
+        return f"less than {_mib(self._least)} would be left free on the disk (ws_capture_min_free)"
+
+    def is_short(self, waiting: int) -> bool:
+        """True if too little is left once the bytes that wait are written. Before that the log warns."""
+        if not self._least or (free := _free(self._path.parent)) is None:
+            return False
+        left = free - COPIES * waiting
+        if left < 2 * self._least and not self._is_warned:
+            self._is_warned = True
+            logger.warning(
+                "%s: the disk has %s free; the recording ends when it has less than %s",
+                self._path,
+                _mib(free),
+                _mib(self._least),
+            )
+        return left < self._least
+
+
+def _free(folder: Path) -> int | None:
+    """Bytes that this user may still write; None if the file system does not tell."""
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return None
+    return usage.free if usage.total else None
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB"

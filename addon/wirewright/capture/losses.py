@@ -1,0 +1,90 @@
+"""Frames that wait to be written to a capture, and the count of those that never get there."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+MESSAGE_BYTES = 64
+"""About the bytes that a waiting message takes beside its payload."""
+UNREAD = "larger than ws_max_message, compressed after such a message, or begun before the recording"
+"""Why a message was not read. After a compressed message that was not read, later ones that refer to it
+cannot be inflated."""
+
+Row = tuple[Any, ...]
+
+
+class Frames(Protocol):
+    """Frames of one socket that came at the same time."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of their payloads."""
+
+    def __len__(self) -> int: ...
+
+    def rows(self) -> Iterable[Row]:
+        """As they go into the table, with or without the last two columns; called in the writer's thread."""
+
+
+@dataclass(slots=True)
+class Losses:
+    """Frames that are not in the file, for one reason. Changed by one thread alone."""
+
+    reason: str
+    frames: int = 0
+    size: int = 0
+    noted: tuple[int, int] = (0, 0)
+    """How many frames and bytes the file knows of."""
+
+    def add(self, frames: Frames) -> None:
+        """Count frames as lost."""
+        self.frames += len(frames)
+        self.size += frames.size
+
+    @property
+    def total(self) -> tuple[int, int]:
+        return self.frames, self.size
+
+    @property
+    def is_noted(self) -> bool:
+        """Whether the file knows of all of them."""
+        return self.noted == self.total
+
+
+class Room:
+    """A limit in bytes for frames that wait to be written. One thread calls `put`, another one `taken`."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.shown = f"{size // 1024 / 1024:g} MiB"
+        self.losses = Losses(f"more than {self.shown} waited to be written")
+        self._put = self._taken = 0
+
+    @property
+    def waiting(self) -> int:
+        return self._put - self._taken
+
+    def admits(self, weight: int) -> bool:
+        """True if there is room. Frames that are larger than the room are admitted when nothing waits."""
+        return not self.waiting or self.waiting + weight <= self.size
+
+    def put(self, weight: int) -> None:
+        self._put += weight
+
+    def taken(self, weight: int) -> None:
+        self._taken += weight
+
+
+def weight_of(frames: Frames) -> int:
+    """Bytes that frames take while they wait."""
+    return frames.size + MESSAGE_BYTES * len(frames)
+
+
+def describe(losses: Iterable[Losses]) -> str:
+    """A sentence about all frames that are missing, with the reasons; "" if none are."""
+    some = [each for each in losses if each.frames]
+    if not some:
+        return ""
+    frames, size = sum(each.frames for each in some), sum(each.size for each in some)
+    reasons = "; ".join(f"{each.reason} ({each.frames:,})" for each in some)
+    return f"{frames:,} frames ({size:,} bytes) are not in the capture: {reasons}"
