@@ -98,6 +98,15 @@ async def test_run_is_silent_when_told_so(confdir: Path) -> None:
         (["run", "--config", "missing.yaml"], "'missing.yaml' does not exist"),
         (["run", "--max-preview", "-1"], "Invalid value for '--max-preview'"),
         (["run", "--max-size", "1m"], "Invalid value for --max-size: it goes with --capture"),
+        (["run", "--min-free", "1m"], "Invalid value for --min-free: it goes with --capture"),
+        (
+            ["run", "--capture", "x.db", "--min-free", "some"],
+            "ws_capture_min_free must be a size such as 500m or 2g, not 'some'",
+        ),
+        (
+            ["run", "--capture", "x.db", "--min-free", "1000000t"],
+            "must stay free (ws_capture_min_free): free some, or set it lower",
+        ),
         (["run", "--redact", "x"], "Invalid value for --redact: it goes with --capture"),
         (
             ["run", "--capture", "x.db", "--max-size", "1 MB"],

@@ -132,8 +132,9 @@ class WirewrightAddon:
                     path,
                     max_payload=options.ws_capture_max_payload,
                     redact=options.ws_capture_redact,
-                    max_size=_parse_size(options.ws_capture_max_size),
+                    max_size=_parse_size("ws_capture_max_size"),
                     rotate=options.ws_capture_rotate,
+                    min_free=_parse_size("ws_capture_min_free"),
                 )
             except (Error, ValueError) as error:
                 self._captures_by_option = False
@@ -374,6 +375,13 @@ def _add_capture_options(loader: addonmanager.Loader) -> None:
         "How many of these files are kept, the newest.",
     )
     loader.add_option(
+        "ws_capture_min_free",
+        str | None,  # type: ignore[arg-type]
+        "100m",
+        "The recording ends, with a warning, before less than this is free on the disk of the capture; "
+        "0 for no limit.",
+    )
+    loader.add_option(
         "ws_capture_redact",
         Sequence[str],
         list(DEFAULT),
@@ -381,11 +389,13 @@ def _add_capture_options(loader: addonmanager.Loader) -> None:
     )
 
 
-def _parse_size(text: str | None) -> int | None:
+def _parse_size(option: str) -> int | None:
+    """The bytes that an option says; None if it is not set. Raises ValueError for what is not a size."""
+    text = getattr(ctx.options, option)
     try:
         return human.parse_size(text)
     except ValueError:
-        raise ValueError(f"ws_capture_max_size must be a size such as 500m or 2g, not {text!r}") from None
+        raise ValueError(f"{option} must be a size such as 500m or 2g, not {text!r}") from None
 
 
 class _Host:

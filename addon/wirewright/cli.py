@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -129,6 +129,14 @@ def run(
     rotate: Annotated[
         int | None, typer.Option(help="How many of these files are kept, the newest.", metavar="COUNT")
     ] = None,
+    min_free: Annotated[
+        str | None,
+        typer.Option(
+            help="End the recording before less than this is free on the disk: 100m if not given; 0 for no "
+            "limit.",
+            metavar="SIZE",
+        ),
+    ] = None,
     remote: Annotated[
         str | None,
         typer.Option(
@@ -161,7 +169,8 @@ def run(
     """
     with clear_errors():
         urls = any_of_globs(url or ())
-    settings = _capture_settings(capture, max_size, rotate, redact, no_redact=no_redact)
+    sizes = {"max_size": max_size, "rotate": rotate, "min_free": min_free}
+    settings = _capture_settings(capture, sizes, redact, no_redact=no_redact)
     settings += _remote_settings(remote, remote_cert, is_insecure=remote_insecure_bind)
     from wirewright.command import run_mitmdump
 
@@ -171,26 +180,21 @@ def run(
 
 def _capture_settings(
     capture: Path | None,
-    max_size: str | None,
-    rotate: int | None,
+    sizes: Mapping[str, str | int | None],
     redact: list[str] | None,
     *,
     no_redact: bool,
 ) -> list[str]:
     """Settings of mitmdump for the options of `run` about a capture. Raises BadParameter."""
-    refining = {
-        "--max-size": max_size,
-        "--rotate": rotate,
-        "--redact": redact,
-        "--no-redact": no_redact or None,
-    }
+    refining: dict[str, object] = {f"--{name.replace('_', '-')}": value for name, value in sizes.items()}
+    refining |= {"--redact": redact, "--no-redact": no_redact or None}
     if capture is None:
         for name, value in refining.items():
             if value is not None:
                 raise typer.BadParameter("it goes with --capture", param_hint=name)
     if no_redact and redact:
         raise typer.BadParameter("it does not go with --redact", param_hint="--no-redact")
-    options = {"ws_capture": capture, "ws_capture_max_size": max_size, "ws_capture_rotate": rotate}
+    options = {"ws_capture": capture} | {f"ws_capture_{name}": value for name, value in sizes.items()}
     settings = [f"{name}={value}" for name, value in options.items() if value is not None]
     settings += ["ws_capture_redact"] if no_redact else []  # an empty list
     return settings + [f"ws_capture_redact={name}" for name in redact or ()]

@@ -468,6 +468,7 @@ class Proxy(WaitingFace[own_proxy.Proxy]):
         redact: Iterable[str] | None = None,
         max_size: int | None = None,
         rotate: int | None = None,
+        min_free: int | None = None,
     ) -> None:
         """Record all sockets of a matching URL in a file; see `wirewright.Proxy`.
 
@@ -483,6 +484,7 @@ class Proxy(WaitingFace[own_proxy.Proxy]):
             redact=redact,
             max_size=max_size,
             rotate=rotate,
+            min_free=min_free,
         )
 
     def stop_capture(self) -> None:

@@ -152,9 +152,11 @@ class Writer:
     # The thread
 
     def _run(self) -> None:
-        while not self._stopped.is_set() and not self._lacks_space():
+        while not self._stopped.is_set():
             self._wake.wait(RETRY_SECONDS if self._failing else COMMIT_SECONDS)
             self._wake.clear()
+            if self._lacks_space():
+                break
             self._write()
         self._is_over = True
         self._end()

@@ -231,6 +231,7 @@ class Proxy(WaitingEmitter):
         redact: Iterable[str] | None = None,
         max_size: int | None = None,
         rotate: int | None = None,
+        min_free: int | None = None,
     ) -> Completion[None]:
         """Record all sockets of a matching URL, those that are open and those to come, in a file.
 
@@ -238,7 +239,8 @@ class Proxy(WaitingEmitter):
         are kept, None for all. `redact` names headers, query parameters and keys of JSON messages whose
         values do not get into the file; None for the usual ones. Once `session.db` has `max_size` bytes (1
         MiB or more), it goes on in `session-2.db`, and so on; `rotate` is how many of these files are kept,
-        the newest, None for all. A script's capture ends with the script.
+        the newest, None for all. The recording ends, with a warning, before fewer than `min_free` bytes are
+        free on the disk, None for 100 MiB; 0 sets no limit. A script's capture ends with the script.
 
         Raises Error where the file cannot be written, while another capture runs, and while no proxy does,
         ValueError and TypeError for a bad argument. It may be awaited, and must be where the proxy runs in
@@ -253,6 +255,7 @@ class Proxy(WaitingEmitter):
             redact=redact,
             max_size=max_size,
             rotate=rotate,
+            min_free=min_free,
         )
         self._scope.note_owner(owner)
         return Completion(started)

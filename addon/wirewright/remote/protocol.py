@@ -437,6 +437,7 @@ class StartCapture(_Message, frozen=True):
     redact: Sequence[str] | None
     max_size: int | None
     rotate: int | None
+    min_free: int | None = None
 
 
 class StopCapture(_Message, frozen=True):

@@ -229,9 +229,8 @@ class Session:
             case protocol.Unroute():
                 self._take_back(command.rule)
             case protocol.StartCapture():
-                options = {
-                    name: getattr(command, name) for name in ("max_payload", "redact", "max_size", "rotate")
-                }
+                names = ("max_payload", "redact", "max_size", "rotate", "min_free")
+                options = {name: getattr(command, name) for name in names}
                 proxy.start_capture(command.path, url=rule_of(command.url), **options)
             case protocol.StopCapture():
                 proxy.stop_capture()
