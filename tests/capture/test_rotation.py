@@ -1,7 +1,7 @@
 """A capture that goes on in other files."""
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -104,16 +104,73 @@ def test_files_that_were_there_are_neither_written_nor_deleted(
 
 
 def test_file_grows_on_where_no_other_can_be_made(
-    path: Path, control: Control, record: Record, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, control: Control, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for number in range(2, 50):
-        path.with_name(f"session-{number}.db").symlink_to(path.parent / "gone" / "x.db")
-    recorder = record(max_size=MIB)
+    path = tmp_path / f"{'x' * 244}.db"  # with `-2`, a companion's name is longer than a name may be
+    recorder = Recorder(path, "test", max_size=MIB)
+    control.start_recording(recorder)
     said = [*fill(recorder, begin_socket(control.proxy).tape, 20)]
     recorder.stop()
     assert messages(path) == said
-    assert all(each.is_symlink() for each in path.parent.iterdir() if each != path)
+    assert files(path) == [path.name]
     assert caplog.text.count("the capture grows beyond its max_size: ") == 1
+
+
+def test_names_that_are_taken_are_left_out(path: Path, control: Control, record: Record) -> None:
+    path.with_name("session-2.db").symlink_to(path.parent / "gone.db")
+    path.with_name("session-3.db").mkdir()
+    path.with_name("session-4.db-wal").write_text("dear diary")
+    recorder = record(max_size=MIB)
+    said = [*fill(recorder, begin_socket(control.proxy).tape, 20)]
+    recorder.stop()
+    assert messages(path) + messages(path.with_name("session-5.db")) == said
+    assert path.with_name("session-4.db-wal").read_text() == "dear diary"
+    assert not path.with_name("gone.db").exists()
+    assert "session-4.db" not in files(path)
+
+
+def take_the_name(path: Path) -> None:
+    """As a user who keeps a capture under another name, and writes notes under its own."""
+    path.rename(path.with_name("kept.db"))
+    path.write_text("dear diary")
+    for ending in ("-wal", "-shm"):
+        path.with_name(path.name + ending).write_text("dear diary")
+
+
+def take_the_inode(path: Path) -> None:
+    """As a file system that gives the inode of a deleted file to the next one."""
+    path.write_text("dear diary")
+
+
+@pytest.mark.parametrize("take", [take_the_name, take_the_inode])
+def test_notes_that_have_the_name_of_a_rotated_file_are_not_deleted(
+    path: Path, control: Control, record: Record, take: Callable[[Path], None]
+) -> None:
+    recorder = record(max_size=MIB, rotate=2)
+    filling = fill(recorder, begin_socket(control.proxy).tape, 60)
+    while not path.with_name("session-2.db").exists():
+        next(filling)
+    take(path)
+    notes = {each: each.read_text() for each in path.parent.glob("session.db*")}
+    for _ in filling:
+        pass
+    recorder.stop()
+    assert {each: each.read_text() for each in path.parent.glob("session.db*")} == notes
+    assert not path.with_name("session-2.db").exists()
+
+
+def test_notes_that_have_the_name_of_the_file_that_is_written_are_not_deleted(
+    path: Path, control: Control, record: Record
+) -> None:
+    recorder = record()
+    list(fill(recorder, begin_socket(control.proxy).tape, 3))
+    for ending in ("-wal", "-shm"):
+        path.with_name(path.name + ending).rename(path.with_name("kept.db" + ending))
+    take_the_name(path)
+    recorder.stop()
+    for ending in ("", "-wal", "-shm"):
+        assert path.with_name(path.name + ending).read_text() == "dear diary"
+    assert len(messages(path.with_name("kept.db"))) == 3
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from wirewright.capture.import_source import ImportSource, opened
 from wirewright.capture.reader import SOCKET_COLUMNS, Frame, Socket, SocketFrames, socket_row
 from wirewright.capture.schema import (
     CaptureError,
-    close,
     create_or_append,
     explain,
     newest_socket,
@@ -124,8 +123,8 @@ class _Session:
     def __init__(self, path: Path, program: str, report: ImportReport) -> None:
         self._path = path
         self._report = report
-        self._is_new = not path.exists()
-        self._connection, self._id = create_or_append(path, program)
+        self._target = create_or_append(path, program)
+        self._connection, self._id = self._target.connection, self._target.session
         self._socket_id = newest_socket(self._connection, path)
         self._sockets = self._opened = self._frames = 0
         self._first_ns: int | None = None
@@ -150,7 +149,7 @@ class _Session:
             if isinstance(error, sqlite3.Error):
                 raise CaptureError(f"{self._path}: {explain(error)}") from error
             raise
-        close(self._connection)
+        self._target.close()
         if self._opened and not self._frames and not self._report.messages.count:
             self._report.notes.append("It has no messages: it was recorded without frames, or none passed.")
         return Imported(self._sockets, self._frames, cut_off, self._report)
@@ -183,6 +182,4 @@ class _Session:
         with suppress(sqlite3.Error):
             self._connection.execute("ROLLBACK")
             self._connection.execute("DELETE FROM sessions WHERE id = ?", (self._id,))
-        close(self._connection)
-        if self._is_new:
-            self._path.unlink(missing_ok=True)
+        self._target.discard()

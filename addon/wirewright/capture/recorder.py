@@ -196,11 +196,11 @@ class Recorder:
             raise ValueError("rotate needs a max_size: the size at which a file is followed by another one")
         rotation = None if max_size is None else Rotation(self.path, program, max_size, rotate)
         space = FreeSpace(self.path, min_free)
-        connection, session = create_or_append(self.path, program)
-        self.first_number = newest_socket(connection, self.path) + 1
+        target = create_or_append(self.path, program)
+        self.first_number = newest_socket(target.connection, self.path) + 1
         """The id of the first socket of this session."""
-        self._session = session
-        self._writer = Writer(connection, session, self.path, space, rotation, on_over)
+        self._session = target.session
+        self._writer = Writer(target, space, rotation, on_over)
 
     def record(self, socket: WebSocket, number: int) -> "SocketTape | None":
         """Begin to record a socket under this id. Returns None if the capture's URL does not match."""

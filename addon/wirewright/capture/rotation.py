@@ -9,7 +9,8 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
-from wirewright.capture.schema import CaptureError, close, create_or_append
+from wirewright.capture.capture_file import CaptureFile, is_free
+from wirewright.capture.schema import CaptureError, WritableCapture, create_or_append
 
 logger = logging.getLogger(__name__)
 
@@ -33,60 +34,61 @@ class Rotation:
         self._first = path
         self._program = program
         self._max_size, self._keep = max_size, keep
-        # What others have recorded in the first file is not ours to delete.
-        self._ours: deque[Path] = deque() if path.exists() else deque([path])
+        self._ours: deque[CaptureFile] = deque()
+        """Files that were made here, oldest first. Others are not ours to delete."""
         self._names = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
         self._following: Path | None = None
         """A name that was tried, and could not be used yet."""
         self._failed_at = -math.inf
 
-    def next_file(self, connection: sqlite3.Connection) -> tuple[sqlite3.Connection, Path] | None:
+    def next_file(self, full: WritableCapture) -> WritableCapture | None:
         """If a file is full: the next one, with the session and the sockets that are open; it is closed then.
 
         Called between transactions. Where no other file can be made the first one goes on, and the log says
         so.
         """
-        path = self._following or self._first
         try:
-            if _size(connection) < self._max_size or time.monotonic() - self._failed_at < RETRY_SECONDS:
+            if _size(full.connection) < self._max_size or time.monotonic() - self._failed_at < RETRY_SECONDS:
                 return None
-            path = self._following or next(name for name in self._names if not name.exists())
-            following = self._continue(connection, path)
+            if self._following is None or not is_free(self._following):
+                self._following = next(filter(is_free, self._names))
+            following = self._continue(full, self._following)
         except (CaptureError, sqlite3.Error) as error:
             if self._failed_at == -math.inf:
                 logger.error("%s: the capture grows beyond its max_size: %s", self._first, error)
-            self._following, self._failed_at = path, time.monotonic()
+            self._failed_at = time.monotonic()
             return None
         self._following, self._failed_at = None, -math.inf
-        logger.info("WebSockets are recorded in %s now", path)
-        self._ours.append(path)
+        logger.info("WebSockets are recorded in %s now", following.file.path)
+        if full.file.is_new and not self._ours:
+            self._ours.append(full.file)
+        self._ours.append(following.file)
         while self._keep is not None and len(self._ours) > self._keep:
-            _delete(self._ours.popleft())
-        return following, path
+            self._ours.popleft().delete()
+        return following
 
-    def _continue(self, connection: sqlite3.Connection, path: Path) -> sqlite3.Connection:
-        newest = "SELECT id FROM sessions ORDER BY id DESC LIMIT 1"
-        (session,) = connection.execute(newest).fetchone()
-        open_sockets = connection.execute(
-            "SELECT * FROM sockets WHERE session_id = ? AND closed_ns IS NULL", (session,)
+    def _continue(self, full: WritableCapture, path: Path) -> WritableCapture:
+        open_sockets = full.connection.execute(
+            "SELECT * FROM sockets WHERE session_id = ? AND closed_ns IS NULL", (full.session,)
         ).fetchall()
-        following, _ = create_or_append(path, self._program, session)
+        following = create_or_append(path, self._program, full.session)
         try:
-            following.execute("BEGIN")
+            following.connection.execute("BEGIN")
             for row in open_sockets:
-                following.execute(f"INSERT INTO sockets VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608
-            following.execute("COMMIT")
+                places = ", ".join("?" * len(row))
+                following.connection.execute(f"INSERT INTO sockets VALUES ({places})", row)  # noqa: S608
+            following.connection.execute("COMMIT")
         except BaseException:
-            following.close()
+            following.discard()
             raise
         now = time.time_ns()
         with suppress(sqlite3.Error):
-            connection.execute(
+            full.connection.execute(
                 "INSERT INTO annotations (session_id, time_ns, text) VALUES (?, ?, ?)",
-                (session, now, f"goes on in {path.name}"),
+                (full.session, now, f"goes on in {path.name}"),
             )
-            connection.execute("UPDATE sessions SET ended_ns = ? WHERE id = ?", (now, session))
-        close(connection)
+            full.connection.execute("UPDATE sessions SET ended_ns = ? WHERE id = ?", (now, full.session))
+        full.close()
         return following
 
 
@@ -96,9 +98,3 @@ def _size(connection: sqlite3.Connection) -> int:
         connection.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size")
     )
     return int(pages * page_size)
-
-
-def _delete(path: Path) -> None:
-    for name in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
-        with suppress(OSError):
-            name.unlink(missing_ok=True)

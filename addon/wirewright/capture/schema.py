@@ -1,15 +1,16 @@
 """The file of a capture session: an SQLite database, described in docs/capture.md."""
 
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wirewright.model.errors import Error
+from wirewright.capture.capture_file import CaptureFile, check_readable
+from wirewright.capture.errors import CaptureError as CaptureError
 from wirewright.model.handshake import Headers
 
 APPLICATION_ID = 0x5757_4331
@@ -21,7 +22,7 @@ VERSION = 2
 is added.
 """
 ALIVE_SECONDS = 2.0
-"""A session that has not ended and was last seen so recently is still being written."""
+"""A session that has not ended is still being written if its recorder was seen within this time."""
 
 BUSY_SECONDS = 1.0
 """How long another program may keep the file locked."""
@@ -94,42 +95,67 @@ UPDATE sockets SET response_headers =
 """
 
 
-class CaptureError(Error):
-    """A capture cannot be read or written, for a reason that a user can mend."""
+@dataclass(frozen=True, slots=True)
+class WritableCapture:
+    """A capture that is open for writing, and the session that was added to it."""
+
+    connection: sqlite3.Connection
+    """It may be used from one thread at a time."""
+    session: int
+    file: CaptureFile
+
+    def close(self) -> None:
+        """Close the connection. The capture is one file again, if nobody reads it."""
+        with suppress(sqlite3.Error):
+            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            if self.file.is_in_place:  # SQLite deletes its files by name: these may be another file's now
+                self.connection.execute("PRAGMA journal_mode = MEMORY")
+        self.connection.close()
+
+    def discard(self) -> None:
+        """Close the connection, and delete the file if this program made it."""
+        self.close()
+        if self.file.is_new:
+            self.file.release()
 
 
-def create_or_append(path: Path, program: str, session: int | None = None) -> tuple[sqlite3.Connection, int]:
-    """A connection that may write to a capture, which is made if there is none, and the id of a new session.
+class _BeingWritten(CaptureError):
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path}: it is being written by another recorder")
 
-    `session` is that id, for a capture that goes on in a new file. The connection may be used from one thread
-    at a time. Raises CaptureError for a file that is no capture, or is of a newer Wirewright, or is being
-    written, and where no file can be. After a recorder that was killed it takes up to ALIVE_SECONDS.
+
+def create_or_append(path: Path, program: str, session: int | None = None) -> WritableCapture:
+    """A capture that may be written, with a new session; it is made if there is none.
+
+    `session` is the session's id, for a capture that goes on in a new file. Raises CaptureError for a file
+    that is not a capture, is of a newer Wirewright, is being written, is not this user's alone or has foreign
+    files beside it, and where no file can be. After a recorder that was killed it takes ALIVE_SECONDS.
     """
-    is_new = _make_file(path)
-    connection = _connect(path, f"file:{_quoted(path)}?mode=rw")
-    try:
-        with _telling_of(path):
-            if connection.execute("PRAGMA page_count").fetchone()[0]:
-                _check(connection, path)
-            path.chmod(0o600)  # it may have been there; the files beside it get what it has
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")  # what is committed outlives this process
+    with _telling_of(path):
+        file = CaptureFile.claim(path)
+        connection = _connect_to_write(file)
+        try:
+            file.make_private()
+            _enter_wal_mode(connection)
+            file.check_again()
+            file.free_journal()
             dead = _wait_for_the_last_recorder(connection, path)
-            return connection, _begin_session(connection, path, program, session, dead)
-    except BaseException:
-        connection.close()
-        if is_new:
-            path.unlink(missing_ok=True)
-        raise
+            return WritableCapture(connection, _begin_session(connection, path, program, session, dead), file)
+        except BaseException as error:
+            connection.close()
+            if file.is_new and not isinstance(error, _BeingWritten):
+                file.release()
+            raise
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:
     """A connection that cannot write. Raises CaptureError for what is no capture, or is a newer one."""
-    if not path.is_file():
-        raise CaptureError(f"{path}: {'it is a folder' if path.is_dir() else 'there is no such file'}")
+    check_readable(path)
     connection = _connect(path, f"file:{_quoted(path)}?mode=ro")
     try:
         with _telling_of(path):
+            if _is_empty(connection):
+                raise CaptureError(f"{path}: it is empty: its recorder ended before it wrote anything")
             _check(connection, path)
     except BaseException:
         connection.close()
@@ -148,14 +174,6 @@ def newest_socket(connection: sqlite3.Connection, path: Path) -> int:
     with _telling_of(path):
         (newest,) = connection.execute("SELECT max(id) FROM sockets").fetchone()
     return newest or 0
-
-
-def close(connection: sqlite3.Connection) -> None:
-    """Close a connection that has written; the capture is one file again, if nobody reads it."""
-    with suppress(sqlite3.Error):
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        connection.execute("PRAGMA journal_mode = DELETE")
-    connection.close()
 
 
 def writable(value: Any) -> Any:
@@ -201,30 +219,42 @@ def explain(error: sqlite3.Error) -> str:
     return said
 
 
-def _make_file(path: Path) -> bool:
-    """Whether there was none. One that only its owner can read: what apps say is nobody else's business.
-
-    One that is there is not opened: whoever closes a file gives up all locks of this process on it, SQLite's
-    too (https://www.sqlite.org/howtocorrupt.html, 2.2).
-    """
-    if path.is_dir():
-        raise CaptureError(f"{path}: it is a folder")
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    except FileExistsError:
-        return False
-    except FileNotFoundError:
-        raise CaptureError(f"{path}: the folder {path.parent} does not exist") from None
-    except OSError as error:
-        raise CaptureError(f"{path}: {error.strerror}") from None
-    return True
-
-
 def _connect(path: Path, uri: str) -> sqlite3.Connection:
     with _telling_of(path):
         return sqlite3.connect(
             uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS
         )
+
+
+def _connect_to_write(file: CaptureFile) -> sqlite3.Connection:
+    try:
+        connection = _connect(file.path, f"file:{_quoted(file.path)}?mode=rw")
+        try:
+            with _telling_of(file.path):
+                if not _is_empty(connection):
+                    _check(connection, file.path)
+        except BaseException:
+            connection.close()
+            raise
+    except BaseException:
+        file.release()
+        raise
+    return connection
+
+
+def _enter_wal_mode(connection: sqlite3.Connection) -> None:
+    """Without a `-journal` on the disk: the change of the mode is one write within a sector."""
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        connection.execute("PRAGMA journal_mode = MEMORY")
+        connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")  # what is committed outlives this process
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    """True for a file without a table, as of a recorder that was killed right after it had made the file."""
+    if connection.execute("PRAGMA application_id").fetchone()[0]:
+        return False
+    return connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is None
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
@@ -245,19 +275,20 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _wait_for_the_last_recorder(connection: sqlite3.Connection, path: Path) -> tuple[int, int] | None:
-    """Tell a recorder that is alive from one that was killed just now: its session gets no older.
+    """Tell a recorder that is alive from one that was killed, whatever was done to the clock: a recorder that
+    is alive writes a new time into its session.
 
-    Returns the session of a dead one that looks alive, as where a clock was set back.
+    Returns the session of a dead one.
     """
-    first = latest = _alive(connection)
+    first = latest = _unfinished(connection)
     until = time.monotonic() + ALIVE_SECONDS
     while latest is not None:
         if latest != first:
-            raise CaptureError(f"{path}: it is being written by another recorder")
+            raise _BeingWritten(path)
         if time.monotonic() > until:
             break
         time.sleep(0.05)
-        latest = _alive(connection)
+        latest = _unfinished(connection)
     return latest
 
 
@@ -272,8 +303,8 @@ def _begin_session(
     connection.execute("BEGIN IMMEDIATE")  # of two recorders the second one sees the first one's session
     try:
         _make_tables(connection)
-        if _alive(connection) not in (None, dead):
-            raise CaptureError(f"{path}: it is being written by another recorder")
+        if _unfinished(connection) not in (None, dead):
+            raise _BeingWritten(path)
         cursor = connection.execute(
             "INSERT INTO sessions (id, started_ns, seen_ns, program) VALUES (?, ?, ?, ?)",
             (session, now, now, program),
@@ -301,13 +332,12 @@ def _make_tables(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
-def _alive(connection: sqlite3.Connection) -> tuple[int, int] | None:
-    """The session that is being written, as far as the file tells, and when its recorder was last seen."""
+def _unfinished(connection: sqlite3.Connection) -> tuple[int, int] | None:
+    """The newest session if it has not ended, and when its recorder was last seen."""
     if not connection.execute("PRAGMA application_id").fetchone()[0]:
         return None  # a new file
     row: tuple[int, int] | None = connection.execute(
-        "SELECT id, seen_ns FROM sessions WHERE ended_ns IS NULL AND seen_ns > ?",
-        (time.time_ns() - int(ALIVE_SECONDS * 1e9),),
+        "SELECT id, seen_ns FROM sessions WHERE ended_ns IS NULL AND id = (SELECT max(id) FROM sessions)"
     ).fetchone()
     return row
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from wirewright.capture.free_space import FreeSpace
 from wirewright.capture.losses import UNREAD, Frames, Losses, Room, Row, describe, weight_of
 from wirewright.capture.rotation import Rotation
-from wirewright.capture.schema import close, explain, writable
+from wirewright.capture.schema import WritableCapture, explain, writable
 
 logger = logging.getLogger(__name__)
 
@@ -64,17 +64,14 @@ class Writer:
 
     def __init__(
         self,
-        connection: sqlite3.Connection,
-        session: int,
-        path: Path,
+        target: WritableCapture,
         space: FreeSpace,
         rotation: Rotation | None = None,
         on_over: Callable[[], None] = lambda: None,
     ) -> None:
         """`on_over` is called in the writer's thread when it ends, also by itself for lack of free space."""
-        self._connection = connection
-        self._session = session
-        self._path = path
+        self._target = target
+        self._session = target.session
         self._space = space
         self._rotation = rotation
         self._on_over = on_over
@@ -91,12 +88,20 @@ class Writer:
         self._is_over = False
         """Whether nothing more is taken in."""
         self._warned = -math.inf
-        self._inode = path.stat().st_ino
-        self._seen = 0.0
+        self._seen = -math.inf
+        """When the file was last told that its recorder is alive, by the monotonic clock."""
         self._stopped = threading.Event()
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="wirewright-capture", daemon=True)
         self._thread.start()
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        return self._target.connection
+
+    @property
+    def _path(self) -> Path:
+        return self._target.file.path
 
     def put(self, frames: Frames) -> None:
         """Hand over frames; if too much is waiting they are counted instead."""
@@ -160,7 +165,7 @@ class Writer:
             self._write()
         self._is_over = True
         self._end()
-        close(self._connection)
+        self._target.close()
         _set_all(_all_of(self._flushes))
         self._on_over()
 
@@ -226,7 +231,7 @@ class Writer:
 
     def _write_some(self, taken: Sequence[Frames | Statement]) -> None:
         is_idle = not taken and all(losses.is_noted for losses in self._losses)
-        if not is_idle or time.time() - self._seen >= SEEN_SECONDS:
+        if not is_idle or time.monotonic() - self._seen >= SEEN_SECONDS:
             self._queue.extendleft(reversed(self._store(taken)))
 
     def _store(self, taken: Sequence[Frames | Statement]) -> Sequence[Frames | Statement]:
@@ -248,7 +253,7 @@ class Writer:
             reason = str(error) if isinstance(error, _FileLost) else f"{type(error).__name__}: {error}"
             self._lose(reason, taken)
             return []
-        self._seen = time.time()
+        self._seen = time.monotonic()
         self._recover()
         for losses, total in totals:
             losses.noted = total
@@ -266,11 +271,7 @@ class Writer:
     def _commit(
         self, taken: Sequence[Frames | Statement], totals: Iterable[tuple[Losses, tuple[int, int]]]
     ) -> None:
-        try:
-            inode = self._path.stat().st_ino
-        except FileNotFoundError:
-            inode = None
-        if inode != self._inode:
+        if not self._target.file.is_in_place:
             raise _FileLost("the file is gone")
         self._connection.execute("BEGIN")
         self._note_seen()
@@ -299,9 +300,7 @@ class Writer:
         """Go on in the next file, if this one is full and not the last."""
         if self._rotation is None or self._stopped.is_set():
             return
-        if following := self._rotation.next_file(self._connection):
-            self._connection, self._path = following
-            self._inode = self._path.stat().st_ino
+        self._target = self._rotation.next_file(self._target) or self._target
 
     def _rows_of(self, frames: Frames) -> Iterable[Row]:
         try:

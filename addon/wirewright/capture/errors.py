@@ -1,0 +1,7 @@
+"""The error of captures that cannot be read or written."""
+
+from wirewright.model.errors import Error
+
+
+class CaptureError(Error):
+    """A capture cannot be read or written, for a reason that a user can mend."""
