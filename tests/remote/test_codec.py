@@ -1,6 +1,7 @@
 """Messages, as they are written and read."""
 
 import json
+import tracemalloc
 from typing import Any
 
 import msgspec
@@ -8,8 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirewright.remote import protocol
-from wirewright.remote.codec import JSON, MESSAGEPACK, OBJECTS, SUBPROTOCOLS, ProtocolError, make_codec
+from wirewright.remote import codec, protocol
+from wirewright.remote.codec import (
+    JSON,
+    MESSAGEPACK,
+    OBJECTS,
+    SUBPROTOCOLS,
+    ProtocolError,
+    TooLarge,
+    make_codec,
+)
 from wirewright.remote.protocol import FromClient, FromProxy
 
 PAYLOADS = st.text(st.characters(exclude_categories=["Cs"])) | st.binary()
@@ -145,3 +154,61 @@ def test_attachment_must_be_binary() -> None:
     assert codec.decode('{"type":"stopcapture","id":1,"attachments":1}') is None
     with pytest.raises(ProtocolError, match="an attachment is binary"):
         codec.decode("text")
+
+
+def frames(*payloads: str | bytes) -> protocol.Frames:
+    return protocol.Frames("k", "framesent", 0, payloads, 1.0)
+
+
+@pytest.mark.parametrize("subprotocol", SUBPROTOCOLS)
+@pytest.mark.parametrize(
+    "message",
+    [
+        frames("x" * 10_000),
+        frames("é" * 5_000),
+        frames(*["x" * 1_000] * 10),
+        frames(b"x" * 10_001),
+        protocol.RouteMessage("x" * 10_000, "k", 1, from_app=True),
+    ],
+    ids=["text", "text in UTF-8", "several", "bytes", "for a handler"],
+)
+def test_message_that_would_end_the_connection_is_too_large(
+    subprotocol: str, message: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert through(subprotocol, message)
+    monkeypatch.setattr(codec, "LARGEST", 10_000)
+    with pytest.raises(TooLarge, match="a message has 10,000 bytes at most"):
+        make_codec(subprotocol, FromProxy).encode(message)
+
+
+@pytest.mark.parametrize(
+    "message", [frames("\0" * 2_000), frames('"' * 6_000), frames("\\" * 6_000), frames(*"\0" * 2_000)]
+)
+def test_json_counts_characters_as_they_are_escaped(
+    message: protocol.Frames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(codec, "LARGEST", 11_000)
+    assert make_codec(MESSAGEPACK, FromProxy).encode(message)
+    with pytest.raises(TooLarge):
+        make_codec(JSON, FromProxy).encode(message)
+
+
+def test_json_has_as_many_attachments_as_the_other_side_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert through(JSON, frames(*[b""] * 10_000))
+    with pytest.raises(TooLarge):
+        make_codec(JSON, FromProxy).encode(frames(*[b""] * 10_001))
+    monkeypatch.setattr(codec, "LARGEST", 10_000)
+    with pytest.raises(TooLarge):
+        make_codec(JSON, FromProxy).encode(frames(*[b"x" * 1_001] * 10))
+
+
+def test_message_that_is_too_large_for_json_is_not_written_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "LARGEST", 16_000_000)
+    message = frames("\0" * 4_000_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLarge):
+            make_codec(JSON, FromProxy).encode(message)
+        assert tracemalloc.get_traced_memory()[1] < 12_000_000  # written, it has 24,000,000 bytes
+    finally:
+        tracemalloc.stop()

@@ -18,8 +18,7 @@ from wirewright import Error, Proxy, TimeoutError, WebSocketRoute  # noqa: A004
 from wirewright.async_api import connect
 from wirewright.model.history import Payload
 from wirewright.model.matching import LateMatch
-from wirewright.remote import client as remote_client
-from wirewright.remote import endpoints, inside, outbox, protocol, server
+from wirewright.remote import codec, endpoints, inside, outbox, protocol, server
 from wirewright.remote.client import Client
 from wirewright.remote.protocol import EVENTS
 from wirewright.remote.serving import reach
@@ -38,10 +37,10 @@ async def never(*_: object) -> bool:
 
 
 @asynccontextmanager
-async def client_of(**options: Any) -> AsyncIterator[Client]:
+async def client_of(subprotocol: str | None = None, **options: Any) -> AsyncIterator[Client]:
     """A client, of which more can be seen than its proxy."""
     chosen: dict[str, Any] = {"route_timeout": 50, "route_fallback": "pass"} | options
-    client = Client(await reach(endpoints.find(None, None)), **chosen)
+    client = Client(await reach(endpoints.find(None, None), codec=subprotocol), **chosen)
     await client.start(None, EVENTS)
     try:
         yield client
@@ -103,7 +102,7 @@ async def test_payload_of_a_class_made_of_str_or_bytes_is_what_it_is_made_of(pro
 async def test_message_that_is_too_large_is_refused_and_the_client_goes_on(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote_client, "LARGEST", 10_000)
+    monkeypatch.setattr(codec, "LARGEST", 10_000)
     async with serving() as url, connect() as remote, app(proxy, url) as client:
         (ws,) = remote.web_sockets
         with pytest.raises(ValueError, match="a message has 10,000 bytes at most"):
@@ -325,6 +324,105 @@ async def test_messages_that_handlers_wait_for_end_no_client(
         async with app(proxy, url) as client:
             await client.send("x" * 1_000_000)
             assert await client.recv() == "1000000"
+
+
+# Messages that are too large for a client
+
+
+def session() -> server.Session:
+    """The proxy's side of the one client."""
+    servers = [each for each in control.watchers if isinstance(each, server.RemoteServer)]
+    (found,) = [session for each in servers for session in each._sessions]
+    return found
+
+
+TOO_LARGE = "\0" * 20_000
+"""For JSON, in which it has six times as many bytes."""
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A smaller limit for messages of the remote protocol."""
+    monkeypatch.setattr(codec, "LARGEST", 100_000)
+
+
+@pytest.mark.usefixtures("narrow")
+async def test_message_that_is_too_large_in_json_is_left_out_and_counted(proxy: Proxy) -> None:
+    async with serving() as url, client_of(codec.JSON) as remote, app(proxy, url) as client:
+        await eventually(lambda: bool(remote.proxy.web_sockets))
+        (ws,) = remote.proxy.web_sockets
+        seen: dict[str, list[object]] = {"framesent": [], "framereceived": [], "missed": []}
+        for event, values in seen.items():
+            ws.on(event, values.append)
+        for message in ("first", TOO_LARGE, "x" * 20_000, TOO_LARGE, "last"):
+            await client.send(message)
+            assert await client.recv() == message
+        await eventually(lambda: "last" in seen["framereceived"])
+    read = ["first", "x" * 20_000, "last"]
+    assert seen == {"framesent": read, "framereceived": read, "missed": [1, 1, 1, 1]}
+
+
+@pytest.mark.usefixtures("narrow")
+async def test_messages_that_are_too_large_together_are_sent_in_parts(proxy: Proxy) -> None:
+    async with client_of(codec.JSON) as remote, serving() as url, app(proxy, url) as client:
+        await eventually(lambda: bool(remote.proxy.web_sockets))
+        ((key, ws),) = remote.control.sockets()
+        seen: list[object] = []
+        ws.on("framesent", seen.append)
+        ws.on("missed", lambda count: seen.append(("missed", count)))
+        texts = [str(number) * 30_000 for number in range(5)]
+        messages: list[Payload] = [*texts, TOO_LARGE, b"x" * 60_000]
+        session().outbox.frames(key, "framesent", messages, 1.0)
+        await client.send("last")
+        assert await client.recv() == "last"
+        await eventually(lambda: "last" in seen)
+    assert seen == [*texts, ("missed", 1), messages[-1], "last"]
+
+
+@pytest.mark.usefixtures("narrow")
+async def test_remembered_messages_that_are_too_large_in_json_are_forgotten(proxy: Proxy) -> None:
+    async with serving() as url, app(proxy, url) as client:
+        await client.send(TOO_LARGE)
+        assert await client.recv() == TOO_LARGE
+        async with client_of(codec.JSON) as remote:
+            (ws,) = remote.proxy.web_sockets
+            assert ws._history.total == 2
+            async with ws.expect_event("framesent") as sent:
+                await client.send("now")
+            assert await sent.value == "now"
+
+
+@pytest.mark.ws_allow_errors
+@pytest.mark.usefixtures("narrow")
+@pytest.mark.parametrize("fallback", ["pass", "drop"])
+async def test_routed_message_that_is_too_large_in_json_has_its_fallback(proxy: Proxy, fallback: str) -> None:
+    def route(ws: WebSocketRoute) -> None:
+        server = ws.connect_to_server()
+        ws.on_message(lambda message: server.send(f"changed {message!r}"))
+
+    options = {"route_fallback": fallback, "route_timeout": STEP_MILLISECONDS}
+    async with serving() as url, client_of(codec.JSON, **options) as remote:
+        await remote.proxy.route_web_socket("**", route)
+        async with app(proxy, url) as client:
+            await client.send("a")
+            assert await client.recv() == "changed 'a'"
+            await client.send(TOO_LARGE)
+            await client.send("b")
+            if fallback == "pass":
+                assert [await client.recv(), await client.recv()] == [TOO_LARGE, "b"]
+            await eventually(lambda: all(each._is_lost for each in session()._routes.values()))
+        assert remote.proxy.port == proxy.port  # the client goes on
+
+
+async def test_client_for_which_nothing_can_be_left_out_is_told_why(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving() as url, client_of(codec.JSON) as remote:
+        monkeypatch.setattr(codec, "LARGEST", 1_000)
+        waiting = asyncio.ensure_future(remote.proxy.wait_for_websocket("**/never", timeout=0))
+        async with app(proxy, url, additional_headers={"X-Large": "x" * 2_000}):
+            with pytest.raises(Error, match=r"^Proxy closed: a message of the proxy is too large"):
+                await waiting
 
 
 # Ends

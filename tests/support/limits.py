@@ -4,6 +4,8 @@ from websockets.asyncio import client, server
 from websockets.sync import client as sync_client
 from websockets.sync import server as sync_server
 
+from wirewright.remote import serving
+
 STEP_SECONDS = 120.0
 """How long a step may take before its test fails. No load of a machine uses it up: a step takes milliseconds,
 or a second where a program starts. The limit of a whole test, in pyproject.toml, is longer."""
@@ -21,3 +23,4 @@ def lengthen_limits_of_websockets() -> None:
         assert defaults is not None
         assert {"open_timeout", "ping_timeout"} <= defaults.keys()
         defaults.update(open_timeout=STEP_SECONDS, ping_timeout=STEP_SECONDS)
+    serving.HANDSHAKE_SECONDS = STEP_SECONDS

@@ -18,7 +18,7 @@ from wirewright.model.app_connections import NOTHING_SEEN, AppsSeen
 from wirewright.model.completion import Completion
 from wirewright.model.errors import ENDS_THE_PROGRAM, Error
 from wirewright.model.feed import Feed
-from wirewright.model.history import PastEvent, payload_size
+from wirewright.model.history import PastEvent
 from wirewright.model.matching import LateMatch, UrlMatch
 from wirewright.model.proxy import Control, Proxy
 from wirewright.model.route import is_being_cancelled
@@ -26,7 +26,7 @@ from wirewright.model.routing import RouteHandler, Rule
 from wirewright.model.tls import TlsFailure
 from wirewright.model.websocket import Handshake, WebSocket, missed_in
 from wirewright.remote import protocol
-from wirewright.remote.codec import LARGEST, ProtocolError, make_codec
+from wirewright.remote.codec import ProtocolError, make_codec
 from wirewright.remote.connection import Connection, Disconnected
 from wirewright.remote.orders import All, RemoteHost, RouteOrders, SocketOrders, describe
 
@@ -333,10 +333,7 @@ class Client:
 
     def put(self, message: Any) -> None:
         """Send a message, after those before it. Raises ValueError and OverflowError."""
-        encoded = self._codec.encode(message)
-        if any(isinstance(data, (str, bytes)) and payload_size(data) > LARGEST for data in encoded):
-            raise ValueError(f"a message has {LARGEST:,} bytes at most")
-        self._outgoing.put_nowait(encoded)
+        self._outgoing.put_nowait(self._codec.encode(message))
 
     async def _send(self) -> None:
         try:

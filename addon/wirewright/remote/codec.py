@@ -6,10 +6,12 @@ messages are handed over as they are.
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
+
+from wirewright.model.history import payload_size
 
 VERSION = 1
 MESSAGEPACK, JSON = f"wirewright.v{VERSION}.msgpack", f"wirewright.v{VERSION}.json"
@@ -21,6 +23,9 @@ OBJECTS = "objects"
 LARGEST = 128 * 1024 * 1024
 """Bytes of a message on its way: a frame of `ws_max_message` fits."""
 MOST_ATTACHMENTS = 10_000
+_ESCAPED_SIZE = 6
+"""Bytes of a control character in JSON, such as \\u0000; no other character has more."""
+_CONTROL_CHARACTERS = bytes(range(0x20))
 
 
 class ProtocolError(Exception):
@@ -32,6 +37,13 @@ class ProtocolError(Exception):
         self.reason = reason
 
 
+class TooLarge(ValueError):
+    """A message that the other side would not read: it ends a connection with a larger message than this."""
+
+    def __init__(self) -> None:
+        super().__init__(f"a message has {LARGEST:,} bytes at most")
+
+
 class Codec(ABC):
     """Writes messages, and reads those of the other side."""
 
@@ -41,7 +53,7 @@ class Codec(ABC):
 
     @abstractmethod
     def encode(self, message: Any) -> list[Any]:
-        """As one or more WebSocket messages. Raises ValueError and OverflowError for what none can be."""
+        """As one or more WebSocket messages. Raises TooLarge, and ValueError and OverflowError for others."""
 
     @abstractmethod
     def decode(self, data: Any) -> Any:
@@ -69,7 +81,10 @@ class MessagePackCodec(Codec):
         self._decoder = msgspec.msgpack.Decoder(expects)
 
     def encode(self, message: Any) -> list[str | bytes]:
-        return [self._encoder.encode(message)]
+        data = self._encoder.encode(message)
+        if len(data) > LARGEST:
+            raise TooLarge
+        return [data]
 
     def decode(self, data: str | bytes) -> Any:
         if isinstance(data, str):
@@ -97,7 +112,15 @@ class JsonCodec(Codec):
         shown = _detached(msgspec.to_builtins(message, builtin_types=(bytes,)), attachments)
         if attachments:
             shown["attachments"] = len(attachments)
-        return [json.dumps(shown, ensure_ascii=False, separators=(",", ":")), *attachments]
+        if len(attachments) > MOST_ATTACHMENTS or sum(map(len, attachments)) > LARGEST:
+            raise TooLarge
+        # Before it is written: it could take six times the memory of the message.
+        if _ESCAPED_SIZE * _characters(shown) > LARGEST and _escaped_size(shown) > LARGEST:
+            raise TooLarge
+        text = json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
+        if payload_size(text) > LARGEST:
+            raise TooLarge
+        return [text, *attachments]
 
     def decode(self, data: str | bytes) -> Any:
         if self._missing:
@@ -155,6 +178,29 @@ def _detached(value: Any, attachments: list[bytes]) -> Any:
     if isinstance(value, (list, tuple)):
         return [_detached(each, attachments) for each in value]
     return value
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a JSON value but the names of its fields."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _texts(each)
+
+
+def _characters(value: Any) -> int:
+    return sum(map(len, _texts(value)))
+
+
+def _escaped_size(value: Any) -> int:
+    """The bytes of all texts as JSON, but for quotation marks and backslashes, which take one more."""
+    size = 0
+    for text in _texts(value):
+        data = text.encode(errors="surrogatepass")
+        plain = data.translate(None, _CONTROL_CHARACTERS)
+        size += len(plain) + _ESCAPED_SIZE * (len(data) - len(plain))
+    return size
 
 
 def _attached(value: Any, attachments: Sequence[bytes]) -> Any:

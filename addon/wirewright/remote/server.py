@@ -9,17 +9,19 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+import msgspec
+
 import wirewright
 from wirewright.model.app_connections import AppsSeen
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
-from wirewright.model.history import Payload
+from wirewright.model.history import Payload, payload_size
 from wirewright.model.matching import LateMatch, compile_match
 from wirewright.model.proxy import Control
 from wirewright.model.route import WebSocketRoute
 from wirewright.model.websocket import FrameEvent, WebSocket
 from wirewright.remote import protocol
-from wirewright.remote.codec import ProtocolError, make_codec
+from wirewright.remote.codec import ProtocolError, TooLarge, make_codec
 from wirewright.remote.connection import Connection, Disconnected
 from wirewright.remote.outbox import Outbox
 from wirewright.remote.routed import RemoteRoute
@@ -139,13 +141,40 @@ class Session:
     async def _send(self) -> None:
         try:
             while True:
-                for data in self._codec.encode(await self.outbox.take()):
+                for data in self._encode(await self.outbox.take()):
                     await self.connection.send(data)
         except Disconnected:
             pass  # whoever receives is told, too
+        except TooLarge:
+            logger.error("a client of the proxy is sent away: a message to it would be too large")
+            await self.connection.close(1009, "a message of the proxy is too large for this subprotocol")
         except Exception:
             logger.exception("a client of the proxy could not be told something")
             await self.connection.close(1011, "the proxy could not write a message")
+
+    def _encode(self, message: Any) -> list[Any]:
+        """A message as it is sent. Frames that are too large for a client are left out and counted.
+
+        JSON has six bytes for a control character. Raises TooLarge for a message that cannot be made smaller.
+        """
+        try:
+            return self._codec.encode(message)
+        except TooLarge:
+            match message:
+                case protocol.Frames(payloads=[payload]):
+                    missed = protocol.Missed(message.key, message.event, 1, payload_size(payload))
+                    return self._codec.encode(missed)
+                case protocol.Frames():
+                    return [data for half in halves(message) for data in self._encode(half)]
+                case protocol.RouteMessage(key=key) if route := self._routes.get(key):
+                    logger.error("%s: a message is too large for its route's handler in a client", key)
+                    route.lose()
+                    return []
+                case protocol.Welcome(sockets=sockets) if any(socket.history for socket in sockets):
+                    return self._codec.encode(
+                        msgspec.structs.replace(message, sockets=[forgetful(each) for each in sockets])
+                    )
+            raise
 
     def _overflow(self) -> None:
         logger.error("a client of the proxy leaves too much waiting: it is sent away")
@@ -419,4 +448,20 @@ def snapshot(key: str, socket: WebSocket, *, with_history: bool) -> protocol.Sna
             for frame in kept
         ],
         forgotten=socket._history.total - len(kept),
+    )
+
+
+def forgetful(socket: protocol.Snapshot) -> protocol.Snapshot:
+    """The same snapshot without the remembered messages, which count as forgotten."""
+    forgotten = socket.forgotten + len(socket.history)
+    return msgspec.structs.replace(socket, history=(), forgotten=forgotten)
+
+
+def halves(frames: protocol.Frames) -> tuple[protocol.Frames, protocol.Frames]:
+    """The first and the second half of several frames."""
+    middle = len(frames.payloads) // 2
+    first, last = frames.payloads[:middle], frames.payloads[middle:]
+    return (
+        msgspec.structs.replace(frames, payloads=first),
+        msgspec.structs.replace(frames, payloads=last, number=frames.number + middle),
     )

@@ -5,14 +5,12 @@ rebinding). Whoever comes in has the token of this run.
 """
 
 import asyncio
-import errno
 import hmac
 import http
 import ipaddress
 import logging
 import os
 import re
-import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -32,7 +30,10 @@ from wirewright.remote import endpoints
 from wirewright.remote.codec import LARGEST, SUBPROTOCOLS
 from wirewright.remote.connection import Connection, Disconnected
 from wirewright.remote.endpoints import Endpoint, EndpointError, Token
+from wirewright.remote.listening import ListeningSocket, listen_at_file, listen_at_port
 
+HANDSHAKE_SECONDS = 10.0
+"""How long a connection may take for its TLS handshake, and then for its request with the token."""
 CLOSE_SECONDS = 1.0
 """How long a client may take to close its connection."""
 PING_SECONDS = 20.0
@@ -94,7 +95,8 @@ class Listener:
         self._tls: ssl.SSLContext | None = None
         self._token = endpoints.new_token()
         self._hosts: frozenset[str] = frozenset()
-        self._server: Server | None = None
+        self._sockets: list[ListeningSocket] = []
+        self._servers: list[Server] = []
         self.file: Path | None = None
         """Where clients find the endpoint."""
         self._socket_file: Path | None = None
@@ -109,6 +111,7 @@ class Listener:
             "max_size": LARGEST,
             "compression": None,
             "server_header": None,
+            "open_timeout": HANDSHAKE_SECONDS,
             "ping_interval": None,  # one at a breakpoint is not gone; of those that are the kernel tells
             "close_timeout": CLOSE_SECONDS,
             "logger": _library_logger,
@@ -129,8 +132,8 @@ class Listener:
 
     def stop(self) -> None:
         """Listen no more; connections that are open are closed, with 1001, soon."""
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         if self.file is not None:
             self.file.unlink(missing_ok=True)
         path = self._socket_file
@@ -139,8 +142,8 @@ class Listener:
 
     async def stopped(self) -> None:
         """Return when all connections are closed."""
-        if self._server is not None:
-            await self._server.wait_closed()
+        for server in self._servers:
+            await server.wait_closed()
 
     async def _listen_at_port(self, address: str, options: dict[str, Any]) -> str:
         host, port = split_address(address)
@@ -155,17 +158,19 @@ class Listener:
                 raise Error(f"ws_remote {address}: it needs a certificate: ws_remote_cert (--remote-cert)")
         if self._is_far:
             options["ping_interval"] = PING_SECONDS
-        self._server = await serve(self._run, host, port, ssl=self._tls, **options)
-        port = next(iter(self._server.sockets)).getsockname()[1]
+        self._sockets = await listen_at_port(host, port)
+        for listening in self._sockets:
+            self._servers.append(await serve(self._run, sock=listening, ssl=self._tls, **options))
+        port = self._sockets[0].getsockname()[1]
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  as it is reached from here
         name = f"[{host}]" if ":" in host else host
         self._hosts = frozenset(f"{each}:{port}" for each in (name, "localhost", "127.0.0.1", "[::1]"))
         return f"{'wss' if self._tls else 'ws'}://{name}:{port}"
 
     async def _listen_at_file(self, path: Path, options: dict[str, Any]) -> str:
-        listening = _bind(path)
+        self._sockets = [listen_at_file(path)]
         self._socket_file, self._inode = path, path.stat().st_ino  # noqa: ASYNC240
-        self._server = await unix_serve(self._run, sock=listening, **options)
+        self._servers.append(await unix_serve(self._run, sock=self._sockets[0], **options))
         self._hosts = frozenset({"localhost"})
         return f"unix://{path}"
 
@@ -181,6 +186,9 @@ class Listener:
         wanted = f"Bearer {self._token}"
         if len(given) != 1 or not hmac.compare_digest(given[0].encode("utf-8", "replace"), wanted.encode()):
             return connection.respond(http.HTTPStatus.UNAUTHORIZED, "The token is missing or wrong.\n")
+        descriptor = connection.transport.get_extra_info("socket").fileno()
+        for listening in self._sockets:
+            listening.prove(descriptor)
         return None
 
     async def _run(self, connection: ServerConnection) -> None:
@@ -296,26 +304,6 @@ def _trust(endpoint: Endpoint, tls: Tls | None) -> ssl.SSLContext:
     context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
     context.load_verify_locations(cadata=endpoint.certificate)
     return context
-
-
-def _bind(path: Path) -> socket.socket:
-    """A socket at a path, for its owner alone. Raises OSError where that cannot be."""
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        if path.is_socket():
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
-                if asking.connect_ex(str(path)) == 0:
-                    raise OSError(errno.EADDRINUSE, "another program listens there")
-            path.unlink()  # what a program that was killed has left
-        before = os.umask(0o177)  # the socket is there before its mode could be changed
-        try:
-            listening.bind(str(path))
-        finally:
-            os.umask(before)
-    except BaseException:
-        listening.close()
-        raise
-    return listening
 
 
 def split_address(address: str) -> tuple[str, int]:
