@@ -63,7 +63,8 @@ async def test_silent_connections_leave_descriptors_for_apps_and_clients(
 ) -> None:
     command: list[str | Path] = ["sh", "-c", f'ulimit -n {DESCRIPTORS}; exec "$@"', "sh", BIN / "wirewright"]
     command += ["run", "-p", "0", "--listen-host", "127.0.0.1", "--set", f"confdir={confdir}"]
-    command += ["--remote", "127.0.0.1:0", *(["--remote-cert", certificate] if certificate else [])]
+    command += ["--remote", "127.0.0.1:0"]
+    command += ["--remote-cert", certificate] if certificate else []
     async with running(*command, XDG_RUNTIME_DIR=str(tmp_path)) as run, service() as url:
         port = (await run.line(r"listening on \S*:(\d+)"))[1]
         await run.line("Stop +Ctrl-C")
