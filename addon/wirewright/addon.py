@@ -61,7 +61,7 @@ from wirewright.router import route_handshake
 from wirewright.scripts import take_back_when_done
 from wirewright.state import app_connections, control, tls_failures
 from wirewright.tls_addon import TlsFailureAddon
-from wirewright.wire import connection_close, early_data, installing, request_target
+from wirewright.wire import back_pressure, connection_close, early_data, installing, request_target
 from wirewright.wire.internals import missing_internal
 from wirewright.wired_socket import WiredSocket
 
@@ -97,6 +97,7 @@ class WirewrightAddon:
             request_target.install()
             early_data.install()
             connection_close.install()
+            back_pressure.install()
             dispatching.install(interventions.watch)
         else:
             logger.warning(
@@ -113,7 +114,7 @@ class WirewrightAddon:
             raise exceptions.OptionsError(
                 f"ws_lane must be {' or '.join(LANES)}, not {ctx.options.ws_lane!r}."
             )
-        for option in {"ws_history", "ws_history_bytes", "ws_max_message"} & updated:
+        for option in {"ws_history", "ws_history_bytes", "ws_max_message", "ws_max_held"} & updated:
             if (getattr(ctx.options, option) or 0) < 0:
                 raise exceptions.OptionsError(f"{option} must be 0 or more.")
         if any(option.startswith("ws_capture") for option in updated):
@@ -150,6 +151,7 @@ class WirewrightAddon:
         request_target.uninstall()
         early_data.uninstall()
         connection_close.uninstall()
+        back_pressure.uninstall()
         dispatching.uninstall()
         self._capture.stop()
         control.attach(None)
@@ -182,7 +184,8 @@ class WirewrightAddon:
             return HookedSocket(flow, limit, f"this mitmproxy has no {self._missing}")
         if ctx.options.ws_lane == "hooks":
             return HookedSocket(flow, limit, "ws_lane is hooks, and must be auto")
-        return WiredSocket(flow, limit, ctx.options.ws_max_message, self._others)
+        options = ctx.options
+        return WiredSocket(flow, limit, options.ws_max_message, options.ws_max_held, self._others)
 
     async def request(self, flow: http.HTTPFlow) -> None:
         feed = control.feed(flow.id)
@@ -346,6 +349,13 @@ def _add_options(loader: addonmanager.Loader) -> None:
         int,
         64 * 1024 * 1024,
         "The largest WebSocket message, in bytes, that is read. A larger one passes unread.",
+    )
+    loader.add_option(
+        "ws_max_held",
+        int,
+        4 * 1024 * 1024,
+        "How many bytes of messages may wait for a route or an addon in one direction of a WebSocket. Above "
+        "that, nothing more is read from its connection.",
     )
 
 

@@ -41,10 +41,10 @@ class WiredSocket(InjectingCarrier):
     _list: MessageList
 
     def __init__(
-        self, flow: http.HTTPFlow, limit: HistoryLimit, max_message: int, addons: OtherAddons
+        self, flow: http.HTTPFlow, limit: HistoryLimit, max_message: int, max_held: int, addons: OtherAddons
     ) -> None:
         super().__init__(flow)
-        self.max_message = max_message
+        self.max_message, self.max_held = max_message, max_held
         self._limit = limit
         self._addons = addons
         self._demands: dict[bool, Demand] = {}

@@ -42,6 +42,7 @@ class FakeObserver:
     """Notes what it is told."""
 
     max_message: int = 100_000
+    max_held: int = 100_000
     wants: int = 100_000
     hears: bool = True
     holding: bool = False
@@ -232,3 +233,18 @@ class Leg:
     @property
     def back(self) -> "Leg":
         return Leg(self.wire, not self.client)
+
+
+class Clock:
+    """The time that the network goes by, and the wakeups that come of it."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.now = 1000.0
+        self._wire = wire
+
+    def after(self, milliseconds: float) -> events.Event:
+        """The network is woken so much later."""
+        self.now += milliseconds / 1000 + 1e-6
+        network = self._wire.layer._network
+        assert network is not None
+        return events.Wakeup(min(network._timers, key=lambda timer: network._timers[timer]))

@@ -5,7 +5,8 @@ from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.test import taddons
 
 from support.frames import KEY
-from support.wire import Leg, Wire
+from support.wire import Clock, Leg, Wire
+from wirewright.wire import app_network
 from wirewright.wire.stream import Encoder
 
 
@@ -20,3 +21,10 @@ async def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
 @pytest.fixture(params=[True, False], ids=["from client", "from server"])
 def leg(wire: Wire, request: pytest.FixtureRequest) -> Leg:
     return Leg(wire, request.param)
+
+
+@pytest.fixture
+def clock(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock(wire)
+    monkeypatch.setattr(app_network, "monotonic", lambda: clock.now)
+    return clock

@@ -39,6 +39,7 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
             "handle_connection",
             "mitmproxy.proxy.server.ConnectionHandler.handle_connection(connection)",
         ),
+        (ConnectionHandler, "drain_writers", "mitmproxy.proxy.server.ConnectionHandler.drain_writers()"),
         (AddonManager, "trigger_event", "mitmproxy.addonmanager.AddonManager.trigger_event(event)"),
         (read, "_read_request_line", "mitmproxy.net.http.http1.read._read_request_line(line)"),
     ],

@@ -8,9 +8,8 @@ from mitmproxy.proxy import events
 from mitmproxy.proxy.commands import Log, RequestWakeup, SendData
 
 from support.talk import Talk, done
-from support.wire import Leg, Wire
+from support.wire import Clock, Leg, Wire
 from wirewright.conditions import Conditions
-from wirewright.wire import app_network
 from wirewright.wire.frames import Opcode
 from wirewright.wire.observing import Order, Payload
 from wirewright.wire.stream import Close
@@ -19,28 +18,6 @@ from wirewright.wire.told import Aborted, Ordered
 SLOW = Conditions(latency=100)
 STALLED = Conditions(stall_after=0)
 LATER = RequestWakeup
-
-
-class Clock:
-    """The time that the network goes by, and the wakeups that come of it."""
-
-    def __init__(self, wire: Wire) -> None:
-        self.now = 1000.0
-        self._wire = wire
-
-    def after(self, milliseconds: float) -> events.Event:
-        """The network is woken so much later."""
-        self.now += milliseconds / 1000 + 1e-6
-        network = self._wire.layer._network
-        assert network is not None
-        return events.Wakeup(min(network._timers, key=lambda timer: network._timers[timer]))
-
-
-@pytest.fixture
-def clock(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock(wire)
-    monkeypatch.setattr(app_network, "monotonic", lambda: clock.now)
-    return clock
 
 
 @pytest.fixture

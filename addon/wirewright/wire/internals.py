@@ -19,6 +19,9 @@ _NEEDED: dict[str, Callable[[], object]] = {
     "mitmproxy.proxy.server.ConnectionHandler.handle_connection(connection)": lambda: _takes(
         "mitmproxy.proxy.server", "ConnectionHandler.handle_connection", "self", "connection"
     ),
+    "mitmproxy.proxy.server.ConnectionHandler.drain_writers()": lambda: _takes(
+        "mitmproxy.proxy.server", "ConnectionHandler.drain_writers", "self"
+    ),
     "mitmproxy.addons.proxyserver.Proxyserver.inject_event(event)": lambda: _takes(
         "mitmproxy.addons.proxyserver", "Proxyserver.inject_event", "self", "event"
     ),

@@ -1,6 +1,5 @@
 """The mitmproxy layer of the wire: feeds the two streams, in PASS and in HOLD, and sends what comes out."""
 
-from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from logging import WARNING
 from typing import Any, cast
@@ -9,7 +8,7 @@ from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers import websocket
 
 from wirewright.wire.frames import CloseCode, FrameCutter, Opcode, ProtocolError, decode_close
-from wirewright.wire.leg import End, Held, Injected, Leg, Lost
+from wirewright.wire.leg import End, Held, HeldQueue, Injected, Leg, Lost
 from wirewright.wire.messages import Control, Deflated, Event, TooLarge, Violation
 from wirewright.wire.observing import UNDECIDED, Payload
 from wirewright.wire.socket_layer import SocketLayer
@@ -44,6 +43,7 @@ class WireLayer(SocketLayer):
                 yield from self._advance(self._network)
             else:
                 yield from self._time_is_up(event.command)
+        self._regulate()
 
     # What comes
 
@@ -152,11 +152,28 @@ class WireLayer(SocketLayer):
 
     def _take_in(self, leg: Leg, received: Sequence[Held]) -> layer.CommandGenerator[None]:
         """Hold what has come, once it has come through the app's network."""
+        if self._has_to_drop(leg):
+            received = yield from self._drop_messages(leg, received)
         if leg.from_client and self._network is not None and self._has_conditions(leg):
             self._network.receive(received)
             yield from self._advance(self._network)
         else:
             yield from self._hold(leg, received)
+
+    def _drop_messages(
+        self, leg: Leg, received: Sequence[Held]
+    ) -> Generator[commands.Command, Any, list[Held]]:
+        """Drop messages of a source that is read for its end alone. The value is what is left."""
+        if not leg.is_cut_short:
+            leg.is_cut_short = True
+            source = "app" if leg.from_client else "server"
+            yield commands.Log(
+                f"{self.flow.request.pretty_url}: the socket is closing, and more than "
+                f"{self._observer.max_held} bytes of messages (ws_max_held) wait for a route or an addon: "
+                f"further messages of the {source} are dropped",
+                WARNING,
+            )
+        return [each for each in received if not isinstance(each, (str, bytes, Deflated))]
 
     def _arrived(self, received: list[Held]) -> layer.CommandGenerator[None]:
         app = self._legs[True]
@@ -171,7 +188,7 @@ class WireLayer(SocketLayer):
         if not leg.undecided:
             yield from self._offer_held(leg)
             if leg.undecided:
-                leg.held = deque((yield from self._let_pings_pass(leg, leg.held)))
+                leg.held = HeldQueue((yield from self._let_pings_pass(leg, leg.held)))
 
     def _offer_held(self, leg: Leg) -> layer.CommandGenerator[None]:
         """Offer one held message after another, and send on what becomes of them, until one is undecided."""
@@ -180,6 +197,8 @@ class WireLayer(SocketLayer):
         sent: list[bytes] = []
         while held and not leg.undecided and not leg.is_cut:
             event = held.popleft()
+            if held.weight:
+                held.unweigh()
             compress = not isinstance(event, (str, bytes))
             if isinstance(event, (str, bytes)):
                 decision = offer(event, from_client=from_client, injected=False)

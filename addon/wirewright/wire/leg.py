@@ -1,13 +1,16 @@
 """One direction of a socket, between its two connections, and how far its closing is."""
 
+import sys
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 from wirewright.wire.frames import CloseCode, FrameCutter, Opcode, ProtocolError, decode_close
-from wirewright.wire.messages import Control, Event, Violation
+from wirewright.wire.messages import Control, Deflated, Event, Violation
 from wirewright.wire.observing import Demand
 from wirewright.wire.stream import Close, Ours, Stream
 
@@ -29,6 +32,50 @@ class Injected:
 
 Held = Event | Injected | Violation | Literal[Lost.LOST]
 
+ITEM_BYTES = 64
+"""About what an item of a queue takes beside its payload."""
+
+
+class HeldQueue(deque[Held]):
+    """The items of a direction in HOLD that wait for a decision on an earlier message, oldest first.
+
+    It knows how much memory they take. An item is weighed only if it has to wait: most messages are decided
+    at once.
+    """
+
+    weight: int
+    """Bytes of memory of the items that were weighed."""
+
+    def __init__(self, items: Iterable[Held] = ()) -> None:
+        super().__init__(items)
+        self.weight = 0
+        self._weights: deque[int] | None = None
+        """Those of the first items. None while none was weighed: thousands of sockets have such a queue."""
+
+    def weigh(self) -> None:
+        """Weigh the items that were added since the last call."""
+        weights = self._weights = deque() if self._weights is None else self._weights
+        new = [_weight(item) for item in islice(reversed(self), len(self) - len(weights))]
+        weights.extend(reversed(new))
+        self.weight += sum(new)
+
+    def unweigh(self) -> None:
+        """The first item was taken out."""
+        if self._weights:
+            self.weight -= self._weights.popleft()
+
+    def clear(self) -> None:
+        super().clear()
+        self.weight, self._weights = 0, None
+
+
+def _weight(item: Held) -> int:
+    if isinstance(item, (Control, Deflated)):
+        return ITEM_BYTES + sys.getsizeof(item.payload)
+    if isinstance(item, Injected):
+        return ITEM_BYTES + sys.getsizeof(item.ours)
+    return ITEM_BYTES + (sys.getsizeof(item) if isinstance(item, (str, bytes)) else 0)
+
 
 @dataclass
 class Leg:
@@ -40,8 +87,12 @@ class Leg:
     stream: Stream
     demand: Demand | None = None
     """What was wanted of it last."""
-    held: deque[Held] = field(default_factory=deque)
+    held: HeldQueue = field(default_factory=HeldQueue)
     """In HOLD, what waits for its turn."""
+    is_paused: bool = False
+    """Whether reading from its source is paused, as too much of it waits."""
+    is_cut_short: bool = False
+    """Whether messages were dropped, as too much waited while its source had to be read."""
     undecided: bool = False
     """Whether a message is offered, and nobody has said yet what becomes of it."""
     compresses: bool = False

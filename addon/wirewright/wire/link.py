@@ -11,6 +11,8 @@ from wirewright.conditions import Conditions
 
 T = TypeVar("T")
 
+ITEM_BYTES = 64
+"""About what an item that is under way takes beside its bytes."""
 HELD_BACK_SECONDS = 1.0
 """How long a message waits for the next one, to change places with it."""
 
@@ -21,9 +23,11 @@ class Link(Generic[T]):
     def __init__(self, name: str) -> None:
         """`name` is that of the direction: the other one has its own luck with the same seed."""
         self._name = name
-        self._under_way: deque[tuple[float, T]] = deque()
-        """By when it arrives."""
-        self._held_back: tuple[float, list[T]] | None = None
+        self.weight = 0
+        """About how many bytes of memory the items take that are under way, or stuck."""
+        self._under_way: deque[tuple[float, int, T]] = deque()
+        """By when it arrives, and its size."""
+        self._held_back: tuple[float, list[tuple[int, T]]] | None = None
         """What changes places with the next message, and until when it waits for one."""
         self._stalled: list[tuple[T, int, bool]] = []
         self._last_arrival = self._free_at = 0.0
@@ -36,6 +40,7 @@ class Link(Generic[T]):
         self._count = 0
         stalled, self._stalled = self._stalled, []
         for item, size, is_message in stalled:
+            self.weight -= size + ITEM_BYTES
             self.put(item, size, now, is_message=is_message)
 
     @property
@@ -65,18 +70,20 @@ class Link(Generic[T]):
         """Something sets out; what is no message is only delayed, behind all that came before it."""
         if self.is_stalled:
             self._stalled.append((item, size, is_message))
+            self.weight += size + ITEM_BYTES
         elif is_message:
             self._count += 1
             self._put_message(item, size, now)
         else:
             self._release_held_back()
-            self._under_way.append((self._arrival(size, now, 0.5), item))
+            self._set_out(self._arrival(size, now, 0.5), size, item)
 
     def end(self, item: T, now: float) -> None:
         """Nothing sets out any more: this comes behind what is under way, and what is stuck never comes."""
+        self.weight -= sum(size + ITEM_BYTES for _, size, _ in self._stalled)
         self._stalled.clear()
         self._release_held_back()
-        self._under_way.append((self._arrival(0, now, 0.5), item))
+        self._set_out(self._arrival(0, now, 0.5), 0, item)
 
     def arrived(self, now: float) -> list[T]:
         """Take out what has arrived by now."""
@@ -84,7 +91,9 @@ class Link(Generic[T]):
             self._release_held_back()
         arrived = []
         while self._under_way and self._under_way[0][0] <= now:
-            arrived.append(self._under_way.popleft()[1])
+            _, size, item = self._under_way.popleft()
+            self.weight -= size + ITEM_BYTES
+            arrived.append(item)
         return arrived
 
     def clear(self) -> None:
@@ -92,6 +101,7 @@ class Link(Generic[T]):
         self._under_way.clear()
         self._stalled.clear()
         self._held_back = None
+        self.weight = 0
 
     def _put_message(self, item: T, size: int, now: float) -> None:
         # Always as many numbers, so that one parameter does not change what another one decides.
@@ -100,12 +110,18 @@ class Link(Generic[T]):
         if dropped < self.conditions.drop:
             return
         arrival = self._arrival(size, now, jitter)
-        items = [item] * (2 if doubled < self.conditions.duplicate else 1)
+        items = [(size, item)] * (2 if doubled < self.conditions.duplicate else 1)
         if self._held_back is None and swapped < self.conditions.reorder:
             self._held_back = arrival + HELD_BACK_SECONDS, items
+            self.weight += len(items) * (size + ITEM_BYTES)
         else:
-            self._under_way.extend((arrival, each) for each in items)
+            for _ in items:
+                self._set_out(arrival, size, item)
             self._release_held_back()
+
+    def _set_out(self, arrival: float, size: int, item: T) -> None:
+        self._under_way.append((arrival, size, item))
+        self.weight += size + ITEM_BYTES
 
     def _arrival(self, size: int, now: float, jitter: float) -> float:
         """When it arrives: once it is sent in full, and was under way, and what came before it is there."""
@@ -120,4 +136,4 @@ class Link(Generic[T]):
     def _release_held_back(self) -> None:
         if self._held_back is not None:
             (_, items), self._held_back = self._held_back, None
-            self._under_way.extend((self._last_arrival, each) for each in items)
+            self._under_way.extend((self._last_arrival, size, each) for size, each in items)

@@ -62,6 +62,9 @@ class Observer(Protocol):
     max_message: int
     """The largest message, in bytes, that is read or held."""
 
+    max_held: int
+    """How many bytes of messages may wait in one direction before its source is not read any more."""
+
     def opened(self) -> None:
         """The layer is there, and has taken the orders."""
 

@@ -13,6 +13,7 @@ from mitmproxy.proxy.layers import websocket
 from mitmproxy.proxy.layers.http import HttpLayer
 
 from wirewright.conditions import Conditions
+from wirewright.wire import back_pressure
 from wirewright.wire.app_network import AppNetwork
 from wirewright.wire.deflate import Agreement, parse_agreement
 from wirewright.wire.frames import CloseCode, Opcode, ProtocolError
@@ -169,6 +170,41 @@ class SocketLayer(websocket.WebsocketLayer):
         if self._network is None:
             return False
         return not (self._network.from_app if leg.from_client else self._network.to_app).is_perfect
+
+    # Back-pressure
+
+    def _regulate(self) -> None:
+        """Pause reading from a source of which too much waits, and go on below a quarter of that."""
+        for leg in self._legs.values():
+            if not (leg.held or leg.is_paused or self._network is not None):
+                continue
+            leg.held.weigh()
+            most = self._observer.max_held
+            pauses = self._waiting(leg) > (most // 4 if leg.is_paused else most)
+            self._pause(leg, pauses and not self._must_read(leg))
+
+    def _pause(self, leg: Leg, is_paused: bool) -> None:
+        if is_paused is not leg.is_paused:
+            leg.is_paused = is_paused
+            source = self.context.client if leg.from_client else self.context.server
+            (back_pressure.pause if is_paused else back_pressure.resume)(source)
+
+    def _waiting(self, leg: Leg) -> int:
+        """About how many bytes of memory a direction's messages take, here and in the app's network."""
+        if self._network is None:
+            return leg.held.weight
+        link = self._network.from_app if leg.from_client else self._network.to_app
+        return leg.held.weight + link.weight
+
+    def _must_read(self, leg: Leg) -> bool:
+        """Whether a direction's source is to end, too: its end is not noticed while reading is paused."""
+        back = self._legs[not leg.from_client]
+        has_lost_end = leg.destination is not None and (back.closed or back.lost)
+        return self._finished or has_lost_end or back.told
+
+    def _has_to_drop(self, leg: Leg) -> bool:
+        """Whether too much waits of a source that is read for its end alone."""
+        return self._waiting(leg) > self._observer.max_held and self._must_read(leg)
 
     # The end
 

@@ -1,0 +1,173 @@
+"""The wire's layer reads no further from a source of which too much waits."""
+
+from collections.abc import Iterator
+
+import pytest
+from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.commands import Log
+from mitmproxy.proxy.layers.websocket import WebsocketEndHook
+
+from support.talk import Talk
+from support.wire import Clock, Leg, Wire, undecided
+from wirewright.conditions import Conditions
+from wirewright.wire import back_pressure
+from wirewright.wire.frames import Opcode
+from wirewright.wire.leg import ITEM_BYTES
+from wirewright.wire.observing import Order
+from wirewright.wire.stream import Close
+from wirewright.wire.told import Aborted, Ordered
+
+MOST = 10_000
+"""Of the tests' observer: bytes that may wait."""
+PART = "x" * 3_000
+"""A message of which three fit, and four do not."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_paused() -> Iterator[None]:
+    yield
+    assert not back_pressure._resumed
+
+
+@pytest.fixture
+def held(wire: Wire) -> Talk:
+    """A socket in HOLD whose messages are not decided by themselves."""
+    wire.observer.max_held = MOST
+    wire.observer.decide = undecided
+    return wire.started(holding=True)
+
+
+def tell(talk: Talk, *told: events.Event) -> list[commands.Command]:
+    """What the layer says to these events, its hooks completed."""
+    said: list[commands.Command] = []
+    for event in told:
+        _, answer = (talk >> event).take()
+        while any(isinstance(command, WebsocketEndHook) for command in answer):
+            said += answer
+            _, answer = (talk >> events.HookCompleted(answer[-1])).take()  # type: ignore[arg-type]
+        said += answer
+    return said
+
+
+def is_paused(leg: Leg) -> bool:
+    return back_pressure.is_paused(leg.source)
+
+
+def six_parts(leg: Leg) -> events.Event:
+    """The first one is offered, and five wait."""
+    return leg.says(leg.peer.text(PART) * 6)
+
+
+def test_reading_pauses_above_the_limit_and_goes_on_below_a_quarter(leg: Leg, held: Talk) -> None:
+    paused = []
+    for event in [*[leg.says(leg.peer.text(PART))] * 5, *[leg.decided(PART)] * 5]:
+        tell(held, event)
+        paused.append(is_paused(leg))
+        assert not is_paused(leg.back)
+    assert paused == [False, False, False, False, True, True, True, True, False, False]
+
+
+def test_large_message_may_wait_alone(leg: Leg, wire: Wire, held: Talk) -> None:
+    tell(held, leg.says(leg.peer.text("x" * 5 * MOST)))
+    assert not is_paused(leg)
+    tell(held, leg.says(leg.peer.text("y" * 5 * MOST)))
+    assert is_paused(leg)
+    tell(held, leg.decided("x"))
+    assert not is_paused(leg)
+    assert len(wire.observer.offered) == 2
+
+
+@pytest.mark.parametrize("payload", ["", b""])
+def test_empty_messages_count(leg: Leg, held: Talk, payload: str | bytes) -> None:
+    message = leg.peer.text(payload) if isinstance(payload, str) else leg.peer.binary(payload)
+    tell(held, leg.says(message * (MOST // ITEM_BYTES)))
+    assert is_paused(leg)
+    while is_paused(leg):
+        tell(held, leg.decided(""))
+
+
+def test_inflated_size_counts(leg: Leg, wire: Wire) -> None:
+    wire.observer.max_held = MOST
+    wire.observer.decide = undecided
+    talk = wire.started("permessage-deflate", holding=True)
+    tell(talk, leg.says(leg.peer.compressed(b"x" * MOST) + leg.peer.compressed(b"y" * MOST)))
+    assert is_paused(leg)
+    tell(talk, leg.decided("x"))
+    assert not is_paused(leg)
+
+
+def test_messages_that_are_decided_at_once_do_not_pause(leg: Leg, wire: Wire) -> None:
+    wire.observer.max_held = MOST
+    talk = wire.started(holding=True)
+    for _ in range(10):
+        tell(talk, six_parts(leg))
+        assert not is_paused(leg)
+
+
+def test_pings_go_ahead_and_do_not_count(leg: Leg, held: Talk) -> None:
+    ping = leg.peer.frame(Opcode.PING, b"?")
+    tell(held, leg.says(leg.peer.text(PART)))
+    assert len(tell(held, leg.says(ping * MOST))) == MOST
+    assert not is_paused(leg)
+
+
+def test_close_of_the_other_end_resumes_reading(leg: Leg, wire: Wire, held: Talk) -> None:
+    tell(held, six_parts(leg))
+    assert is_paused(leg)
+    tell(held, leg.back.says(leg.back.close_frame()))
+    assert not is_paused(leg)
+    said = tell(held, *[leg.says(leg.peer.text("dropped"))] * 2, leg.says(leg.close_frame()))
+    assert [type(command) for command in said] == [Log]
+    assert "(ws_max_held)" in said[0].message  # type: ignore[attr-defined]
+    tell(held, *[leg.decided(None)] * 6)
+    assert wire.observer.offered == leg.offers(*[PART] * 6)
+    assert wire.ended[0] == 1000
+
+
+def test_lost_connection_of_the_other_end_resumes_reading(leg: Leg, held: Talk) -> None:
+    tell(held, six_parts(leg))
+    assert is_paused(leg)
+    tell(held, events.ConnectionClosed(leg.back.source))
+    assert not is_paused(leg)
+
+
+def test_close_frame_of_a_route_resumes_reading(leg: Leg, wire: Wire, held: Talk) -> None:
+    tell(held, six_parts(leg))
+    assert is_paused(leg)
+    tell(held, Ordered(wire.flow, Order(leg.client, Close(1000))))
+    assert not is_paused(leg)
+
+
+@pytest.mark.parametrize("mocked", [False, True])
+def test_end_by_the_proxy_resumes_reading(wire: Wire, mocked: bool) -> None:
+    app = Leg(wire, True)
+    wire.observer.max_held = MOST
+    wire.observer.decide = undecided
+    talk = wire.started(holding=True, mocked=mocked)
+    tell(talk, six_parts(app))
+    assert is_paused(app)
+    tell(talk, Aborted(wire.flow, "a reason"))
+    assert not is_paused(app)
+
+
+def test_app_that_goes_on_without_a_server_loses_nothing(wire: Wire, held: Talk) -> None:
+    wire.observer.keeps = True
+    app = Leg(wire, True)
+    tell(held, six_parts(app), events.ConnectionClosed(app.back.source))
+    assert is_paused(app)
+    tell(held, app.says(app.peer.text("one more")), *[app.decided(None)] * 7)
+    assert wire.observer.offered == app.offers(*[PART] * 6, "one more")
+    assert not is_paused(app)
+
+
+def test_messages_under_way_in_a_bad_network_count(leg: Leg, wire: Wire, clock: Clock) -> None:
+    wire.observer.max_held = MOST
+    talk = wire.started(holding=True)
+    tell(talk, Ordered(wire.flow, Order(not leg.client, Conditions(latency=1_000))))
+    for _ in range(4):
+        assert not is_paused(leg)
+        tell(talk, leg.says(leg.peer.text(PART)))
+    assert is_paused(leg)
+    tell(talk, clock.after(1_000))
+    assert not is_paused(leg)
+    assert wire.layer._waiting(wire.layer._legs[leg.client]) == 0
