@@ -2,18 +2,19 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from mitmproxy import flow, http, websocket
 from mitmproxy.io import compat, tnetstring
 
 from wirewright.capture.bodies import kept_body
+from wirewright.capture.flow_records import LENGTH_DIGITS, check_record
 from wirewright.capture.flows import OWN
 from wirewright.capture.import_report import ImportReport
 from wirewright.capture.own_fields import OWN_FIELDS, read_own_fields
 from wirewright.capture.reader import Frame, FrameFlag, Socket, SocketFrames
 from wirewright.capture.recorded_messages import OPCODES, RecordedMessage, RecordedMessages
-from wirewright.capture.recorded_values import epoch_ns, integer, recorded_url, text
+from wirewright.capture.recorded_values import beginning, epoch_ns, integer, recorded_url, text
 from wirewright.capture.schema import CaptureError
 from wirewright.model.handshake import Headers, asked_url, is_handshake
 from wirewright.model.history import Payload, payload_size
@@ -25,8 +26,6 @@ State = dict[str, Any]
 _NO_CLOSE_OF_OLD_FLOWS = "unknown status code"
 _OTHER_FLOWS = ("tcp", "udp", "dns")
 _PIECE = 1024 * 1024
-_LENGTH_DIGITS = 12
-"""The most digits of a length that mitmproxy reads."""
 
 
 def sockets(file: IO[bytes], path: Path, report: ImportReport, latest_ns: int) -> SocketFrames:
@@ -48,53 +47,62 @@ def sockets(file: IO[bytes], path: Path, report: ImportReport, latest_ns: int) -
             yield read
 
 
-def _states(file: IO[bytes], path: Path, report: ImportReport) -> Iterator[tuple[int, State]]:
+def _states(file: IO[bytes], path: Path, report: ImportReport) -> Iterator[tuple[int, bytearray, State]]:
     """The HTTP flows of a file, numbered from 1 among all its flows."""
-    for number, packed in enumerate(_records(file, path), 1):
+    for number, record in enumerate(_records(file, path), 1):
         try:
-            state: Any = compat.migrate_flow(tnetstring.parse(*packed))  # type: ignore[arg-type]  # a bad one raises
+            state = _state(record)
         except Exception as error:
             report.skip_entry(number, str(error) or type(error).__name__)
             continue
         kind = state.get("type")
         if kind == "http":
-            yield number, state
-        elif kind not in _OTHER_FLOWS:
-            report.skip_entry(number, f"its type is {str(kind)[:40]!r}")
+            yield number, record, state
+        elif not isinstance(kind, str) or kind not in _OTHER_FLOWS:
+            report.skip_entry(number, f"its type is {beginning(kind)!r}")
 
 
-def _records(file: IO[bytes], path: Path) -> Iterator[tuple[int, memoryview]]:
-    """The netstrings of a file: the type and the data of each. Raises CaptureError for other data."""
+def _state(record: bytearray) -> State:
+    """The state of a flow. Raises any exception for a damaged one."""
+    check_record(record)
+    state: Any = compat.migrate_flow(tnetstring.loads(record))  # type: ignore[arg-type]  # a bad one raises
+    return cast(State, state)
+
+
+def _records(file: IO[bytes], path: Path) -> Iterator[bytearray]:
+    """The netstrings of a file. Raises CaptureError for other data."""
     while first := file.read(1):
         digits = b""
-        while first.isdigit() and len(digits) < _LENGTH_DIGITS:
+        while first.isdigit() and len(digits) < LENGTH_DIGITS:
             digits += first
             first = file.read(1)
         if first != b":" or not digits:
             raise CaptureError(f"{path}: mitmproxy cannot read it as flows: Invalid data format.")
-        length, data = int(digits), bytearray()
-        while len(data) <= length and (piece := file.read(min(_PIECE, length + 1 - len(data)))):
-            data += piece
-        if len(data) <= length:
+        record = bytearray(digits + first)
+        end = len(record) + int(digits) + 1
+        while len(record) < end and (piece := file.read(min(_PIECE, end - len(record)))):
+            record += piece
+        if len(record) < end:
             raise CaptureError(f"{path}: its end is missing: the last flow is cut off")
-        yield data[-1], memoryview(data)[:-1]
+        yield record
 
 
-def _handshakes_once(states: Iterable[tuple[int, State]]) -> Iterator[tuple[int, State]]:
+def _handshakes_once(states: Iterable[tuple[int, bytearray, State]]) -> Iterator[tuple[int, State]]:
     """The same flows, without the handshake flows whose WebSocket has a flow of its own.
 
     mitmproxy before version 7 wrote both. It gives both the same id when it reads them.
     """
-    held: dict[Any, tuple[int, State]] = {}
-    for number, state in states:
+    held: dict[str, tuple[int, bytearray]] = {}  # a state takes up to 24 times the memory of its record
+    for number, record, state in states:
         metadata = state.get("metadata")
         is_old = isinstance(metadata, dict) and "websocket" in metadata
         if state.get("websocket") is None and is_old:
-            held[str(state.get("id"))] = number, state
+            held[beginning(state.get("id"))] = number, record
         else:
-            held.pop(str(state.get("id")), None)
+            held.pop(beginning(state.get("id")), None)
             yield number, state
-    yield from held.values()
+    for number, record in held.values():
+        yield number, _state(record)
 
 
 def _read(
@@ -112,7 +120,7 @@ def _read(
     if read.websocket is None and not own and not _asks(read):
         return None
     socket = _socket(read, own, messages, neighbour_ns)
-    return socket, iter(messages.frames(socket.opened_ns or socket.asked_ns))
+    return socket, messages.frames(socket.opened_ns or socket.asked_ns)
 
 
 def _asks(read: http.HTTPFlow) -> bool:
@@ -138,8 +146,8 @@ def _message(item: Any) -> RecordedMessage:
     if not isinstance(item, list) or len(item) != 6:
         raise ValueError("not a message")
     opcode, from_client, content, timestamp, dropped, injected = item
-    if isinstance(opcode, bool) or opcode not in OPCODES:
-        raise ValueError(f"opcode {str(opcode)[:40]} is not one of RFC 6455")
+    if not isinstance(opcode, int) or isinstance(opcode, bool) or opcode not in OPCODES:
+        raise ValueError(f"opcode {beginning(opcode)} is not one of RFC 6455")
     if isinstance(content, str):  # mitmproxy before version 7
         content = content.encode(errors="replace")
     if not isinstance(content, bytes):

@@ -1,14 +1,14 @@
 """Entries of an HTTP archive as recorded WebSockets, whichever program wrote them."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import IO, Any
 
+from wirewright.capture.bounded_json import Item, lines
 from wirewright.capture.har import OWN
 from wirewright.capture.har_headers import content_from_har, values_from_har
-from wirewright.capture.har_messages import read_messages
+from wirewright.capture.har_messages import MESSAGES, read_messages
 from wirewright.capture.import_report import ImportReport
 from wirewright.capture.own_fields import OWN_FIELDS, read_own_fields
 from wirewright.capture.reader import Frame, Socket, SocketFrames
@@ -28,6 +28,9 @@ from wirewright.model.websocket import ClosedBy
 
 Attached = Callable[[str], IO[bytes]]
 """Opens a file that lies beside the archive. Raises OSError or ValueError; reading it, CaptureError."""
+
+MOST_FIELDS = 10_000
+"""Header fields of a request or a response that are read."""
 
 _CLOSED_BY: Mapping[str, ClosedBy] = {"sent": "client", "received": "server"}
 _HANDSHAKE_FAILED = "Error during WebSocket handshake"
@@ -101,29 +104,36 @@ class _EntryReader:
         except ValueError as error:
             self._report.skip_entry(number, str(error))
             return None
-        messages = read_messages(self._items(number, values), number, self._report)
+        messages = self._messages(number, values)
         return _Entry(number, values, url, _moment(values) or messages.first_ns, messages)
 
     def finish(self, entry: _Entry, neighbour_ns: int) -> tuple[Socket, Iterator[Frame]]:
         """The socket, with a neighbour's time if the entry has none."""
         asked_ns = entry.started_ns or neighbour_ns
-        frames = entry.messages.frames(asked_ns)
-        return self._socket(entry, asked_ns, [frame.time_ns for frame in frames]), iter(frames)
+        times = [frame.time_ns for frame in entry.messages.frames(asked_ns)]
+        return self._socket(entry, asked_ns, times), entry.messages.frames(asked_ns)
 
-    def _items(self, number: int, entry: Mapping[str, Any]) -> Iterator[Any]:
-        """The messages as JSON values: those in the entry, and those in a file beside it, one a line."""
-        embedded = entry.get("_webSocketMessages")
-        if isinstance(embedded, list):
-            yield from embedded
-        elif embedded is not None:
-            self._report.skip_value(number, "_webSocketMessages", "not a list")
+    def _messages(self, number: int, entry: Mapping[str, Any]) -> RecordedMessages:
+        """The messages in the entry, and those in a file beside it."""
+        embedded = entry.get(MESSAGES)
+        if isinstance(embedded, RecordedMessages):
+            messages = embedded
+        else:
+            items = embedded if isinstance(embedded, list) else ()
+            messages = read_messages(((item, None) for item in items), number, self._report)
+            if embedded is not None and not isinstance(embedded, list):
+                self._report.skip_value(number, MESSAGES, "not a list")
+        return read_messages(self._attached_items(number, entry), number, self._report, messages)
+
+    def _attached_items(self, number: int, entry: Mapping[str, Any]) -> Iterator[Item]:
+        """The messages in a file beside the archive, one a line."""
         content = _mapping(_mapping(entry.get("response")).get("content"))
         name = content.get("_file")  # Playwright's `record_har_content="attach"`
         if not (isinstance(name, str) and name.endswith(".jsonl")):
             return
         try:
-            with self._attached(name) as lines:
-                yield from map(parse_line, lines)
+            with self._attached(name) as file:
+                yield from lines(file)
         except FileNotFoundError:
             self._report.skip_value(number, "_file", f"{name} is missing, and its messages with it")
         except OSError as error:
@@ -174,23 +184,18 @@ class _EntryReader:
         if not isinstance(listed, list):
             self._report.skip_value(entry.number, f"{side}.headers", "not a list")
             return Headers()
-        pairs = []
+        pairs: list[tuple[str, str]] = []
         for header in listed:
             name, value = _header(header)
+            if len(pairs) + (value or "").count("\n") >= MOST_FIELDS:
+                self._report.skip_value(entry.number, f"{side}.headers", f"more than {MOST_FIELDS:,} fields")
+                break
             if name is None or value is None:
                 reason = f"{name or 'a header'} has no value" if value is None else "a header has no name"
                 self._report.skip_value(entry.number, f"{side}.headers", reason)
             elif not name.startswith(":"):  # pseudo-header fields are not header fields (RFC 9113, 8.3)
                 pairs += [(name, each) for each in values_from_har(header, value)]
         return Headers(pairs)
-
-
-def parse_line(line: bytes) -> Any:
-    """The JSON value of a line; None for one that is not JSON."""
-    try:
-        return json.loads(line, parse_float=Decimal, parse_constant=lambda _: None)
-    except (ValueError, ArithmeticError, RecursionError):
-        return None
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -203,8 +208,12 @@ def _moment(values: Any) -> int | None:
 
 def _is_websocket(entry: Mapping[str, Any], url: str) -> bool:
     """True if an entry has messages, or says that it is a WebSocket, or has the request of a handshake."""
-    messages = entry.get("_webSocketMessages")
-    return bool(isinstance(messages, list) and messages) or _names_websocket(entry, url) or _upgrades(entry)
+    messages = entry.get(MESSAGES)
+    if isinstance(messages, RecordedMessages):
+        has_messages = messages.total > 0
+    else:
+        has_messages = isinstance(messages, list) and len(messages) > 0
+    return has_messages or _names_websocket(entry, url) or _upgrades(entry)
 
 
 def _names_websocket(entry: Mapping[str, Any], url: str) -> bool:

@@ -5,12 +5,15 @@ import struct
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from wirewright.capture.bounded_json import Item
 from wirewright.capture.import_report import ImportReport
 from wirewright.capture.reader import Direction, FrameFlag
 from wirewright.capture.recorded_messages import OPCODES, RecordedMessage, RecordedMessages
-from wirewright.capture.recorded_values import base64_bytes, epoch_ns, integer, text
+from wirewright.capture.recorded_values import base64_bytes, beginning, epoch_ns, integer, text
 from wirewright.model.history import payload_size
 
+MESSAGES = "_webSocketMessages"
+"""The key of an entry's messages."""
 NO_REASON = "failed, Chrome gives no reason"
 """The error of a socket whose error message is empty, as Chrome writes it."""
 
@@ -19,18 +22,24 @@ _KNOWN_FLAGS = sum(flag.value for flag in FrameFlag)
 _CLOSE_TEXT = re.compile(r"([1-4]\d{3})(?:\s*[:,;]?\s*(.*))?", re.ASCII | re.DOTALL)
 
 
-def read_messages(items: Iterable[Any], entry: int, report: ImportReport) -> RecordedMessages:
-    """The messages that can be read. Counts the others."""
-    read = RecordedMessages()
-    for number, item in enumerate(items, 1):
+def read_messages(
+    items: Iterable[Item], entry: int, report: ImportReport, read: RecordedMessages | None = None
+) -> RecordedMessages:
+    """The messages that can be read, after those of `read`. Counts the others."""
+    read = RecordedMessages() if read is None else read
+    for item, reason in items:
+        read.total += 1
+        if reason is not None:
+            report.skip_message(entry, read.total, reason)
+            continue
         if isinstance(item, dict) and item.get("type") == "error":
             read.error = text(item.get("data")) or read.error or NO_REASON
             read.error_ns = epoch_ns(item.get("time")) or read.error_ns
             continue
         try:
             read.messages.append(_message(item))
-        except ValueError as reason:
-            report.skip_message(entry, number, str(reason))
+        except ValueError as error:
+            report.skip_message(entry, read.total, str(error))
     return read
 
 
@@ -65,7 +74,7 @@ def _message(item: Any) -> RecordedMessage:
 def _wrong(item: Mapping[str, Any], name: str) -> str:
     if item.get(name) is None:
         return f"no `{name}`"
-    return f"its `{name}` is {str(item[name])[:40]!r}"
+    return f"its `{name}` is {beginning(item[name])!r}"
 
 
 def _bytes(opcode: int, data: str) -> bytes:

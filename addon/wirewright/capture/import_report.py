@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from wirewright.capture import bounded_json
+
 NAMED = 8
 """How many omissions of one kind are named; the others are only counted."""
 REASON_CHARACTERS = 100
@@ -61,6 +63,13 @@ class ImportReport:
     def skip_value(self, entry: int, name: str, reason: str) -> None:
         """Count a part of an entry that is left out; the entry is read without it."""
         self.values.add(f"`{name}` of {self.entries.noun} #{entry}", reason)
+
+    def note_long_strings(self, count: int) -> None:
+        """Add a note where strings of a JSON file were too long to be read."""
+        if count:
+            most = f"{bounded_json.LARGEST_STRING >> 20} MiB"
+            strings = "1 string that is" if count == 1 else f"{count:,} strings that are"
+            self.notes.append(f"It was read without {strings} longer than {most}.")
 
     def sentences(self) -> Iterator[str]:
         """A sentence for each kind of omission, and the notes."""

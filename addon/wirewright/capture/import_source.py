@@ -4,7 +4,7 @@ import io
 import lzma
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -14,9 +14,13 @@ from wirewright.capture.schema import CaptureError
 SMALLEST_LIMIT = 256 * 1024 * 1024
 LIMIT_RATIO = 200
 """A compressed file may inflate to LIMIT_RATIO times its size, and to SMALLEST_LIMIT bytes in any case."""
+SMALLEST_MEMBER_LIMIT = 128 * 1024 * 1024
+"""The same for each file of a zip archive, which may inflate to LIMIT_RATIO times its size as well."""
 
 _PIECE = 64 * 1024
 _ZIP = b"PK\3\4"
+_ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Methods that `zipfile` unpacks in pieces. It inflates all that it has read at once by any other."""
 _UNPACKING_ERRORS = (
     OSError,
     EOFError,
@@ -82,7 +86,7 @@ class Inflating(io.RawIOBase):
 
 
 class _Counted(io.RawIOBase):
-    """A file whose bytes are spent from a budget, and whose errors are CaptureErrors.
+    """A file whose bytes are spent from budgets, and whose errors are CaptureErrors.
 
     With `failures` an error is appended there, and the file ends. A parser that reads megabytes at once would
     otherwise lose the bytes before the error.
@@ -92,23 +96,17 @@ class _Counted(io.RawIOBase):
         self,
         file: IO[bytes] | io.RawIOBase,
         path: Path,
-        budget: Budget,
+        budgets: Sequence[Budget],
         failures: list[CaptureError] | None = None,
     ) -> None:
         super().__init__()
         self._file = file
         self._path = path
-        self._budget = budget
+        self._budgets = budgets
         self._failures = failures
 
     def readable(self) -> bool:
         return True
-
-    def seekable(self) -> bool:
-        return self._file.seekable()
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
 
     def readinto(self, buffer: Any) -> int:
         if self._failures:
@@ -128,7 +126,8 @@ class _Counted(io.RawIOBase):
             read = self._file.read(size) or b""
         except _UNPACKING_ERRORS as error:
             raise _explained(self._path, error) from None
-        self._budget.spend(len(read))
+        for budget in self._budgets:
+            budget.spend(len(read))
         return read
 
     def close(self) -> None:
@@ -148,6 +147,7 @@ class ImportSource:
         is_packed = archive is not None or self._is_deflated
         self._failures: list[CaptureError] = []
         self._budget = Budget(path, max(SMALLEST_LIMIT, LIMIT_RATIO * size) if is_packed else None)
+        """For all files of the source."""
 
     @property
     def failure(self) -> str | None:
@@ -169,16 +169,23 @@ class ImportSource:
 
     def open(self, name: str | None = None) -> io.BufferedReader:
         """The file, or the one of that name in the zip archive, inflated. It ends at a `failure`."""
-        return self._counted(self._opened(name), self.path, self._failures)
+        file, budgets = self._opened(name)
+        return self._counted(file, self.path, budgets, self._failures)
 
-    def _opened(self, name: str | None) -> IO[bytes] | io.RawIOBase:
+    def _opened(self, name: str | None) -> tuple[IO[bytes] | io.RawIOBase, list[Budget]]:
         try:
             if name is not None and self.archive is not None:
-                return self.archive.open(name)
+                member = self.archive.getinfo(name)
+                if member.compress_type not in _ZIP_METHODS:
+                    raise CaptureError(
+                        f"{name}: it is not packed by deflate: unpack the zip, and import that"
+                    )
+                limit = max(SMALLEST_MEMBER_LIMIT, LIMIT_RATIO * member.compress_size)
+                return self.archive.open(name), [Budget(Path(name), limit), self._budget]
             file = self.path.open("rb")
         except _UNPACKING_ERRORS as error:
             raise _explained(self.path, error) from None
-        return Inflating(file) if self._is_deflated else file
+        return Inflating(file) if self._is_deflated else file, [self._budget]
 
     def attached(self, name: str, beside: str = "") -> IO[bytes]:
         """A file beside the source, or beside a file of the zip archive.
@@ -192,7 +199,8 @@ class ImportSource:
         if self.archive is not None:
             for each in (str(PurePosixPath(beside).parent / parts), str(parts)):
                 if each in self._present:
-                    return self._counted(self._opened(each), Path(name))
+                    file, budgets = self._opened(each)
+                    return self._counted(file, Path(name), budgets)
             raise FileNotFoundError(name)
         folder = self.path.resolve().parent
         found = (folder / parts).resolve()  # a link may lead out of it
@@ -200,12 +208,16 @@ class ImportSource:
             raise ValueError("it is outside the folder of the recording")
         if found.exists() and not found.is_file():
             raise ValueError("it is not a file")
-        return self._counted(found.open("rb"), Path(name))
+        return self._counted(found.open("rb"), Path(name), [self._budget])
 
     def _counted(
-        self, file: IO[bytes] | io.RawIOBase, path: Path, failures: list[CaptureError] | None = None
+        self,
+        file: IO[bytes] | io.RawIOBase,
+        path: Path,
+        budgets: Sequence[Budget],
+        failures: list[CaptureError] | None = None,
     ) -> io.BufferedReader:
-        return io.BufferedReader(_Counted(file, path, self._budget, failures), _PIECE)
+        return io.BufferedReader(_Counted(file, path, budgets, failures), _PIECE)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 from wirewright.capture.import_report import ImportReport
 from wirewright.capture.reader import Socket
-from wirewright.capture.recorded_values import integer, recorded_url, text
+from wirewright.capture.recorded_values import beginning, integer, recorded_url, text
 from wirewright.model.websocket import ClosedBy
 
 OWN_FIELDS = tuple(
@@ -52,5 +52,5 @@ def _value(name: str, value: Any) -> Any:
     else:
         read = text(value)
     if read is None or (name == "asked_ns" and not read):
-        raise ValueError(f"it is {str(value)[:40]!r}")
+        raise ValueError(f"it is {beginning(value)!r}")
     return read

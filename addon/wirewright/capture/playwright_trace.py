@@ -5,11 +5,14 @@ https://playwright.dev/docs/trace-viewer
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
 from typing import IO, Any
 
-from wirewright.capture.har_entries import Attached, parse_line, read_entries
+from wirewright.capture.bounded_json import lines
+from wirewright.capture.har_entries import Attached, read_entries
 from wirewright.capture.import_report import ImportReport
 from wirewright.capture.reader import SocketFrames
+from wirewright.capture.recorded_values import text
 
 _Key = tuple[str, str, str]
 
@@ -32,38 +35,36 @@ def _entries(files: Sequence[Opener], report: ImportReport) -> Iterator[tuple[in
     last entry is the whole one.
     """
     last: dict[_Key, int] = {}
-    for number, snapshot in _snapshots(files):
+    for number, snapshot, _ in _snapshots(files):
         last[_key(number, snapshot)] = number
-    for number, snapshot in _snapshots(files):
-        if snapshot is None:
-            report.skip_entry(number, "not JSON")
+    for number, snapshot, reason in _snapshots(files):
+        if reason is not None:
+            report.skip_entry(number, reason)
         elif last[_key(number, snapshot)] == number:
             yield number, _modern(snapshot)
 
 
-def _snapshots(files: Sequence[Opener]) -> Iterator[tuple[int, Any]]:
-    """The snapshots of all files; None for a line that is not JSON."""
+def _snapshots(files: Sequence[Opener]) -> Iterator[tuple[int, Any, str | None]]:
+    """The snapshots of all files, and the reason for one that cannot be read."""
     number = 0
     for opener in files:
         with opener() as file:
-            for line in file:
-                if not line.strip():
-                    continue
-                event = parse_line(line)
-                if event is None:
+            for event, reason in lines(file, skip_blank=True):
+                if reason is not None or event is None:
                     number += 1
-                    yield number, None
+                    yield number, None, reason or "not an object"
                 elif isinstance(event, dict) and event.get("type") == "resource-snapshot":
                     number += 1
-                    yield number, event.get("snapshot")
+                    yield number, event.get("snapshot"), None
 
 
 def _key(number: int, snapshot: Any) -> _Key:
     """The same for all entries of one request."""
-    if isinstance(snapshot, dict) and snapshot.get("_monotonicTime") is not None:
+    if isinstance(snapshot, dict) and isinstance(snapshot.get("_monotonicTime"), int | Decimal | str):
         request = snapshot.get("request")
         url = request.get("url") if isinstance(request, dict) else None
-        return str(snapshot["_monotonicTime"]), str(snapshot.get("startedDateTime")), str(url)
+        started = snapshot.get("startedDateTime")
+        return str(snapshot["_monotonicTime"]), text(started) or "", text(url) or ""
     return str(number), "", ""
 
 

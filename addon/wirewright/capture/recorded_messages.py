@@ -1,6 +1,7 @@
 """Messages of a recording of another program, before missing times are filled in."""
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from wirewright.capture.reader import Direction, Frame, FrameFlag
@@ -34,6 +35,8 @@ class RecordedMessages:
     error: str | None = None
     """The text of the last error among them."""
     error_ns: int | None = None
+    total: int = 0
+    """The number of items in the recording: messages, errors, and items that cannot be read."""
 
     @property
     def first_ns(self) -> int | None:
@@ -46,14 +49,12 @@ class RecordedMessages:
         known = [message.time_ns for message in self.messages if message.time_ns is not None]
         return (min(known), max(known)) if known else (None, None)
 
-    def frames(self, asked_ns: int) -> list[Frame]:
+    def frames(self, asked_ns: int) -> Iterator[Frame]:
         """The frames of the messages. A missing time is that of the message before it, or else after it."""
         latest = self.first_ns or asked_ns
-        frames = []
         for message in self.messages:
             latest = latest if message.time_ns is None else message.time_ns
-            frames.append(message.frame(latest))
-        return frames
+            yield message.frame(latest)
 
     def close(self) -> tuple[int, str, Direction] | None:
         """Code, reason and direction of the first close frame; 1005 if it has no code (RFC 6455, 7.1.5)."""

@@ -15,6 +15,8 @@ from wirewright.model.handshake import upstream_url, websocket_url
 
 LARGEST = 2**63 - 1
 """SQLite's largest integer: more nanoseconds than until the year 2262."""
+LONGEST_URL = 256 * 1024
+"""Characters of the longest URL that is read."""
 MILLISECONDS_FROM = 100_000_000_000
 """A time of so much or more is in milliseconds, as Playwright writes them: in seconds it is the year 5138."""
 
@@ -23,6 +25,7 @@ _MOMENT = re.compile(
 )
 _NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{1,30})?", re.ASCII)
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
+_WHITE_SPACE = b" \t\n\r\v\f"
 
 
 def number(value: Any) -> Decimal | None:
@@ -93,13 +96,20 @@ def text(value: Any) -> str | None:
     """A string of characters. Half of a surrogate pair becomes U+FFFD: it is not a character."""
     if not isinstance(value, str):
         return None
-    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def beginning(value: Any) -> str:
+    """The beginning of a value, for the reason why it cannot be read."""
+    if isinstance(value, dict | list | tuple):
+        return "{…}" if isinstance(value, dict) else "[…]"
+    return (value if isinstance(value, str) else str(value))[:40]
 
 
 def base64_bytes(value: str) -> bytes | None:
     """Bytes in base64 or base64url (RFC 4648, 4 and 5), with or without padding, also in several lines."""
     try:
-        packed = b"".join(value.encode("ascii").split()).translate(_URL_SAFE).rstrip(b"=")
+        packed = value.encode("ascii").translate(_URL_SAFE, _WHITE_SPACE).rstrip(b"=")
         return base64.b64decode(packed + b"=" * (-len(packed) % 4), validate=True)
     except (binascii.Error, UnicodeEncodeError):
         return None
@@ -110,6 +120,8 @@ def recorded_url(value: Any) -> str:
     written = text(value)
     if not written:
         raise ValueError("no URL")
+    if len(written) > LONGEST_URL:
+        raise ValueError(f"its URL is longer than {LONGEST_URL >> 10} KiB")
     try:
         scheme, separator, rest = written.partition("://")
         authority = re.match(r"[^/?#]*", rest)
