@@ -21,6 +21,7 @@ if "wirewright" not in sys.modules:
 from mitmproxy import addonmanager, connection, ctx, exceptions, http
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.utils import human
+from mitmproxy.websocket import WebSocketData
 
 try:
     from wirewright.requirements import require_mitmproxy
@@ -39,7 +40,7 @@ except ImportError as error:
     asyncio.get_running_loop().call_soon(sys.exit, str(error))
     raise asyncio.CancelledError from None
 
-from wirewright import connections, dispatching, interventions
+from wirewright import admission, connections, dispatching, interventions
 from wirewright.capture.bodies import kept_body
 from wirewright.capture.redaction import DEFAULT
 from wirewright.capture.replay import Replay
@@ -157,27 +158,31 @@ class WirewrightAddon:
         control.attach(None)
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
-        request, headers = flow.request, _headers(flow.request)
-        if not (ctx.options.websocket and handshake.is_handshake(request.method, headers)):
-            app_connections.requests += 1
-            return
+        with admission.failing_closed(flow):
+            if not admission.asks(flow):
+                app_connections.requests += 1
+                return
+            flow.request.stream = False  # a route decides before the request goes to the server
+            await self._open(flow)
+
+    async def _open(self, flow: http.HTTPFlow) -> Feed:
+        """An app asks for a socket."""
         asked = Handshake(
-            url=handshake.asked_url(
-                request.scheme, request.host_header, request.host, request.port, request.path
-            ),
-            headers=headers,
+            url=admission.url_of(flow),
+            headers=_headers(flow.request),
             client_address=flow.client_conn.peername[:2] if flow.client_conn.peername else None,
             flow=flow,
         )
         self._resets.take(flow.client_conn.id)  # it concerned another request
         limit = _history_limit(keep_all=self._others.see_messages())
         carrier = self._carrier(flow, limit)
-        control.open(flow.id, asked, carrier, limit)
+        feed = control.open(flow.id, asked, carrier, limit)
         if self._missing is None:
             connections.watch_idleness(carrier)
         # Async `websocket` handlers are tasks: each has run up to its first await before this returns,
         # and so before the handshake goes on and there can be a frame.
         await asyncio.sleep(0)
+        return feed
 
     def _carrier(self, flow: http.HTTPFlow, limit: HistoryLimit) -> InjectingCarrier:
         if self._missing:
@@ -188,28 +193,53 @@ class WirewrightAddon:
         return WiredSocket(flow, limit, options.ws_max_message, options.ws_max_held, self._others)
 
     async def request(self, flow: http.HTTPFlow) -> None:
-        feed = control.feed(flow.id)
-        if feed is None:
+        with admission.failing_closed(flow):
+            feed = control.feed(flow.id)
+            if feed is None and not admission.asks(flow):
+                return
+            if feed is None:  # another addon kept mitmproxy from calling our first hook, or that one raised
+                feed = await self._open(flow)
+            assert isinstance(feed.carrier, InjectingCarrier)
+            if flow.response is None and (rule := await control.take_route(feed.socket.url)):
+                await route_handshake(flow, feed, feed.carrier, rule)
+            feed.carrier.routes_asked = True
+            feed.requested(_headers(flow.request))
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        if flow.response is None or flow.response.status_code != 101 or not ctx.options.websocket:
             return
-        if (
-            flow.response is None
-            and isinstance(feed.carrier, InjectingCarrier)
-            and (rule := await control.take_route(feed.socket.url))
-        ):
-            await route_handshake(flow, feed, feed.carrier, rule)
-        feed.requested(_headers(flow.request))
+        names_it = handshake.is_handshake(flow.response.headers.fields)
+        if names_it or control.feed(flow.id) is not None:
+            objection = admission.objection(flow)
+            if objection is not None:
+                admission.stop(flow, objection)
 
     def response(self, flow: http.HTTPFlow) -> None:
         feed = control.feed(flow.id)
         if feed is None or flow.response is None:
             return
-        headers = _headers(flow.response)
-        body = None
-        if flow.websocket is None:
-            body = kept_body(flow.response.raw_content, headers.get("content-encoding", ""))
-        feed.answered(flow.response.status_code, headers, body)
-        if flow.websocket is None:
-            self._refused(flow, feed)
+        with admission.failing_closed(flow):
+            headers = _headers(flow.response)
+            is_open = failures.accepts_websocket(flow.response.status_code, headers)
+            body = None
+            if not is_open:
+                body = kept_body(flow.response.raw_content, headers.get("content-encoding", ""))
+            feed.answered(flow.response.status_code, headers, body)
+            if not is_open:
+                self._refused(flow, feed)
+                interventions.note(flow, "the server did not accept the handshake")
+            if flow.response.status_code == 101:
+                self._switch(flow)
+
+    def _switch(self, flow: http.HTTPFlow) -> None:
+        """Have a WebSocket follow a 101, where mitmproxy might forward all bytes that follow, unseen.
+
+        mitmproxy takes it for a WebSocket only if the versions are 13. Our layers cut it if it is refused.
+        """
+        if flow.websocket is None and ctx.options.websocket:
+            flow.websocket = WebSocketData()
+        if not installing.is_installed() and (objection := admission.objection(flow)) is not None:
+            admission.stop(flow, objection)
 
     def _refused(self, flow: http.HTTPFlow, feed: Feed) -> None:
         """A handshake was answered, but not with a WebSocket."""
@@ -234,9 +264,13 @@ class WirewrightAddon:
                 connections.allow_idleness(feed.carrier)
 
     def websocket_message(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
-        if (feed := control.feed(flow.id)) and isinstance(feed.carrier, HookedSocket):
+        if not ((feed := control.feed(flow.id)) and isinstance(feed.carrier, HookedSocket)):
+            return None
+        try:
             return feed.carrier.message(feed)
-        return None
+        except Exception:
+            feed.carrier.fail_closed(admission.AN_ERROR)
+            raise
 
     def update(self, flows: list[http.HTTPFlow]) -> None:
         for flow in flows:
@@ -468,8 +502,11 @@ def _observer(flow: http.HTTPFlow) -> WiredSocket | None:
 
     It starts here and not in a hook, as an addon that fails may keep mitmproxy from calling ours.
     """
+    if (objection := admission.objection(flow)) is not None:
+        raise installing.NotAdmitted(objection)
     feed = control.feed(flow.id)
-    if feed is None or not isinstance(feed.carrier, WiredSocket):
+    assert feed is not None
+    if not isinstance(feed.carrier, WiredSocket):
         return None
     interventions.forget(flow)
     feed.opened(_server_address(flow))

@@ -34,6 +34,8 @@ class InjectingCarrier(ABC):
         self.flow = flow
         self.route: WebSocketRoute | None = None
         """What decides on its messages and its end, if anything does."""
+        self.routes_asked = False
+        """True once the routes were asked about the handshake, or another addon answered it first."""
         self._is_open = False
 
     def opened(self) -> None:

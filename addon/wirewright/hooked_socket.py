@@ -1,5 +1,6 @@
 """One socket of the hooks lane, between mitmproxy's layer, its listeners and its route."""
 
+import logging
 from collections.abc import Awaitable
 
 from mitmproxy import ctx, http
@@ -14,7 +15,9 @@ from wirewright.model.history import HistoryLimit, Payload, Window
 from wirewright.wire import installing
 from wirewright.wire.observing import Order
 from wirewright.wire.stream import Close
-from wirewright.wire.told import CloseInjected, Ordered
+from wirewright.wire.told import Aborted, CloseInjected, Ordered
+
+logger = logging.getLogger(__name__)
 
 
 class HookedSocket(InjectingCarrier):
@@ -72,6 +75,16 @@ class HookedSocket(InjectingCarrier):
             return self._await_handler(handling)
         self._in_hand = None
         return None
+
+    def fail_closed(self, reason: str) -> None:
+        """After an error: drop the newest message and cut the socket if a route handles its messages."""
+        assert self.flow.websocket is not None
+        message = self.flow.websocket.messages[-1]
+        side = self._side(message.from_client)
+        if side is not None and side.handles_messages and not message.injected:
+            logger.warning("%s: the WebSocket is cut: %s", self.flow.request.pretty_url, reason)
+            message.drop()
+            self.tell(Aborted(self.flow, reason))
 
     async def _await_handler(self, handling: Awaitable[None]) -> None:
         await handling

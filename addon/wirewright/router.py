@@ -20,8 +20,8 @@ from wirewright.model.routing import Rule
 
 async def route_handshake(flow: http.HTTPFlow, feed: Feed, carrier: InjectingCarrier, rule: Rule) -> None:
     """Have a rule's handler decide on a handshake. One that raises has it refused with 502."""
-    route = carrier.begin_route(feed)
     try:
+        route = carrier.begin_route(feed)
         result = rule.call(route)
         if inspect.isawaitable(result):
             await result
@@ -31,11 +31,13 @@ async def route_handshake(flow: http.HTTPFlow, feed: Feed, carrier: InjectingCar
     except BaseException:
         if is_being_cancelled():
             raise  # the proxy is shut down
-        feed.socket._route_errors += 1
-        user_errors.report(feed.socket, "a route's handler", sys.exception())
-        route.decided()
-        interventions.note(flow, "the route's handler raised")
+        # First, as the lines after it may raise, too.
         flow.response = _refusal(502, Headers(), b"The handler of this WebSocket's route failed.\n")
+        interventions.note(flow, "the route's handler raised")
+        feed.socket._route_errors += 1
+        if carrier.route is not None:
+            carrier.route.decided()
+        user_errors.report(feed.socket, "a route's handler", sys.exception())
 
 
 def _carry_out(route: WebSocketRoute, carrier: InjectingCarrier, flow: http.HTTPFlow) -> None:
@@ -93,6 +95,10 @@ def _replace(headers: http.Headers, fields: Iterable[tuple[str, str | None]]) ->
             given[name.lower()] = []
         else:
             result.append((name, value))
-    headers.clear()
-    for name, value in (*result, *chain.from_iterable(given.values())):
-        headers.add(name, value)
+    result += chain.from_iterable(given.values())
+    # All at once: `Headers.add` copies all fields for each.
+    headers.fields = http.Headers((_bytes(name), _bytes(value)) for name, value in result).fields
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

@@ -6,6 +6,7 @@ from wirewright.model.handshake import (
     Headers,
     accept_key,
     accepts,
+    asked_url,
     header_changes,
     is_handshake,
     sendable_headers,
@@ -19,32 +20,55 @@ SAMPLE_ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
 
 @pytest.mark.parametrize(
-    ("method", "upgrade", "connection"),
+    "fields",
     [
-        ("GET", "websocket", "Upgrade"),
-        ("GET", "WebSocket", "upgrade"),
-        ("GET", " websocket ", "keep-alive, Upgrade"),
-        ("GET", "websocket", "UPGRADE,keep-alive"),
+        [(b"Upgrade", b"websocket"), (b"Connection", b"Upgrade")],
+        [(b"Host", b"app.test"), (b"UPGRADE", b"WebSocket")],
+        [(b"upgrade", b"h2c, websocket/13"), (b"connection", b"close")],
+        [(b"Upgrade", b"h2c"), (b"upgrade", b" websocket ")],
     ],
 )
-def test_request_for_a_websocket(method: str, upgrade: str, connection: str) -> None:
-    assert is_handshake(method, {"upgrade": upgrade, "connection": connection})
+def test_request_for_a_websocket(fields: list[tuple[bytes, bytes]]) -> None:
+    assert is_handshake(fields)
 
 
 @pytest.mark.parametrize(
-    ("method", "headers"),
+    "fields",
     [
-        ("POST", {"upgrade": "websocket", "connection": "Upgrade"}),
-        ("GET", {"upgrade": "h2c", "connection": "Upgrade"}),
-        ("GET", {"upgrade": "websocket", "connection": "keep-alive"}),
-        ("GET", {"upgrade": "websocket", "connection": "no-upgrade"}),
-        ("GET", {"upgrade": "websocket"}),
-        ("GET", {"connection": "Upgrade"}),
-        ("GET", {}),
+        [],
+        [(b"Connection", b"Upgrade"), (b"Sec-WebSocket-Version", b"13")],
+        [(b"Upgrade", b"h2c"), (b"Connection", b"Upgrade"), (b"X", b"websocket")],
     ],
 )
-def test_any_other_request(method: str, headers: dict[str, str]) -> None:
-    assert not is_handshake(method, headers)
+def test_any_other_request(fields: list[tuple[bytes, bytes]]) -> None:
+    assert not is_handshake(fields)
+
+
+@pytest.mark.parametrize(
+    ("host_header", "path", "expected"),
+    [
+        ("App.test:80", "/live", "ws://app.test/live"),
+        (None, "/live", "ws://10.0.0.1:81/live"),
+        ("1.2.3.4.5", "/live", "ws://1.2.3.4.5/live"),
+        ("ä..b", "/live", "ws://ä..b/live"),
+        ("ä" * 64, "/live", f"ws://{'ä' * 64}/live"),
+        ("\udce4.test", "/\udcff", "ws://%e4.test/%FF"),
+        *((host, "/live", "ws://10.0.0.1:81/live") for host in ("a#", "a?", "a/b", "me@a", "a, b", "")),
+        ("app.test", "live", "ws://app.test/live"),
+    ],
+)
+def test_url_that_an_app_asks_for_is_text_with_its_path(
+    host_header: str | None, path: str, expected: str
+) -> None:
+    url = asked_url("http", host_header, "10.0.0.1", 81, path)
+    assert url == expected
+    url.encode()
+
+
+def test_host_that_no_browser_accepts_is_a_value_error() -> None:
+    for host in ("1.2.3.4.5", "ä..b", "ä" * 64):
+        with pytest.raises(ValueError, match=r"."):
+            websocket_url(f"http://{host}/")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Both ends of a socket, byte by byte: an app and a server that a test drives in turn."""
 
 import asyncio
+import re
 import struct
 import zlib
 from collections.abc import AsyncIterator
@@ -131,13 +132,18 @@ class RawSocket:
 class RawServer:
     """A server that accepts every handshake, and then leaves its end to the test."""
 
-    def __init__(self, extensions: str = "", *, early: bytes = b"") -> None:
-        """`early` are bytes that it sends in one piece with its 101."""
+    def __init__(self, extensions: str = "", *, early: bytes = b"", answer: bytes | None = None) -> None:
+        """`answer` is the head of its 101, if not the usual one. `early` are bytes that it sends with it."""
         self.url = ""
-        self._extensions = extensions
+        self._answer = accepting(extensions) if answer is None else answer
         self._early = early
         self._ends: asyncio.Queue[RawEnd] = asyncio.Queue()
         self._writers: list[asyncio.StreamWriter] = []
+
+    @property
+    def sockets(self) -> int:
+        """The number of connections so far."""
+        return len(self._writers)
 
     async def end(self) -> RawEnd:
         """That of the next socket."""
@@ -156,8 +162,10 @@ class RawServer:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.append(writer)
-        request = (await reader.readuntil(b"\r\n\r\n")).decode()
-        writer.write(accepting(self._extensions) + self._early)
+        request = (await reader.readuntil(b"\r\n\r\n")).decode(errors="replace")
+        if length := re.search(r"(?i)\ncontent-length: *(\d+)", request):
+            await reader.readexactly(int(length[1]))
+        writer.write(self._answer + self._early)
         self._ends.put_nowait(RawEnd(reader, writer, masks=False, headers=request))
 
 

@@ -124,7 +124,7 @@ def _read(
 
 
 def _asks(read: http.HTTPFlow) -> bool:
-    return is_handshake(read.request.method, _headers(read.request))
+    return is_handshake(read.request.headers.fields)
 
 
 def _messages(items: Any, number: int, report: ImportReport) -> RecordedMessages:

@@ -103,6 +103,11 @@ _VIOLATIONS = (
 )
 
 
+def accepts_websocket(status: int, headers: Mapping[str, str]) -> bool:
+    """True if an answer switches to a WebSocket (RFC 6455, 4.1). Header names are in lower case."""
+    return status == 101 and headers.get("upgrade", "").lower() == "websocket"
+
+
 def refusal_text(status: int, headers: Mapping[str, str]) -> str:
     """How a browser says that a handshake was answered, but not with a WebSocket."""
     if status == 401:

@@ -38,6 +38,8 @@ _HANDSHAKE_FIELDS = frozenset(
 (RFC 9110, 8.6)."""
 _FIELD_NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
 _NOT_IN_VALUES = re.compile(r"[\r\n\0]")
+_AUTHORITY = re.compile(r"[^/?#@\\\s]+")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 HeaderFields = Mapping[str, str] | Iterable[tuple[str, str] | Mapping[str, str]]
 """Header fields that a user gives: a mapping, or a list of (name, value) pairs or of
@@ -134,13 +136,14 @@ def _pairs(name: str, value: str) -> Iterable[tuple[str, str]]:
     return ((name, value),)
 
 
-def is_handshake(method: str, headers: Mapping[str, str]) -> bool:
-    """Whether a request asks for a WebSocket (RFC 6455, 4.1). `headers` have lower-case names."""
-    return (
-        method == "GET"
-        and headers.get("upgrade", "").strip().lower() == "websocket"
-        and "upgrade" in (token.lower() for token in split_tokens(headers.get("connection", "")))
-    )
+def is_handshake(fields: Iterable[tuple[bytes, bytes]]) -> bool:
+    """True if the header fields of a request ask for a WebSocket: an `Upgrade` field names it.
+
+    A client must also send GET and `Connection: Upgrade` (RFC 6455, 4.1). Some servers answer requests
+    without them with a 101, and mitmproxy then opens a WebSocket. So the method and the other fields do not
+    count.
+    """
+    return any(name.lower() == b"upgrade" and b"websocket" in value.lower() for name, value in fields)
 
 
 def split_tokens(value: str) -> list[str]:
@@ -155,11 +158,25 @@ def websocket_url(url: str) -> str:
 
 
 def asked_url(scheme: str, host_header: str | None, host: str, port: int, path: str) -> str:
-    """The URL that an app asked for: by the name in its Host header, whatever address the proxy was told."""
-    if host_header:
-        return websocket_url(f"{scheme}://{host_header}{path}")
-    host = f"[{host}]" if ":" in host else host
-    return websocket_url(f"{scheme}://{host}:{port}{path}")
+    """The URL that an app asked for: by the name in its Host header, whatever address the proxy was told.
+
+    Never raises: routes must see a request whose host no browser accepts, too. Such a host stays as it was
+    written. Bytes that are not UTF-8 are percent-encoded. A Host header that is not a host and a port is
+    ignored.
+    """
+    if not (host_header and _AUTHORITY.fullmatch(host_header)):
+        host_header = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    url = _without_surrogates(f"{scheme}://{host_header}{path if path.startswith('/') else f'/{path}'}")
+    try:
+        return websocket_url(url)
+    except ValueError:
+        scheme, _, rest = url.partition("#")[0].partition("://")
+        return f"{_SCHEMES.get(scheme.lower(), scheme)}://{rest}"
+
+
+def _without_surrogates(text: str) -> str:
+    """Text in which each byte that is not UTF-8 (PEP 383) is percent-encoded (RFC 3986, 2.1)."""
+    return _SURROGATE.sub(lambda found: f"%{ord(found[0]) & 0xFF:02X}", text)
 
 
 def upstream_url(url: str) -> str:

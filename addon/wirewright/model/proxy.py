@@ -359,6 +359,10 @@ class Control:
         """The rule for a socket that opens now."""
         return await self.proxy._routes.take(url)
 
+    def may_route(self, url: str) -> bool:
+        """True unless it is certain that no rule is for a socket of this URL."""
+        return self.proxy._routes.may_mean(url)
+
     def sockets(self) -> list[tuple[str, WebSocket]]:
         """The sockets that are not closed yet, with their keys."""
         return [(key, feed.socket) for key, feed in self.proxy._feeds.items()]

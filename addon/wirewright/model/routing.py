@@ -47,6 +47,15 @@ class Rule:
             user_errors.report(url, "a route's rule", sys.exception())
             return False
 
+    def may_mean(self, url: str) -> bool:
+        """True unless it is certain that the rule is not for a socket of this URL."""
+        try:
+            return isinstance(self.url, LateMatch) or self.matches(url)
+        except ENDS_THE_PROGRAM:
+            raise
+        except BaseException:
+            return True
+
 
 class Routes:
     """The registered handlers, the newest first."""
@@ -82,6 +91,10 @@ class Routes:
                 self.use(rule)
                 return rule
         return None
+
+    def may_mean(self, url: str) -> bool:
+        """True unless it is certain that no rule is for a socket of this URL. A LateMatch is not asked."""
+        return any(rule.may_mean(url) for rule in self._rules)
 
     def use(self, rule: Rule) -> None:
         """It has one socket more."""

@@ -13,7 +13,8 @@ _KEPT_IN_PATHS = "!$%&'()*+,:;=@[]|"
 def normalize_url(url: str) -> str:
     """A URL with its origin in lower case, without the scheme's own port, and with a path.
 
-    What an app put into the path and the query is left as it is.
+    What an app put into the path and the query is left as it is. Raises ValueError for a host that no browser
+    accepts.
     """
     scheme, separator, rest = url.partition("://")
     if not separator:
@@ -28,7 +29,7 @@ def normalize_glob(glob: str) -> str:
     """A glob as a browser would write the URL that it stands for, by Playwright's rules.
 
     A part that has glob characters in it is a pattern, and stays as it is; so does a glob that starts with
-    `*`, or with no scheme of the web.
+    `*`, or with no scheme of the web. Raises ValueError for a host that no browser accepts.
     """
     if glob.startswith("*"):
         return glob
@@ -63,7 +64,10 @@ def _normalize_authority(authority: str, scheme: str) -> str:
     if not host.isascii():
         host = host.encode("idna").decode()
     if re.fullmatch(r"[0-9.]*[0-9]", host):
-        host = socket.inet_ntoa(socket.inet_aton(host))
+        try:
+            host = socket.inet_ntoa(socket.inet_aton(host))
+        except OSError:
+            raise ValueError(f"not an IPv4 address: {host!r}") from None
     # The scheme of a glob may be a pattern itself; Playwright reads it as "http".
     has_own_port = port not in ("", _DEFAULT_PORTS.get(scheme, "80"))
     return f"{user}{at}{host}" + (f":{port}" if has_own_port else "")

@@ -1,5 +1,6 @@
 """Our layers in the place of mitmproxy's own."""
 
+import logging
 import sys
 from collections.abc import Callable
 
@@ -8,22 +9,38 @@ from mitmproxy.proxy import layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers import websocket
 
+from wirewright.wire.cut_layer import CutLayer
 from wirewright.wire.hooks_layer import HooksLayer
 from wirewright.wire.layer import WireLayer
 from wirewright.wire.observing import Observer
+
+logger = logging.getLogger(__name__)
 
 _stock_layer = websocket.WebsocketLayer
 _stock_fragment_size = websocket.Fragmentizer.FRAGMENT_SIZE
 
 
+class NotAdmitted(Exception):
+    """A socket must not open, for this reason."""
+
+
 def install(observe: Callable[[http.HTTPFlow], Observer | None]) -> None:
     """New sockets get our layers: the wire's if they have an observer, else mitmproxy's with what it lacks.
+
+    `observe` raises NotAdmitted for a socket that must not open. It is cut, as after any other exception.
 
     mitmproxy's HTTP layer looks the class up in its module, each time that it needs one.
     """
 
     def make_layer(context: Context, flow: http.HTTPFlow) -> layer.Layer:
-        observer = observe(flow)
+        try:
+            observer = observe(flow)
+        except NotAdmitted as error:
+            logger.warning("%s: the WebSocket is cut: %s", flow.request.pretty_url, error)
+            return CutLayer(context, flow)
+        except Exception:
+            logger.exception("%s: the WebSocket is cut after an error in Wirewright", flow.request.pretty_url)
+            return CutLayer(context, flow)
         return HooksLayer(context, flow) if observer is None else WireLayer(context, flow, observer)
 
     websocket.WebsocketLayer = make_layer  # type: ignore[misc, assignment]
