@@ -31,6 +31,8 @@ class Protocol(WebSocketClientProtocol):
 
 factory = WebSocketClientFactory(url, proxy={"host": address.hostname, "port": address.port})
 factory.protocol = Protocol
+# No limits of 5 and 1 seconds, which a loaded machine uses up.
+factory.setProtocolOptions(openHandshakeTimeout=0, closeHandshakeTimeout=0, serverConnectionDropTimeout=0)
 trusted = Certificate.loadPEM(Path(ca).read_bytes())
 tls = optionsForClientTLS(factory.host, trustRoot=trusted) if factory.isSecure else None
 connectWS(factory, tls)

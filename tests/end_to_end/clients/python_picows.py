@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 import sys
+from functools import partial
 
 import picows
 
@@ -22,6 +23,10 @@ class Listener(picows.WSListener):
             transport.send_close(4001, b"bye")
         elif frame.msg_type == picows.WSMsgType.CLOSE:
             transport.disconnect()
+
+
+# A loaded machine uses up the 5 seconds of the default.
+picows.ws_connect = partial(picows.ws_connect, websocket_handshake_timeout=60)
 
 
 async def main() -> None:

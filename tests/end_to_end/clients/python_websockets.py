@@ -3,10 +3,15 @@
 import asyncio
 import ssl
 import sys
+from functools import partial
 
 from websockets.asyncio.client import connect
 
 url, proxy, ca = sys.argv[1:]
+
+
+# A loaded machine uses up the 10 seconds of the defaults.
+connect = partial(connect, open_timeout=60, close_timeout=60)  # type: ignore[misc, assignment]
 
 
 async def main() -> None:
