@@ -19,6 +19,7 @@ if "wirewright" not in sys.modules:
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from mitmproxy import addonmanager, connection, ctx, exceptions, http
+from mitmproxy.proxy import layer
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.utils import human
 from mitmproxy.websocket import WebSocketData
@@ -40,7 +41,7 @@ except ImportError as error:
     asyncio.get_running_loop().call_soon(sys.exit, str(error))
     raise asyncio.CancelledError from None
 
-from wirewright import admission, connections, dispatching, interventions
+from wirewright import admission, connections, dispatching, interventions, request_start
 from wirewright.capture.bodies import kept_body
 from wirewright.capture.redaction import DEFAULT
 from wirewright.capture.replay import Replay
@@ -156,6 +157,9 @@ class WirewrightAddon:
         dispatching.uninstall()
         self._capture.stop()
         control.attach(None)
+
+    def next_layer(self, nextlayer: layer.NextLayer) -> None:
+        request_start.recognize(nextlayer)
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         with admission.failing_closed(flow):

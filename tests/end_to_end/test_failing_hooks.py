@@ -54,6 +54,7 @@ def breaking_once(where: Callable[[], object], name: str) -> Break:
 
 
 BREAKS: dict[str, list[Break]] = {
+    "next_layer": [breaking(addon_module, "request_start", "recognize")],
     "requestheaders": [
         breaking(addon_module, "_history_limit"),
         breaking_once(addon_module, "_history_limit"),

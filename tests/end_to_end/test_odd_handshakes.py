@@ -7,10 +7,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from mitmproxy import ctx
+from mitmproxy.proxy.layer import NextLayer
 
 from support.heads import SWITCHING
 from support.raw import HANDSHAKE_KEY, RawEnd, RawServer
 from support.recording import Recordings
+from support.servers import serving_raw
 from wirewright import Proxy, WebSocketRoute
 from wirewright.capture.reader import Capture
 
@@ -52,21 +55,28 @@ def request_head(request: pytest.FixtureRequest) -> bytes:
 
 
 @asynccontextmanager
-async def asking(port: int, url: str, head: bytes) -> AsyncIterator[tuple[bytes, RawEnd]]:
-    """The head of the answer to a request through CONNECT (empty if there is none), and the app's end."""
+async def tunnel(port: int, url: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection through CONNECT."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     authority = url.removeprefix("ws://").encode()
     try:
         writer.write(b"CONNECT %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (authority, authority))
         await reader.readuntil(b"\r\n\r\n")
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+@asynccontextmanager
+async def asking(port: int, url: str, head: bytes) -> AsyncIterator[tuple[bytes, RawEnd]]:
+    """The head of the answer to a request through CONNECT (empty if there is none), and the app's end."""
+    async with tunnel(port, url) as (reader, writer):
         writer.write(head)
         try:
             answer = await reader.readuntil(b"\r\n\r\n")
         except (asyncio.IncompleteReadError, ConnectionError):
             answer = b""
         yield answer, RawEnd(reader, writer, masks=True, headers="")
-    finally:
-        writer.close()
 
 
 async def test_odd_handshake_is_seen(proxy: Proxy, recordings: Recordings, request_head: bytes) -> None:
@@ -121,6 +131,72 @@ async def test_odd_handshake_is_recorded(
         assert [frame.payload for frame in capture.frames(socket=socket.id)][:1] == ["hello"]
 
 
+# Request lines that mitmproxy takes for another protocol
+
+
+class Watching:
+    """An addon before all others, which counts the bytes by which mitmproxy has to know the protocol."""
+
+    def __init__(self) -> None:
+        self._looked = asyncio.Condition()
+        self._seen = 0
+        ctx.master.addons.add(self)
+        chain = ctx.master.addons.chain
+        chain.insert(0, chain.pop(chain.index(self)))
+
+    async def next_layer(self, undecided: NextLayer) -> None:
+        async with self._looked:
+            self._seen = len(undecided.data_client())
+            self._looked.notify_all()
+
+    async def until(self, seen: int) -> None:
+        """Return once mitmproxy has looked at so many bytes."""
+        async with self._looked:
+            await self._looked.wait_for(lambda: self._seen >= seen)
+
+
+USUAL_HEAD = b"GET /live HTTP/1.1\r\n" + b"".join(b"%b: %b\r\n" % each for each in USUAL.items()) + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"\r\n" + USUAL_HEAD],
+        [b"\r\n", b"\n\r\n" + USUAL_HEAD],
+        [USUAL_HEAD[:1], USUAL_HEAD[1:]],
+        [USUAL_HEAD[:3], USUAL_HEAD[3:]],
+        [USUAL_HEAD[:10], USUAL_HEAD[10:]],
+        [b"\r\n" + USUAL_HEAD[:2], USUAL_HEAD[2:5], USUAL_HEAD[5:]],
+        [b"POS", USUAL_HEAD.replace(b"GET", b"T")],
+    ],
+    ids=["empty line", "empty lines", "letter", "method", "half a line", "three pieces", "POST"],
+)
+async def test_request_line_in_pieces_or_after_empty_lines_is_routed(
+    proxy: Proxy, pieces: list[bytes]
+) -> None:
+    proxy.route_web_socket("**/live", lambda ws: ws.reject(403))
+    watching = Watching()
+    async with RawServer() as server, tunnel(proxy.port, server.url) as (reader, writer):
+        for number, piece in enumerate(pieces, 1):
+            writer.write(piece)
+            if number < len(pieces):
+                await watching.until(len(b"".join(pieces[:number])))
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 403 ")
+        assert server.sockets == 0
+
+
+async def test_other_protocols_in_a_tunnel_are_forwarded_as_they_come(proxy: Proxy) -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1024):
+            writer.write(data)
+        writer.close()
+
+    for sent in (b"\r\nhello\r\n", b"x", b"Get", b"\x00\x01", b"PING"):
+        async with serving_raw(echo) as url, tunnel(proxy.port, url) as (reader, writer):
+            writer.write(sent)
+            assert await reader.readexactly(len(sent)) == sent
+
+
 # Answers that no handshake asked for, or that do not accept one
 
 SENT = b"what the app sends"
@@ -158,12 +234,11 @@ async def test_websocket_that_no_handshake_asked_for_is_cut(
 async def test_bytes_after_a_101_that_does_not_accept_the_handshake_are_not_forwarded(
     proxy: Proxy, recordings: Recordings, fields: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    head = b"GET /live HTTP/1.1\r\n" + b"".join(b"%b: %b\r\n" % field for field in USUAL.items()) + b"\r\n"
     early = b"what the server sends"
     answered = b"HTTP/1.1 101 Switching Protocols\r\n" + fields + b"\r\n"
     async with (
         RawServer(answer=answered, early=early) as server,
-        asking(proxy.port, server.url, head) as (answer, app),
+        asking(proxy.port, server.url, USUAL_HEAD) as (answer, app),
     ):
         assert answer == answered
         app.writer.write(SENT)
