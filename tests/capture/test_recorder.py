@@ -191,7 +191,31 @@ def test_secrets_do_not_get_into_the_file(path: Path, control: Control, record: 
     assert b"secret" not in path.read_bytes()
     with open_capture(path) as capture:
         assert capture.sockets()[0].url == "ws://h/live?access_token=REDACTED&a=1"
-        assert next(capture.frames()).payload == '{"password":"REDACTED","user":"Ada"}'
+        assert next(capture.frames()).payload == '{"password": "REDACTED", "user": "Ada"}'
+
+
+def test_secrets_of_control_frames_and_failures_do_not_get_into_the_file(
+    path: Path, control: Control, record: Record
+) -> None:
+    recorder = record()
+    feed = begin_socket(control.proxy, "ws://me:secret@h/live")
+    assert feed.tape is not None
+    feed.tape.control(9, b'{"token":"secret"}', from_client=True)
+    feed.tape.control(10, b"jwt=secret", from_client=False)
+    feed.tape.control(8, b"\x0b\xb8token=secret", from_client=False)
+    feed.failed("cannot open ws://h/?token=secret")
+    feed.closed(3000, "token=secret", "server")
+    recorder.stop()
+    assert b"secret" not in path.read_bytes()
+    assert [payload for _, _, payload, _, _ in frames(path)] == [
+        b'{"token":"REDACTED"}',
+        b"jwt=REDACTED",
+        b"\x0b\xb8token=REDACTED",
+    ]
+    with open_capture(path) as capture:
+        (socket,) = capture.sockets()
+    assert (socket.close_code, socket.close_reason) == (3000, "token=REDACTED")
+    assert socket.error == "cannot open ws://h/?token=REDACTED"
 
 
 def test_file_is_its_owners_alone_and_one_file_in_the_end(path: Path, record: Record) -> None:
@@ -322,7 +346,7 @@ def test_remarks_are_redacted_as_messages_are(path: Path, record: Record) -> Non
     recorder.stop()
     with open_capture(path) as capture:
         (remark,) = capture.annotations()
-    assert remark.text == 'now wss://h/live?token=REDACTED&a=2 and {"password":"REDACTED"}'
+    assert remark.text == 'now wss://h/live?token=REDACTED&a=2 and {"password": "REDACTED"}'
 
 
 def test_changed_message_of_which_the_original_was_cut_is_not_whole(

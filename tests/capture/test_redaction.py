@@ -1,8 +1,11 @@
 import json
+import tracemalloc
 
 import pytest
 
+from wirewright.capture import secret_spans
 from wirewright.capture.redaction import Redaction
+from wirewright.capture.secret_names import OVERLAP, STEP, SecretNames
 from wirewright.model.handshake import Headers
 
 
@@ -41,6 +44,13 @@ def test_subprotocol_that_is_a_token_is_redacted(protocols: str, kept: str) -> N
         ("ws://h/?a=1&Token=x%26y&token", "ws://h/?a=1&Token=REDACTED&token"),
         ("ws://h/?access%5Ftoken=x", "ws://h/?access%5Ftoken=REDACTED"),
         ("ws://h/token=1?", "ws://h/token=1?"),
+        ("ws://me:a@h/", "ws://me:REDACTED@h/"),
+        ("ws://h/?%74oken=a&b=1", "ws://h/?%74oken=REDACTED&b=1"),
+        (
+            "ws://h/?to=https%3A%2F%2Fh%2F%3Ftoken%3Da%26b&c=1",
+            "ws://h/?to=https%3A%2F%2Fh%2F%3Ftoken%3DREDACTED&c=1",
+        ),
+        ("ws://h/#access_token=a&b=1", "ws://h/#access_token=REDACTED&b=1"),
     ],
 )
 def test_query_parameters_are_redacted_by_name(url: str, kept: str) -> None:
@@ -52,7 +62,7 @@ def test_json_in_json_and_in_binary_messages_is_redacted() -> None:
     redacted = json.loads(Redaction().text(json.dumps({"body": inner, "n": 1})))
     assert json.loads(redacted["body"]) == {"token": "REDACTED", "b": 1}
     assert json.loads(Redaction().binary(inner.encode())) == {"token": "REDACTED", "b": 1}
-    for other in (b"\x00token", b'{"token": "\xff', b"[1]"):
+    for other in (b"\x00token", b"token\xff", b"[1]"):
         assert Redaction().binary(other) is other
 
 
@@ -65,8 +75,9 @@ def test_names_are_several() -> None:
     "message",
     [
         '{"a": 1, "user": {"name": "Ada"}}',
-        "token: abc",
         '"token"',
+        '{"type": "token", "label": "Enter token:", "fields": "token, password"}',
+        "https://host:443/live?user@example.org",
         '{"tokens": "abc"}',
         "",
     ],
@@ -102,9 +113,11 @@ def test_message_that_has_json_in_it_loses_its_secrets_too(message: str) -> None
     assert redacted.startswith(message[: message.index("token")])
 
 
-def test_message_that_only_looks_like_json_costs_no_time() -> None:
-    brackets = '"token": "secret" ' + "[" * 1_000_000
-    assert Redaction().text(brackets) == '"token": "REDACTED" ' + "[" * 1_000_000
+def test_rest_of_a_message_is_redacted_if_nothing_tells_where_the_secret_ends() -> None:
+    brackets = '{"a": 1, "token": "secret" ' + "[" * 1_000_000
+    assert Redaction().text(brackets) == '{"a": 1, "token": "REDACTED'
+    assert Redaction().text('{"token": "sec"ret", "b": 1}') == '{"token": "REDACTED'
+    assert Redaction().text('{"token": Bearer secret') == '{"token": "REDACTED"'
 
 
 def test_message_that_is_nested_too_deep_loses_its_secrets_too() -> None:
@@ -128,9 +141,187 @@ def test_each_of_repeated_headers_is_redacted_in_its_place() -> None:
 
 
 def test_parameters_of_urls_in_headers_are_redacted() -> None:
-    fields = {"Location": "/in?token=a&b=1", "Referer": "https://h/?api_key=a", "X": "/?token=a"}
+    fields = {
+        "Location": "/in?token=a&b=1",
+        "Referer": "https://user:a@h/?api_key=a",
+        "Link": '<https://h/?token=a>; rel="next"',
+        "X": "/?token=a",
+    }
     assert Redaction().headers(fields).as_dict() == {
         "location": "/in?token=REDACTED&b=1",
-        "referer": "https://h/?api_key=REDACTED",
-        "x": "/?token=a",
+        "referer": "https://user:REDACTED@h/?api_key=REDACTED",
+        "link": '<https://h/?token=REDACTED>; rel="next"',
+        "x": "/?token=REDACTED",
     }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("accessToken", "authToken", "jwt", "secret", "passwd", "X-Auth-Token", "X-Access-Token"),
+        *("X-Amz-Security-Token", "ACCESS-TOKEN", "xApiKey", "sessionToken", "clientSecret"),
+    ],
+)
+def test_names_are_compared_without_case_hyphens_and_underscores(name: str) -> None:
+    redaction = Redaction()
+    assert redaction.text(json.dumps({name: "secret", "b": 1})) == json.dumps({name: "REDACTED", "b": 1})
+    assert redaction.headers({name: "secret"})[name] == "REDACTED"
+    assert redaction.url(f"ws://h/?{name}=secret&b=1") == f"ws://h/?{name}=REDACTED&b=1"
+    assert Redaction(["my-name"]).text('{"MY_NAME":1}') == '{"MY_NAME":"REDACTED"}'
+
+
+def json_in_json(secret: str) -> str:
+    return json.dumps({"a": json.dumps({"b": json.dumps({"token": secret, "c": [1]})}), "d": 1})
+
+
+@pytest.mark.parametrize(
+    ("message", "kept"),
+    [
+        # JSON: the rest stays as it is written
+        ('{ "token" : "s" , "b":1}', '{ "token" : "REDACTED" , "b":1}'),
+        ('[[[ {"pass\\u0077ord":["s","s"],"b":1}', '[[[ {"pass\\u0077ord":"REDACTED","b":1}'),
+        ('{"token":"s","token":"s"}', '{"token":"REDACTED","token":"REDACTED"}'),
+        ('{"token":["s', '{"token":"REDACTED"'),
+        ('{"pass\\u0077ord":{"a":"s', '{"pass\\u0077ord":"REDACTED"'),
+        ('{"token":[1,{"x":"]s"}],"b":1}', '{"token":"REDACTED","b":1}'),
+        ('{"token":"s\\\\","b":"c"}', '{"token":"REDACTED","b":"c"}'),
+        ("\ufeff{'token': 's', 'b': 1}", "\ufeff{'token': 'REDACTED', 'b': 1}"),
+        # JSON in strings of JSON
+        (json_in_json('s"\\'), json_in_json("REDACTED")),
+        (
+            '42["m","{\\"token\\":\\"s\\",\\"b\\":1}",{"password":"s"}]',
+            '42["m","{\\"token\\":\\"REDACTED\\",\\"b\\":1}",{"password":"REDACTED"}]',
+        ),
+        ('{"a":"{\\"token\\":\\"s","b":1}', '{"a":"{\\"token\\":\\"REDACTED","b":1}'),
+        ('{"a":"{\\"token\\":[\\"s\\"],\\"b\\":1}"}', '{"a":"{\\"token\\":\\"REDACTED\\",\\"b\\":1}"}'),
+        # Names in the place of values
+        ('{"name":"Authorization","value":"s"}', '{"name":"Authorization","value":"REDACTED"}'),
+        ('{"value":"s","on":true,"key":"Cookie"}', '{"value":"REDACTED","on":true,"key":"Cookie"}'),
+        (
+            '[{"name":"a","value":"b"},{"name":"jwt","x":{"value":1},"value":"s"},{"value":"c"}]',
+            '[{"name":"a","value":"b"},{"name":"jwt","x":{"value":1},"value":"REDACTED"},{"value":"c"}]',
+        ),
+        ('[["Cookie","s"],["b","c"]]', '[["Cookie","REDACTED"],["b","c"]]'),
+        # Forms and URLs
+        ("a=1&password=it's&b=2", "a=1&password=REDACTED&b=2"),
+        ("user[password]=s&b=2", "user[password]=REDACTED&b=2"),
+        ("user%5Bpassword%5D=s&b=2", "user%5Bpassword%5D=REDACTED&b=2"),
+        ('{"u":"https://h/?jwt=s&b=2","x":1}', '{"u":"https://h/?jwt=REDACTED&b=2","x":1}'),
+        ('{"u":"https://me:s@h/p?b=2","x":1}', '{"u":"https://me:REDACTED@h/p?b=2","x":1}'),
+        ("https:\\/\\/me:s@h\\/p", "https:\\/\\/me:REDACTED@h\\/p"),
+        ('{"u":"?b=1\\u0026jwt\\u003ds\\u0026c=2"}', '{"u":"?b=1\\u0026jwt\\u003dREDACTED\\u0026c=2"}'),
+        ("d=%7B%22token%22%3A%22s%22%7D&b=1", "d=%7B%22token%22REDACTED&b=1"),
+        # Headers, as of STOMP, also in JSON
+        ('CONNECT\nlogin:me\npasscode:s, "s"\n\n\0', "CONNECT\nlogin:me\npasscode:REDACTED\n\n\0"),
+        (
+            '["CONNECT\\npasscode:s\\nAuthorization:Bearer s\\nx:1\\n\\n\\u0000"]',
+            '["CONNECT\\npasscode:REDACTED\\nAuthorization:REDACTED\\nx:1\\n\\n\\u0000"]',
+        ),
+        ("token: s", "token: REDACTED"),
+        (
+            "GET / HTTP/1.1\r\nCookie: a=s; b=s\r\nHost: h\r\n",
+            "GET / HTTP/1.1\r\nCookie: REDACTED\r\nHost: h\r\n",
+        ),
+        # Others
+        ("<a><password>s</password><b/></a>", "<a><password>REDACTED</password><b/></a>"),
+        ('{token: "s", b: 1}', '{token: "REDACTED", b: 1}'),
+    ],
+)
+def test_secrets_are_replaced_in_their_place(message: str, kept: str) -> None:
+    assert Redaction().text(message) == kept
+    assert Redaction().binary(message.encode()) == kept.encode()
+
+
+@pytest.mark.parametrize(
+    ("message", "kept"),
+    [
+        (b' \n {"token":"s","b":1}', b' \n {"token":"REDACTED","b":1}'),
+        (b'\xef\xbb\xbf{"token":"s"}', b'\xef\xbb\xbf{"token":"REDACTED"}'),
+        (b'\x00\x00\x01\xff{"token":"s"}', b'\x00\x00\x01\xff{"token":"REDACTED"}'),
+        (b'{"a":"\xff","token":"s\xff","c":1}', b'{"a":"\xff","token":"REDACTED","c":1}'),
+        (b"\x82\xa5token\xa1s\xa1b\x01", b"\x82\xa5tokenREDACTED"),
+    ],
+    ids=["white space", "byte order mark", "prefix", "bytes that are not UTF-8", "MessagePack"],
+)
+def test_text_in_binary_messages_is_redacted(message: bytes, kept: bytes) -> None:
+    assert Redaction().binary(message) == kept
+
+
+def test_names_that_are_not_ascii_are_redacted() -> None:
+    redaction = Redaction(["contraseña"])
+    for message in ('{"Contraseña":"s","b":1}', '{"contrase\\u00f1a":"s","b":1}'):
+        assert redaction.text(message) == message.replace('"s"', '"REDACTED"')
+        assert redaction.binary(message.encode()) == message.replace('"s"', '"REDACTED"').encode()
+
+
+def test_close_frames_keep_their_code_and_close_reasons_their_length() -> None:
+    redaction = Redaction()
+    assert redaction.close(b"\x03\xe8token=s") == b"\x03\xe8token=REDACTED"
+    assert redaction.close_reason("bye") == "bye"
+    assert redaction.close_reason("x" * 112 + "&token=s") == "x" * 112 + "&token=REDA"
+
+
+SIZE = 512 * 1024
+HOSTILE = {
+    "string without an end": '{"token":"' + "a" * SIZE,
+    "list beside a name": '"token"' + "[]" * (SIZE // 2),
+    "list as a value": '{"token":' + "[]" * (SIZE // 2),
+    "nested": '{"token":1,"a":' * (SIZE // 15),
+    "nested value": '{"token":' + '{"a":' * (SIZE // 5),
+    "secrets": '"token":1,' * (SIZE // 10),
+    "quotes in a secret": '{"token":"' + '\\"' * (SIZE // 2),
+    "backslashes": '{"token":"' + "\\" * SIZE,
+    "backslashes after a name": "token" + "\\" * SIZE,
+    "words": "token " * (SIZE // 6),
+    "one word": "token" * (SIZE // 5),
+    "escapes": "\\u0041" * (SIZE // 6),
+    "white space": '"token"' + " " * SIZE,
+    "white space before a value": '"token":' + " " * SIZE + "1",
+    "URLs": "@" + "://a:b" * (SIZE // 6),
+    "passwords": "://a:b@" * (SIZE // 7),
+    "pairs without values": '{"name":"token","b":1},' * (SIZE // 23),
+    "percent-encoding": "token" + "%41" * (SIZE // 3),
+}
+
+
+@pytest.mark.parametrize("message", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_message_takes_little_memory_and_few_steps(
+    message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secret_spans, "MOST_STEPS", 20_000)
+    monkeypatch.setattr(secret_spans, "MOST_SECRETS", 2_000)
+    sizes: list[int] = []
+    may_be_in = SecretNames.may_be_in
+
+    def noted(names: SecretNames, part: str | bytes) -> bool:
+        sizes.append(len(part))
+        return may_be_in(names, part)
+
+    monkeypatch.setattr(SecretNames, "may_be_in", noted)
+    tracemalloc.start()
+    redacted = Redaction().text(message)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * len(message)
+    assert len(redacted) < 2 * len(message)
+    assert max(sizes) <= STEP + OVERLAP
+    assert sum(sizes) < 4 * len(message)
+
+
+def test_rest_of_a_message_with_many_pieces_is_redacted_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secret_spans, "MOST_SECRETS", 2)
+    message = '"token":1,' * 4
+    assert Redaction().text(message) == '"token":"REDACTED","token":"REDACTED"REDACTED'
+    monkeypatch.setattr(secret_spans, "MOST_STEPS", 10)
+    assert Redaction().text('{"a":1,"token":' + "[" * 20) == "REDACTED"
+
+
+def test_value_with_more_levels_of_json_than_a_bound_is_redacted() -> None:
+    quote = "\\" * (secret_spans.MOST_BACKSLASHES + 2) + '"'
+    assert "secret" not in Redaction().text(f"{quote}token{quote}:{quote}secret{quote}")
+
+
+def test_thousands_of_names_cost_as_much_as_one() -> None:
+    names = [f"name{number}" for number in range(5_000)]
+    message = json.dumps(dict.fromkeys(names, "secret"))
+    assert Redaction(names).text(message) == message.replace("secret", "REDACTED")

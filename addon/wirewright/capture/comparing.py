@@ -1,12 +1,14 @@
 """Whether a live message is the recorded one, and where it differs."""
 
+import asyncio
+import inspect
 import json
 import re
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from wirewright.capture.redaction import REDACTED, Redaction, may_be_json
+from wirewright.capture.redaction import DEFAULT, REDACTED, Redaction
 from wirewright.model.arguments import fit
 from wirewright.model.history import Payload
 
@@ -15,13 +17,31 @@ Comparison = Callable[[Payload, Payload], object]
 Compare = str | re.Pattern[str] | Comparison
 """`"exact"`, `"json"`, a compiled regex, or a callable. See `comparison`."""
 
-_REDACTED_KEY = re.compile(rf'"([^"\\]+)\\*"\s*:\s*\\*"{REDACTED}')
+_REDACTED_NAME = re.compile(
+    rf"""([\w%-]{{1,80}})(?:\\{{0,16}}["'])?\]?\s{{0,8}}[:=>,]+\s{{0,8}}(?:\\{{0,16}}["'])?{REDACTED}"""
+)
+"""A name whose value was redacted, in JSON, a form, a header or the like."""
+_REDACTION = Redaction()
+"""Of differences that are shown and logged."""
 LINES = 60
 """How many lines of a difference are shown."""
 WIDTH = 200
 """How many characters of a line."""
 LARGEST = 20_000
 """Characters or bytes up to which messages are compared line by line."""
+CONTEXT = 3
+"""How many lines that are alike are shown before and after those that differ."""
+MOST_LINES = 500
+"""Between the first and the last difference, lines up to which those that are alike are looked for. The time
+that this takes grows with the square of their number."""
+MOST_DEPTH = 100
+"""Lists and objects in each other up to which JSON is shown with a line for each value."""
+LARGEST_VALUE = 1024 * 1024
+"""Characters or bytes up to which messages are compared as JSON or by a regex: these block other threads."""
+LONG = 64 * 1024
+"""Longer messages are compared in a thread, so that other connections do not wait."""
+STEP = 64 * 1024
+"""Characters or bytes that are compared at once where the first difference is looked for."""
 
 
 def comparison(compare: Compare) -> Comparison:
@@ -53,12 +73,13 @@ class ignoring_keys:  # noqa: N801  used like a function
     def __call__(self, recorded: Payload, live: Payload) -> bool:
         if type(recorded) is not type(live) or recorded == live:
             return recorded == live
-        try:
-            if _alike(json.loads(recorded), json.loads(live), self._ignored):
-                return True
-        except (ValueError, RecursionError):
-            pass
-        return recorded == _redacted(recorded, live)
+        if _is_small(recorded, live):
+            try:
+                if _alike(json.loads(recorded), json.loads(live), self._ignored):
+                    return True
+            except (ValueError, RecursionError):
+                pass
+        return _same_but_secrets(recorded, live)
 
     def forgiven(self, recorded: Any, live: Any) -> Any:
         """The recorded JSON value with those of the live one where they may differ."""
@@ -77,32 +98,70 @@ class ignoring_keys:  # noqa: N801  used like a function
 
 
 def ignoring(pattern: re.Pattern[str]) -> Comparison:
-    """The same text once all that the pattern matches is taken out of both; binary messages are exact."""
+    """The same text once all that the pattern matches is taken out of both; binary messages are exact.
+
+    So are messages of more than `LARGEST_VALUE` characters.
+    """
     if not isinstance(pattern.pattern, str):
         raise TypeError(f"compare must be a regex of str, not of bytes: {pattern.pattern!r}")
+    return _IgnoringPattern(pattern)
 
-    def same(recorded: Payload, live: Payload) -> bool:
-        if isinstance(recorded, bytes) or isinstance(live, bytes):
-            return recorded == live
-        return pattern.sub("", recorded) in (
-            pattern.sub("", each) for each in (live, _redacted(recorded, live)) if isinstance(each, str)
-        )
 
-    return same
+class _IgnoringPattern:
+    def __init__(self, pattern: re.Pattern[str]) -> None:
+        self._pattern = pattern
+
+    def __call__(self, recorded: Payload, live: Payload) -> bool:
+        if isinstance(recorded, bytes) or isinstance(live, bytes) or not _is_small(recorded, live):
+            return _exact(recorded, live)
+        kept = self._kept(recorded)
+        return any(kept == self._kept(each) for each in (live, *_redacted(recorded, live)))
+
+    def _kept(self, message: Payload) -> str:
+        return self._pattern.sub("", str(message))
+
+
+async def is_same(same: Comparison, recorded: Payload, live: Payload) -> bool:
+    """Whether a live message is the recorded one. Long ones are compared in a thread, unless by a user's
+    callable."""
+    is_ours = same is _exact or isinstance(same, (ignoring_keys, _IgnoringPattern))
+    if is_ours and len(recorded) + len(live) > LONG:
+        return bool(await asyncio.to_thread(same, recorded, live))
+    verdict = same(recorded, live)
+    return bool(await verdict if inspect.isawaitable(verdict) else verdict)
+
+
+def _is_small(recorded: Payload, live: Payload) -> bool:
+    return max(len(recorded), len(live)) <= LARGEST_VALUE
 
 
 def _exact(recorded: Payload, live: Payload) -> bool:
     if recorded == live:
         return True
-    text = recorded if isinstance(recorded, str) else recorded.decode("latin-1")
-    return REDACTED in text and ignoring_keys()(recorded, live)
+    mark = REDACTED if isinstance(recorded, str) else REDACTED.encode()
+    return mark in recorded and ignoring_keys()(recorded, live)  # type: ignore[operator]
 
 
-def _redacted(recorded: Payload, live: Payload) -> Payload:
-    """A live message with the same keys redacted that were when the other one was recorded."""
+def _same_but_secrets(recorded: Payload, live: Payload) -> bool:
+    return type(recorded) is type(live) and any(
+        redacted == recorded for redacted in _redacted(recorded, live)
+    )
+
+
+def _redacted(recorded: Payload, live: Payload) -> Iterator[Payload]:
+    """The live message as it may have been redacted when the other one was recorded: by the names that are
+    redacted there, and by these and the default ones."""
     text = recorded if isinstance(recorded, str) else recorded.decode("latin-1")
-    redaction = Redaction(_REDACTED_KEY.findall(text))
-    return redaction.text(live) if isinstance(live, str) else redaction.binary(live)
+    if REDACTED not in text:
+        return
+    names = {
+        found[1]
+        for start in range(0, len(text), STEP)
+        for found in _REDACTED_NAME.finditer(text[start : start + STEP + 2 * WIDTH])
+    }
+    names.discard("value")  # of a pair, whose secret name is beside it
+    for each in (names, names.union(DEFAULT)):
+        yield Redaction(each).payload(live)
 
 
 def _alike(recorded: Any, live: Any, ignored: frozenset[str]) -> bool:
@@ -123,25 +182,52 @@ def _alike(recorded: Any, live: Any, ignored: frozenset[str]) -> bool:
 def difference(recorded: Payload | None, live: Payload | None, same: Comparison | None = None) -> str:
     """What differs, for a person: `-` lines were recorded, `+` lines came. None stands for no message.
 
-    What may differ by the comparison, or because it was redacted, is left out of JSON.
+    What may differ by the comparison, or because it was redacted, is left out of JSON. Secrets are redacted.
     """
     if recorded is None or live is None or isinstance(recorded, str) is not isinstance(live, str):
         return "\n".join([*_whole("-", recorded), *_whole("+", live)])
     if max(len(recorded), len(live)) > LARGEST:
         return "\n".join(_around(recorded, live))
+    recorded, live = _REDACTION.payload(recorded), _REDACTION.payload(live)
+    if recorded == live:
+        return "  they differ in values that are redacted"
     before = _forgiven(recorded, live, same if isinstance(same, ignoring_keys) else ignoring_keys())
+    return "\n".join(_shortened(_line_difference(_lines(before), _lines(live))))
+
+
+def _line_difference(before: list[str], after: list[str]) -> list[str]:
+    """The lines of a unified diff."""
+    start = _alike_lines(before, after)
+    end = _alike_lines(before[start:][::-1], after[start:][::-1])
+    gone, come = before[start : len(before) - end], after[start : len(after) - end]
+    if max(len(gone), len(come)) > MOST_LINES:
+        first = max(0, start - CONTEXT)
+        return [
+            f"@@ -{start + 1},{len(gone)} +{start + 1},{len(come)} @@",
+            *(f" {line}" for line in before[first:start]),
+            *(f"-{line}" for line in gone),
+            *(f"+{line}" for line in come),
+            *(f" {line}" for line in before[len(before) - end :][:CONTEXT]),
+        ]
     import difflib  # only a difference needs it
 
-    lines = list(difflib.unified_diff(_lines(before), _lines(live), n=3, lineterm=""))[2:]
-    return "\n".join(_shortened(lines))
+    first, last = max(0, start - CONTEXT), min(end, CONTEXT)
+    old, new = (lines[first : len(lines) - end + last] for lines in (before, after))
+    return list(difflib.unified_diff(old, new, n=CONTEXT, lineterm=""))[2:]
+
+
+def _alike_lines(before: list[str], after: list[str]) -> int:
+    """How many lines are the same from the beginning on."""
+    pairs = enumerate(zip(before, after, strict=False))
+    return next((number for number, pair in pairs if pair[0] != pair[1]), min(len(before), len(after)))
 
 
 def _forgiven(recorded: Payload, live: Payload, same: ignoring_keys) -> Payload:
     try:
         values = json.loads(recorded), json.loads(live)
+        merged = json.dumps(same.forgiven(*values))
     except (ValueError, RecursionError):
         return recorded
-    merged = json.dumps(same.forgiven(*values))
     return merged if isinstance(recorded, str) else merged.encode()
 
 
@@ -151,34 +237,59 @@ def _whole(sign: str, message: Payload | None) -> Iterator[str]:
         return
     kind = "text" if isinstance(message, str) else "binary"
     yield f"{sign} ({kind}, {len(message):,} {'characters' if kind == 'text' else 'bytes'})"
-    yield from _shortened([f"{sign}{line}" for line in _lines(message[:LARGEST])])
+    yield from _shortened([f"{sign}{line}" for line in _lines(_REDACTION.payload(message[:LARGEST]))])
 
 
 def _around(recorded: Payload, live: Payload) -> Iterator[str]:
     """Of large messages, the place where they begin to differ."""
-    at = next(
-        (number for number, pair in enumerate(zip(recorded, live, strict=False)) if pair[0] != pair[1]),
-        min(len(recorded), len(live)),
-    )
+    at = _first_difference(recorded, live)
     unit = "character" if isinstance(recorded, str) else "byte"
     yield f"  they have {len(recorded):,} and {len(live):,} {unit}s, and differ from {unit} {at:,} on"
     start = max(0, at - 40) // 16 * 16
     for sign, message in (("-", recorded), ("+", live)):
-        yield from (f"{sign}{line}" for line in _lines(message[start : start + WIDTH], start))
+        yield from (f"{sign}{line}" for line in _lines(_excerpt(message, start), start))
+
+
+def _first_difference(recorded: Payload, live: Payload) -> int:
+    shorter = min(len(recorded), len(live))
+    for start in range(0, shorter, STEP):
+        parts = recorded[start : start + STEP], live[start : start + STEP]
+        if parts[0] != parts[1]:
+            pairs = enumerate(zip(*parts, strict=False), start)
+            return next((number for number, pair in pairs if pair[0] != pair[1]), shorter)
+    return shorter
+
+
+def _excerpt(message: Payload, start: int) -> Payload:
+    """A part of a message without secrets, also of one whose name is a little before the part."""
+    before = max(0, start - STEP)
+    part = message[before : start + WIDTH]
+    redacted = _REDACTION.payload(part)
+    return message[start : start + WIDTH] if redacted is part else redacted[-WIDTH:]
 
 
 def _lines(message: Payload, start: int = 0) -> list[str]:
     """Readable lines: JSON with a line a value, other text as it is, bytes as a hex dump."""
-    if isinstance(message, bytes) and not may_be_json(message):
+    if isinstance(message, bytes) and message[:1] not in (b"{", b"["):
         return [_hex(message[at : at + 16], start + at) for at in range(0, len(message), 16)] or ["(empty)"]
     try:
         value = json.loads(message)
+        if isinstance(value, (dict, list)) and _depth(value) <= MOST_DEPTH:
+            return json.dumps(value, indent=2, ensure_ascii=False).splitlines()
     except (ValueError, RecursionError):
-        value = None
-    if isinstance(value, (dict, list)):
-        return json.dumps(value, indent=2, ensure_ascii=False).splitlines()
+        pass
     text = message if isinstance(message, str) else message.decode(errors="replace")
     return text.splitlines() or ["(empty)"]
+
+
+def _depth(value: Any) -> int:
+    """How many lists and objects are in each other, up to one more than `MOST_DEPTH`."""
+    depth, values = 0, [value]
+    while values and depth <= MOST_DEPTH:
+        depth += 1
+        inner = [each.values() if isinstance(each, dict) else each for each in values]
+        values = [each for several in inner for each in several if isinstance(each, (dict, list))]
+    return depth
 
 
 def _hex(row: bytes, at: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from wirewright.capture.free_space import FreeSpace
 from wirewright.capture.losses import Row
-from wirewright.capture.redaction import DEFAULT, REDACTED, Redaction, may_be_json
+from wirewright.capture.redaction import DEFAULT, REDACTED, Redaction
 from wirewright.capture.rotation import Rotation
 from wirewright.capture.schema import (
     CHANGED,
@@ -28,7 +28,7 @@ from wirewright.model.history import Payload, Unread, payload_size
 from wirewright.model.matching import UrlMatch, compile_match
 from wirewright.model.websocket import ClosedBy, WebSocket
 
-TEXT, BINARY = 1, 2
+TEXT, BINARY, CLOSE = 1, 2, 8
 """Opcodes (RFC 6455, 5.2)."""
 
 
@@ -42,17 +42,11 @@ class Policy:
 
     def keeps_all(self, payloads: Iterable[Payload]) -> bool:
         """Whether all of these get into the file as they are."""
-        texts = [
-            payload if isinstance(payload, str) else payload.decode("latin-1")
-            for payload in payloads
-            if isinstance(payload, str) or may_be_json(payload)
-        ]
-        return self.max_payload is None and not self.redaction.concerns(texts)
+        return self.max_payload is None and not self.redaction.concerns(payloads)
 
     def kept(self, payload: Payload) -> tuple[Payload, int]:
         """What is kept of a payload, and the flag that tells if that is not all."""
-        redaction = self.redaction
-        payload = redaction.text(payload) if isinstance(payload, str) else redaction.binary(payload)
+        payload = self.redaction.payload(payload)
         if self.max_payload is None or payload_size(payload) <= self.max_payload:
             return payload, 0
         if isinstance(payload, bytes):
@@ -137,6 +131,7 @@ class ControlFrame:
     opcode: int
     payload: bytes
     flags: int
+    policy: Policy
 
     @property
     def size(self) -> int:
@@ -146,7 +141,9 @@ class ControlFrame:
         return 1
 
     def rows(self) -> Iterable[Row]:
-        return [_row(self, self.opcode, len(self.payload), self.payload, self.flags)]
+        redaction = self.policy.redaction
+        kept = (redaction.close if self.opcode == CLOSE else redaction.binary)(self.payload)
+        return [_row(self, self.opcode, len(self.payload), kept, self.flags)]
 
 
 def _opcode(payload: Payload) -> int:
@@ -220,7 +217,7 @@ class Recorder:
             "INSERT INTO annotations (session_id, time_ns, text) VALUES (?, ?, ?)",
             self._session,
             time.time_ns(),
-            self._policy.redaction.remark(text),
+            self._policy.redaction.text(text),
         )
 
     def flush(self) -> None:
@@ -283,7 +280,8 @@ class SocketTape(Tape):
         self._writer.miss()
 
     def failed(self, message: str) -> None:
-        self._set(error=message.replace(self._secret, REDACTED) if self._secret else message)
+        quoted = message.replace(self._secret, REDACTED) if self._secret else message
+        self._set(error=self._policy.redaction.text(quoted))
 
     def offer_over(self, *, from_client: bool) -> None:
         self._drop_offered(from_client)
@@ -291,7 +289,8 @@ class SocketTape(Tape):
     def closed(self, at: float, code: int | None, reason: str | None, by: ClosedBy | None) -> None:
         for from_client in list(self._offered):
             self._drop_offered(from_client)
-        self._set(closed_ns=int(at * 1e9), close_code=code, close_reason=reason, closed_by=by)
+        kept = None if reason is None else self._policy.redaction.close_reason(reason)
+        self._set(closed_ns=int(at * 1e9), close_code=code, close_reason=kept, closed_by=by)
 
     def messages(
         self, payloads: Sequence[Payload] | Unread, size: int, *, from_client: bool, injected: bool = False
@@ -319,7 +318,8 @@ class SocketTape(Tape):
 
     def control(self, opcode: int, payload: bytes, *, from_client: bool, injected: bool = False) -> None:
         flags = INJECTED if injected else 0
-        self._writer.put(ControlFrame(self._id, time.time_ns(), from_client, opcode, payload, flags))
+        frame = ControlFrame(self._id, time.time_ns(), from_client, opcode, payload, flags, self._policy)
+        self._writer.put(frame)
 
     def _drop_offered(self, from_client: bool) -> None:
         """A message that a route was given, and of which it has sent on nothing until now."""

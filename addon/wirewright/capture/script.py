@@ -4,12 +4,11 @@ It knows no sockets: a `Peer` is whoever is live.
 """
 
 import asyncio
-import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from wirewright.capture.comparing import Comparison, difference
+from wirewright.capture.comparing import Comparison, difference, is_same
 from wirewright.capture.reader import Direction, Frame, FrameFlag
 from wirewright.capture.schema import CaptureError
 from wirewright.model.history import Payload
@@ -155,10 +154,9 @@ async def _expect(
     return True
 
 
-async def _is_expected(step: Step, live: Payload, same: Comparison) -> object:
+async def _is_expected(step: Step, live: Payload, same: Comparison) -> bool:
     if step.is_whole:
-        verdict = same(step.payload, live)
-        return await verdict if inspect.isawaitable(verdict) else verdict
+        return await is_same(same, step.payload, live)
     return live[: len(step.payload)] == step.payload  # more of it is not known
 
 

@@ -1,0 +1,132 @@
+"""The names whose values are secrets, and a quick check whether a text has one of them."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import AnyStr, Generic
+
+DEFAULT = (
+    "authorization",
+    "proxy-authorization",
+    "cookie",
+    "set-cookie",
+    "token",
+    "access_token",
+    "auth_token",
+    "refresh_token",
+    "id_token",
+    "session_token",
+    "security_token",
+    "bearer_token",
+    "csrf_token",
+    "xsrf_token",
+    "x-auth-token",
+    "x-access-token",
+    "x-csrf-token",
+    "x-xsrf-token",
+    "x-amz-security-token",
+    "jwt",
+    "api_key",
+    "x-api-key",
+    "secret",
+    "client_secret",
+    "secret_key",
+    "api_secret",
+    "password",
+    "passwd",
+    "passphrase",
+    "passcode",
+)
+"""Names of headers, parameters and keys. Case, `-` and `_` do not count: `accessToken` is `access_token`."""
+
+STEP = 64 * 1024
+"""Characters that one search looks at. Python's interpreter lock is not released during a search."""
+OVERLAP = 256
+"""Characters after a part of a text that are searched too, for a name that begins in the part."""
+MOST_NAMES = 64
+"""With more names than this, every text is scanned: looking for each of them would take longer."""
+SHORTEST_ROOT = 4
+"""Letters at least that names begin with to be looked for together: `pass` for `password` and `passcode`."""
+
+_ESCAPE = re.compile(r"\\+u([0-9a-fA-F]{4})")
+LETTER_ESCAPE = r"u00(?:2[dD]|3[0-9]|[46][1-9a-fA-F]|[57][0-9aA]|5[fF])"
+"""The rest of an escape of JSON (RFC 8259, 7) that stands for an ASCII letter, a digit, `-` or `_`."""
+_ESCAPED = rf"\\{LETTER_ESCAPE}"
+
+
+def folded(name: str) -> str:
+    """A name in the form in which names are compared."""
+    return name.lower().replace("-", "").replace("_", "")
+
+
+class SecretNames:
+    """The names that a redaction was given."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        given = list(names)
+        binary = [name.encode("utf-8", "surrogatepass").decode("latin-1") for name in given]
+        """The same names as they are in a binary message, which is read as Latin-1."""
+        self._names = frozenset(map(folded, given + binary)) - {""}
+        self.has_non_ascii = not all(name.isascii() for name in self._names)
+        roots = [] if self.has_non_ascii or len(self._names) > MOST_NAMES else _roots(self._names)
+        self._in_text = _Marks(roots, "\\", "@", ("://", ":\\/\\/"), ("_", "-"), "", re.compile(_ESCAPED))
+        self._in_binary = _Marks(
+            [root.encode() for root in roots],
+            *(b"\\", b"@", (b"://", b":\\/\\/"), (b"_", b"-"), b""),
+            re.compile(_ESCAPED.encode()),
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self._names)
+
+    def __contains__(self, name: str) -> bool:
+        """True for a name, in whatever case and with or without `-` and `_`."""
+        if "\\" in name:
+            name = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), name)
+        return folded(name) in self._names
+
+    def may_be_in(self, part: str | bytes) -> bool:
+        """False if a part of about `STEP` characters or bytes has no such name and no password of a URL."""
+        if isinstance(part, str):
+            return self._in_text.are_in(part.lower())
+        return self._in_binary.are_in(part.lower())
+
+
+@dataclass(frozen=True, slots=True)
+class _Marks(Generic[AnyStr]):
+    """What every text, or every binary message, with a secret has."""
+
+    roots: Sequence[AnyStr]
+    """Each name has one of these in it. None if all texts are to be scanned."""
+    backslash: AnyStr
+    at: AnyStr
+    authorities: tuple[AnyStr, AnyStr]
+    """Before the user, the password and the host of a URL, and the same in JSON of PHP."""
+    separators: tuple[AnyStr, AnyStr]
+    nothing: AnyStr
+    escape: re.Pattern[AnyStr]
+
+    def are_in(self, lowered: AnyStr) -> bool:
+        if not self.roots:
+            return True
+        # Single characters are found ten times as fast as longer texts, and most messages have none of these.
+        if self.at in lowered and any(each in lowered for each in self.authorities):
+            return True
+        if self.backslash in lowered and self.escape.search(lowered):
+            return True
+        for separator in self.separators:
+            if separator in lowered:
+                lowered = lowered.replace(separator, self.nothing)
+        for root in self.roots:  # noqa: SIM110  any() takes longer
+            if root in lowered:
+                return True
+        return False
+
+
+def _roots(names: frozenset[str]) -> list[str]:
+    """A few texts of which each name has one in it: names, or the beginning that several share."""
+    shortest = [name for name in names if not any(other in name for other in names - {name})]
+    alike = groupby(sorted(shortest), key=lambda name: name[:SHORTEST_ROOT])
+    groups = [(beginning, list(group)) for beginning, group in alike]
+    return [group[0] if len(group) == 1 else beginning for beginning, group in groups]
