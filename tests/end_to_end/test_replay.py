@@ -245,7 +245,7 @@ async def test_secrets_that_were_redacted_stand_for_any(proxy: Proxy, path: Path
         replay = proxy.route_from_capture(path, speed=math.inf)
         async with app(proxy, url.replace("old", "new")) as client:
             await client.send('{"token": "new", "buy": 1}')
-            assert [await client.recv() for _ in range(2)] == ["welcome", '{"token":"REDACTED","buy":1}']
+            assert [await client.recv() for _ in range(2)] == ["welcome", '{"token": "REDACTED", "buy": 1}']
         assert not replay.mismatches
 
 
