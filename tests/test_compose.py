@@ -50,11 +50,28 @@ def test_ports_are_open_to_this_machine_only(services: dict[str, Any]) -> None:
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
+def volumes_of(service: dict[str, Any]) -> set[str]:
+    return {volume.partition(":")[0] for volume in service.get("volumes", [])}
+
+
+def test_only_the_proxy_has_the_private_key_of_its_ca(services: dict[str, Any]) -> None:
+    assert {name for name, service in services.items() if "ca" in volumes_of(service)} == {"proxy"}
+    assert volumes_of(services["app"]) == {"ca-certificate"}
+
+
+def test_image_without_a_digest_has_a_reason() -> None:
+    image = next(line for line in COMPOSE.read_text().splitlines() if line.strip().startswith("FROM "))
+    assert "@sha256:" in image or "# Not pinned by digest: " in COMPOSE.read_text()
+
+
 class Machine:
     """This machine in the place of the containers: their paths, names and ports, and what stands for them."""
 
     def __init__(self, folder: Path) -> None:
-        paths = {path: str(folder / path.strip("/")) for path in ("/ca", "/certificates", "/tmp")}
+        paths = {
+            path: str(folder / path.strip("/"))
+            for path in ("/ca", "/ca-certificate", "/certificates", "/tmp")
+        }
         for path in paths.values():
             Path(path).mkdir()
         service, proxy, web = free_port(), free_port(), free_port()
@@ -98,6 +115,9 @@ async def test_the_commands_of_the_services_work_together(
         # mitmweb prints what examples/watch.py sees.
         await processes["proxy"].line('^< {"symbol": "WIRE"')
         await processes["proxy"].line("^> hello")
+        shared = list((tmp_path / "ca-certificate").iterdir())
+        assert [path.name for path in shared] == ["ca.pem"]
+        assert "PRIVATE KEY" not in shared[0].read_text()
         for name, service in services.items():
             check = service["healthcheck"]
             for _ in range(check["retries"]):

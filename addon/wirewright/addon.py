@@ -63,6 +63,7 @@ from wirewright.router import route_handshake
 from wirewright.scripts import take_back_when_done
 from wirewright.state import app_connections, control, tls_failures
 from wirewright.tls_addon import TlsFailureAddon
+from wirewright.web_interface import WebInterfaceCheck
 from wirewright.wire import back_pressure, connection_close, early_data, installing, request_target
 from wirewright.wire.internals import missing_internal
 from wirewright.wired_socket import WiredSocket
@@ -82,7 +83,7 @@ class WirewrightAddon:
     name = WIREWRIGHT
 
     def __init__(self) -> None:
-        self.addons = [SocketCommands(), RemoteAddon(), TlsFailureAddon()]
+        self.addons = [SocketCommands(), RemoteAddon(), TlsFailureAddon(), WebInterfaceCheck()]
         self._missing: str | None = None
         self._others = OtherAddons()
         self._capture = CaptureSession()

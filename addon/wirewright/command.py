@@ -25,6 +25,7 @@ from wirewright.model.matching import UrlMatch
 from wirewright.remote_addon import RemoteAddon
 from wirewright.state import control, tls_failures
 from wirewright.timeline import Timeline
+from wirewright.unsafe_options import UnsafeOptions
 
 PROGRAM = "wirewright"
 LAST_PORT = 65535
@@ -56,10 +57,18 @@ def run_mitmdump(
     logging.getLogger("mitmproxy.proxy.server").addFilter(HandshakeFailures(is_shown=quiet))
 
     def make_master(options: Options) -> DumpMaster:
+        try:
+            return master_with(options)
+        except OptionsError as error:  # in `config`; mitmproxy expects none here
+            print(f"{PROGRAM}: {error}", file=sys.stderr)
+            sys.exit(1)
+
+    def master_with(options: Options) -> DumpMaster:
         master = DumpMaster(options)
         options.update(**DEFAULTS)
         if config is not None and config.is_file():
             load_paths(options, config)
+        master.addons.add(UnsafeOptions())
         master.addons.add(WirewrightAddon(), StartChecks(_names_set(arguments)))
         # First, so that it sees what a server sent before a script changes it.
         master.addons.chain.insert(0, master.addons.chain.pop(-2))

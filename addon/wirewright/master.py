@@ -23,6 +23,7 @@ from wirewright.addon import WirewrightAddon
 from wirewright.mode_rights import missing_right
 from wirewright.model.errors import Error
 from wirewright.state import control
+from wirewright.unsafe_options import UnsafeOptions
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ async def start(options: Mapping[str, Any]) -> Master:
         master = Master(Options())
         try:
             # First, so that it sees what a server sent before a script changes it.
-            master.addons.add(WirewrightAddon(), *default_addons())
+            master.addons.add(WirewrightAddon(), *default_addons(), UnsafeOptions())
             _set_options(master.options, options)
             await _load_scripts(master, errors)
             await _listen(master)

@@ -70,7 +70,7 @@ def _require_new(name: str) -> None:
     found, oldest = _version(name), OLDEST_VERSIONS[name]
     if found is None:
         return  # it lies on the path without having been installed
-    if _numbers(found) < _numbers(oldest):
+    if is_older(found, oldest):
         raise RequirementError(
             f"Wirewright needs {name} {oldest} or newer, and this is {name} {found}. Install with: "
             f"{_how_to_add('--upgrade', name)}"
@@ -117,6 +117,11 @@ def _pipx(environment: str, option: str, *packages: str) -> str:
     if packages == ("mitmproxy",):
         return f"pipx upgrade {environment}"
     return " ".join(("pipx inject", *(["--force"] if option else []), environment, *packages))
+
+
+def is_older(version: str, oldest: str) -> bool:
+    """True if a version comes before another one."""
+    return _numbers(version) < _numbers(oldest)
 
 
 def _numbers(version: str) -> list[int]:
