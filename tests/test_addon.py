@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
+from mitmproxy import http
 from mitmproxy.addons.script import load_script
 from mitmproxy.hooks import RunningHook
 from mitmproxy.io import FlowReader, FlowWriter
@@ -14,7 +15,8 @@ from mitmproxy.test import tflow
 from support.hooks import Hooks, addon_context
 from support.processes import ADDON
 from support.recording import Recordings
-from wirewright import WebSocket
+from wirewright import WebSocket, addon
+from wirewright.model.handshake import Headers
 from wirewright.state import proxy
 
 
@@ -67,6 +69,27 @@ async def test_other_requests_are_no_sockets(hooks: Hooks, upgrade: str | None) 
     await hooks.request()
     await hooks.response(200)
     assert hooks.sockets == 0
+
+
+async def test_header_fields_of_other_requests_are_not_converted(
+    hooks: Hooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+    stock = addon._headers
+
+    def make(message: http.Request | http.Response) -> Headers:
+        made.append(message)
+        return stock(message)
+
+    monkeypatch.setattr(addon, "_headers", make)
+    hooks.flow.request.headers["upgrade"] = "h2c"
+    await hooks.requestheaders()
+    await hooks.request()
+    await hooks.response(200)
+    assert made == []
+    other = Hooks(hooks.tctx)
+    await other.requestheaders()
+    assert made == [other.flow.request]
 
 
 async def test_nothing_is_reported_where_mitmproxy_does_not_handle_websockets(hooks: Hooks) -> None:

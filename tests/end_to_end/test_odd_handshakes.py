@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from mitmproxy import ctx
 from mitmproxy.proxy.layer import NextLayer
 
 from support.heads import SWITCHING
-from support.raw import HANDSHAKE_KEY, RawEnd, RawServer
+from support.raw import HANDSHAKE_KEY, RawEnd, RawServer, accepting
 from support.recording import Recordings
 from support.servers import serving_raw
 from wirewright import Proxy, WebSocketRoute
@@ -57,7 +57,7 @@ def request_head(request: pytest.FixtureRequest) -> bytes:
 @asynccontextmanager
 async def tunnel(port: int, url: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection through CONNECT."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
     authority = url.removeprefix("ws://").encode()
     try:
         writer.write(b"CONNECT %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (authority, authority))
@@ -195,6 +195,40 @@ async def test_other_protocols_in_a_tunnel_are_forwarded_as_they_come(proxy: Pro
         async with serving_raw(echo) as url, tunnel(proxy.port, url) as (reader, writer):
             writer.write(sent)
             assert await reader.readexactly(len(sent)) == sent
+
+
+# Many header fields
+
+MANY = 60_000
+
+
+@pytest.mark.parametrize(
+    "name", [lambda _: b"X-Count", lambda number: b"X-%d" % number], ids=["same name", "other names"]
+)
+async def test_handshake_with_many_fields_costs_no_more_than_each_field_once(
+    proxy: Proxy, recordings: Recordings, name: Callable[[int], bytes], tmp_path: Path
+) -> None:
+    """If a field cost a walk through all others, this would take longer than the time limit of a test."""
+    proxy.route_web_socket("**/live", lambda ws: ws.connect_to_server(headers={"X-Route": "1"}))
+    proxy.start_capture(tmp_path / "session.db")
+    fields = b"".join(b"%b: 1\r\n" % name(number) for number in range(MANY))
+    head = USUAL_HEAD.removesuffix(b"\r\n") + fields + b"\r\n"
+    answer = accepting().removesuffix(b"\r\n") + fields + b"\r\n"
+    async with (
+        RawServer(answer=answer) as server,
+        asking(proxy.port, server.url, head) as (answered, app),
+    ):
+        assert answered == answer
+        end = await server.end()
+        assert end.headers.count(": 1\r\n") == MANY + 1
+        await app.send("hello")
+        assert await end.message() == "hello"
+        ws = (await recordings.first()).ws
+        request, response = ws.request_headers, ws.response_headers
+        assert response is not None
+        assert request["x-route"] == "1"
+        assert len(request) - len(USUAL) - 1 == len(response) - 3 == (1 if name(0) == name(1) else MANY)
+    proxy.stop_capture()
 
 
 # Answers that no handshake asked for, or that do not accept one

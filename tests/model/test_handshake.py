@@ -1,3 +1,5 @@
+import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -234,3 +236,53 @@ def test_url_of_a_handshake_with_another_server(url: str, expected: str) -> None
 def test_url_that_no_server_has(url: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         upstream_url(url)
+
+
+# Many fields
+
+MANY = 2_000
+
+
+class CountedName(str):
+    """A name that counts how often one of its kind is read."""
+
+    reads = 0
+
+    def lower(self) -> str:
+        CountedName.reads += 1
+        return super().lower()
+
+
+@pytest.mark.parametrize("name", [lambda number: f"X-Count-{number}", lambda _: "X-Count"])
+def test_lookups_do_not_read_all_fields_again(name: Callable[[int], str]) -> None:
+    headers = Headers([(CountedName(name(number)), "1") for number in range(MANY)])
+    CountedName.reads = 0
+    for _ in range(3):
+        assert len(headers.as_dict()) == len(dict(headers)) == len(headers) == len(list(headers))
+        assert headers.get("x-none") is None
+        assert headers == headers.as_dict()
+    assert CountedName.reads <= MANY
+
+
+def test_names_of_fields_are_not_kept() -> None:
+    make_headers("Warm-Up")
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for batch in range(10):
+            make_headers(f"X-Batch-{batch}")
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 100_000
+
+
+def make_headers(prefix: str) -> None:
+    Headers((f"{prefix}-{number}-of-a-flood-of-names", "1") for number in range(MANY)).as_dict()
+
+
+def test_same_names_of_many_sockets_are_shared() -> None:
+    one, two = (Headers([("".join(["X-", "Shared"]), "1")]) for _ in range(2))
+    assert one.pairs[0][0] is two.pairs[0][0]
+    long = "X" * 10_000
+    assert Headers([(long, "1")]).pairs == ((long, "1"),)

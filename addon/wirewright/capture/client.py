@@ -97,7 +97,7 @@ async def play_as_client(
 def _recorded_headers(socket: Socket, manner: Manner) -> Headers:
     """The recorded request headers that this handshake sends again."""
     headers = socket.request_headers.end_to_end().without((*_MADE_ANEW, *manner.headers))
-    return headers.without([name for name in headers if name.startswith("sec-websocket-")])
+    return headers.without({name for name in headers if name.startswith("sec-websocket-")})
 
 
 def _options(socket: Socket, url: str, manner: Manner, headers: Headers) -> dict[str, Any]:

@@ -165,10 +165,10 @@ def _wrong_subprotocol(request: Mapping[str, str], response: Mapping[str, str]) 
 
 def _wrong_extension(request: Mapping[str, str], response: Mapping[str, str]) -> str | None:
     offered, chosen = (
-        [
+        dict.fromkeys(
             token.partition(";")[0].strip()
             for token in split_tokens(headers.get("sec-websocket-extensions", ""))
-        ]
+        )
         for headers in (request, response)
     )
     for name in chosen:

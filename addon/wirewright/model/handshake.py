@@ -3,8 +3,8 @@
 import base64
 import hashlib
 import re
-import sys
 from collections.abc import Container, Iterable, Iterator, Mapping
+from functools import lru_cache
 from string import punctuation
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -38,6 +38,8 @@ _HANDSHAKE_FIELDS = frozenset(
 (RFC 9110, 8.6)."""
 _FIELD_NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
 _NOT_IN_VALUES = re.compile(r"[\r\n\0]")
+_LONGEST_SHARED_NAME = 64
+"""Characters."""
 _AUTHORITY = re.compile(r"[^/?#@\\\s]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -57,10 +59,11 @@ class Headers(Mapping[str, str]):
     in mitmproxy.
     """
 
-    __slots__ = ("pairs",)
+    __slots__ = ("_joined", "pairs")
 
     def __init__(self, fields: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
         """Raises TypeError for a name or a value that is not a str."""
+        self._joined: dict[str, str] | None = None
         self.pairs: tuple[tuple[str, str], ...]
         if isinstance(fields, Headers):
             self.pairs = fields.pairs
@@ -72,17 +75,22 @@ class Headers(Mapping[str, str]):
         return f"Headers({list(self.pairs)!r})"
 
     def __getitem__(self, name: str) -> str:
-        name = name.lower()
-        values = self.get_all(name)
-        if not values:
-            raise KeyError(name)
-        return _SEPARATORS.get(name, ", ").join(values)
+        return self._mapping()[name.lower()]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(name.lower() for name, _ in self.pairs))
+        return iter(self._mapping())
 
     def __len__(self) -> int:
-        return len({name.lower() for name, _ in self.pairs})
+        return len(self._mapping())
+
+    def _mapping(self) -> dict[str, str]:
+        """The joined values by lower-case name. Made once: a request may have 100,000 fields."""
+        if self._joined is None:
+            values: dict[str, list[str]] = {}
+            for name, value in self.pairs:
+                values.setdefault(_shared(name.lower()), []).append(value)
+            self._joined = {name: _SEPARATORS.get(name, ", ").join(each) for name, each in values.items()}
+        return self._joined
 
     def __eq__(self, other: object) -> bool:
         """The same fields in the same order; compared with another mapping, the same joined values."""
@@ -97,7 +105,7 @@ class Headers(Mapping[str, str]):
 
     def as_dict(self) -> dict[str, str]:
         """The joined values, as Playwright's `Request.headers`."""
-        return dict(self)
+        return dict(self._mapping())
 
     def as_array(self) -> list[dict[str, str]]:
         """Each field as `{"name": ..., "value": ...}`, as Playwright's `Request.headers_array()`."""
@@ -130,10 +138,20 @@ class Headers(Mapping[str, str]):
 def _pairs(name: str, value: str) -> Iterable[tuple[str, str]]:
     if not (isinstance(name, str) and isinstance(value, str)):
         raise TypeError(f"a header's name and value must be str, not {name!r} and {value!r}")
-    name = sys.intern(name)  # the same few, for each of thousands of sockets
+    name = _shared(name)
     if "\n" in value and name.lower() == "set-cookie":  # joined by a mapping, as above
         return [(name, each) for each in value.split("\n")]
     return ((name, value),)
+
+
+def _shared(name: str) -> str:
+    """An equal string, for a short name usually the same: thousands of sockets have the same few names."""
+    return _recent_name(name) if len(name) <= _LONGEST_SHARED_NAME else name
+
+
+@lru_cache(maxsize=256)
+def _recent_name(name: str) -> str:
+    return name  # not `sys.intern`: some Pythons keep an interned string for ever
 
 
 def is_handshake(fields: Iterable[tuple[bytes, bytes]]) -> bool:
