@@ -12,9 +12,11 @@ import pytest
 import websockets
 from rich.console import Console
 
+from support.hostile_captures import make_endless, run
 from support.limits import STEP_SECONDS
 from support.model import begin_socket
 from support.processes import BIN, running
+from support.recordings import archive, entry
 from support.servers import serving
 from wirewright import captures
 from wirewright.capture.filters import Filter
@@ -294,6 +296,82 @@ def test_follow_ends_where_the_recorder_was_killed(filled: Path) -> None:
     output = io.StringIO()
     captures.follow(Console(file=output, width=100), filled, Filter(direction="received"), None)
     assert "sell" in output.getvalue()
+
+
+def test_follow_ends_two_seconds_after_the_last_sign_of_a_recorder_whatever_its_clock(filled: Path) -> None:
+    run(filled, f"UPDATE sessions SET ended_ns = NULL, seen_ns = {2**62}")
+    waits: list[float] = []
+    output = io.StringIO()
+    captures.follow(Console(file=output, width=100), filled, Filter(), None, waits.append)
+    assert sum(waits) == pytest.approx(2.0)
+
+
+def test_follow_goes_on_when_the_clock_is_set(filled: Path) -> None:
+    """The recorder's times are those of a clock that is set back by an hour, and again forward."""
+    run(filled, "UPDATE sessions SET ended_ns = NULL")
+    hour = 3600 * 10**9
+    beats = [number * 10**9 + (0 if number % 2 else hour) for number in range(50)]
+    waits: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if beats and len(waits) % 5 == 0:  # once a second
+            run(filled, f"UPDATE sessions SET seen_ns = {beats.pop()}")
+
+    captures.follow(Console(file=io.StringIO(), width=100), filled, Filter(), None, wait)
+    assert not beats
+
+
+def test_bad_file_does_not_end_the_list_of_captures(filled: Path) -> None:
+    folder = filled.parent
+    for number, table in enumerate(("sessions", "sockets", "frames")):
+        bad = folder / f"endless-{number}.db"
+        bad.write_bytes(filled.read_bytes())
+        make_endless(bad, table)
+    for name, statement in (
+        ("view.db", "CREATE VIEW v AS SELECT 1"),
+        ("time.db", "UPDATE sessions SET started_ns = 'x'"),
+        ("\x1b[2J.db", "UPDATE sockets SET session_id = 7"),
+    ):
+        bad = folder / name
+        bad.write_bytes(filled.read_bytes())
+        run(bad, statement)
+    (folder / "cut.db").write_bytes(filled.read_bytes()[:5000])
+    run(folder / "notes.db", "CREATE TABLE notes (text)")
+    (folder / "link.db").symlink_to("link.db")
+    output = io.StringIO()
+    captures.list_captures(Console(file=output, width=200), folder)
+    shown = output.getvalue()
+    assert len(re.findall(r"^session\.db +1 +1 +5 ", shown, re.M)) == 1
+    assert len(re.findall(r"\.db: (it is damaged|Wirewright did not make)", shown)) == 7
+    assert "notes.db" not in shown
+    assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("show", "{}"), ("stats", "{}"), ("export", "{}", "-"), ("replay", "{}"), ("follow", "{}")],
+)
+def test_hostile_capture_is_a_sentence(filled: Path, arguments: tuple[str, ...]) -> None:
+    make_endless(filled, "frames")
+    ended = wirewright(*(each.format(filled) for each in arguments))
+    assert ended.returncode == 1
+    assert re.sub(r"\s+", " ", ended.stderr).startswith(f"wirewright: {filled}: it is damaged: ")
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["import", "run"])
+def test_hostile_capture_does_not_grow(filled: Path, command: str) -> None:
+    run(filled, "CREATE TRIGGER t BEFORE INSERT ON frames BEGIN SELECT RAISE(IGNORE); END")
+    before = filled.read_bytes()
+    if command == "import":
+        ended = wirewright("import", archive(filled.parent, entry()), filled)
+    else:
+        ended = wirewright("run", "-p", "0", "--capture", filled)
+    assert ended.returncode in (1, 2)
+    assert "Wirewright did not make its 'trigger t'" in ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert filled.read_bytes() == before
 
 
 async def test_run_records_and_show_shows(confdir: Path, path: Path) -> None:

@@ -13,10 +13,12 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from wirewright.capture.capture_file import begins_as_capture
 from wirewright.capture.filters import Filter
-from wirewright.capture.reader import Capture, T
+from wirewright.capture.guard import size_of
+from wirewright.capture.reader import Capture, Session, T
 from wirewright.capture.reasons import why_no_frame
-from wirewright.capture.schema import CaptureError
+from wirewright.capture.schema import ALIVE_SECONDS, CaptureError
 from wirewright.capture.statistics import PERCENTILES, DirectionStatistics, statistics
 from wirewright.recorded_timeline import RecordedTimeline
 from wirewright.timeline import printable
@@ -38,19 +40,24 @@ def list_captures(console: Console, folder: Path) -> None:
     table = Table(
         "capture", "sessions", "sockets", "frames", "size", "last session", box=None, pad_edge=False
     )
-    found = 0
-    for path in sorted(_files(folder), key=lambda path: -path.stat().st_mtime):
+    found, unreadable = 0, []
+    for path in sorted(_files(folder), key=_changed, reverse=True):
         try:
             with Capture(path) as capture:
                 sessions = capture.sessions()
                 counts = (len(sessions), len(capture.sockets()), capture.count())
-        except CaptureError:
+        except CaptureError as error:
+            if begins_as_capture(path):  # and is not just any other database
+                unreadable.append(error.message)
             continue
         found += 1
         last = f"{_moment(sessions[-1].started_ns):%Y-%m-%d %H:%M}" if sessions else ""
-        size = decimal(sum(each.stat().st_size for each in (path, _wal(path)) if each.exists()))
-        table.add_row(escape(printable(path.name)), *(f"{count:,}" for count in counts), size, last)
+        table.add_row(
+            escape(printable(path.name)), *(f"{count:,}" for count in counts), decimal(size_of(path)), last
+        )
     console.print(table if found else f"There is no capture in {printable(str(folder))}.", highlight=False)
+    for sentence in unreadable:
+        console.print(Text(printable(sentence), "yellow"), highlight=False, soft_wrap=True)
 
 
 def show(console: Console, path: Path, chosen: Filter, max_preview: int | None) -> None:
@@ -72,9 +79,10 @@ def follow(
     """A timeline that goes on with what is being written, until the recorder ends."""
     with Capture(path) as capture:
         lines = RecordedTimeline(console, capture, chosen, max_preview)
+        recorder = RecorderWatch()
         is_told = False
         while True:
-            is_over = all(session.is_over for session in capture.sessions()[-1:])
+            is_over = all(recorder.is_over(session) for session in capture.sessions()[-1:])
             lines.print_new()
             if lines.is_empty and not is_told and (is_over or capture.count()):
                 is_told = True
@@ -82,6 +90,21 @@ def follow(
             if is_over:
                 return
             wait(FOLLOW_SECONDS)
+
+
+class RecorderWatch:
+    """Looks, every FOLLOW_SECONDS, whether a recorder is alive, whatever is done to the clock meanwhile."""
+
+    def __init__(self) -> None:
+        self._seen: Session | None = None
+        self._looks = 0
+        """How many looks have found the session as it was."""
+
+    def is_over(self, session: Session) -> bool:
+        """True if the session has ended, or if its recorder has not written for ALIVE_SECONDS."""
+        self._looks = self._looks + 1 if session == self._seen else 0
+        self._seen = session
+        return session.ended_ns is not None or self._looks * FOLLOW_SECONDS >= ALIVE_SECONDS
 
 
 def show_statistics(console: Console, path: Path, chosen: Filter) -> None:
@@ -144,9 +167,12 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.is_file() and _is_database(path)]
 
 
-def _wal(path: Path) -> Path:
-    """What was written and is not in the file itself yet."""
-    return path.with_name(f"{path.name}-wal")
+def _changed(path: Path) -> float:
+    """When a file was last written; 0 if it is gone."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _is_database(path: Path) -> bool:

@@ -3,13 +3,15 @@
 import os
 import sqlite3
 import stat
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from capture.conftest import Record
 from support.model import begin_socket
-from wirewright.capture import CaptureError, FrameFlag
+from wirewright.capture import CaptureError, FrameFlag, schema, writer
 from wirewright.capture import open as open_capture
 from wirewright.model.history import Payload
 from wirewright.model.proxy import Control
@@ -260,6 +262,23 @@ def test_capture_is_read_while_it_is_written(path: Path, control: Control, recor
 
 def test_two_recorders_do_not_write_one_file(path: Path, record: Record) -> None:
     record()
+    with pytest.raises(CaptureError, match="is being written by another recorder"):
+        record()
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_two_recorders_do_not_write_one_file_when_the_clock_is_set(
+    path: Path, record: Record, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    record()
+    clock = SimpleNamespace(
+        time=lambda: time.time() + hours * 3600,
+        time_ns=lambda: time.time_ns() + hours * 3600 * 10**9,
+        monotonic=time.monotonic,
+        sleep=time.sleep,
+    )
+    for module in (writer, schema):
+        monkeypatch.setattr(module, "time", clock)
     with pytest.raises(CaptureError, match="is being written by another recorder"):
         record()
 

@@ -113,7 +113,7 @@ def test_session_that_was_seen_in_the_future_is_waited_for_no_longer_than_any(
 
 
 def test_file_that_could_not_be_begun_is_not_left(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schema, "_TABLES", "CREATE TABLE nonsense")
+    monkeypatch.setattr(schema, "TABLES", "CREATE TABLE nonsense")
     with pytest.raises(CaptureError):
         Recorder(path, "test")
     assert list(path.parent.iterdir()) == []

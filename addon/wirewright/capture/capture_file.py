@@ -95,7 +95,7 @@ class CaptureFile:
         file to the next one that is made, so the content has to be a capture's, too.
         """
         with suppress(OSError):
-            if self.is_in_place and _begins_as_capture(self.path):
+            if self.is_in_place and begins_as_capture(self.path):
                 for each in (self.path, *(_beside(self.path, ending) for ending in (WAL, SHM))):
                     each.unlink(missing_ok=True)
 
@@ -116,6 +116,16 @@ def check_readable(path: Path) -> None:
     if not path.is_file():
         raise CaptureError(f"{path}: {'it is a folder' if path.is_dir() else 'there is no such file'}")
     _check_beside(path.resolve(), is_to_be_written=False)  # SQLite follows symbolic links, too
+
+
+def begins_as_capture(path: Path) -> bool:
+    """True if a file has the header of a capture. One that has just been begun may not have it yet."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(72)
+    except OSError:
+        return False
+    return header.startswith(b"SQLite format 3\0") and header.endswith(b"WWC1")  # the application id
 
 
 def is_free(path: Path) -> bool:
@@ -182,12 +192,6 @@ def _make(path: Path) -> bool:
 
 def _beside(path: Path, ending: str) -> Path:
     return path.with_name(path.name + ending)
-
-
-def _begins_as_capture(path: Path) -> bool:
-    with path.open("rb") as file:
-        header = file.read(72)
-    return header.startswith(b"SQLite format 3\0") and header.endswith(b"WWC1")  # the application id
 
 
 def _identity_of(path: Path) -> tuple[int, int]:

@@ -42,7 +42,7 @@ def write(file: BinaryIO, frames: Iterable[tuple[Socket, Frame]]) -> None:
         size = 0
         for socket, frame in frames:
             rows.append(_row(socket, frame))
-            size += frame.size
+            size += len(frame.payload) + len(frame.original or b"")
             if len(rows) == ROWS or size > GROUP_BYTES:
                 writer.write_table(pyarrow.Table.from_pylist(rows, SCHEMA))
                 rows, size = [], 0

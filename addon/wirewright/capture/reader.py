@@ -9,6 +9,8 @@ from enum import Flag
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self, TypeVar
 
+from wirewright.capture import row_types
+from wirewright.capture.guard import Allowance
 from wirewright.capture.schema import (
     ALIVE_SECONDS,
     CaptureError,
@@ -38,6 +40,8 @@ _NO_ROOM = (
 )
 
 
+_GAPS = "SELECT id, session_id, time_ns, frames, bytes, reason FROM gaps ORDER BY id"
+_ANNOTATIONS = "SELECT id, session_id, time_ns, text FROM annotations ORDER BY id"
 _SESSIONS = "SELECT id, started_ns, seen_ns, ended_ns, program FROM sessions ORDER BY id"
 _FRAMES = """
 SELECT id, socket_id, time_ns, from_client, opcode, size, payload, flags, original
@@ -94,8 +98,11 @@ class Session:
 
     @property
     def is_over(self) -> bool:
-        """Whether it has ended, or its recorder is no longer alive."""
-        return self.ended_ns is not None or time.time_ns() - self.seen_ns > ALIVE_SECONDS * 1e9
+        """True if it has ended, or if its recorder was not seen within ALIVE_SECONDS.
+
+        A recorder that was seen in the future has not been alive since the clock was set back.
+        """
+        return self.ended_ns is not None or abs(time.time_ns() - self.seen_ns) > ALIVE_SECONDS * 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +202,7 @@ class Capture:
     def __init__(self, path: str | Path) -> None:
         """Raises CaptureError for what is no capture that this version can read."""
         self.path = Path(path)
-        self._connection = open_to_read(self.path)
+        self._connection, self._guard = open_to_read(self.path)
         self._indexed: int | None = None
         """The newest frame that the index by socket has."""
 
@@ -210,16 +217,21 @@ class Capture:
 
     def sessions(self) -> list[Session]:
         """Oldest first."""
-        return [Session(*row) for row in self._rows(_SESSIONS)]
+        return [Session(*row) for row in self._table(_SESSIONS, row_types.SESSION)]
 
     def sockets(self) -> list[Socket]:
         """In the order of the file: `oldest_first` has the order of time."""
         # Another program may add a session meanwhile, and with it the tables become those of this version.
         statement = _SOCKETS_OF_VERSION_1 if version_of(self._connection) == 1 else _SOCKETS
+        rows = self._table(statement, row_types.SOCKET)
+        known = {session.id for session in self.sessions()}
         try:
-            return [_socket(row) for row in self._rows(statement)]
-        except (ValueError, TypeError):
-            raise CaptureError(f"{self.path}: it is damaged: a socket's headers cannot be read") from None
+            sockets = [_socket(row) for row in rows]
+        except ValueError:
+            raise self._damage("a socket's headers, URL or end cannot be read") from None
+        if not all(socket.session_id in known for socket in sockets):
+            raise self._damage("a socket is of no session")
+        return sockets
 
     def frames(
         self, *, after: int = 0, until: int | None = None, socket: int | None = None, page: int = PAGE
@@ -257,14 +269,12 @@ class Capture:
 
     def gaps(self) -> list[Gap]:
         """What is missing."""
-        return [
-            Gap(*row) for row in self._rows("SELECT session_id, time_ns, frames, bytes, reason FROM gaps")
-        ]
+        return [Gap(*row[1:]) for row in self._table(_GAPS, row_types.GAP)]
 
     def annotations(self) -> list[Annotation]:
         """The remarks, oldest first."""
-        rows = self._rows("SELECT session_id, time_ns, text FROM annotations ORDER BY time_ns, id")
-        return [Annotation(*row) for row in rows]
+        rows = self._table(_ANNOTATIONS, row_types.ANNOTATION)
+        return [Annotation(*row[1:]) for row in sorted(rows, key=lambda row: (row[2], row[0]))]
 
     def spans(self) -> dict[int, tuple[int, int]]:
         """The ids of the first and of the last frame of each socket that has any."""
@@ -273,7 +283,7 @@ class Capture:
 
     def count(self) -> int:
         """How many frames there are now."""
-        ((count,),) = self._rows("SELECT count(*) FROM frames")
+        ((count,),) = self._rows("SELECT count(id) FROM frames")  # Ctrl-C cannot end a `count(*)`
         return int(count)
 
     def newest(self) -> int:
@@ -285,9 +295,13 @@ class Capture:
         self, statement: str, after: int, until: int | None, socket: int | None, page: int
     ) -> Iterator[list[Frame]]:
         values = {"until": until, "socket": socket, "page": page}
-        while frames := self._page(statement, {**values, "after": after}):
+        allowance = Allowance(self.path)
+        while frames := self._page(statement, {**values, "after": after}, allowance):
+            for frame in frames:
+                if frame.id <= after:
+                    raise self._damage("its frames are not in order")
+                after = frame.id
             yield frames
-            after = frames[-1].id
 
     @contextmanager
     def _snapshot(self) -> Iterator[None]:
@@ -298,26 +312,55 @@ class Capture:
         finally:
             self._rows("COMMIT")
 
-    def _page(self, statement: str, values: Mapping[str, Any] | Sequence[Any]) -> list[Frame]:
+    def _page(
+        self, statement: str, values: Mapping[str, Any] | Sequence[Any], allowance: Allowance
+    ) -> list[Frame]:
         """The next few: a whole page is read before any of it is looked at, so that no writer has to wait."""
         frames, size = [], 0
+        self._guard.begin()
         try:
             for row in self._connection.execute(statement, values):
+                size += row_types.check_frame(row)
                 frames.append(_frame(row))
-                size += frames[-1].size
                 if size > PAGE_BYTES:
                     break
         except sqlite3.Error as error:
             raise self._failure(error) from error
+        except ValueError as error:
+            raise self._damage(str(error)) from None
+        allowance.take(size)
         return frames
 
+    def _table(self, statement: str, kinds: Sequence[Sequence[row_types.Kind]]) -> list[Any]:
+        """All rows of a small table. They begin with their ids, and are in the order of the ids."""
+        rows: list[Any] = []
+        allowance = Allowance(self.path)
+        self._guard.begin()
+        try:
+            for row in self._connection.execute(statement):
+                allowance.take(row_types.check_row(row, kinds))
+                if rows and row[0] <= rows[-1][0]:
+                    raise ValueError("its rows are not in order")
+                rows.append(row)
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+        except ValueError as error:
+            raise self._damage(str(error)) from None
+        return rows
+
     def _rows(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
+        self._guard.begin()
         try:
             return self._connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise self._failure(error) from error
 
+    def _damage(self, what: str) -> CaptureError:
+        return CaptureError(f"{self.path}: it is damaged: {what}")
+
     def _failure(self, error: sqlite3.Error) -> CaptureError:
+        if ended := self._guard.explain(error):
+            return ended
         # A capture that is read takes no room. SQLite's temporary files do, which may be on another disk.
         reason = _NO_ROOM if "full" in str(error) else explain(error)
         return CaptureError(f"{self.path}: {reason}")
@@ -341,6 +384,8 @@ def socket_row(socket: Socket) -> tuple[Any, ...]:
 
 
 def _socket(row: tuple[Any, ...]) -> Socket:
+    """Raises ValueError for values that were not written here."""
+    row_types.check_socket(row)
     values = dict(zip(SOCKET_COLUMNS, row, strict=True))
     headers = {name: headers_from_json(values[name]) for name in _HEADERS if values[name] is not None}
     return Socket(**(values | headers))

@@ -7,20 +7,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from wirewright.capture.capture_file import CaptureFile, check_readable
 from wirewright.capture.errors import CaptureError as CaptureError
+from wirewright.capture.guard import Guard
+from wirewright.capture.tables import (
+    APPLICATION_ID,
+    TABLES,
+    TO_VERSION_2,
+    VERSION,
+    check_ids,
+    check_tables,
+)
 from wirewright.model.handshake import Headers
 
-APPLICATION_ID = 0x5757_4331
-"""In the file's header: "WWC1"."""
-VERSION = 2
-"""Of the tables; in the file's header, too. Any change of them is a new one.
-
-1 had headers as an object by name, and no `response_body`. It is read as it is, and becomes 2 when a session
-is added.
-"""
 ALIVE_SECONDS = 2.0
 """A session that has not ended is still being written if its recorder was seen within this time."""
 
@@ -29,70 +30,6 @@ BUSY_SECONDS = 1.0
 
 INJECTED, CHANGED, DROPPED, TRUNCATED = 1, 2, 4, 8
 """The bits of `frames.flags`."""
-
-_TABLES = """
-CREATE TABLE sessions (
-    id INTEGER PRIMARY KEY,
-    started_ns INTEGER NOT NULL,
-    seen_ns INTEGER NOT NULL,
-    ended_ns INTEGER,
-    program TEXT NOT NULL
-);
-CREATE TABLE sockets (
-    id INTEGER PRIMARY KEY,
-    session_id INTEGER NOT NULL REFERENCES sessions (id),
-    url TEXT NOT NULL,
-    asked_ns INTEGER NOT NULL,
-    opened_ns INTEGER,
-    closed_ns INTEGER,
-    request_headers TEXT NOT NULL,
-    response_headers TEXT,
-    status INTEGER,
-    subprotocol TEXT,
-    extensions TEXT,
-    client_address TEXT,
-    server_address TEXT,
-    close_code INTEGER,
-    close_reason TEXT,
-    closed_by TEXT,
-    error TEXT,
-    response_body BLOB
-);
-CREATE TABLE frames (
-    id INTEGER PRIMARY KEY,
-    socket_id INTEGER NOT NULL REFERENCES sockets (id),
-    time_ns INTEGER NOT NULL,
-    from_client INTEGER NOT NULL,
-    opcode INTEGER NOT NULL,
-    size INTEGER NOT NULL,
-    payload,
-    flags INTEGER NOT NULL DEFAULT 0,
-    original
-);
-CREATE TABLE gaps (
-    id INTEGER PRIMARY KEY,
-    session_id INTEGER NOT NULL REFERENCES sessions (id),
-    time_ns INTEGER NOT NULL,
-    frames INTEGER NOT NULL,
-    bytes INTEGER NOT NULL,
-    reason TEXT NOT NULL
-);
-CREATE TABLE annotations (
-    id INTEGER PRIMARY KEY,
-    session_id INTEGER NOT NULL REFERENCES sessions (id),
-    socket_id INTEGER REFERENCES sockets (id),
-    time_ns INTEGER NOT NULL,
-    text TEXT NOT NULL
-);
-"""
-_TO_VERSION_2 = """
-ALTER TABLE sockets ADD COLUMN response_body BLOB;
-UPDATE sockets SET request_headers =
-    (SELECT json_group_array(json_array(key, value)) FROM json_each(request_headers));
-UPDATE sockets SET response_headers =
-    (SELECT json_group_array(json_array(key, value)) FROM json_each(response_headers))
-    WHERE response_headers IS NOT NULL;
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,34 +70,39 @@ def create_or_append(path: Path, program: str, session: int | None = None) -> Wr
     """
     with _telling_of(path):
         file = CaptureFile.claim(path)
-        connection = _connect_to_write(file)
-        try:
+    is_checked = False
+    try:
+        with _connected(path, "rw") as (connection, _):
+            if not _is_empty(connection):
+                _check(connection, path)
+                check_ids(connection, path)
+            is_checked = True
             file.make_private()
             _enter_wal_mode(connection)
             file.check_again()
             file.free_journal()
             dead = _wait_for_the_last_recorder(connection, path)
-            return WritableCapture(connection, _begin_session(connection, path, program, session, dead), file)
-        except BaseException as error:
-            connection.close()
-            if file.is_new and not isinstance(error, _BeingWritten):
-                file.release()
-            raise
-
-
-def open_to_read(path: Path) -> sqlite3.Connection:
-    """A connection that cannot write. Raises CaptureError for what is no capture, or is a newer one."""
-    check_readable(path)
-    connection = _connect(path, f"file:{_quoted(path)}?mode=ro")
-    try:
-        with _telling_of(path):
-            if _is_empty(connection):
-                raise CaptureError(f"{path}: it is empty: its recorder ended before it wrote anything")
-            _check(connection, path)
-    except BaseException:
-        connection.close()
+            number = _begin_session(connection, path, program, session, dead)
+            connection.set_progress_handler(None, 0)  # no statement of a recorder takes long
+            return WritableCapture(connection, number, file)
+    except BaseException as error:
+        if not is_checked or (file.is_new and not isinstance(error, _BeingWritten)):
+            file.release()
         raise
-    return connection
+
+
+def open_to_read(path: Path) -> tuple[sqlite3.Connection, Guard]:
+    """A connection that cannot write, and the guard of its statements.
+
+    Raises CaptureError for a file that is not a capture, is empty, or is of a newer Wirewright.
+    """
+    with _telling_of(path):
+        check_readable(path)
+    with _connected(path, "ro") as (connection, guard):
+        if _is_empty(connection):
+            raise CaptureError(f"{path}: it is empty: its recorder ended before it wrote anything")
+        _check(connection, path)
+        return connection, guard
 
 
 def version_of(connection: sqlite3.Connection) -> int:
@@ -187,8 +129,14 @@ def headers_to_json(headers: Mapping[str, str]) -> str:
 
 
 def headers_from_json(text: str) -> Headers:
-    """Header fields of a file of either version."""
-    return Headers(json.loads(text))
+    """Header fields of a file of either version. Raises ValueError for text that was not written here."""
+    try:
+        headers = Headers(json.loads(text))
+        for pair in headers.pairs:
+            "".join(pair).encode(errors="surrogateescape")  # raises UnicodeEncodeError, a ValueError
+    except (TypeError, RecursionError) as error:
+        raise ValueError(str(error)) from None
+    return headers
 
 
 @contextmanager
@@ -208,6 +156,8 @@ def explain(error: sqlite3.Error) -> str:
     for part, meaning in (
         ("not a database", "it is no capture: it is no SQLite database"),
         ("malformed", "it is damaged"),
+        ("decode to UTF-8", "it is damaged: a text is not UTF-8"),
+        ("too big", "a message is larger than a capture can have"),
         ("locked", "another program keeps it locked"),
         ("full", "the disk is full"),
         ("readonly", "it cannot be written"),
@@ -219,27 +169,26 @@ def explain(error: sqlite3.Error) -> str:
     return said
 
 
-def _connect(path: Path, uri: str) -> sqlite3.Connection:
+@contextmanager
+def _connected(path: Path, mode: Literal["ro", "rw"]) -> Iterator[tuple[sqlite3.Connection, Guard]]:
+    """A guarded connection, which is closed if the block fails. Its errors become sentences."""
     with _telling_of(path):
-        return sqlite3.connect(
-            uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS
+        connection = sqlite3.connect(
+            f"file:{_quoted(path)}?mode={mode}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=BUSY_SECONDS,
         )
-
-
-def _connect_to_write(file: CaptureFile) -> sqlite3.Connection:
-    try:
-        connection = _connect(file.path, f"file:{_quoted(file.path)}?mode=rw")
         try:
-            with _telling_of(file.path):
-                if not _is_empty(connection):
-                    _check(connection, file.path)
+            guard = Guard(connection, path)
+            try:
+                yield connection, guard
+            except sqlite3.Error as error:
+                raise guard.explain(error) or error from None
         except BaseException:
             connection.close()
             raise
-    except BaseException:
-        file.release()
-        raise
-    return connection
 
 
 def _enter_wal_mode(connection: sqlite3.Connection) -> None:
@@ -254,7 +203,7 @@ def _is_empty(connection: sqlite3.Connection) -> bool:
     """True for a file without a table, as of a recorder that was killed right after it had made the file."""
     if connection.execute("PRAGMA application_id").fetchone()[0]:
         return False
-    return connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is None
+    return connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
@@ -269,9 +218,9 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         )
     if path.stat().st_size % connection.execute("PRAGMA page_size").fetchone()[0]:
         raise CaptureError(f"{path}: it is damaged: its end is missing")  # SQLite misses whole pages itself
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if not {"sessions", "sockets", "frames", "gaps"} <= tables:
-        raise CaptureError(f"{path}: it is damaged: it has not all tables of a capture")
+    if version < 1:
+        raise CaptureError(f"{path}: it is damaged: its version is {version}")
+    check_tables(connection, path, version)
 
 
 def _wait_for_the_last_recorder(connection: sqlite3.Connection, path: Path) -> tuple[int, int] | None:
@@ -321,9 +270,9 @@ def _begin_session(
 def _make_tables(connection: sqlite3.Connection) -> None:
     """Create the tables in a new file, or bring those of an older version to this one."""
     if not connection.execute("PRAGMA application_id").fetchone()[0]:
-        statements = _TABLES
+        statements = TABLES
     elif version_of(connection) == 1:
-        statements = _TO_VERSION_2
+        statements = TO_VERSION_2
     else:
         return
     for statement in statements.split(";"):

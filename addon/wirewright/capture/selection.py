@@ -5,6 +5,7 @@ from contextlib import suppress
 from itertools import count, islice
 from typing import Self
 
+from wirewright.capture.guard import Allowance
 from wirewright.capture.reader import PAGE, Capture, Frame
 from wirewright.capture.schema import CaptureError
 
@@ -60,11 +61,14 @@ class Selection:
             WHERE (rank, one.time_ns, frame_id) > (?, ?, ?)
             ORDER BY rank, one.time_ns, frame_id LIMIT {PAGE}
             """  # noqa: S608
-        page = self._capture._page(statement, (-1, 0, 0))
+        allowance = Allowance(self._capture.path)
+        page = self._capture._page(statement, (-1, 0, 0), allowance)
         while page:
             yield from page
             last = page[-1]
-            page = self._capture._page(statement, (self._ranks[last.socket_id], last.time_ns, last.id))
+            page = self._capture._page(
+                statement, (self._ranks[last.socket_id], last.time_ns, last.id), allowance
+            )
 
     def spans(self) -> dict[int, tuple[int, int]]:
         """The times of the first and of the last chosen frame of each socket that has any, in nanoseconds."""

@@ -1,0 +1,76 @@
+"""The types of the values in a capture's rows. SQLite keeps a value of any type in any column."""
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from wirewright.capture.tables import LARGEST_ID
+
+_TEXT = 1
+"""The opcode of a text message (RFC 6455, 5.2)."""
+_LARGEST = 2**63 - 1
+Kind = range | type[str] | type[bytes] | None
+"""Integers of a range, or values of a type, or NULL."""
+
+_ID = range(-LARGEST_ID, LARGEST_ID)
+_TIME = range(_LARGEST + 1)
+_COUNT = range(_LARGEST + 1)
+
+SESSION = ((_ID,), (_TIME,), (_TIME,), (_TIME, None), (str,))
+GAP = ((_ID,), (_ID,), (_TIME,), (_COUNT,), (_COUNT,), (str,))
+ANNOTATION = ((_ID,), (_ID,), (_TIME,), (str,))
+SOCKET = (
+    *((_ID,), (_ID,), (str,)),
+    *((_TIME,), (_TIME, None), (_TIME, None)),
+    *((str,), (str, None)),
+    *((range(1000), None), (str, None), (str, None)),
+    *((str, None), (str, None)),
+    *((range(65_536), None), (str, None), (str, None), (str, None)),
+    (bytes, None),
+)
+_CLOSED_BY = (None, "client", "server", "proxy")
+
+
+def check_row(row: Sequence[Any], kinds: Sequence[Sequence[Kind]]) -> int:
+    """The bytes of a row's values, at least. Raises ValueError if one of them has not one of its kinds."""
+    size = 0
+    for value, allowed in zip(row, kinds, strict=True):
+        if type(value) in (str, bytes):
+            size += len(value)
+        if not any(_is_of(value, kind) for kind in allowed):
+            raise ValueError(f"{value!r:.40} is not a value of its column")
+    return size
+
+
+def check_socket(row: Sequence[Any]) -> None:
+    """Raise ValueError for a row of `sockets` with a text that was not written here."""
+    urlsplit(row[2])  # raises ValueError
+    if row[15] not in _CLOSED_BY:
+        raise ValueError(f"{row[15]!r:.40} does not close sockets")
+
+
+def check_frame(row: Sequence[Any]) -> int:
+    """As `check_row`, for a row of `frames`. A text message has text, and every other frame has bytes."""
+    id_, socket_id, time_ns, from_client, opcode, size, payload, flags, original = row
+    is_right = (
+        type(id_) is type(socket_id) is type(time_ns) is type(opcode) is type(size) is type(flags) is int
+        and from_client in (0, 1)
+        and 0 <= opcode < 16
+        and 0 <= flags < 16
+        and size >= 0
+        and time_ns >= 0
+        and type(payload) is (str if opcode == _TEXT else bytes)
+    )
+    if not is_right:
+        raise ValueError("a frame has a value that is not one of its column")
+    if original is None:
+        return len(payload)
+    if type(original) not in (str, bytes):
+        raise ValueError("a frame's original is not a message")
+    return len(payload) + len(original)
+
+
+def _is_of(value: Any, kind: Kind) -> bool:
+    if isinstance(kind, range):
+        return type(value) is int and value in kind
+    return value is None if kind is None else type(value) is kind
