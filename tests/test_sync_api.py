@@ -27,6 +27,7 @@ from support.processes import ROOT
 from support.sync import app, echo, let_waits_time_out, reached, say, serving, settle
 from wirewright import sync_api, threads
 from wirewright.capture import open as open_capture
+from wirewright.memory import QUEUE_LEAST, MemoryBudget, Use
 from wirewright.sync_api import Error, Proxy, TimeoutError, WebSocket, WebSocketRoute, launch  # noqa: A004
 
 NOWHERE = "ws://nowhere.invalid/live"
@@ -143,6 +144,36 @@ def test_slow_listener_is_told_what_was_left_out(
     assert heard == [str(number) for number in range(len(heard))]
     assert 20 < len(heard) < count
     assert missed == [count - len(heard)]
+
+
+def test_slow_listener_misses_messages_while_all_together_use_up_the_memory(
+    proxy: Proxy, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget = MemoryBudget(10_000_000)
+    monkeypatch.setattr(threads, "budget", budget)
+    may_go_on, heard, missed = threading.Event(), list[str](), list[int]()
+
+    def slow(payload: str) -> None:
+        may_go_on.wait()
+        heard.append(payload[:10])
+
+    with ExitStack() as stack:
+        with proxy.expect_websocket() as opened:
+            client = stack.enter_context(app(proxy, url))
+        ws = opened.value
+        ws.on("framesent", slow)
+        ws.on("missed", missed.append)
+        share = budget.share(Use.HELD)
+        said = (0, "x" * 2 * QUEUE_LEAST), (9_500_000, "meanwhile"), (0, "afterwards")
+        for number, (used, payload) in enumerate(said, 1):
+            share.set(used)
+            say(client, payload)
+            while proxy._bridge.call(lambda: ws._own._history.total) < 2 * number:  # a client hears it later
+                pass
+        may_go_on.set()
+        settle(proxy)
+    assert heard == ["x" * 10, "afterwards"]
+    assert missed == [1]
 
 
 def test_block_that_is_left_too_much_to_judge_is_told(

@@ -41,7 +41,7 @@ except ImportError as error:
     asyncio.get_running_loop().call_soon(sys.exit, str(error))
     raise asyncio.CancelledError from None
 
-from wirewright import admission, connections, dispatching, interventions, request_start
+from wirewright import admission, connections, dispatching, interventions, memory, request_start
 from wirewright.capture.bodies import kept_body
 from wirewright.capture.redaction import DEFAULT
 from wirewright.capture.replay import Replay
@@ -93,6 +93,7 @@ class WirewrightAddon:
     def load(self, loader: addonmanager.Loader) -> None:
         _add_options(loader)
         _add_capture_options(loader)
+        _set_memory_limit()  # another proxy of this process may have set another one
         installing.uninstall()  # what is looked at is mitmproxy's own
         self._missing = missing_internal()
         if self._missing is None:
@@ -120,6 +121,8 @@ class WirewrightAddon:
         for option in {"ws_history", "ws_history_bytes", "ws_max_message", "ws_max_held"} & updated:
             if (getattr(ctx.options, option) or 0) < 0:
                 raise exceptions.OptionsError(f"{option} must be 0 or more.")
+        if "ws_memory" in updated:
+            _set_memory_limit()
         if any(option.startswith("ws_capture") for option in updated):
             self._configure_capture()
 
@@ -396,6 +399,25 @@ def _add_options(loader: addonmanager.Loader) -> None:
         "How many bytes of messages may wait for a route or an addon in one direction of a WebSocket. Above "
         "that, nothing more is read from its connection.",
     )
+
+    loader.add_option(
+        "ws_memory",
+        str | None,  # type: ignore[arg-type]
+        None,
+        "How much memory the messages of all WebSockets may take together, such as 512m. Without it 1 GiB, "
+        "or a quarter of the machine's memory if that is less.",
+    )
+
+
+def _set_memory_limit() -> None:
+    """Have the option limit the budget of the process. Raises OptionsError for what is not a size."""
+    try:
+        limit = _parse_size("ws_memory")
+    except ValueError as error:
+        raise exceptions.OptionsError(str(error)) from None
+    if limit is not None and limit < memory.LEAST:
+        raise exceptions.OptionsError(f"ws_memory must be at least 1m, not {ctx.options.ws_memory!r}.")
+    memory.budget.limit = memory.default_limit() if limit is None else limit
 
 
 def _add_capture_options(loader: addonmanager.Loader) -> None:

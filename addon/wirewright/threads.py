@@ -27,6 +27,7 @@ except ImportError:
     require(["greenlet"])  # it says how to add the package
     raise
 
+from wirewright.memory import Use, budget
 from wirewright.model import user_errors
 from wirewright.model.errors import EndedError, Error
 from wirewright.model.waiter import LatePredicate
@@ -37,7 +38,8 @@ T = TypeVar("T")
 Job = Callable[[], object]
 
 MOST_BYTES = 64 * 1024 * 1024
-"""How much may wait for the dispatcher, or for one wait's predicate; frames that come then are left out."""
+"""How much may wait for the dispatcher, or for one wait's predicate; frames that come then are left out. The
+budget of the process may be used up before."""
 CALL_BYTES, VALUE_BYTES = 500, 60
 """About what a call that waits takes beside its arguments, and a value that is to be judged."""
 LAST_SECONDS = 5.0
@@ -52,6 +54,7 @@ class Mailbox:
     def __init__(self) -> None:
         self._jobs: SimpleQueue[tuple[Job, int]] = SimpleQueue()
         self._given = self._done = 0  # each is written by one thread alone
+        self._share = budget.share(Use.QUEUED)
 
     @property
     def weight(self) -> int:
@@ -62,6 +65,7 @@ class Mailbox:
         """Leave something to do; what weighs anything comes from the loop's thread."""
         if weight:
             self._given += weight
+            self._share.follow(self.weight)
         self._jobs.put((job, weight))
 
     def do_next(self) -> None:
@@ -69,6 +73,7 @@ class Mailbox:
         job, weight = self._jobs.get()
         if weight:
             self._done += weight
+            self._share.follow(self.weight)
         job()
 
     def wait_for(self, is_done: Callable[[], bool], seconds: float) -> None:
@@ -378,7 +383,7 @@ class Bridge:
 
     def is_behind(self) -> bool:
         """Whether the dispatcher has been left so much to do that no more should be added."""
-        return self._jobs.weight > MOST_BYTES
+        return _is_too_much(self._jobs.weight)
 
     # For the thread that does a job
 
@@ -446,13 +451,15 @@ class CallersPredicate(LatePredicate):
         self._questions = questions
         self._predicate = predicate
         self._noted = self._judged = 0  # each is written by one thread alone
+        self._share = budget.share(Use.QUEUED)
         self._is_overdue = False
         """Whether an async predicate was cancelled, as the wait timed out."""
 
     def takes(self, value: object) -> bool:
-        if self._noted - self._judged > MOST_BYTES:
+        if _is_too_much(self._noted - self._judged):
             return False
         self._noted += VALUE_BYTES + _size((value,))
+        self._share.follow(self._noted - self._judged)
         return True
 
     def first(self, values: Sequence[object]) -> Awaitable[int | None]:
@@ -465,6 +472,7 @@ class CallersPredicate(LatePredicate):
             if self._bridge.call_user(self._judge, (value,)):
                 return index
             self._judged += VALUE_BYTES + _size((value,))
+            self._share.follow(self._noted - self._judged)
         return None
 
     def _judge(self, value: object) -> Any:
@@ -483,6 +491,11 @@ class CallersPredicate(LatePredicate):
                 raise  # the predicate's own
             self._is_overdue = True
             return False
+
+
+def _is_too_much(waiting: int) -> bool:
+    """Whether so many bytes wait for a thread that no more may be added."""
+    return waiting > MOST_BYTES or not budget.admits(0, waiting)
 
 
 def _size(arguments: Sequence[object]) -> int:

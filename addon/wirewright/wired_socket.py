@@ -182,7 +182,8 @@ class WiredSocket(InjectingCarrier):
             return
         self._told_too_large = True
         logger.warning(
-            "%s: a message is larger than ws_max_message (%d bytes): it passes, and is not read",
+            "%s: a message is larger than ws_max_message (%d bytes), or than ws_memory has room for: it "
+            "passes, and is not read",
             self.flow.request.pretty_url,
             self.max_message,
         )

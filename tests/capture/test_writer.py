@@ -19,6 +19,7 @@ from wirewright.capture.importing import import_file
 from wirewright.capture.losses import Frames, Row
 from wirewright.capture.recorder import Messages, Recorder
 from wirewright.capture.writer import Statement
+from wirewright.memory import QUEUE_LEAST, MemoryBudget, Use
 from wirewright.model.feed import Tape
 from wirewright.model.history import Payload
 from wirewright.model.proxy import Control
@@ -88,6 +89,41 @@ def test_frames_for_which_there_is_no_room_are_counted(
     assert sum(gap.bytes for gap in gaps) >= (lost - 1) * 900
     assert {gap.reason for gap in gaps} == {"more than 0.25 MiB waited to be written"}
     assert [record.message for record in caplog.records if "come faster than" in record.message]
+
+
+def test_frames_are_counted_while_all_messages_together_use_up_the_memory(
+    path: Path, control: Control, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget = MemoryBudget(1_000_000)
+    monkeypatch.setattr("wirewright.capture.writer.budget", budget)
+    recorder = record()
+    tape = tape_of(control)
+    others = budget.share(Use.HELD)
+    with held(recorder):
+        for used, payload in ((0, "x" * QUEUE_LEAST), (950_000, "meanwhile"), (0, "afterwards")):
+            others.set(used)
+            tape.messages([payload], len(payload), from_client=True)
+    recorder.stop()
+    assert payloads(path) == ["x" * QUEUE_LEAST, "afterwards"]
+    with open_capture(path) as capture:
+        (gap,) = capture.gaps()
+    assert (gap.frames, gap.bytes) == (1, len("meanwhile"))
+    assert gap.reason == "all messages together have used up ws_memory"
+
+
+def test_frames_that_wait_are_part_of_the_memory_that_messages_take(
+    path: Path, control: Control, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget = MemoryBudget(100_000_000)
+    monkeypatch.setattr("wirewright.capture.losses.budget", budget)
+    recorder = record()
+    tape = tape_of(control)
+    with held(recorder):
+        for _ in range(10):
+            tape.messages(["x" * 100_000], 100_000, from_client=True)
+        assert budget.used >= 900_000
+    recorder.stop()
+    assert budget.used == 0
 
 
 def test_large_message_costs_no_other(

@@ -330,5 +330,6 @@ async def test_messages_that_are_not_read_are_missing_for_a_true_reason(confdir:
         gaps = capture.gaps()
     assert sum(gap.frames for gap in gaps) == 2 * len(sent)
     assert {gap.reason for gap in gaps} == {
-        "larger than ws_max_message, compressed after such a message, or begun before the recording"
+        "larger than ws_max_message or than ws_memory has room for, compressed after such a message, or "
+        "begun before the recording"
     }

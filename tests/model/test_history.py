@@ -2,6 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from wirewright.memory import MemoryBudget
 from wirewright.model.history import Frame, History, HistoryLimit, Payload, Window
 
 
@@ -131,3 +132,41 @@ def test_unread_messages_that_are_more_than_fit_are_cut() -> None:
     history = History(HistoryLimit(100, 4))
     history.extend_unread("framesent", Sealed("aa", "bb", "cc"), 1.0)
     assert list(history.payloads("framesent")) == ["bb", "cc"]
+
+
+def test_history_that_gives_way_forgets_its_oldest_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    budget = MemoryBudget(10_000_000)
+    monkeypatch.setattr("wirewright.model.history.budget", budget)
+    history = History(HistoryLimit(1_000_000, 100_000_000))
+    history.retain()
+    for number in range(100):
+        history.append(Frame("framereceived", f"{number:02}" * 50_000), 100_000)
+    kept = [payload[:2] for payload in history.payloads("framereceived")]
+    assert kept == [f"{number:02}" for number in range(100 - len(kept), 100)]
+    assert 60 < len(kept) <= 70
+    assert budget.used <= 7_000_000
+    assert history.total == 100
+    first, *_ = history.events_since(0)
+    assert (first.event, first.value) == ("missed", 100 - len(kept))
+    del history
+    assert budget.used == 0
+
+
+def test_newest_socket_keeps_its_history_when_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wirewright.model.history.budget", MemoryBudget(10_000_000))
+    histories = [History(HistoryLimit()) for _ in range(5)]
+    for _ in range(20):
+        for history in histories:
+            history.append(Frame("framereceived", "x" * 100_000), 100_000)
+    lengths = [len(history) for history in histories]
+    assert lengths[0] < 5
+    assert lengths[-1] == 20
+    assert lengths == sorted(lengths)
+
+
+def test_empty_messages_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    budget = MemoryBudget(10_000_000)
+    monkeypatch.setattr("wirewright.model.history.budget", budget)
+    history = History(HistoryLimit(1_000_000, 1_000_000))
+    history.extend("framesent", [""] * 100_000, 0.0)
+    assert budget.used >= 6_000_000

@@ -3,6 +3,9 @@
 import asyncio
 from typing import Any
 
+import pytest
+
+from wirewright.memory import MemoryBudget, Use
 from wirewright.remote.outbox import BATCH, FRAME_BYTES, Outbox
 from wirewright.remote.protocol import Closed, Failed, Frames, Missed
 
@@ -63,6 +66,23 @@ async def test_what_is_too_much_is_left_out_and_counted() -> None:
     assert messages[-1] == Missed("a", "framesent", 80 - fit, (80 - fit) * len(MEGABYTE))
     outbox.frames("a", "framesent", ["after"], 1.0)
     assert numbers(await taken(outbox)) == [(80, 1)]
+
+
+async def test_frames_are_missed_while_all_messages_together_use_up_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    budget = MemoryBudget(10_000_000)
+    monkeypatch.setattr("wirewright.remote.outbox.budget", budget)
+    others = budget.share(Use.HELD)
+    outbox = Outbox()
+    for used in (9_500_000, 9_500_000, 5_000_000):
+        others.set(used)
+        outbox.frames("a", "framesent", [MEGABYTE], 1.0)
+    assert budget.used >= 5_000_000 + 2 * len(MEGABYTE)
+    first, missed, last = await taken(outbox)
+    assert (first.number, last.number) == (0, 2)
+    assert missed == Missed("a", "framesent", 1, len(MEGABYTE))
+    assert budget.used == 5_000_000
 
 
 async def test_what_was_missed_is_told_before_the_end() -> None:

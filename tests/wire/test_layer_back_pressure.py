@@ -10,9 +10,9 @@ from mitmproxy.proxy.layers.websocket import WebsocketEndHook
 from support.talk import Talk
 from support.wire import Clock, Leg, Wire, undecided
 from wirewright.conditions import Conditions
+from wirewright.memory import ITEM_BYTES, MemoryBudget, Use
 from wirewright.wire import back_pressure
 from wirewright.wire.frames import Opcode
-from wirewright.wire.leg import ITEM_BYTES
 from wirewright.wire.observing import Order
 from wirewright.wire.stream import Close
 from wirewright.wire.told import Aborted, Ordered
@@ -171,3 +171,39 @@ def test_messages_under_way_in_a_bad_network_count(leg: Leg, wire: Wire, clock: 
     tell(talk, clock.after(1_000))
     assert not is_paused(leg)
     assert wire.layer._waiting(wire.layer._legs[leg.client]) == 0
+
+
+@pytest.fixture
+def budget(monkeypatch: pytest.MonkeyPatch) -> MemoryBudget:
+    budget = MemoryBudget(10_000_000)
+    monkeypatch.setattr("wirewright.wire.socket_layer.budget", budget)
+    return budget
+
+
+def test_reading_pauses_while_all_messages_together_use_up_the_memory(
+    leg: Leg, held: Talk, budget: MemoryBudget
+) -> None:
+    others = budget.share(Use.HELD)
+    tell(held, leg.says(leg.peer.text(PART)))
+    assert not is_paused(leg)
+    others.set(budget.limit + 1)
+    tell(held, leg.says(leg.peer.text("")))
+    assert is_paused(leg)
+    tell(held, leg.decided(None))  # the next one is offered
+    assert is_paused(leg)
+    tell(held, leg.decided(None))  # nothing waits: the next message may come
+    assert not is_paused(leg)
+    assert not is_paused(leg.back)
+
+
+def test_held_messages_are_part_of_the_memory_that_messages_take(
+    leg: Leg, wire: Wire, held: Talk, budget: MemoryBudget
+) -> None:
+    tell(held, leg.says(leg.peer.text("x" * 50_000)))  # a message that is undecided
+    assert budget.used >= 50_000
+    tell(held, leg.says(leg.peer.text("x" * 60_000)))
+    assert budget.used >= 110_000
+    tell(held, leg.decided(None), leg.decided(None))
+    assert budget.used == 0
+    tell(held, leg.says(leg.peer.text("x" * 50_000)), Aborted(wire.flow, "a reason"))
+    assert budget.used == 0

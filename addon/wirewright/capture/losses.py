@@ -4,9 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-MESSAGE_BYTES = 64
-"""About the bytes that a waiting message takes beside its payload."""
-UNREAD = "larger than ws_max_message, compressed after such a message, or begun before the recording"
+from wirewright.memory import ITEM_BYTES, Use, budget
+
+UNREAD = (
+    "larger than ws_max_message or than ws_memory has room for, compressed after such a message, or begun "
+    "before the recording"
+)
 """Why a message was not read. After a compressed message that was not read, later ones that refer to it
 cannot be inflated."""
 
@@ -56,6 +59,7 @@ class Room:
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self._share = budget.share(Use.QUEUED)
         self.shown = f"{size // 1024 / 1024:g} MiB"
         self.losses = Losses(f"more than {self.shown} waited to be written")
         self._put = self._taken = 0
@@ -70,14 +74,16 @@ class Room:
 
     def put(self, weight: int) -> None:
         self._put += weight
+        self._share.follow(self.waiting)
 
     def taken(self, weight: int) -> None:
         self._taken += weight
+        self._share.follow(self.waiting)
 
 
 def weight_of(frames: Frames) -> int:
     """Bytes that frames take while they wait."""
-    return frames.size + MESSAGE_BYTES * len(frames)
+    return frames.size + ITEM_BYTES * len(frames)
 
 
 def describe(losses: Iterable[Losses]) -> str:

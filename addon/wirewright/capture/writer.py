@@ -17,6 +17,7 @@ from wirewright.capture.free_space import FreeSpace
 from wirewright.capture.losses import UNREAD, Frames, Losses, Room, Row, describe, weight_of
 from wirewright.capture.rotation import Rotation
 from wirewright.capture.schema import WritableCapture, explain, writable
+from wirewright.memory import budget
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ class Writer:
         """Why the last attempt failed; "" if it did not."""
         self._unreadable = Losses("the recorder failed: its log says how")
         self._unread = Losses(UNREAD)
+        self._without_memory = Losses("all messages together have used up ws_memory")
         self._is_over = False
         """Whether nothing more is taken in."""
         self._warned = -math.inf
@@ -108,8 +110,9 @@ class Writer:
         if self._is_over:
             return
         weight, room = weight_of(frames), self._room_of(frames)
-        if not room.admits(weight):
-            room.losses.add(frames)
+        has_memory = budget.admits(weight, room.waiting)
+        if not (has_memory and room.admits(weight)):
+            (room.losses if has_memory else self._without_memory).add(frames)
             self._warn_of_losses()
             return
         room.put(weight)
@@ -127,7 +130,7 @@ class Writer:
                 "%s: %s: %s are not recorded until now",
                 self._path,
                 self._failing or "frames come faster than they can be written",
-                f"{self._room.losses.frames + self._large_room.losses.frames:,}",
+                f"{sum(losses.frames for losses in self._left_out):,}",
             )
 
     def miss(self) -> None:
@@ -202,11 +205,13 @@ class Writer:
         self._store([each for each in left if isinstance(each, Statement)])
 
     @property
+    def _left_out(self) -> tuple[Losses, ...]:
+        """Frames for which there was no room."""
+        return self._room.losses, self._large_room.losses, self._without_memory
+
+    @property
     def _losses(self) -> tuple[Losses, ...]:
-        return (
-            *(self._room.losses, self._large_room.losses, self._unreadable, self._unread),
-            *self._failures.values(),
-        )
+        return *self._left_out, self._unreadable, self._unread, *self._failures.values()
 
     def _write(self) -> None:
         """Write what waits now, in one transaction; after a failure, a small one first."""

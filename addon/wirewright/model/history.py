@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from operator import attrgetter, methodcaller
 from typing import Any, NamedTuple, Protocol
 
+from wirewright.memory import ITEM_BYTES, Share, Use, budget
+
 Payload = str | bytes
 """`str` for a text message, `bytes` for a binary one."""
 
@@ -111,6 +113,8 @@ class History:
 
     def __init__(self, limit: HistoryLimit) -> None:
         self.limit = limit
+        self._share: Share | None = None
+        """Of the memory budget. None before the first frame is kept: thousands of sockets have a history."""
         self.total = 0
         """How many frames there have been, those that are forgotten included."""
         self._own_limit = limit
@@ -148,6 +152,20 @@ class History:
             if not (limit.messages and limit.size):
                 self._batches.clear()
                 self._count = self._size = 0
+                self._report()
+
+    def give_way(self, size: int) -> None:
+        """Forget the oldest frames, at least so many bytes of memory, or all."""
+        while self._batches and size > 0:
+            batch = self._batches.popleft()
+            self._count -= len(batch.payloads)
+            self._size -= batch.size
+            size -= batch.size + ITEM_BYTES * len(batch.payloads)
+        self._report()
+
+    def _report(self) -> None:
+        if self._share is not None:
+            self._share.set(self._size + ITEM_BYTES * self._count)
 
     def note(self, event: str, value: Any) -> None:
         """Remember an event that is not a frame, if events are retained."""
@@ -222,6 +240,9 @@ class History:
             batches.popleft()
             count, size = count_without, size_without
         self._count, self._size = count, size
+        if self._share is None:
+            self._share = budget.share(Use.REMEMBERED, self)
+        self._share.follow(size + ITEM_BYTES * count)
 
     def _cut(self, batch: _Batch) -> _Batch:
         window, payloads = Window(self.limit), list(batch.payloads)

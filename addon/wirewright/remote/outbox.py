@@ -5,13 +5,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from wirewright.memory import ITEM_BYTES, Use, budget
 from wirewright.model.history import Payload, payload_size
 from wirewright.remote.protocol import Closed, Event, Frames, Missed
 
 FRAME_BYTES = 64 * 1024 * 1024
 """How much of frames may wait; what comes then is left out and counted."""
-MESSAGE_BYTES = 64
-"""About what a waiting frame takes beside its payload."""
 MOST_BYTES = 64 * 1024 * 1024
 """How much of everything else may wait."""
 BATCH, BATCH_BYTES = 1_000, 1024 * 1024
@@ -23,6 +22,7 @@ class Outbox:
 
     def __init__(self, overflow: Callable[[], object] = lambda: None) -> None:
         """`overflow` is called once, when more waits than any client may leave waiting."""
+        self._share = budget.share(Use.QUEUED)
         self._overflow: Callable[[], object] | None = overflow
         self._waiting: deque[Any] = deque()
         self._weights: deque[int] = deque()
@@ -43,12 +43,13 @@ class Outbox:
 
     def frames(self, key: str, event: Event, payloads: Sequence[Payload], at: float) -> None:
         """Frames of a socket that came at the same time."""
-        weight = sum(map(payload_size, payloads)) + MESSAGE_BYTES * len(payloads)
+        weight = sum(map(payload_size, payloads)) + ITEM_BYTES * len(payloads)
         number = self._numbers.get((key, event), 0)
         self._numbers[key, event] = number + len(payloads)
-        if self._weight + weight > FRAME_BYTES and self._weight:
+        is_full = self._weight + weight > FRAME_BYTES and self._weight
+        if is_full or not budget.admits(weight, self._weight):
             frames, size = self._missed.get((key, event), (0, 0))
-            lost = weight - MESSAGE_BYTES * len(payloads)
+            lost = weight - ITEM_BYTES * len(payloads)
             self._missed[key, event] = frames + len(payloads), size + lost
             return
         self._tell_missed(key, event)
@@ -57,6 +58,7 @@ class Outbox:
             last.payloads.extend(payloads)
             self._weights[-1] += weight
             self._weight += weight
+            self._report()
         else:
             self._append(_Batch(key, event, number, list(payloads), at), weight)
 
@@ -78,16 +80,21 @@ class Outbox:
                 await self._is_filled.wait()
         self._weight -= self._weights.popleft()
         message = self._waiting.popleft()
+        self._report()
         if isinstance(message, _Batch):
             return message.message()
         if not isinstance(message, Missed):
             self._other_weight -= _weight(message)
         return message
 
+    def _report(self) -> None:
+        self._share.follow(self._weight + self._other_weight)
+
     def _append(self, message: Any, weight: int) -> None:
         self._waiting.append(message)
         self._weights.append(weight)
         self._weight += weight
+        self._report()
         self._is_filled.set()
 
     def _tell_missed(self, key: str, event: Event) -> None:

@@ -8,7 +8,7 @@ from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers import websocket
 
 from wirewright.wire.frames import CloseCode, FrameCutter, Opcode, ProtocolError, decode_close
-from wirewright.wire.leg import End, Held, HeldQueue, Injected, Leg, Lost
+from wirewright.wire.leg import End, Held, HeldQueue, Injected, Leg, Lost, weight_of
 from wirewright.wire.messages import Control, Deflated, Event, TooLarge, Violation
 from wirewright.wire.observing import UNDECIDED, Payload
 from wirewright.wire.socket_layer import SocketLayer
@@ -215,6 +215,7 @@ class WireLayer(SocketLayer):
                 continue
             if decision is UNDECIDED:
                 leg.undecided, leg.compresses = True, compress
+                leg.undecided_size = weight_of(event)
             elif decision is not None:
                 sent.append(encode(*content_of(decision), compress=compress))
             if self._observer.orders:
@@ -279,7 +280,7 @@ class WireLayer(SocketLayer):
         return waiting
 
     def _decided(self, leg: Leg, payload: Payload | None) -> layer.CommandGenerator[None]:
-        leg.undecided = False
+        leg.undecided, leg.undecided_size = False, 0
         if payload is not None and not leg.stream.ended:
             message = leg.stream.encoder.message(*content_of(payload), compress=leg.compresses)
             yield from self._send(leg, [message])

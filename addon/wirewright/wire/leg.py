@@ -9,6 +9,7 @@ from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
+from wirewright.memory import ITEM_BYTES, Share
 from wirewright.wire.frames import CloseCode, FrameCutter, Opcode, ProtocolError, decode_close
 from wirewright.wire.messages import Control, Deflated, Event, Violation
 from wirewright.wire.observing import Demand
@@ -32,9 +33,6 @@ class Injected:
 
 Held = Event | Injected | Violation | Literal[Lost.LOST]
 
-ITEM_BYTES = 64
-"""About what an item of a queue takes beside its payload."""
-
 
 class HeldQueue(deque[Held]):
     """The items of a direction in HOLD that wait for a decision on an earlier message, oldest first.
@@ -55,7 +53,7 @@ class HeldQueue(deque[Held]):
     def weigh(self) -> None:
         """Weigh the items that were added since the last call."""
         weights = self._weights = deque() if self._weights is None else self._weights
-        new = [_weight(item) for item in islice(reversed(self), len(self) - len(weights))]
+        new = [weight_of(item) for item in islice(reversed(self), len(self) - len(weights))]
         weights.extend(reversed(new))
         self.weight += sum(new)
 
@@ -69,7 +67,8 @@ class HeldQueue(deque[Held]):
         self.weight, self._weights = 0, None
 
 
-def _weight(item: Held) -> int:
+def weight_of(item: Held) -> int:
+    """About how many bytes of memory an item takes that has to wait."""
     if isinstance(item, (Control, Deflated)):
         return ITEM_BYTES + sys.getsizeof(item.payload)
     if isinstance(item, Injected):
@@ -89,6 +88,10 @@ class Leg:
     """What was wanted of it last."""
     held: HeldQueue = field(default_factory=HeldQueue)
     """In HOLD, what waits for its turn."""
+    undecided_size: int = 0
+    """Bytes of memory of the message that is undecided."""
+    share: Share | None = None
+    """Of the memory budget; None before anything had to wait."""
     is_paused: bool = False
     """Whether reading from its source is paused, as too much of it waits."""
     is_cut_short: bool = False

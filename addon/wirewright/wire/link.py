@@ -8,11 +8,10 @@ from random import Random
 from typing import Generic, TypeVar
 
 from wirewright.conditions import Conditions
+from wirewright.memory import ITEM_BYTES
 
 T = TypeVar("T")
 
-ITEM_BYTES = 64
-"""About what an item that is under way takes beside its bytes."""
 HELD_BACK_SECONDS = 1.0
 """How long a message waits for the next one, to change places with it."""
 

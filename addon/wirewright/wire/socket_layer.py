@@ -13,6 +13,7 @@ from mitmproxy.proxy.layers import websocket
 from mitmproxy.proxy.layers.http import HttpLayer
 
 from wirewright.conditions import Conditions
+from wirewright.memory import Use, budget
 from wirewright.wire import back_pressure
 from wirewright.wire.app_network import AppNetwork
 from wirewright.wire.deflate import Agreement, parse_agreement
@@ -176,12 +177,22 @@ class SocketLayer(websocket.WebsocketLayer):
     def _regulate(self) -> None:
         """Pause reading from a source of which too much waits, and go on below a quarter of that."""
         for leg in self._legs.values():
-            if not (leg.held or leg.is_paused or self._network is not None):
-                continue
-            leg.held.weigh()
-            most = self._observer.max_held
-            pauses = self._waiting(leg) > (most // 4 if leg.is_paused else most)
-            self._pause(leg, pauses and not self._must_read(leg))
+            if leg.undecided or leg.held or leg.share is not None or self._network is not None:
+                leg.held.weigh()
+                self._report(leg)
+                self._pause(leg, self._has_enough(leg) and not self._must_read(leg))
+
+    def _report(self, leg: Leg) -> None:
+        if leg.share is None:
+            leg.share = budget.share(Use.HELD)
+        leg.share.follow(0 if self._finished else leg.undecided_size + self._waiting(leg))
+
+    def _has_enough(self, leg: Leg) -> bool:
+        """Whether so much of a direction waits that nothing more is to be read."""
+        most, waiting = self._observer.max_held, self._waiting(leg)
+        if waiting > (most // 4 if leg.is_paused else most):
+            return True
+        return bool(leg.undecided or waiting) and not budget.has_room(Use.HELD)
 
     def _pause(self, leg: Leg, is_paused: bool) -> None:
         if is_paused is not leg.is_paused:
