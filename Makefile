@@ -2,7 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format bench autobahn fuzz clean
+.PHONY: demo test check format bench soak autobahn fuzz clean
 
 demo: $(VENV)/.demo  ## See the frames of a real app behind a real proxy, and a script that waits for one
 	@$(BIN)/wirewright demo
@@ -27,6 +27,9 @@ bench: $(VENV)/.bench  ## Wirewright beside what else carries WebSockets; ARGS="
 	@test -n "$(ARGS)" || $(BIN)/python -m bench.showing
 	@test -n "$(ARGS)" || $(BIN)/python -m bench.remote
 	@test -n "$(ARGS)" || $(BIN)/python -m bench.kills
+
+soak: $(VENV)/.bench  ## A proxy under an even load for 15 minutes: whether its memory grows; ARGS="--minutes 2"
+	$(BIN)/python -m bench.soak $(ARGS)
 
 autobahn: $(VENV)/.dev  ## The Autobahn suite, direct and through the proxy; needs a Python 2.7
 	PYTHONPATH=tests $(BIN)/python -m conformance $(ARGS)
