@@ -22,6 +22,7 @@ from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit, Payload
 from wirewright.model.route import WebSocketRoute
 from wirewright.neighbours import Hook, OtherAddons, await_hooks, call_hooks, log_error
+from wirewright.wire.messages import Control
 from wirewright.wire.observing import UNDECIDED, Decided, Decision, Demand, Order
 from wirewright.wire.told import DecidedEvent, Ordered
 from wirewright.wire.unread import Unread
@@ -188,9 +189,11 @@ class WiredSocket(InjectingCarrier):
             self.max_message,
         )
 
-    def control(self, opcode: int, payload: bytes, *, from_client: bool, injected: bool) -> None:
+    def controls(self, frames: Sequence[Control], *, from_client: bool, injected: bool) -> None:
         if tape := self._feed.tape:
-            tape.control(opcode, payload, from_client=from_client, injected=injected)
+            tape.controls(
+                [(each.opcode, each.payload) for each in frames], from_client=from_client, injected=injected
+            )
 
     def failed(self, message: str) -> None:
         self._feed.failed(message)

@@ -52,14 +52,14 @@ async def test_flood_of_a_server_waits_for_the_handler_and_nothing_is_lost(proxy
         proxy.route_web_socket("**/held", handler)
         async with app(proxy, f"{url}/held", **PLAIN) as held, app(proxy, f"{url}/other") as other:
             await held.send("flood")
-            await eventually(lambda: bool(back_pressure._resumed))
+            await eventually(lambda: bool(back_pressure._pauses))
             await other.send("still there")
             assert await other.recv() == "still there"
             assert len(sent) < COUNT
             goes_on.set()
             for number in range(COUNT):
                 assert await held.recv() == part(number)
-    assert not back_pressure._resumed
+    assert not back_pressure._pauses
 
 
 async def test_flood_of_an_app_waits_for_a_mock_and_nothing_is_lost(proxy: Proxy) -> None:
@@ -78,13 +78,13 @@ async def test_flood_of_an_app_waits_for_a_mock_and_nothing_is_lost(proxy: Proxy
                 await client.send(part(number))
 
         flooding = asyncio.ensure_future(flood())
-        await eventually(lambda: bool(back_pressure._resumed))
+        await eventually(lambda: bool(back_pressure._pauses))
         assert not flooding.done()
         goes_on.set()
         await flooding
         await eventually(lambda: len(taken) == COUNT)
         assert taken == [part(number) for number in range(COUNT)]
-    assert not back_pressure._resumed
+    assert not back_pressure._pauses
 
 
 async def test_app_that_leaves_ends_a_socket_whose_server_is_not_read(proxy: Proxy) -> None:
@@ -108,8 +108,8 @@ async def test_app_that_leaves_ends_a_socket_whose_server_is_not_read(proxy: Pro
         proxy.route_web_socket("**", handler)
         async with proxy.expect_websocket() as opened, app(proxy, url, **PLAIN) as client:
             ws = await opened.value
-            await eventually(lambda: bool(back_pressure._resumed))
+            await eventually(lambda: bool(back_pressure._pauses))
             async with ws.expect_event("close"):
                 client.transport.abort()
         await flooded.wait()
-    assert not back_pressure._resumed
+    assert not back_pressure._pauses

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.commands import SendData
 
 Reply = Callable[[Any], object]
 """What happens to the flow while a hook is handled; its result is ignored."""
@@ -14,7 +15,8 @@ class Talk:
     """`>>` tells the layer an event, `<<` says what it must answer next.
 
     Each answer must have been named before the next event; `assert` at the front checks that of the last.
-    A command matches one with the same values, or its class if that stands there. A function after `>>`
+    A command matches one with the same values, or its class if that stands there. The bytes of one write may
+    be named one part after another: `take` shows how many writes there were. A function after `>>`
     completes the hook that was answered last; it is called with the flow.
     """
 
@@ -35,6 +37,8 @@ class Talk:
     def __lshift__(self, expected: commands.Command | type[commands.Command]) -> Self:
         assert self._said, f"it said nothing where this was due: {expected}"
         said = self._said.popleft()
+        if isinstance(said, SendData) and isinstance(expected, SendData):
+            said = self._beginning(said, len(expected.data))
         if isinstance(expected, type):
             assert isinstance(said, expected), f"it said {said} where this was due: {expected}"
         else:
@@ -43,6 +47,12 @@ class Talk:
         if isinstance(said, commands.StartHook):
             self._hook = said
         return self
+
+    def _beginning(self, said: SendData, size: int) -> SendData:
+        if 0 < size < len(said.data):
+            self._said.appendleft(SendData(said.connection, said.data[size:]))
+            return SendData(said.connection, said.data[:size])
+        return said
 
     def take(self) -> tuple[Self, list[commands.Command]]:
         """What it said that was not named yet, for a closer look."""

@@ -22,6 +22,7 @@ from support.talk import Talk, done
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import Opcode
 from wirewright.wire.layer import WireLayer
+from wirewright.wire.messages import Control
 from wirewright.wire.observing import UNDECIDED, Decided, Decision, Demand, Order, Payload
 from wirewright.wire.socket_layer import CLOSING_SECONDS
 from wirewright.wire.stream import Close
@@ -51,7 +52,8 @@ class FakeObserver:
     decide: Callable[[Payload], Decision] = lambda payload: payload
     """What becomes of a message that is held."""
     orders: list[Order] = field(default_factory=list)
-    controls: list[tuple[int, bytes, bool, bool]] = field(default_factory=list)
+    reported: list[tuple[int, bytes, bool, bool]] = field(default_factory=list)
+    """Control frames: opcode, payload, whether it came from the client, and whether it is ours."""
     keeps: bool = False
     routed: bool = False
 
@@ -86,8 +88,8 @@ class FakeObserver:
     def too_large(self, *, from_client: bool) -> None:
         self.told.append(("too large",))
 
-    def control(self, opcode: int, payload: bytes, *, from_client: bool, injected: bool) -> None:
-        self.controls.append((opcode, payload, from_client, injected))
+    def controls(self, frames: Sequence[Control], *, from_client: bool, injected: bool) -> None:
+        self.reported += [(each.opcode, each.payload, from_client, injected) for each in frames]
 
     def failed(self, message: str) -> None:
         self.told.append(("failed", message))

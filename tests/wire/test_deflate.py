@@ -7,7 +7,7 @@ from wsproto.frame_protocol import FrameProtocol
 
 from support.frames import MAX_MESSAGE, Peer, pieces, read
 from wirewright.wire import deflate as deflate_module
-from wirewright.wire.deflate import Agreement, Compression, Inflater, deflate, parse_agreement
+from wirewright.wire.deflate import MESSAGE_TAIL, Agreement, Compression, Inflater, deflate, parse_agreement
 from wirewright.wire.frames import CloseCode, Opcode, ProtocolError, encode_frame
 from wirewright.wire.messages import TooLarge
 
@@ -230,7 +230,7 @@ def test_inflating_stops_one_step_after_the_limit() -> None:
     limit = 100_000
     inflated = sum(len(inflater.push(block, limit)) for _ in range(1024))
     assert limit < inflated == inflater.size <= limit + STEP
-    assert inflater.finish(limit) == b""
+    assert inflater.push(MESSAGE_TAIL, limit) == b""
 
 
 class CountingZlib:
@@ -323,3 +323,50 @@ def test_window_that_fits_a_message_compresses_it_as_well_as_the_largest(size: i
     payload = (b'{"type": "tick", "symbol": "EURUSD", "price": 1.0843}' * (size // 50 + 1))[:size]
     largest = deflate_of(payload).removesuffix(b"\0\0\xff\xff")
     assert len(deflate(payload, Compression())) <= len(largest)
+
+
+EMPTY_FINAL_BLOCK = b"\x03\x00"
+
+
+def test_final_blocks_of_a_message_are_bounded_and_counted(compression: Compression) -> None:
+    inflater = Inflater(compression)
+    for _ in range(3):
+        inflater.begin()
+        assert inflater.push(EMPTY_FINAL_BLOCK * 1000, 1000) == b""
+        assert inflater.final_blocks == 1000
+    with pytest.raises(ProtocolError, match="more than 1,000 final blocks") as raised:
+        inflater.push(EMPTY_FINAL_BLOCK, 1000)
+    assert raised.value.code is CloseCode.INVALID_DATA
+
+
+@pytest.mark.parametrize("piece", [1, 1 << 20], ids=["in bytes", "in one piece"])
+def test_flood_of_empty_final_blocks_makes_a_bounded_number_of_decompressors(
+    piece: int, monkeypatch: pytest.MonkeyPatch, compression: Compression
+) -> None:
+    made: list[int] = []
+    decompressobj = zlib.decompressobj
+
+    def counting(wbits: int) -> object:
+        made.append(wbits)
+        return decompressobj(wbits)
+
+    peer = Peer(compression=compression)
+    reader = peer.reader()
+    monkeypatch.setattr(zlib, "decompressobj", counting)
+    flood = EMPTY_FINAL_BLOCK * (1 << 14)
+    stream = peer.frame(Opcode.TEXT, flood, fin=False, rsv1=True) + peer.frame(0, flood)
+    assert read(reader, pieces(stream, piece)) == []
+    assert reader.failure is not None
+    assert reader.failure.message == "A compressed message has more than 1,000 final blocks."
+    assert len(made) < 1100
+
+
+@pytest.mark.parametrize("limit", [0, 1000])
+def test_message_is_inflated_no_further_than_is_wanted_if_no_later_one_refers_to_it(limit: int) -> None:
+    peer = Peer(compression=NO_TAKEOVER)
+    reader = peer.reader(limit=limit)
+    inflater = reader._inflater
+    assert inflater is not None
+    for _ in range(3):
+        assert reader.feed(peer.compressed(bytes(MAX_MESSAGE))) == [TooLarge(Opcode.BINARY)] * bool(limit)
+        assert inflater.size <= limit + STEP

@@ -84,6 +84,14 @@ def test_larger_message_than_is_wanted_passes_and_is_said_to_be_too_large(leg: L
     assert wire.observer.told == [("too large",), *leg.told(bytes(1000))]
 
 
+@pytest.mark.parametrize("size", [1 << 16, (1 << 63) - 1])
+def test_message_is_said_to_be_too_large_at_its_header(leg: Leg, wire: Wire, size: int) -> None:
+    wire.observer.wants = 1000
+    header = bytes([0x82, 0xFF if leg.client else 0x7F]) + size.to_bytes(8) + bytes(4 * leg.client)
+    assert wire.started() >> leg.says(header) << leg.gets(header)
+    assert wire.observer.told == [("too large",)]
+
+
 def test_message_that_began_when_nobody_wanted_any_is_not_said_to_be_too_large(leg: Leg, wire: Wire) -> None:
     talk, (first, second) = wire.started(), leg.peer.fragments(Opcode.TEXT, b"a", b"b")
     wire.observer.wants = 0

@@ -7,7 +7,7 @@ import pytest
 from mitmproxy.proxy import events
 from mitmproxy.proxy.commands import SendData
 
-from support.frames import Peer
+from support.frames import KEY, Peer
 from support.talk import done
 from support.wire import Leg, Wire, undecided
 from wirewright.wire.frames import Opcode
@@ -71,6 +71,25 @@ def test_control_frames_keep_their_place_between_messages(leg: Leg, wire: Wire) 
     for frame in (one, ping, two):
         talk = talk << leg.gets(frame)
     assert talk
+
+
+def test_pings_and_messages_that_come_in_one_piece_go_in_one_write(leg: Leg, wire: Wire) -> None:
+    ping, pong = leg.peer.frame(Opcode.PING, PING), leg.peer.frame(Opcode.PONG)
+    frames = (ping + leg.peer.text("one") + pong + ping) * 100
+    _, (command,) = (wire.started(holding=True) >> leg.says(frames)).take()
+    assert isinstance(command, SendData)
+    assert command.data == frames
+    assert wire.observer.offered == leg.offers("one") * 100
+    assert len(wire.observer.reported) == 300
+
+
+def test_pings_go_in_one_write_past_a_message_that_is_undecided(leg: Leg, wire: Wire) -> None:
+    wire.observer.decide = undecided
+    ping, one = leg.peer.frame(Opcode.PING, PING), leg.peer.text("one")
+    talk = wire.started(holding=True) >> leg.says(one)
+    talk, (command,) = (talk >> leg.says(ping * 50 + one + ping * 50)).take()
+    assert isinstance(command, SendData)
+    assert command.data == ping * 100
 
 
 def test_long_changed_message_goes_in_one_frame(leg: Leg, wire: Wire) -> None:
@@ -479,6 +498,38 @@ def test_side_that_does_not_answer_the_close_of_a_large_message_is_not_waited_fo
     assert wire.ended == (1009, reason, None)
 
 
+@pytest.mark.parametrize("size", [1001, 1 << 16, (1 << 63) - 1])
+@pytest.mark.parametrize("fragmented", [False, True])
+def test_message_that_is_too_large_is_refused_at_its_header(
+    leg: Leg, wire: Wire, size: int, fragmented: bool
+) -> None:
+    wire.observer.max_message = 1000
+    opcode, first = Opcode.BINARY, b""
+    if fragmented:
+        opcode, first = Opcode.CONTINUATION, leg.peer.frame(Opcode.BINARY, bytes(1000), fin=False)
+    length = b"\xfe" + size.to_bytes(2) if size < 1 << 16 else b"\xff" + size.to_bytes(8)
+    header = (
+        bytes([0x80 | opcode, length[0] if leg.client else length[0] & 0x7F])
+        + length[1:]
+        + KEY[: 4 * leg.client]
+    )
+    talk = wire.started(holding=True) >> leg.says(first) >> leg.says(header)
+    reason = "message of more than 1000 bytes (ws_max_message)"
+    talk = talk << wire.timer << leg.gets(leg.close_frame(1009, reason)) >> leg.says(bytes(500))
+    assert wire.observer.told == [("failed", "Message too large")]
+    talk = talk >> wire.time_is_up << leg.back.gets(leg.back.close_frame(1009, reason))
+    assert talk << wire.drop_server << wire.drop_app << wire.end >> done
+
+
+def test_compressed_message_is_refused_once_it_is_too_large(leg: Leg, wire: Wire) -> None:
+    wire.observer.max_message = 1000
+    talk = wire.started(COMPRESSED, holding=True)
+    deflated = leg.peer.deflate(os.urandom(3000))
+    first, _ = leg.peer.fragments(Opcode.BINARY, deflated[:2000], deflated[2000:], rsv1=True)
+    reason = "message of more than 1000 bytes (ws_max_message)"
+    assert talk >> leg.says(first) << wire.timer << leg.gets(leg.close_frame(1009, reason))
+
+
 def test_message_as_large_as_is_allowed_is_held(leg: Leg, wire: Wire) -> None:
     wire.observer.max_message, frame = 1000, leg.peer.binary(bytes(1000))
     assert wire.started(holding=True) >> leg.says(frame) << leg.gets(frame)
@@ -500,15 +551,9 @@ def holding(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
-def test_mocked_socket_swallows_and_reports_what_the_app_says(wire: Wire) -> None:
+def test_mocked_socket_offers_what_the_app_says(wire: Wire, holding: bool) -> None:
     app = Leg(wire, True)
-    assert wire.started(mocked=True) >> app.says(app.peer.text("hello"))
-    assert wire.observer.told == app.told("hello")
-
-
-def test_mocked_socket_offers_what_the_app_says(wire: Wire) -> None:
-    app = Leg(wire, True)
-    assert wire.started(mocked=True, holding=True) >> app.says(app.peer.text("hello"))
+    assert wire.started(mocked=True, holding=holding) >> app.says(app.peer.text("hello"))
     assert wire.observer.offered == app.offers("hello")
 
 
@@ -568,14 +613,53 @@ def test_mocked_socket_answers_no_ping_after_a_close_of_ours(wire: Wire, holding
     assert talk >> app.says(app.peer.frame(Opcode.PING, PING))
 
 
-def test_mocked_socket_fails_on_what_cannot_be_read(wire: Wire) -> None:
+def test_mocked_socket_fails_on_what_cannot_be_read(wire: Wire, holding: bool) -> None:
     app, server = both(wire)
-    talk = wire.started(mocked=True, holding=True) >> app.says(app.peer.frame(3))
+    talk = wire.started(mocked=True, holding=holding) >> app.says(app.peer.frame(3))
     assert talk << wire.to_app(server.close_frame(1002)) << wire.drop_app << wire.end >> done
     assert wire.ended == (1002, "Unrecognized frame opcode: 3", None)
-
-
-def test_mocked_socket_tells_what_broke_the_protocol(wire: Wire) -> None:
-    app = Leg(wire, True)
-    assert wire.started(mocked=True) >> app.says(app.peer.frame(3))
     assert wire.observer.told == [("failed", "Unrecognized frame opcode: 3")]
+
+
+@pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1015, 1016, 2000, 2999, 5000, 65535])
+def test_mocked_socket_answers_an_invalid_close_code_with_1002(wire: Wire, holding: bool, code: int) -> None:
+    app, server = both(wire)
+    talk = wire.started(mocked=True, holding=holding) >> app.says(app.close_frame(code, "bye"))
+    assert talk << wire.to_app(server.close_frame(1002)) << wire.drop_app << wire.end >> done
+    assert wire.ended[0] == 1002
+
+
+@pytest.mark.parametrize("code", [1000, 1003, 1007, 1011, 1014, 3000, 4999])
+def test_mocked_socket_answers_a_valid_close_code_with_the_same(wire: Wire, holding: bool, code: int) -> None:
+    app, server = both(wire)
+    talk = wire.started(mocked=True, holding=holding) >> app.says(app.close_frame(code, "bye"))
+    assert talk << wire.to_app(server.close_frame(code, "bye")) << wire.drop_app << wire.end >> done
+    assert wire.ended == (code, "bye", True)
+
+
+@pytest.mark.parametrize("code", [0, 2999, 5000])
+def test_invalid_close_code_is_answered_with_1002_by_a_route_that_keeps_the_close(
+    leg: Leg, wire: Wire, code: int
+) -> None:
+    wire.observer.keeps = True
+    _, (answer, *_) = (wire.started(holding=True) >> leg.says(leg.close_frame(code))).take()
+    assert answer.data == leg.back.close_frame(1002)  # type: ignore[attr-defined]
+    assert ("closed", 1006, "") in wire.observer.told
+
+
+@pytest.mark.parametrize("code", [0, 999, 1004, 2999, 5000])
+def test_invalid_close_code_is_copied_for_the_destination_to_judge(
+    leg: Leg, wire: Wire, holding: bool, code: int
+) -> None:
+    close = leg.close_frame(code)
+    assert wire.started(holding=holding) >> leg.says(close) << leg.gets(close)
+
+
+def test_pongs_of_a_mocked_socket_go_in_one_write(wire: Wire) -> None:
+    app, server = both(wire)
+    pings = [app.peer.frame(Opcode.PING, bytes([number])) for number in range(200)]
+    _, (command,) = (wire.started(mocked=True) >> app.says(b"".join(pings))).take()
+    pongs = [server.peer.frame(Opcode.PONG, bytes([number])) for number in range(200)]
+    assert isinstance(command, SendData)
+    assert command.data == b"".join(pongs)
+    assert len(wire.observer.reported) == 400

@@ -38,9 +38,8 @@ def test_what_is_ordered_before_the_socket_is_open_goes_first(leg: Leg, wire: Wi
     theirs = leg.peer.text("theirs")
     talk = wire.open() << wire.start >> leg.says(theirs) >> done
     for command in (
-        leg.gets(leg.peer.text("one")),
+        leg.gets(leg.peer.text("one") + leg.peer.text("two")),
         leg.back.gets(leg.back.peer.binary(b"\x00")),
-        leg.gets(leg.peer.text("two")),
         leg.gets(theirs),
     ):
         talk = talk << command
@@ -73,9 +72,8 @@ def test_what_is_ordered_for_a_message_goes_in_its_place(leg: Leg, wire: Wire) -
 
     wire.observer.decide = decide
     talk = wire.started(holding=True) >> leg.says(leg.peer.text("one") + leg.peer.text("two"))
-    talk = talk << leg.back.gets(leg.back.peer.text("about one"))
-    talk = talk << leg.back.gets(leg.back.peer.text("about two"))
-    assert talk << leg.gets(leg.peer.text("one changed") + leg.peer.text("two changed"))
+    talk = talk << leg.gets(leg.peer.text("one changed") + leg.peer.text("two changed"))
+    assert talk << leg.back.gets(leg.back.peer.text("about one") + leg.back.peer.text("about two"))
 
 
 def test_what_is_ordered_while_a_message_is_undecided_does_not_wait_for_it(leg: Leg, wire: Wire) -> None:

@@ -330,3 +330,49 @@ def test_lowered_limit_ends_the_message_under_way(peer: Peer) -> None:
     assert reader.feed(first) == []
     reader.limit = 2
     assert reader.feed(second + peer.text("d")) == [TooLarge(Opcode.TEXT), "d"]
+
+
+# As much work as fits
+
+
+@pytest.mark.parametrize("work", [1, 3, 10, 1000])
+@pytest.mark.parametrize("limit", [0, 3, MAX_MESSAGE])
+@pytest.mark.parametrize("lazy", [True, False])
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_reading_in_steps_finds_what_reading_at_once_finds(
+    peer: Peer, work: int, limit: int, lazy: bool, size: int
+) -> None:
+    fragments = b"".join(peer.fragments(Opcode.TEXT, b"one ", b"", b"message"))
+    ping, texts = peer.frame(Opcode.PING, b"?"), peer.text("ab") + peer.text("") + peer.text("abcd" * 50)
+    stream = (ping * 3 + texts * 5 + fragments + peer.binary(bytes(200)) + ping + texts) * 3
+    at_once, in_steps = peer.reader(limit=limit), peer.reader(limit=limit)
+    at_once.lazy = in_steps.lazy = lazy
+    expected, events = at_once.feed(stream), []
+    for piece in pieces(stream, size):
+        while piece:
+            events += in_steps.feed(piece, work)
+            assert in_steps.work < work + 16 * 1024
+            assert piece.endswith(in_steps.rest)
+            assert len(in_steps.rest) < len(piece)
+            piece = in_steps.rest
+    assert [each for event in events for each in flat(event)] == [
+        each for event in expected for each in flat(event)
+    ]
+    assert in_steps.at_boundary
+
+
+def flat(event: Event) -> list[object]:
+    return list(event) if isinstance(event, Unread) else [event]
+
+
+def test_work_of_a_flood_is_that_of_its_frames(peer: Peer) -> None:
+    reader = peer.reader()
+    reader.feed(peer.text("a") * 100)
+    assert reader.work == 100
+    reader.feed(peer.frame(Opcode.PING) * 100)
+    assert reader.work >= 100
+    reader.feed(b"".join(peer.fragments(Opcode.TEXT, *[b"a"] * 100)))
+    assert reader.work >= 100
+    reader.lazy = True
+    reader.feed(peer.text("a") * 100)
+    assert reader.work >= 25

@@ -122,28 +122,33 @@ class Changed:
 
 
 @dataclass(slots=True)
-class ControlFrame:
-    """A ping, a pong or a close frame."""
+class ControlFrames:
+    """Pings, pongs and close frames of one direction that came at the same time."""
 
     socket_id: int
     time_ns: int
     from_client: bool
-    opcode: int
-    payload: bytes
+    frames: Sequence[tuple[int, bytes]]
+    """The opcode and the payload of each."""
+    size: int
     flags: int
     policy: Policy
 
-    @property
-    def size(self) -> int:
-        return len(self.payload)
-
     def __len__(self) -> int:
-        return 1
+        return len(self.frames)
 
     def rows(self) -> Iterable[Row]:
         redaction = self.policy.redaction
-        kept = (redaction.close if self.opcode == CLOSE else redaction.binary)(self.payload)
-        return [_row(self, self.opcode, len(self.payload), kept, self.flags)]
+        return [
+            _row(
+                self,
+                opcode,
+                len(payload),
+                (redaction.close if opcode == CLOSE else redaction.binary)(payload) if payload else payload,
+                self.flags,
+            )
+            for opcode, payload in self.frames
+        ]
 
 
 def _opcode(payload: Payload) -> int:
@@ -151,7 +156,7 @@ def _opcode(payload: Payload) -> int:
 
 
 def _row(
-    of: Messages | Changed | ControlFrame,
+    of: Messages | Changed | ControlFrames,
     opcode: int,
     size: int,
     payload: Payload,
@@ -317,9 +322,15 @@ class SocketTape(Tape):
             self.messages([payload], payload_size(payload), from_client=from_client, injected=True)
 
     def control(self, opcode: int, payload: bytes, *, from_client: bool, injected: bool = False) -> None:
-        flags = INJECTED if injected else 0
-        frame = ControlFrame(self._id, time.time_ns(), from_client, opcode, payload, flags, self._policy)
-        self._writer.put(frame)
+        self.controls([(opcode, payload)], from_client=from_client, injected=injected)
+
+    def controls(
+        self, frames: Sequence[tuple[int, bytes]], *, from_client: bool, injected: bool = False
+    ) -> None:
+        size, flags = sum(len(payload) for _, payload in frames), INJECTED if injected else 0
+        self._writer.put(
+            ControlFrames(self._id, time.time_ns(), from_client, frames, size, flags, self._policy)
+        )
 
     def _drop_offered(self, from_client: bool) -> None:
         """A message that a route was given, and of which it has sent on nothing until now."""

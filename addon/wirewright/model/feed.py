@@ -46,6 +46,11 @@ class Tape(Protocol):
     def control(self, opcode: int, payload: bytes, *, from_client: bool, injected: bool = False) -> None:
         """A ping, a pong or a close frame has passed."""
 
+    def controls(
+        self, frames: Sequence[tuple[int, bytes]], *, from_client: bool, injected: bool = False
+    ) -> None:
+        """Control frames have passed, at the same time: the opcode and the payload of each."""
+
     def failed(self, message: str) -> None:
         """The socket failed."""
 

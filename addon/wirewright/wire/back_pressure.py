@@ -7,12 +7,31 @@ connection, which would be the place for this.
 """
 
 import asyncio
+from dataclasses import dataclass, field
+from enum import Enum
 
 from mitmproxy.connection import Connection
 from mitmproxy.proxy.server import ConnectionHandler
 
-_resumed: dict[Connection, asyncio.Event] = {}
-"""The connections that are paused, each with the event for which its read loop waits."""
+
+class Reason(Enum):
+    """Why a connection is paused. It is read again when no reason is left."""
+
+    HELD = "held"
+    """Too much of it waits."""
+    TURN = "turn"
+    """Its layer goes on in the next turn of the event loop."""
+
+
+@dataclass
+class _Pause:
+    reasons: set[Reason] = field(default_factory=set)
+    is_over: asyncio.Event = field(default_factory=asyncio.Event)
+    """The read loop waits for it."""
+
+
+_pauses: dict[Connection, _Pause] = {}
+"""Those of the connections that are paused."""
 
 _stock_drain_writers = ConnectionHandler.drain_writers
 
@@ -25,39 +44,56 @@ def install() -> None:
 def uninstall() -> None:
     """Have mitmproxy do as before. Connections that are paused go on."""
     ConnectionHandler.drain_writers = _stock_drain_writers  # type: ignore[method-assign]
-    for connection in list(_resumed):
-        resume(connection)
+    for connection in list(_pauses):
+        _pauses.pop(connection).is_over.set()
 
 
-def pause(connection: Connection) -> None:
+def pause(connection: Connection, reason: Reason = Reason.HELD) -> None:
     """Read nothing more from a connection, after the data that has been read already."""
-    _resumed.setdefault(connection, asyncio.Event())
+    if connection not in _pauses:
+        _pauses[connection] = _Pause()
+    _pauses[connection].reasons.add(reason)
 
 
-def resume(connection: Connection) -> None:
-    """Read from a connection again. Nothing happens if it is not paused."""
-    if resumed := _resumed.pop(connection, None):
-        resumed.set()
+def resume(connection: Connection, reason: Reason = Reason.HELD) -> None:
+    """Read from a connection again, unless it is paused for another reason, too."""
+    if paused := _pauses.get(connection):
+        paused.reasons.discard(reason)
+        if not paused.reasons:
+            _pauses.pop(connection).is_over.set()
 
 
-def is_paused(connection: Connection) -> bool:
-    """Whether nothing more is read from a connection for now."""
-    return connection in _resumed
+def is_paused(connection: Connection, reason: Reason = Reason.HELD) -> bool:
+    """Whether nothing more is read from a connection for this reason."""
+    return connection in _pauses and reason in _pauses[connection].reasons
 
 
 async def _drain_writers(self: ConnectionHandler) -> None:
     """The read loop of a connection calls this after it has handled data, and before it reads again."""
     await _stock_drain_writers(self)  # type: ignore[no-untyped-call]
-    if not _resumed:
+    if not _pauses:
         return
     task = asyncio.current_task()
     connection = next((each for each, io in self.transports.items() if io.handler is task), None)
     if connection is None:
         return
     try:
-        while resumed := _resumed.get(connection):
+        while paused := _pauses.get(connection):
             with self.timeout_watchdog.disarm():
-                await resumed.wait()
+                await paused.is_over.wait()
     except asyncio.CancelledError:
-        _resumed.pop(connection, None)
+        resume(connection)
         raise
+
+
+async def until_next_turn(handler: ConnectionHandler) -> None:
+    """Return when the layer of a client no longer waits for its next turn.
+
+    mitmproxy cancels the timers of a client whose connection has ended. Its layer would wait without end, and
+    would never report the end.
+    """
+    while is_paused(handler.client, Reason.TURN):
+        timers = [timer for timer in handler.wakeup_timer if not timer.done()]
+        if not timers:
+            return
+        await asyncio.wait(timers, return_when=asyncio.FIRST_COMPLETED)

@@ -9,6 +9,8 @@ from mitmproxy.connection import Connection, ConnectionState
 from mitmproxy.proxy import events
 from mitmproxy.proxy.server import ConnectionHandler
 
+from wirewright.wire import back_pressure
+
 _stock_handle_connection = ConnectionHandler.handle_connection
 
 
@@ -28,6 +30,8 @@ async def _handle_connection(self: ConnectionHandler, connection: Connection) ->
     finally:
         if connection in self.transports:
             await _close(self, connection)
+        if connection is self.client:
+            await back_pressure.until_next_turn(self)
 
 
 async def _close(handler: ConnectionHandler, connection: Connection) -> None:

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from wirewright.wire.frames import CloseCode, ProtocolError
 
 EXTENSION = "permessage-deflate"
-_TAIL = b"\x00\x00\xff\xff"
+MESSAGE_TAIL = b"\x00\x00\xff\xff"
 """What a sender strips from the end of each message and a receiver appends (7.2.1, 7.2.2)."""
 _MIN_ZLIB_BITS = 9
 """zlib has no raw window of 8 bits."""
 _MAX_WINDOW_BITS = 15
 _STEP = 64 * 1024
 """Bytes that are inflated at a time: no message takes more than this beyond its limit."""
+_MAX_FINAL_BLOCKS = 1_000
+"""Final blocks of one message. Each takes a new decompressor, and an empty one has only two bytes."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class Inflater:
         self._window = -max(_MIN_ZLIB_BITS, compression.window_bits)
         self._zlib = zlib.decompressobj(self._window)
         self._used = False
+        self.final_blocks = 0
+        """Of the current message so far."""
         self.size = 0
         """Bytes of the current message so far."""
 
@@ -75,12 +79,12 @@ class Inflater:
         if self._used and not self.takeover:
             self._zlib = zlib.decompressobj(self._window)
         self._used = False
-        self.size = 0
+        self.size = self.final_blocks = 0
 
     def push(self, data: bytes, limit: int) -> bytes:
         """What a piece of a message holds; nothing more once the message is larger than `limit` bytes.
 
-        Raises ProtocolError for data that is broken.
+        Raises ProtocolError for data that is broken, and for more final blocks than any sender makes.
         """
         self._used = True
         inflated: list[bytes] = []
@@ -99,16 +103,16 @@ class Inflater:
             inflated.append(step)
             if self._zlib.eof:
                 # A final block (7.2.3.5): whatever follows starts anew.
+                self.final_blocks += 1
+                if self.final_blocks > _MAX_FINAL_BLOCKS:
+                    message = f"A compressed message has more than {_MAX_FINAL_BLOCKS:,} final blocks."
+                    raise ProtocolError(message, CloseCode.INVALID_DATA)
                 data = self._zlib.unused_data
                 self._zlib = zlib.decompressobj(self._window)
             else:
                 data = self._zlib.unconsumed_tail
             if not data and len(step) < _STEP:
                 break
-
-    def finish(self, limit: int) -> bytes:
-        """What is left of a message at its end."""
-        return self.push(_TAIL, limit)
 
 
 def deflate(payload: bytes, compression: Compression) -> bytes:
@@ -122,4 +126,4 @@ def deflate(payload: bytes, compression: Compression) -> bytes:
     has_window = compression.window_bits >= _MIN_ZLIB_BITS
     strategy = zlib.Z_DEFAULT_STRATEGY if has_window else zlib.Z_HUFFMAN_ONLY
     compressor = zlib.compressobj(wbits=-bits, memLevel=bits - 7, strategy=strategy)
-    return (compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH))[: -len(_TAIL)]
+    return (compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH))[: -len(MESSAGE_TAIL)]

@@ -20,6 +20,9 @@ MAX_CONTROL_PAYLOAD = 125
 MAX_HEADER = 14
 """Bytes: two, eight of length, four of mask (5.2)."""
 
+_CLOSE_CODES = range(1000, 1004), range(1007, 1015), range(3000, 5000)
+"""Codes that a close frame may have: those that are registered, and those of libraries and applications
+(7.4.2)."""
 _XOR = [bytes(value ^ key for value in range(256)) for key in range(256)]
 _SHORT_PAYLOAD = 512
 """Up to so many bytes one big integer beats four translations."""
@@ -124,10 +127,11 @@ def encode_close(code: int | None, reason: str = "") -> bytes:
     return b"" if code is None else struct.pack("!H", code) + reason.encode()
 
 
-def decode_close(payload: bytes) -> tuple[int, str]:
+def decode_close(payload: bytes, *, as_endpoint: bool = False) -> tuple[int, str]:
     """The code and the reason of a close frame; 1005 if it has none (5.5.1, 7.4).
 
-    Raises ProtocolError for what a browser refuses. A code that no RFC has defined is none of that.
+    Raises ProtocolError for a frame that browsers refuse. They accept codes that no RFC defines, and
+    `as_endpoint` does not (7.4.2).
     """
     if not payload:
         return CloseCode.NO_STATUS, ""
@@ -136,6 +140,8 @@ def decode_close(payload: bytes) -> tuple[int, str]:
     code = int.from_bytes(payload[:2], "big")
     if code in (CloseCode.NO_STATUS, CloseCode.ABNORMAL, CloseCode.TLS_FAILURE):
         raise ProtocolError("Received a broken close frame containing a reserved status code.")
+    if as_endpoint and not any(code in codes for codes in _CLOSE_CODES):
+        raise ProtocolError("Received a broken close frame containing an invalid status code.")
     try:
         return code, payload[2:].decode()
     except UnicodeDecodeError:

@@ -1,8 +1,10 @@
 """The mitmproxy layer of the wire: feeds the two streams, in PASS and in HOLD, and sends what comes out."""
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from enum import Enum
+from itertools import groupby
 from logging import WARNING
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers import websocket
@@ -11,7 +13,7 @@ from wirewright.wire.frames import CloseCode, FrameCutter, Opcode, ProtocolError
 from wirewright.wire.leg import End, Held, HeldQueue, Injected, Leg, Lost, weight_of
 from wirewright.wire.messages import Control, Deflated, Event, TooLarge, Violation
 from wirewright.wire.observing import UNDECIDED, Payload
-from wirewright.wire.socket_layer import SocketLayer
+from wirewright.wire.socket_layer import HELD_WORK, TURN_WORK, SocketLayer
 from wirewright.wire.stream import Close, Mode, Ours, Received, content_of
 from wirewright.wire.told import Aborted, CloseInjected, DecidedEvent, Ordered
 from wirewright.wire.unread import Unread
@@ -21,6 +23,15 @@ class WireLayer(SocketLayer):
     """PASS and HOLD for the two directions of a socket. It judges nothing that it may pass."""
 
     def relay(self, event: events.Event) -> layer.CommandGenerator[None]:
+        for command in self._relay(event):
+            if self._outgoing:
+                yield from self._flush()
+            yield command
+        if self._outgoing:
+            yield from self._flush()
+        self._regulate()
+
+    def _relay(self, event: events.Event) -> layer.CommandGenerator[None]:
         if isinstance(event, events.DataReceived):
             yield from self._data(self._legs[event.connection is self.context.client], event.data)
         elif isinstance(event, events.ConnectionClosed):
@@ -43,19 +54,30 @@ class WireLayer(SocketLayer):
                 yield from self._advance(self._network)
             else:
                 yield from self._time_is_up(event.command)
-        self._regulate()
 
     # What comes
 
     def _data(self, leg: Leg, data: bytes) -> layer.CommandGenerator[None]:
+        reader = leg.stream.reader
+        while True:
+            yield from self._read(leg, data)
+            self._work += reader.work
+            if self._work >= TURN_WORK:
+                yield from self._let_others_run()
+            if not reader.rest or self._finished:
+                return
+            data = reader.rest
+
+    def _read(self, leg: Leg, data: bytes) -> layer.CommandGenerator[None]:
+        """Read the data of a source, or its beginning if there is more to do than fits into this turn."""
         stream = leg.stream
         if leg.bad_frame is not None:
-            yield from self._send(leg, [leg.bad_frame.take(data)])
+            self._send(leg, leg.bad_frame.take(data))
             return
         demand = self._observer.demand(from_client=leg.from_client)
         if demand is not leg.demand or Mode.HOLD in (stream.mode, stream.wished):
             self._adopt(leg)
-        received = stream.receive(data)
+        received = stream.receive(data, TURN_WORK - self._work)
         if received.mode is Mode.HOLD:
             yield from self._take_in(leg, received.events)
         elif leg.is_cut and not received.forward:
@@ -80,6 +102,8 @@ class WireLayer(SocketLayer):
         holds = demand.holds or leg.held or leg.undecided or self._has_conditions(leg)
         if self._legs[not leg.from_client].ordered_close is not None:
             holds = True  # the source's answer is not to be copied
+        if self._mocked and leg.from_client:
+            holds = True  # frames end here, and are judged as a server does
         stream.wish(Mode.HOLD if holds else Mode.PASS)
         if Mode.HOLD in (stream.mode, stream.wished):
             reader.limit, reader.lazy = self._observer.max_message, False
@@ -92,24 +116,20 @@ class WireLayer(SocketLayer):
         if leg.stream.reader.only_messages:
             self._messages_passed(leg, received.events)
         else:
-            messages: list[Event] = []
-            for event in received.events:
-                if not isinstance(event, (Control, TooLarge)):
-                    messages.append(event)
-                    continue
-                self._messages_passed(leg, messages)
-                messages = []
-                if isinstance(event, TooLarge):
-                    self._observer.too_large(from_client=leg.from_client)
-                elif event.opcode == Opcode.CLOSE:
-                    close = event
+            for kind, events_of_kind in groupby(received.events, _kind):
+                if kind is _Kind.MESSAGE:
+                    self._messages_passed(leg, list(events_of_kind))
+                elif kind is _Kind.PING:
+                    self._pings_passed(leg, cast("list[Control]", list(events_of_kind)))
+                elif kind is _Kind.TOO_LARGE:
+                    for _ in events_of_kind:
+                        self._observer.too_large(from_client=leg.from_client)
                 else:
-                    yield from self._control_passed(leg, event)
-            self._messages_passed(leg, messages)
+                    (close,) = cast("Iterable[Control]", events_of_kind)
         if received.ours:
             yield from self._ours_passed(leg, received.ours)
         if close is not None:
-            yield from self._control_passed(leg, close)
+            yield from self._close_passed(leg, close)
 
     def _messages_passed(self, leg: Leg, received: list[Event]) -> None:
         if leg.destination is None and not self._mocked:
@@ -130,23 +150,27 @@ class WireLayer(SocketLayer):
             self._observer.passed(sent, from_client=leg.from_client, injected=True)
         for each in ours:
             if isinstance(each, Close):
-                self._observer.control(Opcode.CLOSE, each.payload, from_client=leg.from_client, injected=True)
+                self._report_close(leg, each.payload, injected=True)
 
-    def _control_passed(self, leg: Leg, control: Control) -> layer.CommandGenerator[None]:
-        self._observer.control(control.opcode, control.payload, from_client=leg.from_client, injected=False)
-        if control.opcode == Opcode.CLOSE:
-            try:
-                code, reason = decode_close(control.payload)
-            except ProtocolError as failure:
-                leg.violated = True
-                self._observer.failed(failure.message)
-            else:
-                yield from self._source_closed(leg, End(leg.from_client, code, reason))
-        elif leg.destination is None and control.opcode == Opcode.PING:
+    def _pings_passed(self, leg: Leg, pings: Sequence[Control]) -> None:
+        """Report pings and pongs. A server that is not there has its pings answered here (5.5.2)."""
+        self._observer.controls(pings, from_client=leg.from_client, injected=False)
+        if leg.destination is None:
             server = self._legs[False]
-            if not server.told:
-                self._observer.control(Opcode.PONG, control.payload, from_client=False, injected=True)
-                yield from self._send(server, [server.stream.encoder.control(Opcode.PONG, control.payload)])
+            pongs = [Control(Opcode.PONG, each.payload) for each in pings if each.opcode == Opcode.PING]
+            if pongs and not server.told:
+                self._observer.controls(pongs, from_client=False, injected=True)
+                self._send(server, *server.stream.encoder.controls(pongs))
+
+    def _close_passed(self, leg: Leg, close: Control) -> layer.CommandGenerator[None]:
+        self._report_close(leg, close.payload, injected=False)
+        try:
+            code, reason = decode_close(close.payload)
+        except ProtocolError as failure:
+            leg.violated = True
+            self._observer.failed(failure.message)
+        else:
+            yield from self._source_closed(leg, End(leg.from_client, code, reason))
 
     # HOLD
 
@@ -183,19 +207,21 @@ class WireLayer(SocketLayer):
 
     def _hold(self, leg: Leg, received: Iterable[Held]) -> layer.CommandGenerator[None]:
         if leg.undecided:
-            received = yield from self._let_pings_pass(leg, received)
+            received = self._let_pings_pass(leg, received)
         leg.held.extend(received)
         if not leg.undecided:
             yield from self._offer_held(leg)
             if leg.undecided:
-                leg.held = HeldQueue((yield from self._let_pings_pass(leg, leg.held)))
+                leg.held = HeldQueue(self._let_pings_pass(leg, leg.held))
 
     def _offer_held(self, leg: Leg) -> layer.CommandGenerator[None]:
         """Offer one held message after another, and send on what becomes of them, until one is undecided."""
         held, encode, offer = leg.held, leg.stream.encoder.message, self._observer.offer
         from_client = leg.from_client
-        sent: list[bytes] = []
         while held and not leg.undecided and not leg.is_cut:
+            if self._work >= TURN_WORK:
+                yield from self._let_others_run()
+            self._work += HELD_WORK
             event = held.popleft()
             if held.weight:
                 held.unweigh()
@@ -208,28 +234,28 @@ class WireLayer(SocketLayer):
                 continue
             elif isinstance(event, Injected) and not isinstance(event.ours, Close):
                 decision = offer(event.ours, from_client=from_client, injected=True)
+            elif _is_ping(event):
+                self._send_pings(leg, [event, *_take_pings(held)])
+                continue
             else:
-                yield from self._send(leg, sent)
-                sent.clear()
                 yield from self._held_other(leg, event)
                 continue
             if decision is UNDECIDED:
                 leg.undecided, leg.compresses = True, compress
                 leg.undecided_size = weight_of(event)
             elif decision is not None:
-                sent.append(encode(*content_of(decision), compress=compress))
+                self._send(leg, encode(*content_of(decision), compress=compress))
             if self._observer.orders:
-                yield from self._obey(leg, sent)
+                yield from self._obey(leg)
             if decision is None:
                 self._observer.offer_over(from_client=from_client)
-        yield from self._send(leg, sent)
         if leg.is_cut and not self._ended:
             rest = list(held)
             held.clear()
             yield from self._after_our_close(leg, rest)
 
     def _held_other(self, leg: Leg, event: Held) -> layer.CommandGenerator[None]:
-        """What is no message has its turn."""
+        """Handle a queued item that is not a message, a ping or a pong."""
         if event is Lost.LOST:
             yield from self._source_lost(leg)
         elif isinstance(event, TooLarge):
@@ -241,49 +267,54 @@ class WireLayer(SocketLayer):
                 leg.bad_frame.take(event.frame)
         elif isinstance(event, Injected):
             assert isinstance(event.ours, Close)
-            yield from self._send_close(leg, event.ours, leg.stream.end(event.ours))
-        elif not isinstance(event, Control):
-            raise TypeError(event)  # messages are offered, and none is unread
-        elif event.opcode == Opcode.CLOSE:
+            self._send_close(leg, event.ours, leg.stream.end(event.ours))
+        elif isinstance(event, Control):
             yield from self._held_close(leg, event)
         else:
-            if not leg.told:
-                yield from self._send(leg, [leg.stream.encoder.control(event.opcode, event.payload)])
-            yield from self._control_passed(leg, event)
+            raise TypeError(event)  # messages are offered, and none is unread
+
+    def _send_pings(self, leg: Leg, pings: Sequence[Control]) -> None:
+        """Send pings and pongs on, all that follow each other at once."""
+        if not leg.told:
+            self._send(leg, *leg.stream.encoder.controls(pings))
+        self._pings_passed(leg, pings)
 
     def _held_close(self, leg: Leg, close: Control) -> layer.CommandGenerator[None]:
-        if broken := _broken_close(close.payload):
+        # Where the close frame is not sent on, we are the endpoint that judges it.
+        is_endpoint = leg.destination is None or self._keeps(leg)
+        if broken := _broken_close(close.payload, as_endpoint=is_endpoint):
             yield from self._fail(leg, broken, leg.stream.encoder.control(Opcode.CLOSE, close.payload))
             return
         if self._legs[not leg.from_client].violated and self._our_close is not None:
             # The answer to a close frame of ours. The source of the message that was too large gets the same
             # one: some libraries answer with 1000 to every close frame.
-            yield from self._send_close(leg, self._our_close, leg.stream.end(self._our_close))
+            self._send_close(leg, self._our_close, leg.stream.end(self._our_close))
         elif not self._keeps(leg):
             meant = self._legs[not leg.from_client].ordered_close or close
-            yield from self._send(leg, [leg.stream.encoder.control(Opcode.CLOSE, meant.payload)])
-        yield from self._control_passed(leg, close)
+            self._send(leg, leg.stream.encoder.control(Opcode.CLOSE, meant.payload))
+        yield from self._close_passed(leg, close)
 
-    def _let_pings_pass(
-        self, leg: Leg, received: Iterable[Held]
-    ) -> Generator[commands.Command, Any, list[Held]]:
+    def _let_pings_pass(self, leg: Leg, received: Iterable[Held]) -> list[Held]:
         """A ping or pong may go before a message that is held, and its sender waits for the answer (5.5.2).
 
         The value is what has to wait.
         """
         waiting: list[Held] = []
+        pings: list[Control] = []
         for event in received:
-            if isinstance(event, Control) and event.opcode != Opcode.CLOSE:
-                yield from self._held_other(leg, event)
+            if _is_ping(event):
+                pings.append(event)
             else:
                 waiting.append(event)
+        if pings:
+            self._send_pings(leg, pings)
         return waiting
 
     def _decided(self, leg: Leg, payload: Payload | None) -> layer.CommandGenerator[None]:
         leg.undecided, leg.undecided_size = False, 0
         if payload is not None and not leg.stream.ended:
             message = leg.stream.encoder.message(*content_of(payload), compress=leg.compresses)
-            yield from self._send(leg, [message])
+            self._send(leg, message)
         yield from self._obey()
         if payload is None:
             self._observer.offer_over(from_client=leg.from_client)
@@ -302,13 +333,13 @@ class WireLayer(SocketLayer):
             return  # nothing follows a close frame of ours
         if leg.destination is not None and not self._keeps(leg):
             leg.failure, leg.stream.ended = failure, True
-            yield from self._send(leg, [frames])
+            self._send(leg, frames)
             yield from self._set_timer(leg)
             yield from self._end_if_over()
             return
         back, close = self._legs[not leg.from_client], Close(failure.code)
         if not back.told:
-            yield from self._send_close(back, close, back.stream.end(close))
+            self._send_close(back, close, back.stream.end(close))
         self._our_close = None
         yield from self._source_lost(leg, End(None, failure.code, failure.message))
 
@@ -328,7 +359,7 @@ class WireLayer(SocketLayer):
         if leg.destination is None:
             yield from self._finish()
             return
-        yield from self._send_close(leg, close, leg.stream.end(close))
+        self._send_close(leg, close, leg.stream.end(close))
         yield from self._end_if_over()
 
     # What we say
@@ -347,7 +378,7 @@ class WireLayer(SocketLayer):
         elif leg.stream.mode is Mode.HOLD:
             yield from self._hold(leg, [Injected(payload)])
         elif frame := leg.stream.send(payload):
-            yield from self._send(leg, [frame])
+            self._send(leg, frame)
             self._observer.passed([payload], from_client=leg.from_client, injected=True)
 
     # The end
@@ -366,7 +397,7 @@ class WireLayer(SocketLayer):
             elif leg.stream.mode is Mode.HOLD:
                 yield from self._hold(leg, [Injected(close)])
             else:
-                yield from self._send_close(leg, close, leg.stream.send(close))
+                self._send_close(leg, close, leg.stream.send(close))
         yield from self._end_if_over()
 
     def _after_our_close(self, leg: Leg, received: Iterable[Held]) -> layer.CommandGenerator[None]:
@@ -375,12 +406,39 @@ class WireLayer(SocketLayer):
             if event is Lost.LOST:
                 yield from self._source_lost(leg)
             elif isinstance(event, Control) and event.opcode == Opcode.CLOSE and not leg.closed:
-                yield from self._control_passed(leg, event)
+                yield from self._close_passed(leg, event)
 
 
-def _broken_close(payload: bytes) -> ProtocolError | None:
+class _Kind(Enum):
+    """Events of one kind that follow each other are reported together."""
+
+    MESSAGE = "message"
+    PING = "ping"
+    TOO_LARGE = "too large"
+    CLOSE = "close"
+
+
+def _kind(event: Event) -> _Kind:
+    if isinstance(event, Control):
+        return _Kind.CLOSE if event.opcode == Opcode.CLOSE else _Kind.PING
+    return _Kind.TOO_LARGE if isinstance(event, TooLarge) else _Kind.MESSAGE
+
+
+def _is_ping(event: Held) -> TypeGuard[Control]:
+    """True for a ping and a pong."""
+    return isinstance(event, Control) and event.opcode != Opcode.CLOSE
+
+
+def _take_pings(held: HeldQueue) -> Iterator[Control]:
+    """Take out the pings and pongs at the beginning of a queue."""
+    while held and _is_ping(held[0]):
+        yield cast("Control", held.popleft())
+        held.unweigh()
+
+
+def _broken_close(payload: bytes, *, as_endpoint: bool) -> ProtocolError | None:
     try:
-        decode_close(payload)
+        decode_close(payload, as_endpoint=as_endpoint)
     except ProtocolError as failure:
         return failure
     return None

@@ -4,9 +4,10 @@ Bytes come in pieces of any size. A message of a hundred bytes costs half a micr
 here, and a large one costs the same for each of its megabytes.
 """
 
+import sys
 from dataclasses import dataclass
 
-from wirewright.wire.deflate import Compression, Inflater
+from wirewright.wire.deflate import MESSAGE_TAIL, Compression, Inflater
 from wirewright.wire.frames import (
     FIN,
     MASK_SIZE,
@@ -25,6 +26,16 @@ _RSV = 0x70
 _RSV1 = 0x40
 _WHOLE_TEXT = FIN | Opcode.TEXT
 _WHOLE_BINARY = FIN | Opcode.BINARY
+_WINDOW = 16 * 1024
+"""Bytes in which short messages are read before the work is looked at."""
+_UNREAD_BATCH = 4
+"""Short messages that nobody reads and that are as much work as one that is read."""
+_FRAME_WORK = 4
+"""The work of a frame that is not read as a short message, and of a part that is inflated."""
+_COMPRESSED_PART = 4 * 1024
+"""Bytes that are inflated at a time: the result has at most 1,032 times as many."""
+_INFLATED_WORK = 1024
+"""Inflated bytes that are as much work as a short message."""
 _AFTER_CLOSE: dict[int, str] = {Opcode.PING: "Ping", Opcode.PONG: "Pong", Opcode.CLOSE: "Close"}
 _BAD_TEXT = "Could not decode a text frame as UTF-8."
 
@@ -39,7 +50,7 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class TooLarge:
-    """A message that was not kept, as it is larger than anyone wanted."""
+    """A message that is not kept, as it is larger than anyone wanted. It may not have ended yet."""
 
     opcode: int
 
@@ -90,6 +101,10 @@ class MessageReader:
     boundary: int | None
     """Where, in the data that was fed last, a message of ours fits: after the last whole message. None if
     there was no such place."""
+    work: int
+    """The work that the last feed took, in short messages of one frame."""
+    rest: bytes
+    """The end of the data that was fed last, which was not read, as the work was enough for one feed."""
 
     def __init__(
         self,
@@ -106,6 +121,7 @@ class MessageReader:
         self.failure = self.violation = None
         self.only_messages = True
         self.boundary = 0
+        self.work, self.rest = 0, b""
         self._masked = masked
         self._max_message = max_message
         self._closed = False
@@ -115,7 +131,6 @@ class MessageReader:
         # The message that is under way; its opcode is 0 between messages.
         self._opcode = 0
         self._compressed = False
-        self._wanted = False
         self._kept = False
         self._parts = Parts()
         self._size = 0
@@ -136,13 +151,16 @@ class MessageReader:
         """Whether what was fed so far ends with a whole frame: a control frame may follow (5.4)."""
         return not (self._remaining or self._tail or self._closed or self.failure)
 
-    def feed(self, data: bytes) -> list[Event]:
-        """The messages and control frames that end in `data`. Look at `failure` afterwards."""
+    def feed(self, data: bytes, work: int = sys.maxsize) -> list[Event]:
+        """The messages and control frames that end in `data`. Look at `failure` afterwards.
+
+        Reading stops after about so much `work`, and `rest` is to be fed next.
+        """
         events: list[Event] = []
-        self.only_messages, self.boundary = True, None
+        self.only_messages, self.boundary, self.work, self.rest = True, None, 0, b""
         if self.failure is None:
             try:
-                self._feed(data, events)
+                self._feed(data, work, events)
             except ProtocolError as failure:
                 self.failure = failure
                 self.violation = self._violation(failure)
@@ -155,7 +173,7 @@ class MessageReader:
             return Violation(failure, self._opcode, self._parts.join(), self._bad_frame)
         return Violation(failure, self._opcode or Opcode.TEXT, self._bad_text, b"")
 
-    def _feed(self, data: bytes, events: list[Event]) -> None:
+    def _feed(self, data: bytes, work: int, events: list[Event]) -> None:
         before = len(self._tail)
         if before:
             data = self._tail + data
@@ -163,14 +181,20 @@ class MessageReader:
         boundary = 0 if not (self._opcode or self._remaining or self._closed) else -1
         while True:
             if self._remaining:
-                position = self._take(data, position)
-                if self._remaining:
-                    break
-                self._end_frame(events)
-            if not self._opcode:
-                position = self._take_short_messages(data, position, size, events)
+                position = self._take(data, position, events)
+                if not self._remaining:
+                    self._end_frame(events)
+            if not (self._remaining or self._opcode):
+                position = self._take_short_messages(data, position, size, work, events)
                 if not self._closed:
                     boundary = position
+            if self.work >= work and position < size:
+                self.rest = data[position:]
+                break
+            if self._remaining:
+                if position < size:
+                    continue
+                break
             try:
                 after = self._begin_frame(data, position, size, events)
             except ProtocolError:
@@ -179,20 +203,31 @@ class MessageReader:
             if after < 0:
                 break
             position = after
-        self._tail = b"" if self._remaining else data[position:]
+            self.work += _FRAME_WORK
+        self._tail = b"" if self._remaining or self.rest else data[position:]
         # A frame whose first bytes have gone out already cannot be preceded any more.
         if boundary >= before:
             self.boundary = boundary - before
 
-    def _take_short_messages(self, data: bytes, position: int, size: int, events: list[Event]) -> int:
-        """The hot loop: whole messages of one frame, uncompressed and below 64 KiB, one after another."""
-        if self._closed:
-            return position
+    def _take_short_messages(
+        self, data: bytes, position: int, size: int, work: int, events: list[Event]
+    ) -> int:
+        """Read whole messages of one frame, uncompressed and below 64 KiB, until something else follows."""
+        while not self._closed:
+            begin = position
+            end = min(size, position + _WINDOW) if self.limit and not self.lazy else size
+            position = self._take_window(data, position, end, events)
+            if end == size or position == begin or self.work >= work:
+                break
+        return position
+
+    def _take_window(self, data: bytes, position: int, size: int, events: list[Event]) -> int:
+        """The hot loop of `_take_short_messages`."""
         limit, append = self.limit, events.append
         reads = limit and not self.lazy
         masked = MASKED if self._masked else 0
         header = 2 + MASK_SIZE if masked else 2
-        begin, count, long = position, 0, 0
+        begin, count, long, before = position, 0, 0, len(events)
         try:
             while size - position > 1:
                 first, length = data[position], data[position + 1] - masked
@@ -218,8 +253,8 @@ class MessageReader:
                     if masked:
                         payload = apply_mask(payload, data[start - 4 : start])
                     append(payload.decode() if first == _WHOLE_TEXT else payload)
-                elif limit:
-                    if length > limit:
+                else:
+                    if length > limit > 0:
                         break
                     count += 1
                     if length > MAX_CONTROL_PAYLOAD:
@@ -228,9 +263,10 @@ class MessageReader:
         except UnicodeDecodeError:
             self._bad_text = payload
             raise ProtocolError(_BAD_TEXT, CloseCode.INVALID_DATA) from None
-        if count:
+        if count and limit:
             payloads = position - begin - count * header - long * 2
             append(ShortMessages(data, begin, position, count, payloads, masked=self._masked))
+        self.work += len(events) - before + count // _UNREAD_BATCH
         return position
 
     def _begin_frame(self, data: bytes, position: int, size: int, events: list[Event]) -> int:
@@ -266,7 +302,7 @@ class MessageReader:
         opcode = first & 0x0F
         if opcode >= Opcode.CLOSE:
             return self._control(opcode, data, start, length, mask, events)
-        self._begin_data(first, opcode, length, mask)
+        self._begin_data(first, opcode, length, mask, events)
         if not length:
             self._end_frame(events)
         return start
@@ -305,34 +341,38 @@ class MessageReader:
         events.append(Control(opcode, apply_mask(payload, mask) if mask else payload))
         return end
 
-    def _begin_data(self, first: int, opcode: int, length: int, mask: bytes) -> None:
+    def _begin_data(self, first: int, opcode: int, length: int, mask: bytes, events: list[Event]) -> None:
         if opcode != Opcode.CONTINUATION:
             self._opcode = opcode
             self._compressed = bool(first & _RSV1)
             self._size = 0
-            self._wanted = self.limit > 0
-            self._kept = self._wanted and not (self._compressed and self._lost_window)
+            self._kept = self.limit > 0
             if self._compressed and self._inflater is not None:
                 self._inflater.begin()
+                if self._lost_window:
+                    self._drop(events)
         self._fin = bool(first & FIN)
         self._remaining = length
         self._mask = mask
         if not self._compressed and self._size + length > self.limit:
-            self._drop()
+            self._drop(events)
 
-    def _take(self, data: bytes, position: int) -> int:
-        """The part of the frame's payload that is here."""
+    def _take(self, data: bytes, position: int, events: list[Event]) -> int:
+        """The part of the frame's payload that is here; of a compressed one no more than a small part."""
         end = min(position + self._remaining, len(data))
+        is_read = self._kept or self._inflates()
+        if is_read and self._compressed:
+            end = min(end, position + _COMPRESSED_PART)
         taken = end - position
         self._remaining -= taken
-        if self._kept or self._inflates():
+        if is_read:
             part = data[position:end]
             if self._mask:
                 part = apply_mask(part, self._mask)
                 turn = taken % MASK_SIZE
                 self._mask = self._mask[turn:] + self._mask[:turn]
             if self._compressed:
-                self._inflate(part)
+                self._inflate(part, events)
             else:
                 self._size += taken
                 self._parts.append(part)
@@ -343,17 +383,22 @@ class MessageReader:
         inflater = self._inflater
         return self._compressed and inflater is not None and inflater.takeover and not self._lost_window
 
-    def _inflate(self, part: bytes) -> None:
-        assert self._inflater is not None
-        part = self._inflater.push(part, self._max_message)
+    def _inflate(self, part: bytes, events: list[Event]) -> None:
+        inflater = self._inflater
+        assert inflater is not None
+        # Beyond the limit only for the sake of later messages, which may refer to this one.
+        part = inflater.push(part, self._max_message if inflater.takeover else self.limit)
+        self.work += len(part) // _INFLATED_WORK + _FRAME_WORK
         self._size += len(part)
         if self._size > self.limit:
-            self._drop()
-        if self._kept:
+            self._drop(events)
+        elif self._kept and part:
             self._parts.append(part)
 
-    def _drop(self) -> None:
-        self._kept = False
+    def _drop(self, events: list[Event]) -> None:
+        if self._kept:
+            self._kept, self.only_messages = False, False
+            events.append(TooLarge(self._opcode))
         self._parts = Parts()
         if self._inflates() and self._size > self._max_message:
             # A decompression bomb, perhaps: it is not inflated to its end, and so nor is what refers to it.
@@ -363,28 +408,15 @@ class MessageReader:
         if not self._fin:
             return
         if self._compressed and (self._kept or self._inflates()):
-            self._end_compressed()
+            self._inflate(MESSAGE_TAIL, events)
         opcode = self._opcode
-        if not self._kept:
-            if self._wanted:
-                self.only_messages = False
-                events.append(TooLarge(opcode))
-        elif self.lazy:
+        if self._kept and self.lazy:
             events.append(OneMessage(opcode, self._parts, self._size))
-        else:
+        elif self._kept:
             content = self._parts.join()
             payload = self._decode(content) if opcode == Opcode.TEXT else content
             events.append(Deflated(payload) if self._compressed and self.tells_deflated else payload)
         self._opcode, self._parts = 0, Parts()
-
-    def _end_compressed(self) -> None:
-        assert self._inflater is not None
-        rest = self._inflater.finish(self._max_message)
-        self._size += len(rest)
-        if self._size > self.limit:
-            self._drop()
-        elif self._kept and rest:
-            self._parts.append(rest)
 
     def _decode(self, content: bytes) -> str:
         try:

@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Final, Literal, Protocol
 
 from wirewright.conditions import Conditions
+from wirewright.wire.messages import Control
 from wirewright.wire.stream import Ours
 from wirewright.wire.unread import Unread
 
@@ -97,8 +98,8 @@ class Observer(Protocol):
     def too_large(self, *, from_client: bool) -> None:
         """A message has passed that is larger than what was wanted."""
 
-    def control(self, opcode: int, payload: bytes, *, from_client: bool, injected: bool) -> None:
-        """A ping, a pong or a close frame has passed; `injected` ones are our own."""
+    def controls(self, frames: Sequence[Control], *, from_client: bool, injected: bool) -> None:
+        """Pings and pongs, or a close frame, have passed; `injected` ones are our own."""
 
     def failed(self, message: str) -> None:
         """An end violated the protocol."""

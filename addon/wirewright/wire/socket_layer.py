@@ -2,7 +2,7 @@
 
 import time
 from abc import abstractmethod
-from collections.abc import Iterable
+from dataclasses import dataclass
 from logging import WARNING
 
 from mitmproxy import http
@@ -19,13 +19,35 @@ from wirewright.wire.app_network import AppNetwork
 from wirewright.wire.deflate import Agreement, parse_agreement
 from wirewright.wire.frames import CloseCode, Opcode, ProtocolError
 from wirewright.wire.leg import End, Held, Leg, Lost
-from wirewright.wire.messages import MessageReader
+from wirewright.wire.messages import Control, MessageReader
 from wirewright.wire.observing import Observer
 from wirewright.wire.stream import Close, Encoder, Ours, Stream, content_of
 from wirewright.wire.told import Aborted, Ordered
 
 CLOSING_SECONDS = 2.0
 """How long the ends may take to answer a close frame of ours."""
+TURN_WORK = 8192
+"""The work that is done for one socket in a turn of the event loop, in short messages of one frame that are
+read: some ten milliseconds."""
+HELD_WORK = 8
+"""The work of a held message."""
+
+
+class NextTurn(commands.RequestWakeup):
+    """The layer waits for the next turn of the event loop."""
+
+    blocking = True
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+
+
+@dataclass(repr=False)
+class TurnBegan(events.CommandCompleted):
+    """It has begun. mitmproxy's own event cannot answer a command for which a layer waits."""
+
+    command: NextTurn
+    reply: None = None
 
 
 class SocketLayer(websocket.WebsocketLayer):
@@ -48,6 +70,15 @@ class SocketLayer(websocket.WebsocketLayer):
         """Whether the end has been told."""
         self._finished = False
         """Whether both connections have been ended, or soon are."""
+        self._outgoing: dict[Connection, list[bytes]] = {}
+        """Frames that are written together."""
+        self._work = 0
+        """The work that was done since others had their turn, in short messages."""
+
+    def handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if isinstance(event, events.Wakeup) and isinstance(event.command, NextTurn):
+            event = TurnBegan(event.command)
+        return super().handle_event(event)
 
     def begin(self, _: events.Event) -> layer.CommandGenerator[None]:
         assert self.flow.response is not None
@@ -59,6 +90,7 @@ class SocketLayer(websocket.WebsocketLayer):
         yield websocket.WebsocketStartHook(self.flow)
         self._handle_event = self.relay  # type: ignore[method-assign, assignment]
         yield from self._obey()
+        yield from self._flush()
         self._observer.opened()
 
     _handle_event = begin  # mitmproxy's way to change states is to put another method here
@@ -95,15 +127,33 @@ class SocketLayer(websocket.WebsocketLayer):
 
     # What we say
 
-    def _send(self, leg: Leg, pieces: Iterable[bytes | None]) -> layer.CommandGenerator[None]:
-        """Send whole frames."""
-        frames = [piece for piece in pieces if piece]
-        if not frames or leg.destination is None:
-            return
-        if leg.from_client or self._network is None or self._network.to_app.is_perfect:
-            yield commands.SendData(leg.destination, b"".join(frames))
-        else:
-            yield from self._network.send(frames)
+    def _send(self, leg: Leg, *frames: bytes) -> None:
+        """Send whole frames to a direction's destination, with all others of this event in one write."""
+        if leg.destination is not None and any(frames):
+            self._outgoing.setdefault(leg.destination, []).extend(frames)
+
+    def _flush(self) -> layer.CommandGenerator[None]:
+        """Write the frames that were sent since the last write."""
+        outgoing, self._outgoing = self._outgoing, {}
+        for destination, frames in outgoing.items():
+            to_client = destination is self.context.client
+            if to_client and self._network is not None and not self._network.to_app.is_perfect:
+                yield from self._network.send(frames)
+            else:
+                yield commands.SendData(destination, b"".join(frames))
+
+    def _let_others_run(self) -> layer.CommandGenerator[None]:
+        """Go on in the next turn of the event loop. Until then events of this socket wait, and neither end is
+        read from."""
+        self._work = 0
+        ends = self.context.client, self.context.server
+        for end in ends:
+            back_pressure.pause(end, back_pressure.Reason.TURN)
+        try:
+            yield NextTurn()
+        finally:
+            for end in ends:
+                back_pressure.resume(end, back_pressure.Reason.TURN)
 
     def _say(self, leg: Leg, ours: Ours) -> layer.CommandGenerator[None]:
         """Send one side something that no other addon is asked about. After a close frame it is dropped."""
@@ -118,41 +168,39 @@ class SocketLayer(websocket.WebsocketLayer):
             self._adopt(leg)  # a route that holds this direction may speak first
         frame = leg.stream.send(ours)
         if isinstance(ours, Close):
-            yield from self._send_close(leg, ours, frame)
+            self._send_close(leg, ours, frame)
         elif frame:
-            yield from self._send(leg, [frame])
+            self._send(leg, frame)
             self._observer.ordered(ours, from_client=leg.from_client)
 
-    def _send_close(self, leg: Leg, close: Close, frame: bytes | None) -> layer.CommandGenerator[None]:
+    def _send_close(self, leg: Leg, close: Close, frame: bytes | None) -> None:
         """Send a close frame of ours, if it goes now."""
         if frame and leg.destination is not None:
-            self._observer.control(Opcode.CLOSE, close.payload, from_client=leg.from_client, injected=True)
-            yield from self._send(leg, [frame])
+            self._report_close(leg, close.payload, injected=True)
+            self._send(leg, frame)
 
-    def _obey(self, leg: Leg | None = None, sent: list[bytes] | None = None) -> layer.CommandGenerator[None]:
-        """Carry out what a route has ordered; what is for the direction that is being sent goes to `sent`."""
+    def _report_close(self, leg: Leg, payload: bytes, *, injected: bool) -> None:
+        close = Control(Opcode.CLOSE, payload)
+        self._observer.controls([close], from_client=leg.from_client, injected=injected)
+
+    def _obey(self, offering: Leg | None = None) -> layer.CommandGenerator[None]:
+        """Carry out what a route has ordered, perhaps while the messages of a direction are offered to it."""
         while self._observer.orders:
             order = self._observer.orders.pop(0)
             target, ours = self._legs[not order.to_client], order.ours
             if isinstance(ours, Conditions):
-                if leg is not None and sent:
-                    yield from self._send(leg, sent)
-                    sent.clear()
                 yield from self._put_under(ours, target)
-            elif target is not leg or sent is None:
+            elif target is not offering or isinstance(ours, Close):
                 yield from self._say(target, ours)
-            elif isinstance(ours, Close):
-                yield from self._send(leg, sent)
-                sent.clear()
-                yield from self._say(leg, ours)
-            elif leg.destination is not None and not leg.told:
-                sent.append(leg.stream.encoder.message(*content_of(ours), compress=True))
-                self._observer.ordered(ours, from_client=leg.from_client)
+            elif target.destination is not None and not target.told:
+                self._send(target, target.stream.encoder.message(*content_of(ours), compress=True))
+                self._observer.ordered(ours, from_client=target.from_client)
 
     # The app's network
 
     def _put_under(self, conditions: Conditions, leg: Leg) -> layer.CommandGenerator[None]:
         """From now on a direction's messages go under these conditions between the app and us."""
+        yield from self._flush()
         if self._network is None:
             self._network = AppNetwork(self.context.client)
         if leg.stream.reader.failure is not None:
@@ -334,7 +382,8 @@ class SocketLayer(websocket.WebsocketLayer):
         if self._our_close is not None:
             for leg in self._legs.values():
                 if not leg.told and not self._legs[not leg.from_client].lost:
-                    yield from self._send_close(leg, self._our_close, leg.stream.end(self._our_close))
+                    self._send_close(leg, self._our_close, leg.stream.end(self._our_close))
+            yield from self._flush()
         if not self._mocked:
             yield commands.CloseConnection(self.context.server)
         if self._network is not None and not self._legs[True].lost:

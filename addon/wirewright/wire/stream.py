@@ -5,13 +5,14 @@ is handed out whole, and whoever decides on it has it encoded anew.
 """
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from wirewright.wire.deflate import Compression, deflate
 from wirewright.wire.frames import CloseCode, Opcode, encode_close, encode_frame
-from wirewright.wire.messages import Event, MessageReader, Violation
+from wirewright.wire.messages import Control, Event, MessageReader, Violation
 
 _NOT_DEFLATED = b"\xff" * 5
 """No window inflates this: a block of the reserved type (RFC 1951, 3.2.3)."""
@@ -57,6 +58,10 @@ class Encoder:
     def control(self, opcode: int, payload: bytes) -> bytes:
         """A ping, a pong or a close frame."""
         return encode_frame(opcode, payload, mask=self._mask())
+
+    def controls(self, frames: Iterable[Control]) -> list[bytes]:
+        """Pings and pongs, each in a frame."""
+        return [self.control(each.opcode, each.payload) for each in frames]
 
     def _mask(self) -> bytes | None:
         return os.urandom(4) if self._masked else None
@@ -117,12 +122,14 @@ class Stream:
         if mode is not self.mode:
             self._change_mode()
 
-    def receive(self, data: bytes) -> Received:
-        """Take in what came from the source."""
+    def receive(self, data: bytes, work: int = sys.maxsize) -> Received:
+        """Take in what came from the source, up to so much `work`: the `rest` of the reader comes next."""
         if self.mode is not self.wished:
             self._change_mode()
         self.reader.tells_deflated = self.mode is Mode.HOLD
-        events = self.reader.feed(data)
+        events = self.reader.feed(data, work)
+        if self.reader.rest:
+            data = data[: -len(self.reader.rest)]
         if self.mode is Mode.HOLD or self.ended:
             return Received(self.mode, b"", events)
         if self.reader.boundary is None or not (self._waiting or self.wished is Mode.HOLD):
