@@ -19,6 +19,7 @@ from support.processes import BIN, running
 from support.recordings import archive, entry
 from support.servers import serving
 from wirewright import captures
+from wirewright.capture import Capture, guard
 from wirewright.capture.filters import Filter
 from wirewright.capture.recorder import Recorder
 from wirewright.model.proxy import Control, Proxy
@@ -296,6 +297,31 @@ def test_follow_ends_where_the_recorder_was_killed(filled: Path) -> None:
     output = io.StringIO()
     captures.follow(Console(file=output, width=100), filled, Filter(direction="received"), None)
     assert "sell" in output.getvalue()
+
+
+def test_progress_is_shown_while_frames_are_sorted_and_while_they_are_read(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder, control = Recorder(path, "test"), Control(Proxy())
+    control.start_recording(recorder)
+    tape = begin_socket(control.proxy).tape
+    assert tape is not None
+    tape.messages(["hello"] * 2000, 10_000, from_client=True)
+    recorder.stop()
+    monkeypatch.setattr(captures, "PROGRESS_AFTER", -1)
+    monkeypatch.setattr(guard, "STEPS", 100)
+    shown: list[tuple[str, float | None, float]] = []
+
+    def watched(watch: captures.Progress) -> None:
+        assert watch._bar is not None
+        shown.extend((task.description, task.total, task.completed) for task in watch._bar.tasks)
+
+    with Capture(path) as capture, captures.Progress(capture) as watch:
+        for _ in watch(Filter().frames(capture)):
+            if watch.frames in (0, 1000):
+                watched(watch)
+        watched(watch)
+    assert shown == [("sorting", None, 0), ("frames", 2000, 1000), ("frames", 2000, 2000)]
 
 
 def test_follow_ends_two_seconds_after_the_last_sign_of_a_recorder_whatever_its_clock(filled: Path) -> None:

@@ -184,7 +184,10 @@ def _is_database(path: Path) -> bool:
 
 
 class Progress:
-    """A bar for what looks at all frames of a capture, if that takes long; a context manager."""
+    """A bar for work on all frames of a capture, if that takes long; a context manager.
+
+    SQLite sorts the frames before the first one is there.
+    """
 
     def __init__(self, capture: Capture, *, is_shown: bool = True) -> None:
         self._capture = capture
@@ -195,9 +198,11 @@ class Progress:
         self._bar: rich.progress.Progress | None = None
 
     def __enter__(self) -> Self:
+        self._capture.on_step(self._show_if_late)
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._capture.on_step(lambda: None)
         if self._bar is not None:
             self._bar.stop()
 
@@ -206,23 +211,24 @@ class Progress:
         for frame in frames:
             yield frame
             self.frames += 1
-            if (
-                self.frames % 1000 == 0
-                and self._is_shown
-                and time.monotonic() - self._started > PROGRESS_AFTER
-            ):
-                self._show()
+            if self.frames % 1000 == 0:
+                self._show_if_late()
+                self._show_count()
 
-    def _show(self) -> None:
-        if not self._is_shown:
+    def _show_if_late(self) -> None:
+        if self._bar is not None or not self._is_shown or time.monotonic() - self._started <= PROGRESS_AFTER:
             return
-        if self._bar is None:
-            from rich import progress
+        from rich import progress
 
-            self._bar = progress.Progress(console=Console(stderr=True), transient=True)
-            self._bar.start()
-            self._bar.add_task("frames", total=self._capture.count())
-        self._bar.update(self._bar.task_ids[0], completed=self.frames)
+        self._bar = progress.Progress(console=Console(stderr=True), transient=True)
+        self._bar.start()
+        self._bar.add_task("sorting", total=None)
+
+    def _show_count(self) -> None:
+        if self._bar is not None:
+            (task,) = self._bar.tasks
+            total = self._capture.count() if task.total is None else task.total
+            self._bar.update(task.id, description="frames", total=total, completed=self.frames)
 
 
 def _print_reason(console: Console, capture: Capture, chosen: Filter) -> None:

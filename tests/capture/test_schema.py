@@ -1,8 +1,11 @@
 """Files that are no captures, and those that cannot be written."""
 
 import json
+import signal
 import sqlite3
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from capture.conftest import Record
+from support.limits import STEP_SECONDS
 from support.model import begin_socket
 from wirewright.capture import CaptureError, schema
 from wirewright.capture import open as open_capture
@@ -117,6 +121,44 @@ def test_file_that_could_not_be_begun_is_not_left(path: Path, monkeypatch: pytes
     with pytest.raises(CaptureError):
         Recorder(path, "test")
     assert list(path.parent.iterdir()) == []
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from wirewright.capture import schema
+from wirewright.capture.capture_file import CaptureFile
+from wirewright.capture.recorder import Recorder
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+path, where = Path(sys.argv[1]), sys.argv[2]
+recorder = Recorder(path, "test", max_size=1024 * 1024)
+setattr(CaptureFile if hasattr(CaptureFile, where) else schema, where, die)
+while True:
+    recorder.annotate("a remark, " * 10_000)
+    recorder.flush()
+"""
+"""A program that is killed while it goes on in the next file."""
+
+
+@pytest.mark.parametrize("where", ["make_private", "_enter_wal_mode", "check_again", "_make_tables"])
+def test_file_of_a_rotation_that_was_killed_is_empty_and_the_next_recorder_takes_it(
+    path: Path, where: str
+) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED, path, where], check=False, timeout=STEP_SECONDS)
+    assert killed.returncode == -signal.SIGKILL
+    following = path.with_name("session-2.db")
+    assert following.exists()
+    with pytest.raises(CaptureError, match=r"session-2\.db: it is empty: its recorder ended before it wrote"):
+        open_capture(following)
+    Recorder(following, "test").stop()
+    with open_capture(following) as capture:
+        assert len(capture.sessions()) == 1
+    assert sorted(each.name for each in path.parent.glob("session-2.db*")) == ["session-2.db"]
+    with open_capture(path) as capture:
+        assert capture.annotations()
 
 
 def version_1(path: Path) -> None:

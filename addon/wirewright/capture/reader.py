@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from enum import Flag
@@ -214,6 +214,11 @@ class Capture:
 
     def close(self) -> None:
         self._connection.close()
+
+    def on_step(self, call: Callable[[], object]) -> None:
+        """Call this about once a millisecond while SQLite works, as it does when it sorts frames. It must not
+        use the capture."""
+        self._guard.on_step = call
 
     def sessions(self) -> list[Session]:
         """Oldest first."""
