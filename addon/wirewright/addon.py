@@ -19,6 +19,7 @@ if "wirewright" not in sys.modules:
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from mitmproxy import addonmanager, connection, ctx, exceptions, http
+from mitmproxy.master import Master
 from mitmproxy.proxy import layer
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.utils import human
@@ -89,6 +90,8 @@ class WirewrightAddon:
         self._capture = CaptureSession()
         self._captures_by_option = False
         self._resets = connections.ServerResets()
+        self._program: asyncio.Task[Any] | None = None
+        """The task of a mitmproxy program. A plain Master runs in a task of somebody else's."""
 
     def load(self, loader: addonmanager.Loader) -> None:
         _add_options(loader)
@@ -149,10 +152,20 @@ class WirewrightAddon:
 
     def running(self) -> None:
         stop_on_hangup(ctx.master)
+        if type(ctx.master) is not Master:
+            self._program = asyncio.current_task()
+
+    def _close_all_at_the_end(self) -> None:
+        """Close all sockets for the proxy if the program ends, before their connections are cancelled.
+
+        `sys.exit()` in a handler, and an exception in the `done` of another addon, cancel all tasks at once.
+        """
+        is_cancelled = self._program is not None and self._program.cancelling() > 0
+        if is_cancelled or ctx.master.should_exit.is_set():
+            control.close_all()
 
     def done(self) -> None:
-        if ctx.master.should_exit.is_set():  # else the addon may be loaded again
-            control.close_all()
+        self._close_all_at_the_end()  # unless the addon is only loaded again
         installing.uninstall()
         request_target.uninstall()
         early_data.uninstall()
@@ -301,6 +314,7 @@ class WirewrightAddon:
             self._refused(flow, feed)
 
     def websocket_end(self, flow: http.HTTPFlow) -> None:
+        self._close_all_at_the_end()
         feed = control.feed(flow.id)
         if feed is None or flow.websocket is None:
             return
@@ -324,6 +338,7 @@ class WirewrightAddon:
         control.close(flow.id, code, ended.close_reason or "", by)
 
     def error(self, flow: http.HTTPFlow) -> None:
+        self._close_all_at_the_end()
         if feed := control.feed(flow.id):
             message = flow.error.msg if flow.error else ""
             connected = flow.server_conn.timestamp_tcp_setup is not None
@@ -354,6 +369,7 @@ class WirewrightAddon:
         app_connections.connections += 1
 
     def client_disconnected(self, client: connection.Client) -> None:
+        self._close_all_at_the_end()
         # Whatever went wrong in between, a socket does not outlive its connection.
         for key, socket in control.sockets():
             if socket.flow is not None and socket.flow.client_conn is client:

@@ -10,7 +10,7 @@ from mitmproxy import ctx, http
 from mitmproxy.options import Options
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
-from support.processes import mitmdump
+from support.processes import ADDON, BIN, mitmdump, running
 from support.raw import asking, raw_app, raw_socket
 from support.recording import Recording, Recordings
 from support.routes import NOWHERE
@@ -483,7 +483,95 @@ async def test_capture_tells_that_the_proxy_has_stopped(
         assert await socket.server.message() == "the last"
         run.process.send_signal(end)
         await run.rest()
+    assert_stopped(path)
+
+
+def assert_stopped(path: Path) -> None:
+    """The end of the only socket in a capture is that of the proxy, and the file is complete."""
+    assert not path.with_name("session.db-wal").exists()
     with open_capture(path) as capture:
         (recorded,) = capture.sockets()
+        assert capture.sessions()[0].ended_ns is not None
     ended = recorded.close_code, recorded.close_reason, recorded.closed_by
     assert ended == (1006, "the proxy has stopped", "proxy")
+
+
+EXITS = {
+    "listener": "ws.on('framesent', lambda payload: leave(payload))",
+    "async listener": "ws.on('framesent', leave_later)",
+    "async route": "proxy.route_web_socket('**', route)",
+    "hook": "",
+}
+LEAVING = """
+import sys
+from mitmproxy import ctx
+from wirewright import proxy
+
+def leave(message):
+    if message == "exit":
+        sys.exit(4)
+
+async def leave_later(message):
+    leave(message)
+
+def route(ws):
+    server = ws.connect_to_server()
+
+    async def handle(message):
+        leave(message)
+        server.send(message)
+
+    ws.on_message(handle)
+
+def websocket_message(flow):
+    if "{where}" == "hook":
+        leave(flow.websocket.messages[-1].text)
+
+@proxy.on("websocket")
+def watch(ws):
+    {statement}
+
+{rule}
+"""
+
+
+@pytest.mark.in_process("it starts one of its own")
+@pytest.mark.parametrize("where", EXITS)
+async def test_handler_that_exits_ends_the_sockets_for_the_proxy(
+    confdir: Path, tmp_path: Path, lane: str, where: str
+) -> None:
+    """All tasks are cancelled at once, and the connections' among them."""
+    path = tmp_path / "session.db"
+    statement, rule = ("pass", EXITS[where]) if "route" in where else (EXITS[where] or "pass", "")
+    script = tmp_path / "leaving.py"
+    script.write_text(
+        LEAVING.replace("{where}", where).replace("{statement}", statement).replace("{rule}", rule)
+    )
+    options = ("--set", f"ws_capture={path}", "--set", f"ws_lane={lane}", "-s", script)
+    async with mitmdump(*options, confdir=confdir) as (run, port), raw_socket(port) as socket:
+        await socket.app.send("first")
+        assert await socket.server.message() == "first"
+        await socket.app.send("exit")
+        await run.rest()
+    assert run.process.returncode == 4
+    assert_stopped(path)
+
+
+@pytest.mark.in_process("it starts one of its own")
+async def test_addon_that_breaks_the_end_leaves_the_sockets_to_the_proxy(
+    confdir: Path, tmp_path: Path, lane: str
+) -> None:
+    path = tmp_path / "session.db"
+    script = tmp_path / "script.py"
+    script.write_text("import sys\n\ndef done():\n    sys.exit(3)\n")
+    options = ("--set", f"ws_capture={path}", "--set", f"ws_lane={lane}", "--set", f"confdir={confdir}")
+    command = (BIN / "mitmdump", "--listen-host", "127.0.0.1", "-p", "0", *options, "-s", script, "-s", ADDON)
+    async with running(*command) as run:
+        port = int((await run.line(r"listening at .*?:(\d+)"))[1])
+        async with raw_socket(port) as socket:
+            await socket.app.send("the last")
+            assert await socket.server.message() == "the last"
+            run.process.terminate()
+            await run.rest()
+    assert run.process.returncode == 3
+    assert_stopped(path)

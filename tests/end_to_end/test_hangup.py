@@ -82,6 +82,8 @@ async def test_a_capture_is_closed_when_the_terminal_is(
     with open_capture(capture) as opened:
         assert [frame.payload for frame in opened.frames() if frame.is_message] == ["the last"] * 2
         assert opened.sessions()[0].ended_ns is not None
+        (socket,) = opened.sockets()
+        assert (socket.close_code, socket.closed_by) == (1006, "proxy")
 
 
 async def test_a_program_started_by_nohup_goes_on(confdir: Path) -> None:

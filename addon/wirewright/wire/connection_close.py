@@ -5,6 +5,8 @@ lock, another event may close the connection, which cancels the task. mitmproxy 
 socket nor reports the end to its layers: the peer waits for an end that never comes.
 """
 
+import sys
+
 from mitmproxy.connection import Connection, ConnectionState
 from mitmproxy.proxy import events
 from mitmproxy.proxy.server import ConnectionHandler
@@ -28,7 +30,8 @@ async def _handle_connection(self: ConnectionHandler, connection: Connection) ->
     try:
         await _stock_handle_connection(self, connection)
     finally:
-        if connection in self.transports:
+        ends_the_program = isinstance(sys.exception(), (KeyboardInterrupt, SystemExit))
+        if connection in self.transports and not ends_the_program:  # which ends all connections
             await _close(self, connection)
         if connection is self.client:
             await back_pressure.until_next_turn(self)
