@@ -221,8 +221,13 @@ class WirewrightAddon:
             if feed is None:  # another addon kept mitmproxy from calling our first hook, or that one raised
                 feed = await self._open(flow)
             assert isinstance(feed.carrier, InjectingCarrier)
-            if flow.response is None and (rule := await control.take_route(feed.socket.url)):
-                await route_handshake(flow, feed, feed.carrier, rule)
+            if flow.response is None and control.has_routes:
+                routing = feed.run(_route(flow, feed, feed.carrier))
+                await asyncio.wait([routing])
+                if routing.cancelled():
+                    admission.stop(flow, "its route's handler was cancelled, as the app had left")
+                elif error := routing.result():
+                    raise error
             feed.carrier.routes_asked = True
             feed.requested(_headers(flow.request))
 
@@ -555,6 +560,16 @@ def _observer(flow: http.HTTPFlow) -> WiredSocket | None:
     feed.opened(_server_address(flow))
     feed.carrier.start(feed)
     return feed.carrier
+
+
+async def _route(flow: http.HTTPFlow, feed: Feed, carrier: InjectingCarrier) -> Exception | None:
+    """Have a route decide on a handshake. Returns an error of ours, which is not one of a handler."""
+    try:
+        if rule := await control.take_route(feed.socket.url):
+            await route_handshake(flow, feed, carrier, rule)
+    except Exception as error:
+        return error
+    return None
 
 
 def _server_address(flow: http.HTTPFlow) -> tuple[str, int] | None:

@@ -1,16 +1,28 @@
 """Ends of connections that mitmproxy's hooks do not report: by its idle timeout, or by a reset."""
 
+import asyncio
+import logging
+import math
 from asyncio import StreamReader
+from time import monotonic
+from typing import Any
 
-from mitmproxy import ctx
+from mitmproxy import ctx, http
+from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from wirewright import interventions
 from wirewright.carriers import InjectingCarrier, proxyserver
+from wirewright.model.feed import GRACE_SECONDS, LATE
 
 IDLE_SECONDS = 24 * 60 * 60
 """How long an open WebSocket may be idle, unless `tcp_timeout` is set. Without any limit, the connection of a
 phone that has left the network would stay open as long as the proxy runs."""
+
+LOOK_SECONDS = 1.0
+"""How often the connection of an app is looked at while mitmproxy does not report its end."""
+
+logger = logging.getLogger(__name__)
 
 
 def watch_idleness(carrier: InjectingCarrier) -> None:
@@ -36,6 +48,23 @@ def allow_idleness(carrier: InjectingCarrier) -> None:
     is_set = "tcp_timeout" in ctx.options and ctx.options.has_changed("tcp_timeout")  # not in mitmproxy 11
     if handler is not None and not is_set:
         handler.timeout_watchdog.timeout = IDLE_SECONDS
+
+
+async def await_handler(flow: http.HTTPFlow, handler: asyncio.Task[Any]) -> None:
+    """Wait for the handler of a message that mitmproxy's own layer carries. The handler is cancelled
+    GRACE_SECONDS after the app has left.
+
+    Until it returns, mitmproxy reports nothing of the socket, nor its end.
+    """
+    left_at = math.inf
+    while not handler.done():
+        await asyncio.wait([handler], timeout=LOOK_SECONDS)
+        if not flow.client_conn.state & ConnectionState.CAN_READ:
+            left_at = min(left_at, monotonic())
+        if not handler.done() and monotonic() - left_at >= GRACE_SECONDS:
+            logger.warning(LATE, flow.request.pretty_url, GRACE_SECONDS)
+            handler.cancel()
+            await asyncio.wait([handler])
 
 
 class ServerResets:

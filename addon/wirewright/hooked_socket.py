@@ -1,7 +1,9 @@
 """One socket of the hooks lane, between mitmproxy's layer, its listeners and its route."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable
+from typing import Any
 
 from mitmproxy import ctx, http
 from mitmproxy.proxy.layers.websocket import WebSocketMessageInjected
@@ -9,6 +11,7 @@ from mitmproxy.websocket import WebSocketMessage
 
 from wirewright.carriers import InjectingCarrier, check_our_layer, event_of, new_message, payload_of, trim
 from wirewright.conditions import Conditions
+from wirewright.connections import await_handler
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit, Payload, Window
@@ -72,7 +75,7 @@ class HookedSocket(InjectingCarrier):
         self._in_hand = message
         handling = side.receive(payload_of(message))
         if handling is not None:
-            return self._await_handler(handling)
+            return self._await_handler(feed.run(handling))
         self._in_hand = None
         return None
 
@@ -86,8 +89,8 @@ class HookedSocket(InjectingCarrier):
             message.drop()
             self.tell(Aborted(self.flow, reason))
 
-    async def _await_handler(self, handling: Awaitable[None]) -> None:
-        await handling
+    async def _await_handler(self, handler: asyncio.Task[Any]) -> None:
+        await await_handler(self.flow, handler)
         self._in_hand = None
 
     def message_decided(self, feed: Feed) -> None:

@@ -1,6 +1,7 @@
 """The other side of a WebSocket: what carries its bytes reports here, and what records it is told."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Container, Mapping, Sequence
 from typing import Any, Protocol
@@ -8,6 +9,13 @@ from typing import Any, Protocol
 from wirewright.model.handshake import Headers
 from wirewright.model.history import Frame, History, Payload, Unread
 from wirewright.model.websocket import Carrier, ClosedBy, FrameEvent, WebSocket
+
+logger = logging.getLogger(__name__)
+
+GRACE_SECONDS = 30.0
+"""How long a handler may run after the end of its socket: as long as a wait takes without a timeout."""
+LATE = "%s: a handler still ran %g s after the end of the socket: it is cancelled"
+"""The log's sentence about it, for a socket and the seconds."""
 
 
 class Tape(Protocol):
@@ -89,6 +97,9 @@ class Feed:
         self._failed = False
         self._tape: Tape | None = None
         self._taps: tuple[Tap, ...] = ()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._grace: asyncio.TimerHandle | None = None
+        """Runs from the end of the socket on, while there are tasks."""
 
     def attach(self, tap: Tap) -> None:
         """Tell a tap of what follows."""
@@ -210,8 +221,29 @@ class Feed:
             self.socket.emit("socketerror", message)
 
     def run(self, awaitable: Awaitable[object]) -> "asyncio.Task[Any]":
-        """Do something on the socket's behalf, for as long as the proxy runs."""
-        return self.socket._scope.start(awaitable, None, self.socket)
+        """Do something on the socket's behalf. It is cancelled GRACE_SECONDS after the end of the socket."""
+        task = self.socket._scope.start(awaitable, None, self.socket)
+        if not task.done():
+            self._tasks.add(task)
+            task.add_done_callback(self._forget_task)
+            self._begin_grace()
+        return task
+
+    def _forget_task(self, task: "asyncio.Task[Any]") -> None:
+        self._tasks.discard(task)
+        if self._grace is not None and not self._tasks:
+            self._grace.cancel()
+            self._grace = None
+
+    def _begin_grace(self) -> None:
+        if self._tasks and self._grace is None and self.socket.is_closed():
+            self._grace = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._cancel_tasks)
+
+    def _cancel_tasks(self) -> None:
+        self._grace = None
+        logger.warning(LATE, self.socket, GRACE_SECONDS)
+        for task in self._tasks:
+            task.cancel()
 
     def closed(
         self,
@@ -231,5 +263,6 @@ class Feed:
             self._tape.closed(socket._closed_at, code, reason, by)
         for tap in self._taps:
             tap.closed(self)
+        self._begin_grace()
         self.history.note("close", socket)
         socket.emit("close", socket)

@@ -359,6 +359,11 @@ class Control:
         """The rule for a socket that opens now."""
         return await self.proxy._routes.take(url)
 
+    @property
+    def has_routes(self) -> bool:
+        """Whether there is any rule."""
+        return bool(self.proxy._routes.rules)
+
     def may_route(self, url: str) -> bool:
         """True unless it is certain that no rule is for a socket of this URL."""
         return self.proxy._routes.may_mean(url)

@@ -149,6 +149,9 @@ class RemoteRoute:
             await asyncio.wait_for(asyncio.shield(handled), self._seconds)
         except TimeoutError:
             self.lose()
+        finally:  # also if it is cancelled, as the socket is over
+            self._pending.pop((from_app, number), None)
+            handled.cancel()
         return not self._is_lost
 
     def _fall_back(self) -> None:
