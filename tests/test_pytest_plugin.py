@@ -220,6 +220,29 @@ def test_report_of_a_failure_tells_how_sockets_ended(pytester: pytest.Pytester) 
     assert f"#3 ws://127.0.0.1:1/failed (failed)\n   no frame\n   ✕ {failed}\n" in said
 
 
+def test_report_of_a_failure_has_no_secrets(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        SECRET = "s3" + "cr3t"
+
+        def test_it(ws, app):
+            with ws.expect_websocket() as opened:
+                client = app(f"/live?token={SECRET}")
+            client.send('{"password": "%s", "a": 1}' % SECRET)
+            client.recv()
+            client.close(1000, f"jwt={SECRET}")
+            opened.value.wait_for_event("close", history=True)
+            raise AssertionError(f"{opened.value} has no order")
+        """
+    )
+    said = run(pytester, "--junit-xml=report.xml", "-o", "junit_logging=all").stdout.str()
+    assert "s3cr3t" not in said
+    assert "s3cr3t" not in (pytester.path / "report.xml").read_text()
+    assert "/live?token=REDACTED (closed 1000 'jwt=REDACTED' by client)" in said
+    assert """→ '{"password": "REDACTED", "a": 1}'""" in said
+    assert re.search(r"AssertionError: <WebSocket url='ws://[^/]*/live\?…'> has no order", said)
+
+
 def test_report_of_a_failure_has_what_older_sockets_said_meanwhile(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """

@@ -115,6 +115,16 @@ async def test_answers_that_differ_are_shown(path: Path) -> None:
         assert (code, said.count("all as recorded")) == (0, 2)
 
 
+async def test_report_has_no_secrets(path: Path) -> None:
+    record(path, [(True, "in"), (False, '{"token":"REDACTED","a":1}')])
+    async with serving(Server([(True, "in"), (False, '{"token":"secret","a":2}')])) as url:
+        code, said = await replay(path, "--as-client", f"{url}/x?jwt=secret")
+    assert code == 1
+    assert "secret" not in said
+    assert said.count(f"{url}/x?jwt=REDACTED") == 2
+    assert '"token": "REDACTED"' in said
+
+
 async def test_secrets_that_were_redacted_are_told_of(path: Path) -> None:
     record(path, [(True, '{"password":"REDACTED"}'), (False, "in")])
     async with serving(Server([(True, ""), (False, "in")])) as url:

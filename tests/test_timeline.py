@@ -11,12 +11,13 @@ from rich.console import Console
 
 from wirewright.capture import open as open_capture
 from wirewright.capture.recorder import Recorder
+from wirewright.capture.redaction import Redaction
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit, Payload
 from wirewright.model.proxy import Control, Proxy
 from wirewright.model.tls import TlsFailure, TlsFailures
 from wirewright.model.websocket import Handshake
-from wirewright.timeline import FRAMES_PER_FLUSH, Timeline
+from wirewright.timeline import CONTEXT, FRAMES_PER_FLUSH, Timeline
 
 
 class NoCarrier:
@@ -342,3 +343,47 @@ async def test_open_sockets_get_the_numbers_of_a_recording_that_begins_with_a_re
         "#2 /c → 1 B 3",
         "#3 /d … connecting ws://example.com/d",
     ]
+
+
+SECRETS = (
+    "wss://h/live?token=secret",
+    '{"token":"secret","a":1}',
+    b"token=secret",
+    "jwt=secret",
+    "no ws://me:secret@h/",
+)
+
+
+async def lines_with(redaction: Redaction | None) -> str:
+    url, text, binary, reason, failure = SECRETS
+    drawing = draw(max_preview=60)
+    if redaction is not None:
+        drawing.timeline.redaction = redaction
+    feed = drawing.open(url)
+    feed.opened()
+    feed.frame("framesent", text, 5)
+    feed.frame("framereceived", binary, 2)
+    feed.failed(failure)
+    drawing.control.close(url, 3001, reason, "server")
+    return "\n".join(drawing.lines())
+
+
+async def test_lines_show_no_secrets() -> None:
+    lines = await lines_with(None)
+    assert "secret" not in lines
+    assert b"secret".hex(" ") not in lines
+    assert lines.count("REDACTED") + lines.count(b"REDACTED".hex(" ")) == 6
+
+
+async def test_lines_show_secrets_without_redaction() -> None:
+    lines = await lines_with(Redaction([]))
+    assert lines.count("secret") + lines.count(b"secret".hex(" ")) == 6
+
+
+async def test_secret_behind_the_preview_is_not_looked_at() -> None:
+    drawing = draw(max_preview=10)
+    sizes: list[int] = []
+    drawing.timeline.redaction.payload = lambda payload: sizes.append(len(payload)) or payload  # type: ignore
+    drawing.open("ws://h/").frame("framesent", "x" * 1_000_000, 1_000_000)
+    drawing.lines()
+    assert sizes == [10 + CONTEXT]

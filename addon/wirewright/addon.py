@@ -477,7 +477,7 @@ def _add_capture_options(loader: addonmanager.Loader) -> None:
         "ws_capture_redact",
         Sequence[str],
         list(DEFAULT),
-        "Headers, query parameters and keys of JSON messages whose values do not get into a capture.",
+        "Headers, parameters and keys whose values get neither into a capture nor into the timeline.",
     )
 
 

@@ -154,13 +154,13 @@ def run(
     redact: Annotated[
         list[str] | None,
         typer.Option(
-            help="A header, query parameter or JSON key whose value does not get into the capture, instead "
-            "of the usual ones; may be given more than once.",
+            help="A header, parameter or key whose value is neither shown nor recorded, instead of the usual "
+            "ones; may be given more than once.",
             metavar="NAME",
         ),
     ] = None,
     no_redact: Annotated[
-        bool, typer.Option("--no-redact", help="Record secrets such as tokens and cookies, too.")
+        bool, typer.Option("--no-redact", help="Show and record secrets such as tokens and cookies, too.")
     ] = False,
 ) -> None:
     """Run mitmdump with Wirewright, and print the frames of every app that uses it as its proxy.
@@ -187,7 +187,6 @@ def _capture_settings(
 ) -> list[str]:
     """Settings of mitmdump for the options of `run` about a capture. Raises BadParameter."""
     refining: dict[str, object] = {f"--{name.replace('_', '-')}": value for name, value in sizes.items()}
-    refining |= {"--redact": redact, "--no-redact": no_redact or None}
     if capture is None:
         for name, value in refining.items():
             if value is not None:

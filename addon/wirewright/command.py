@@ -19,6 +19,7 @@ from rich.console import Console
 
 from wirewright.addon import WirewrightAddon
 from wirewright.banner import greeting
+from wirewright.capture.redaction import Redaction
 from wirewright.cli import USAGE
 from wirewright.mode_rights import missing_right
 from wirewright.model.matching import UrlMatch
@@ -165,6 +166,10 @@ class TimelineAddon:
     def __init__(self, timeline: Timeline, remark: str | None = None) -> None:
         self._timeline = timeline
         self._remark = remark
+
+    def configure(self, updated: set[str]) -> None:
+        if "ws_capture_redact" in updated:
+            self._timeline.redaction = Redaction(ctx.options.ws_capture_redact)
 
     def running(self) -> None:
         remote = ctx.master.addons.get(RemoteAddon.name).shown

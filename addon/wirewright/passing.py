@@ -5,14 +5,17 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
+from wirewright.capture.redaction import Redaction
 from wirewright.model.app_connections import NOTHING_SEEN, AppsSeen
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import Frame, Payload
 from wirewright.model.websocket import FrameEvent, WebSocket
 from wirewright.running_proxies import RunningProxy
-from wirewright.timeline import printable
+from wirewright.timeline import CONTEXT, printable
 
+REDACTION = Redaction()
+"""A report is passed around as a capture is, and shows no more secrets than one."""
 MOST = 20
 """How many sockets a report has: those that are open, and the newest of the others."""
 LAST = 10
@@ -165,7 +168,7 @@ class _Seen:
 
     def _told(self, socket: WebSocket) -> Iterator[str]:
         since = "" if self._is_new else ", since before the test"
-        yield f"{printable(socket.url)} ({_state(socket)}{since})"
+        yield f"{printable(REDACTION.url(socket.url))} ({_state(socket)}{since})"
         history = socket._history
         frames = history.since(self._before)[-LAST:]
         earlier = history.total - self._before - len(frames)
@@ -175,7 +178,7 @@ class _Seen:
             yield "   no frame"
         yield from map(_tell_frame, frames)
         if self._error is not None:
-            yield f"   ✕ {printable(self._error)}"
+            yield f"   ✕ {printable(REDACTION.text(self._error))}"
 
 
 def _state(socket: WebSocket) -> str:
@@ -183,18 +186,19 @@ def _state(socket: WebSocket) -> str:
         return "open" if socket.opened_at else "opening"
     if not socket.opened_at:
         status = f" with status {socket.status}" if socket.status else ""
-        reason = f": {printable(socket.close_reason)}" if socket.close_reason else ""
+        reason = f": {printable(REDACTION.text(socket.close_reason))}" if socket.close_reason else ""
         return f"failed{status}{reason}"
     said = [str(socket.close_code)]
     if socket.close_reason:
-        said.append(repr(socket.close_reason))
+        said.append(repr(REDACTION.text(socket.close_reason)))
     if socket.closed_by:
         said.append(f"by {socket.closed_by}")
     return f"closed {' '.join(said)}"
 
 
 def _tell_frame(frame: Frame) -> str:
-    shown = repr(frame.payload)
+    payload = REDACTION.payload(frame.payload[: WIDTH + CONTEXT])
+    shown = repr(payload)
     shown = shown if len(shown) <= WIDTH else f"{shown[:WIDTH]}… ({len(frame.payload):,} in all)"
     at = f"{datetime.fromtimestamp(frame.timestamp):%H:%M:%S.%f}"[:-3]
     return f"   {at} {'→' if frame.event == 'framesent' else '←'} {shown}"

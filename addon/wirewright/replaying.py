@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from wirewright.capture.client import Manner, Played, play_as_client
-from wirewright.capture.comparing import Compare, comparison, ignoring, ignoring_keys
+from wirewright.capture.comparing import SHOWN, Compare, comparison, ignoring, ignoring_keys
 from wirewright.capture.filters import Filter
 from wirewright.capture.reader import Capture, was_open
 from wirewright.capture.reasons import why_no_socket
@@ -45,7 +45,7 @@ def serve(path: Path, **options: Any) -> str:
     """
     replay = Replay(path, **options)
     proxy.route_web_socket(replay.matches, replay)
-    urls = list(dict.fromkeys(replay.urls))
+    urls = list(dict.fromkeys(map(SHOWN.url, replay.urls)))  # an imported capture is not redacted
     return f"{path} answers {', '.join(urls[:3])}{f' and {len(urls) - 3:,} more' if len(urls) > 3 else ''}"
 
 
@@ -101,12 +101,13 @@ def _show_mismatch(console: Console, mismatch: Mismatch) -> None:
 
 
 def _show_result(console: Console, played: Played) -> None:
-    what = f"#{played.socket.id} {played.url}: {played.sent:,} messages sent, {played.answers:,} answers"
+    url = SHOWN.url(played.url)
+    what = f"#{played.socket.id} {url}: {played.sent:,} messages sent, {played.answers:,} answers"
     if played.is_as_recorded:
         text = Text(f"{printable(what)}, all as recorded", "green")
     else:
         wrong = [f"{len(played.mismatches):,} differ"] if played.mismatches else []
-        wrong += [played.failure] if played.failure else []
+        wrong += [SHOWN.text(played.failure)] if played.failure else []
         text = Text(printable(f"{what}; {'; '.join(wrong)}"), "bold red")
     console.print(text, soft_wrap=True, highlight=False)
     secrets = [f"{played.redacted:,} messages"] if played.redacted else []

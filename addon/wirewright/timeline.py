@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.text import Text
 
+from wirewright.capture.redaction import Redaction
 from wirewright.model.failures import SERVER_TLS_ERRORS
 from wirewright.model.feed import Feed
 from wirewright.model.history import Payload, payload_size
@@ -22,6 +23,9 @@ from wirewright.model.websocket import ClosedBy, FrameEvent, WebSocket
 FLUSH_SECONDS = 0.05
 FRAMES_PER_FLUSH = 50
 """A terminal shows no more than this anyway, and drawing must not slow the traffic down."""
+
+CONTEXT = 1_024
+"""Characters or bytes behind those that are shown that are looked at to find secrets."""
 
 MARKS = {
     "connecting": ("…", "dim"),
@@ -66,6 +70,8 @@ class Timeline:
         self._frames = 0
         self._left_out = 0
         self._flush_handle: asyncio.TimerHandle | None = None
+        self.redaction = Redaction()
+        """Takes secrets out of the messages, URLs, close reasons and failures that are shown."""
         self._tls_failures = TlsFailures()
         self._advised: set[str] = set()
         """Servers for which the timeline has said what to do about a refused certificate."""
@@ -115,7 +121,8 @@ class Timeline:
             return
         self._frames += 1
         mark, style = FRAME_MARKS[event]
-        text = preview(payload, preview_width(self._console, self._max_preview))
+        width = preview_width(self._console, self._max_preview)
+        text = preview(self.redaction.payload(payload[: width + CONTEXT]), width)
         self._append(line(label, mark, shown_size(payload_size(payload)), text, style))
 
     def event(self, label: str, kind: str, text: str) -> None:
@@ -191,12 +198,12 @@ class _SocketLines:
         self._number = control.number_of(ws)
         """The number in the last line."""
         self._is_open = self._has_failed = False
-        timeline.event(self._label(), "connecting", ws.url)
+        timeline.event(self._label(), "connecting", timeline.redaction.url(ws.url))
 
     def changed(self, feed: Feed) -> None:
         if self._ws.opened_at is not None and not self._is_open:
             self._is_open = True
-            self._timeline.event(self._label(), "open", self._ws.url)
+            self._timeline.event(self._label(), "open", self._timeline.redaction.url(self._ws.url))
 
     def frames(self, event: FrameEvent, payloads: Sequence[Payload]) -> None:
         label = self._label()
@@ -205,11 +212,13 @@ class _SocketLines:
 
     def failed(self, message: str) -> None:
         self._has_failed = True
-        self._timeline.event(self._label(), "error", self._timeline.explained(self._ws, message))
+        explained = self._timeline.explained(self._ws, message)
+        self._timeline.event(self._label(), "error", self._timeline.redaction.text(explained))
 
     def closed(self, feed: Feed) -> None:
         ws = self._ws
-        text = close_text(ws.close_code, ws.close_reason, ws.closed_by)
+        reason = self._timeline.redaction.text(ws.close_reason or "")
+        text = close_text(ws.close_code, reason, ws.closed_by)
         if text or not self._has_failed or ws.opened_at is not None:
             self._timeline.event(self._label(), "close", text)
 

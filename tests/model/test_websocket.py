@@ -10,6 +10,7 @@ from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwrigh
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit, Payload
 from wirewright.model.proxy import Proxy
+from wirewright.model.route import WebSocketRoute
 from wirewright.model.websocket import ClosedBy, WebSocket
 
 FrameEvent = Literal["framesent", "framereceived"]
@@ -407,3 +408,10 @@ def test_close_of_the_wrong_type_is_told_so(code: Any, reason: Any, message: str
 
 def test_socket_says_which_one_it_is() -> None:
     assert repr(open_socket(url="ws://a.test/").socket) == "<WebSocket url='ws://a.test/'>"
+
+
+def test_repr_which_logs_have_does_not_show_the_query() -> None:
+    socket = open_socket(url="ws://a.test/live?token=secret").socket
+    route = WebSocketRoute(socket, None)  # type: ignore[arg-type]
+    assert repr(socket) == "<WebSocket url='ws://a.test/live?…'>"
+    assert repr(route) == "<WebSocketRoute url='ws://a.test/live?…'>"

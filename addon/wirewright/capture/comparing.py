@@ -21,8 +21,8 @@ _REDACTED_NAME = re.compile(
     rf"""([\w%-]{{1,80}})(?:\\{{0,16}}["'])?\]?\s{{0,8}}[:=>,]+\s{{0,8}}(?:\\{{0,16}}["'])?{REDACTED}"""
 )
 """A name whose value was redacted, in JSON, a form, a header or the like."""
-_REDACTION = Redaction()
-"""Of differences that are shown and logged."""
+SHOWN = Redaction()
+"""The redaction of differences that are shown and logged."""
 LINES = 60
 """How many lines of a difference are shown."""
 WIDTH = 200
@@ -188,7 +188,7 @@ def difference(recorded: Payload | None, live: Payload | None, same: Comparison 
         return "\n".join([*_whole("-", recorded), *_whole("+", live)])
     if max(len(recorded), len(live)) > LARGEST:
         return "\n".join(_around(recorded, live))
-    recorded, live = _REDACTION.payload(recorded), _REDACTION.payload(live)
+    recorded, live = SHOWN.payload(recorded), SHOWN.payload(live)
     if recorded == live:
         return "  they differ in values that are redacted"
     before = _forgiven(recorded, live, same if isinstance(same, ignoring_keys) else ignoring_keys())
@@ -237,7 +237,7 @@ def _whole(sign: str, message: Payload | None) -> Iterator[str]:
         return
     kind = "text" if isinstance(message, str) else "binary"
     yield f"{sign} ({kind}, {len(message):,} {'characters' if kind == 'text' else 'bytes'})"
-    yield from _shortened([f"{sign}{line}" for line in _lines(_REDACTION.payload(message[:LARGEST]))])
+    yield from _shortened([f"{sign}{line}" for line in _lines(SHOWN.payload(message[:LARGEST]))])
 
 
 def _around(recorded: Payload, live: Payload) -> Iterator[str]:
@@ -264,7 +264,7 @@ def _excerpt(message: Payload, start: int) -> Payload:
     """A part of a message without secrets, also of one whose name is a little before the part."""
     before = max(0, start - STEP)
     part = message[before : start + WIDTH]
-    redacted = _REDACTION.payload(part)
+    redacted = SHOWN.payload(part)
     return message[start : start + WIDTH] if redacted is part else redacted[-WIDTH:]
 
 

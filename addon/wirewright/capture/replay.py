@@ -189,7 +189,7 @@ class _Performance:
             if isinstance(error, CaptureError):
                 logger.error("%s", error)
             else:
-                user_errors.report(self._route.url, str(self._replay), error)
+                user_errors.report(self._route, str(self._replay), error)
             self._route.abort()  # the app must not wait for ever
 
     async def _play(self) -> None:

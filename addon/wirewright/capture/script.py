@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from wirewright.capture.comparing import Comparison, difference, is_same
+from wirewright.capture.comparing import SHOWN, Comparison, difference, is_same
 from wirewright.capture.reader import Direction, Frame, FrameFlag
 from wirewright.capture.schema import CaptureError
 from wirewright.model.history import Payload
@@ -56,7 +56,7 @@ class Mismatch:
 
     def __str__(self) -> str:
         what = f"message {self.number} is not the recorded one (of socket #{self.socket})"
-        return f"{self.url}: {what}:\n{self.diff}"
+        return f"{SHOWN.url(self.url)}: {what}:\n{self.diff}"
 
 
 class Peer(Protocol):

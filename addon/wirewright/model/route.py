@@ -28,6 +28,7 @@ from wirewright.model.handshake import (
     upstream_url,
 )
 from wirewright.model.history import Message, Payload, to_payload
+from wirewright.model.urls import shown_url
 from wirewright.model.websocket import WebSocket
 
 MessageHandler = Callable[[Payload], Any] | Callable[[], Any]
@@ -129,7 +130,7 @@ class WebSocketRoute:
         """The server's side, whether or not there is a server."""
 
     def __repr__(self) -> str:
-        return f"<WebSocketRoute url={self.url!r}>"
+        return f"<WebSocketRoute url={shown_url(self.url)!r}>"
 
     @property
     def url(self) -> str:

@@ -15,6 +15,7 @@ from wirewright.model.errors import Error
 from wirewright.model.handshake import Headers
 from wirewright.model.history import History, HistoryLimit, Message, PastEvent, Payload, to_payload
 from wirewright.model.scope import Scope
+from wirewright.model.urls import shown_url
 from wirewright.model.waiter import EventContextManager, Predicate, Timeout, Waiter, WaitingEmitter
 
 FrameEvent = Literal["framesent", "framereceived"]
@@ -78,7 +79,7 @@ class WebSocket(WaitingEmitter):
         self._close_reason: str | None = None
 
     def __repr__(self) -> str:
-        return f"<WebSocket url={self.url!r}>"
+        return f"<WebSocket url={shown_url(self.url)!r}>"
 
     @property
     def url(self) -> str:
