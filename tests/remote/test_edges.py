@@ -212,7 +212,7 @@ async def test_route_s_rule_that_is_a_function_may_meet_any_url(proxy: Proxy) ->
         assert b"502" in await reader.readline()
         writer.close()
         await remote.route_web_socket("**/x", print)
-    assert asked == ["ws://127.0.0.1:9/caf\ufffd"]
+    assert asked == ["ws://127.0.0.1:9/caf%E9"]
 
 
 @pytest.mark.parametrize("end", ["late", "gone"])
