@@ -1,5 +1,8 @@
 """`wirewright replay`, as a user types it."""
 
+import contextlib
+import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +101,72 @@ async def test_app_is_played_to_a_live_server(path: Path) -> None:
     names = ("Origin", "User-Agent", "X-Api-Key", "Sec-WebSocket-Protocol")
     assert [request.headers[name] for name in names] == ["https://h", "an app", "fresh", "chat"]
     assert request.headers["Host"] in url
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_redirect_of_the_live_server_is_not_followed(path: Path, status: int) -> None:
+    other = Server(TALK)
+    record(path, TALK)
+    async with serving(other) as elsewhere:
+
+        def redirect(connection: ServerConnection, request: websockets.Request) -> websockets.Response:
+            headers = websockets.Headers({"Location": f"{elsewhere}/there"})
+            return websockets.Response(status, "Moved", headers, b"")
+
+        async with websockets.serve(echo, "127.0.0.1", 0, process_request=redirect) as server:
+            url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/here"
+            code, said = await replay(path, "--as-client", url, "--header", "Authorization: secret")
+    assert other.requests == []
+    assert code == 1
+    assert f"HTTP {status} ({elsewhere}/there is not followed)" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("X-One", "a\r\nEvil: 1"),
+        ("X-One", "a\n"),
+        ("X-One", "a\0"),
+        ("X-One\r\nEvil", "1"),
+        ("Sec-WebSocket-Protocol", "a\r\nEvil: 1"),
+    ],
+)
+async def test_recorded_header_that_would_begin_another_request_is_not_sent(
+    path: Path, name: str, value: str
+) -> None:
+    record(path, TALK)
+    change(path, "request_headers", json.dumps([["Cookie", "a=1"], [name, value]]))
+    server = Server(TALK)
+    async with serving(server) as url:
+        code, said = await replay(path, "--as-client", url)
+    assert server.requests == []
+    assert code == 1
+    assert "not played, as a recorded header cannot be sent" in said
+
+
+async def test_recorded_path_is_one_path_of_a_request(path: Path) -> None:
+    record(path, TALK)
+    change(path, "url", "wss://h/a b\x01?c=d é%20")
+    server = Server(TALK)
+    async with serving(server) as url:
+        await replay(path, "--as-client", url, "--speed", "inf")
+    (request,) = server.requests
+    assert request.path == "/a%20b%01?c=d%20%C3%A9%20"
+
+
+@pytest.mark.parametrize("header", ["X: a\r\nEvil: 1", "X y: 1"])
+async def test_header_of_the_user_that_cannot_be_sent_is_refused(path: Path, header: str) -> None:
+    record(path, TALK)
+    code, said = await replay(path, "--as-client", "ws://127.0.0.1:1", "--header", header)
+    assert code == 2
+    assert "must" in said
+    assert "Traceback" not in said
+
+
+def change(path: Path, column: str, value: str) -> None:
+    """Put a value into a capture that no recorder writes."""
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(f"UPDATE sockets SET {column} = ?", (value,))
 
 
 async def test_answers_that_differ_are_shown(path: Path) -> None:

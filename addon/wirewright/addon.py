@@ -591,7 +591,7 @@ def _reason_to_hang_up(flow: http.HTTPFlow, feed: Feed) -> str | None:
 
 
 def _headers(message: http.Request | http.Response) -> handshake.Headers:
-    return handshake.Headers(message.headers.items(multi=True))
+    return handshake.received_headers(message.headers.items(multi=True))
 
 
 addons = [WirewrightAddon()]

@@ -19,7 +19,7 @@ from wirewright.capture.redaction import REDACTED
 from wirewright.capture.replay import Replay
 from wirewright.capture.schema import CaptureError
 from wirewright.capture.script import Mismatch
-from wirewright.model.handshake import Headers
+from wirewright.model.handshake import sendable_headers
 from wirewright.state import proxy
 from wirewright.timeline import printable
 
@@ -80,7 +80,7 @@ def manner(compare: Compare, speed: float, timeout: float, headers: Sequence[str
     if insecure:
         tls = ssl.create_default_context()
         tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
-    return Manner(comparison(compare), speed, timeout, Headers(map(_header, headers)), tls)
+    return Manner(comparison(compare), speed, timeout, sendable_headers(map(_header, headers)), tls)
 
 
 def _header(text: str) -> tuple[str, str]:

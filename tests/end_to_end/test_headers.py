@@ -136,3 +136,23 @@ async def test_fields_get_into_a_capture_as_they_were(
     assert list(socket.request_headers.pairs) == fields_of(heads[0])
     assert list((socket.response_headers or socket.request_headers).pairs) == fields_of(head)
     assert socket.request_headers["cookie"] == "c=3; d=4"
+
+
+async def test_line_ends_and_nuls_in_values_are_spaces_for_the_user(
+    proxy: Proxy, recordings: Recordings
+) -> None:
+    answer = SWITCHING + b"X-Folded: a\r\n b\r\nX-Nul: a\0b\r\n\r\n"
+    async with answering(answer) as (url, heads):
+        asked = asking(proxy.port, f"{url}/live", b"X-Return: a\rEvil: 1", b"X-Nul: a\0b")
+        async with asked as (head, _):
+            ws = (await recordings.first()).ws
+            await eventually(lambda: ws.opened_at is not None)
+            request, response = ws.request_headers, ws.response_headers
+            assert response is not None
+            assert (request["x-return"], request["x-nul"]) == ("a Evil: 1", "a b")
+            assert response["x-nul"] == "a b"
+            assert response["x-folded"].split() == ["a", "b"]
+            assert "\r" not in response["x-folded"]
+            assert "\n" not in response["x-folded"]
+            assert b"X-Nul: a\0b\r\n" in heads[0]
+            assert b"X-Nul: a\0b\r\n" in head

@@ -170,7 +170,11 @@ def test_headers_are_given_in_any_shape(given: Any, pairs: tuple[tuple[str, str]
         ([7], TypeError, "^headers must be a mapping"),
         ([{"name": "A"}], TypeError, "^headers must be a mapping"),
         ({"Retry-After": 5}, TypeError, "name and value must be str, not 'Retry-After' and 5$"),
-        ({"A": "1\r\nB: 2"}, ValueError, r"must have no line end \(RFC 9110, 5.5\): A: '1\\r"),
+        (
+            {"A": "1\r\nB: 2"},
+            ValueError,
+            r"^the value of the header A must have no line end or NUL \(RFC 9110, 5.5\)$",
+        ),
         ({"A b": "1"}, ValueError, "name must be a token"),
         ({"": "1"}, ValueError, "name must be a token"),
     ],

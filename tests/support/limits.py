@@ -1,5 +1,7 @@
 """The one time limit of whatever a test waits for."""
 
+from typing import Any
+
 from websockets.asyncio import client, server
 from websockets.sync import client as sync_client
 from websockets.sync import server as sync_server
@@ -18,8 +20,10 @@ def lengthen_limits_of_websockets() -> None:
     They have 10 and 20 seconds by default. The event loop of a test that makes ten thousand messages can be
     busy for longer on a loaded machine.
     """
-    for function in (client.connect.__init__, server.serve, sync_client.connect, sync_server.serve):
-        defaults = function.__kwdefaults__
+    openers: tuple[Any, ...] = (client.connect, server.serve, sync_client.connect, sync_server.serve)
+    for opener in openers:
+        # In websockets 17.0 `serve` is a class, later a function.
+        defaults = getattr(opener, "__kwdefaults__", None) or opener.__init__.__kwdefaults__
         assert defaults is not None
         assert {"open_timeout", "ping_timeout"} <= defaults.keys()
         defaults.update(open_timeout=STEP_SECONDS, ping_timeout=STEP_SECONDS)

@@ -4,11 +4,12 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from string import punctuation
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
 from websockets.typing import Subprotocol
 
 from wirewright.capture.comparing import Comparison
@@ -16,7 +17,7 @@ from wirewright.capture.reader import Capture, Socket
 from wirewright.capture.redaction import REDACTED
 from wirewright.capture.schema import CaptureError
 from wirewright.capture.script import Mismatch, Pace, Step, Verdict, play_lockstep, steps
-from wirewright.model.handshake import Headers, split_tokens
+from wirewright.model.handshake import Headers, sendable_headers, split_tokens
 from wirewright.model.history import Payload
 
 ANSWER_SECONDS = 10.0
@@ -71,7 +72,8 @@ def live_url(url: str, recorded: str) -> str:
     if given.scheme not in ("ws", "wss") or not given.hostname:
         raise ValueError(f"--as-client must be ws://host/path or wss://host/path, not {url!r}")
     if given.path in ("", "/") and not given.query:
-        return urlunsplit((given.scheme, given.netloc, path.path, path.query, ""))
+        where = (quote(part, safe=punctuation) for part in (path.path, path.query))
+        return urlunsplit((given.scheme, given.netloc, *where, ""))
     return url
 
 
@@ -80,18 +82,37 @@ async def play_as_client(
 ) -> Played:
     """Open a socket to a live server and say what the app has said, each message once all recorded answers
     before it have come. `told` is called with each answer that differs; then the next ones are compared."""
+    played = Played(socket, live_url(url, socket.url))
+    try:
+        sendable_headers(socket.request_headers)
+    except ValueError as error:
+        played.failure = f"not played, as a recorded header cannot be sent: {error}"
+        return played
     recorded = _recorded_headers(socket, manner)
     redacted = {name.lower(): name for name, value in reversed(recorded.pairs) if value == REDACTED}
-    played = Played(socket, live_url(url, socket.url), withheld=tuple(redacted.values()))
+    played.withheld = tuple(redacted.values())
     headers = Headers([*(pair for pair in recorded.pairs if pair[1] != REDACTED), *manner.headers.pairs])
     try:
-        async with connect(played.url, **_options(socket, played.url, manner, headers)) as connection:
+        async with _Handshake(played.url, **_options(socket, played.url, manner, headers)) as connection:
             await _Performance(capture, played, manner, connection, told).play()
     except InvalidHandshake as error:
-        played.failure = f"the handshake failed: {error or type(error).__name__}"
+        played.failure = f"the handshake failed: {error or type(error).__name__}{_redirect(error)}"
     except (OSError, TimeoutError, WebSocketException) as error:
         played.failure = f"no connection: {error or type(error).__name__}"
     return played
+
+
+class _Handshake(connect):
+    """A connection attempt that follows no redirect: recorded cookies and tokens are for one server alone."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
+def _redirect(error: InvalidHandshake) -> str:
+    """The end of a sentence about an answer that names another URL."""
+    target = error.response.headers.get("Location") if isinstance(error, InvalidStatus) else None
+    return f" ({target} is not followed)" if target is not None else ""
 
 
 def _recorded_headers(socket: Socket, manner: Manner) -> Headers:

@@ -11,8 +11,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 from wirewright.capture import har, jsonl
 from wirewright.capture.filters import Filter
-from wirewright.capture.reader import Capture, SocketFrames, T, Watch
+from wirewright.capture.reader import Capture, Socket, SocketFrames, T, Watch
 from wirewright.capture.schema import CaptureError
+from wirewright.model.handshake import Headers, is_unsafe
 
 
 class Exported(NamedTuple):
@@ -70,7 +71,17 @@ def _private(path: str, flags: int) -> int:
 
 
 def _watched(sockets: SocketFrames, watch: Watch) -> SocketFrames:
-    return ((socket, watch(frames)) for socket, frames in sockets)
+    return ((_checked(socket), watch(frames)) for socket, frames in sockets)
+
+
+def _checked(socket: Socket) -> Socket:
+    """A socket that other programs may replay. Raises CaptureError for a header that ends in its middle."""
+    for headers in (socket.request_headers, socket.response_headers or Headers()):
+        for name, value in headers.pairs:
+            if is_unsafe(name, value):
+                what = f"socket #{socket.id}: its header {name!r} has a line end or a NUL (RFC 9110, 5.5)"
+                raise CaptureError(f"{what}: leave the socket out, or export it as .jsonl")
+    return socket
 
 
 def _write_jsonl(capture: Capture, file: BinaryIO, chosen: Filter, watch: Watch) -> None:

@@ -10,13 +10,13 @@ from mitmproxy.io import compat, tnetstring
 from wirewright.capture.bodies import kept_body
 from wirewright.capture.flow_records import LENGTH_DIGITS, check_record
 from wirewright.capture.flows import OWN
-from wirewright.capture.import_report import ImportReport
+from wirewright.capture.import_report import UNSAFE_FIELD, ImportReport
 from wirewright.capture.own_fields import OWN_FIELDS, read_own_fields
 from wirewright.capture.reader import Frame, FrameFlag, Socket, SocketFrames
 from wirewright.capture.recorded_messages import OPCODES, RecordedMessage, RecordedMessages
 from wirewright.capture.recorded_values import beginning, epoch_ns, integer, recorded_url, text
 from wirewright.capture.schema import CaptureError
-from wirewright.model.handshake import Headers, asked_url, is_handshake
+from wirewright.model.handshake import Headers, asked_url, is_handshake, is_unsafe
 from wirewright.model.history import Payload, payload_size
 from wirewright.model.websocket import CLOSED_BY
 
@@ -119,6 +119,10 @@ def _read(
     own = read_own_fields(read.metadata.get(OWN), OWN, number, report)
     if read.websocket is None and not own and not _asks(read):
         return None
+    for side, message in (("request", read.request), ("response", read.response)):
+        if message is not None and (kept := _safe_fields(message)) != message.headers.fields:
+            message.headers.fields = kept
+            report.skip_value(number, f"{side}.headers", UNSAFE_FIELD)
     socket = _socket(read, own, messages, neighbour_ns)
     return socket, messages.frames(socket.opened_ns or socket.asked_ns)
 
@@ -231,6 +235,12 @@ def _was_opened(read: http.HTTPFlow) -> bool:
 def _has_close(ended: websocket.WebSocketData) -> bool:
     """True if a close frame was recorded. mitmproxy before version 7 wrote one for each socket."""
     return ended.close_code is not None and ended.close_reason != _NO_CLOSE_OF_OLD_FLOWS
+
+
+def _safe_fields(message: http.Request | http.Response) -> tuple[tuple[bytes, bytes], ...]:
+    """The fields that may be sent: without a line end or a NUL (RFC 9110, 5.5)."""
+    fields = message.headers.fields
+    return tuple(field for field in fields if not is_unsafe(*(each.decode("latin-1") for each in field)))
 
 
 def _headers(message: http.Request | http.Response) -> Headers:

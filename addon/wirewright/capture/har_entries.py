@@ -9,7 +9,7 @@ from wirewright.capture.bounded_json import Item, lines
 from wirewright.capture.har import OWN
 from wirewright.capture.har_headers import content_from_har, values_from_har
 from wirewright.capture.har_messages import MESSAGES, read_messages
-from wirewright.capture.import_report import ImportReport
+from wirewright.capture.import_report import UNSAFE_FIELD, ImportReport
 from wirewright.capture.own_fields import OWN_FIELDS, read_own_fields
 from wirewright.capture.reader import Frame, Socket, SocketFrames
 from wirewright.capture.recorded_messages import RecordedMessages
@@ -23,7 +23,7 @@ from wirewright.capture.recorded_values import (
     text,
 )
 from wirewright.capture.schema import CaptureError
-from wirewright.model.handshake import Headers
+from wirewright.model.handshake import Headers, is_unsafe
 from wirewright.model.websocket import ClosedBy
 
 Attached = Callable[[str], IO[bytes]]
@@ -194,7 +194,11 @@ class _EntryReader:
                 reason = f"{name or 'a header'} has no value" if value is None else "a header has no name"
                 self._report.skip_value(entry.number, f"{side}.headers", reason)
             elif not name.startswith(":"):  # pseudo-header fields are not header fields (RFC 9113, 8.3)
-                pairs += [(name, each) for each in values_from_har(header, value)]
+                fields = [(name, each) for each in values_from_har(header, value)]
+                if any(is_unsafe(*field) for field in fields):
+                    self._report.skip_value(entry.number, f"{side}.headers", UNSAFE_FIELD)
+                else:
+                    pairs += fields
         return Headers(pairs)
 
 

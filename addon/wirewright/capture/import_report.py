@@ -33,6 +33,10 @@ class Omissions:
         return f"Skipped {self.count:,} {what}: {', '.join(self.named)}{more}."
 
 
+UNSAFE_FIELD = "a header has a line end or a NUL"
+"""The reason why a header field is left out that must not be sent (RFC 9110, 5.5)."""
+
+
 class ImportReport:
     """Counts what an import leaves out, and names the first few with their reasons.
 

@@ -37,7 +37,7 @@ _HANDSHAKE_FIELDS = frozenset(
 """Of a 101: those that answer the request's (RFC 6455, 4.2.2), and the length that it must not have
 (RFC 9110, 8.6)."""
 _FIELD_NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
-_NOT_IN_VALUES = re.compile(r"[\r\n\0]")
+_LINE_END = re.compile(r"[\r\n\0]")
 _LONGEST_SHARED_NAME = 64
 """Characters."""
 _AUTHORITY = re.compile(r"[^/?#@\\\s]+")
@@ -229,14 +229,24 @@ def _readable(text: str) -> str:
         return octets.decode("latin-1")
 
 
+def is_unsafe(name: str, value: str) -> bool:
+    """True if a field has a CR, LF or NUL, with which it would end and another begin (RFC 9110, 5.5)."""
+    return bool(_LINE_END.search(name) or _LINE_END.search(value))
+
+
+def received_headers(fields: Iterable[tuple[str, str]]) -> Headers:
+    """Fields that came from an app or a server, each CR, LF and NUL in a value as a space (RFC 9110, 5.5)."""
+    return Headers((name, _LINE_END.sub(" ", value)) for name, value in fields)
+
+
 def sendable_headers(given: HeaderFields | None) -> Headers:
     """The fields that a user gives. Raises TypeError and ValueError for those that cannot be sent."""
     headers = Headers(_given_pairs(given or ()))
     for name, value in headers.pairs:
         if not _FIELD_NAME.fullmatch(name):
             raise ValueError(f"a header's name must be a token (RFC 9110, 5.6.2), not {name!r}")
-        if _NOT_IN_VALUES.search(value):
-            raise ValueError(f"a header's value must have no line end (RFC 9110, 5.5): {name}: {value!r}")
+        if is_unsafe(name, value):  # the value may be a secret, and is not shown
+            raise ValueError(f"the value of the header {name} must have no line end or NUL (RFC 9110, 5.5)")
         try:
             to_octets(value)
         except UnicodeEncodeError:
