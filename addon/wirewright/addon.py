@@ -57,6 +57,7 @@ from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit
 from wirewright.model.ownership import Owner
+from wirewright.model.urls import shown_url
 from wirewright.model.websocket import CLOSED_BY, ClosedBy, Handshake
 from wirewright.neighbours import WIREWRIGHT, OtherAddons
 from wirewright.remote_addon import RemoteAddon
@@ -329,7 +330,7 @@ class WirewrightAddon:
         if self._others.hold_flows() and (left := len(ended.messages)) < feed.history.total:
             logger.warning(
                 "%s: flow.websocket.messages has the last %d of %d messages; set ws_history to keep more",
-                flow.request.pretty_url,
+                shown_url(flow.request.pretty_url),
                 left,
                 feed.history.total,
             )

@@ -16,6 +16,7 @@ from wirewright.carriers import InjectingCarrier
 from wirewright.model.errors import ENDS_THE_PROGRAM
 from wirewright.model.handshake import asked_url, is_handshake
 from wirewright.model.route import is_being_cancelled
+from wirewright.model.urls import shown_url
 from wirewright.state import control
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ def failing_closed(flow: http.HTTPFlow) -> Iterator[None]:
 def stop(flow: http.HTTPFlow, reason: str) -> None:
     """End a handshake: its request or its answer is not forwarded, and the app's connection is closed."""
     interventions.note(flow, reason)
-    logger.warning("%s: the handshake is stopped: %s", url_of(flow), reason)
+    logger.warning("%s: the handshake is stopped: %s", shown_url(url_of(flow)), reason)
     if flow.killable:
         flow.kill()
 

@@ -14,6 +14,7 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from wirewright import interventions
 from wirewright.carriers import InjectingCarrier, proxyserver
 from wirewright.model.feed import GRACE_SECONDS, LATE
+from wirewright.model.urls import shown_url
 
 IDLE_SECONDS = 24 * 60 * 60
 """How long an open WebSocket may be idle, unless `tcp_timeout` is set. Without any limit, the connection of a
@@ -62,7 +63,7 @@ async def await_handler(flow: http.HTTPFlow, handler: asyncio.Task[Any]) -> None
         if not flow.client_conn.state & ConnectionState.CAN_READ:
             left_at = min(left_at, monotonic())
         if not handler.done() and monotonic() - left_at >= GRACE_SECONDS:
-            logger.warning(LATE, flow.request.pretty_url, GRACE_SECONDS)
+            logger.warning(LATE, shown_url(flow.request.pretty_url), GRACE_SECONDS)
             handler.cancel()
             await asyncio.wait([handler])
 

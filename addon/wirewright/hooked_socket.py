@@ -15,6 +15,7 @@ from wirewright.connections import await_handler
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit, Payload, Window
+from wirewright.model.urls import shown_url
 from wirewright.wire import installing
 from wirewright.wire.observing import Order
 from wirewright.wire.stream import Close
@@ -85,7 +86,7 @@ class HookedSocket(InjectingCarrier):
         message = self.flow.websocket.messages[-1]
         side = self._side(message.from_client)
         if side is not None and side.handles_messages and not message.injected:
-            logger.warning("%s: the WebSocket is cut: %s", self.flow.request.pretty_url, reason)
+            logger.warning("%s: the WebSocket is cut: %s", shown_url(self.flow.request.pretty_url), reason)
             message.drop()
             self.tell(Aborted(self.flow, reason))
 

@@ -21,6 +21,7 @@ from wirewright.lazy_messages import MessageList
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit, Payload
 from wirewright.model.route import WebSocketRoute
+from wirewright.model.urls import shown_url
 from wirewright.neighbours import Hook, OtherAddons, await_hooks, call_hooks, log_error
 from wirewright.wire.messages import Control
 from wirewright.wire.observing import UNDECIDED, Decided, Decision, Demand, Order
@@ -185,7 +186,7 @@ class WiredSocket(InjectingCarrier):
         logger.warning(
             "%s: a message is larger than ws_max_message (%d bytes), or than ws_memory has room for: it "
             "passes, and is not read",
-            self.flow.request.pretty_url,
+            shown_url(self.flow.request.pretty_url),
             self.max_message,
         )
 

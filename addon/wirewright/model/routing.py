@@ -14,6 +14,7 @@ from wirewright.model.errors import ENDS_THE_PROGRAM
 from wirewright.model.matching import LateMatch, UrlMatch, compile_match
 from wirewright.model.ownership import Owner, current_owner
 from wirewright.model.route import WebSocketRoute, is_being_cancelled
+from wirewright.model.urls import shown_url
 
 RouteHandler = Callable[[WebSocketRoute], Any] | Callable[[], Any]
 """Is given the app's side of the route before the handshake is answered; may be async."""
@@ -44,7 +45,7 @@ class Rule:
         except BaseException:
             if is_being_cancelled():
                 raise  # the proxy is shut down
-            user_errors.report(url, "a route's rule", sys.exception())
+            user_errors.report(shown_url(url), "a route's rule", sys.exception())
             return False
 
     def may_mean(self, url: str) -> bool:

@@ -36,10 +36,10 @@ def install(observe: Callable[[http.HTTPFlow], Observer | None]) -> None:
         try:
             observer = observe(flow)
         except NotAdmitted as error:
-            logger.warning("%s: the WebSocket is cut: %s", flow.request.pretty_url, error)
+            logger.warning("%s: the WebSocket is cut: %s", _without_query(flow), error)
             return CutLayer(context, flow)
         except Exception:
-            logger.exception("%s: the WebSocket is cut after an error in Wirewright", flow.request.pretty_url)
+            logger.exception("%s: the WebSocket is cut after an error in Wirewright", _without_query(flow))
             return CutLayer(context, flow)
         return HooksLayer(context, flow) if observer is None else WireLayer(context, flow, observer)
 
@@ -57,3 +57,8 @@ def uninstall() -> None:
     """New sockets get mitmproxy's own layer again."""
     websocket.WebsocketLayer = _stock_layer  # type: ignore[misc]
     websocket.Fragmentizer.FRAGMENT_SIZE = _stock_fragment_size
+
+
+def _without_query(flow: http.HTTPFlow) -> str:
+    """The URL of a socket for the log: its query may have secrets."""
+    return flow.request.pretty_url.partition("?")[0]

@@ -192,7 +192,7 @@ class WireLayer(SocketLayer):
             leg.is_cut_short = True
             source = "app" if leg.from_client else "server"
             yield commands.Log(
-                f"{self.flow.request.pretty_url}: the socket is closing, and more than "
+                f"{self.flow.request.pretty_url.partition('?')[0]}: the socket is closing, and more than "
                 f"{self._observer.max_held} bytes of messages (ws_max_held) wait for a route or an addon: "
                 f"further messages of the {source} are dropped",
                 WARNING,
