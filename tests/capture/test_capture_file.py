@@ -252,6 +252,19 @@ def test_capture_of_another_user_does_not_grow(capture: Path, give_away: GiveAwa
     assert snapshot(capture.parent) == before
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is called by another user")
+def test_capture_of_the_user_who_calls_sudo_grows_and_stays_that_user_s(
+    capture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.chown(capture, 12_345, 12_345)
+    monkeypatch.setenv("SUDO_UID", "12345")
+    recorder = Recorder(capture, "test")
+    recorder.annotate("a remark")
+    recorder.flush()
+    assert {beside(capture, ending).stat().st_uid for ending in ("", "-wal", "-shm")} == {12_345}
+    recorder.stop()
+
+
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize(("change", "said"), FOREIGN)
 def test_companion_that_is_not_this_user_s_alone_is_refused(

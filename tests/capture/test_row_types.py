@@ -21,7 +21,7 @@ READINGS: dict[str, Callable[[Capture], object]] = {
 }
 BAD_VALUES: dict[str, dict[str, tuple[str, ...]]] = {
     "sessions": {
-        "started_ns": ("'x'", "1.5", "-1", "x'00'"),
+        "started_ns": ("'x'", "1.5", "x'00'"),
         "seen_ns": ("'x'", "-9223372036854775808"),
         "ended_ns": ("'x'", "0.5"),
         "program": ("x'00'",),
@@ -30,7 +30,7 @@ BAD_VALUES: dict[str, dict[str, tuple[str, ...]]] = {
     "sockets": {
         "session_id": ("9", "'x'"),
         "url": ("x'00'", "'ws://[::1'", "CAST(x'ff' AS TEXT)"),
-        "asked_ns": ("'x'", "-1"),
+        "asked_ns": ("'x'", "1e300"),
         "opened_ns": ("'x'",),
         "closed_ns": ("1e300",),
         "request_headers": (
@@ -38,7 +38,7 @@ BAD_VALUES: dict[str, dict[str, tuple[str, ...]]] = {
             *('\'[["a", "\\ud800"]]\'', "replace(hex(zeroblob(50000)), '0', '[')", "'[[\"a\", 1e999999]]'"),
         ),
         "response_headers": ("'['", "1"),
-        "status": ("'x'", "-1", "1000", "1e9"),
+        "status": ("'x'", "-2", "1000", "1e9"),
         "subprotocol": ("x'00'",),
         "client_address": ("x'00'",),
         "close_code": ("'x'", "65536", "-1"),
@@ -48,7 +48,7 @@ BAD_VALUES: dict[str, dict[str, tuple[str, ...]]] = {
         "response_body": ("'x'", "1.5"),
     },
     "frames": {
-        "time_ns": ("'x'", "-1"),
+        "time_ns": ("'x'", "1e300"),
         "from_client": ("'x'", "2"),
         "opcode": ("'x'", "16", "-1", "2", "8"),
         "size": ("'x'", "-1", "1e300"),
@@ -89,3 +89,11 @@ def test_value_that_no_recorder_writes_is_damage(capture: Path, table: str, colu
     run(capture, f"UPDATE {table} SET {column} = {value}")
     with open_capture(capture) as opened, pytest.raises(CaptureError, match=r"session\.db: it is damaged: "):
         READINGS[table](opened)
+
+
+def test_values_of_an_older_import_are_read(capture: Path) -> None:
+    """It kept Chrome's time before 1970, and Playwright's status of a handshake without an answer."""
+    run(capture, "UPDATE sockets SET asked_ns = -1000000000, status = -1", "UPDATE frames SET time_ns = -1")
+    with open_capture(capture) as opened:
+        assert [(each.asked_ns, each.status) for each in opened.sockets()] == [(-1_000_000_000, -1)]
+        assert [each.time_ns for each in opened.frames()] == [-1]

@@ -46,6 +46,7 @@ class CaptureFile:
                 beside = _beside(path, ending)
                 if _make(beside):
                     made.append(beside)
+                    _give(beside, path.lstat())
             _check_beside(path, is_to_be_written=True)
         except BaseException:
             for each in made:
@@ -104,7 +105,7 @@ def check_owned(path: Path) -> None:
     """Raise CaptureError if a file is not a regular one of this user alone, which no other user can write."""
     found = path.lstat()
     _check_kind(path, found)
-    if hasattr(os, "geteuid") and found.st_uid != os.geteuid():
+    if found.st_uid not in _own_users(found):
         raise CaptureError(f"{path}: it belongs to another user: choose another name or another folder")
     if found.st_mode & stat.S_IWOTH and not _lets_all_replace(path.parent):
         what = "every user of this machine can write it"
@@ -151,7 +152,7 @@ def _check_beside(path: Path, *, is_to_be_written: bool) -> None:
             check_owned(beside)
         else:
             _check_kind(beside, found)
-            if hasattr(os, "geteuid") and found.st_uid not in (owner, os.geteuid()):
+            if found.st_uid != owner and found.st_uid not in _own_users(found):
                 raise CaptureError(f"{beside}: it belongs to another user than {path.name}: move it away")
         is_alone = ending == JOURNAL or (is_to_be_written and not path.stat().st_size)
         if is_alone and found.st_size:
@@ -175,6 +176,20 @@ def _lets_all_replace(folder: Path) -> bool:
     file then says nothing."""
     mode = folder.stat().st_mode
     return bool(mode & stat.S_IWOTH) and not mode & stat.S_ISVTX
+
+
+def _own_users(found: os.stat_result) -> tuple[int, ...]:
+    """The ids of this user, and of the user who called `sudo`."""
+    if not hasattr(os, "geteuid"):
+        return (found.st_uid,)  # Windows has none
+    called_by = os.environ.get("SUDO_UID", "") if os.geteuid() == 0 else ""
+    return (os.geteuid(), int(called_by)) if called_by.isdecimal() else (os.geteuid(),)
+
+
+def _give(path: Path, like: os.stat_result) -> None:
+    """Let a file that was made with `sudo` have the owner of the capture, as SQLite does."""
+    if hasattr(os, "geteuid") and os.geteuid() == 0 != like.st_uid:
+        os.chown(path, like.st_uid, like.st_gid, follow_symlinks=False)
 
 
 def _make(path: Path) -> bool:

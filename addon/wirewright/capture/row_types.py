@@ -13,7 +13,7 @@ Kind = range | type[str] | type[bytes] | None
 """Integers of a range, or values of a type, or NULL."""
 
 _ID = range(-LARGEST_ID, LARGEST_ID)
-_TIME = range(_LARGEST + 1)
+_TIME = range(-_LARGEST, _LARGEST + 1)  # imports of an older Wirewright have times before 1970
 _COUNT = range(_LARGEST + 1)
 
 SESSION = ((_ID,), (_TIME,), (_TIME,), (_TIME, None), (str,))
@@ -58,7 +58,6 @@ def check_frame(row: Sequence[Any]) -> int:
         and 0 <= opcode < 16
         and 0 <= flags < 16
         and size >= 0
-        and time_ns >= 0
         and type(payload) is (str if opcode == _TEXT else bytes)
     )
     if not is_right:
