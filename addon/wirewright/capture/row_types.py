@@ -23,7 +23,7 @@ SOCKET = (
     *((_ID,), (_ID,), (str,)),
     *((_TIME,), (_TIME, None), (_TIME, None)),
     *((str,), (str, None)),
-    *((range(1000), None), (str, None), (str, None)),
+    *((range(-1, 1000), None), (str, None), (str, None)),
     *((str, None), (str, None)),
     *((range(65_536), None), (str, None), (str, None), (str, None)),
     (bytes, None),
