@@ -8,7 +8,6 @@ mitmproxy executes this file again whenever it is saved, so it keeps no state: t
 """
 
 import asyncio
-import logging
 import sys
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
@@ -60,6 +59,7 @@ from wirewright.model.ownership import Owner
 from wirewright.model.urls import shown_url
 from wirewright.model.websocket import CLOSED_BY, ClosedBy, Handshake
 from wirewright.neighbours import WIREWRIGHT, OtherAddons
+from wirewright.printable import get_logger
 from wirewright.remote_addon import RemoteAddon
 from wirewright.router import route_handshake
 from wirewright.scripts import take_back_when_done
@@ -70,7 +70,7 @@ from wirewright.wire import back_pressure, connection_close, early_data, install
 from wirewright.wire.internals import missing_internal
 from wirewright.wired_socket import WiredSocket
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 AT_ONCE = 2.0
 """Seconds within which an app hangs up that refuses the server's answer to its handshake."""

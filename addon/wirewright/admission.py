@@ -5,7 +5,6 @@ server may also switch protocols though the app did not ask for a WebSocket. No 
 no event or capture has it: it is cut, with a warning.
 """
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,9 +16,10 @@ from wirewright.model.errors import ENDS_THE_PROGRAM
 from wirewright.model.handshake import asked_url, is_handshake
 from wirewright.model.route import is_being_cancelled
 from wirewright.model.urls import shown_url
+from wirewright.printable import get_logger
 from wirewright.state import control
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 AN_ERROR = "an error in Wirewright"
 """The reason for which a handshake or a socket is stopped that a route may be for."""

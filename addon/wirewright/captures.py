@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.filesize import decimal
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -20,8 +19,8 @@ from wirewright.capture.reader import Capture, Session, T
 from wirewright.capture.reasons import why_no_frame
 from wirewright.capture.schema import ALIVE_SECONDS, CaptureError
 from wirewright.capture.statistics import PERCENTILES, DirectionStatistics, statistics
+from wirewright.printable import printable, say
 from wirewright.recorded_timeline import RecordedTimeline
-from wirewright.timeline import printable
 
 if TYPE_CHECKING:
     import rich.progress
@@ -52,12 +51,14 @@ def list_captures(console: Console, folder: Path) -> None:
             continue
         found += 1
         last = f"{_moment(sessions[-1].started_ns):%Y-%m-%d %H:%M}" if sessions else ""
-        table.add_row(
-            escape(printable(path.name)), *(f"{count:,}" for count in counts), decimal(size_of(path)), last
-        )
-    console.print(table if found else f"There is no capture in {printable(str(folder))}.", highlight=False)
+        size = decimal(size_of(path))
+        table.add_row(Text(printable(path.name)), *(f"{count:,}" for count in counts), size, last)
+    if found:
+        console.print(table, highlight=False)
+    else:
+        say(console, f"There is no capture in {folder}.")
     for sentence in unreadable:
-        console.print(Text(printable(sentence), "yellow"), highlight=False, soft_wrap=True)
+        say(console, sentence, "yellow")
 
 
 def show(console: Console, path: Path, chosen: Filter, max_preview: int | None) -> None:
@@ -118,8 +119,7 @@ def show_statistics(console: Console, path: Path, chosen: Filter) -> None:
                 column.justify = "right"
             table.add_row(Text("→ sent", "cyan"), *_figures(each.sent))
             table.add_row(Text("← received", "green"), *_figures(each.received))
-            head = f"#{each.socket.id} {printable(each.socket.url)}"
-            console.print(Text(head, "bold"), soft_wrap=True, highlight=False)
+            say(console, f"#{each.socket.id} {each.socket.url}", "bold")
             console.print(table, highlight=False)
             console.print(f"  {each.control_frames:,} control frames", style="dim", highlight=False)
         if not found:
@@ -140,8 +140,7 @@ def export(console: Console, path: Path, target: Path, chosen: Filter) -> None:
             return
         with Progress(capture) as watch:
             exported = exporting.export(capture, target, chosen, watch)
-        what = f"{_count(exported.number, exported.unit)} in {printable(str(target))}."
-        console.print(what, highlight=False, soft_wrap=True)
+        say(console, f"{_count(exported.number, exported.unit)} in {target}.")
         if not watch.frames:
             _print_reason(console, capture, chosen)
         _print_gaps(console, capture)
@@ -153,12 +152,11 @@ def import_file(console: Console, source: Path, target: Path) -> None:
 
     imported = importing.import_file(source, target)
     came = f"{_count(imported.sockets, 'socket')} and {_count(imported.frames, 'message')}"
-    console.print(printable(f"Imported {came} from {source.name}."), highlight=False, soft_wrap=True)
+    say(console, f"Imported {came} from {source.name}.")
     for sentence in imported.report.sentences():
-        console.print(Text(printable(sentence), "yellow"), highlight=False, soft_wrap=True)
+        say(console, sentence, "yellow")
     if imported.cut_off is not None:
-        what = f"The rest of it is missing: {imported.cut_off}"
-        console.print(Text(printable(what), "bold red"), highlight=False, soft_wrap=True)
+        say(console, f"The rest of it is missing: {imported.cut_off}", "bold red")
 
 
 def _files(folder: Path) -> list[Path]:
@@ -233,14 +231,13 @@ class Progress:
 
 def _print_reason(console: Console, capture: Capture, chosen: Filter) -> None:
     """Print the reason why no frame matches."""
-    reason = printable(why_no_frame(capture, chosen))
-    console.print(reason, highlight=False, markup=False, soft_wrap=True)
+    say(console, why_no_frame(capture, chosen))
 
 
 def _print_gaps(console: Console, capture: Capture) -> None:
     for gap in capture.gaps():
         missing = f"{gap.frames:,} frames ({decimal(gap.bytes)}) are missing: {gap.reason}"
-        console.print(f"{_moment(gap.time_ns):%H:%M:%S}  {missing}", style="bold red", highlight=False)
+        say(console, f"{_moment(gap.time_ns):%H:%M:%S}  {missing}", "bold red")
 
 
 def _figures(direction: DirectionStatistics) -> list[str]:

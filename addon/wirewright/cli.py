@@ -17,6 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 import wirewright
 from wirewright.model.errors import Error
 from wirewright.model.matching import any_of_globs
+from wirewright.printable import say
 
 if TYPE_CHECKING:
     from wirewright.capture.filters import Filter
@@ -587,7 +588,5 @@ def _check_address(address: str) -> None:
 
 
 def _fail(sentence: str, code: int = 1) -> None:
-    Console(stderr=True).print(
-        f"wirewright: {sentence}", style="red", highlight=False, markup=False, soft_wrap=True
-    )
+    say(Console(stderr=True), f"wirewright: {sentence}", "red")
     raise typer.Exit(code)

@@ -23,6 +23,7 @@ from wirewright.capture.redaction import Redaction
 from wirewright.cli import USAGE
 from wirewright.mode_rights import missing_right
 from wirewright.model.matching import UrlMatch
+from wirewright.printable import PrintableRecords
 from wirewright.remote_addon import RemoteAddon
 from wirewright.state import control, tls_failures
 from wirewright.timeline import Timeline
@@ -66,6 +67,10 @@ def run_mitmdump(
 
     def master_with(options: Options) -> DumpMaster:
         master = DumpMaster(options)
+        for (
+            handler
+        ) in logging.getLogger().handlers:  # mitmproxy's lines and those of scripts are printed, too
+            handler.addFilter(PrintableRecords())
         options.update(**DEFAULTS)
         if config is not None and config.is_file():
             load_paths(options, config)

@@ -3,7 +3,6 @@
 A socket goes by its URL and the beginning of its flow's id, which the console completes.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,9 +12,10 @@ from mitmproxy.log import ALERT
 
 from wirewright.model.errors import Error
 from wirewright.model.websocket import WebSocket
+from wirewright.printable import get_logger, printable
 from wirewright.state import control
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 ID_LENGTH = 8
 """How much of a flow's id tells sockets of one URL apart."""
@@ -92,7 +92,7 @@ class SocketCommands:
 
 def _open_sockets() -> dict[str, WebSocket]:
     return {
-        f"{socket.url}#{key[:ID_LENGTH]}": socket
+        f"{printable(socket.url)}#{key[:ID_LENGTH]}": socket
         for key, socket in control.sockets()
         if socket.opened_at is not None
     }

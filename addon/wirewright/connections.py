@@ -1,7 +1,6 @@
 """Ends of connections that mitmproxy's hooks do not report: by its idle timeout, or by a reset."""
 
 import asyncio
-import logging
 import math
 from asyncio import StreamReader
 from time import monotonic
@@ -15,6 +14,7 @@ from wirewright import interventions
 from wirewright.carriers import InjectingCarrier, proxyserver
 from wirewright.model.feed import GRACE_SECONDS, LATE
 from wirewright.model.urls import shown_url
+from wirewright.printable import get_logger
 
 IDLE_SECONDS = 24 * 60 * 60
 """How long an open WebSocket may be idle, unless `tcp_timeout` is set. Without any limit, the connection of a
@@ -23,7 +23,7 @@ phone that has left the network would stay open as long as the proxy runs."""
 LOOK_SECONDS = 1.0
 """How often the connection of an app is looked at while mitmproxy does not report its end."""
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def watch_idleness(carrier: InjectingCarrier) -> None:

@@ -1,7 +1,6 @@
 """One socket of the hooks lane, between mitmproxy's layer, its listeners and its route."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable
 from typing import Any
 
@@ -16,12 +15,13 @@ from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit, Payload, Window
 from wirewright.model.urls import shown_url
+from wirewright.printable import get_logger
 from wirewright.wire import installing
 from wirewright.wire.observing import Order
 from wirewright.wire.stream import Close
 from wirewright.wire.told import Aborted, CloseInjected, Ordered
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class HookedSocket(InjectingCarrier):

@@ -1,7 +1,6 @@
 """The other addons of the mitmproxy that we run in, and what they want of WebSocket messages."""
 
 import inspect
-import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from types import ModuleType
@@ -13,7 +12,9 @@ from mitmproxy.addons.dumper import Dumper
 from mitmproxy.addons.intercept import Intercept
 from mitmproxy.exceptions import AddonHalt
 
-logger = logging.getLogger(__name__)
+from wirewright.printable import get_logger
+
+logger = get_logger(__name__)
 
 WIREWRIGHT = "wirewright"
 """The name of our own addon."""

@@ -11,8 +11,9 @@ from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import Frame, Payload
 from wirewright.model.websocket import FrameEvent, WebSocket
+from wirewright.printable import printable
 from wirewright.running_proxies import RunningProxy
-from wirewright.timeline import CONTEXT, printable
+from wirewright.timeline import CONTEXT
 
 REDACTION = Redaction()
 """A report is passed around as a capture is, and shows no more secrets than one."""

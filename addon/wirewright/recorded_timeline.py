@@ -14,6 +14,7 @@ from wirewright.capture.filters import Filter
 from wirewright.capture.reader import Annotation, Capture, Frame, FrameFlag, Gap, Socket
 from wirewright.model.failures import refusal_text
 from wirewright.model.history import Payload
+from wirewright.printable import printable
 from wirewright.timeline import (
     MARKS,
     Part,
@@ -22,7 +23,6 @@ from wirewright.timeline import (
     note_parts,
     preview,
     preview_width,
-    printable,
     shown_size,
 )
 
@@ -103,12 +103,12 @@ class RecordedTimeline:
     def _other(self, event: SocketEvent | Annotation | Gap) -> tuple[int, list[Part]]:
         at = self._at(event.time_ns)
         if isinstance(event, Annotation):
-            return event.session_id, note_parts(printable(event.text), at)
+            return event.session_id, note_parts(event.text, at)
         if isinstance(event, Gap):
             missing = f"{event.frames:,} frames ({decimal(event.bytes)}) are missing: {event.reason}"
-            return event.session_id, [(f"{at}  {missing}", "bold red")]
+            return event.session_id, [(f"{at}  {printable(missing)}", "bold red")]
         socket, (mark, style) = event.socket, MARKS[event.kind]
-        label, text = self._label(socket), printable(_said(event.kind, socket))
+        label, text = self._label(socket), _said(event.kind, socket)
         return socket.session_id, line_parts(label, mark, event.kind, text, style, at)
 
     def _label(self, socket: Socket) -> str:

@@ -1,15 +1,15 @@
 """Serves the API to other processes, if `ws_remote` asks for it."""
 
-import logging
 from pathlib import Path
 
 from mitmproxy import addonmanager, ctx, exceptions
 
 from wirewright.model.errors import Error
+from wirewright.printable import get_logger
 from wirewright.requirements import RequirementError, require
 from wirewright.state import control
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class RemoteAddon:

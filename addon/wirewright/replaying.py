@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.text import Text
 
 from wirewright.capture.client import Manner, Played, play_as_client
 from wirewright.capture.comparing import SHOWN, Compare, comparison, ignoring, ignoring_keys
@@ -20,8 +19,8 @@ from wirewright.capture.replay import Replay
 from wirewright.capture.schema import CaptureError
 from wirewright.capture.script import Mismatch
 from wirewright.model.handshake import sendable_headers
+from wirewright.printable import say
 from wirewright.state import proxy
-from wirewright.timeline import printable
 
 
 def comparing(json: bool, keys: Sequence[str], patterns: Sequence[str]) -> Compare:
@@ -94,28 +93,26 @@ def _header(text: str) -> tuple[str, str]:
 
 def _show_mismatch(console: Console, mismatch: Mismatch) -> None:
     head, *lines = str(mismatch).splitlines()
-    console.print(Text(printable(head), "bold red"), soft_wrap=True, highlight=False)
+    say(console, head, "bold red")
     for line in lines:
-        style = {"-": "red", "+": "green"}.get(line[:1], "")
-        console.print(Text(f"  {printable(line)}", style), soft_wrap=True, highlight=False)
+        say(console, f"  {line}", {"-": "red", "+": "green"}.get(line[:1], ""))
 
 
 def _show_result(console: Console, played: Played) -> None:
     url = SHOWN.url(played.url)
     what = f"#{played.socket.id} {url}: {played.sent:,} messages sent, {played.answers:,} answers"
     if played.is_as_recorded:
-        text = Text(f"{printable(what)}, all as recorded", "green")
+        say(console, f"{what}, all as recorded", "green")
     else:
         wrong = [f"{len(played.mismatches):,} differ"] if played.mismatches else []
         wrong += [SHOWN.text(played.failure)] if played.failure else []
-        text = Text(printable(f"{what}; {'; '.join(wrong)}"), "bold red")
-    console.print(text, soft_wrap=True, highlight=False)
+        say(console, f"{what}; {'; '.join(wrong)}", "bold red")
     secrets = [f"{played.redacted:,} messages"] if played.redacted else []
     secrets += ["the URL"] if REDACTED in played.url else []
     if played.withheld:
-        names = printable(", ".join(played.withheld))
+        names = ", ".join(played.withheld)
         what = f"  {names}: redacted in the recording, and not sent; --header NAME:VALUE sends a value"
-        console.print(Text(what, "yellow"), soft_wrap=True, highlight=False)
+        say(console, what, "yellow")
     if secrets:
         what = f"  {' and '.join(secrets)} had {REDACTED} where the app had sent a secret"
-        console.print(Text(what, "yellow"), soft_wrap=True, highlight=False)
+        say(console, what, "yellow")

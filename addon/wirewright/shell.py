@@ -24,8 +24,8 @@ from wirewright.model.history import Payload
 from wirewright.model.matching import UrlMatch, compile_match
 from wirewright.model.proxy import Control, Proxy
 from wirewright.model.websocket import WebSocket
+from wirewright.printable import printable, printable_lines, say
 from wirewright.remote import protocol
-from wirewright.timeline import printable
 
 TIMED_OUT, CLOSED = 1, 4
 """Exit codes of `wait`, beside 2 for a mistake in the command line and 3 for a missing proxy."""
@@ -71,12 +71,13 @@ async def list_sockets(console: Console, target: Target, url: UrlMatch | None, a
     table = Table(short[0], Column("url", overflow="fold"), *short[1:], box=None, pad_edge=False)
     for key, socket in sockets:
         app = ":".join(map(str, socket.client_address or ()))
-        table.add_row(key[:8], Text(printable(socket.url)), app, str(socket.status or "opening"))
+        cells = (key[:8], socket.url, app, str(socket.status or "opening"))
+        table.add_row(*(Text(printable(cell)) for cell in cells))
     if sockets:
         console.print(table)
     else:
         sentence = _nothing(url, "is open", (socket.url for _, socket in opened))
-        console.print(f"N{sentence.removeprefix('n')}.", highlight=False, markup=False, soft_wrap=True)
+        say(console, f"N{sentence.removeprefix('n')}.")
 
 
 async def wait(
@@ -154,7 +155,7 @@ class _Following:
                 self._proxy_gone.result()
 
     def _follow(self, socket: WebSocket) -> None:
-        self._urls[printable(socket.url)] = None
+        self._urls[socket.url] = None
         for event in self._events:
             coming: Coroutine[Any, Any, Payload | WebSocket]
             if event == "close":
@@ -256,13 +257,16 @@ def _nothing(url: UrlMatch | None, verb: str, others: Iterable[str]) -> str:
     """A sentence: no socket, or none whose URL matches. It names the URLs of the other sockets."""
     if url is None:
         return f"no socket {verb}"
-    urls = named(map(printable, others))
+    urls = named(others)
     return f"no socket {verb} whose URL matches" + (f"; open: {urls}" if urls else "")
 
 
 def _print(value: Payload | WebSocket) -> None:
+    """Print it as it is; on a terminal, text is made printable and bytes are hexadecimal."""
     said = _said(value)
-    if isinstance(said, bytes):
+    if sys.stdout.isatty():
+        print(printable_lines(said) if isinstance(said, str) else said.hex(" "))
+    elif isinstance(said, bytes):
         sys.stdout.buffer.write(said)
     else:
         print(said)

@@ -12,6 +12,7 @@ from wirewright.model import user_errors
 from wirewright.model.errors import Error
 from wirewright.model.user_errors import UserError
 from wirewright.model.websocket import WebSocket
+from wirewright.printable import printable, printable_lines
 from wirewright.running_proxies import RunningProxy
 
 ALLOWING = "ws_allow_errors"
@@ -148,7 +149,7 @@ class TestRun:
     def properties(self) -> list[tuple[str, str]]:
         """The properties of the test's report, for JUnit's XML and the like."""
         captures = (tested.capture for tested in self._proxies.values())
-        return [("ws_capture", without_surrogates(str(shown(path)))) for path in captures if path is not None]
+        return [("ws_capture", printable(str(shown(path)))) for path in captures if path is not None]
 
     def warn(self) -> None:
         """Say why nothing is recorded of this test."""
@@ -201,7 +202,7 @@ class TestRun:
             with suppress(Exception):  # the proxy may be gone: the test's failure is what counts
                 if lines := tested.tell():
                     told.append(("WebSockets", "\n".join(lines)))
-        return [(without_surrogates(title), without_surrogates(text)) for title, text in told]
+        return [(printable(title), printable_lines(text)) for title, text in told]
 
     def _traceback(self, exception: BaseException) -> str:
         return str(self._item.repr_failure(pytest.ExceptionInfo.from_exception(exception)))
@@ -251,11 +252,6 @@ def remove(capture: Path) -> None:
 def shown(path: Path) -> Path:
     """A path as short as it can be."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def without_surrogates(text: str) -> str:
-    """The same without lone surrogates, which neither a report in XML nor a worker's message can have."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _is_ours(value: object) -> bool:

@@ -8,7 +8,6 @@ are the callers': what they wait for is judged in them.
 
 import asyncio
 import inspect
-import logging
 import os
 import sys
 import threading
@@ -19,6 +18,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
+from wirewright.printable import get_logger
 from wirewright.requirements import require
 
 try:
@@ -32,7 +32,7 @@ from wirewright.model import user_errors
 from wirewright.model.errors import EndedError, Error
 from wirewright.model.waiter import LatePredicate
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 T = TypeVar("T")
 Job = Callable[[], object]

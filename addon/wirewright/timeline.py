@@ -19,6 +19,7 @@ from wirewright.model.matching import UrlMatch, compile_match
 from wirewright.model.proxy import Control
 from wirewright.model.tls import TlsFailure, TlsFailures
 from wirewright.model.websocket import ClosedBy, FrameEvent, WebSocket
+from wirewright.printable import printable
 
 FLUSH_SECONDS = 0.05
 FRAMES_PER_FLUSH = 50
@@ -128,7 +129,7 @@ class Timeline:
     def event(self, label: str, kind: str, text: str) -> None:
         """Show what happened to a socket. `kind` is one of `MARKS`."""
         mark, style = MARKS[kind]
-        shown = line(label, mark, kind, printable(text), style)
+        shown = line(label, mark, kind, text, style)
         self._append(self._wrapped(shown, _LABEL_INDENT) if kind == "error" else shown)
 
     def explained(self, ws: WebSocket, message: str) -> str:
@@ -147,8 +148,7 @@ class Timeline:
             self._advised.add(failure.server_name)
             text = self._with_remedy(failure)
         mark, style = MARKS["error"]
-        name = printable(failure.server_name)
-        shown = line(name, mark, "TLS", f"{name}: {printable(text)}", style)
+        shown = line(failure.server_name, mark, "TLS", f"{failure.server_name}: {text}", style)
         self._append(self._wrapped(shown, _LABEL_INDENT))
 
     def _with_remedy(self, failure: TlsFailure) -> str:
@@ -228,7 +228,7 @@ class _SocketLines:
         if number != self._number:
             self._timeline.note(f"#{self._number} is #{number} in the capture")
             self._number = number
-        return f"#{number} {printable(urlsplit(self._ws.url).path)}"
+        return f"#{number} {urlsplit(self._ws.url).path}"
 
 
 Part = tuple[str, str]
@@ -242,6 +242,7 @@ def line(label: str, mark: str, detail: str, text: str, style: str) -> Text:
 
 def line_parts(label: str, mark: str, detail: str, text: str, style: str, at: str) -> list[Part]:
     """One line: time, socket, direction or event, size, text. Messages are coloured in their mark alone."""
+    label, text = printable(label), printable(text)
     parts = [(at, "dim"), (f"  {_fit(label, _LABEL_WIDTH)} ", "")]
     head = f" {mark} {detail:>{_DETAIL_WIDTH}}"
     if not text:
@@ -251,7 +252,7 @@ def line_parts(label: str, mark: str, detail: str, text: str, style: str, at: st
 
 def note_parts(text: str, at: str) -> list[Part]:
     """A line that is a remark."""
-    return [(at, "dim"), (f"  ★ {text}", "bold yellow")]
+    return [(at, "dim"), (f"  ★ {printable(text)}", "bold yellow")]
 
 
 def close_text(code: int | None, reason: str | None, by: ClosedBy | None) -> str:
@@ -281,13 +282,6 @@ def preview(payload: Payload, width: int) -> str:
     else:
         shown = printable(payload[: width + 1])
     return _fit(shown, width).rstrip()
-
-
-def printable(text: str) -> str:
-    """What an app sends must not steer the terminal that it is shown on."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def clock(moment: datetime) -> str:

@@ -1,12 +1,11 @@
 """mitmweb's own web interface, where clients of the proxy can use it (CVE-2025-23217)."""
 
-import logging
-
 from mitmproxy import ctx, version
 
+from wirewright.printable import get_logger
 from wirewright.requirements import is_older
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 SAFE_VERSION = "11.1.2"
 

@@ -1,7 +1,6 @@
 """One socket of the wire, between its layer, its listeners and mitmproxy's other addons."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any, TypeVar
@@ -23,12 +22,13 @@ from wirewright.model.history import HistoryLimit, Payload
 from wirewright.model.route import WebSocketRoute
 from wirewright.model.urls import shown_url
 from wirewright.neighbours import Hook, OtherAddons, await_hooks, call_hooks, log_error
+from wirewright.printable import get_logger
 from wirewright.wire.messages import Control
 from wirewright.wire.observing import UNDECIDED, Decided, Decision, Demand, Order
 from wirewright.wire.told import DecidedEvent, Ordered
 from wirewright.wire.unread import Unread
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 T = TypeVar("T")
 

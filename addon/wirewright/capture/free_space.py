@@ -1,12 +1,12 @@
 """The free space on the disk of a capture, so that the recording ends before the disk is full."""
 
-import logging
 import shutil
 from pathlib import Path
 
 from wirewright.capture.schema import CaptureError
+from wirewright.printable import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 DEFAULT = 100 * 2**20
 """Bytes that are left free without `ws_capture_min_free`."""

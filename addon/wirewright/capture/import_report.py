@@ -23,7 +23,7 @@ class Omissions:
     def add(self, place: str, reason: str) -> None:
         self.count += 1
         if len(self.named) < NAMED:
-            shown = "".join(each if each.isprintable() else "\ufffd" for each in reason[:REASON_CHARACTERS])
+            shown = reason[:REASON_CHARACTERS]
             self.named.append(f"{place} ({shown}{'…' if len(reason) > REASON_CHARACTERS else ''})")
 
     def __str__(self) -> str:

@@ -115,4 +115,8 @@ def _payload(prefix: str, payload: Payload) -> dict[str, str]:
 
 
 def _line(event: dict[str, Any]) -> str:
-    return json.dumps(event, ensure_ascii=False, separators=(",", ":")) + "\n"
+    """A line of printable characters: it may be shown on a terminal."""
+    line = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+    if not line.isprintable():
+        line = "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in line)
+    return line + "\n"

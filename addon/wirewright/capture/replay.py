@@ -1,7 +1,6 @@
 """The recorded server, played to a live app: a route's handler."""
 
 import asyncio
-import logging
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,8 +20,9 @@ from wirewright.model.completion import Completion
 from wirewright.model.history import Payload
 from wirewright.model.matching import UrlMatch, compile_match
 from wirewright.model.route import WebSocketRoute
+from wirewright.printable import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 Match = Literal["lockstep", "timed"]
 OnMismatch = Literal["abort", "wait", "passthrough"]

@@ -1,13 +1,12 @@
 """Answers a live app's handshake as the recorded server did."""
 
-import logging
-
 from wirewright.capture.reader import Socket
 from wirewright.capture.redaction import REDACTED
 from wirewright.model.handshake import Headers, sendable_headers
 from wirewright.model.route import WebSocketRoute
+from wirewright.printable import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 BODILESS = (204, 304)
 """Statuses of answers without a body (RFC 9110, 6.4.1)."""

@@ -1,6 +1,5 @@
 """A capture that has got large goes on in another file: `session.db`, `session-2.db`, `session-3.db`, …"""
 
-import logging
 import math
 import sqlite3
 import time
@@ -11,8 +10,9 @@ from pathlib import Path
 
 from wirewright.capture.capture_file import CaptureFile, is_free
 from wirewright.capture.schema import CaptureError, WritableCapture, create_or_append
+from wirewright.printable import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 RETRY_SECONDS = 5.0
 LEAST = 1024 * 1024

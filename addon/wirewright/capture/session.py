@@ -2,7 +2,6 @@
 
 import asyncio
 import atexit
-import logging
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -13,9 +12,10 @@ from wirewright.capture.recorder import Recorder
 from wirewright.capture.redaction import DEFAULT
 from wirewright.capture.schema import CaptureError
 from wirewright.model.ownership import Owner
+from wirewright.printable import get_logger
 from wirewright.state import control
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class CaptureSession:

@@ -1,6 +1,5 @@
 """Writes a capture, in a thread of its own: the wire hands things over and never waits for the disk."""
 
-import logging
 import math
 import sqlite3
 import threading
@@ -18,8 +17,9 @@ from wirewright.capture.losses import UNREAD, Frames, Losses, Room, Row, describ
 from wirewright.capture.rotation import Rotation
 from wirewright.capture.schema import WritableCapture, explain, writable
 from wirewright.memory import budget
+from wirewright.printable import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 COMMIT_SECONDS = 0.1
 """What passes is in the file so much later, if the disk keeps up."""

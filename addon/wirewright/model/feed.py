@@ -1,7 +1,6 @@
 """The other side of a WebSocket: what carries its bytes reports here, and what records it is told."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Container, Mapping, Sequence
 from typing import Any, Protocol
@@ -9,8 +8,9 @@ from typing import Any, Protocol
 from wirewright.model.handshake import Headers
 from wirewright.model.history import Frame, History, Payload, Unread
 from wirewright.model.websocket import Carrier, ClosedBy, FrameEvent, WebSocket
+from wirewright.printable import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 GRACE_SECONDS = 30.0
 """How long a handler may run after the end of its socket: as long as a wait takes without a timeout."""

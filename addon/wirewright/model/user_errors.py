@@ -4,13 +4,13 @@ They never harm the traffic. Each is logged here with its traceback, and given t
 pytest plugin is one.
 """
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from wirewright.model.errors import EndedError
+from wirewright.printable import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ client's own process.
 """
 
 import asyncio
-import logging
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -25,12 +24,13 @@ from wirewright.model.route import is_being_cancelled
 from wirewright.model.routing import RouteHandler, Rule
 from wirewright.model.tls import TlsFailure
 from wirewright.model.websocket import Handshake, WebSocket, missed_in
+from wirewright.printable import get_logger
 from wirewright.remote import protocol
 from wirewright.remote.codec import ProtocolError, make_codec
 from wirewright.remote.connection import Connection, Disconnected
 from wirewright.remote.orders import All, RemoteHost, RouteOrders, SocketOrders, describe
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 GONE = "Proxy closed"
 """What whoever still wants something of it is told."""

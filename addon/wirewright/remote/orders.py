@@ -2,7 +2,6 @@
 
 import asyncio
 import inspect
-import logging
 import re
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import asdict
@@ -20,9 +19,10 @@ from wirewright.model.ownership import Owner
 from wirewright.model.route import WebSocketRoute
 from wirewright.model.routing import Rule
 from wirewright.model.websocket import WebSocket
+from wirewright.printable import get_logger
 from wirewright.remote import protocol
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Orders(Protocol):

@@ -1,16 +1,16 @@
 """A routed socket whose handler lives in a client: the proxy's side of it."""
 
 import asyncio
-import logging
 from functools import partial
 from typing import Any
 
 from wirewright.model.history import Payload
 from wirewright.model.route import DIRECTIONS, WebSocketRoute
+from wirewright.printable import get_logger
 from wirewright.remote import protocol
 from wirewright.remote.outbox import Outbox
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class RemoteRoute:

@@ -1,7 +1,6 @@
 """The proxy's end of the protocol: one session a client. `serving` brings it its connections."""
 
 import asyncio
-import logging
 import re
 import time
 from collections import Counter, OrderedDict
@@ -20,6 +19,7 @@ from wirewright.model.matching import LateMatch, compile_match
 from wirewright.model.proxy import Control
 from wirewright.model.route import WebSocketRoute
 from wirewright.model.websocket import FrameEvent, WebSocket
+from wirewright.printable import get_logger
 from wirewright.remote import protocol
 from wirewright.remote.codec import ProtocolError, TooLarge, make_codec
 from wirewright.remote.connection import Connection, Disconnected
@@ -27,7 +27,7 @@ from wirewright.remote.outbox import Outbox
 from wirewright.remote.routed import RemoteRoute
 from wirewright.state import app_connections, tls_failures
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 MOST_CLIENTS = 256
 MOST_RULES = 1_000

@@ -26,6 +26,7 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from wirewright.model.errors import Error
+from wirewright.printable import get_logger, printable
 from wirewright.remote import endpoints
 from wirewright.remote.codec import LARGEST, SUBPROTOCOLS
 from wirewright.remote.connection import Connection, Disconnected
@@ -46,7 +47,7 @@ Tls = ssl.SSLContext | str | Path
 CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", re.DOTALL)
 """The first one is the server's own (RFC 8446, 4.4.2)."""
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 _library_logger = logging.getLogger(f"{__name__}.websockets")
 _library_logger.setLevel(logging.CRITICAL)  # who comes, and goes in the middle of a handshake, is no news
 
@@ -274,7 +275,7 @@ def _said(error: InvalidStatus) -> str:
     text = bytes(response.body or b"")[:MOST_SAID].decode(errors="replace").strip()
     if not text:
         return f"status {response.status_code}"
-    return text if text.isprintable() else repr(text)
+    return printable(text)
 
 
 def _load(path: Path) -> tuple[ssl.SSLContext, str]:

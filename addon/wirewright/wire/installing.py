@@ -1,6 +1,5 @@
 """Our layers in the place of mitmproxy's own."""
 
-import logging
 import sys
 from collections.abc import Callable
 
@@ -9,12 +8,13 @@ from mitmproxy.proxy import layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers import websocket
 
+from wirewright.printable import get_logger
 from wirewright.wire.cut_layer import CutLayer
 from wirewright.wire.hooks_layer import HooksLayer
 from wirewright.wire.layer import WireLayer
 from wirewright.wire.observing import Observer
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _stock_layer = websocket.WebsocketLayer
 _stock_fragment_size = websocket.Fragmentizer.FRAGMENT_SIZE
