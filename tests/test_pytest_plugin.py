@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from support.hostile_text import assert_is_clean
 from support.ports import free_port
 from support.their_tests import APP, prepare, run
 from wirewright.sync_api import launch
@@ -53,6 +54,28 @@ def test_what_a_test_registers_goes_with_it(pytester: pytest.Pytester) -> None:
         """
     )
     run(pytester).assert_outcomes(passed=2)
+
+
+def test_report_of_a_failed_test_is_clean(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        def fail(payload):
+            raise ValueError(payload)
+
+        def test_it(ws, app):
+            ws.on("websocket", lambda socket: socket.on("framereceived", fail))
+            client = app("/%1B%9B")
+            client.send("there \\x1b]8;;http://h\\x07\\x9b31m\\u202e")
+            client.recv()
+            client.close()
+            assert not ws.web_sockets
+            raise KeyError("why it fails")
+        """
+    )
+    ran = run(pytester, "--color=no")
+    ran.assert_outcomes(failed=1)
+    assert r"ValueError: there \x1b]8;;http://h\x07\x9b31m\u202e" in ran.stdout.str()
+    assert_is_clean(ran.stdout.str())
 
 
 def test_default_timeout_goes_with_its_test(pytester: pytest.Pytester) -> None:
