@@ -23,7 +23,7 @@ from wirewright.capture.redaction import Redaction
 from wirewright.cli import USAGE
 from wirewright.mode_rights import missing_right
 from wirewright.model.matching import UrlMatch
-from wirewright.printable import PrintableRecords
+from wirewright.printable import PrintableRecords, printable
 from wirewright.remote_addon import RemoteAddon
 from wirewright.state import control, tls_failures
 from wirewright.timeline import Timeline
@@ -62,14 +62,12 @@ def run_mitmdump(
         try:
             return master_with(options)
         except OptionsError as error:  # in `config`; mitmproxy expects none here
-            print(f"{PROGRAM}: {error}", file=sys.stderr)
+            print(printable(f"{PROGRAM}: {error}"), file=sys.stderr)
             sys.exit(1)
 
     def master_with(options: Options) -> DumpMaster:
         master = DumpMaster(options)
-        for (
-            handler
-        ) in logging.getLogger().handlers:  # mitmproxy's lines and those of scripts are printed, too
+        for handler in logging.getLogger().handlers:  # of mitmproxy's lines and those of scripts
             handler.addFilter(PrintableRecords())
         options.update(**DEFAULTS)
         if config is not None and config.is_file():

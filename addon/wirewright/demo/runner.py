@@ -20,6 +20,7 @@ from wirewright.demo import script
 from wirewright.demo.service import CA_FILE
 from wirewright.launch import launch
 from wirewright.model.errors import Error
+from wirewright.printable import printable
 from wirewright.state import control
 from wirewright.timeline import Timeline
 
@@ -47,11 +48,13 @@ async def run(
         raise
     except Error as error:
         console.print(
-            f"\n[bold red]The script did not get its frame:[/] {escape(error.message)}", highlight=False
+            f"\n[bold red]The script did not get its frame:[/] {escape(printable(error.message))}",
+            highlight=False,
         )
         return False
     console.print(
-        f"\n[bold green]The script got the frame that it waited for:[/] {escape(quote)}", highlight=False
+        f"\n[bold green]The script got the frame that it waited for:[/] {escape(printable(quote))}",
+        highlight=False,
     )
     command = shlex.quote(_command())
     console.print("\nAll that passed was recorded. Look into it:", highlight=False)
