@@ -36,7 +36,7 @@ MIB, KIB = 1 << 20, 1 << 10
 PATHS = ("/plain", "/held", "/remote")
 """Untouched, routed by the proxy's own script, routed by the client in another process."""
 ENDS = ("client", "server", "cut")
-LIFE = (5.0, 45.0)
+LIFE = (5.0, 65.0)
 """Seconds that a socket is open."""
 SIZES = (10, 2_000)
 """Bytes of a message."""
@@ -49,7 +49,7 @@ RESIDENT_GOAL = 150 * MIB
 AT_REST = 20.0
 """Seconds after the end of the last socket until the resident size counts."""
 LATEST = 60.0
-"""Seconds that a sample may take to come."""
+"""Seconds that a sample, a handshake or the last answer may take on a loaded machine."""
 
 
 @dataclass
@@ -112,7 +112,7 @@ class Load:
     async def keep_open(self, number: int) -> None:
         """One socket after another."""
         dice = random.Random(number)
-        await asyncio.sleep(dice.uniform(0, LIFE[0]))
+        await asyncio.sleep(dice.uniform(0, LIFE[1]))
         while not self.is_over:
             try:
                 await self._one(dice)
@@ -122,7 +122,9 @@ class Load:
 
     async def _one(self, dice: random.Random) -> None:
         url = dice.choice(self.urls) + dice.choice(PATHS)
-        options: dict[str, Any] = {"ssl": self.tls} if url.startswith("wss") else {}
+        options: dict[str, Any] = {"open_timeout": LATEST, "ping_interval": None}
+        if url.startswith("wss"):
+            options["ssl"] = self.tls
         until = asyncio.get_running_loop().time() + dice.uniform(*LIFE)
         async with websockets.connect(url, proxy=self.proxy, **options) as socket:
             self.sockets += 1
@@ -175,8 +177,8 @@ async def services(ca: trustme.CA) -> AsyncIterator[list[str]]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert("localhost").configure_cert(context)
     async with (
-        websockets.serve(echo, HOST, 0) as plain,
-        websockets.serve(echo, HOST, 0, ssl=context) as secure,
+        websockets.serve(echo, HOST, 0, open_timeout=LATEST, ping_interval=None) as plain,
+        websockets.serve(echo, HOST, 0, open_timeout=LATEST, ping_interval=None, ssl=context) as secure,
     ):
         ports = [next(iter(server.sockets)).getsockname()[1] for server in (plain, secure)]
         yield [f"ws://localhost:{ports[0]}", f"wss://localhost:{ports[1]}"]
@@ -197,7 +199,7 @@ async def following() -> AsyncIterator[Counter[str]]:
         server = ws.connect_to_server()
         ws.on_message(server.send)
 
-    async with connect() as proxy:
+    async with connect(route_timeout=1000 * LATEST) as proxy:
         remote: Proxy = proxy
         remote.on("websocket", watch)
         await remote.route_web_socket("**/remote", hand_on)
