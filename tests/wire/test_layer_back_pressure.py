@@ -14,6 +14,7 @@ from wirewright.memory import ITEM_BYTES, MemoryBudget, Use
 from wirewright.wire import back_pressure
 from wirewright.wire.frames import Opcode
 from wirewright.wire.observing import Order
+from wirewright.wire.socket_layer import NextTurn
 from wirewright.wire.stream import Close
 from wirewright.wire.told import Aborted, Ordered
 
@@ -38,13 +39,14 @@ def held(wire: Wire) -> Talk:
 
 
 def tell(talk: Talk, *told: events.Event) -> list[commands.Command]:
-    """What the layer says to these events, its hooks completed."""
+    """What the layer says to these events, its hooks completed and its turns begun."""
     said: list[commands.Command] = []
     for event in told:
         _, answer = (talk >> event).take()
-        while any(isinstance(command, WebsocketEndHook) for command in answer):
+        while answer and isinstance(last := answer[-1], (WebsocketEndHook, NextTurn)):
             said += answer
-            _, answer = (talk >> events.HookCompleted(answer[-1])).take()  # type: ignore[arg-type]
+            going_on = events.Wakeup(last) if isinstance(last, NextTurn) else events.HookCompleted(last)
+            _, answer = (talk >> going_on).take()
         said += answer
     return said
 
@@ -208,4 +210,54 @@ def test_held_messages_are_part_of_the_memory_that_messages_take(
     tell(held, leg.decided(None), leg.decided(None))
     assert budget.used == 0
     tell(held, leg.says(leg.peer.text("x" * 50_000)), Aborted(wire.flow, "a reason"))
+    assert budget.used == 0
+
+
+def test_data_that_inflates_to_much_more_waits_uninflated(leg: Leg, wire: Wire) -> None:
+    size, count = 1_000_000, 64
+    wire.observer.max_message = wire.observer.max_held = size
+    wire.observer.decide = undecided
+    talk = wire.started("permessage-deflate", holding=True)
+    tell(talk, leg.says(b"".join(leg.peer.compressed(bytes([number]) * size) for number in range(count))))
+    most = 0
+    for number in range(count):
+        direction = wire.layer._legs[leg.client]
+        most = max(most, wire.layer._waiting(direction))
+        assert wire.observer.offered[number:] == leg.offers(bytes([number]) * size)
+        tell(talk, leg.decided(None))
+    assert most < 12 * size
+    assert len(wire.observer.offered) == count
+    assert not is_paused(leg)
+
+
+def test_data_that_was_not_read_yet_is_read_when_the_other_end_closes(leg: Leg, wire: Wire) -> None:
+    size = 1_000_000
+    wire.observer.max_message = wire.observer.max_held = size
+    wire.observer.decide = undecided
+    talk = wire.started("permessage-deflate", holding=True)
+    messages = [leg.peer.compressed(bytes([number]) * size) for number in range(64)]
+    tell(talk, leg.says(b"".join([*messages, leg.close_frame()])))
+    assert is_paused(leg)
+    tell(talk, leg.back.says(leg.back.close_frame()))
+    while wire.layer._legs[leg.client].undecided:
+        tell(talk, leg.decided(None))
+    assert wire.ended[0] == 1000
+
+
+def test_held_message_for_which_there_is_no_memory_closes_the_socket(
+    leg: Leg, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget = MemoryBudget(10_000_000)
+    monkeypatch.setattr("wirewright.wire.messages.budget", budget)
+    others = budget.share(Use.HELD)
+    others.set(9_900_000)
+    wire.observer.max_message = 10_000_000
+    talk = wire.started(holding=True)
+    first, last = leg.peer.fragments(Opcode.BINARY, bytes(500_000), b"")
+    said = tell(talk, leg.says(first), leg.says(last))
+    reason = "no memory for this message: others take all of ws_memory"
+    assert leg.gets(leg.close_frame(1009, reason)).data in [  # type: ignore[attr-defined]
+        getattr(command, "data", b"") for command in said
+    ]
+    others.set(0)
     assert budget.used == 0

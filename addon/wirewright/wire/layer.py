@@ -54,18 +54,23 @@ class WireLayer(SocketLayer):
                 yield from self._advance(self._network)
             else:
                 yield from self._time_is_up(event.command)
+        for leg in self._legs.values():
+            if leg.unread:
+                yield from self._data(leg, b"")
 
     # What comes
 
     def _data(self, leg: Leg, data: bytes) -> layer.CommandGenerator[None]:
         reader = leg.stream.reader
-        while True:
+        data, leg.unread = leg.unread + data, b""
+        while data and not self._finished:
+            if self._is_to_wait(leg):
+                leg.unread = data
+                return
             yield from self._read(leg, data)
             self._work += reader.work
             if self._work >= TURN_WORK:
                 yield from self._let_others_run()
-            if not reader.rest or self._finished:
-                return
             data = reader.rest
 
     def _read(self, leg: Leg, data: bytes) -> layer.CommandGenerator[None]:
@@ -259,7 +264,7 @@ class WireLayer(SocketLayer):
         if event is Lost.LOST:
             yield from self._source_lost(leg)
         elif isinstance(event, TooLarge):
-            yield from self._refuse_large(leg)
+            yield from self._refuse_large(leg, event)
         elif isinstance(event, Violation):
             yield from self._fail(leg, event.error, leg.stream.encoder.violation(event))
             if event.frame and leg.failure is not None:
@@ -343,13 +348,16 @@ class WireLayer(SocketLayer):
         self._our_close = None
         yield from self._source_lost(leg, End(None, failure.code, failure.message))
 
-    def _refuse_large(self, leg: Leg) -> layer.CommandGenerator[None]:
-        """Close both sides, as a message is too large to be held.
+    def _refuse_large(self, leg: Leg, message: TooLarge) -> layer.CommandGenerator[None]:
+        """Close both sides, as a message is too large to be held, or as memory is short.
 
         The destination first: messages that it sends until it closes are still forwarded.
         """
         leg.violated = True
-        reason = f"message of more than {self._observer.max_message} bytes (ws_max_message)"
+        if message.lacks_memory:
+            reason = "no memory for this message: others take all of ws_memory"
+        else:
+            reason = f"message of more than {self._observer.max_message} bytes (ws_max_message)"
         self._observer.failed("Message too large")
         if leg.closed or leg.told:
             return

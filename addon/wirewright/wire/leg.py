@@ -88,6 +88,8 @@ class Leg:
     """What was wanted of it last."""
     held: HeldQueue = field(default_factory=HeldQueue)
     """In HOLD, what waits for its turn."""
+    unread: bytes = b""
+    """Data of its source that is read once less of it waits."""
     undecided_size: int = 0
     """Bytes of memory of the message that is undecided."""
     share: Share | None = None

@@ -7,6 +7,7 @@ here, and a large one costs the same for each of its megabytes.
 import sys
 from dataclasses import dataclass
 
+from wirewright.memory import Share, Use, budget
 from wirewright.wire.deflate import MESSAGE_TAIL, Compression, Inflater
 from wirewright.wire.frames import (
     FIN,
@@ -32,6 +33,8 @@ _UNREAD_BATCH = 4
 """Short messages that nobody reads and that are as much work as one that is read."""
 _FRAME_WORK = 4
 """The work of a frame that is not read as a short message, and of a part that is inflated."""
+_REPORTED_STEP = 64 * 1024
+"""Bytes of a message that is under way of which the memory budget is not told: most messages are smaller."""
 _COMPRESSED_PART = 4 * 1024
 """Bytes that are inflated at a time: the result has at most 1,032 times as many."""
 _INFLATED_WORK = 1024
@@ -50,9 +53,11 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class TooLarge:
-    """A message that is not kept, as it is larger than anyone wanted. It may not have ended yet."""
+    """A message that is not kept, as it is larger than anyone wanted, or as memory is short. It may not have
+    ended yet."""
 
     opcode: int
+    lacks_memory: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +95,9 @@ class MessageReader:
     their headers, but for what a shared compression window needs."""
     lazy: bool
     """Whether nobody is there to be told at once: messages are then handed out as Unread."""
-    tells_deflated: bool
-    """True if a message that its sender had compressed is handed out as Deflated."""
+    holds: bool
+    """True in HOLD. A message that its sender had compressed is then handed out as Deflated, and where memory
+    is short, a message that is under way is given up last."""
     failure: ProtocolError | None
     """What ended the reading. The reader ignores whatever comes after it."""
     violation: Violation | None
@@ -117,7 +123,7 @@ class MessageReader:
         """`max_message` is the largest message, in bytes, that is ever kept or inflated; `limit` is at most
         as large, and no smaller if it is not given."""
         self.limit = max_message if limit is None else limit
-        self.lazy = self.tells_deflated = False
+        self.lazy = self.holds = False
         self.failure = self.violation = None
         self.only_messages = True
         self.boundary = 0
@@ -134,6 +140,9 @@ class MessageReader:
         self._kept = False
         self._parts = Parts()
         self._size = 0
+        self._reported = 0
+        self._share: Share | None = None
+        self._is_given_up = False
         # The data frame that is under way.
         self._remaining = 0
         self._fin = False
@@ -164,7 +173,7 @@ class MessageReader:
             except ProtocolError as failure:
                 self.failure = failure
                 self.violation = self._violation(failure)
-                self._parts = Parts()
+                self._forget()
                 self._tail = b""
         return events
 
@@ -341,6 +350,32 @@ class MessageReader:
         events.append(Control(opcode, apply_mask(payload, mask) if mask else payload))
         return end
 
+    def give_way(self, size: int) -> None:
+        """Keep nothing of the message that is under way, however many bytes are asked for; not in HOLD."""
+        if not self.holds:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Have the message that is under way handed out as TooLarge with the next part of it."""
+        self._is_given_up = True
+        self._parts = Parts()
+        self._report(0)
+
+    def _report(self, size: int) -> None:
+        """Tell the memory budget of the message that is under way."""
+        if self._share is None:
+            self._share = budget.share(Use.UNFINISHED, self)
+        self._reported = size
+        self._share.set(size)
+
+    def _keep(self, part: bytes) -> None:
+        """Keep a part of the message that is under way, if there is memory for it."""
+        self._parts.append(part)
+        if self._size - self._reported >= _REPORTED_STEP:
+            self._report(self._size)
+            if self.holds and not budget.has_room(Use.HELD):
+                self._give_up()
+
     def _begin_data(self, first: int, opcode: int, length: int, mask: bytes, events: list[Event]) -> None:
         if opcode != Opcode.CONTINUATION:
             self._opcode = opcode
@@ -359,6 +394,8 @@ class MessageReader:
 
     def _take(self, data: bytes, position: int, events: list[Event]) -> int:
         """The part of the frame's payload that is here; of a compressed one no more than a small part."""
+        if self._is_given_up:
+            self._drop(events)
         end = min(position + self._remaining, len(data))
         is_read = self._kept or self._inflates()
         if is_read and self._compressed:
@@ -375,7 +412,7 @@ class MessageReader:
                 self._inflate(part, events)
             else:
                 self._size += taken
-                self._parts.append(part)
+                self._keep(part)
         return end
 
     def _inflates(self) -> bool:
@@ -393,13 +430,13 @@ class MessageReader:
         if self._size > self.limit:
             self._drop(events)
         elif self._kept and part:
-            self._parts.append(part)
+            self._keep(part)
 
     def _drop(self, events: list[Event]) -> None:
         if self._kept:
             self._kept, self.only_messages = False, False
-            events.append(TooLarge(self._opcode))
-        self._parts = Parts()
+            events.append(TooLarge(self._opcode, lacks_memory=self._is_given_up))
+        self._forget()
         if self._inflates() and self._size > self._max_message:
             # A decompression bomb, perhaps: it is not inflated to its end, and so nor is what refers to it.
             self._lost_window = True
@@ -409,14 +446,24 @@ class MessageReader:
             return
         if self._compressed and (self._kept or self._inflates()):
             self._inflate(MESSAGE_TAIL, events)
+        if self._is_given_up:
+            self._drop(events)
         opcode = self._opcode
         if self._kept and self.lazy:
             events.append(OneMessage(opcode, self._parts, self._size))
         elif self._kept:
             content = self._parts.join()
             payload = self._decode(content) if opcode == Opcode.TEXT else content
-            events.append(Deflated(payload) if self._compressed and self.tells_deflated else payload)
-        self._opcode, self._parts = 0, Parts()
+            events.append(Deflated(payload) if self._compressed and self.holds else payload)
+        self._opcode = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        """Keep nothing more of the message that was under way."""
+        self._parts = Parts()
+        self._is_given_up = False
+        if self._reported:
+            self._report(0)
 
     def _decode(self, content: bytes) -> str:
         try:

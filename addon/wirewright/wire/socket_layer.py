@@ -226,21 +226,21 @@ class SocketLayer(websocket.WebsocketLayer):
         """Pause reading from a source of which too much waits, and go on below a quarter of that."""
         for leg in self._legs.values():
             if leg.undecided or leg.held or leg.share is not None or self._network is not None:
-                leg.held.weigh()
                 self._report(leg)
-                self._pause(leg, self._has_enough(leg) and not self._must_read(leg))
+                self._pause(leg, self._is_to_wait(leg))
 
     def _report(self, leg: Leg) -> None:
         if leg.share is None:
             leg.share = budget.share(Use.HELD)
         leg.share.follow(0 if self._finished else leg.undecided_size + self._waiting(leg))
 
-    def _has_enough(self, leg: Leg) -> bool:
-        """Whether so much of a direction waits that nothing more is to be read."""
-        most, waiting = self._observer.max_held, self._waiting(leg)
-        if waiting > (most // 4 if leg.is_paused else most):
-            return True
-        return bool(leg.undecided or waiting) and not budget.has_room(Use.HELD)
+    def _is_to_wait(self, leg: Leg) -> bool:
+        """Whether nothing more is to be read of a source, as too much of it waits."""
+        waiting = self._waiting(leg)
+        if not (waiting or leg.undecided) or self._must_read(leg):
+            return False
+        most = self._observer.max_held
+        return waiting > (most // 4 if leg.is_paused else most) or not budget.has_room(Use.HELD)
 
     def _pause(self, leg: Leg, is_paused: bool) -> None:
         if is_paused is not leg.is_paused:
@@ -250,6 +250,8 @@ class SocketLayer(websocket.WebsocketLayer):
 
     def _waiting(self, leg: Leg) -> int:
         """About how many bytes of memory a direction's messages take, here and in the app's network."""
+        if leg.held:
+            leg.held.weigh()
         if self._network is None:
             return leg.held.weight
         link = self._network.from_app if leg.from_client else self._network.to_app

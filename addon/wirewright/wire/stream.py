@@ -126,7 +126,7 @@ class Stream:
         """Take in what came from the source, up to so much `work`: the `rest` of the reader comes next."""
         if self.mode is not self.wished:
             self._change_mode()
-        self.reader.tells_deflated = self.mode is Mode.HOLD
+        self.reader.holds = self.mode is Mode.HOLD
         events = self.reader.feed(data, work)
         if self.reader.rest:
             data = data[: -len(self.reader.rest)]
