@@ -4,7 +4,7 @@ import asyncio
 import re
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -152,29 +152,31 @@ class Session:
             logger.exception("a client of the proxy could not be told something")
             await self.connection.close(1011, "the proxy could not write a message")
 
-    def _encode(self, message: Any) -> list[Any]:
-        """A message as it is sent. Frames that are too large for a client are left out and counted.
+    def _encode(self, message: Any) -> Iterator[Any]:
+        """A message as it is sent, in parts if it is too large for a client.
 
-        JSON has six bytes for a control character. Raises TooLarge for a message that cannot be made smaller.
+        Raises TooLarge for a message that has no part that could be left out.
         """
         try:
-            return self._codec.encode(message)
+            yield from self._codec.encode(message)
         except TooLarge:
-            match message:
-                case protocol.Frames(payloads=[payload]):
-                    missed = protocol.Missed(message.key, message.event, 1, payload_size(payload))
-                    return self._codec.encode(missed)
-                case protocol.Frames():
-                    return [data for half in halves(message) for data in self._encode(half)]
-                case protocol.RouteMessage(key=key) if route := self._routes.get(key):
-                    logger.error("%s: a message is too large for its route's handler in a client", key)
-                    route.lose()
-                    return []
-                case protocol.Welcome(sockets=sockets) if any(socket.history for socket in sockets):
-                    return self._codec.encode(
-                        msgspec.structs.replace(message, sockets=[forgetful(each) for each in sockets])
-                    )
-            raise
+            for part in self._parts(message):
+                yield from self._encode(part)
+
+    def _parts(self, message: Any) -> Sequence[Any]:
+        """Smaller messages in the place of one that is too large. Frames that are left out are counted."""
+        match message:
+            case protocol.Frames(payloads=[payload]):
+                return [protocol.Missed(message.key, message.event, 1, payload_size(payload))]
+            case protocol.Frames():
+                return halves(message)
+            case protocol.RouteMessage(key=key) if route := self._routes.get(key):
+                logger.error("%s: a message is too large for its route's handler in a client", key)
+                route.lose()
+                return []
+            case protocol.Welcome(sockets=sockets) if any(socket.history for socket in sockets):
+                return [msgspec.structs.replace(message, sockets=[forgetful(each) for each in sockets])]
+        raise TooLarge
 
     def _overflow(self) -> None:
         logger.error("a client of the proxy leaves too much waiting: it is sent away")

@@ -252,9 +252,7 @@ def _check_address(address: str, *, allow_cleartext: bool) -> None:
     """Raise EndpointError for an address that is not one, or where others could read the token on its way."""
     if address.startswith("unix:"):
         return
-    if (
-        "@" in address
-    ):  # a user name and a password would be a second Authorization, and are not repeated here
+    if "@" in address:  # a user name and a password, which would be sent as a second Authorization
         raise EndpointError("an endpoint has no user name: use wss://host:port and the token")
     try:
         uri = parse_uri(address)
