@@ -6,7 +6,7 @@ messages are handed over as they are.
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -109,13 +109,14 @@ class JsonCodec(Codec):
 
     def encode(self, message: Any) -> list[str | bytes]:
         attachments: list[bytes] = []
-        shown = _detached(msgspec.to_builtins(message, builtin_types=(bytes,)), attachments)
+        texts: list[str] = []
+        shown = _detached(msgspec.to_builtins(message, builtin_types=(bytes,)), attachments, texts)
         if attachments:
             shown["attachments"] = len(attachments)
         if len(attachments) > MOST_ATTACHMENTS or sum(map(len, attachments)) > LARGEST:
             raise TooLarge
         # Before it is written: it could take six times the memory of the message.
-        if _ESCAPED_SIZE * _characters(shown) > LARGEST and _escaped_size(shown) > LARGEST:
+        if _ESCAPED_SIZE * sum(map(len, texts)) > LARGEST and _escaped_size(texts) > LARGEST:
             raise TooLarge
         text = json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
         if payload_size(text) > LARGEST:
@@ -169,34 +170,25 @@ def _said(error: Exception) -> str:
     return str(error).encode("ascii", "replace")[:120].decode() or type(error).__name__
 
 
-def _detached(value: Any, attachments: list[bytes]) -> Any:
+def _detached(value: Any, attachments: list[bytes], texts: list[str]) -> Any:
+    """A JSON value in which bytes are numbers of `attachments`. All texts in it are in `texts`, too."""
+    if isinstance(value, str):
+        texts.append(value)
+        return value
     if isinstance(value, bytes):
         attachments.append(value)
         return {"attachment": len(attachments) - 1}
     if isinstance(value, dict):
-        return {name: _detached(each, attachments) for name, each in value.items()}
+        return {name: _detached(each, attachments, texts) for name, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_detached(each, attachments) for each in value]
+        return [_detached(each, attachments, texts) for each in value]
     return value
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """All texts in a JSON value but the names of its fields."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, (dict, list)):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from _texts(each)
-
-
-def _characters(value: Any) -> int:
-    return sum(map(len, _texts(value)))
-
-
-def _escaped_size(value: Any) -> int:
-    """The bytes of all texts as JSON, but for quotation marks and backslashes, which take one more."""
+def _escaped_size(texts: Sequence[str]) -> int:
+    """The bytes of texts in JSON, but for quotation marks and backslashes, which take one more."""
     size = 0
-    for text in _texts(value):
+    for text in texts:
         data = text.encode(errors="surrogatepass")
         plain = data.translate(None, _CONTROL_CHARACTERS)
         size += len(plain) + _ESCAPED_SIZE * (len(data) - len(plain))
