@@ -1,7 +1,7 @@
 """The wire's layer with nothing around it: an app's and a server's connection, and somebody who observes."""
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from mitmproxy import connection
@@ -24,7 +24,7 @@ from wirewright.wire.frames import Opcode
 from wirewright.wire.layer import WireLayer
 from wirewright.wire.messages import Control
 from wirewright.wire.observing import UNDECIDED, Decided, Decision, Demand, Order, Payload
-from wirewright.wire.socket_layer import CLOSING_SECONDS
+from wirewright.wire.socket_layer import CLOSING_SECONDS, NextTurn
 from wirewright.wire.stream import Close
 from wirewright.wire.told import CloseInjected, DecidedEvent
 from wirewright.wire.unread import Unread
@@ -36,6 +36,21 @@ Offer = tuple[Payload, bool, bool]
 def undecided(_: Payload) -> Decision:
     """Nobody knows yet what becomes of it."""
     return UNDECIDED
+
+
+def turns(talk: Talk) -> Iterator[list[commands.Command]]:
+    """What the layer says in each turn, from now until it waits for nothing more."""
+    while True:
+        talk, said = talk.take()
+        yield said
+        if not (said and isinstance(said[-1], NextTurn)):
+            return
+        talk = talk >> events.Wakeup(said[-1])
+
+
+def written(said: Iterable[commands.Command]) -> bytes:
+    """The bytes that it writes, to whatever end."""
+    return b"".join(each.data for each in said if isinstance(each, SendData))
 
 
 @dataclass

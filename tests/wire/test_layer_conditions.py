@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 from mitmproxy.proxy import events
-from mitmproxy.proxy.commands import Log, RequestWakeup, SendData
+from mitmproxy.proxy.commands import Log, RequestWakeup
 
 from support.talk import Talk, done
-from support.wire import Clock, Leg, Wire
+from support.wire import Clock, Leg, Wire, turns, written
 from wirewright.conditions import Conditions
 from wirewright.wire.frames import Opcode
 from wirewright.wire.observing import Order, Payload
@@ -35,9 +35,8 @@ def put_under(leg: Leg, conditions: Conditions) -> events.Event:
 
 
 def sent(talk: Talk) -> bytes:
-    """What it sent, whatever wakeups it asked for."""
-    _, commands = talk.take()
-    return b"".join(command.data for command in commands if isinstance(command, SendData))
+    """What it sent, in however many turns and whatever wakeups it asked for."""
+    return b"".join(map(written, turns(talk)))
 
 
 def test_messages_are_late_in_one_direction_and_not_in_the_other(leg: Leg, wire: Wire, clock: Clock) -> None:

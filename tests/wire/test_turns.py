@@ -1,15 +1,14 @@
 """A flooded socket does a bounded work in one turn of the event loop, and loses and reorders nothing."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from mitmproxy.proxy import commands, events
+from mitmproxy.proxy import events
 from mitmproxy.proxy.commands import SendData
 
 from support.frames import Peer, pieces
-from support.talk import Talk
-from support.wire import Leg, Wire, undecided
+from support.wire import Leg, Wire, turns, undecided, written
 from wirewright.wire import back_pressure
 from wirewright.wire.frames import Opcode
 from wirewright.wire.socket_layer import HELD_WORK, TURN_WORK, NextTurn
@@ -46,20 +45,6 @@ def empty_fragments(peer: Peer) -> bytes:
 FLOODS = [pings, empty_pings, empty_messages, messages_and_pings_in_turn, fragments, empty_fragments]
 
 
-def turns(talk: Talk) -> Iterator[list[commands.Command]]:
-    """What the layer says in each turn, from now until it waits for nothing more."""
-    while True:
-        talk, said = talk.take()
-        yield said
-        if not (said and isinstance(said[-1], NextTurn)):
-            return
-        talk = talk >> events.Wakeup(said[-1])
-
-
-def sent(said: list[commands.Command]) -> bytes:
-    return b"".join(each.data for each in said if isinstance(each, SendData))
-
-
 @pytest.mark.parametrize("flood", FLOODS)
 @pytest.mark.parametrize("hears", [True, False], ids=["heard", "unheard"])
 def test_flood_that_passes_takes_bounded_turns(
@@ -74,7 +59,7 @@ def test_flood_that_passes_takes_bounded_turns(
     for piece in pieces(data, READ):
         talk = talk >> leg.says(piece)
         for said in turns(talk):
-            passed += sent(said)
+            passed += written(said)
             done = len(wire.observer.told) + len(wire.observer.reported)
             most, seen = max(most, done - seen), done
     assert passed == data
@@ -89,7 +74,7 @@ def test_flood_that_is_held_takes_bounded_turns(leg: Leg, wire: Wire, flood: Cal
     talk = wire.started(holding=True) >> leg.says(data)
     passed, most, seen = b"", 0, 0
     for said in turns(talk):
-        passed += sent(said)
+        passed += written(said)
         done = HELD_WORK * len(wire.observer.offered) + len(wire.observer.reported)
         most, seen = max(most, done - seen), done
     assert leg.peer.reader().feed(passed) == leg.peer.reader().feed(data)
@@ -107,7 +92,7 @@ def test_messages_that_waited_for_a_decision_are_offered_in_bounded_turns(leg: L
     wire.observer.decide = lambda payload: payload
     passed, seen = b"", len(wire.observer.offered)
     for said in turns(talk >> leg.decided("a")):
-        passed += sent(said)
+        passed += written(said)
         assert len(wire.observer.offered) - seen <= TURN_WORK // HELD_WORK
         seen = len(wire.observer.offered)
     assert passed == data
@@ -135,7 +120,7 @@ def test_compressed_messages_are_inflated_in_bounded_turns(
     monkeypatch.setattr(reader._inflater, "push", counting)
     passed, most, seen = b"", 0, 0
     for said in turns(talk >> leg.says(data)):
-        passed += sent(said)
+        passed += written(said)
         most, seen = max(most, sum(inflated) - seen), sum(inflated)
     assert passed == data
     assert wire.observer.told[0] == ("too large",)

@@ -223,22 +223,23 @@ class MessageReader:
     ) -> int:
         """Read whole messages of one frame, uncompressed and below 64 KiB, until something else follows."""
         while not self._closed:
-            begin = position
-            end = min(size, position + _WINDOW) if self.limit and not self.lazy else size
-            position = self._take_window(data, position, end, events)
-            if end == size or position == begin or self.work >= work:
+            begin, stop = position, size - 1
+            if self.limit and not self.lazy:
+                stop = min(stop, position + _WINDOW)
+            position = self._take_window(data, position, stop, size, events)
+            if position < stop or position == begin or self.work >= work:
                 break
         return position
 
-    def _take_window(self, data: bytes, position: int, size: int, events: list[Event]) -> int:
-        """The hot loop of `_take_short_messages`."""
+    def _take_window(self, data: bytes, position: int, stop: int, size: int, events: list[Event]) -> int:
+        """The hot loop of `_take_short_messages`: messages that begin before `stop`."""
         limit, append = self.limit, events.append
         reads = limit and not self.lazy
         masked = MASKED if self._masked else 0
         header = 2 + MASK_SIZE if masked else 2
         begin, count, long, before = position, 0, 0, len(events)
         try:
-            while size - position > 1:
+            while position < stop:
                 first, length = data[position], data[position + 1] - masked
                 if first != _WHOLE_TEXT and first != _WHOLE_BINARY:
                     break

@@ -2,6 +2,7 @@
 
 import time
 from abc import abstractmethod
+from collections import defaultdict
 from dataclasses import dataclass
 from logging import WARNING
 
@@ -70,8 +71,8 @@ class SocketLayer(websocket.WebsocketLayer):
         """Whether the end has been told."""
         self._finished = False
         """Whether both connections have been ended, or soon are."""
-        self._outgoing: dict[Connection, list[bytes]] = {}
-        """Frames that are written together."""
+        self._outgoing: defaultdict[bool, list[bytes]] = defaultdict(list)
+        """Frames that are written together, by whether they go to the server."""
         self._work = 0
         """The work that was done since others had their turn, in short messages."""
 
@@ -129,18 +130,17 @@ class SocketLayer(websocket.WebsocketLayer):
 
     def _send(self, leg: Leg, *frames: bytes) -> None:
         """Send whole frames to a direction's destination, with all others of this event in one write."""
-        if leg.destination is not None and any(frames):
-            self._outgoing.setdefault(leg.destination, []).extend(frames)
+        if leg.destination is not None:
+            self._outgoing[leg.from_client] += frames
 
     def _flush(self) -> layer.CommandGenerator[None]:
         """Write the frames that were sent since the last write."""
-        outgoing, self._outgoing = self._outgoing, {}
-        for destination, frames in outgoing.items():
-            to_client = destination is self.context.client
-            if to_client and self._network is not None and not self._network.to_app.is_perfect:
+        outgoing, self._outgoing = self._outgoing, defaultdict(list)
+        for to_server, frames in outgoing.items():
+            if not (to_server or self._network is None or self._network.to_app.is_perfect):
                 yield from self._network.send(frames)
-            else:
-                yield commands.SendData(destination, b"".join(frames))
+            elif data := b"".join(frames):
+                yield commands.SendData(self.context.server if to_server else self.context.client, data)
 
     def _let_others_run(self) -> layer.CommandGenerator[None]:
         """Go on in the next turn of the event loop. Until then events of this socket wait, and neither end is
