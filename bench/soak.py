@@ -54,7 +54,7 @@ LATEST = 60.0
 
 @dataclass
 class Slope:
-    """A line through samples, by least squares."""
+    """How fast a value grows."""
 
     each_hour: float
     """Bytes."""
@@ -69,14 +69,25 @@ class Slope:
         return f"{self.each_hour / MIB:+.2f} ± {self.error / MIB:.2f} MiB an hour"
 
 
-def fit(times: Sequence[float], values: Sequence[float]) -> Slope:
-    """The slope of values over times in seconds, by least squares."""
-    line = statistics.linear_regression(times, values)
-    rest = [value - line.slope * time - line.intercept for time, value in zip(times, values, strict=True)]
-    freedom = len(times) - 2
-    middle = statistics.fmean(times)
-    variance = sum(each * each for each in rest) / freedom / sum((time - middle) ** 2 for time in times)
-    return Slope(line.slope * 3600, quantile(freedom) * variance**0.5 * 3600)
+def fit(samples: Sequence[dict[str, Any]], name: str) -> Slope:
+    """The slope of a value over time, by least squares, for an even number of sockets.
+
+    As many sockets are asked for at each moment, but a few more or fewer are open. So the value is taken as
+    linear in the time and in the number of sockets (the theorem of Frisch, Waugh and Lovell).
+    """
+    sockets = averaged(samples, "sockets")
+    times, values = (unexplained(averaged(samples, each), sockets) for each in ("at", name))
+    slope = statistics.linear_regression(times, values, proportional=True).slope
+    freedom = BLOCKS - 3
+    rest = sum((value - slope * time) ** 2 for time, value in zip(times, values, strict=True))
+    error = (rest / freedom / sum(time**2 for time in times)) ** 0.5
+    return Slope(slope * 3600, quantile(freedom) * error * 3600)
+
+
+def unexplained(values: Sequence[float], cause: Sequence[float]) -> list[float]:
+    """The part of values that is not linear in their cause."""
+    line = statistics.linear_regression(cause, values)
+    return [value - line.slope * x - line.intercept for x, value in zip(cause, values, strict=True)]
 
 
 def quantile(freedom: int) -> float:
@@ -85,12 +96,11 @@ def quantile(freedom: int) -> float:
     return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
 
 
-def averaged(samples: Sequence[dict[str, Any]], name: str) -> tuple[list[float], list[float]]:
-    """The times and the values of as many blocks of samples."""
+def averaged(samples: Sequence[dict[str, Any]], name: str) -> list[float]:
+    """The means of a value in blocks of samples."""
     size = len(samples) / BLOCKS
     blocks = [samples[round(number * size) : round((number + 1) * size)] for number in range(BLOCKS)]
-    times = [statistics.fmean(each["at"] for each in block) for block in blocks]
-    return times, [statistics.fmean(each[name] for each in block) for block in blocks]
+    return [statistics.fmean(each[name] for each in block) for block in blocks]
 
 
 @dataclass
@@ -262,8 +272,7 @@ def report(samples: Sequence[dict[str, Any]], load: Load, minutes: float) -> tup
     """The table, and whether the goals are met."""
     *loaded, rest = samples
     even = loaded[int(len(loaded) * WARM_UP) :]
-    live = fit(*averaged(even, "live"))
-    resident = fit(*averaged(even, "resident"))
+    live, resident = fit(even, "live"), fit(even, "resident")
     rows = [
         ["live objects, slope", "does not differ from 0", str(live)],
         ["live objects, at the beginning and the end", "", _from_to(even, "live")],
@@ -280,7 +289,7 @@ def report(samples: Sequence[dict[str, Any]], load: Load, minutes: float) -> tup
 
 
 def _from_to(samples: Sequence[dict[str, Any]], name: str) -> str:
-    _, values = averaged(samples, name)
+    values = averaged(samples, name)
     return f"{values[0] / MIB:.1f} and {values[-1] / MIB:.1f} MiB"
 
 
