@@ -21,6 +21,7 @@ from fuzzing.proxy import ProxyProcess, proxy
 from support.processes import ROOT
 from wirewright import WebSocket
 from wirewright.async_api import connect
+from wirewright.capture import CaptureError
 from wirewright.capture import open as open_capture
 
 ROUTES = Path(__file__).with_name("routes.py")
@@ -213,21 +214,27 @@ class TrafficFuzzer:
             began = [self._case_at(at) for at in trips.late[:10]]
             limit = f"{1000 * LIMIT_SECONDS:.0f} ms"
             self._add(f"{len(trips.late)} round trips took longer than {limit}", "\n".join(began))
-        with open_capture(capture) as opened:
-            sockets = list(opened.sockets())
+        self._judge_capture(capture)
+
+    def _judge_capture(self, capture: Path) -> None:
+        try:
+            with open_capture(capture) as opened:
+                sockets = list(opened.sockets())
+        except CaptureError as error:
+            self._add("the capture cannot be read", str(error), capture)
+            return
         if unclosed := [socket for socket in sockets if socket.closed_ns is None]:
-            self._add(
-                f"{len(unclosed)} of {len(sockets)} sockets have no end in the capture", str(unclosed[0])
-            )
+            broken = f"{len(unclosed)} of {len(sockets)} sockets have no end in the capture"
+            self._add(broken, str(unclosed[0]), capture)
 
     def _case_at(self, at: float) -> str:
         """The cases that were under way at a moment."""
         begun = [told for moment, told in sorted(self._told.items()) if moment <= at * 1000]
         return " | ".join(begun[-AT_ONCE:])
 
-    def _add(self, broken: str, details: str) -> None:
-        log = self._folder / "attacked.log"
-        self._findings.add(Finding(f"traffic, seed {self._seed}", broken, details), [log])
+    def _add(self, broken: str, details: str, *files: Path) -> None:
+        kept = [self._folder / "attacked.log", *files]
+        self._findings.add(Finding(f"traffic, seed {self._seed}", broken, details), kept)
 
 
 def _follow(ws: WebSocket) -> None:
