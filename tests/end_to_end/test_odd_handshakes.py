@@ -25,6 +25,8 @@ USUAL = {
     b"Sec-WebSocket-Key": HANDSHAKE_KEY.encode(),
 }
 
+USUAL_HEAD = b"GET /live HTTP/1.1\r\n" + b"".join(b"%b: %b\r\n" % each for each in USUAL.items()) + b"\r\n"
+
 REQUESTS: dict[str, tuple[bytes, dict[bytes, bytes | None]]] = {
     "an IPv4 address of five parts": (b"GET", {b"Host": b"1.2.3.4.5"}),
     "an empty label": (b"GET", {b"Host": "ä..b".encode()}),
@@ -32,6 +34,7 @@ REQUESTS: dict[str, tuple[bytes, dict[bytes, bytes | None]]] = {
     "a host that is not UTF-8": (b"GET", {b"Host": b"\xe4.test"}),
     "a host with a fragment": (b"GET", {b"Host": b"app.test#"}),
     "a host with a query": (b"GET", {b"Host": b"app.test?"}),
+    "half an IPv6 address": (b"GET", {b"Host": b"[::1"}),
     "no host": (b"GET", {b"Host": None}),
     "Connection: close": (b"GET", {b"Connection": b"close"}),
     "no Connection": (b"GET", {b"Connection": None}),
@@ -131,6 +134,27 @@ async def test_odd_handshake_is_recorded(
         assert [frame.payload for frame in capture.frames(socket=socket.id)][:1] == ["hello"]
 
 
+@pytest.mark.parametrize("status", [b"-1", b"1234", b"99999999999999999999999"])
+async def test_status_that_is_not_of_three_digits_is_recorded_as_0(
+    proxy: Proxy, recordings: Recordings, status: bytes, tmp_path: Path
+) -> None:
+    file = tmp_path / "session.db"
+    proxy.start_capture(file)
+    answer = b"HTTP/1.1 %b Odd\r\nContent-Length: 0\r\n\r\n" % status
+    async with (
+        RawServer(answer=answer) as server,
+        asking(proxy.port, server.url, USUAL_HEAD) as (answered, _),
+    ):
+        assert answered == answer
+        seen = await recordings.first()
+        await seen.closed.wait()
+        assert seen.ws.status == 0
+    proxy.stop_capture()
+    with Capture(file) as capture:
+        (socket,) = capture.sockets()
+        assert (socket.status, socket.error) == (0, seen.events[0][1])
+
+
 # Request lines that mitmproxy takes for another protocol
 
 
@@ -153,9 +177,6 @@ class Watching:
         """Return once mitmproxy has looked at so many bytes."""
         async with self._looked:
             await self._looked.wait_for(lambda: self._seen >= seen)
-
-
-USUAL_HEAD = b"GET /live HTTP/1.1\r\n" + b"".join(b"%b: %b\r\n" % each for each in USUAL.items()) + b"\r\n"
 
 
 @pytest.mark.parametrize(

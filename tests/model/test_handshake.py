@@ -1,6 +1,7 @@
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -56,6 +57,8 @@ def test_any_other_request(fields: list[tuple[bytes, bytes]]) -> None:
         ("ä" * 64, "/live", f"ws://{'ä' * 64}/live"),
         ("\udce4.test", "/\udcff", "ws://%e4.test/%FF"),
         *((host, "/live", "ws://10.0.0.1:81/live") for host in ("a#", "a?", "a/b", "me@a", "a, b", "")),
+        *((host, "/live", "ws://10.0.0.1:81/live") for host in ("[::1", "a]", "[::zz]", "a:b", "a:99999")),
+        ("a℀b", "/live", "ws://10.0.0.1:81/live"),  # NFKC makes it "aa/cb"
         ("app.test", "live", "ws://app.test/live"),
     ],
 )
@@ -65,6 +68,7 @@ def test_url_that_an_app_asks_for_is_text_with_its_path(
     url = asked_url("http", host_header, "10.0.0.1", 81, path)
     assert url == expected
     url.encode()
+    urlsplit(url)
 
 
 def test_host_that_no_browser_accepts_is_a_value_error() -> None:

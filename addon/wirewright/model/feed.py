@@ -140,8 +140,12 @@ class Feed:
             self._changed()
 
     def answered(self, status: int, headers: Mapping[str, str], body: bytes | None = None) -> None:
-        """The handshake was answered. `body` is that of a refusal, decompressed; None if it is not known."""
+        """The handshake was answered. `body` is that of a refusal, decompressed; None if it is not known.
+
+        A status that is not one of three digits (RFC 9112, 4) is 0.
+        """
         if not self.socket.is_closed():
+            status = status if status in range(1000) else 0
             self.socket._status = status
             self.socket._response_headers = fields = Headers(headers)
             if self._tape:

@@ -182,7 +182,7 @@ def asked_url(scheme: str, host_header: str | None, host: str, port: int, path: 
     written. Bytes that are not UTF-8 are percent-encoded. A Host header that is not a host and a port is
     ignored.
     """
-    if not (host_header and _AUTHORITY.fullmatch(host_header)):
+    if not (host_header and _is_authority(host_header)):
         host_header = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     url = _without_surrogates(f"{scheme}://{host_header}{path if path.startswith('/') else f'/{path}'}")
     try:
@@ -190,6 +190,15 @@ def asked_url(scheme: str, host_header: str | None, host: str, port: int, path: 
     except ValueError:
         scheme, _, rest = url.partition("#")[0].partition("://")
         return f"{_SCHEMES.get(scheme.lower(), scheme)}://{rest}"
+
+
+def _is_authority(host_header: str) -> bool:
+    """True for a host and perhaps a port, as all readers of URLs take them (RFC 9110, 7.2)."""
+    try:
+        urlsplit(f"//{host_header}").port  # noqa: B018  raises ValueError
+    except ValueError:
+        return False
+    return _AUTHORITY.fullmatch(host_header) is not None
 
 
 def _without_surrogates(text: str) -> str:
