@@ -1,6 +1,7 @@
 """A routed socket whose handler lives in a client: the proxy's side of it."""
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -16,10 +17,19 @@ logger = get_logger(__name__)
 class RemoteRoute:
     """Asks the client, carries out what it orders, and falls back where it takes too long or is gone."""
 
-    def __init__(self, key: str, command: protocol.Route, route: WebSocketRoute, outbox: Outbox) -> None:
+    def __init__(
+        self,
+        key: str,
+        command: protocol.Route,
+        route: WebSocketRoute,
+        outbox: Outbox,
+        on_late: Callable[[], None],
+    ) -> None:
+        """`on_late` is called when the client has left a question unanswered for too long."""
         self._key = key
         self._route = route
         self._outbox = outbox
+        self._on_late = on_late
         self._seconds = command.timeout / 1000 or None
         self.has_conditions = False
         """Whether the client has put the app's network under some."""
@@ -36,6 +46,7 @@ class RemoteRoute:
         try:
             decided = await asyncio.wait_for(asyncio.shield(self._decision), self._seconds)
         except TimeoutError:
+            self._on_late()
             self._fall_back()
             return
         if not self._is_lost:
@@ -86,6 +97,11 @@ class RemoteRoute:
         """The client is gone, or too slow."""
         if not self._is_lost:
             self._fall_back()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the client owes an answer."""
+        return not self._decision.done() or bool(self._pending)
 
     def _side(self, is_app: bool) -> WebSocketRoute:
         return self._route if is_app else self._route.server
@@ -148,6 +164,7 @@ class RemoteRoute:
         try:
             await asyncio.wait_for(asyncio.shield(handled), self._seconds)
         except TimeoutError:
+            self._on_late()
             self.lose()
         finally:  # also if it is cancelled, as the socket is over
             self._pending.pop((from_app, number), None)

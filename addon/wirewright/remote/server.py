@@ -36,6 +36,10 @@ MOST_CONDITIONED = 100
 """Sockets of one client that are over and whose conditions can still be changed, the newest."""
 MOST_HISTORY = 32 * 1024 * 1024
 """Bytes of remembered messages that a new client gets, of all sockets together."""
+CHECK_SECONDS = 1.0
+"""How long a client that was late may take to show that it still answers."""
+NO_RULE = -1
+"""The number of a rule that no client has: its answer shows that it still answers."""
 FIRST_SECONDS = 10.0
 """How long a client may take for its first message."""
 
@@ -89,6 +93,8 @@ class Session:
         self._is_over = False
         self._is_late = False
         """It has left a question unanswered, and has said nothing since."""
+        self._is_checked = False
+        """Whether a client that was late is asked for a sign of life."""
         self._codec = make_codec(connection.subprotocol, protocol.FromClient)
         self._control = server.control
         self._proxy = server.control.proxy
@@ -304,7 +310,7 @@ class Session:
             self._rules.pop(command.rule, None)
         if key not in self._taps and (feed := self._control.feed(key)):
             self._tap(key, feed, ())  # one that was not subscribed to: its life, and none of its messages
-        remote = self._routes[key] = RemoteRoute(key, command, route, self.outbox)
+        remote = self._routes[key] = RemoteRoute(key, command, route, self.outbox, self._check)
         route.socket.once("close", lambda _: self._proxy._scope.start(self._end_route(key), None, self))
         if self._is_over or self._is_late:
             remote.lose()
@@ -331,10 +337,7 @@ class Session:
         if self._is_over or self._is_late:
             return fallback
         self._asking[command.rule] += 1
-        self._question += 1
-        question = self._question
-        answer = self._questions[question] = asyncio.get_running_loop().create_future()
-        self.outbox.put(protocol.Asked(question, command.rule, protocol.plain(url)))
+        question, answer = self._pose(command.rule, url)
         try:
             is_meant = await asyncio.wait_for(answer, command.timeout / 1000 or None)
         except TimeoutError:
@@ -347,6 +350,32 @@ class Session:
                 # Whoever has asked goes on first: where the rule is taken back, the answer is no.
                 asyncio.get_running_loop().call_soon(self._take_back, command.rule)
         return fallback if is_meant is None else is_meant
+
+    def _pose(self, rule: int, url: str) -> tuple[int, "asyncio.Future[bool | None]"]:
+        """Put a question. Returns its number and the answer to come."""
+        self._question += 1
+        answer = self._questions[self._question] = asyncio.get_running_loop().create_future()
+        self.outbox.put(protocol.Asked(self._question, rule, protocol.plain(url)))
+        return self._question, answer
+
+    def _check(self) -> None:
+        """Find out whether a client that was late still answers at all, or only one of its handlers hangs."""
+        if not self._is_checked and not self._is_late and not self._is_over:
+            self._is_checked = True
+            self._proxy._scope.start(self._await_sign_of_life(), None, self)
+
+    async def _await_sign_of_life(self) -> None:
+        question, answer = self._pose(NO_RULE, "")
+        try:
+            await asyncio.wait_for(answer, CHECK_SECONDS)
+        except TimeoutError:
+            self._is_late = True
+            for route in list(self._routes.values()):
+                if route.is_waiting:
+                    route.lose()
+        finally:
+            self._is_checked = False
+            self._questions.pop(question, None)
 
     def _take_back(self, number: int) -> None:
         if rule := self._rules.pop(number, None):
