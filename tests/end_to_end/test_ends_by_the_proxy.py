@@ -1,6 +1,7 @@
 """Sockets that the proxy ends by itself: `closed_by` is "proxy", and `close_reason` names what did it."""
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -555,6 +556,39 @@ async def test_handler_that_exits_ends_the_sockets_for_the_proxy(
         await run.rest()
     assert run.process.returncode == 4
     assert_stopped(path)
+
+
+HOLDING = """
+import asyncio
+from wirewright import proxy
+
+async def never(message):
+    await asyncio.Event().wait()
+
+def route(ws):
+    server = ws.connect_to_server()
+    ws.on_message(never)
+    server.on_message(never)
+
+proxy.route_web_socket("**", route)
+"""
+
+
+@pytest.mark.wire("the other one holds nothing itself")
+@pytest.mark.in_process("it starts one of its own")
+async def test_no_task_is_left_when_the_proxy_stops_while_messages_are_held(
+    confdir: Path, tmp_path: Path, lane: str
+) -> None:
+    script = tmp_path / "holding.py"
+    script.write_text(HOLDING)
+    async with mitmdump("-s", script, confdir=confdir) as (run, port), contextlib.AsyncExitStack() as stack:
+        for _ in range(5):
+            socket = await stack.enter_async_context(raw_socket(port))
+            await socket.app.send("held")
+            await socket.server.send("held")
+            await run.line("<- WebSocket text message")
+        run.process.terminate()
+        assert "was destroyed" not in await run.rest()
 
 
 @pytest.mark.in_process("it starts one of its own")

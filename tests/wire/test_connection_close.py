@@ -59,3 +59,44 @@ async def test_connection_that_is_closed_while_its_data_waits_for_the_lock() -> 
         assert log.names == ["Start", "ConnectionClosed"]
         assert handler.transports == {}
         writer.close()
+
+
+class Waking(EventLog):
+    """Asks for a timer when a connection ends."""
+
+    def _handle_event(self, event: events.Event) -> Iterator[commands.Command]:  # type: ignore[override]
+        yield from super()._handle_event(event)
+        if isinstance(event, events.ConnectionClosed):
+            yield commands.RequestWakeup(3_600)
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("first", ["client", "connection"])
+async def test_timers_end_with_a_program_that_cancels_all_tasks(first: str) -> None:
+    accepted: asyncio.Queue[tuple[server.ConnectionHandler, asyncio.Task[None]]] = asyncio.Queue()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        mode = mode_specs.ProxyMode.parse("regular")
+        handler = server.SimpleConnectionHandler(reader, writer, options.Options(), mode, {})
+        handler.layer = Waking(handler.layer.context)
+        client = asyncio.ensure_future(handler.handle_client())
+        accepted.put_nowait((handler, client))
+        await asyncio.wait([client])
+        writer.close()
+
+    async with await asyncio.start_server(accept, "127.0.0.1", 0) as listening:
+        _, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
+        writer.write(b"data")
+        handler, client = await accepted.get()
+        log = handler.layer
+        assert isinstance(log, Waking)
+        await eventually(lambda: "DataReceived" in log.names)
+        connection = handler.transports[handler.client].handler
+        assert connection is not None
+        ended = [client, connection] if first == "client" else [connection, client]
+        for task in ended:
+            task.cancel()
+        await asyncio.gather(*ended, return_exceptions=True)
+        await asyncio.sleep(0)
+        assert [task for task in asyncio.all_tasks() if "wakeup" in task.get_name()] == []
+        writer.close()

@@ -167,7 +167,7 @@ class Closed(_Message, frozen=True):
 
 
 class Asked(_Message, frozen=True):
-    """Is this URL meant by a rule that is a function? `Verdict` answers: False for a rule that it does not have."""
+    """Is this URL meant by a rule that is a function? `Verdict` answers, with False for an unknown rule."""
 
     question: int
     rule: int

@@ -19,6 +19,12 @@ _NEEDED: dict[str, Callable[[], object]] = {
     "mitmproxy.proxy.server.ConnectionHandler.handle_connection(connection)": lambda: _takes(
         "mitmproxy.proxy.server", "ConnectionHandler.handle_connection", "self", "connection"
     ),
+    "mitmproxy.proxy.server.ConnectionHandler.handle_client()": lambda: _takes(
+        "mitmproxy.proxy.server", "ConnectionHandler.handle_client", "self"
+    ),
+    "mitmproxy.proxy.server.ConnectionHandler.wakeup_timer": lambda: _annotated(
+        "mitmproxy.proxy.server", "ConnectionHandler", "wakeup_timer"
+    ),
     "mitmproxy.proxy.server.ConnectionHandler.drain_writers()": lambda: _takes(
         "mitmproxy.proxy.server", "ConnectionHandler.drain_writers", "self"
     ),
