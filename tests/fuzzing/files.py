@@ -240,18 +240,16 @@ def _unprintable(output: str) -> str | None:
     return f"it printed {', '.join(map(ascii, sorted(found)))}" if found else None
 
 
-def fuzz(seconds: float, first_seed: int, folder: Path, findings: Findings) -> FileFuzzer:
+def fuzz(fuzzer: FileFuzzer, seconds: float, first_seed: int, *, with_bombs: bool) -> None:
     """Run cases until the time is up."""
     until = time.monotonic() + seconds
-    fuzzer = FileFuzzer(folder, findings)
     for name, make in bombs().items():
-        if time.monotonic() < until:
+        if with_bombs and time.monotonic() < until:
             fuzzer.bomb(name, make)
     number = first_seed
     while time.monotonic() < until:
         _round(fuzzer, number)
         number += 1
-    return fuzzer
 
 
 def _round(fuzzer: FileFuzzer, number: int) -> None:
@@ -274,11 +272,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="fuzzing.files", description=__doc__)
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--no-bombs", action="store_true", help="no files that are large in memory")
     parser.add_argument("--findings", type=Path, required=True, metavar="FOLDER")
     arguments = parser.parse_args()
     findings = Findings(arguments.findings)
     with tempfile.TemporaryDirectory() as folder:
-        fuzzer = fuzz(arguments.seconds, arguments.seed, Path(folder), findings)
+        fuzzer = FileFuzzer(Path(folder), findings)
+        fuzz(fuzzer, arguments.seconds, arguments.seed, with_bombs=not arguments.no_bombs)
     summary = {"cases": fuzzer.cases, "commands": fuzzer.commands, "findings": len(findings.all)}
     print(f"files: {json.dumps(summary)}", flush=True)
     return 1 if findings.all else 0
