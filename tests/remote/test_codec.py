@@ -212,3 +212,23 @@ def test_message_that_is_too_large_for_json_is_not_written_first(monkeypatch: py
         assert tracemalloc.get_traced_memory()[1] < 12_000_000  # written, it has 24,000,000 bytes
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("text", ["x" * 25, "\0\n" * 25, 'é"\\' * 25, "\U0001f600" * 25])
+def test_long_text_is_written_in_short_steps(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = make_codec(JSON, FromProxy)
+    message = frames("short", text, b"bytes", text[:11])
+    whole = writer.encode(message)
+    monkeypatch.setattr(codec, "STEP", 10)
+    written: list[int] = []
+    dumps = json.dumps
+
+    def watch(value: Any, **options: Any) -> str:
+        written.extend([len(value)] if isinstance(value, str) else [])
+        return dumps(value, **options)
+
+    monkeypatch.setattr(json, "dumps", watch)
+    steps = writer.steps(message)
+    assert sum(1 for _ in steps) == len(written) == -(-len(text) // 10) + 2
+    assert max(written) == 10
+    assert writer.encode(message) == whole

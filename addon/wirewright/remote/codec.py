@@ -5,9 +5,10 @@ messages are handed over as they are.
 """
 
 import json
+import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -23,6 +24,10 @@ OBJECTS = "objects"
 LARGEST = 128 * 1024 * 1024
 """Bytes of a message on its way: a frame of `ws_max_message` fits."""
 MOST_ATTACHMENTS = 10_000
+STEP = 1 << 20
+"""Characters of a text that are written as JSON in one step."""
+T = TypeVar("T")
+Steps = Generator[None, None, T]
 _ESCAPED_SIZE = 6
 """Bytes of a control character in JSON, such as \\u0000; no other character has more."""
 _CONTROL_CHARACTERS = bytes(range(0x20))
@@ -54,6 +59,11 @@ class Codec(ABC):
     @abstractmethod
     def encode(self, message: Any) -> list[Any]:
         """As one or more WebSocket messages. Raises TooLarge, and ValueError and OverflowError for others."""
+
+    def steps(self, message: Any) -> "Steps[list[Any]]":
+        """As `encode`, in short steps: the event loop may do other work between them."""
+        yield from ()
+        return self.encode(message)
 
     @abstractmethod
     def decode(self, data: Any) -> Any:
@@ -108,6 +118,14 @@ class JsonCodec(Codec):
         self._missing = 0
 
     def encode(self, message: Any) -> list[str | bytes]:
+        steps = self.steps(message)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return cast(list[str | bytes], end.value)
+
+    def steps(self, message: Any) -> Steps[list[Any]]:
         attachments: list[bytes] = []
         texts: list[str] = []
         shown = _detached(msgspec.to_builtins(message, builtin_types=(bytes,)), attachments, texts)
@@ -115,10 +133,8 @@ class JsonCodec(Codec):
             shown["attachments"] = len(attachments)
         if len(attachments) > MOST_ATTACHMENTS or sum(map(len, attachments)) > LARGEST:
             raise TooLarge
-        # Before it is written: it could take six times the memory of the message.
-        if _ESCAPED_SIZE * sum(map(len, texts)) > LARGEST and _escaped_size(texts) > LARGEST:
-            raise TooLarge
-        text = json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
+        yield from _check_size(texts)
+        text = yield from _write(shown, texts)
         if payload_size(text) > LARGEST:
             raise TooLarge
         return [text, *attachments]
@@ -185,14 +201,60 @@ def _detached(value: Any, attachments: list[bytes], texts: list[str]) -> Any:
     return value
 
 
-def _escaped_size(texts: Sequence[str]) -> int:
-    """The bytes of texts in JSON, but for quotation marks and backslashes, which take one more."""
+def _check_size(texts: Sequence[str]) -> Steps[None]:
+    """Raise TooLarge for texts that are too large in JSON, before they take up to six times their memory.
+
+    A quotation mark and a backslash have one byte more than is counted here.
+    """
+    if _ESCAPED_SIZE * sum(map(len, texts)) <= LARGEST:
+        return
     size = 0
     for text in texts:
-        data = text.encode(errors="surrogatepass")
-        plain = data.translate(None, _CONTROL_CHARACTERS)
-        size += len(plain) + _ESCAPED_SIZE * (len(data) - len(plain))
-    return size
+        for part in _parts(text):
+            data = part.encode(errors="surrogatepass")
+            plain = data.translate(None, _CONTROL_CHARACTERS)
+            size += len(plain) + _ESCAPED_SIZE * (len(data) - len(plain))
+            if len(part) == STEP:
+                yield
+    if size > LARGEST:
+        raise TooLarge
+
+
+def _write(value: Any, texts: Sequence[str]) -> Steps[str]:
+    """A JSON value as text. Long ones of its texts are written part by part, in the place of a mark."""
+    if all(len(text) <= STEP for text in texts):
+        return _dumps(value)
+    mark = secrets.token_hex(16)
+    marked: list[str] = []
+    start, *rest = _dumps(_marked(value, mark, marked)).split(f'"{mark}"')
+    written = [start]
+    for text, after in zip(marked, rest, strict=True):
+        written.append('"')
+        for part in _parts(text):
+            written.append(_dumps(part)[1:-1])
+            yield
+        written += ['"', after]
+    return "".join(written)
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _parts(text: str) -> Iterator[str]:
+    return (text[start : start + STEP] for start in range(0, len(text), STEP))
+
+
+def _marked(value: Any, mark: str, marked: list[str]) -> Any:
+    """A JSON value in which a mark stands for each long text; they are in `marked`."""
+    if isinstance(value, str) and len(value) > STEP:
+        marked.append(value)
+        return mark
+    if isinstance(value, dict):
+        return {name: _marked(each, mark, marked) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_marked(each, mark, marked) for each in value]
+    return value
 
 
 def _attached(value: Any, attachments: Sequence[bytes]) -> Any:

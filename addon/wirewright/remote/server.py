@@ -4,9 +4,9 @@ import asyncio
 import re
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -147,7 +147,7 @@ class Session:
     async def _send(self) -> None:
         try:
             while True:
-                for data in self._encode(await self.outbox.take()):
+                async for data in self._encode(await self.outbox.take()):
                     await self.connection.send(data)
         except Disconnected:
             pass  # whoever receives is told, too
@@ -158,16 +158,29 @@ class Session:
             logger.exception("a client of the proxy could not be told something")
             await self.connection.close(1011, "the proxy could not write a message")
 
-    def _encode(self, message: Any) -> Iterator[Any]:
+    async def _encode(self, message: Any) -> AsyncIterator[Any]:
         """A message as it is sent, in parts if it is too large for a client.
 
         Raises TooLarge for a message that has no part that could be left out.
         """
         try:
-            yield from self._codec.encode(message)
+            encoded = await self._write(message)
         except TooLarge:
             for part in self._parts(message):
-                yield from self._encode(part)
+                async for data in self._encode(part):
+                    yield data
+        else:
+            for data in encoded:
+                yield data
+
+    async def _write(self, message: Any) -> list[Any]:
+        steps = self._codec.steps(message)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return cast(list[Any], end.value)
+            await asyncio.sleep(0)
 
     def _parts(self, message: Any) -> Sequence[Any]:
         """Smaller messages in the place of one that is too large. Frames that are left out are counted."""
