@@ -107,7 +107,7 @@ class Redaction:
 
     def _may_be_in(self, message: Payload) -> bool:
         """Whether a message may have a secret. It is looked at in steps, so that other threads can run."""
-        if not self._names:
+        if not self._names or not message:
             return False
         if len(message) <= STEP:
             return self._names.may_be_in(message)
