@@ -201,6 +201,7 @@ def json_in_json(secret: str) -> str:
             '[{"name":"a","value":"b"},{"name":"jwt","x":{"value":1},"value":"s"},{"value":"c"}]',
             '[{"name":"a","value":"b"},{"name":"jwt","x":{"value":1},"value":"REDACTED"},{"value":"c"}]',
         ),
+        ('{"value":"a {\\"name\\":\\"jwt\\"} b"}', '{"value":"a {\\"name\\":\\"jwt\\"} b"}'),
         ('[["Cookie","s"],["b","c"]]', '[["Cookie","REDACTED"],["b","c"]]'),
         # Forms and URLs
         ("a=1&password=it's&b=2", "a=1&password=REDACTED&b=2"),
@@ -280,6 +281,8 @@ HOSTILE = {
     "URLs": "@" + "://a:b" * (SIZE // 6),
     "passwords": "://a:b@" * (SIZE // 7),
     "pairs without values": '{"name":"token","b":1},' * (SIZE // 23),
+    "pairs with lists": '"value":[' * 20 + '{"name":"token","b":1},' * 20 + "a" * SIZE,
+    "pairs with many values": ('{"name":"token",[' + '"value":' * 100) * (SIZE // 817),
     "percent-encoding": "token" + "%41" * (SIZE // 3),
 }
 

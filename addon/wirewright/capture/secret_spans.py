@@ -6,6 +6,7 @@ be cut off, broken, inside other text, or inside JSON strings at any depth.
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 from wirewright.capture.secret_names import LETTER_ESCAPE, OVERLAP, STEP, SecretNames
 
@@ -24,6 +25,8 @@ _WINDOW = 1024
 """Characters around a possible name in which all words are looked at."""
 _NEAR = 1024
 """Characters between the `name` and the `value` of a pair."""
+_PAIR_VALUES = 3
+"""Keys called `value` among them that are looked at."""
 _PAIR_STEPS = 20
 """As how many steps the search for a value in them counts."""
 
@@ -180,14 +183,15 @@ class SecretSpans:
         """In `{"name": "Authorization", "value": …}`, in either order, the value."""
         self._step(_PAIR_STEPS)
         following = self._text[end : end + _NEAR]
-        for found in _PAIRED_VALUE.finditer(following):
+        for found in islice(_PAIRED_VALUE.finditer(following), _PAIR_VALUES):
             if _is_one_object(following[: found.start()]):
                 return self._value(end + found.end(), quote, level)
         begin = max(self._position, start - _NEAR)
-        for found in reversed([*_PAIRED_VALUE.finditer(self._text[begin:start])]):
-            span = self._value(begin + found.end(), quote, level)
-            if span is not None and span[1] <= start and _is_one_object(self._text[span[1] : start]):
-                return span
+        before = SecretSpans(self._text[begin:start], self._names)
+        for found in [*_PAIRED_VALUE.finditer(before._text)][: -_PAIR_VALUES - 1 : -1]:
+            span = before._value(found.end(), quote, level)
+            if span and (rest := before._text[span[1] :]) and _is_one_object(rest):
+                return begin + span[0], begin + span[1], span[2]
         return None
 
     def _of_bare_name(self, start: int, end: int, escape: int) -> Span | None:
