@@ -148,8 +148,7 @@ async def test_option_sets_the_limit_of_the_process(confdir: Path) -> None:
     default = memory.budget.limit
     async with launch(port=0, confdir=confdir, options={"ws_memory": "64m"}):
         assert memory.budget.limit == 64 * 1024**2
-    async with launch(port=0, confdir=confdir):
-        assert memory.budget.limit == default
+    assert memory.budget.limit == default
 
 
 @pytest.mark.parametrize("value", ["much", "1023k", "0", "-5m"])

@@ -97,7 +97,7 @@ class WirewrightAddon:
     def load(self, loader: addonmanager.Loader) -> None:
         _add_options(loader)
         _add_capture_options(loader)
-        _set_memory_limit()  # another proxy of this process may have set another one
+        _set_memory_limit()
         installing.uninstall()  # what is looked at is mitmproxy's own
         self._missing = missing_internal()
         if self._missing is None:
@@ -174,6 +174,7 @@ class WirewrightAddon:
         back_pressure.uninstall()
         dispatching.uninstall()
         self._capture.stop()
+        memory.budget.limit = memory.default_limit()
         control.attach(None)
 
     def next_layer(self, nextlayer: layer.NextLayer) -> None:
