@@ -7,7 +7,11 @@ from mitmproxy import http
 from mitmproxy.websocket import WebSocketMessage
 
 from wirewright.carriers import new_message, trim
+from wirewright.memory import STEP, Share, Use, budget
 from wirewright.model.history import History, HistoryLimit, Window
+
+MESSAGE_BYTES = 400
+"""About what a message of mitmproxy's takes beside its payload."""
 
 
 class LazyMessages(list[WebSocketMessage]):
@@ -61,6 +65,9 @@ class MessageList:
         self._flow = flow
         self._history = history
         self._kept = Window(limit)
+        self._share: Share | None = None
+        """Of the memory budget; None while little is kept."""
+        self._reported = 0
         self._seen = history.total
         """How many messages of the history are in the list, or have been."""
 
@@ -72,6 +79,7 @@ class MessageList:
         if not self.keep_all:
             self._kept.push(len(message.content))
             trim(messages, self._kept)
+            self._weigh()
 
     def expect(self, count: int) -> None:
         """So many messages are about to be told that have been stored: they are not to be added again."""
@@ -109,3 +117,22 @@ class MessageList:
             self._kept.push(len(message.content))
         if frames and not self.keep_all:
             trim(messages, self._kept)
+            self._weigh()
+
+    def _weigh(self) -> None:
+        size = self._kept.size + MESSAGE_BYTES * len(self._kept)
+        if -STEP < size - self._reported < STEP:
+            return
+        if self._share is None:
+            self._share = budget.share(Use.REMEMBERED, self)
+        self._reported = size
+        self._share.set(size)
+
+    def give_way(self, size: int) -> None:
+        """Drop the oldest messages, at least so many bytes of memory; not where the whole flow is saved."""
+        data = self._flow.websocket
+        if self.keep_all or data is None:
+            return
+        self._kept.forget(size)
+        trim(data.messages, self._kept)
+        self._weigh()

@@ -6,7 +6,7 @@ more of them give way, in the order of `Use`.
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
@@ -83,23 +83,21 @@ class MemoryBudget:
     def __init__(self, limit: int | None = None) -> None:
         """`limit` is in bytes; without it, `default_limit()`."""
         self.limit = default_limit() if limit is None else limit
-        self._sizes = dict.fromkeys(Use, 0)
+        self.used = 0
+        """About how many bytes messages take now."""
+        self._remembered = 0
         self._holders: dict[Use, WeakKeyDictionary[Holder, Share]] = {
             use: WeakKeyDictionary() for use in (Use.REMEMBERED, Use.UNFINISHED)
         }
         """In the order in which they came."""
         self._lock = threading.RLock()  # the collector may come here in the middle
 
-    @property
-    def used(self) -> int:
-        """About how many bytes messages take now."""
-        return sum(self._sizes.values())
-
     def share(self, use: Use, holder: Holder | None = None) -> Share:
         """A new share. Of histories and unfinished messages, the holder is asked to give way."""
         share = Share(self, use)
         if holder is not None:
-            self._holders[use][holder] = share
+            with self._lock:
+                self._holders[use][holder] = share
         return share
 
     def has_room(self, use: Use, size: int = 0) -> bool:
@@ -116,29 +114,34 @@ class MemoryBudget:
     def _resize(self, share: Share, use: Use, size: int) -> None:
         with self._lock:
             growth, share.size = size - share.size, size
-            self._sizes[use] += growth
+            self.used += growth
+            if use is Use.REMEMBERED:
+                self._remembered += growth
         if growth > 0 and self.used > self._most(Use.REMEMBERED):
             self._make_room()
 
     def _make_room(self) -> None:
         # A little more than needed, and not for a little: histories of thousands of sockets are asked.
         slack = self.limit // 64
-        if self._sizes[Use.REMEMBERED] > slack:
-            self._ask(self._here(Use.REMEMBERED), self._most(Use.REMEMBERED) - slack)
+        if self._remembered > slack:
+            self._ask(self._sharing(Use.REMEMBERED), self._most(Use.REMEMBERED) - slack)
         if self.used > self._most(Use.UNFINISHED):
-            largest_first = sorted(self._here(Use.UNFINISHED), key=lambda each: each[1].size, reverse=True)
-            self._ask(iter(largest_first), self._most(Use.UNFINISHED))
+            largest_first = sorted(self._sharing(Use.UNFINISHED), key=lambda each: -each[1].size)
+            self._ask(largest_first, self._most(Use.UNFINISHED))
 
-    def _here(self, use: Use) -> Iterator[tuple[Holder, Share]]:
-        return ((holder, share) for holder, share in self._holders[use].items() if share.is_here)
+    def _sharing(self, use: Use) -> list[tuple[Holder, Share]]:
+        """The holders of a use, oldest first. Other threads may add some meanwhile."""
+        with self._lock:
+            return list(self._holders[use].items())
 
-    def _ask(self, holders: Iterator[tuple[Holder, Share]], goal: int) -> None:
-        """Have one holder after another give way until no more than `goal` bytes are used."""
-        for holder, _ in holders:
+    def _ask(self, holders: Iterable[tuple[Holder, Share]], goal: int) -> None:
+        """Have one holder of this thread after another give way until no more than `goal` bytes are used."""
+        for holder, share in holders:
             surplus = self.used - goal
             if surplus <= 0:
                 break
-            holder.give_way(surplus)
+            if share.size and share.is_here:
+                holder.give_way(surplus)
 
 
 def default_limit() -> int:

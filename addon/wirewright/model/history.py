@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from operator import attrgetter, methodcaller
 from typing import Any, NamedTuple, Protocol
 
-from wirewright.memory import ITEM_BYTES, Share, Use, budget
+from wirewright.memory import ITEM_BYTES, STEP, Share, Use, budget
 
 Payload = str | bytes
 """`str` for a text message, `bytes` for a binary one."""
@@ -60,6 +60,13 @@ class Window:
         self.size += size
         while sizes and (len(sizes) > limit.messages or self.size > limit.size or not limit.size):
             self.size -= sizes.popleft()
+
+    def forget(self, size: int) -> None:
+        """The oldest messages make room for so many bytes."""
+        while self._sizes and size > 0:
+            oldest = self._sizes.popleft()
+            self.size -= oldest
+            size -= oldest
 
     def __len__(self) -> int:
         return len(self._sizes)
@@ -114,7 +121,8 @@ class History:
     def __init__(self, limit: HistoryLimit) -> None:
         self.limit = limit
         self._share: Share | None = None
-        """Of the memory budget. None before the first frame is kept: thousands of sockets have a history."""
+        """Of the memory budget. None at first: thousands of sockets have a history."""
+        self._reported = 0
         self.total = 0
         """How many frames there have been, those that are forgotten included."""
         self._own_limit = limit
@@ -164,8 +172,11 @@ class History:
         self._report()
 
     def _report(self) -> None:
-        if self._share is not None:
-            self._share.set(self._size + ITEM_BYTES * self._count)
+        """Tell the memory budget how much is kept."""
+        if self._share is None:
+            self._share = budget.share(Use.REMEMBERED, self)
+        self._reported = self._size + ITEM_BYTES * self._count
+        self._share.set(self._reported)
 
     def note(self, event: str, value: Any) -> None:
         """Remember an event that is not a frame, if events are retained."""
@@ -240,9 +251,8 @@ class History:
             batches.popleft()
             count, size = count_without, size_without
         self._count, self._size = count, size
-        if self._share is None:
-            self._share = budget.share(Use.REMEMBERED, self)
-        self._share.follow(size + ITEM_BYTES * count)
+        if not -STEP < size + ITEM_BYTES * count - self._reported < STEP:
+            self._report()
 
     def _cut(self, batch: _Batch) -> _Batch:
         window, payloads = Window(self.limit), list(batch.payloads)

@@ -33,7 +33,7 @@ _UNREAD_BATCH = 4
 """Short messages that nobody reads and that are as much work as one that is read."""
 _FRAME_WORK = 4
 """The work of a frame that is not read as a short message, and of a part that is inflated."""
-_REPORTED_STEP = 64 * 1024
+_REPORTED_STEP = 128 * 1024
 """Bytes of a message that is under way of which the memory budget is not told: most messages are smaller."""
 _COMPRESSED_PART = 4 * 1024
 """Bytes that are inflated at a time: the result has at most 1,032 times as many."""
@@ -140,7 +140,7 @@ class MessageReader:
         self._kept = False
         self._parts = Parts()
         self._size = 0
-        self._reported = 0
+        self._reported, self._reported_at = 0, _REPORTED_STEP
         self._share: Share | None = None
         self._is_given_up = False
         # The data frame that is under way.
@@ -366,16 +366,14 @@ class MessageReader:
         """Tell the memory budget of the message that is under way."""
         if self._share is None:
             self._share = budget.share(Use.UNFINISHED, self)
-        self._reported = size
+        self._reported, self._reported_at = size, size + _REPORTED_STEP
         self._share.set(size)
 
-    def _keep(self, part: bytes) -> None:
-        """Keep a part of the message that is under way, if there is memory for it."""
-        self._parts.append(part)
-        if self._size - self._reported >= _REPORTED_STEP:
-            self._report(self._size)
-            if self.holds and not budget.has_room(Use.HELD):
-                self._give_up()
+    def _has_grown(self) -> None:
+        """Give up the message that is under way if there is no memory for it."""
+        self._report(self._size)
+        if self.holds and not budget.has_room(Use.HELD):
+            self._give_up()
 
     def _begin_data(self, first: int, opcode: int, length: int, mask: bytes, events: list[Event]) -> None:
         if opcode != Opcode.CONTINUATION:
@@ -413,7 +411,9 @@ class MessageReader:
                 self._inflate(part, events)
             else:
                 self._size += taken
-                self._keep(part)
+                self._parts.append(part)
+                if self._size >= self._reported_at:
+                    self._has_grown()
         return end
 
     def _inflates(self) -> bool:
@@ -431,7 +431,9 @@ class MessageReader:
         if self._size > self.limit:
             self._drop(events)
         elif self._kept and part:
-            self._keep(part)
+            self._parts.append(part)
+            if self._size >= self._reported_at:
+                self._has_grown()
 
     def _drop(self, events: list[Event]) -> None:
         if self._kept:
