@@ -53,10 +53,10 @@ def failing_closed(flow: http.HTTPFlow) -> Iterator[None]:
 
 def stop(flow: http.HTTPFlow, reason: str) -> None:
     """End a handshake: its request or its answer is not forwarded, and the app's connection is closed."""
-    interventions.note(flow, reason)
-    logger.warning("%s: the handshake is stopped: %s", shown_url(url_of(flow)), reason)
     if flow.killable:
         flow.kill()
+    interventions.note(flow, reason)
+    logger.warning("%s: the handshake is stopped: %s", shown_url(flow.request.pretty_url), reason)
 
 
 def objection(flow: http.HTTPFlow) -> str | None:

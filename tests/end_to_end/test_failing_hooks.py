@@ -60,6 +60,7 @@ BREAKS: dict[str, list[Break]] = {
         breaking_once(addon_module, "_history_limit"),
         breaking(addon_module, "connections", "watch_idleness"),
         breaking(addon_module, "admission", "asks"),
+        breaking(addon_module, "admission", "url_of"),
     ],
     "request": [
         breaking(addon_module, "route_handshake"),

@@ -245,7 +245,9 @@ def is_unsafe(name: str, value: str) -> bool:
 
 def received_headers(fields: Iterable[tuple[str, str]]) -> Headers:
     """Fields that came from an app or a server, each CR, LF and NUL in a value as a space (RFC 9110, 5.5)."""
-    return Headers((name, _LINE_END.sub(" ", value)) for name, value in fields)
+    return Headers(
+        (name, value if value.isprintable() else _LINE_END.sub(" ", value)) for name, value in fields
+    )
 
 
 def sendable_headers(given: HeaderFields | None) -> Headers:
