@@ -16,6 +16,8 @@ STEPS = 50_000
 """SQLite calls the guard after so many instructions of its virtual machine: about a millisecond."""
 STEPS_PER_BYTE = 16
 """How many instructions a statement may take for each byte of the file. Sorting takes about one."""
+LEAST_ROW = 8
+"""Bytes that any row of a capture takes in the file, beside its texts and payloads."""
 LEAST_STEPS = 1_000_000
 """And how many in any case."""
 

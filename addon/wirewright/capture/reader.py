@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from enum import Flag
+from operator import lt
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self, TypeVar
 
 from wirewright.capture import row_types
-from wirewright.capture.guard import Allowance
+from wirewright.capture.guard import LEAST_ROW, Allowance
 from wirewright.capture.schema import (
     ALIVE_SECONDS,
     CaptureError,
@@ -302,11 +303,11 @@ class Capture:
         values = {"until": until, "socket": socket, "page": page}
         allowance = Allowance(self.path)
         while frames := self._page(statement, {**values, "after": after}, allowance):
-            for frame in frames:
-                if frame.id <= after:
-                    raise self._damage("its frames are not in order")
-                after = frame.id
+            ids = [after, *(frame.id for frame in frames)]
+            if not all(map(lt, ids, ids[1:])):
+                raise self._damage("its frames are not in order")
             yield frames
+            after = ids[-1]
 
     @contextmanager
     def _snapshot(self) -> Iterator[None]:
@@ -325,8 +326,10 @@ class Capture:
         self._guard.begin()
         try:
             for row in self._connection.execute(statement, values):
-                size += row_types.check_frame(row)
-                frames.append(_frame(row))
+                frame = _frame(row)
+                frames.append(frame)
+                original = frame.original
+                size += len(frame.payload) + (LEAST_ROW if original is None else LEAST_ROW + len(original))
                 if size > PAGE_BYTES:
                     break
         except sqlite3.Error as error:
@@ -397,7 +400,18 @@ def _socket(row: tuple[Any, ...]) -> Socket:
 
 
 def _frame(row: tuple[Any, ...]) -> Frame:
+    """Raises ValueError for values that were not written here. Only a text message has text."""
     id_, socket_id, time_ns, from_client, opcode, size, payload, flags, original = row
+    if not (
+        type(id_) is type(socket_id) is type(time_ns) is type(opcode) is type(size) is int
+        and 0 <= opcode < 16
+        and size >= 0
+        and type(payload) is (str if opcode == 1 else bytes)
+        and (from_client == 0 or from_client == 1)
+        and (original is None or type(original) in (str, bytes))
+        and (flags == 0 or (type(flags) is int and 0 < flags < 16))
+    ):
+        raise ValueError("a frame has a value that is not one of its column")
     direction: Direction = "sent" if from_client else "received"
     shown = FrameFlag(flags) if flags else FrameFlag.NONE  # most have none
     return Frame(id_, socket_id, time_ns, direction, opcode, size, payload, shown, original)

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from wirewright.capture.guard import LEAST_ROW
 from wirewright.capture.tables import LARGEST_ID
 
-_TEXT = 1
-"""The opcode of a text message (RFC 6455, 5.2)."""
 _LARGEST = 2**63 - 1
 Kind = range | type[str] | type[bytes] | None
 """Integers of a range, or values of a type, or NULL."""
@@ -32,8 +31,8 @@ _CLOSED_BY = (None, "client", "server", "proxy")
 
 
 def check_row(row: Sequence[Any], kinds: Sequence[Sequence[Kind]]) -> int:
-    """The bytes of a row's values, at least. Raises ValueError if one of them has not one of its kinds."""
-    size = 0
+    """The bytes that a row takes, at least. Raises ValueError if one of them has not one of its kinds."""
+    size = LEAST_ROW
     for value, allowed in zip(row, kinds, strict=True):
         if type(value) in (str, bytes):
             size += len(value)
@@ -47,26 +46,6 @@ def check_socket(row: Sequence[Any]) -> None:
     urlsplit(row[2])  # raises ValueError
     if row[15] not in _CLOSED_BY:
         raise ValueError(f"{row[15]!r:.40} does not close sockets")
-
-
-def check_frame(row: Sequence[Any]) -> int:
-    """As `check_row`, for a row of `frames`. A text message has text, and every other frame has bytes."""
-    id_, socket_id, time_ns, from_client, opcode, size, payload, flags, original = row
-    is_right = (
-        type(id_) is type(socket_id) is type(time_ns) is type(opcode) is type(size) is type(flags) is int
-        and from_client in (0, 1)
-        and 0 <= opcode < 16
-        and 0 <= flags < 16
-        and size >= 0
-        and type(payload) is (str if opcode == _TEXT else bytes)
-    )
-    if not is_right:
-        raise ValueError("a frame has a value that is not one of its column")
-    if original is None:
-        return len(payload)
-    if type(original) not in (str, bytes):
-        raise ValueError("a frame's original is not a message")
-    return len(payload) + len(original)
 
 
 def _is_of(value: Any, kind: Kind) -> bool:
