@@ -29,9 +29,9 @@ _WHOLE_TEXT = FIN | Opcode.TEXT
 _WHOLE_BINARY = FIN | Opcode.BINARY
 _WINDOW = 16 * 1024
 """Bytes in which short messages are read before the work is looked at."""
-_UNREAD_BATCH = 4
+_UNREAD_BATCH = 2
 """Short messages that nobody reads and that are as much work as one that is read."""
-_FRAME_WORK = 4
+_FRAME_WORK = 6
 """The work of a frame that is not read as a short message, and of a part that is inflated."""
 _REPORTED_STEP = 128 * 1024
 """Bytes of a message that is under way of which the memory budget is not told: most messages are smaller."""

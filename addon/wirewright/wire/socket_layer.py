@@ -30,7 +30,7 @@ CLOSING_SECONDS = 2.0
 TURN_WORK = 8192
 """The work that is done for one socket in a turn of the event loop, in short messages of one frame that are
 read: some ten milliseconds."""
-HELD_WORK = 8
+HELD_WORK = 12
 """The work of a held message."""
 
 
