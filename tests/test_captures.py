@@ -290,7 +290,6 @@ def test_follow_shows_what_comes_until_the_recorder_ends(path: Path) -> None:
     assert re.findall(r"→ +3 B +(\w+)", output.getvalue()) == ["one", "two"]
 
 
-@pytest.mark.slow
 def test_follow_ends_where_the_recorder_was_killed(filled: Path) -> None:
     with sqlite3.connect(filled) as connection:
         connection.execute("UPDATE sessions SET ended_ns = NULL, seen_ns = seen_ns - 3000000000")

@@ -132,7 +132,6 @@ def test_next_file_of_a_rotation_has_no_foreign_companions(path: Path, diary: Pa
     assert beside(second, "-journal").exists()
 
 
-@pytest.mark.slow
 def test_log_of_a_recorder_that_was_killed_is_read_and_goes_on(capture: Path, tmp_path: Path) -> None:
     recorder = Recorder(capture, "test")
     recorder.annotate("before")

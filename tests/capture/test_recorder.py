@@ -283,7 +283,6 @@ def test_two_recorders_do_not_write_one_file_when_the_clock_is_set(
         record()
 
 
-@pytest.mark.slow
 def test_capture_of_a_recorder_that_was_killed_goes_on(path: Path, record: Record) -> None:
     record().stop()
     with sqlite3.connect(path) as connection:

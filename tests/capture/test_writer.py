@@ -470,7 +470,6 @@ def test_end_waits_for_a_program_that_keeps_the_file_locked(
         assert capture.sessions()[0].ended_ns is not None
 
 
-@pytest.mark.slow
 def test_recorder_that_was_suspended_does_not_write_into_the_sockets_of_a_newer_session(
     path: Path, control: Control, record: Record, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
