@@ -29,7 +29,8 @@ class WireLayer(SocketLayer):
             yield command
         if self._outgoing:
             yield from self._flush()
-        self._regulate()
+        if self._has_waited:
+            self._regulate()
 
     def _relay(self, event: events.Event) -> layer.CommandGenerator[None]:
         if isinstance(event, events.DataReceived):
@@ -54,9 +55,10 @@ class WireLayer(SocketLayer):
                 yield from self._advance(self._network)
             else:
                 yield from self._time_is_up(event.command)
-        for leg in self._legs.values():
-            if leg.unread:
-                yield from self._data(leg, b"")
+        if self._has_waited:
+            for leg in self._legs.values():
+                if leg.unread:
+                    yield from self._data(leg, b"")
 
     # What comes
 
@@ -64,7 +66,7 @@ class WireLayer(SocketLayer):
         reader = leg.stream.reader
         data, leg.unread = leg.unread + data, b""
         while data and not self._finished:
-            if self._is_to_wait(leg):
+            if self._has_waited and self._is_to_wait(leg):
                 leg.unread = data
                 return
             yield from self._read(leg, data)
@@ -181,7 +183,7 @@ class WireLayer(SocketLayer):
 
     def _take_in(self, leg: Leg, received: Sequence[Held]) -> layer.CommandGenerator[None]:
         """Hold what has come, once it has come through the app's network."""
-        if self._has_to_drop(leg):
+        if self._has_waited and self._has_to_drop(leg):
             received = yield from self._drop_messages(leg, received)
         if leg.from_client and self._network is not None and self._has_conditions(leg):
             self._network.receive(received)
@@ -248,6 +250,7 @@ class WireLayer(SocketLayer):
             if decision is UNDECIDED:
                 leg.undecided, leg.compresses = True, compress
                 leg.undecided_size = weight_of(event)
+                self._has_waited = True
             elif decision is not None:
                 self._send(leg, encode(*content_of(decision), compress=compress))
             if self._observer.orders:

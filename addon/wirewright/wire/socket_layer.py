@@ -62,6 +62,8 @@ class SocketLayer(websocket.WebsocketLayer):
         self._mocked = False
         self._network: AppNetwork | None = None
         """What is between the app and us, if a route has put that under conditions."""
+        self._has_waited = False
+        """Whether a message has ever had to wait. Until then nothing is weighed, as for most sockets."""
         self._closing: End | None = None
         self._our_close: Close | None = None
         """The newest close frame that is our own: what a side that is owed one is sent at the end."""
@@ -202,7 +204,7 @@ class SocketLayer(websocket.WebsocketLayer):
         """From now on a direction's messages go under these conditions between the app and us."""
         yield from self._flush()
         if self._network is None:
-            self._network = AppNetwork(self.context.client)
+            self._network, self._has_waited = AppNetwork(self.context.client), True
         if leg.stream.reader.failure is not None:
             yield commands.Log("A WebSocket that cannot be read cannot be put under conditions.", WARNING)
             return
