@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from io import BytesIO
 from typing import IO, Any
 
@@ -134,11 +135,18 @@ def _end(pattern: re.Pattern[bytes], data: bytes, start: int, end: int | None = 
     return matched.end()
 
 
-def parse(tokens: TokenReader) -> Iterator[Event]:
-    """The events of `ijson.basic_parse`. Raises InvalidJson where the text cannot be parsed further."""
-    require(["ijson"])  # only an import needs it
+@cache
+def _ijson() -> Any:
+    """The parser's module, which only an import needs."""
+    require(["ijson"])
     import ijson
 
+    return ijson
+
+
+def parse(tokens: TokenReader) -> Iterator[Event]:
+    """The events of `ijson.basic_parse`. Raises InvalidJson where the text cannot be parsed further."""
+    ijson = _ijson()
     try:
         yield from ijson.basic_parse(tokens, buf_size=_PIECE)
     except (ijson.JSONError, ValueError, ArithmeticError) as error:
