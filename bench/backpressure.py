@@ -31,7 +31,7 @@ MEMORY_GOAL = 32
 """Mebibytes by which a proxy may grow."""
 ROUND_TRIP_GOAL = 100
 """Milliseconds."""
-BARE_SECONDS = 10.0
+BARE_SECONDS = 2.0
 """mitmdump, which buffers without limit, is not flooded for longer."""
 ROUND_TRIP_LIMIT = 20.0
 """Seconds after which a round trip is given up."""
