@@ -1,5 +1,6 @@
 """Commands of `wirewright` in a process each, forked from one that has imported everything."""
 
+import gc
 import io
 import os
 import resource
@@ -110,6 +111,7 @@ def _become(words: tuple[str, ...], folder: Path, writing: int) -> None:
     """Be the command, in a forked process. Does not return."""
     status = 70
     try:
+        gc.callbacks.clear()  # hypothesis's own, in which a Ctrl-C could arrive
         signal.signal(signal.SIGINT, signal.default_int_handler)
         resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
         os.chdir(folder)
