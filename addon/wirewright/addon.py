@@ -48,6 +48,7 @@ from wirewright.capture.replay import Replay
 from wirewright.capture.session import CaptureSession
 from wirewright.carriers import InjectingCarrier, proxyserver
 from wirewright.commands import SocketCommands
+from wirewright.freed_memory import FreedMemory
 from wirewright.hangup import stop_on_hangup
 from wirewright.hooked_socket import HookedSocket
 from wirewright.model import failures, handshake
@@ -91,6 +92,7 @@ class WirewrightAddon:
         self._capture = CaptureSession()
         self._captures_by_option = False
         self._resets = connections.ServerResets()
+        self._freed_memory = FreedMemory()
         self._program: asyncio.Task[Any] | None = None
         """The task of a mitmproxy program. A plain Master runs in a task of somebody else's."""
 
@@ -174,6 +176,7 @@ class WirewrightAddon:
         back_pressure.uninstall()
         dispatching.uninstall()
         self._capture.stop()
+        self._freed_memory.cancel()
         memory.budget.limit = memory.default_limit()
         control.attach(None)
 
@@ -385,6 +388,7 @@ class WirewrightAddon:
                 by: ClosedBy = "client" if reason is None else "proxy"
                 control.close(key, lost, reason or ("" if lost else None), by)
         self._resets.take(client.id)
+        self._freed_memory.give_back_soon()
 
 
 def _add_options(loader: addonmanager.Loader) -> None:
