@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from wirewright.capture import bounded_json
+from wirewright.printable import printable
 
 NAMED = 8
 """How many omissions of one kind are named; the others are only counted."""
@@ -23,7 +24,7 @@ class Omissions:
     def add(self, place: str, reason: str) -> None:
         self.count += 1
         if len(self.named) < NAMED:
-            shown = reason[:REASON_CHARACTERS]
+            shown = printable(reason[:REASON_CHARACTERS])
             self.named.append(f"{place} ({shown}{'…' if len(reason) > REASON_CHARACTERS else ''})")
 
     def __str__(self) -> str:

@@ -89,6 +89,8 @@ class Writer:
         self._without_memory = Losses("all messages together have used up ws_memory")
         self._is_over = False
         """Whether nothing more is taken in."""
+        self._is_closed = False
+        """True once all was written and the file was closed."""
         self._warned = -math.inf
         self._seen = -math.inf
         """When the file was last told that its recorder is alive, by the monotonic clock."""
@@ -144,12 +146,11 @@ class Writer:
 
     def flush(self) -> None:
         """Return when everything that was handed over until now has been tried to be written."""
-        if not self._thread.is_alive():
-            return
         written = threading.Event()
         self._flushes.append(written)
         self._wake.set()
-        written.wait()
+        if not self._is_closed:  # else nobody may have seen it
+            written.wait()
 
     def stop(self) -> None:
         """Write what waits, end the session and close the file."""
@@ -169,6 +170,7 @@ class Writer:
         self._is_over = True
         self._end()
         self._target.close()
+        self._is_closed = True
         _set_all(_all_of(self._flushes))
         self._on_over()
 
