@@ -6,6 +6,7 @@ to a server that echoes.
 
 import argparse
 import asyncio
+import json
 import statistics
 import sys
 import tempfile
@@ -157,8 +158,11 @@ async def _measured(route: Route, port: str, ends: Child, seconds: float) -> str
                     await asyncio.sleep(0.002)
             except TimeoutError:
                 return f"more than {LIMIT:.0f} s"
-            app.transport.abort()
-    return f"{statistics.median(trips):.1f} ms, {max(trips):,.0f} ms"
+            finally:
+                app.transport.abort()
+            passed = await ends.ask({}, LIMIT)
+    end = ", then its socket was closed" if passed["ended"] else ""
+    return f"{statistics.median(trips):.1f} ms, {max(trips):,.0f} ms ({passed['bytes'] / 1e6:.1f} MB{end})"
 
 
 async def echo(connection: ServerConnection) -> None:
@@ -179,7 +183,11 @@ async def _round_trip(app: websockets.ClientConnection) -> float:
 
 
 async def flood_ends(flood: Flood) -> None:
-    """Serve, say the port, and open the flooded socket when a line with the proxy's address comes."""
+    """Serve, say the port, and open the flooded socket when a line with the proxy's address comes.
+
+    The next line asks how much has passed.
+    """
+    drain = Drain()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -189,7 +197,7 @@ async def flood_ends(flood: Flood) -> None:
             + ACCEPT.encode()
             + b"\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
         )
-        await (_drain(reader) if flood.upwards else _pour(writer, flood.frames))
+        await (drain.run(reader) if flood.upwards else _pour(writer, flood.frames))
 
     server = await asyncio.start_server(serve, HOST, 0)
     port = server.sockets[0].getsockname()[1]
@@ -206,7 +214,10 @@ async def flood_ends(flood: Flood) -> None:
     )
     await reader.readuntil(b"\r\n\r\n")
     print("{}", flush=True)
-    await (_pour(writer, flood.frames) if flood.upwards else _drain(reader))
+    flooding = asyncio.ensure_future(_pour(writer, flood.frames) if flood.upwards else drain.run(reader))
+    await asyncio.to_thread(sys.stdin.readline)
+    print(json.dumps({"bytes": drain.size, "ended": drain.ended}), flush=True)
+    await flooding
 
 
 async def _pour(writer: asyncio.StreamWriter, frames: bytes) -> None:
@@ -216,10 +227,18 @@ async def _pour(writer: asyncio.StreamWriter, frames: bytes) -> None:
             await writer.drain()
 
 
-async def _drain(reader: asyncio.StreamReader) -> None:
-    with suppress(ConnectionError):
-        while await reader.read(1 << 20):
-            pass
+class Drain:
+    """The end that is flooded. It counts bytes."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.ended = False
+
+    async def run(self, reader: asyncio.StreamReader) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(1 << 20):
+                self.size += len(data)
+        self.ended = True
 
 
 if __name__ == "__main__":

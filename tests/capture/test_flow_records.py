@@ -28,6 +28,7 @@ def nested(depth: int) -> bytes:
         netstring(b"0:]0:}3:abc,4:true!0:~"),
         nested(100),
     ],
+    ids=["a flow", "no bytes", "no items", "items of all kinds", "nested"],
 )
 def test_good_record_passes(record: bytes) -> None:
     check_record(bytearray(record))
