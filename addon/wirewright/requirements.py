@@ -15,12 +15,12 @@ from typing import Sequence  # noqa: UP035  collections.abc's cannot be subscrip
 OLDEST_PYTHON = (3, 11)
 OLDEST_VERSIONS = {
     "greenlet": "3.1.1",
-    "ijson": "3.3",
+    "ijson": "3.4",
     "mitmproxy": "11.0.2",
     "msgspec": "0.19",
     "pyee": "13",
     "rich": "13.9",
-    "typer": "0.17",
+    "typer": "0.18",
     "websockets": "17",
 }
 """The oldest version of each package that works, as in pyproject.toml."""
