@@ -89,6 +89,8 @@ def test_coroutine_may_be_run_as_the_only_one_of_a_loop() -> None:
 
 def test_completion_that_is_dropped_warns_of_nothing() -> None:
     with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()  # event loops of earlier tests, which pytest-asyncio drops
         warnings.simplefilter("error")
         Completion()
         Completion().close()
