@@ -22,11 +22,11 @@ format: $(VENV)/.dev  ## Put the code into its format
 bench: $(VENV)/.bench  ## Wirewright beside what else carries WebSockets; ARGS="--quick" for a first look
 	$(BIN)/python -m bench $(ARGS)
 	@test -n "$(ARGS)" || $(BIN)/python -m bench.masking
-	@test -n "$(ARGS)" || $(BIN)/python -m bench.deflating
-	@test -n "$(ARGS)" || $(BIN)/python -m bench.exports
-	@test -n "$(ARGS)" || $(BIN)/python -m bench.showing
+	@test -n "$(ARGS)" || $(BIN)/python -m bench.compression_cost
+	@test -n "$(ARGS)" || $(BIN)/python -m bench.export_command
+	@test -n "$(ARGS)" || $(BIN)/python -m bench.show_command
 	@test -n "$(ARGS)" || $(BIN)/python -m bench.remote
-	@test -n "$(ARGS)" || $(BIN)/python -m bench.kills
+	@test -n "$(ARGS)" || $(BIN)/python -m bench.killed_processes
 
 soak: $(VENV)/.bench  ## A proxy under an even load for 15 minutes: whether its memory grows; ARGS="--minutes 2"
 	$(BIN)/python -m bench.soak $(ARGS)

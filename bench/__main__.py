@@ -11,14 +11,14 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from bench.carriers import CARRIERS, Mitmdump, raise_file_limit
-from bench.children import Failure
-from bench.document import DOCUMENT, circumstances, write_section
-from bench.hottest import hottest
+from bench.bench_run import FULL, QUICK, Scale
+from bench.catalogue import measures
+from bench.doc_tables import DOCUMENT, circumstances, write_section
 from bench.measure import Measure
-from bench.measures import measures
+from bench.processes import Failure
+from bench.profile_report import hottest
+from bench.proxies import CARRIERS, Mitmdump, raise_file_limit
 from bench.rounds import measure_all, profile
-from bench.session import FULL, QUICK, Scale
 from bench.table import tables
 
 

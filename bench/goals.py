@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.carriers import CARRIERS
+from bench.proxies import CARRIERS
 from bench.results import Results
 
 NOISE = 0.05

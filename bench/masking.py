@@ -9,7 +9,7 @@ from pathlib import Path
 
 from websockets.speedups import apply_mask
 
-from bench.document import DOCUMENT, circumstances, write_section
+from bench.doc_tables import DOCUMENT, circumstances, write_section
 from bench.table import markdown, number
 
 Mask = Callable[[bytes, bytes], bytes]

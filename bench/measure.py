@@ -4,8 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.carriers import BARE, Carrier
-from bench.session import Session
+from bench.bench_run import Session
+from bench.proxies import BARE, Carrier
 
 KB, MB = 1_000, 1_000_000
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import websockets
 from websockets.asyncio.server import ServerConnection
 
-from bench.carriers import ADDON, BIN, HOST, SCRIPTS
-from bench.children import Child, Failure
-from bench.document import DOCUMENT, circumstances, write_section
+from bench.doc_tables import DOCUMENT, circumstances, write_section
+from bench.processes import Child, Failure
+from bench.proxies import ADDON, BIN, HOST, SCRIPTS
 from bench.table import markdown, number
 
 SECONDS = 5.0

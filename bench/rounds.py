@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from bench import memory
-from bench.carriers import SCRIPTS, Carrier, Mitmdump, Workplace
-from bench.children import Ends, Failure
+from bench import process_memory
+from bench.bench_run import Scale, Session, say
 from bench.measure import Measure
+from bench.processes import Ends, Failure
+from bench.proxies import SCRIPTS, Carrier, Mitmdump, Workplace
 from bench.results import Results
-from bench.session import Scale, Session, say
 from bench.table import number
 
 
@@ -38,7 +38,7 @@ async def measure_all(measures: Sequence[Measure], carriers: Sequence[Carrier], 
     there = [carrier for carrier in carriers if not carrier.missing()]
     async with session(scale) as running:
         for measure in measures:
-            if measure.needs_memory and not memory.KNOWN:
+            if measure.needs_memory and not process_memory.KNOWN:
                 say(f"{measure.title} is left out: this system does not tell the memory of a process.")
                 continue
             taking_part = [carrier for carrier in there if carrier.name in measure.carriers]

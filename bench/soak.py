@@ -25,9 +25,9 @@ import trustme
 import websockets
 from websockets.asyncio.server import ServerConnection
 
-from bench.carriers import BIN, HOST, SCRIPTS
-from bench.children import Child, Failure
-from bench.document import DOCUMENT, circumstances, write_section
+from bench.doc_tables import DOCUMENT, circumstances, write_section
+from bench.processes import Child, Failure
+from bench.proxies import BIN, HOST, SCRIPTS
 from bench.table import markdown
 from wirewright import Proxy, WebSocket, WebSocketRoute
 from wirewright.async_api import connect

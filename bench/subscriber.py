@@ -16,15 +16,15 @@ import time
 
 from wirewright import WebSocket, WebSocketRoute
 from wirewright.async_api import connect
-from wirewright.remote import endpoints, protocol
+from wirewright.remote import discovery, protocol
 from wirewright.remote.codec import make_codec
-from wirewright.remote.serving import reach
+from wirewright.remote.transport import reach
 from wirewright.sync_api import WebSocket as SyncWebSocket
 from wirewright.sync_api import connect as connect_sync
 
 
 async def stall() -> None:
-    connection = await reach(endpoints.find(None, None))
+    connection = await reach(discovery.find(None, None))
     codec = make_codec(connection.subprotocol, protocol.FromProxy)
     for data in codec.encode(protocol.Subscribe(protocol.Glob(""))):
         await connection.send(data)

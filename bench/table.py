@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from bench.carriers import CARRIERS
 from bench.goals import GOALS, Goal
 from bench.measure import LOST, Measure, Row
+from bench.proxies import CARRIERS
 from bench.results import Results
 
 

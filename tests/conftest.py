@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from support.certificates import Certificates, make_certificates
-from support.limits import lengthen_limits_of_websockets
+from support.time_limits import lengthen_limits_of_websockets
 from wirewright import Proxy, launch
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import wirewright
-from support.members import members
+from support.client_stacks import CLIENTS
 from support.processes import ROOT
-from support.stacks import CLIENTS
+from support.public_members import members
 from wirewright import Proxy, WebSocket, WebSocketRoute, launch
 
 README = (ROOT / "README.md").read_text()

@@ -24,6 +24,6 @@ def test_package_imports_neither_mitmproxy_nor_what_the_command_needs(statement:
 
 
 def test_addon_does_not_import_what_the_command_needs() -> None:
-    modules = modules_after("import wirewright.addon, wirewright.master")
+    modules = modules_after("import wirewright.mitm.addon, wirewright.mitm.master")
     assert "mitmproxy" in modules
     assert not modules & {"rich", "typer", "trustme"}

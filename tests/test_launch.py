@@ -13,13 +13,14 @@ import pytest
 import websockets
 from mitmproxy import ctx
 
+from support.event_log import Recordings, eventually
 from support.leftovers import assert_free, nothing_left
 from support.processes import running
-from support.recording import Recordings, eventually
 from support.scripts import write_script
 from support.servers import serving, serving_raw
-from wirewright import Error, Proxy, launch, master
+from wirewright import Error, Proxy, launch
 from wirewright import proxy as the_proxy
+from wirewright.mitm import master
 
 
 @pytest.fixture

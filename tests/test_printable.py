@@ -83,7 +83,7 @@ def test_exception_that_is_printable_stays_with_its_record(caplog: pytest.LogCap
 def test_every_logger_of_the_package_has_the_filter() -> None:
     names = [each.name for each in pkgutil.walk_packages(wirewright.__path__, "wirewright.")]
     for name in names:
-        if not name.startswith("wirewright.demo"):
+        if not name.startswith("wirewright.cli.demo"):
             import_module(name)
     ours = [
         logger

@@ -20,14 +20,15 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 
 import wirewright
-from support.limits import STEP_MILLISECONDS, STEP_SECONDS
-from support.members import members
 from support.ports import free_port
 from support.processes import ROOT
-from support.sync import app, echo, let_waits_time_out, reached, say, serving, settle
-from wirewright import sync_api, threads
+from support.public_members import members
+from support.threaded_peers import app, echo, let_waits_time_out, reached, say, serving, settle
+from support.time_limits import STEP_MILLISECONDS, STEP_SECONDS
+from wirewright import sync_api
 from wirewright.capture import open as open_capture
 from wirewright.memory import QUEUE_LEAST, MemoryBudget, Use
+from wirewright.sync import bridge
 from wirewright.sync_api import Error, Proxy, TimeoutError, WebSocket, WebSocketRoute, launch  # noqa: A004
 
 NOWHERE = "ws://nowhere.invalid/live"
@@ -119,7 +120,7 @@ def test_what_came_in_time_counts_however_long_the_block_takes(proxy: Proxy, url
 def test_slow_listener_is_told_what_was_left_out(
     proxy: Proxy, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(threads, "MOST_BYTES", 50_000)
+    monkeypatch.setattr(bridge, "MOST_BYTES", 50_000)
     count = 500
     may_go_on, heard, missed = threading.Event(), list[str](), list[int]()
 
@@ -150,7 +151,7 @@ def test_slow_listener_misses_messages_while_all_together_use_up_the_memory(
     proxy: Proxy, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     budget = MemoryBudget(10_000_000)
-    monkeypatch.setattr(threads, "budget", budget)
+    monkeypatch.setattr(bridge, "budget", budget)
     may_go_on, heard, missed = threading.Event(), list[str](), list[int]()
 
     def slow(payload: str) -> None:
@@ -179,7 +180,7 @@ def test_slow_listener_misses_messages_while_all_together_use_up_the_memory(
 def test_block_that_is_left_too_much_to_judge_is_told(
     proxy: Proxy, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(threads, "MOST_BYTES", 50_000)
+    monkeypatch.setattr(bridge, "MOST_BYTES", 50_000)
     judged: list[str] = []
     left_out = r"^Socket closed \([0-9,]+ messages were left out: too many waited for the predicate\)$"
     with ExitStack() as stack:
@@ -413,11 +414,11 @@ def test_async_functions_act_and_do_not_wait(proxy: Proxy, url: str) -> None:
 
 def test_listeners_are_called_in_one_thread_in_the_order_of_the_events(proxy: Proxy, url: str) -> None:
     seen: list[tuple[str, object]] = []
-    threads: set[str] = set()
+    bridge: set[str] = set()
     over = threading.Event()
 
     def note(name: str, value: object) -> None:
-        threads.add(threading.current_thread().name)
+        bridge.add(threading.current_thread().name)
         seen.append((name, value))
 
     def opened(ws: WebSocket) -> None:
@@ -437,7 +438,7 @@ def test_listeners_are_called_in_one_thread_in_the_order_of_the_events(proxy: Pr
     assert over.wait(STEP_SECONDS)
     pairs = [(name, str(number)) for number in range(100) for name in ("sent", "received")]
     assert seen == [("websocket", url), *pairs, ("close", True)]
-    assert threads == {"wirewright-dispatcher"}
+    assert bridge == {"wirewright-dispatcher"}
 
 
 def test_listeners_that_call_something_are_still_called_in_order(proxy: Proxy, url: str) -> None:
@@ -602,15 +603,15 @@ def test_both_sides_are_routes_and_send_bytes_of_any_kind(proxy: Proxy, url: str
 
 
 def test_routes_change_and_mock(proxy: Proxy, url: str) -> None:
-    threads: set[str] = set()
+    bridge: set[str] = set()
 
     def change(ws: WebSocketRoute) -> None:
-        threads.add(threading.current_thread().name)
+        bridge.add(threading.current_thread().name)
         assert (ws.url, ws.protocols) == (url, [])
         server = ws.connect_to_server()
 
         def sent(message: Any) -> None:
-            threads.add(threading.current_thread().name)
+            bridge.add(threading.current_thread().name)
             server.send(message.replace("buy", "sell"))
 
         ws.on_message(sent)
@@ -620,7 +621,7 @@ def test_routes_change_and_mock(proxy: Proxy, url: str) -> None:
         ws.send("hello")
 
     def is_nowhere(asked: str) -> bool:
-        threads.add(threading.current_thread().name)
+        bridge.add(threading.current_thread().name)
         return "nowhere" in asked
 
     proxy.route_web_socket("**/live", change)
@@ -632,7 +633,7 @@ def test_routes_change_and_mock(proxy: Proxy, url: str) -> None:
         assert client.recv(timeout=STEP_SECONDS) == "hello"
         client.send("a")
         assert client.recv(timeout=STEP_SECONDS) == "mocked a"
-    assert threads == {"wirewright-dispatcher"}
+    assert bridge == {"wirewright-dispatcher"}
 
 
 def test_routes_refuse_and_are_taken_back(proxy: Proxy, url: str) -> None:
@@ -687,10 +688,10 @@ def test_ends_of_both_sides_are_told(proxy: Proxy, url: str) -> None:
 
 def test_captures_are_recorded_and_played(proxy: Proxy, url: str, tmp_path: Path) -> None:
     path = tmp_path / "session.db"
-    threads: set[str] = set()
+    bridge: set[str] = set()
 
     def same(recorded: object, live: object) -> bool:
-        threads.add(threading.current_thread().name)
+        bridge.add(threading.current_thread().name)
         return True
 
     proxy.start_capture(path, url=re.compile("live"))
@@ -705,7 +706,7 @@ def test_captures_are_recorded_and_played(proxy: Proxy, url: str, tmp_path: Path
         client.send("anything")
         assert client.recv(timeout=STEP_SECONDS) == "a"
     assert not replay.mismatches
-    assert threads == {"wirewright-dispatcher"}
+    assert bridge == {"wirewright-dispatcher"}
     with pytest.raises(TypeError, match="url must be a glob or a regex"):
         proxy.start_capture(path, url=lambda asked: True)
 
@@ -844,10 +845,10 @@ def test_several_threads_use_it_at_once(proxy: Proxy, url: str) -> None:
         except BaseException as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=use, args=(number,)) for number in range(8)]
-    for thread in threads:
+    bridge = [threading.Thread(target=use, args=(number,)) for number in range(8)]
+    for thread in bridge:
         thread.start()
-    for thread in threads:
+    for thread in bridge:
         thread.join()
     assert not failures
 
@@ -898,10 +899,10 @@ def test_callers_that_come_while_the_proxy_ends_are_told(confdir: Path) -> None:
 
     for _ in range(5):
         with launch(port=0, confdir=confdir) as launched:
-            threads = [threading.Thread(target=ask, args=(launched,)) for _ in range(4)]
-            for thread in threads:
+            bridge = [threading.Thread(target=ask, args=(launched,)) for _ in range(4)]
+            for thread in bridge:
                 thread.start()
-        for thread in threads:
+        for thread in bridge:
             thread.join(STEP_SECONDS)
             assert not thread.is_alive()
     assert ended == ["Proxy closed"] * 20

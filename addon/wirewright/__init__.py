@@ -7,13 +7,13 @@ from wirewright.requirements import INSIDE_MITMPROXY, require
 
 require(["pyee"], with_them=INSIDE_MITMPROXY)  # before the modules that import it
 
-from wirewright.conditions import Conditions
 from wirewright.launch import launch
 from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.model.proxy import Proxy
 from wirewright.model.route import WebSocketRoute
 from wirewright.model.websocket import WebSocket
 from wirewright.state import proxy
+from wirewright.values import Conditions
 
 __all__ = ["Conditions", "Error", "Proxy", "TimeoutError", "WebSocket", "WebSocketRoute", "launch", "proxy"]
 

@@ -15,16 +15,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
-from wirewright import running_proxies
-from wirewright.conditions import Conditions
 from wirewright.launch import launch
+from wirewright.model import running_proxies
 from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.model.matching import UrlMatch
 from wirewright.model.proxy import Proxy
 from wirewright.model.route import WebSocketRoute
 from wirewright.model.waiter import to_milliseconds
 from wirewright.model.websocket import WebSocket
-from wirewright.remote import endpoints
+from wirewright.remote import discovery
+from wirewright.values import Conditions
 
 __all__ = ["Conditions", "Error", "Proxy", "TimeoutError", "WebSocket", "WebSocketRoute", "connect", "launch"]
 
@@ -67,17 +67,17 @@ class connect:  # noqa: N801  used like a function, as in Playwright
         if route_fallback not in ("pass", "drop"):
             raise ValueError(f"route_fallback must be 'pass' or 'drop', not {route_fallback!r}")
         self._endpoint, self._tls, self._allow_cleartext = endpoint, tls, allow_cleartext
-        self._token = None if token is None else endpoints.Token(token)
+        self._token = None if token is None else discovery.Token(token)
         self._url, self._events = url, events
         self._route_timeout = to_milliseconds(route_timeout)
         self._route_fallback: Literal["pass", "drop"] = route_fallback
 
     async def __aenter__(self) -> Proxy:
         from wirewright.remote.client import Client
-        from wirewright.remote.serving import reach
+        from wirewright.remote.transport import reach
 
         connection = await reach(
-            endpoints.find(self._endpoint, self._token),
+            discovery.find(self._endpoint, self._token),
             tls=self._tls,
             allow_cleartext=self._allow_cleartext,
         )

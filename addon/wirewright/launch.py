@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from wirewright import running_proxies
+from wirewright.model import running_proxies
 from wirewright.model.errors import Error
 from wirewright.model.proxy import Proxy
 from wirewright.state import control, proxy
@@ -67,7 +67,7 @@ class launch:  # noqa: N801  used like a function, as in Playwright
             raise Error("a proxy runs in this process already: leave its block before you launch another")
         _running = True
         # The import takes most of a second: whoever only connects to a proxy elsewhere never pays for it.
-        from wirewright.master import start, stop
+        from wirewright.mitm.master import start, stop
 
         self._before = control.settings()
         had_handlers = logging.getLogger().hasHandlers()
@@ -88,7 +88,7 @@ class launch:  # noqa: N801  used like a function, as in Playwright
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        from wirewright.master import stop
+        from wirewright.mitm.master import stop
 
         assert self._master is not None
         try:

@@ -6,7 +6,7 @@ time the file is saved.
 
 from wirewright.model.app_connections import AppConnections
 from wirewright.model.proxy import Control, Proxy
-from wirewright.model.tls import TlsFailures
+from wirewright.model.tls_failures import TlsFailures
 
 proxy = Proxy()
 """All sockets that pass through this process."""

@@ -31,19 +31,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from wirewright import async_api
-from wirewright.capture.comparing import ignoring_keys
-from wirewright.conditions import Conditions
-from wirewright.faces import (
-    Asked,
-    AskedUrl,
-    EventContextManager,
-    EventInfo,
-    Face,
-    Faces,
-    Kinds,
-    Wait,
-    WaitingFace,
-)
+from wirewright.capture.replay.comparisons import ignoring_keys
 from wirewright.model import proxy as own_proxy
 from wirewright.model import route as own_route
 from wirewright.model import websocket as own_websocket
@@ -54,11 +42,23 @@ from wirewright.model.history import Message
 from wirewright.model.matching import UrlMatch, UrlPattern
 from wirewright.model.proxy import Replay
 from wirewright.model.route import CloseHandler, Direction, MessageHandler, Milliseconds
+from wirewright.model.running_proxies import RunningProxy, running_proxies
 from wirewright.model.waiter import Predicate, Timeout
 from wirewright.model.websocket import ClosedBy
 from wirewright.remote import inside
-from wirewright.running_proxies import RunningProxy, running_proxies
-from wirewright.threads import Bridge
+from wirewright.sync.bridge import Bridge
+from wirewright.sync.wrappers import (
+    Asked,
+    AskedUrl,
+    EventContextManager,
+    EventInfo,
+    Face,
+    Faces,
+    Kinds,
+    Wait,
+    WaitingFace,
+)
+from wirewright.values import Conditions
 
 __all__ = ["Error", "EventInfo", "Proxy", "TimeoutError", "WebSocket", "WebSocketRoute", "connect", "launch"]
 

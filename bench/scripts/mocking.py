@@ -1,4 +1,4 @@
-"""A Wirewright script that is the server: it carries out orders of `bench.ends`, echoes and floods."""
+"""A Wirewright script that is the server: it carries out orders of `bench.endpoints`, echoes and floods."""
 
 import json
 

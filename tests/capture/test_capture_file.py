@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from support.recordings import archive, entry
+from support.foreign_recordings import archive, entry
 from wirewright.capture import CaptureError, capture_file
 from wirewright.capture import open as open_capture
-from wirewright.capture.importing import import_file
+from wirewright.capture.formats.importer import import_file
 from wirewright.capture.recorder import Recorder
 from wirewright.capture.rotation import LEAST
 

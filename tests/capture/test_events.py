@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from wirewright.capture import CaptureError, events, har, jsonl
+from wirewright.capture import CaptureError, events
 from wirewright.capture import open as open_capture
 from wirewright.capture.events import EventReader, SocketEvent
 from wirewright.capture.filters import Filter
+from wirewright.capture.formats import har_export, json_lines
 from wirewright.capture.reader import Annotation, Frame, Gap
 from wirewright.capture.recorder import Recorder
-from wirewright.capture.replay import Replay
+from wirewright.capture.replay.as_server import Replay
 
 SECOND = 1_000_000_000
 BEGIN = 1_700_000_000 * SECOND
@@ -257,7 +258,7 @@ def test_json_lines_are_in_the_order_of_time(imported: Made) -> None:
     imported.gap(8.5)
     imported.annotation(2.5)
     with open_capture(imported.path) as capture:
-        lines = [json.loads(line) for line in jsonl.lines(capture, Filter())]
+        lines = [json.loads(line) for line in json_lines.lines(capture, Filter())]
     assert [(line["event"], line.get("text", line.get("socket"))) for line in lines] == [
         ("socket", 2),
         ("frame", "2"),
@@ -274,7 +275,7 @@ def test_json_lines_are_in_the_order_of_time(imported: Made) -> None:
 
 def test_archives_have_sockets_and_messages_in_the_order_of_time(imported: Made) -> None:
     with open_capture(imported.path) as capture:
-        archive = json.loads("".join(har.pieces(Filter().by_socket(capture))))
+        archive = json.loads("".join(har_export.pieces(Filter().by_socket(capture))))
     entries = archive["log"]["entries"]
     assert [entry["request"]["url"] for entry in entries] == ["ws://h/2", "ws://h/3", "ws://h/1"]
     assert [_data(entry) for entry in entries] == [["2", "8", "10"], ["refused"], ["7", "9"]]
@@ -286,7 +287,7 @@ def _data(entry: dict[str, Any]) -> Sequence[str]:
 
 def test_tables_are_in_the_order_of_time(imported: Made, tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow.parquet")
-    from wirewright.capture.exporting import export
+    from wirewright.capture.formats.exporter import export
 
     target = tmp_path / "out.parquet"
     with open_capture(imported.path) as capture:
@@ -297,7 +298,7 @@ def test_tables_are_in_the_order_of_time(imported: Made, tmp_path: Path) -> None
 def test_flows_have_messages_in_the_order_of_time(imported: Made, tmp_path: Path) -> None:
     from mitmproxy.io import FlowReader
 
-    from wirewright.capture.exporting import export
+    from wirewright.capture.formats.exporter import export
 
     target = tmp_path / "out.mitm"
     with open_capture(imported.path) as capture:

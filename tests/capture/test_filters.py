@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from capture.conftest import Record
-from support.model import begin_socket
+from support.model_sockets import begin_socket
 from wirewright.capture import open as open_capture
 from wirewright.capture.filters import Filter, parse_session, parse_since, parse_socket, parse_value
 from wirewright.model.matching import any_of_globs

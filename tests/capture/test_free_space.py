@@ -12,14 +12,14 @@ from typing import NamedTuple
 import pytest
 
 from capture.conftest import Record
-from support.limits import STEP_SECONDS
-from support.model import begin_socket
+from support.model_sockets import begin_socket
 from support.processes import mitmdump, running
-from support.raw import raw_socket
+from support.raw_peers import raw_socket
+from support.time_limits import STEP_SECONDS
 from wirewright.capture import open as open_capture
 from wirewright.capture.free_space import FreeSpace
 from wirewright.capture.schema import CaptureError
-from wirewright.capture.session import CaptureSession
+from wirewright.mitm.capture_session import CaptureSession
 from wirewright.model.proxy import Control
 from wirewright.state import control as the_control
 

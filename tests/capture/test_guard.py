@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.hostile_captures import make_endless, run, share_a_long_value
-from support.model import begin_socket
+from support.model_sockets import begin_socket
 from wirewright.capture import Capture, CaptureError, guard, reader
 from wirewright.capture import open as open_capture
 from wirewright.capture.events import EventReader

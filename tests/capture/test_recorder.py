@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from capture.conftest import Record
-from support.model import begin_socket
+from support.model_sockets import begin_socket
 from wirewright.capture import CaptureError, FrameFlag, schema, writer
 from wirewright.capture import open as open_capture
 from wirewright.model.history import Payload

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from capture.conftest import Record
-from support.model import begin_socket
+from support.model_sockets import begin_socket
 from wirewright.capture import open as open_capture
 from wirewright.capture.recorder import Recorder
 from wirewright.model.feed import Tape

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from support.hostile_captures import run
-from support.model import begin_socket
+from support.model_sockets import begin_socket
 from wirewright.capture import Capture, CaptureError
 from wirewright.capture import open as open_capture
 from wirewright.capture.recorder import Recorder

@@ -14,8 +14,8 @@ from types import SimpleNamespace
 import pytest
 
 from capture.conftest import Record
-from support.limits import STEP_SECONDS
-from support.model import begin_socket
+from support.model_sockets import begin_socket
+from support.time_limits import STEP_SECONDS
 from wirewright.capture import CaptureError, schema
 from wirewright.capture import open as open_capture
 from wirewright.capture.recorder import Recorder

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from support.foreign_recordings import archive, entry
 from support.hostile_captures import run
-from support.model import begin_socket
-from support.recordings import archive, entry
+from support.model_sockets import begin_socket
 from wirewright.capture import CaptureError
 from wirewright.capture import open as open_capture
-from wirewright.capture.importing import import_file
+from wirewright.capture.formats.importer import import_file
 from wirewright.capture.recorder import Recorder
 from wirewright.capture.tables import TABLES, tokens
 from wirewright.model.proxy import Control

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from capture.conftest import Record
-from support.model import begin_socket
-from support.recordings import archive, entry
+from support.foreign_recordings import archive, entry
+from support.model_sockets import begin_socket
 from wirewright.capture import open as open_capture
 from wirewright.capture import schema, writer
-from wirewright.capture.importing import import_file
+from wirewright.capture.formats.importer import import_file
 from wirewright.capture.losses import Frames, Row
 from wirewright.capture.recorder import Messages, Recorder
 from wirewright.capture.writer import Statement

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from support.clients import CLIENTS, Connect
-from support.opening import SocketWith, opens_sockets
-from support.recording import Recordings
-from support.ways import FEW_WAYS, WAYS, reached
+from support.event_log import Recordings
+from support.opened_sockets import SocketWith, opens_sockets
+from support.proxy_access import FEW_WAYS, WAYS, reached
 from wirewright import Proxy
 
 

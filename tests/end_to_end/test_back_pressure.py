@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from support.recording import eventually
+from support.event_log import eventually
 from support.routes import NOWHERE, app
 from support.servers import serving
 from wirewright import Proxy, WebSocketRoute
-from wirewright.wire import back_pressure
+from wirewright.mitm.patches import back_pressure
 
 PART = 1024 * 1024
 COUNT = 64

@@ -11,8 +11,8 @@ from mitmproxy import ctx, exceptions
 from mitmproxy.http import HTTPFlow
 from websockets.asyncio.server import ServerConnection
 
-from support.raw import raw_socket
-from support.recording import Recordings
+from support.event_log import Recordings
+from support.raw_peers import raw_socket
 from support.routes import NOWHERE, app
 from support.servers import serving
 from wirewright import Error, Proxy, WebSocketRoute, launch

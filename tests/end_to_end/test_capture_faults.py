@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.processes import mitmdump
-from support.raw import raw_socket
+from support.raw_peers import raw_socket
 from wirewright.capture import open as open_capture
 
 resource = pytest.importorskip("resource")

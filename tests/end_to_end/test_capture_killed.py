@@ -16,8 +16,8 @@ import websockets
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
+from support.event_log import eventually
 from support.processes import mitmdump
-from support.recording import eventually
 from support.servers import serving
 from wirewright.capture import open as open_capture
 from wirewright.model.history import Payload

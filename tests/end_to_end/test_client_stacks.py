@@ -22,10 +22,10 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from support.certificates import Certificates
-from support.limits import STEP_SECONDS
+from support.client_stacks import BROWSERS, CLIENTS, STACKS, Place, Stack, prepare, started
 from support.processes import Running, mitmdump
 from support.scripts import write_script
-from support.stacks import BROWSERS, CLIENTS, STACKS, Place, Stack, prepare, started
+from support.time_limits import STEP_SECONDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 
 from support.certificates import Certificates
 from support.clients import CLIENTS, Client, Connect, Message, Wish
-from support.recording import Recording, Recordings
+from support.event_log import Recording, Recordings
 from support.servers import Handler, echo, serving
 from wirewright import Proxy
 

@@ -10,9 +10,9 @@ from mitmproxy.exceptions import CommandError
 from mitmproxy.log import ALERT
 from mitmproxy.types import CommandTypes
 
+from support.event_log import Recording, Recordings
 from support.processes import ADDON, BIN
-from support.raw import RawSocket, raw_socket
-from support.recording import Recording, Recordings
+from support.raw_peers import RawSocket, raw_socket
 from support.scripts import write_script
 from support.servers import serving
 from support.terminals import terminal

@@ -11,9 +11,9 @@ from mitmproxy import ctx, http
 from mitmproxy.options import Options
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
+from support.event_log import Recording, Recordings
 from support.processes import ADDON, BIN, mitmdump, running
-from support.raw import asking, raw_app, raw_socket
-from support.recording import Recording, Recordings
+from support.raw_peers import asking, raw_app, raw_socket
 from support.routes import NOWHERE
 from support.servers import serving_raw
 from wirewright import Proxy, WebSocketRoute, launch

@@ -11,10 +11,10 @@ import pytest
 from mitmproxy import ctx, hooks
 from mitmproxy.exceptions import AddonHalt
 
-from support.raw import RawEnd, RawServer, asking
-from support.recording import Recordings, eventually
+from support.event_log import Recordings, eventually
+from support.raw_peers import RawEnd, RawServer, asking
 from wirewright import Proxy, WebSocketRoute
-from wirewright.addon import WirewrightAddon
+from wirewright.mitm.addon import WirewrightAddon
 from wirewright.model.feed import Feed
 from wirewright.wire.frames import Opcode
 

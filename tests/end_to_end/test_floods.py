@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from support.raw import RawEnd, RawSocket, raw_socket
-from support.recording import Recordings, eventually
+from support.event_log import Recordings, eventually
+from support.raw_peers import RawEnd, RawSocket, raw_socket
 from wirewright import Proxy, WebSocket, WebSocketRoute
-from wirewright.wire import back_pressure
+from wirewright.mitm.layers.socket_layer import TURN_WORK
+from wirewright.mitm.patches import back_pressure
+from wirewright.mitm.wire_socket import WiredSocket
 from wirewright.wire.frames import Opcode
-from wirewright.wire.socket_layer import TURN_WORK
-from wirewright.wired_socket import WiredSocket
 
 pytestmark = pytest.mark.wire("mitmproxy's own layer handles all that it has read at once")
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import websockets
 
-from support.limits import STEP_SECONDS
 from support.processes import ADDON, BIN, running
 from support.scripts import write_script
 from support.servers import serving
 from support.terminals import terminal
+from support.time_limits import STEP_SECONDS
 from wirewright import launch
 from wirewright.capture import open as open_capture
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from support.heads import SWITCHING, answering, asking, fields_of, values
-from support.limits import STEP_SECONDS
-from support.recording import Recordings, eventually
+from support.event_log import Recordings, eventually
+from support.raw_handshakes import SWITCHING, answering, asking, fields_of, values
 from support.routes import NOWHERE
+from support.time_limits import STEP_SECONDS
 from wirewright import Proxy, WebSocketRoute
 from wirewright.capture import open as open_capture
 

@@ -11,9 +11,9 @@ import pytest
 from mitmproxy import ctx, http, io
 from mitmproxy.addons.intercept import Intercept
 
-from support.opening import SocketWith
-from support.raw import RawEnd, RawSocket, raw_socket
-from support.recording import Recording, Recordings
+from support.event_log import Recording, Recordings
+from support.opened_sockets import SocketWith
+from support.raw_peers import RawEnd, RawSocket, raw_socket
 from support.scripts import write_script
 from wirewright import Proxy
 

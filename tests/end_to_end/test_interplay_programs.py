@@ -11,15 +11,15 @@ from typing import Any
 import aiohttp
 from mitmproxy import http, io
 
-from support import editing
-from support.model import begin_socket
+from support.mitmproxy_scripts import edit_messages
+from support.model_sockets import begin_socket
 from support.ports import free_port
 from support.processes import ADDON, BIN, Running, running
-from support.raw import RawSocket, raw_socket
+from support.raw_peers import RawSocket, raw_socket
 from wirewright import Proxy
 from wirewright.capture import open as open_capture
-from wirewright.capture.exporting import export
 from wirewright.capture.filters import Filter
+from wirewright.capture.formats.exporter import export
 from wirewright.capture.recorder import Recorder
 from wirewright.model.proxy import Control
 from wirewright.wire.frames import Opcode
@@ -70,7 +70,7 @@ async def printed(confdir: Path, *arguments: str | Path) -> list[str]:
 async def test_mitmdump_prints_what_it_prints_without_us(confdir: Path) -> None:
     ours, held, stock = await asyncio.gather(
         printed(confdir, "-s", ADDON),
-        printed(confdir, "-s", ADDON, "-s", editing.__file__),
+        printed(confdir, "-s", ADDON, "-s", edit_messages.__file__),
         printed(confdir),
     )
     assert sum("WebSocket text message" in line or "WebSocket binary" in line for line in stock) == 5

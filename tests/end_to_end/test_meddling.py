@@ -7,9 +7,9 @@ import pytest
 from mitmproxy import ctx, http
 from mitmproxy.exceptions import AddonHalt
 
-from support.opening import SocketWith
-from support.raw import RawSocket
-from support.recording import Recording
+from support.event_log import Recording
+from support.opened_sockets import SocketWith
+from support.raw_peers import RawSocket
 from wirewright.wire.frames import Opcode
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from support.recording import eventually
+from support.event_log import eventually
 from support.routes import app
 from support.servers import serving
 from wirewright import WebSocket, launch

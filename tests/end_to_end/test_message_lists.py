@@ -7,8 +7,8 @@ import pytest
 from mitmproxy import ctx, http, io
 from mitmproxy.addons.view import View
 
-from support.opening import SocketWith
-from support.raw import RawSocket
+from support.opened_sockets import SocketWith
+from support.raw_peers import RawSocket
 
 COUNT = 1_100
 """More than a socket remembers without such a script."""

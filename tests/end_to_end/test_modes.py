@@ -8,8 +8,8 @@ import pytest
 import websockets
 
 from support.certificates import Certificates, trusting
+from support.event_log import Recordings
 from support.processes import mitmdump
-from support.recording import Recordings
 from support.scripts import PRINTING, write_script
 from support.servers import serving
 from wirewright import Proxy, launch

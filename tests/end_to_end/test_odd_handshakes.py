@@ -10,9 +10,9 @@ import pytest
 from mitmproxy import ctx
 from mitmproxy.proxy.layer import NextLayer
 
-from support.heads import SWITCHING
-from support.raw import HANDSHAKE_KEY, RawEnd, RawServer, accepting
-from support.recording import Recordings
+from support.event_log import Recordings
+from support.raw_handshakes import SWITCHING
+from support.raw_peers import HANDSHAKE_KEY, RawEnd, RawServer, accepting
 from support.servers import serving_raw
 from wirewright import Proxy, WebSocketRoute
 from wirewright.capture.reader import Capture

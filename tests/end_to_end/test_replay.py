@@ -16,13 +16,13 @@ import pytest
 import websockets
 from websockets.asyncio.server import ServerConnection
 
-from support.recording import Recordings
+from support.event_log import Recordings
 from support.routes import NOWHERE, app, closed
 from support.servers import serving
 from wirewright import Error, Proxy, launch
 from wirewright.capture import CaptureError, ignoring_keys
 from wirewright.capture import open as open_capture
-from wirewright.capture.replay import Match
+from wirewright.capture.replay.as_server import Match
 from wirewright.model.history import Payload
 
 Say = Callable[[websockets.ClientConnection], Any]

@@ -10,13 +10,13 @@ from mitmproxy.io import tnetstring
 from mitmproxy.test import tflow
 from rich.console import Console
 
-from support.recordings import archive, entry, message
+from support.foreign_recordings import archive, entry, message
 from support.routes import NOWHERE, app
 from support.servers import echo, serving
 from wirewright import Proxy
 from wirewright.capture.filters import Filter
-from wirewright.capture.importing import import_file
-from wirewright.replaying import manner, play_to_server
+from wirewright.capture.formats.importer import import_file
+from wirewright.cli.replay import manner, play_to_server
 
 PLAIN = f"ws://{NOWHERE}/live"
 MESSAGES = [message(data="hello"), message(type="receive", data="hello", time=1764103478.25)]

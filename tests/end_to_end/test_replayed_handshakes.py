@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from support.heads import SWITCHING, Fields, answering, asking, fields_of, values
-from support.model import begin_socket
-from support.recording import Recordings
+from support.event_log import Recordings
+from support.model_sockets import begin_socket
+from support.raw_handshakes import SWITCHING, Fields, answering, asking, fields_of, values
 from support.routes import NOWHERE, app
 from wirewright import Proxy
 from wirewright.capture import open as open_capture
-from wirewright.capture.bodies import BODY_BYTES
-from wirewright.capture.importing import import_file
+from wirewright.capture.formats.bodies import BODY_BYTES
+from wirewright.capture.formats.importer import import_file
 from wirewright.capture.recorder import Recorder
 from wirewright.model import proxy as model
 from wirewright.model.handshake import Headers

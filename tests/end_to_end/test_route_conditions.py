@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from support.clients import Connect, Wish
-from support.raw import RawEnd, raw_socket
-from support.recording import Recordings
+from support.event_log import Recordings
+from support.raw_peers import RawEnd, raw_socket
 from support.routes import NOWHERE, app, closed
 from support.servers import serving
 from wirewright import Proxy, WebSocketRoute

@@ -12,9 +12,9 @@ import pytest
 import websockets
 
 from support.clients import Connect, Message, Wish
+from support.event_log import Recordings
 from support.ports import many_files
-from support.raw import raw_socket
-from support.recording import Recordings
+from support.raw_peers import raw_socket
 from support.routes import NOWHERE, app, closed
 from support.servers import serving
 from wirewright import Proxy, WebSocket, WebSocketRoute

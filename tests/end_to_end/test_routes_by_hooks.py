@@ -12,8 +12,8 @@ from mitmproxy.http import HTTPFlow
 from websockets.exceptions import InvalidStatus
 
 from support.clients import Message
-from support.raw import raw_socket
-from support.recording import Recordings
+from support.event_log import Recordings
+from support.raw_peers import raw_socket
 from support.routes import NOWHERE, app
 from wirewright import Error, Proxy, WebSocketRoute, launch
 from wirewright.wire.frames import Opcode

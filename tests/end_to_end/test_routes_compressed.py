@@ -10,10 +10,10 @@ from mitmproxy import ctx, http
 from websockets.asyncio.server import ServerConnection
 
 from support.clients import Message
+from support.event_log import Recording
 from support.frames import Peer
-from support.plans import Plan, expected, plans, received, size
-from support.raw import raw_socket
-from support.recording import Recording
+from support.raw_peers import raw_socket
+from support.route_plans import Plan, expected, plans, received, size
 from support.routes import app
 from support.servers import serving
 from wirewright import Proxy, WebSocketRoute

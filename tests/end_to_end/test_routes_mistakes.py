@@ -13,8 +13,8 @@ from websockets.exceptions import InvalidStatus
 
 import wirewright
 from support.clients import Message
-from support.raw import raw_socket
-from support.recording import Recordings, eventually
+from support.event_log import Recordings, eventually
+from support.raw_peers import raw_socket
 from support.routes import NOWHERE, app
 from support.servers import serving
 from wirewright import Error, Proxy, WebSocketRoute, launch

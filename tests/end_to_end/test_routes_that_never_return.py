@@ -5,11 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
-from support.raw import asking, raw_socket
-from support.recording import Recordings, eventually
+from support.event_log import Recordings, eventually
+from support.raw_peers import asking, raw_socket
 from support.routes import NOWHERE
 from support.servers import serving_raw
-from wirewright import Proxy, WebSocketRoute, connections
+from wirewright import Proxy, WebSocketRoute
+from wirewright.mitm import connection_ends
 from wirewright.model import feed
 
 
@@ -17,8 +18,8 @@ from wirewright.model import feed
 def grace(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short ones."""
     monkeypatch.setattr(feed, "GRACE_SECONDS", 0.01)
-    monkeypatch.setattr(connections, "GRACE_SECONDS", 0.01)
-    monkeypatch.setattr(connections, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(connection_ends, "GRACE_SECONDS", 0.01)
+    monkeypatch.setattr(connection_ends, "LOOK_SECONDS", 0.01)
 
 
 class Endless:

@@ -11,9 +11,9 @@ from websockets.exceptions import InvalidStatus
 
 from support.certificates import Certificates, trusting
 from support.clients import Connect, Message, Wish
+from support.event_log import Recordings, eventually
 from support.ports import free_port
-from support.raw import raw_socket
-from support.recording import Recordings, eventually
+from support.raw_peers import raw_socket
 from support.routes import NOWHERE, app
 from support.servers import serving
 from wirewright import Proxy, WebSocketRoute

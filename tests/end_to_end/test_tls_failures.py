@@ -13,10 +13,10 @@ import trustme
 import websockets
 
 from support.certificates import Certificates, trusting
-from support.recording import Recordings
+from support.event_log import Recordings
 from support.servers import RawHandler, serving, serving_raw
 from wirewright import Proxy, launch
-from wirewright.model.tls import TlsFailure
+from wirewright.model.tls_failures import TlsFailure
 from wirewright.state import tls_failures
 
 CA = Path("/ca.pem")

@@ -14,9 +14,9 @@ import websockets
 from mitmproxy import ctx, http
 from websockets.asyncio.server import ServerConnection
 
+from support.event_log import Recording, Recordings
 from support.frames import Peer
-from support.raw import RawEnd, RawServer, RawSocket, raw_app, raw_socket
-from support.recording import Recording, Recordings
+from support.raw_peers import RawEnd, RawServer, RawSocket, raw_app, raw_socket
 from support.servers import serving
 from wirewright import Error, Proxy, WebSocket, launch
 from wirewright.wire.deflate import Compression

@@ -14,10 +14,10 @@ import pytest
 import pytest_asyncio
 from mitmproxy.certs import CertStore
 
-from support import editing, observing
-from support.limits import STEP_SECONDS
+from support.mitmproxy_scripts import edit_messages, print_events
 from support.processes import ADDON, BIN, Running, running
-from support.raw import Frame, RawServer, asking, raw_app, raw_socket
+from support.raw_peers import Frame, RawServer, asking, raw_app, raw_socket
+from support.time_limits import STEP_SECONDS
 from wirewright.wire.frames import Opcode, encode_frame
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -37,7 +37,7 @@ class Mitmdump:
 
     async def ask(self, path: str) -> str:
         """Have the script do something; its answer."""
-        request = f"GET http://{observing.SCRIPT_HOST}{path} HTTP/1.1\r\nConnection: close\r\n\r\n"
+        request = f"GET http://{print_events.SCRIPT_HOST}{path} HTTP/1.1\r\nConnection: close\r\n\r\n"
         answer = await self.tell(request.encode())
         return answer.partition("\r\n\r\n")[2]
 
@@ -51,7 +51,7 @@ class Mitmdump:
 
 
 async def app_of_a_mocked_socket_closes(proxy: Mitmdump) -> object:
-    async with raw_app(proxy.port, f"ws://{observing.MOCKED_HOST}/") as app:
+    async with raw_app(proxy.port, f"ws://{print_events.MOCKED_HOST}/") as app:
         await proxy.run.line("^STARTED")
         await app.send_close(3000, "bye")
         ended = await proxy.run.line("^ENDED (3000)|has (crashed)")
@@ -132,10 +132,10 @@ DEFECTS: dict[Try, tuple[object, object]] = {
 }
 
 
-ALONE = [observing.__file__, editing.__file__]
+ALONE = [print_events.__file__, edit_messages.__file__]
 KINDS: dict[str, list[str | Path]] = {
     "mitmproxy alone": [*ALONE],
-    "wirewright": [ADDON, observing.__file__],
+    "wirewright": [ADDON, print_events.__file__],
     "wirewright, others edit": [ADDON, *ALONE],
 }
 

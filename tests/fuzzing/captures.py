@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from support.mutations import Draw, good, write_har
-from wirewright.capture.importing import import_file
+from wirewright.capture.formats.importer import import_file
 
 TABLES = {
     "sessions": ("id", "started_ns", "seen_ns", "ended_ns", "program"),

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pyarrow.parquet  # noqa: F401  imported here once, for all children
 
-import wirewright.capture.exporting
-import wirewright.capture.importing
-import wirewright.captures
-import wirewright.cli
-import wirewright.replaying
+import wirewright.capture.formats.exporter
+import wirewright.capture.formats.importer
+import wirewright.cli.captures
+import wirewright.cli.main
+import wirewright.cli.replay
 
 SLOW_SECONDS = 30.0
 """A command that takes longer is interrupted, as by Ctrl-C."""
@@ -122,7 +122,7 @@ def _become(words: tuple[str, ...], folder: Path, writing: int) -> None:
         sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), "utf-8", write_through=True)
         sys.argv = ["wirewright", *words]
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
-        wirewright.cli.main()
+        wirewright.cli.main.main()
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from random import Random
 
-from support.raw import accepting, asking
+from support.raw_peers import accepting, asking
 
 Heads = Callable[[Random, str, str, str], bytes]
 

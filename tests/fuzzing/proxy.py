@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from support.limits import STEP_SECONDS
 from support.processes import BIN, ROOT
+from support.time_limits import STEP_SECONDS
 
 STUBBORN_SECONDS = 30.0
 """A proxy that runs on so long after Ctrl-C is killed."""

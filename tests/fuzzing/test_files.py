@@ -13,7 +13,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
 FAULTY = """
 import signal, sys, time
 from pathlib import Path
-import wirewright.cli
+import wirewright.cli.main
 from fuzzing import commands, files
 from fuzzing.findings import Findings
 
@@ -36,7 +36,7 @@ faults = {
     "escape": lambda: print("\\x1b[2J"),
     "none": lambda: None,
 }
-wirewright.cli.main = faults[sys.argv[1]]
+wirewright.cli.main.main = faults[sys.argv[1]]
 folder = Path(sys.argv[2])
 findings = Findings(folder / "findings")
 files.FileFuzzer(folder, findings).bomb("a small file", lambda: ("a.har", b"{}"))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from support.model import in_virtual_time, left_behind, open_socket, receive
+from support.model_sockets import in_virtual_time, left_behind, open_socket, receive
 from wirewright.model.catch_up import MOST, TURNS, Backlog, CatchUp, bind
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed

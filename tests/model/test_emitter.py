@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from support.model import in_virtual_time
+from support.model_sockets import in_virtual_time
 from wirewright.model.emitter import Emitter
 from wirewright.model.scope import Scope
 

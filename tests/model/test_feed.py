@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from support.model import in_virtual_time, left_behind, open_socket
+from support.model_sockets import in_virtual_time, left_behind, open_socket
 from wirewright.model.feed import GRACE_SECONDS
 
 

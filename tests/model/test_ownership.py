@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import wirewright
-from support.model import in_virtual_time, left_behind, load_script, open_socket, receive
+from support.model_sockets import in_virtual_time, left_behind, load_script, open_socket, receive
 from wirewright.model.ownership import Owner, current_owner
 from wirewright.model.proxy import Control, Proxy
 

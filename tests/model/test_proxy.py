@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from support.model import begin_socket, in_virtual_time, left_behind, open_socket, receive
+from support.model_sockets import begin_socket, in_virtual_time, left_behind, open_socket, receive
 from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.model.history import HistoryLimit
 from wirewright.model.proxy import Control, Proxy, Settings

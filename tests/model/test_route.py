@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from support.model import RecordingCarrier
-from wirewright.conditions import Conditions
+from support.model_sockets import RecordingCarrier
 from wirewright.model.errors import Error
 from wirewright.model.handshake import Headers
 from wirewright.model.history import HistoryLimit, Payload
 from wirewright.model.route import Abort, Connect, Mock, Reject, WebSocketRoute
 from wirewright.model.scope import Scope
 from wirewright.model.websocket import Handshake, WebSocket
+from wirewright.values import Conditions
 
 Change = Any
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from support.model import begin_socket, open_socket, receive
-from support.recording import eventually
+from support.event_log import eventually
+from support.model_sockets import begin_socket, open_socket, receive
 from wirewright import Error, Proxy, WebSocket
 from wirewright.model import user_errors
 from wirewright.model.errors import EndedError

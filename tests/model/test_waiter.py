@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from support.model import in_virtual_time, left_behind, open_socket, receive
+from support.model_sockets import in_virtual_time, left_behind, open_socket, receive
 from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.model.feed import Feed
 from wirewright.model.waiter import Predicate, Timeout

@@ -5,7 +5,14 @@ from typing import Any, Literal
 
 import pytest
 
-from support.model import RecordingCarrier, begin_socket, in_virtual_time, left_behind, open_socket, receive
+from support.model_sockets import (
+    RecordingCarrier,
+    begin_socket,
+    in_virtual_time,
+    left_behind,
+    open_socket,
+    receive,
+)
 from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit, Payload

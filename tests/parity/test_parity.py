@@ -18,7 +18,7 @@ from parity.scenarios import ECHO, ENDS, HANDSHAKES
 from parity.violations import ANSWERS, CLOSES, FRAMES
 from support.browser import CHROMIUM, proxied_by
 from support.certificates import Certificates, make_certificates
-from support.limits import STEP_SECONDS
+from support.time_limits import STEP_SECONDS
 from wirewright import Proxy, WebSocketRoute, launch
 
 ROWS = (*ECHO, *ENDS, *HANDSHAKES, *ANSWERS, *FRAMES, *CLOSES)

@@ -12,7 +12,7 @@ import pytest_asyncio
 from websockets.asyncio.server import ServerConnection, serve
 
 from support.browser import CHROMIUM, proxied_by
-from support.limits import STEP_SECONDS
+from support.time_limits import STEP_SECONDS
 from wirewright import Proxy, launch
 
 pytestmark = [

@@ -13,7 +13,7 @@ from websockets.asyncio.server import ServerConnection
 
 from support.browser import CHROMIUM, connect_page, proxied_by
 from support.clients import Message, Wish
-from support.plans import Plan, expected, plans, received, size
+from support.route_plans import Plan, expected, plans, received, size
 from support.servers import serving
 from wirewright import Proxy, WebSocket, launch
 

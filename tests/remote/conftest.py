@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from wirewright import Proxy, launch
-from wirewright.remote import endpoints
+from wirewright.remote import discovery
 
 
 @pytest.fixture(autouse=True)
 def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the endpoints' files."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.delenv(endpoints.VARIABLE, raising=False)
+    monkeypatch.delenv(discovery.VARIABLE, raising=False)
     return tmp_path / "wirewright"
 
 

@@ -12,20 +12,20 @@ from typing import Any
 import pytest
 import websockets
 
-from support.limits import STEP_MILLISECONDS, STEP_SECONDS
+from support.event_log import eventually
 from support.processes import BIN, ROOT, running
-from support.recording import eventually
 from support.routes import NOWHERE, app, closed
 from support.servers import serving
+from support.time_limits import STEP_MILLISECONDS, STEP_SECONDS
 from wirewright import Error, Proxy, WebSocketRoute
 from wirewright.async_api import connect
 from wirewright.model.history import Payload
 from wirewright.remote import client as client_module
-from wirewright.remote import endpoints
+from wirewright.remote import discovery
 from wirewright.remote.client import Client
 from wirewright.remote.protocol import EVENTS
-from wirewright.remote.routed import RemoteRoute
-from wirewright.remote.serving import reach
+from wirewright.remote.server_route import RemoteRoute
+from wirewright.remote.transport import reach
 
 
 async def test_late_client_has_what_was_said_before(proxy: Proxy) -> None:
@@ -317,7 +317,7 @@ class Stalling:
 
 
 async def test_client_that_does_not_keep_up_is_told_what_it_missed(proxy: Proxy) -> None:
-    connection = Stalling(await reach(endpoints.find(None, None)))
+    connection = Stalling(await reach(discovery.find(None, None)))
     client = Client(connection, route_timeout=STEP_MILLISECONDS, route_fallback="pass")
     await client.start(None, EVENTS)
     missed: list[int] = []

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from websockets.exceptions import InvalidHandshake
 
-from support.limits import STEP_SECONDS
-from support.recording import eventually
+from support.event_log import eventually
 from support.routes import NOWHERE, app
 from support.servers import serving
+from support.time_limits import STEP_SECONDS
 from wirewright import Proxy, WebSocketRoute
-from wirewright.remote import endpoints, protocol, server
+from wirewright.remote import discovery, protocol, server
 from wirewright.remote.client import Client
 from wirewright.remote.outbox import Outbox
-from wirewright.remote.serving import reach
+from wirewright.remote.transport import reach
 
 SLOW = 50
 """Milliseconds that a client may take for an answer that it does not give."""
@@ -27,7 +27,7 @@ ANY_TIME = 0
 @asynccontextmanager
 async def client(monkeypatch: pytest.MonkeyPatch, fallback: str = "pass") -> AsyncIterator[Client]:
     monkeypatch.setattr(server, "CHECK_SECONDS", 0.01)
-    connection = await reach(endpoints.find(None, None))
+    connection = await reach(discovery.find(None, None))
     remote = Client(connection, route_timeout=SLOW, route_fallback=fallback)  # type: ignore[arg-type]
     await remote.start(None, protocol.EVENTS)
     try:

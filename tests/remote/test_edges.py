@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 import websockets
 
-from support.limits import STEP_MILLISECONDS, STEP_SECONDS
-from support.recording import eventually
+from support.event_log import eventually
 from support.routes import NOWHERE, app
 from support.servers import serving
+from support.time_limits import STEP_MILLISECONDS, STEP_SECONDS
 from wirewright import Error, Proxy, TimeoutError, WebSocketRoute  # noqa: A004
 from wirewright.async_api import connect
 from wirewright.model.history import Payload
 from wirewright.model.matching import LateMatch
-from wirewright.remote import codec, endpoints, inside, outbox, protocol, server
+from wirewright.remote import codec, discovery, inside, outbox, protocol, server
 from wirewright.remote.client import Client
 from wirewright.remote.protocol import EVENTS
-from wirewright.remote.serving import reach
+from wirewright.remote.transport import reach
 from wirewright.state import control
 
 CUT = (OSError, EOFError, websockets.WebSocketException)
@@ -40,7 +40,7 @@ async def never(*_: object) -> bool:
 async def client_of(subprotocol: str | None = None, **options: Any) -> AsyncIterator[Client]:
     """A client, of which more can be seen than its proxy."""
     chosen: dict[str, Any] = {"route_timeout": 50, "route_fallback": "pass"} | options
-    client = Client(await reach(endpoints.find(None, None), codec=subprotocol), **chosen)
+    client = Client(await reach(discovery.find(None, None), codec=subprotocol), **chosen)
     await client.start(None, EVENTS)
     try:
         yield client

@@ -17,7 +17,7 @@ from support.processes import BIN, running
 from support.servers import serving as service
 from wirewright import Proxy, launch
 from wirewright.async_api import connect
-from wirewright.remote import endpoints, listening, serving
+from wirewright.remote import discovery, listening, transport
 from wirewright.remote.codec import JSON
 from wirewright.remote.listening import ListeningSocket, listen_at_port
 
@@ -37,7 +37,7 @@ def certificate(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
 @contextmanager
 def silent(count: int) -> Iterator[list[socket.socket]]:
     """Connections to the remote port that send nothing."""
-    port = int(endpoints.find(None, None).address.rpartition(":")[2])
+    port = int(discovery.find(None, None).address.rpartition(":")[2])
     opened = [socket.create_connection(("127.0.0.1", port)) for _ in range(count)]
     try:
         yield opened
@@ -115,7 +115,7 @@ async def test_clients_with_a_token_do_not_count(
 async def test_connection_without_a_token_is_closed_in_time(
     confdir: Path, certificate: Path | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serving, "HANDSHAKE_SECONDS", 0.05)
+    monkeypatch.setattr(transport, "HANDSHAKE_SECONDS", 0.05)
     async with served(confdir, certificate):
         with silent(1) as (only,):
             assert await ends(only)
@@ -124,7 +124,7 @@ async def test_connection_without_a_token_is_closed_in_time(
 async def test_request_that_comes_byte_by_byte_is_closed_in_time(
     confdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serving, "HANDSHAKE_SECONDS", 0.2)
+    monkeypatch.setattr(transport, "HANDSHAKE_SECONDS", 0.2)
     async with served(confdir, None):
         with silent(1) as (only,):
             ended = asyncio.ensure_future(ends(only))
@@ -138,7 +138,7 @@ async def test_request_that_comes_byte_by_byte_is_closed_in_time(
 
 async def test_client_with_a_wrong_token_is_closed(confdir: Path, certificate: Path | None) -> None:
     async with served(confdir, certificate):
-        endpoint = endpoints.find(None, None)
+        endpoint = discovery.find(None, None)
         tls: dict[str, Any] = {}
         if certificate is not None:
             context = ssl.create_default_context()

@@ -14,9 +14,9 @@ import pytest
 
 from support.processes import BIN, running
 from wirewright import Error, async_api, sync_api
-from wirewright.remote import endpoints
-from wirewright.remote.endpoints import Endpoint, EndpointError, Token
-from wirewright.remote.serving import reach
+from wirewright.remote import discovery
+from wirewright.remote.discovery import Endpoint, EndpointError, Token
+from wirewright.remote.transport import reach
 
 TOKEN = "5ecret" * 10
 WAYS = ["async", "sync", "list", "wait", "send", "attach", "pytest"]
@@ -169,15 +169,15 @@ async def test_address_that_is_not_one_of_a_proxy_is_a_sentence(address: str, sa
 @pytest.mark.parametrize("token", ["a\r\nCookie: b", "a\nb", "a\0", "é", "a b"])
 def test_token_that_no_header_can_carry_is_refused(token: str, tmp_path: Path) -> None:
     with pytest.raises(EndpointError, match="a token has letters, digits and punctuation of ASCII only"):
-        endpoints.find("ws://127.0.0.1:1", token)
+        discovery.find("ws://127.0.0.1:1", token)
     path = tmp_path / "endpoint.json"
     path.write_text(json.dumps({"address": "ws://127.0.0.1:1", "token": token, "pid": 1}))
     with pytest.raises(Error, match="it is no endpoint of a proxy"):
-        endpoints.find(path, None)
+        discovery.find(path, None)
 
 
 def test_no_repr_shows_the_token() -> None:
-    for held in (Endpoint("ws://h:1", TOKEN), endpoints.new_token(), {"Authorization": Token(TOKEN)}):
+    for held in (Endpoint("ws://h:1", TOKEN), discovery.new_token(), {"Authorization": Token(TOKEN)}):
         assert "<token>" in repr(held)
         assert TOKEN not in repr(held)
     assert f"{Endpoint('ws://h:1', TOKEN).token}" == TOKEN

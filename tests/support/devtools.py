@@ -10,7 +10,7 @@ from pathlib import Path
 import playwright.async_api as playwright
 from playwright.async_api import expect
 
-from support.limits import STEP_MILLISECONDS
+from support.time_limits import STEP_MILLISECONDS
 
 FRONT_END = "devtools://devtools/bundled/devtools_app.html?panel=network"
 """The tools that are part of the browser, by themselves: with no page to look at, they show imports alone."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mitmproxy.io import tnetstring
 from mitmproxy.test import tflow
 
-from support.recordings import entry, message
+from support.foreign_recordings import entry, message
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 """Chooses an example of a strategy: that of a composite one, or of `st.data()`."""

@@ -7,7 +7,7 @@ import pytest
 from support.frames import Peer, pieces, read
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import Opcode, encode_close
-from wirewright.wire.messages import Control, Event, MessageReader
+from wirewright.wire.reader import Control, Event, MessageReader
 
 BYE = encode_close(1000, "bye")
 OURS = "ours"

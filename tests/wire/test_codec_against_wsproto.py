@@ -32,7 +32,7 @@ from wsproto.frame_protocol import (
 from support.frames import KEY, MAX_MESSAGE, pieces
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import ProtocolError, decode_close, encode_frame
-from wirewright.wire.messages import Control, MessageReader
+from wirewright.wire.reader import Control, MessageReader
 
 Said = str | bytes | tuple[str, bytes] | tuple[int, str]
 """A message, a control frame by its name, or a close."""

@@ -9,7 +9,7 @@ from support.frames import MAX_MESSAGE, Peer, pieces, read
 from wirewright.wire import deflate as deflate_module
 from wirewright.wire.deflate import MESSAGE_TAIL, Agreement, Compression, Inflater, deflate, parse_agreement
 from wirewright.wire.frames import CloseCode, Opcode, ProtocolError, encode_frame
-from wirewright.wire.messages import TooLarge
+from wirewright.wire.reader import TooLarge
 
 TAKEOVER = Compression()
 NO_TAKEOVER = Compression(takeover=False)

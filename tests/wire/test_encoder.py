@@ -8,7 +8,7 @@ import pytest
 from support.frames import MAX_MESSAGE
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import Opcode
-from wirewright.wire.messages import Event, MessageReader
+from wirewright.wire.reader import Event, MessageReader
 from wirewright.wire.stream import Encoder
 
 TAKEOVER = Compression()

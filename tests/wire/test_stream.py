@@ -8,7 +8,7 @@ import pytest
 from support.frames import Peer, pieces
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import Opcode, ProtocolError
-from wirewright.wire.messages import Control, Deflated, Event
+from wirewright.wire.reader import Control, Deflated, Event
 from wirewright.wire.stream import Close, Encoder, Mode, Received, Stream
 
 TAKEOVER = Compression()

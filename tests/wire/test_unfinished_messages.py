@@ -8,7 +8,7 @@ from support.frames import Peer
 from wirewright.memory import MemoryBudget, Use
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import Opcode
-from wirewright.wire.messages import MessageReader, TooLarge
+from wirewright.wire.reader import MessageReader, TooLarge
 
 MIB = 1024 * 1024
 LIMIT = 20 * MIB
@@ -18,7 +18,7 @@ COMPRESSED = Compression()
 @pytest.fixture
 def budget(monkeypatch: pytest.MonkeyPatch) -> MemoryBudget:
     budget = MemoryBudget(LIMIT)
-    monkeypatch.setattr("wirewright.wire.messages.budget", budget)
+    monkeypatch.setattr("wirewright.wire.reader.budget", budget)
     return budget
 
 

@@ -1,7 +1,7 @@
 """Capture sessions: what passes, on disk, and read again. docs/capture.md describes the file."""
 
-from wirewright.capture.comparing import ignoring, ignoring_keys
 from wirewright.capture.reader import Annotation, Capture, Frame, FrameFlag, Gap, Session, Socket, open  # noqa: A004
+from wirewright.capture.replay.comparisons import ignoring, ignoring_keys
 from wirewright.capture.schema import CaptureError
 
 __all__ = [

@@ -1,0 +1,1 @@
+"""The objects that users hold, without I/O and without mitmproxy."""

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from wirewright.model.tls import TlsFailure, TlsFailures
+from wirewright.model.tls_failures import TlsFailure, TlsFailures
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 
 from wirewright.model.app_connections import AppsSeen
 from wirewright.model.arguments import fit
-from wirewright.model.completion import Completion
+from wirewright.model.awaitables import Completion
 from wirewright.model.emitter import Listeners
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed, Tape
@@ -18,7 +18,7 @@ from wirewright.model.history import HistoryLimit, Payload
 from wirewright.model.matching import LateMatch, UrlMatch, UrlPattern, compile_match
 from wirewright.model.ownership import Owner, current_owner
 from wirewright.model.route import WebSocketRoute
-from wirewright.model.routing import RouteHandler, Routes, Rule
+from wirewright.model.route_table import RouteHandler, Routes, Rule
 from wirewright.model.scope import Scope
 from wirewright.model.waiter import (
     EventContextManager,

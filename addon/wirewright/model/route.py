@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, Protocol
 
-from wirewright.conditions import Conditions
 from wirewright.model import user_errors
 from wirewright.model.arguments import fit
-from wirewright.model.close import check_close
-from wirewright.model.completion import Completion
+from wirewright.model.awaitables import Completion
+from wirewright.model.close_codes import check_close
 from wirewright.model.errors import ENDS_THE_PROGRAM, Error
 from wirewright.model.handshake import (
     HeaderChanges,
@@ -30,6 +29,7 @@ from wirewright.model.handshake import (
 from wirewright.model.history import Message, Payload, to_payload
 from wirewright.model.urls import shown_url
 from wirewright.model.websocket import WebSocket
+from wirewright.values import Conditions
 
 MessageHandler = Callable[[Payload], Any] | Callable[[], Any]
 """Is given each message of one side: str for text, bytes for binary; may be async."""

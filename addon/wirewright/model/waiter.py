@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from wirewright.model.arguments import fit
+from wirewright.model.awaitables import Completion
 from wirewright.model.catch_up import Backlog, CatchUp, bind
-from wirewright.model.completion import Completion
 from wirewright.model.emitter import Emitter
 from wirewright.model.errors import ENDS_THE_PROGRAM, EndedError, Error, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.model.history import History, PastEvent

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
+from wirewright.model.awaitables import Completion
 from wirewright.model.catch_up import CatchUp, find
-from wirewright.model.close import check_close
-from wirewright.model.completion import Completion
+from wirewright.model.close_codes import check_close
 from wirewright.model.errors import Error
 from wirewright.model.handshake import Headers
 from wirewright.model.history import History, HistoryLimit, Message, PastEvent, Payload, to_payload

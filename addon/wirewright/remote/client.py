@@ -14,21 +14,21 @@ from typing import Any
 
 from wirewright.model import user_errors
 from wirewright.model.app_connections import NOTHING_SEEN, AppsSeen
-from wirewright.model.completion import Completion
+from wirewright.model.awaitables import Completion
 from wirewright.model.errors import ENDS_THE_PROGRAM, Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import PastEvent
 from wirewright.model.matching import LateMatch, UrlMatch
 from wirewright.model.proxy import Control, Proxy
 from wirewright.model.route import is_being_cancelled
-from wirewright.model.routing import RouteHandler, Rule
-from wirewright.model.tls import TlsFailure
+from wirewright.model.route_table import RouteHandler, Rule
+from wirewright.model.tls_failures import TlsFailure
 from wirewright.model.websocket import Handshake, WebSocket, missed_in
 from wirewright.printable import get_logger
 from wirewright.remote import protocol
+from wirewright.remote.client_carriers import All, RemoteHost, RouteOrders, SocketOrders, describe
 from wirewright.remote.codec import ProtocolError, make_codec
 from wirewright.remote.connection import Connection, Disconnected
-from wirewright.remote.orders import All, RemoteHost, RouteOrders, SocketOrders, describe
 
 logger = get_logger(__name__)
 

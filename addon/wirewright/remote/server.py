@@ -24,7 +24,7 @@ from wirewright.remote import protocol
 from wirewright.remote.codec import ProtocolError, TooLarge, make_codec
 from wirewright.remote.connection import Connection, Disconnected
 from wirewright.remote.outbox import Outbox
-from wirewright.remote.routed import RemoteRoute
+from wirewright.remote.server_route import RemoteRoute
 from wirewright.state import app_connections, tls_failures
 
 logger = get_logger(__name__)

@@ -12,7 +12,7 @@ from enum import Enum
 
 from wirewright.wire.deflate import Compression, deflate
 from wirewright.wire.frames import CloseCode, Opcode, encode_close, encode_frame
-from wirewright.wire.messages import Control, Event, MessageReader, Violation
+from wirewright.wire.reader import Control, Event, MessageReader, Violation
 
 _NOT_DEFLATED = b"\xff" * 5
 """No window inflates this: a block of the reserved type (RFC 1951, 3.2.3)."""

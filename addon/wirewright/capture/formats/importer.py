@@ -1,0 +1,185 @@
+"""Imports recordings of other programs into a capture: HTTP archives, traces, mitmproxy's flows."""
+
+import codecs
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, cast
+
+import wirewright
+from wirewright.capture.formats import har_import, playwright_trace
+from wirewright.capture.formats.import_report import ImportReport
+from wirewright.capture.formats.import_source import ImportSource, opened
+from wirewright.capture.reader import SOCKET_COLUMNS, Frame, Socket, SocketFrames, socket_row
+from wirewright.capture.schema import (
+    CaptureError,
+    create_or_append,
+    explain,
+    newest_socket,
+    writable,
+)
+from wirewright.capture.writer import insertion
+
+IMPORTABLE = "a HAR, a zip with one, a trace of Playwright and a file of mitmproxy's flows can"
+
+_NETSTRING = re.compile(rb"\d+:")
+"""The beginning of a file of flows."""
+_UTF_16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+_INSERT_SOCKET = (
+    f"INSERT INTO sockets ({', '.join(SOCKET_COLUMNS)}) VALUES ({', '.join('?' * len(SOCKET_COLUMNS))})"  # noqa: S608
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """The result of an import."""
+
+    sockets: int
+    frames: int
+    cut_off: str | None
+    """Why the file could be read no further, if it could not be read to its end."""
+    report: ImportReport
+    """The entries and messages that were left out."""
+
+
+def import_file(source: Path, target: Path) -> Imported:
+    """Add the WebSockets of another program's recording to a capture, which is made if there is none.
+
+    They are a session of their own, with the times of the source. Nothing is redacted. Entries and messages
+    that cannot be read are left out and counted. Raises CaptureError where no WebSocket can be read; then the
+    target is as it was.
+    """
+    report = ImportReport()
+    with opened(source) as recording, ExitStack() as files:
+        sockets = _sockets(recording, files, report)
+        first = _first(sockets, recording, report)
+        session = _Session(target, f"wirewright {wirewright.__version__}, from {source.name}", report)
+        imported = session.add(_after(first, sockets))
+        return replace(imported, cut_off=recording.failure or imported.cut_off)
+
+
+def _sockets(recording: ImportSource, files: ExitStack, report: ImportReport) -> SocketFrames:
+    """The sockets of a source, by its kind. Raises CaptureError for one of another kind."""
+    latest_ns, name = recording.latest_ns, None
+    if recording.archive is not None:
+        archives, networks = recording.names(".har"), recording.names(".network")
+        if len(archives) != 1:
+            if archives or not networks:
+                what = f"there must be one .har file in it, and there are {len(archives)}"
+                raise CaptureError(f"{recording.path}: {what}")
+            openers = [partial(recording.open, each) for each in networks]
+            return playwright_trace.sockets(openers, recording.attached, report, latest_ns)
+        (name,) = archives
+    file = files.enter_context(recording.open(name))
+    beginning = file.peek(64)[:64]
+    if beginning.startswith(b"SQLite format 3\0"):
+        raise CaptureError(f"{recording.path}: a database cannot be imported: {IMPORTABLE}")
+    if beginning.startswith(b'{"event":'):
+        raise CaptureError(f"{recording.path}: JSON lines cannot be imported: {IMPORTABLE}")
+    if beginning.startswith(b'{"type":"resource-snapshot"'):
+        return playwright_trace.sockets([recording.open], recording.attached, report, latest_ns)
+    if beginning.startswith(_UTF_16_BOMS):  # a redirection of PowerShell's
+        recoded = cast(IO[bytes], codecs.EncodedFile(file, "utf-8", "utf-16"))
+        return har_import.sockets(recoded, recording.path, recording.attached, report, latest_ns)
+    if beginning.startswith(codecs.BOM_UTF8):
+        file.read(len(codecs.BOM_UTF8))
+    if beginning.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{"):
+        attached = partial(recording.attached, beside=name or "")
+        return har_import.sockets(file, recording.path, attached, report, latest_ns)
+    if beginning and not _NETSTRING.match(beginning):
+        raise CaptureError(f"{recording.path}: a file of this kind cannot be imported: {IMPORTABLE}")
+    from wirewright.capture.formats import flow_import  # mitmproxy takes a second to import
+
+    return flow_import.sockets(file, recording.path, report, latest_ns)
+
+
+def _first(
+    sockets: SocketFrames, recording: ImportSource, report: ImportReport
+) -> tuple[Socket, Iterator[Frame]]:
+    """The first socket. Raises CaptureError with the reasons where there is none."""
+    try:
+        first, reason = next(sockets, None), None
+    except CaptureError as error:
+        first, reason = None, error.message
+    if first is None:
+        skipped = "".join(f" {sentence}" for sentence in report.sentences())
+        what = f"{recording.path}: there is no WebSocket in it" + (" that can be read." if skipped else "")
+        raise CaptureError((recording.failure or reason or what) + skipped)
+    return first
+
+
+def _after(first: tuple[Socket, Iterator[Frame]], rest: SocketFrames) -> SocketFrames:
+    yield first
+    yield from rest
+
+
+class _Session:
+    """One transaction: all of it is in the file in the end, or nothing."""
+
+    def __init__(self, path: Path, program: str, report: ImportReport) -> None:
+        self._path = path
+        self._report = report
+        self._target = create_or_append(path, program)
+        self._connection, self._id = self._target.connection, self._target.session
+        self._socket_id = newest_socket(self._connection, path)
+        self._sockets = self._opened = self._frames = 0
+        self._first_ns: int | None = None
+        self._last_ns = 0
+
+    def add(self, sockets: SocketFrames) -> Imported:
+        cut_off = None
+        try:
+            self._connection.execute("BEGIN")
+            try:
+                for socket, frames in sockets:
+                    self._add_socket(socket, frames)
+            except CaptureError as error:
+                cut_off = error.message
+            self._connection.execute(
+                "UPDATE sessions SET started_ns = ?, seen_ns = ?, ended_ns = ? WHERE id = ?",
+                (self._first_ns, self._last_ns, self._last_ns, self._id),
+            )
+            self._connection.execute("COMMIT")
+        except BaseException as error:
+            self._take_back()
+            if isinstance(error, sqlite3.Error):
+                raise CaptureError(f"{self._path}: {explain(error)}") from error
+            raise
+        self._target.close()
+        if self._opened and not self._frames and not self._report.messages.count:
+            self._report.notes.append("It has no messages: it was recorded without frames, or none passed.")
+        return Imported(self._sockets, self._frames, cut_off, self._report)
+
+    def _add_socket(self, socket: Socket, frames: Iterable[Frame]) -> None:
+        self._socket_id += 1
+        row = socket_row(replace(socket, id=self._socket_id, session_id=self._id))
+        self._connection.execute(_INSERT_SOCKET, [writable(each) for each in row])
+        self._connection.executemany(insertion(1, 8), map(self._frame_row, frames))
+        self._sockets += 1
+        self._opened += socket.opened_ns is not None
+        self._first_ns = socket.asked_ns if self._first_ns is None else min(self._first_ns, socket.asked_ns)
+        self._last_ns = max(self._last_ns, socket.asked_ns, socket.closed_ns or 0)
+
+    def _frame_row(self, frame: Frame) -> tuple[Any, ...]:
+        self._frames += 1
+        self._last_ns = max(self._last_ns, frame.time_ns)
+        return (
+            self._socket_id,
+            frame.time_ns,
+            frame.direction == "sent",
+            frame.opcode,
+            frame.size,
+            writable(frame.payload),
+            frame.flags.value,
+            frame.original,
+        )
+
+    def _take_back(self) -> None:
+        with suppress(sqlite3.Error):
+            self._connection.execute("ROLLBACK")
+            self._connection.execute("DELETE FROM sessions WHERE id = ?", (self._id,))
+        self._target.discard()

@@ -1,0 +1,257 @@
+"""Captures on the command line: what they hold, as lines and tables."""
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+from rich.text import Text
+
+from wirewright.capture.capture_file import begins_as_capture
+from wirewright.capture.filters import Filter
+from wirewright.capture.guard import size_of
+from wirewright.capture.reader import Capture, Session, T
+from wirewright.capture.reasons import why_no_frame
+from wirewright.capture.schema import ALIVE_SECONDS, CaptureError
+from wirewright.capture.statistics import PERCENTILES, DirectionStatistics, statistics
+from wirewright.cli.recorded_timeline import RecordedTimeline
+from wirewright.printable import printable, say
+
+if TYPE_CHECKING:
+    import rich.progress
+
+FOLLOW_SECONDS = 0.2
+"""How often `follow` looks whether there is more."""
+PROGRESS_AFTER = 1.0
+"""Seconds that something may take before there is a progress bar."""
+
+BETWEEN = [f"between: p{PERCENTILES[0]}", *(f"p{each}" for each in PERCENTILES[1:])]
+"""Headings of the time between one message and the next."""
+
+
+def list_captures(console: Console, folder: Path) -> None:
+    """The captures in a folder, newest first."""
+    table = Table(
+        "capture", "sessions", "sockets", "frames", "size", "last session", box=None, pad_edge=False
+    )
+    found, unreadable = 0, []
+    for path in sorted(_files(folder), key=_changed, reverse=True):
+        try:
+            with Capture(path) as capture:
+                sessions = capture.sessions()
+                counts = (len(sessions), len(capture.sockets()), capture.count())
+        except CaptureError as error:
+            if begins_as_capture(path):  # and is not just any other database
+                unreadable.append(error.message)
+            continue
+        found += 1
+        last = f"{_moment(sessions[-1].started_ns):%Y-%m-%d %H:%M}" if sessions else ""
+        size = decimal(size_of(path))
+        table.add_row(Text(printable(path.name)), *(f"{count:,}" for count in counts), size, last)
+    if found:
+        console.print(table, highlight=False)
+    else:
+        say(console, f"There is no capture in {folder}.")
+    for sentence in unreadable:
+        say(console, sentence, "yellow")
+
+
+def show(console: Console, path: Path, chosen: Filter, max_preview: int | None) -> None:
+    """A timeline: a line a frame, a line where a socket opens and closes, and what is missing."""
+    with Capture(path) as capture:
+        lines = RecordedTimeline(console, capture, chosen, max_preview)
+        lines.print_new()
+        if lines.is_empty:
+            _print_reason(console, capture, chosen)
+
+
+def follow(
+    console: Console,
+    path: Path,
+    chosen: Filter,
+    max_preview: int | None,
+    wait: Callable[[float], None] = time.sleep,
+) -> None:
+    """A timeline that goes on with what is being written, until the recorder ends."""
+    with Capture(path) as capture:
+        lines = RecordedTimeline(console, capture, chosen, max_preview)
+        recorder = RecorderWatch()
+        is_told = False
+        while True:
+            is_over = all(recorder.is_over(session) for session in capture.sessions()[-1:])
+            lines.print_new()
+            if lines.is_empty and not is_told and (is_over or capture.count()):
+                is_told = True
+                _print_reason(console, capture, chosen)
+            if is_over:
+                return
+            wait(FOLLOW_SECONDS)
+
+
+class RecorderWatch:
+    """Looks, every FOLLOW_SECONDS, whether a recorder is alive, whatever is done to the clock meanwhile."""
+
+    def __init__(self) -> None:
+        self._seen: Session | None = None
+        self._looks = 0
+        """How many looks have found the session as it was."""
+
+    def is_over(self, session: Session) -> bool:
+        """True if the session has ended, or if its recorder has not written for ALIVE_SECONDS."""
+        self._looks = self._looks + 1 if session == self._seen else 0
+        self._seen = session
+        return session.ended_ns is not None or self._looks * FOLLOW_SECONDS >= ALIVE_SECONDS
+
+
+def show_statistics(console: Console, path: Path, chosen: Filter) -> None:
+    """A table of two lines for each socket."""
+    with Capture(path) as capture:
+        with Progress(capture) as watch:
+            found = statistics(watch(chosen.frames(capture)))
+        for each in found:
+            table = Table("", "messages", "bytes", "a second", *BETWEEN, box=None, collapse_padding=True)
+            for column in table.columns[1:]:
+                column.justify = "right"
+            table.add_row(Text("→ sent", "cyan"), *_figures(each.sent))
+            table.add_row(Text("← received", "green"), *_figures(each.received))
+            say(console, f"#{each.socket.id} {each.socket.url}", "bold")
+            console.print(table, highlight=False)
+            console.print(f"  {each.control_frames:,} control frames", style="dim", highlight=False)
+        if not found:
+            _print_reason(console, capture, chosen)
+        _print_gaps(console, capture)
+
+
+def export(console: Console, path: Path, target: Path, chosen: Filter) -> None:
+    """Write what is chosen into a new file of the format that its name tells; `-` is JSON lines on stdout."""
+    from wirewright.capture.formats import (  # the other commands start sooner without them
+        exporter,
+        json_lines,
+    )
+
+    with Capture(path) as capture:
+        if str(target) == "-":
+            watch = Progress(capture, is_shown=False)
+            sys.stdout.writelines(json_lines.lines(capture, chosen, watch))
+            if not watch.frames:
+                _print_reason(Console(stderr=True), capture, chosen)
+            return
+        with Progress(capture) as watch:
+            exported = exporter.export(capture, target, chosen, watch)
+        say(console, f"{_count(exported.number, exported.unit)} in {target}.")
+        if not watch.frames:
+            _print_reason(console, capture, chosen)
+        _print_gaps(console, capture)
+
+
+def import_file(console: Console, source: Path, target: Path) -> None:
+    """Add the WebSockets of another program's recording to a capture, and say what was left out."""
+    from wirewright.capture.formats import importer
+
+    imported = importer.import_file(source, target)
+    came = f"{_count(imported.sockets, 'socket')} and {_count(imported.frames, 'message')}"
+    say(console, f"Imported {came} from {source.name}.")
+    for sentence in imported.report.sentences():
+        say(console, sentence, "yellow")
+    if imported.cut_off is not None:
+        say(console, f"The rest of it is missing: {imported.cut_off}", "bold red")
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise CaptureError(f"{folder}: {'it is no folder' if folder.exists() else 'there is no such folder'}")
+    return [path for path in folder.iterdir() if path.is_file() and _is_database(path)]
+
+
+def _changed(path: Path) -> float:
+    """When a file was last written; 0 if it is gone."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _is_database(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(16) == b"SQLite format 3\0"
+    except OSError:
+        return False
+
+
+class Progress:
+    """A bar for work on all frames of a capture, if that takes long; a context manager.
+
+    SQLite sorts the frames before the first one is there.
+    """
+
+    def __init__(self, capture: Capture, *, is_shown: bool = True) -> None:
+        self._capture = capture
+        self._is_shown = is_shown
+        self._started = time.monotonic()
+        self.frames = 0
+        """How many there were."""
+        self._bar: rich.progress.Progress | None = None
+
+    def __enter__(self) -> Self:
+        self._capture.on_step(self._show_if_late)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._capture.on_step(lambda: None)
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, frames: Iterable[T], /) -> Iterator[T]:
+        """The same frames, counted."""
+        for frame in frames:
+            yield frame
+            self.frames += 1
+            if self.frames % 1000 == 0:
+                self._show_if_late()
+                self._show_count()
+
+    def _show_if_late(self) -> None:
+        if self._bar is not None or not self._is_shown or time.monotonic() - self._started <= PROGRESS_AFTER:
+            return
+        from rich import progress
+
+        self._bar = progress.Progress(console=Console(stderr=True), transient=True)
+        self._bar.start()
+        self._bar.add_task("sorting", total=None)
+
+    def _show_count(self) -> None:
+        if self._bar is not None:
+            (task,) = self._bar.tasks
+            total = self._capture.count() if task.total is None else task.total
+            self._bar.update(task.id, description="frames", total=total, completed=self.frames)
+
+
+def _print_reason(console: Console, capture: Capture, chosen: Filter) -> None:
+    """Print the reason why no frame matches."""
+    say(console, why_no_frame(capture, chosen))
+
+
+def _print_gaps(console: Console, capture: Capture) -> None:
+    for gap in capture.gaps():
+        missing = f"{gap.frames:,} frames ({decimal(gap.bytes)}) are missing: {gap.reason}"
+        say(console, f"{_moment(gap.time_ns):%H:%M:%S}  {missing}", "bold red")
+
+
+def _figures(direction: DirectionStatistics) -> list[str]:
+    rate = "" if direction.rate is None else f"{direction.rate:,.1f}"
+    gaps = [f"{gap:,.1f} ms" for gap in direction.gaps()] or [""] * len(PERCENTILES)
+    return [f"{direction.messages:,}", decimal(direction.bytes), rate, *gaps]
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _moment(time_ns: int) -> datetime:
+    return datetime.fromtimestamp(time_ns / 1e9)

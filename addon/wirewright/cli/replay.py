@@ -1,0 +1,118 @@
+"""`wirewright replay`: a recorded server for live apps, or a recorded app for a live server."""
+
+import asyncio
+import re
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from wirewright.capture.filters import Filter
+from wirewright.capture.reader import Capture, was_open
+from wirewright.capture.reasons import why_no_socket
+from wirewright.capture.redaction import REDACTED
+from wirewright.capture.replay.as_client import Manner, Played, play_as_client
+from wirewright.capture.replay.as_server import Replay
+from wirewright.capture.replay.comparisons import SHOWN, Compare, comparison, ignoring, ignoring_keys
+from wirewright.capture.replay.lockstep import Mismatch
+from wirewright.capture.schema import CaptureError
+from wirewright.model.handshake import sendable_headers
+from wirewright.printable import say
+from wirewright.state import proxy
+
+
+def comparing(json: bool, keys: Sequence[str], patterns: Sequence[str]) -> Compare:
+    """What the options of the command line mean. Raises ValueError where they contradict each other."""
+    if patterns:
+        if json or keys:
+            raise ValueError("--ignore goes with neither --json nor --ignore-key")
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"--ignore must be a regex, and {pattern!r} is none: {error}") from None
+        return ignoring(re.compile("|".join(f"(?:{pattern})" for pattern in patterns)))
+    return ignoring_keys(*keys) if json or keys else "exact"
+
+
+def serve(path: Path, **options: Any) -> str:
+    """Have the sockets of this process's proxy answered by a recorded server. `options` are the replay's.
+
+    Returns what is answered, as a sentence. Raises CaptureError, ValueError and TypeError, as it does.
+    """
+    replay = Replay(path, **options)
+    proxy.route_web_socket(replay.matches, replay)
+    urls = list(dict.fromkeys(map(SHOWN.url, replay.urls)))  # an imported capture is not redacted
+    return f"{path} answers {', '.join(urls[:3])}{f' and {len(urls) - 3:,} more' if len(urls) > 3 else ''}"
+
+
+def play_to_server(console: Console, path: Path, chosen: Filter, url: str, manner: Manner) -> bool:
+    """Play the app's side of each chosen socket, one after the other; True if all went as it was recorded."""
+    with Capture(path) as capture:
+        spans = capture.spans()
+        sockets = [
+            socket
+            for socket in chosen.sockets(capture).values()
+            if was_open(socket, has_frames=socket.id in spans)
+        ]
+        if not sockets:
+            reason = why_no_socket(capture, chosen)
+            raise CaptureError(f"{path}: no such socket was ever open{f': {reason}' if reason else ''}")
+        capture.index_by_socket()
+        results = []
+        for socket in sockets:
+            played = asyncio.run(
+                play_as_client(capture, socket, url, manner, lambda each: _show_mismatch(console, each))
+            )
+            _show_result(console, played)
+            results.append(played.is_as_recorded)
+    return all(results)
+
+
+def manner(compare: Compare, speed: float, timeout: float, headers: Sequence[str], insecure: bool) -> Manner:
+    """What the options of the command line mean. Raises ValueError for a bad one."""
+    if not speed > 0:
+        raise ValueError(f"--speed must be more than 0, not {speed!r}")
+    tls = None
+    if insecure:
+        tls = ssl.create_default_context()
+        tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+    return Manner(comparison(compare), speed, timeout, sendable_headers(map(_header, headers)), tls)
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not (name.strip() and colon):
+        raise ValueError(f"--header must be NAME:VALUE, not {text!r}")
+    if name.strip().lower() == "host":
+        raise ValueError("--header cannot set Host: it is that of the URL")
+    return name.strip(), value.strip()
+
+
+def _show_mismatch(console: Console, mismatch: Mismatch) -> None:
+    head, *lines = str(mismatch).splitlines()
+    say(console, head, "bold red")
+    for line in lines:
+        say(console, f"  {line}", {"-": "red", "+": "green"}.get(line[:1], ""))
+
+
+def _show_result(console: Console, played: Played) -> None:
+    url = SHOWN.url(played.url)
+    what = f"#{played.socket.id} {url}: {played.sent:,} messages sent, {played.answers:,} answers"
+    if played.is_as_recorded:
+        say(console, f"{what}, all as recorded", "green")
+    else:
+        wrong = [f"{len(played.mismatches):,} differ"] if played.mismatches else []
+        wrong += [SHOWN.text(played.failure)] if played.failure else []
+        say(console, f"{what}; {'; '.join(wrong)}", "bold red")
+    secrets = [f"{played.redacted:,} messages"] if played.redacted else []
+    secrets += ["the URL"] if REDACTED in played.url else []
+    if played.withheld:
+        names = ", ".join(played.withheld)
+        what = f"  {names}: redacted in the recording, and not sent; --header NAME:VALUE sends a value"
+        say(console, what, "yellow")
+    if secrets:
+        what = f"  {' and '.join(secrets)} had {REDACTED} where the app had sent a secret"
+        say(console, what, "yellow")

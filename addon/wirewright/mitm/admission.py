@@ -1,0 +1,80 @@
+"""Which WebSockets may open: those whose handshake was seen and whose routes were asked.
+
+mitmproxy goes on when a hook of an addon raises, and other addons may end the chain of hooks (`AddonHalt`). A
+server may also switch protocols though the app did not ask for a WebSocket. No route stops such a socket, and
+no event or capture has it: it is cut, with a warning.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mitmproxy import ctx, http
+
+from wirewright.mitm import end_reasons
+from wirewright.mitm.flow_socket import InjectingCarrier
+from wirewright.model.errors import ENDS_THE_PROGRAM
+from wirewright.model.handshake import asked_url, is_handshake
+from wirewright.model.route import is_being_cancelled
+from wirewright.model.urls import shown_url
+from wirewright.printable import get_logger
+from wirewright.state import control
+
+logger = get_logger(__name__)
+
+AN_ERROR = "an error in Wirewright"
+"""The reason for which a handshake or a socket is stopped that a route may be for."""
+
+
+def asks(flow: http.HTTPFlow) -> bool:
+    """True if a request is a handshake. Always False while mitmproxy's option `websocket` is off."""
+    return bool(ctx.options.websocket) and is_handshake(flow.request.headers.fields)
+
+
+def url_of(flow: http.HTTPFlow) -> str:
+    """The URL by which routes know the socket of a flow."""
+    if feed := control.feed(flow.id):
+        return feed.socket.url
+    request = flow.request
+    return asked_url(request.scheme, request.host_header, request.host, request.port, request.path)
+
+
+@contextmanager
+def failing_closed(flow: http.HTTPFlow) -> Iterator[None]:
+    """Stop a handshake if the block raises and a route may be for it. mitmproxy logs the exception."""
+    try:
+        yield
+    except ENDS_THE_PROGRAM:
+        raise
+    except BaseException:
+        if not is_being_cancelled() and _may_be_routed(flow):  # cancelled: the proxy is shut down
+            stop(flow, AN_ERROR)
+        raise
+
+
+def stop(flow: http.HTTPFlow, reason: str) -> None:
+    """End a handshake: its request or its answer is not forwarded, and the app's connection is closed."""
+    if flow.killable:
+        flow.kill()
+    end_reasons.note(flow, reason)
+    logger.warning("%s: the handshake is stopped: %s", shown_url(flow.request.pretty_url), reason)
+
+
+def objection(flow: http.HTTPFlow) -> str | None:
+    """The reason why the socket of a flow must not open; None if it may."""
+    feed = control.feed(flow.id)
+    if feed is None:
+        return end_reasons.reason_for(flow) or "no handshake asked for a WebSocket"
+    carrier = feed.carrier
+    assert isinstance(carrier, InjectingCarrier)
+    if not carrier.routes_asked and _may_be_routed(flow):
+        return "no route was asked"
+    if carrier.route is not None and flow.request.stream:
+        return "its request was streamed to the server before its route decided"
+    return None
+
+
+def _may_be_routed(flow: http.HTTPFlow) -> bool:
+    try:
+        return control.may_route(url_of(flow))
+    except Exception:  # fail closed
+        return True

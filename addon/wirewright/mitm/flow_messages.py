@@ -1,0 +1,138 @@
+"""mitmproxy's own list of a flow's messages: bounded, and made when it is needed."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from mitmproxy import http
+from mitmproxy.websocket import WebSocketMessage
+
+from wirewright.memory import STEP, Share, Use, budget
+from wirewright.mitm.flow_socket import new_message, trim
+from wirewright.model.history import History, HistoryLimit, Window
+
+MESSAGE_BYTES = 400
+"""About what a message of mitmproxy's takes beside its payload."""
+
+
+class LazyMessages(list[WebSocketMessage]):
+    """mitmproxy's list of a flow's messages, brought up to date by whoever looks at it."""
+
+    def __init__(self, fill: Callable[["LazyMessages"], None], messages: list[WebSocketMessage]) -> None:
+        super().__init__(messages)
+        self._fill = fill
+        self._busy = False
+
+    def catch_up(self) -> None:
+        """Bring it up to date."""
+        if not self._busy:
+            self._busy = True
+            try:
+                self._fill(self)
+            finally:
+                self._busy = False
+
+    def __len__(self) -> int:
+        self.catch_up()
+        return super().__len__()
+
+    def __iter__(self) -> Iterator[WebSocketMessage]:
+        self.catch_up()
+        return super().__iter__()
+
+    def __reversed__(self) -> Iterator[WebSocketMessage]:
+        self.catch_up()
+        return super().__reversed__()
+
+    def __getitem__(self, index: Any) -> Any:
+        self.catch_up()
+        return super().__getitem__(index)
+
+    def append(self, message: WebSocketMessage) -> None:
+        self.catch_up()
+        super().append(message)
+
+
+class MessageList:
+    """Keeps the list of one flow.
+
+    A message is either stored here before it is told, or it is told, remembered by the socket's history, and
+    added from there when somebody looks.
+    """
+
+    def __init__(self, flow: http.HTTPFlow, limit: HistoryLimit, history: History) -> None:
+        self.keep_all = False
+        """Whether mitmproxy is asked to save the whole flow."""
+        self._flow = flow
+        self._history = history
+        self._kept = Window(limit)
+        self._share: Share | None = None
+        """Of the memory budget; None while little is kept."""
+        self._reported = 0
+        self._seen = history.total
+        """How many messages of the history are in the list, or have been."""
+
+    def store(self, message: WebSocketMessage) -> None:
+        """Put a message into the list."""
+        messages = self.current()
+        self._catch_up(messages)
+        list.append(messages, message)
+        if not self.keep_all:
+            self._kept.push(len(message.content))
+            trim(messages, self._kept)
+            self._weigh()
+
+    def expect(self, count: int) -> None:
+        """So many messages are about to be told that have been stored: they are not to be added again."""
+        self._catch_up(self.current())
+        self._seen += count
+
+    def close(self) -> None:
+        """Leave an ordinary list behind."""
+        assert self._flow.websocket is not None
+        self._flow.websocket.messages = list(self.current())
+
+    def current(self) -> LazyMessages:
+        """The flow's list; one that somebody has put there instead is made ours."""
+        data = self._flow.websocket
+        assert data is not None
+        if not isinstance(data.messages, LazyMessages):
+            self._kept = Window(self._kept.limit)
+            for message in data.messages:
+                self._kept.push(len(message.content))
+            self._seen = self._history.total
+            data.messages = LazyMessages(self._fill, data.messages)
+        return data.messages
+
+    def _catch_up(self, messages: LazyMessages) -> None:
+        if self._seen < self._history.total:
+            messages.catch_up()
+
+    def _fill(self, messages: LazyMessages) -> None:
+        history = self._history
+        frames, self._seen = history.since(self._seen), max(self._seen, history.total)
+        for frame in frames:
+            message = new_message(frame.payload, from_client=frame.event == "framesent")
+            message.timestamp = frame.timestamp
+            messages.append(message)
+            self._kept.push(len(message.content))
+        if frames and not self.keep_all:
+            trim(messages, self._kept)
+            self._weigh()
+
+    def _weigh(self) -> None:
+        size = self._kept.size + MESSAGE_BYTES * len(self._kept)
+        if -STEP < size - self._reported < STEP:
+            return
+        if self._share is None:
+            self._share = budget.share(Use.REMEMBERED, self)
+        self._reported = size
+        self._share.set(size)
+
+    def give_way(self, size: int) -> None:
+        """Drop the oldest messages, at least so many bytes of memory; not where the whole flow is saved."""
+        data = self._flow.websocket
+        if self.keep_all or data is None:
+            return
+        self._kept.forget(size)
+        trim(data.messages, self._kept)
+        self._weigh()

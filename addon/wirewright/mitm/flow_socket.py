@@ -1,0 +1,177 @@
+"""What carries a socket's messages inside mitmproxy, and can be asked to send."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from contextlib import suppress
+from typing import Any
+
+from mitmproxy import ctx, http
+from mitmproxy.addons.proxyserver import Proxyserver
+from mitmproxy.proxy.events import MessageInjected
+from mitmproxy.proxy.layers.websocket import WebSocketMessageInjected
+from mitmproxy.websocket import WebSocketMessage
+
+from wirewright.mitm import end_reasons
+from wirewright.mitm.layers.events import Aborted, CloseInjected
+from wirewright.mitm.patches import websocket_layer
+from wirewright.model.errors import Error
+from wirewright.model.feed import Feed
+from wirewright.model.history import Payload, Window
+from wirewright.model.route import WebSocketRoute
+from wirewright.model.websocket import FrameEvent
+from wirewright.values import Conditions
+from wirewright.wire.observer import Order
+from wirewright.wire.stream import Close, content_of
+
+ABORTED = "abort() was called"
+"""The `close_reason` of a socket that `abort()` ended."""
+
+
+class InjectingCarrier(ABC):
+    """Sends by telling the layer of a socket, from whatever thread, in the order of the calls."""
+
+    def __init__(self, flow: http.HTTPFlow) -> None:
+        self.flow = flow
+        self.route: WebSocketRoute | None = None
+        """What decides on its messages and its end, if anything does."""
+        self.routes_asked = False
+        """True once the routes were asked about the handshake, or another addon answered it first."""
+        self._is_open = False
+
+    def opened(self) -> None:
+        """The socket is open, and its layer there."""
+        self._is_open = True
+
+    @abstractmethod
+    def end(self, feed: Feed) -> None:
+        """Nothing follows."""
+
+    def send(self, payload: Payload, *, to_client: bool) -> None:
+        message = new_message(payload, from_client=not to_client)
+        self.inject(WebSocketMessageInjected(self.flow, message))
+
+    def close(self, code: int, reason: str) -> None:
+        check_our_layer("close")
+        self.inject(CloseInjected(self.flow, Close(code, reason)))
+
+    def cut_event(self, reason: str) -> Aborted | None:
+        """The event for which the layer cuts both connections; None if no layer of Wirewright runs."""
+        return Aborted(self.flow, reason) if self._is_open and websocket_layer.is_installed() else None
+
+    def abort(self) -> None:
+        if self._is_open:
+            check_our_layer("cut")
+        loop = ctx.master.event_loop
+        if running_loop() is not loop:
+            loop.call_soon_threadsafe(self.abort)
+        elif self._is_open:
+            self.tell(Aborted(self.flow, ABORTED))
+        elif connection := proxyserver().connections.get(self.flow.client_conn.id):
+            end_reasons.note(self.flow, ABORTED)
+            connection.close_connection(connection.client)
+
+    def tell(self, event: MessageInjected[Any]) -> None:
+        """Have the layer handle an event, if it still does."""
+        with suppress(Error):
+            self.inject(event)
+
+    def inject(self, event: MessageInjected[Any]) -> None:
+        """Have the layer handle an event. Raises Error if its connection is gone."""
+        loop = ctx.master.event_loop
+        if running_loop() is not loop:
+            loop.call_soon_threadsafe(self.inject, event)
+            return
+        try:
+            proxyserver().inject_event(event)
+        except ValueError:
+            raise Error("Socket closed") from None
+
+    # For a route, as its carrier
+
+    def begin_route(self, feed: Feed) -> WebSocketRoute:
+        """A route is to decide on the socket, beginning with its handshake."""
+        self.route = WebSocketRoute(feed.socket, self)
+        return self.route
+
+    @abstractmethod
+    def check_can(self, what: str) -> None:
+        """Raise Error if this lane has no such thing."""
+
+    def order(self, message: Payload, *, to_client: bool) -> None:
+        self._order(Order(to_client, message))
+
+    def order_close(self, code: int, reason: str, *, to_client: bool) -> None:
+        self._order(Order(to_client, Close(code, reason)))
+
+    def order_conditions(self, conditions: Conditions, *, to_client: bool) -> None:
+        self._order(Order(to_client, conditions))
+
+    @abstractmethod
+    def handlers_changed(self) -> None:
+        """A side has got a handler, or another one."""
+
+    def _order(self, order: Order) -> None:
+        loop = ctx.master.event_loop
+        if running_loop() is loop:
+            self._take_order(order)
+        else:
+            loop.call_soon_threadsafe(self._take_order, order)
+
+    @abstractmethod
+    def _take_order(self, order: Order) -> None:
+        """Keep what a route orders until the socket is open, and then have it carried out."""
+
+    @property
+    def is_mocked(self) -> bool:
+        """Whether a route has answered the handshake in the server's stead."""
+        return self.route is not None and not self.route.is_connected
+
+    def _side(self, from_client: bool) -> WebSocketRoute | None:
+        """The side of the route that a direction comes from."""
+        if self.route is None:
+            return None
+        return self.route if from_client else self.route.server
+
+
+def check_our_layer(verb: str) -> None:
+    """Raise Error where mitmproxy's layers are all there are, which take no orders."""
+    if not websocket_layer.is_installed():
+        raise Error(f"this mitmproxy cannot {verb} a socket from outside: see its warning at the start")
+
+
+def proxyserver() -> Proxyserver:
+    """mitmproxy's addon that owns the ports and the connections."""
+    server = ctx.master.addons.get("proxyserver")
+    assert isinstance(server, Proxyserver)
+    return server
+
+
+def trim(messages: list[WebSocketMessage], kept: Window) -> None:
+    """Drop the oldest messages beyond what is to be kept; the newest stays, as others find it with `[-1]`."""
+    surplus = list.__len__(messages) - max(1, len(kept))
+    if surplus > 0:  # somebody else may have taken some out
+        del messages[:surplus]
+
+
+def new_message(payload: Payload, *, from_client: bool, injected: bool = False) -> WebSocketMessage:
+    """A message as mitmproxy has it."""
+    opcode, content = content_of(payload)
+    return WebSocketMessage(opcode, from_client, content, injected=injected)
+
+
+def payload_of(message: WebSocketMessage) -> Payload:
+    """Its payload; broken text is mended as mitmproxy does it."""
+    return message.content.decode(errors="replace") if message.is_text else message.content
+
+
+def event_of(from_client: bool) -> FrameEvent:
+    """The event that tells of a message."""
+    return "framesent" if from_client else "framereceived"
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """That of the caller, or None in a thread without one."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

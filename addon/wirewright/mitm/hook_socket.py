@@ -1,0 +1,188 @@
+"""One socket of the hooks lane, between mitmproxy's layer, its listeners and its route."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+from mitmproxy import ctx, http
+from mitmproxy.proxy.layers.websocket import WebSocketMessageInjected
+from mitmproxy.websocket import WebSocketMessage
+
+from wirewright.mitm.connection_ends import await_handler
+from wirewright.mitm.flow_socket import (
+    InjectingCarrier,
+    check_our_layer,
+    event_of,
+    new_message,
+    payload_of,
+    trim,
+)
+from wirewright.mitm.layers.events import Aborted, CloseInjected, Ordered
+from wirewright.mitm.patches import websocket_layer
+from wirewright.model.errors import Error
+from wirewright.model.feed import Feed
+from wirewright.model.history import HistoryLimit, Payload, Window
+from wirewright.model.urls import shown_url
+from wirewright.printable import get_logger
+from wirewright.values import Conditions
+from wirewright.wire.observer import Order
+from wirewright.wire.stream import Close
+
+logger = get_logger(__name__)
+
+
+class HookedSocket(InjectingCarrier):
+    """What mitmproxy's hooks tell is reported here, and what a route sends is injected."""
+
+    def __init__(self, flow: http.HTTPFlow, limit: HistoryLimit, why_hooks: str) -> None:
+        """`why_hooks` says why mitmproxy's own layer carries the socket."""
+        super().__init__(flow)
+        self._kept = Window(limit)
+        self._why_hooks = why_hooks
+        self._undecided: WebSocketMessage | None = None
+        self._unrecorded: WebSocketMessage | None = None
+        """What a tape has been offered, and not yet told what became of it."""
+        self._in_hand: WebSocketMessage | None = None
+        """The message that a route's handler has been given: what it sends on first takes its place."""
+        self._waiting: list[Order] = []
+        """What a route has ordered before the socket is open."""
+        self._under_way: list[Ordered] = []
+        """What it has sent, and mitmproxy has not yet shown us as a message."""
+
+    def opened(self) -> None:
+        super().opened()
+        waiting, self._waiting = self._waiting, []
+        for order in waiting:
+            self._carry_out(order)
+
+    def message(self, feed: Feed) -> Awaitable[None] | None:
+        """The newest message of the flow is on its way. What is to be awaited before it goes on.
+
+        What the server sent is reported as it came. What the app sent is reported as it goes on, which is
+        known only when every other addon had its say: see `message_decided`.
+        """
+        self.flush(feed)
+        assert self.flow.websocket is not None
+        messages = self.flow.websocket.messages
+        message = messages[-1]
+        is_ordered = self._is_ordered()
+        if feed.tape:
+            feed.tape.offered(payload_of(message), from_client=message.from_client)
+            self._unrecorded = message
+        if message.from_client:
+            self._undecided = message
+        elif not is_ordered:
+            self._report(feed, message)
+        if not (ctx.options.save_stream_file or ctx.options.hardump):
+            self._kept.push(len(message.content))
+            trim(messages, self._kept)
+        side = self._side(message.from_client)
+        if message.injected or message.dropped or side is None or not side.handles_messages:
+            return None
+        message.drop()
+        self._in_hand = message
+        handling = side.receive(payload_of(message))
+        if handling is not None:
+            return self._await_handler(feed.run(handling))
+        self._in_hand = None
+        return None
+
+    def fail_closed(self, reason: str) -> None:
+        """After an error: drop the newest message and cut the socket if a route handles its messages."""
+        assert self.flow.websocket is not None
+        message = self.flow.websocket.messages[-1]
+        side = self._side(message.from_client)
+        if side is not None and side.handles_messages and not message.injected:
+            logger.warning("%s: the WebSocket is cut: %s", shown_url(self.flow.request.pretty_url), reason)
+            message.drop()
+            self.tell(Aborted(self.flow, reason))
+
+    async def _await_handler(self, handler: asyncio.Task[Any]) -> None:
+        await await_handler(self.flow, handler)
+        self._in_hand = None
+
+    def message_decided(self, feed: Feed) -> None:
+        """mitmproxy triggers `update` when all addons have seen the message; it may be held even then."""
+        if self._in_hand is not None:
+            return
+        if not self.flow.intercepted:
+            self.flush(feed)
+        elif (message := self._undecided or self._unrecorded) is not None:
+            feed.run(self._once_resumed(feed, message))
+
+    async def _once_resumed(self, feed: Feed, message: WebSocketMessage) -> None:
+        await self.flow.wait_for_resume()
+        if message in (self._undecided, self._unrecorded):
+            self.flush(feed)
+
+    def flush(self, feed: Feed) -> None:
+        """Report the message from the app that was waiting, unless it was dropped."""
+        message, self._undecided = self._undecided, None
+        if message is not None and not message.dropped:
+            self._report(feed, message)
+        recorded, self._unrecorded = self._unrecorded, None
+        if feed.tape and recorded is not None:
+            payload = None if recorded.dropped else payload_of(recorded)
+            feed.tape.settled(payload, from_client=recorded.from_client, injected=recorded.injected)
+
+    def end(self, feed: Feed) -> None:
+        self.flush(feed)
+
+    def _report(self, feed: Feed, message: WebSocketMessage) -> None:
+        feed.frame(event_of(message.from_client), payload_of(message), len(message.content))
+
+    # Routes
+
+    def check_can(self, what: str) -> None:
+        raise Error(f"{what} needs Wirewright's own layer, and {self._why_hooks}")
+
+    def order_close(self, code: int, reason: str, *, to_client: bool) -> None:
+        check_our_layer("close")  # and it closes both sides at once
+        super().order_close(code, reason, to_client=to_client)
+
+    def order_conditions(self, conditions: Conditions, *, to_client: bool) -> None:
+        self.check_can("conditions()")
+
+    def handlers_changed(self) -> None:
+        """Each message is looked at anyway."""
+
+    def _take_order(self, order: Order) -> None:
+        if self._is_open:
+            self._carry_out(order)
+        else:
+            self._waiting.append(order)
+
+    def _carry_out(self, order: Order) -> None:
+        ours = order.ours
+        if isinstance(ours, Close):
+            self.tell(CloseInjected(self.flow, ours))
+        elif isinstance(ours, (str, bytes)) and not self._takes_its_place(ours, to_client=order.to_client):
+            if websocket_layer.is_installed():
+                ordered = Ordered(self.flow, order)
+                self._under_way.append(ordered)
+                self.tell(ordered)
+            else:
+                message = new_message(ours, from_client=not order.to_client)
+                self.tell(WebSocketMessageInjected(self.flow, message))
+
+    def _takes_its_place(self, ours: Payload, *, to_client: bool) -> bool:
+        """Whether a message that is sent on is the one that the route's handler has in hand, changed.
+
+        So it keeps its place, and is there before an end that has come with it. It must not overtake others.
+        """
+        replaced, message = self._in_hand, new_message(ours, from_client=not to_client)
+        if replaced is None or (replaced.from_client, replaced.type) != (message.from_client, message.type):
+            return False
+        self._in_hand = None
+        if any(ordered.message.to_client is to_client for ordered in self._under_way):
+            return False
+        replaced.content, replaced.dropped = message.content, False
+        return True
+
+    def _is_ordered(self) -> bool:
+        """Whether the message of which mitmproxy tells is one that a route has sent."""
+        for ordered in self._under_way:
+            if ordered.is_relayed:
+                self._under_way.remove(ordered)
+                return True
+        return False

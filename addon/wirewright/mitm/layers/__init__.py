@@ -1,0 +1,1 @@
+"""The wire's place among mitmproxy's layers."""

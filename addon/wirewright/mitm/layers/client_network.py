@@ -1,0 +1,92 @@
+"""The network between the app and the proxy, where a route has put it under conditions."""
+
+from collections.abc import Iterable
+from time import monotonic
+
+from mitmproxy.connection import Connection
+from mitmproxy.proxy import commands, layer
+
+from wirewright.mitm.layers.leg import Held, Lost
+from wirewright.values import Conditions
+from wirewright.wire.network_link import Link
+from wirewright.wire.reader import Deflated
+
+CONTROL_BIT = 0x08
+"""Of an opcode: control frames have it (RFC 6455, 5.2)."""
+
+
+class AppNetwork:
+    """Both directions of one socket: what the app has said comes to the proxy late, and what it is sent goes
+    late.
+
+    Messages are lost, doubled and reordered; other frames and the end are only delayed, in their place.
+    """
+
+    def __init__(self, app: Connection) -> None:
+        self.from_app: Link[Held] = Link("from app")
+        self.to_app: Link[bytes] = Link("to app")
+        self._app = app
+        self._timers: dict[commands.RequestWakeup, float] = {}
+        """By what we are woken, and when."""
+
+    def change(self, conditions: Conditions, *, to_client: bool) -> layer.CommandGenerator[None]:
+        """Put one direction under other conditions. What is no longer stuck arrives when we are woken."""
+        (self.to_app if to_client else self.from_app).change(conditions, monotonic())
+        yield from self._set_timer()
+
+    def receive(self, events: Iterable[Held]) -> None:
+        """The app has said something. `advance` has to follow."""
+        now = monotonic()
+        for event in events:
+            message = event.payload if isinstance(event, Deflated) else event
+            if isinstance(message, (str, bytes)):
+                size = len(message.encode() if isinstance(message, str) else message)
+                self.from_app.put(event, size, now, is_message=True)
+            else:
+                self.from_app.put(event, 0, now, is_message=False)
+
+    def lose_app(self) -> bool:
+        """The app's connection has ended. Whether that comes to us later, behind what is under way.
+
+        `advance` has to follow then.
+        """
+        if self.from_app.due is None:
+            return False
+        self.from_app.end(Lost.LOST, monotonic())
+        return True
+
+    def forget_received(self) -> None:
+        """What the app has said concerns nobody any more."""
+        self.from_app.clear()
+
+    def send(self, frames: Iterable[bytes]) -> layer.CommandGenerator[None]:
+        """Frames go to the app, each of these a whole one."""
+        now = monotonic()
+        for frame in frames:
+            self.to_app.put(frame, len(frame), now, is_message=not frame[0] & CONTROL_BIT)
+        yield from self._deliver()
+        yield from self._set_timer()
+
+    def is_timer(self, command: commands.RequestWakeup) -> bool:
+        """Whether this was a wakeup of ours; it is over then."""
+        return self._timers.pop(command, None) is not None
+
+    def advance(self) -> layer.CommandGenerator[list[Held]]:
+        """Send the app what arrives there by now; the value is what has come from it."""
+        yield from self._deliver()
+        arrived = self.from_app.arrived(monotonic())
+        yield from self._set_timer()
+        return arrived
+
+    def _deliver(self) -> layer.CommandGenerator[None]:
+        if data := b"".join(self.to_app.arrived(monotonic())):
+            yield commands.SendData(self._app, data)
+
+    def _set_timer(self) -> layer.CommandGenerator[None]:
+        due = min(
+            (due for link in (self.from_app, self.to_app) if (due := link.due) is not None), default=None
+        )
+        if due is not None and all(due < at for at in self._timers.values()):
+            timer = commands.RequestWakeup(max(0.0, due - monotonic()))
+            self._timers[timer] = due
+            yield timer

@@ -1,0 +1,441 @@
+"""A socket as a mitmproxy layer: its two directions, what we say on them, and how they end."""
+
+import time
+from abc import abstractmethod
+from collections import defaultdict
+from dataclasses import dataclass
+from logging import WARNING
+
+from mitmproxy import http
+from mitmproxy.connection import Connection
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers import websocket
+from mitmproxy.proxy.layers.http import HttpLayer
+
+from wirewright.memory import Use, budget
+from wirewright.mitm.layers.client_network import AppNetwork
+from wirewright.mitm.layers.events import Aborted, Ordered
+from wirewright.mitm.layers.leg import End, Held, Leg, Lost
+from wirewright.mitm.patches import back_pressure
+from wirewright.values import Conditions
+from wirewright.wire.deflate import Agreement, parse_agreement
+from wirewright.wire.frames import CloseCode, Opcode, ProtocolError
+from wirewright.wire.observer import Observer
+from wirewright.wire.reader import Control, MessageReader
+from wirewright.wire.stream import Close, Encoder, Ours, Stream, content_of
+
+CLOSING_SECONDS = 2.0
+"""How long the ends may take to answer a close frame of ours."""
+TURN_WORK = 8192
+"""The work that is done for one socket in a turn of the event loop, in short messages of one frame that are
+read: some ten milliseconds."""
+HELD_WORK = 12
+"""The work of a held message."""
+
+
+class NextTurn(commands.RequestWakeup):
+    """The layer waits for the next turn of the event loop."""
+
+    blocking = True
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+
+
+@dataclass(repr=False)
+class TurnBegan(events.CommandCompleted):
+    """It has begun. mitmproxy's own event cannot answer a command for which a layer waits."""
+
+    command: NextTurn
+    reply: None = None
+
+
+class SocketLayer(websocket.WebsocketLayer):
+    """Begins and ends. A close frame is copied, and a lost connection is lost on the other side, too, but for
+    what a route keeps to itself."""
+
+    def __init__(self, context: Context, flow: http.HTTPFlow, observer: Observer) -> None:
+        super().__init__(context, flow)
+        self._observer = observer
+        self._legs: dict[bool, Leg] = {}
+        self._mocked = False
+        self._network: AppNetwork | None = None
+        """What is between the app and us, if a route has put that under conditions."""
+        self._has_waited = False
+        """Whether a message has ever had to wait. Until then nothing is weighed, as for most sockets."""
+        self._closing: End | None = None
+        self._our_close: Close | None = None
+        """The newest close frame that is our own: what a side that is owed one is sent at the end."""
+        self._is_closing = False
+        """Whether we close both sides."""
+        self._ended = False
+        """Whether the end has been told."""
+        self._finished = False
+        """Whether both connections have been ended, or soon are."""
+        self._outgoing: defaultdict[bool, list[bytes]] = defaultdict(list)
+        """Frames that are written together, by whether they go to the server."""
+        self._work = 0
+        """The work that was done since others had their turn, in short messages."""
+
+    def handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if isinstance(event, events.Wakeup) and isinstance(event.command, NextTurn):
+            event = TurnBegan(event.command)
+        return super().handle_event(event)
+
+    def begin(self, _: events.Event) -> layer.CommandGenerator[None]:
+        assert self.flow.response is not None
+        agreement = parse_agreement(self.flow.response.headers.get("Sec-WebSocket-Extensions", ""))
+        if agreement.unknown is not None:
+            yield commands.Log(f"WebSocket extension {agreement.unknown!r} is passed on, but not understood.")
+        self._mocked = not _has_upstream(self.context)
+        self._legs = {from_client: self._leg(agreement, from_client) for from_client in (True, False)}
+        yield websocket.WebsocketStartHook(self.flow)
+        self._handle_event = self.relay  # type: ignore[method-assign, assignment]
+        yield from self._obey()
+        yield from self._flush()
+        self._observer.opened()
+
+    _handle_event = begin  # mitmproxy's way to change states is to put another method here
+
+    @abstractmethod
+    def relay(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """Handle what happens to an open socket."""
+
+    @abstractmethod
+    def _arrived(self, received: list[Held]) -> layer.CommandGenerator[None]:
+        """Take in what has come from the app through its network."""
+
+    @abstractmethod
+    def _adopt(self, leg: Leg) -> None:
+        """Have a direction read what is wanted of it now, in the mode that is called for."""
+
+    def done(self, _: events.Event) -> layer.CommandGenerator[None]:
+        yield from ()
+
+    def _leg(self, agreement: Agreement, from_client: bool) -> Leg:
+        compression = agreement.from_client if from_client else agreement.from_server
+        reader = MessageReader(
+            masked=from_client, compression=compression, max_message=self._observer.max_message
+        )
+        if agreement.unknown is not None:
+            reader.failure = ProtocolError(f"unknown extension {agreement.unknown}")
+        encoder = Encoder(masked=from_client, compression=compression)
+        stream = Stream(reader, encoder, shared_window=compression is not None and compression.takeover)
+        if from_client:
+            destination: Connection | None = None if self._mocked else self.context.server
+        else:
+            destination = self.context.client
+        return Leg(from_client, destination, stream, violated=agreement.unknown is not None)
+
+    # What we say
+
+    def _send(self, leg: Leg, *frames: bytes) -> None:
+        """Send whole frames to a direction's destination, with all others of this event in one write."""
+        if leg.destination is not None:
+            self._outgoing[leg.from_client] += frames
+
+    def _flush(self) -> layer.CommandGenerator[None]:
+        """Write the frames that were sent since the last write."""
+        outgoing, self._outgoing = self._outgoing, defaultdict(list)
+        for to_server, frames in outgoing.items():
+            if not (to_server or self._network is None or self._network.to_app.is_perfect):
+                yield from self._network.send(frames)
+            elif data := b"".join(frames):
+                yield commands.SendData(self.context.server if to_server else self.context.client, data)
+
+    def _let_others_run(self) -> layer.CommandGenerator[None]:
+        """Go on in the next turn of the event loop. Until then events of this socket wait, and neither end is
+        read from."""
+        self._work = 0
+        ends = self.context.client, self.context.server
+        for end in ends:
+            back_pressure.pause(end, back_pressure.Reason.TURN)
+        try:
+            yield NextTurn()
+        finally:
+            for end in ends:
+                back_pressure.resume(end, back_pressure.Reason.TURN)
+
+    def _say(self, leg: Leg, ours: Ours) -> layer.CommandGenerator[None]:
+        """Send one side something that no other addon is asked about. After a close frame it is dropped."""
+        if leg.destination is None or leg.told:
+            return
+        back = self._legs[not leg.from_client]
+        if isinstance(ours, Close) and not back.closed:
+            leg.ordered_close = ours
+            self._adopt(back)
+            yield from self._begin_closing(ours, leg)
+        elif not isinstance(ours, Close):
+            self._adopt(leg)  # a route that holds this direction may speak first
+        frame = leg.stream.send(ours)
+        if isinstance(ours, Close):
+            self._send_close(leg, ours, frame)
+        elif frame:
+            self._send(leg, frame)
+            self._observer.ordered(ours, from_client=leg.from_client)
+
+    def _send_close(self, leg: Leg, close: Close, frame: bytes | None) -> None:
+        """Send a close frame of ours, if it goes now."""
+        if frame and leg.destination is not None:
+            self._report_close(leg, close.payload, injected=True)
+            self._send(leg, frame)
+
+    def _report_close(self, leg: Leg, payload: bytes, *, injected: bool) -> None:
+        close = Control(Opcode.CLOSE, payload)
+        self._observer.controls([close], from_client=leg.from_client, injected=injected)
+
+    def _obey(self, offering: Leg | None = None) -> layer.CommandGenerator[None]:
+        """Carry out what a route has ordered, perhaps while the messages of a direction are offered to it."""
+        while self._observer.orders:
+            order = self._observer.orders.pop(0)
+            target, ours = self._legs[not order.to_client], order.ours
+            if isinstance(ours, Conditions):
+                yield from self._put_under(ours, target)
+            elif target is not offering or isinstance(ours, Close):
+                yield from self._say(target, ours)
+            elif target.destination is not None and not target.told:
+                self._send(target, target.stream.encoder.message(*content_of(ours), compress=True))
+                self._observer.ordered(ours, from_client=target.from_client)
+
+    # The app's network
+
+    def _put_under(self, conditions: Conditions, leg: Leg) -> layer.CommandGenerator[None]:
+        """From now on a direction's messages go under these conditions between the app and us."""
+        yield from self._flush()
+        if self._network is None:
+            self._network, self._has_waited = AppNetwork(self.context.client), True
+        if leg.stream.reader.failure is not None:
+            yield commands.Log("A WebSocket that cannot be read cannot be put under conditions.", WARNING)
+            return
+        yield from self._network.change(conditions, to_client=not leg.from_client)
+        self._adopt(leg)
+
+    def _advance(self, network: AppNetwork) -> layer.CommandGenerator[None]:
+        """Some time has passed: take in and send what has arrived."""
+        received = yield from network.advance()
+        yield from self._arrived(received)
+
+    def _has_conditions(self, leg: Leg) -> bool:
+        """Whether a direction's messages do not just pass between the app and us."""
+        if self._network is None:
+            return False
+        return not (self._network.from_app if leg.from_client else self._network.to_app).is_perfect
+
+    # Back-pressure
+
+    def _regulate(self) -> None:
+        """Pause reading from a source of which too much waits, and go on below a quarter of that."""
+        for leg in self._legs.values():
+            if leg.undecided or leg.held or leg.share is not None or self._network is not None:
+                self._report(leg)
+                self._pause(leg, self._is_to_wait(leg))
+
+    def _report(self, leg: Leg) -> None:
+        if leg.share is None:
+            leg.share = budget.share(Use.HELD)
+        leg.share.follow(0 if self._finished else leg.undecided_size + self._waiting(leg))
+
+    def _is_to_wait(self, leg: Leg) -> bool:
+        """Whether nothing more is to be read of a source, as too much of it waits."""
+        waiting = self._waiting(leg)
+        if not (waiting or leg.undecided) or self._must_read(leg):
+            return False
+        most = self._observer.max_held
+        return waiting > (most // 4 if leg.is_paused else most) or not budget.has_room(Use.HELD)
+
+    def _pause(self, leg: Leg, is_paused: bool) -> None:
+        if is_paused is not leg.is_paused:
+            leg.is_paused = is_paused
+            source = self.context.client if leg.from_client else self.context.server
+            (back_pressure.pause if is_paused else back_pressure.resume)(source)
+
+    def _waiting(self, leg: Leg) -> int:
+        """About how many bytes of memory a direction's messages take, here and in the app's network."""
+        if leg.held:
+            leg.held.weigh()
+        if self._network is None:
+            return leg.held.weight
+        link = self._network.from_app if leg.from_client else self._network.to_app
+        return leg.held.weight + link.weight
+
+    def _must_read(self, leg: Leg) -> bool:
+        """Whether a direction's source is to end, too: its end is not noticed while reading is paused."""
+        back = self._legs[not leg.from_client]
+        has_lost_end = leg.destination is not None and (back.closed or back.lost)
+        return self._finished or has_lost_end or back.told
+
+    def _has_to_drop(self, leg: Leg) -> bool:
+        """Whether too much waits of a source that is read for its end alone."""
+        return self._waiting(leg) > self._observer.max_held and self._must_read(leg)
+
+    # The end
+
+    def _begin_closing(self, close: Close, *legs: Leg) -> layer.CommandGenerator[None]:
+        """A close frame of ours goes, or is to go, to the ends of these directions."""
+        self._our_close = close
+        self._closing = self._closing or End(None, close.code, close.reason)
+        yield from self._set_timer(*legs)
+
+    def _set_timer(self, *legs: Leg) -> layer.CommandGenerator[None]:
+        timer = commands.RequestWakeup(CLOSING_SECONDS)
+        for leg in legs:
+            leg.timer = timer
+        yield timer
+
+    def _keeps(self, leg: Leg) -> bool:
+        """Whether the end of a direction's source is nothing to the other side, as that goes on."""
+        return (
+            self._observer.keeps_close(from_client=leg.from_client)
+            and not self._legs[not leg.from_client].closed
+        )
+
+    def _source_closed(self, leg: Leg, end: End) -> layer.CommandGenerator[None]:
+        """A close frame has come. It has gone on to the other side, or it is answered here."""
+        kept = self._keeps(leg)
+        leg.closed = True
+        self._closing = self._closing or end
+        if kept or leg.destination is None or leg.stream.ended:
+            yield from self._say(self._legs[not leg.from_client], Close(end.code, end.reason or ""))
+        else:
+            leg.copied = True
+        if kept and leg.from_client:
+            # It waits for the end of its connection, with which mitmproxy ends the server's, too.
+            yield from self._set_timer(self._legs[False])
+        elif kept:
+            self._legs[True].destination = None  # the app's side goes on without a server
+        yield from self._tell_end(leg, end.code, end.reason or "")
+        yield from self._end_if_over()
+
+    def _tell_end(self, leg: Leg, code: int, reason: str) -> layer.CommandGenerator[None]:
+        if self._observer.keeps_close(from_client=leg.from_client):
+            self._observer.closed(code, reason, from_client=leg.from_client)
+            yield from self._obey()
+
+    def _end_if_over(self) -> layer.CommandGenerator[None]:
+        """The socket is over once both sides have closed; we end the connections if we had a part in it."""
+        to_server, to_client = self._legs[True], self._legs[False]
+        if self._ended or not (to_client.told and to_server.is_over):
+            return
+        if to_server.destination is not None and not (to_server.told and to_client.is_over):
+            return
+        # A violation that was sent on counts as its source's close: the ends then end their connections.
+        if all(leg.copied or leg.failure is not None for leg in (to_server, to_client)):
+            assert self._closing is not None
+            yield from self._end(self._closing)
+        else:
+            yield from self._finish()
+
+    def _time_is_up(self, timer: object) -> layer.CommandGenerator[None]:
+        """Nobody waits any longer for the answer to a close frame of ours, for a server that a route has kept
+        after its app has closed, or for a handler whose app has gone."""
+        for leg in self._legs.values():
+            if leg.timer is not timer:
+                continue
+            if leg.lost and Lost.LOST in leg.held:
+                leg.held.clear()
+                yield from self._source_lost(leg)
+                return
+            answered = leg.destination is None or self._legs[not leg.from_client].closed
+            if not answered or leg.failure is not None or (leg.stream.ended and not leg.from_client):
+                if leg.failure is not None:
+                    self._closing = self._closing or End(None, leg.failure.code, leg.failure.message)
+                    self._our_close = self._our_close or Close(leg.failure.code)
+                yield from self._finish()
+                return
+
+    def _lost(self, leg: Leg) -> layer.CommandGenerator[None]:
+        """A connection that is lost on one side is lost on the other, once that has all that came before."""
+        leg.lost = True
+        if leg.from_client and self._network is not None and self._network.lose_app():
+            yield from self._advance(self._network)
+            return
+        waits = (leg.held or leg.undecided) and leg.destination is not None and not leg.stream.ended
+        if waits and not self._legs[not leg.from_client].lost:
+            self._closing = self._closing or leg.end_of_source
+            leg.held.append(Lost.LOST)
+            if leg.demand is not None and leg.demand.routed:
+                yield from self._set_timer(leg)  # a handler may wait for just this end
+        else:
+            yield from self._source_lost(leg)
+
+    def _source_lost(self, leg: Leg, end: End | None = None) -> layer.CommandGenerator[None]:
+        """Nothing more comes from a direction's source. `end` is how the socket ended by that; None for the
+        loss of the connection."""
+        kept = self._keeps(leg) and not leg.from_client and not self._legs[True].lost
+        if not leg.closed:
+            leg.closed = True
+            yield from self._tell_end(leg, CloseCode.ABNORMAL, "")
+        if kept and not self._ended:
+            self._legs[True].destination = None  # the app's side goes on without a server
+            yield commands.CloseConnection(self.context.server)
+            yield from self._end_if_over()
+            return
+        self._closing = self._closing or end or End(leg.from_client)
+        yield from self._finish()
+
+    def _abort(self, reason: str) -> layer.CommandGenerator[None]:
+        self._our_close = self._network = None
+        self._closing = self._closing or End(None, reason=reason)
+        yield from self._finish()
+
+    def _finish(self) -> layer.CommandGenerator[None]:
+        """End both TCP connections, each with the close frame that it is owed."""
+        self._finished = True
+        self._handle_event = self.done  # type: ignore[method-assign]
+        if self._our_close is not None:
+            for leg in self._legs.values():
+                if not leg.told and not self._legs[not leg.from_client].lost:
+                    self._send_close(leg, self._our_close, leg.stream.end(self._our_close))
+            yield from self._flush()
+        if not self._mocked:
+            yield commands.CloseConnection(self.context.server)
+        if self._network is not None and not self._legs[True].lost:
+            self._handle_event = self.drain  # type: ignore[method-assign, assignment]
+            self._network.forget_received()
+            yield from self._end_app_when_all_has_arrived(self._network)
+        else:
+            yield commands.CloseConnection(self.context.client)
+        if not self._ended:
+            assert self._closing is not None
+            yield from self._end(self._closing)
+
+    def drain(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """The socket is over, and what was sent to the app is still under way to it."""
+        assert self._network is not None
+        app_has_left = isinstance(event, events.ConnectionClosed) and event.connection is self.context.client
+        if app_has_left or isinstance(event, Aborted):
+            yield from self._end_app()
+            return
+        if isinstance(event, events.Wakeup) and self._network.is_timer(event.command):
+            yield from self._network.advance()
+        elif isinstance(event, Ordered) and isinstance(event.message.ours, Conditions):
+            yield from self._network.change(event.message.ours, to_client=event.message.to_client)
+        yield from self._end_app_when_all_has_arrived(self._network)
+
+    def _end_app_when_all_has_arrived(self, network: AppNetwork) -> layer.CommandGenerator[None]:
+        if network.to_app.is_empty and not network.to_app.is_stalled:
+            yield from self._end_app()
+
+    def _end_app(self) -> layer.CommandGenerator[None]:
+        self._handle_event = self.done  # type: ignore[method-assign]
+        yield commands.CloseConnection(self.context.client)
+
+    def _end(self, end: End) -> layer.CommandGenerator[None]:
+        assert self.flow.websocket is not None
+        self._ended = True
+        self.flow.websocket.timestamp_end = time.time()
+        self.flow.websocket.closed_by_client = end.by_client
+        self.flow.websocket.close_code = end.code
+        self.flow.websocket.close_reason = end.reason
+        yield websocket.WebsocketEndHook(self.flow)
+        self.flow.live = False
+
+
+def _has_upstream(context: Context) -> bool:
+    """Whether the handshake went to a server: an addon may have answered it in its stead.
+
+    Of several HTTP layers the last one has sent it, or not; below it there may be one for CONNECT.
+    """
+    http_layer = next(below for below in reversed(context.layers) if isinstance(below, HttpLayer))
+    return context.server in http_layer.connections

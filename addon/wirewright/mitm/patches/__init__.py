@@ -1,0 +1,1 @@
+"""Changes to mitmproxy, which are taken back when the addon is unloaded."""

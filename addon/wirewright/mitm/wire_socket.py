@@ -1,0 +1,320 @@
+"""One socket of the wire, between its layer, its listeners and mitmproxy's other addons."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import nullcontext
+from typing import Any, TypeVar
+
+from mitmproxy import ctx, http
+from mitmproxy.hooks import UpdateHook
+from mitmproxy.websocket import WebSocketMessage
+
+from wirewright.mitm.flow_messages import MessageList
+from wirewright.mitm.flow_socket import InjectingCarrier, event_of, new_message, payload_of, proxyserver
+from wirewright.mitm.layers.events import DecidedEvent, Ordered
+from wirewright.mitm.other_addons import Hook, OtherAddons, await_hooks, call_hooks, log_error
+from wirewright.model.feed import Feed
+from wirewright.model.history import HistoryLimit, Payload
+from wirewright.model.route import WebSocketRoute
+from wirewright.model.urls import shown_url
+from wirewright.printable import get_logger
+from wirewright.wire.lazy import Unread
+from wirewright.wire.observer import UNDECIDED, Decided, Decision, Demand, Order
+from wirewright.wire.reader import Control
+
+logger = get_logger(__name__)
+
+T = TypeVar("T")
+
+UPDATE_SECONDS = 0.1
+"""A user interface is told no more often that messages have passed."""
+
+
+class WiredSocket(InjectingCarrier):
+    """The wire's observer: what passes is reported here, and what is held is offered to the other addons."""
+
+    _feed: Feed
+    _list: MessageList
+
+    def __init__(
+        self, flow: http.HTTPFlow, limit: HistoryLimit, max_message: int, max_held: int, addons: OtherAddons
+    ) -> None:
+        super().__init__(flow)
+        self.max_message, self.max_held = max_message, max_held
+        self._limit = limit
+        self._addons = addons
+        self._demands: dict[bool, Demand] = {}
+        self._demand_state: tuple[int, object] = (0, None)
+        """The versions of addons and listeners for which `_demands` was computed."""
+        self._deciding: dict[bool, asyncio.Task[None]] = {}
+        """By direction, what sees to a message that could not be decided at once."""
+        self._interruptible: set[asyncio.Task[Any]] = set()
+        """Which of them only wait, so that the end of the socket may end them."""
+        self._ended = False
+        self.orders: list[Order] = []
+        self._takes_orders = True
+        """Whether the layer is about to look at `orders`: before the socket is open, and while it asks us."""
+        self._told_too_large = False
+        self._update_handle: asyncio.TimerHandle | None = None
+
+    def begin_route(self, feed: Feed) -> WebSocketRoute:
+        self._feed = feed
+        return super().begin_route(feed)
+
+    def start(self, feed: Feed) -> None:
+        """The handshake has succeeded: messages may come."""
+        self._feed = feed
+        self._list = MessageList(self.flow, self._limit, feed.history)
+        self._list.current()
+        self.demand(from_client=True)  # whom the other addons are is known from now on
+
+    def opened(self) -> None:
+        """The layer has taken the orders so far; from now on it is told of each."""
+        super().opened()
+        self._takes_orders = False
+
+    def end(self, feed: Feed) -> None:
+        self._ended = True
+        self._list.close()
+        if self._update_handle is not None:
+            self._update_handle.cancel()
+        for waiting in self._interruptible:
+            waiting.cancel()
+
+    # What the wire asks, and tells
+
+    def demand(self, *, from_client: bool) -> Demand:
+        state = (self._addons.refresh(), self._feed.listeners_version)
+        if state != self._demand_state:
+            self._demand_state = state
+            self._list.keep_all = self._addons.keep_all
+            self._demands = {direction: self._new_demand(direction) for direction in (True, False)}
+        return self._demands[from_client]
+
+    def _new_demand(self, from_client: bool) -> Demand:
+        addons, feed = self._addons, self._feed
+        # Whoever waits for the socket's failure is told of bad text, too, for which it must be read.
+        listened = feed.is_heard(event_of(from_client)) or feed.is_heard("socketerror")
+        heard = listened or addons.keep_all or addons.dumper is not None
+        kept = feed.history.limit
+        remembered = min(kept.size, self.max_message) if kept.messages else 0
+        side = self._side(from_client)
+        routed = side is not None and (side.handles_messages or side.handles_close)
+        limit = self.max_message if heard or feed.tape is not None else remembered
+        return Demand(addons.may_change or routed, limit, heard, routed)
+
+    def offer(self, payload: Payload, *, from_client: bool, injected: bool) -> Decision:
+        message = new_message(payload, from_client=from_client, injected=injected)
+        if before := self._deciding.get(not from_client):
+            # The other addons find a message as the newest one of its flow: one at a time.
+            return self._decide_later(message, self._offer_after(before, message))
+        hooks = self._begin(message)
+        waiting = call_hooks(hooks, self.flow)
+        if waiting is not None or self.flow.intercepted:
+            return self._decide_later(message, self._await_decision(message, waiting, hooks))
+        decision, handling = self._asked(self._settle, message)
+        if handling is not None:
+            self._feed.run(self._await_handler(message, handling))
+            return UNDECIDED
+        return decision
+
+    def offer_over(self, *, from_client: bool) -> None:
+        if tape := self._feed.tape:
+            tape.offer_over(from_client=from_client)
+
+    def keeps_close(self, *, from_client: bool) -> bool:
+        side = self._side(from_client)
+        return side is not None and side.handles_close
+
+    def closed(self, code: int, reason: str, *, from_client: bool) -> None:
+        side = self._side(from_client)
+        assert side is not None
+        waiting = self._asked(side.closed, code, reason)
+        if waiting is not None:
+            self._feed.run(waiting)
+
+    def passed(self, payloads: Sequence[Payload], *, from_client: bool, injected: bool) -> None:
+        if tape := self._feed.tape:
+            tape.messages(payloads, sum(map(len, payloads)), from_client=from_client, injected=injected)
+        self._tell_passed(payloads, from_client=from_client, injected=injected)
+
+    def _tell_passed(self, payloads: Sequence[Payload], *, from_client: bool, injected: bool) -> None:
+        if self._addons.keep_all or self._addons.dumper or injected:
+            for payload in payloads:
+                self._list.store(new_message(payload, from_client=from_client, injected=injected))
+                if self._addons.dumper:
+                    call_hooks(iter([self._addons.dumper.websocket_message]), self.flow)
+            self._list.expect(len(payloads))
+        else:
+            self._list.current()
+        self._feed.frames(event_of(from_client), payloads)
+        self._update_soon()
+
+    def ordered(self, payload: Payload, *, from_client: bool) -> None:
+        if from_client and self._answers_the_app:
+            return  # a message of the app, which was reported when it arrived
+        if tape := self._feed.tape:
+            tape.ordered(payload, from_client=from_client)
+        if from_client or self._answers_the_app:
+            self._tell_passed([payload], from_client=from_client, injected=True)
+        else:
+            # What is reported is the server's side, and this has not come from there.
+            self._list.store(new_message(payload, from_client=False, injected=True))
+            self._update_soon()
+
+    def passed_unheard(self, messages: Unread, *, from_client: bool) -> None:
+        self._list.current()
+        if tape := self._feed.tape:
+            # One that came in parts is put together here, and not in the recorder's thread.
+            payloads = list(messages) if len(messages) == 1 else messages
+            tape.messages(payloads, messages.size, from_client=from_client)
+        self._feed.unheard(event_of(from_client), messages)
+        self._update_soon()
+
+    def too_large(self, *, from_client: bool) -> None:
+        if tape := self._feed.tape:
+            tape.too_large()
+        if self._demands[from_client].limit < self.max_message or self._told_too_large:
+            return
+        self._told_too_large = True
+        logger.warning(
+            "%s: a message is larger than ws_max_message (%d bytes), or than ws_memory has room for: it "
+            "passes, and is not read",
+            shown_url(self.flow.request.pretty_url),
+            self.max_message,
+        )
+
+    def controls(self, frames: Sequence[Control], *, from_client: bool, injected: bool) -> None:
+        if tape := self._feed.tape:
+            tape.controls(
+                [(each.opcode, each.payload) for each in frames], from_client=from_client, injected=injected
+            )
+
+    def failed(self, message: str) -> None:
+        self._feed.failed(message)
+
+    # Held messages
+
+    def _begin(self, message: WebSocketMessage) -> Iterator[Hook]:
+        """Show a message to whom it may concern; the hooks that are to be called for it."""
+        if tape := self._feed.tape:
+            tape.offered(payload_of(message), from_client=message.from_client)
+        self._list.store(message)
+        if not message.from_client and (message.injected or not self._answers_the_app):
+            self._report(message)
+        return iter(self._addons.hooks)
+
+    def _settle(self, message: WebSocketMessage) -> tuple[Payload | None, Awaitable[None] | None]:
+        """All addons have had their say: what is sent on, and what a route's handler awaits before that."""
+        self._update_soon()
+        from_client = message.from_client
+        if not message.dropped and not isinstance(message.content, bytes):
+            log_error(TypeError(f"the content of a message must be bytes, not {message.content!r:.100}"))
+            message.drop()
+        if message.dropped:
+            self._record_settled(None, message)
+            return None, None
+        payload = payload_of(message)
+        side = self._side(from_client)
+        handled = side is not None and side.handles_messages and not message.injected
+        arrives = from_client and self._answers_the_app  # at a mock, or at what plays the server
+        if from_client and (arrives or not handled):
+            self._report(message)
+        if arrives or not handled:
+            self._record_settled(payload, message)
+        if side is None or not handled:
+            return payload, None
+        return None, side.receive(payload)
+
+    @property
+    def _answers_the_app(self) -> bool:
+        return self.route is not None and self.route.answers_the_app
+
+    def _record_settled(self, payload: Payload | None, message: WebSocketMessage) -> None:
+        if tape := self._feed.tape:
+            tape.settled(payload, from_client=message.from_client, injected=message.injected)
+
+    def _decide_later(self, message: WebSocketMessage, decision: Coroutine[Any, Any, None]) -> Decision:
+        def forget(done: asyncio.Task[None]) -> None:
+            if self._deciding.get(message.from_client) is done:
+                del self._deciding[message.from_client]
+
+        self._deciding[message.from_client] = deciding = self._feed.run(decision)
+        deciding.add_done_callback(forget)
+        return UNDECIDED
+
+    async def _offer_after(self, before: asyncio.Task[None], message: WebSocketMessage) -> None:
+        await self._wait_for(asyncio.wait([before]))
+        hooks = self._begin(message)
+        await self._await_decision(message, call_hooks(hooks, self.flow), hooks)
+
+    async def _await_decision(
+        self, message: WebSocketMessage, waiting: Awaitable[Any] | None, hooks: Iterator[Hook]
+    ) -> None:
+        connection = proxyserver().connections.get(self.flow.client_conn.id)
+        # mitmproxy cuts connections on which nothing happens, but not while an addon takes its time.
+        with connection.timeout_watchdog.disarm() if connection else nullcontext():
+            await await_hooks(waiting, hooks, self.flow)
+            if self.flow.intercepted and not self._ended:
+                self._update()
+                await self._wait_for(self.flow.wait_for_resume())
+        if self._ended:
+            return
+        payload, handling = self._settle(message)
+        if handling is not None:
+            self._feed.run(self._await_handler(message, handling))
+        else:
+            self.tell(DecidedEvent(self.flow, Decided(message.from_client, payload)))
+
+    async def _await_handler(self, message: WebSocketMessage, handling: Awaitable[None]) -> None:
+        await handling
+        self.tell(DecidedEvent(self.flow, Decided(message.from_client, None)))
+
+    async def _wait_for(self, awaitable: Awaitable[Any]) -> None:
+        """Wait for what the end of the socket makes pointless."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._interruptible.add(task)
+        try:
+            await awaitable
+        finally:
+            self._interruptible.discard(task)
+
+    def _report(self, message: WebSocketMessage) -> None:
+        payload = payload_of(message)
+        self._list.expect(1)
+        self._feed.frame(event_of(message.from_client), payload, len(message.content))
+
+    # Routes
+
+    def check_can(self, what: str) -> None:
+        """It can do everything."""
+
+    def handlers_changed(self) -> None:
+        self._demand_state = (0, 0)
+
+    def _asked(self, call: Callable[..., T], *arguments: Any) -> T:
+        """Call something for the layer, which then takes what a route has ordered meanwhile."""
+        before, self._takes_orders = self._takes_orders, True
+        try:
+            return call(*arguments)
+        finally:
+            self._takes_orders = before
+
+    def _take_order(self, order: Order) -> None:
+        if self._takes_orders:
+            self.orders.append(order)
+        else:
+            self.tell(Ordered(self.flow, order))
+
+    # User interfaces
+
+    def _update_soon(self) -> None:
+        if self._addons.is_viewed and self._update_handle is None:
+            self._update_handle = ctx.master.event_loop.call_later(UPDATE_SECONDS, self._update)
+
+    def _update(self) -> None:
+        if self._update_handle is not None:
+            self._update_handle.cancel()
+            self._update_handle = None
+        self._feed.run(ctx.master.addons.trigger_event(UpdateHook([self.flow])))

@@ -1,0 +1,231 @@
+"""The pytest plugin: a proxy for the tests of a session, and for each test what it needs of it.
+
+    def test_order(ws, app):
+        with ws.expect_websocket("**/live") as opened:
+            app.open()
+        with opened.value.expect_event("framereceived", lambda payload: "filled" in payload):
+            app.buy()
+
+It imports no mitmproxy until a test asks for a proxy.
+"""
+
+import warnings
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from _pytest._code.code import ExceptionRepr
+
+from wirewright.pytest_plugin.tested_proxies import ALLOWING, TestRun, capture_folder
+
+if TYPE_CHECKING:
+    from wirewright.sync_api import Proxy
+
+DEPRECATING = ("ldap3", "mitmproxy", "passlib", "pyasn1", "pyparsing")
+"""mitmproxy and what it imports use what is deprecated; no user can mend that."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("wirewright", "WebSockets of apps behind a proxy")
+    group.addoption(
+        "--ws-connect",
+        metavar="ENDPOINT",
+        help="Use the proxy that runs at this endpoint (`auto`: the one that runs here), and launch none.",
+    )
+    group.addoption(
+        "--ws-allow-cleartext",
+        action="store_true",
+        help="Send the token of --ws-connect to another machine without encryption (ws://).",
+    )
+    group.addoption(
+        "--ws-proxy-mode",
+        metavar="MODE",
+        action="append",
+        help="The mode of the proxy that is launched (regular); more than once for more.",
+    )
+    group.addoption(
+        "--ws-proxy-port",
+        metavar="PORT",
+        type=int,
+        help="Its port; 0 (the default) takes a free one. With xdist each worker takes the next.",
+    )
+    group.addoption(
+        "--ws-capture",
+        choices=["on", "off", "retain-on-failure"],
+        default="off",
+        help="Record each test that uses a proxy in a capture of its own.",
+    )
+    group.addoption(
+        "--ws-capture-dir", metavar="DIR", default="test-results", help="The folder of the captures."
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for package in DEPRECATING:
+        config.addinivalue_line("filterwarnings", f"ignore::DeprecationWarning:{package}.*")
+    config.addinivalue_line(
+        "markers",
+        f"{ALLOWING}: log what listeners, handlers and rules of WebSockets raise, and do not fail the test",
+    )
+    options = config.option
+    if not options.ws_connect:
+        return
+    if options.ws_proxy_port is not None or options.ws_proxy_mode is not None:
+        raise pytest.UsageError(
+            "--ws-connect does not go with --ws-proxy-port and --ws-proxy-mode: they are of a proxy to launch"
+        )
+    if options.ws_capture != "off" and _workers(config) > 1:
+        raise pytest.UsageError(
+            f"--ws-capture={options.ws_capture} does not go with --ws-connect and several xdist workers: "
+            "a proxy records for one test at a time"
+        )
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    options = session.config.option
+    if options.ws_capture == "off":
+        return
+    try:
+        capture_folder(session.config).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise pytest.UsageError(f"--ws-capture-dir={options.ws_capture_dir}: {error.strerror}") from None
+
+
+@pytest.fixture(scope="session")
+def ws_proxy_args() -> dict[str, Any]:
+    """What the session's proxy is launched with: the keyword arguments of `wirewright.sync_api.launch`.
+
+    To be overridden in a conftest.py. The port and the modes of the command line win.
+    """
+    return {}
+
+
+@pytest.fixture(scope="session")
+def ws_proxy(request: pytest.FixtureRequest, ws_proxy_args: dict[str, Any]) -> "Iterator[Proxy]":
+    """The session's proxy: launched, or with `--ws-connect` one that runs. With xdist one for each worker.
+
+    What a test registers on it stays; `ws` is for one test.
+    """
+    from wirewright import sync_api
+
+    options = request.config.option
+    if options.ws_connect:
+        endpoint = None if options.ws_connect == "auto" else options.ws_connect
+        with sync_api.connect(endpoint, allow_cleartext=options.ws_allow_cleartext) as proxy:
+            yield proxy
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # with `-W error`, too
+        from wirewright.mitm import master  # noqa: F401
+    arguments = {"port": 0, **ws_proxy_args}
+    if options.ws_proxy_port is not None:
+        arguments["port"] = options.ws_proxy_port
+    if options.ws_proxy_mode is not None:
+        arguments["mode"] = options.ws_proxy_mode
+    if arguments["port"]:
+        arguments["port"] += _worker(request.config)
+    with sync_api.launch(**arguments) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def ws(ws_proxy: "Proxy") -> "Iterator[Proxy]":
+    """The session's proxy for one test: its listeners and routes are taken back afterwards."""
+    from wirewright.sync_api import for_a_while
+
+    with for_a_while(ws_proxy) as proxy:
+        yield proxy
+
+
+_RUN = pytest.StashKey[TestRun]()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    run = item.stash[_RUN] = TestRun(item)
+    run.begin()
+    yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Fail a test if one of its listeners, handlers or rules has raised."""
+    __tracebackhide__ = True
+    run = item.stash[_RUN]
+    try:
+        yield
+    except pytest.skip.Exception:
+        run.settle()
+        run.raise_errors()
+        raise
+    except BaseException:
+        run.settle()  # the report of its failure has what they raised
+        raise
+    run.settle()
+    outcomes = _outcomes_of_unittest(item)
+    if all(isinstance(each.value, pytest.skip.Exception) for each in outcomes):
+        try:
+            run.raise_errors()
+        except BaseException:
+            outcomes.clear()  # they would be reported instead
+            raise
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    """Fail the teardown if they raised after the test's end."""
+    __tracebackhide__ = True
+    run = item.stash[_RUN]
+    run.is_over = True
+    yield
+    run.settle()
+    run.warn()
+    run.raise_errors()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: "pytest.CallInfo[None]"
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    run = item.stash.get(_RUN, None)
+    if run is None:
+        return report
+    if report.failed:
+        run.has_failed = True
+        for title, text in run.sections():
+            _add_section(report, title, text)
+        report.user_properties.extend(run.properties())
+    if report.when == "teardown":
+        run.end()
+        report.user_properties.extend(run.properties())
+        del item.stash[_RUN]  # items live as long as the session, and what sockets remember is large
+    return report
+
+
+def _outcomes_of_unittest(item: pytest.Item) -> "list[pytest.ExceptionInfo[BaseException]]":
+    """How a test of a `unittest.TestCase` has failed or was skipped: pytest keeps it until the report."""
+    outcomes: list[pytest.ExceptionInfo[BaseException]] | None = getattr(item, "_excinfo", None)
+    return [] if outcomes is None else outcomes
+
+
+def _add_section(report: pytest.TestReport, title: str, text: str) -> None:
+    """Add to the text of the failure, so that every kind of report has it, JUnit's XML too."""
+    if isinstance(report.longrepr, ExceptionRepr):
+        report.longrepr.addsection(title, text)
+    else:
+        report.sections.append((title, text))
+
+
+def _worker(config: pytest.Config) -> int:
+    """The number of an xdist worker, from 0."""
+    worker: Any = getattr(config, "workerinput", {}).get("workerid", "gw0")
+    return int(worker.removeprefix("gw"))
+
+
+def _workers(config: pytest.Config) -> int:
+    """How many xdist workers there will be."""
+    if config.getoption("dist", "no") == "no":
+        return 1
+    counts = [each.rpartition("*")[0] for each in config.getoption("tx", None) or ()]
+    return sum(int(count or 1) for count in counts)

@@ -1,0 +1,205 @@
+"""The report of a failed test: the sockets, frames and TLS failures of a proxy while the test ran."""
+
+from collections.abc import Container, Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from wirewright.capture.redaction import Redaction
+from wirewright.cli.timeline import CONTEXT
+from wirewright.model.app_connections import NOTHING_SEEN, AppsSeen
+from wirewright.model.errors import Error
+from wirewright.model.feed import Feed
+from wirewright.model.history import Frame, Payload
+from wirewright.model.running_proxies import RunningProxy
+from wirewright.model.websocket import FrameEvent, WebSocket
+from wirewright.printable import printable
+
+REDACTION = Redaction()
+"""A report is passed around as a capture is, and shows no more secrets than one."""
+MOST = 20
+"""How many sockets a report has: those that are open, and the newest of the others."""
+LAST = 10
+"""How many frames of a socket a report has."""
+WIDTH = 200
+"""How many characters of a frame."""
+MOST_FAILURES = 5
+"""How many different failures of TLS handshakes a report has, the newest."""
+
+
+class Passing:
+    """The sockets and the apps that a proxy sees while a test runs. For the proxy's event loop."""
+
+    def __init__(self, running: RunningProxy) -> None:
+        self._proxy, self._control = running.proxy, running.control
+        self._seen: list[_Seen] = []
+        self._left_out = 0
+        self._address = ""
+        self._ca_certificate = Path()
+        self._before = self._apps = NOTHING_SEEN
+
+    async def start(self) -> None:
+        """Follow what passes from now on."""
+        with suppress(Error):  # it may listen on no port
+            self._address = f" at 127.0.0.1:{self._proxy.port}"
+        self._ca_certificate = self._proxy.ca_certificate
+        self._control.watchers.append(self)
+        for feed in self._control.feeds().values():
+            self._add(_Seen(feed, feed.history.total, is_new=False))
+        self._before = self._apps = await self._proxy._running_host().apps_seen()
+
+    async def look(self) -> None:
+        """Ask what apps have done until now; `tell` has it."""
+        self._apps = await self._proxy._running_host().apps_seen()
+
+    def stop(self) -> None:
+        """Follow it no more."""
+        with suppress(ValueError):  # it has not begun
+            self._control.watchers.remove(self)
+        for seen in self._seen:
+            seen.stop()
+
+    def opening(self, key: str, feed: Feed) -> None:
+        """An app asks for a socket."""
+        self._add(_Seen(feed, 0, is_new=True))
+
+    def _add(self, seen: "_Seen") -> None:
+        self._seen.append(seen)
+        if len(self._seen) > MOST:
+            oldest = next((each for each in self._seen if each.is_over), self._seen[0])
+            self._seen.remove(oldest)
+            oldest.stop()
+            self._left_out += oldest.has_passed
+
+    @property
+    def has_passed(self) -> bool:
+        """True if the report has anything to show."""
+        return bool(self.has_sockets or self._new_apps.tls_failures)
+
+    @property
+    def has_sockets(self) -> bool:
+        """True if anything happened to a socket: then a capture has something to show."""
+        return bool(self._left_out or any(each.has_passed for each in self._seen))
+
+    @property
+    def _new_apps(self) -> AppsSeen:
+        return self._apps.since(self._before)
+
+    def tell(self) -> Iterator[str]:
+        """The lines of a report."""
+        told = [seen for seen in self._seen if seen.has_passed]
+        if self._left_out:
+            yield f"… {self._left_out:,} sockets before these"
+        for number, seen in enumerate(told, 1 + self._left_out):
+            first, *others = seen.lines()
+            yield f"#{number} {first}"
+            yield from others
+        apps = self._new_apps
+        if not told:
+            yield self._why_none(apps)
+        yield from self._tell_tls_failures(apps)
+
+    def _why_none(self, apps: AppsSeen) -> str:
+        if any(failure.side == "client" for failure in apps.tls_failures):
+            return "no app asked for a WebSocket: its TLS handshake with the proxy failed"
+        if apps.requests:
+            return f"no app asked for a WebSocket: it sent {apps.requests:,} other HTTP requests"
+        if apps.connections:
+            return f"no app asked for a WebSocket: it connected to the proxy, {apps.connections:,} times"
+        if self._seen:
+            return f"no message passed: {len(self._seen):,} sockets are open since before the test"
+        return f"no app connected to the proxy{self._address}: does the app use it?"
+
+    def _tell_tls_failures(self, apps: AppsSeen) -> Iterator[str]:
+        different = {(each.server_name, each.sentence): each for each in apps.tls_failures}
+        if different:
+            yield f"TLS handshakes that failed: {len(apps.tls_failures):,}"
+        for failure in list(different.values())[-MOST_FAILURES:]:
+            yield f"   ✕ {printable(failure.server_name)}: {printable(failure.sentence)}"
+            if remedy := failure.remedy(self._ca_certificate):
+                yield f"     {printable(remedy)}"
+
+
+class _Seen:
+    """A socket, and what passed of it since some moment. Once it has closed, lines are all that is kept."""
+
+    hears: Container[FrameEvent] = ()
+    """A tap without frames: those that count are remembered by the socket."""
+
+    def __init__(self, feed: Feed, before: int, *, is_new: bool) -> None:
+        """`before` is how many frames have passed already."""
+        self._feed: Feed | None = feed
+        self._lines: list[str] = []
+        self._before = before
+        self._is_new = is_new
+        self._error: str | None = None
+        feed.attach(self)
+
+    def stop(self) -> None:
+        if self._feed is not None:
+            self._feed.detach(self)
+
+    def changed(self, feed: Feed) -> None:
+        """Nothing to do: the socket is read when the report is made."""
+
+    def frames(self, event: FrameEvent, payloads: Sequence[Payload]) -> None:
+        """None are heard."""
+
+    def failed(self, message: str) -> None:
+        """The socket failed."""
+        self._error = message
+
+    def closed(self, feed: Feed) -> None:
+        """The socket is over."""
+        self._lines = list(self._told(feed.socket))
+        self._feed = None
+
+    @property
+    def is_over(self) -> bool:
+        return self._feed is None
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether anything has happened to it."""
+        return self._is_new or self._feed is None or self._feed.history.total > self._before
+
+    def lines(self) -> list[str]:
+        """What it is, its last frames, and its failure."""
+        return self._lines if self._feed is None else list(self._told(self._feed.socket))
+
+    def _told(self, socket: WebSocket) -> Iterator[str]:
+        since = "" if self._is_new else ", since before the test"
+        yield f"{printable(REDACTION.url(socket.url))} ({_state(socket)}{since})"
+        history = socket._history
+        frames = history.since(self._before)[-LAST:]
+        earlier = history.total - self._before - len(frames)
+        if earlier:
+            yield f"   … {earlier:,} earlier"
+        elif not frames:
+            yield "   no frame"
+        yield from map(_tell_frame, frames)
+        if self._error is not None:
+            yield f"   ✕ {printable(REDACTION.text(self._error))}"
+
+
+def _state(socket: WebSocket) -> str:
+    if not socket.is_closed():
+        return "open" if socket.opened_at else "opening"
+    if not socket.opened_at:
+        status = f" with status {socket.status}" if socket.status else ""
+        reason = f": {printable(REDACTION.text(socket.close_reason))}" if socket.close_reason else ""
+        return f"failed{status}{reason}"
+    said = [str(socket.close_code)]
+    if socket.close_reason:
+        said.append(repr(REDACTION.text(socket.close_reason)))
+    if socket.closed_by:
+        said.append(f"by {socket.closed_by}")
+    return f"closed {' '.join(said)}"
+
+
+def _tell_frame(frame: Frame) -> str:
+    payload = REDACTION.payload(frame.payload[: WIDTH + CONTEXT])
+    shown = repr(payload)
+    shown = shown if len(shown) <= WIDTH else f"{shown[:WIDTH]}… ({len(frame.payload):,} in all)"
+    at = f"{datetime.fromtimestamp(frame.timestamp):%H:%M:%S.%f}"[:-3]
+    return f"   {at} {'→' if frame.event == 'framesent' else '←'} {shown}"

@@ -1,0 +1,259 @@
+"""Follows the proxies of this process while a test runs, for its report, its captures and its errors."""
+
+import re
+import warnings
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from wirewright.model import running_proxies, user_errors
+from wirewright.model.errors import Error
+from wirewright.model.running_proxies import RunningProxy
+from wirewright.model.user_errors import UserError
+from wirewright.model.websocket import WebSocket
+from wirewright.printable import printable, printable_lines
+
+ALLOWING = "ws_allow_errors"
+"""The marker of a test whose listeners, handlers and rules may raise."""
+FIXTURES = {"ws", "ws_proxy"}
+NAME_BYTES = 120
+"""The length of a capture's name at most: a file system takes 255 bytes."""
+MOST_ERRORS = 10
+"""How many exceptions a report has, the first ones."""
+
+
+class TestedProxy:
+    """A proxy while a test runs."""
+
+    def __init__(self, running: RunningProxy, *, is_used: bool) -> None:
+        from wirewright.pytest_plugin.failure_report import (
+            Passing,  # it imports what colours lines: most tests need none
+        )
+
+        self.running = running
+        self.passing = Passing(running)
+        self.is_used = is_used
+        """Whether the test uses it, also if nothing passes."""
+        self.capture: Path | None = None
+        self._has_ended = False
+
+    async def ending(self) -> None:
+        """The proxy ends before the test."""
+        await self._stop_recording()
+        self._has_ended = True
+
+    async def _stop_recording(self) -> None:
+        with suppress(Error):  # the other process may be gone
+            await self.passing.look()
+            if self.capture is not None:
+                await self.running.proxy.stop_capture()
+
+    async def _stop(self) -> None:
+        await self._stop_recording()
+        self.passing.stop()
+
+    def stop(self) -> None:
+        """Follow it no more."""
+        if self._has_ended:
+            self.passing.stop()
+            return
+        try:
+            self.running.run(self._stop())
+        except Error:  # its loop is closed, or blocked
+            self.passing.stop()
+
+    async def _look(self) -> list[str]:
+        with suppress(Error):
+            await self.passing.look()
+        return list(self.passing.tell())
+
+    def tell(self) -> list[str]:
+        """The lines of a report; none if the test has nothing to do with this proxy."""
+        lines = list(self.passing.tell()) if self._has_ended else self.running.run(self._look())
+        if not (self.is_used or self.passing.has_passed):
+            return []
+        return [*lines, *self._tell_capture()]
+
+    def _tell_capture(self) -> list[str]:
+        if self.capture is None or not self.passing.has_sockets:
+            return []
+        return [f"all of it: wirewright show {shown(self.capture)}"]
+
+
+class TestRun:
+    """One run of one test."""
+
+    def __init__(self, item: pytest.Item) -> None:
+        self.has_failed = False
+        self._item = item
+        self._options = item.config.option
+        self._proxies: dict[RunningProxy, TestedProxy] = {}
+        self._errors: list[UserError] = []
+        self._not_recorded: list[str] = []
+        self._uses_fixture = not FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+        self.is_over = False
+        """Whether the test has returned and its fixtures are torn down."""
+        self._is_new = False
+        """Whether a proxy that starts now is one that the test starts."""
+
+    # The beginning and the end
+
+    def begin(self) -> None:
+        """Follow the proxies that run, and those that will be started."""
+        user_errors.observers.append(self._note)
+        running_proxies.followers.append(self)
+        for running in running_proxies.running_proxies():
+            with suppress(Error):  # its loop is closed, or blocked
+                running.run(self.started(running))
+        self._is_new = True
+
+    async def started(self, running: RunningProxy) -> None:
+        """Follow a proxy and record what passes; an error of the capture is for `warn`."""
+        tested = TestedProxy(running, is_used=self._is_new or self._uses_fixture)
+        with suppress(Error):  # it is gone already
+            await tested.passing.start()
+            self._proxies[running] = tested
+            await self._record(tested)
+
+    async def _record(self, tested: TestedProxy) -> None:
+        path = None
+        try:
+            if path := self._new_capture():
+                await tested.running.proxy.start_capture(path)
+                tested.capture = path
+        except (Error, OSError) as error:
+            self._not_recorded.append(str(error))
+            if path is not None:
+                remove(path)
+
+    async def ending(self, running: RunningProxy) -> None:
+        """Ask a proxy while it can answer."""
+        if running in self._proxies:
+            await self._proxies[running].ending()
+
+    def end(self) -> None:
+        """Follow nothing more, and remove the captures that are not to be kept."""
+        user_errors.observers.remove(self._note)
+        running_proxies.followers.remove(self)
+        self._mark_used()
+        for tested in self._proxies.values():
+            tested.stop()
+            if tested.capture is not None and not self._is_kept(tested):
+                remove(tested.capture)
+                tested.capture = None
+
+    def _is_kept(self, tested: TestedProxy) -> bool:
+        wanted = self._options.ws_capture == "on" or self.has_failed
+        return wanted and (tested.is_used or tested.passing.has_passed)
+
+    def properties(self) -> list[tuple[str, str]]:
+        """The properties of the test's report, for JUnit's XML and the like."""
+        captures = (tested.capture for tested in self._proxies.values())
+        return [("ws_capture", printable(str(shown(path)))) for path in captures if path is not None]
+
+    def warn(self) -> None:
+        """Say why nothing is recorded of this test."""
+        if any(tested.capture is not None for tested in self._proxies.values()):
+            self._not_recorded.clear()  # the same proxy, by another way to it
+        for error in self._not_recorded:
+            warnings.warn(pytest.PytestWarning(f"--ws-capture: {error}"), stacklevel=1)
+        self._not_recorded.clear()
+
+    # Exceptions of listeners, handlers and rules
+
+    def _note(self, error: UserError) -> None:
+        # A handler that still waits is no failure if a fixture closes its app.
+        if not (self.is_over and is_end_of_socket(error.exception)):
+            self._errors.append(error)
+
+    def settle(self) -> None:
+        """Return when listeners and handlers have been called with all that has come until now."""
+        for running in running_proxies.running_proxies():
+            with suppress(Error):
+                running.settle()
+
+    def raise_errors(self) -> None:
+        """Raise what listeners, handlers and rules have raised since the last time."""
+        __tracebackhide__ = True
+        errors = [error.exception for error in self._take_errors()]
+        if len(errors) == 1 and isinstance(errors[0], Exception):
+            raise errors[0]
+        if errors:
+            raise BaseExceptionGroup("listeners, handlers or rules raised", errors)
+
+    def _take_errors(self) -> list[UserError]:
+        """The first ones, each with a note that tells whose function it was; none if the test allows them."""
+        taken, self._errors[:] = self._errors.copy(), []
+        if self._item.get_closest_marker(ALLOWING) is not None:
+            return []
+        different = list({id(error.exception): error for error in taken}.values())
+        more = f" {len(different):,} exceptions were raised in all." if len(different) > 1 else ""
+        for error in different[:MOST_ERRORS]:
+            error.exception.add_note(f"{error.raised}. The marker {ALLOWING} allows that.{more}")
+        return different[:MOST_ERRORS]
+
+    # The report
+
+    def sections(self) -> list[tuple[str, str]]:
+        """Titles and texts of what a failed test's report has besides its own traceback."""
+        told = [(error.raised, self._traceback(error.exception)) for error in self._take_errors()]
+        self._mark_used()
+        for tested in self._proxies.values():
+            with suppress(Exception):  # the proxy may be gone: the test's failure is what counts
+                if lines := tested.tell():
+                    told.append(("WebSockets", "\n".join(lines)))
+        return [(printable(title), printable_lines(text)) for title, text in told]
+
+    def _traceback(self, exception: BaseException) -> str:
+        return str(self._item.repr_failure(pytest.ExceptionInfo.from_exception(exception)))
+
+    def _mark_used(self) -> None:
+        """A test that has a proxy of a wider scope as the value of a fixture uses it."""
+        values = getattr(self._item, "funcargs", {}).values()
+        if any(type(value).__name__ in ("Proxy", "RemoteProxy") and _is_ours(value) for value in values):
+            for tested in self._proxies.values():
+                tested.is_used = True
+
+    # Captures
+
+    def _new_capture(self) -> Path | None:
+        """A new file for this test; none that is there is touched."""
+        if self._options.ws_capture == "off":
+            return None
+        folder = capture_folder(self._item.config)
+        folder.mkdir(parents=True, exist_ok=True)
+        name = re.sub(r"[^\w.-]+", "-", self._item.nodeid).strip("-")
+        name = name.encode()[-NAME_BYTES:].decode(errors="ignore")
+        for number in range(1, 10_000):
+            path = folder / (f"{name}.db" if number == 1 else f"{name}-{number}.db")
+            with suppress(FileExistsError):
+                path.touch(mode=0o600, exist_ok=False)
+                return path
+        raise Error(f"{folder}: there are too many captures of this test")
+
+
+def is_end_of_socket(exception: BaseException) -> bool:
+    """Whether a wait failed because its socket closed or failed."""
+    ends = tuple(WebSocket.ENDS.values())
+    return isinstance(exception, Error) and exception.message.startswith(ends)
+
+
+def capture_folder(config: pytest.Config) -> Path:
+    """Of `--ws-capture-dir`; the proxy may run elsewhere."""
+    return Path(config.option.ws_capture_dir).absolute()
+
+
+def remove(capture: Path) -> None:
+    """Remove a capture and the files beside it."""
+    for suffix in ("", "-wal", "-shm"):
+        capture.with_name(capture.name + suffix).unlink(missing_ok=True)
+
+
+def shown(path: Path) -> Path:
+    """A path as short as it can be."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _is_ours(value: object) -> bool:
+    return type(value).__module__.startswith("wirewright.")

@@ -1,0 +1,188 @@
+"""What a user does with a client's model, as messages to the proxy."""
+
+import asyncio
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+from wirewright.capture.redaction import redacted_names
+from wirewright.capture.replay.as_server import Replay
+from wirewright.model import route as model_route
+from wirewright.model.app_connections import AppsSeen
+from wirewright.model.history import HistoryLimit, Payload
+from wirewright.model.matching import LateMatch, UrlMatch
+from wirewright.model.ownership import Owner
+from wirewright.model.route import WebSocketRoute
+from wirewright.model.route_table import Rule
+from wirewright.model.websocket import WebSocket
+from wirewright.printable import get_logger
+from wirewright.remote import protocol
+from wirewright.values import Conditions
+
+logger = get_logger(__name__)
+
+
+class Orders(Protocol):
+    """Takes them to the proxy, in the order of the calls."""
+
+    apps_seen: AppsSeen
+    """The counts of the last `CountApps`."""
+
+    def command(self, kind: Callable[..., Any], **values: Any) -> "asyncio.Future[None]":
+        """Have the proxy do something. The future raises what it refuses it with."""
+
+    def put(self, message: Any) -> None:
+        """Tell the proxy something that it does not answer. Raises ValueError and OverflowError."""
+
+
+class RemoteHost:
+    """The proxy, as its Proxy knows it."""
+
+    def __init__(self, orders: Orders, welcome: protocol.Welcome) -> None:
+        self._orders = orders
+        self.port = welcome.port
+        self.ca_certificate = Path(welcome.ca_certificate)
+        self.history = HistoryLimit(welcome.history_messages, welcome.history_bytes)
+
+    def forget(self, owner: Owner) -> None:
+        """A client is no script of the proxy's."""
+
+    def start_capture(self, path: Path, **options: Any) -> Awaitable[None]:
+        del options["owner"]
+        url = describe(options.pop("url"))
+        if isinstance(url, protocol.Function):
+            raise TypeError("url must be a glob or a regex: the proxy cannot ask a function for a capture")
+        redact = options.pop("redact")
+        return self._orders.command(
+            protocol.StartCapture,
+            path=str(path.absolute()),  # of this program's folder
+            url=url,
+            redact=None if redact is None else redacted_names(redact),
+            **options,
+        )
+
+    def stop_capture(self) -> Awaitable[None]:
+        return self._orders.command(protocol.StopCapture)
+
+    def annotate(self, text: str) -> Awaitable[None]:
+        if not isinstance(text, str):
+            raise TypeError(f"a remark must be a str, not {type(text).__name__}")
+        return self._orders.command(protocol.Annotate, text=text)
+
+    async def apps_seen(self) -> AppsSeen:
+        await self._orders.command(protocol.CountApps)
+        return self._orders.apps_seen
+
+    def replay(self, path: Path, **options: Any) -> Replay:
+        return Replay(path, **options)
+
+
+class SocketOrders:
+    """What a socket of the model sends with."""
+
+    def __init__(self, orders: Orders, key: str) -> None:
+        self._orders = orders
+        self._key = key
+
+    def send(self, payload: Payload, *, to_client: bool) -> Awaitable[None]:
+        return self._orders.command(protocol.Send, key=self._key, payload=payload, to_client=to_client)
+
+    def close(self, code: int, reason: str) -> Awaitable[None]:
+        return self._orders.command(protocol.Close, key=self._key, code=code, reason=reason)
+
+    def abort(self) -> Awaitable[None]:
+        return self._orders.command(protocol.Abort, key=self._key)
+
+
+class RouteOrders:
+    """What a route of the model orders with."""
+
+    def __init__(self, orders: Orders, key: str, socket: WebSocket) -> None:
+        self._orders = orders
+        self._key = key
+        self.route = WebSocketRoute(socket, self)
+
+    async def decide(self, rule: Rule) -> Any:
+        """Call a rule's handler, and describe what it has decided."""
+        try:
+            result = rule.call(self.route)
+            if inspect.isawaitable(result):
+                await result
+        finally:
+            answer = self.route.decided()
+        match answer:
+            case model_route.Connect():
+                return protocol.Connect(
+                    protocol.fields_of_changes(answer.headers), answer.url, answer.is_stand_in
+                )
+            case model_route.Reject():
+                reject = protocol.Reject(answer.status, answer.headers.octets(), answer.body)
+                return protocol.checked(reject)
+            case model_route.Abort():
+                return protocol.Cut()
+            case model_route.Mock():
+                return protocol.Mock(answer.protocol, answer.headers.octets())
+
+    async def handle(self, message: protocol.RouteMessage | protocol.RouteEnd) -> None:
+        """Give a message or an end to its handler, and say when that is done."""
+        side = self.route if message.from_app else self.route.server
+        if isinstance(message, protocol.RouteMessage):
+            working = side.receive(message.payload)
+        else:
+            working = side.closed(message.code, message.reason)
+        if working is not None:
+            await working
+        self._orders.put(protocol.Handled(self._key, message.number, message.from_app))
+
+    def lost(self) -> None:
+        logger.error("%s: its handler took too long: the proxy goes on without it", self.route)
+
+    def check_can(self, what: str) -> None:
+        """The proxy says so itself."""
+
+    def order(self, message: Payload, *, to_client: bool) -> None:
+        self._orders.put(protocol.RouteSend(message, self._key, to_client))
+
+    def order_close(self, code: int, reason: str, *, to_client: bool) -> None:
+        self._orders.put(protocol.RouteClose(self._key, to_client, code, reason))
+
+    def order_conditions(self, conditions: Conditions, *, to_client: bool) -> None:
+        self._orders.put(protocol.RouteConditions(self._key, to_client, asdict(conditions)))
+
+    def abort(self) -> None:
+        self._orders.put(protocol.RouteAbort(self._key))
+
+    def handlers_changed(self) -> None:
+        app, server = self.route, self.route.server
+        self._orders.put(
+            protocol.Handlers(
+                self._key,
+                app_messages=app.handles_messages,
+                app_end=app.handles_close,
+                server_messages=server.handles_messages,
+                server_end=server.handles_close,
+            )
+        )
+
+
+def describe(url: UrlMatch | LateMatch | None) -> protocol.UrlRule:
+    """A rule as the proxy is told of it."""
+    if url is None or isinstance(url, str):
+        return protocol.Glob(url or "")
+    if isinstance(url, re.Pattern):
+        return protocol.Regex(url.pattern, url.flags)
+    return protocol.Function()
+
+
+class All:
+    """What several commands come to. Nobody has to await it."""
+
+    def __init__(self, told: Sequence[Awaitable[None]]) -> None:
+        self._told = told
+
+    def __await__(self) -> Generator[Any, None, None]:
+        for each in self._told:
+            yield from each.__await__()

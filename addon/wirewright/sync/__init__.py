@@ -1,0 +1,1 @@
+"""The sync API: calls between threads, and the wrappers of the async objects."""

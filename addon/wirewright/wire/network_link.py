@@ -1,0 +1,138 @@
+"""One direction of a network under conditions: what goes in comes out later, or twice, or not at all.
+
+It has no clock: it is told the time, in seconds of one that never goes back, and asked what has arrived.
+"""
+
+from collections import deque
+from random import Random
+from typing import Generic, TypeVar
+
+from wirewright.memory import ITEM_BYTES
+from wirewright.values import Conditions
+
+T = TypeVar("T")
+
+HELD_BACK_SECONDS = 1.0
+"""How long a message waits for the next one, to change places with it."""
+
+
+class Link(Generic[T]):
+    """What is under way is kept in memory."""
+
+    def __init__(self, name: str) -> None:
+        """`name` is that of the direction: the other one has its own luck with the same seed."""
+        self._name = name
+        self.weight = 0
+        """About how many bytes of memory the items take that are under way, or stuck."""
+        self._under_way: deque[tuple[float, int, T]] = deque()
+        """By when it arrives, and its size."""
+        self._held_back: tuple[float, list[tuple[int, T]]] | None = None
+        """What changes places with the next message, and until when it waits for one."""
+        self._stalled: list[tuple[T, int, bool]] = []
+        self._last_arrival = self._free_at = 0.0
+        self.change(Conditions(), 0.0)
+
+    def change(self, conditions: Conditions, now: float) -> None:
+        """Go on under other conditions. What was stuck sets out now; what is under way is not touched."""
+        self.conditions = conditions
+        self._random = Random(f"{conditions.seed} {self._name}")  # noqa: S311
+        self._count = 0
+        stalled, self._stalled = self._stalled, []
+        for item, size, is_message in stalled:
+            self.weight -= size + ITEM_BYTES
+            self.put(item, size, now, is_message=is_message)
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether nothing that is put into it now would arrive."""
+        return self.conditions.stall_after is not None and self._count >= self.conditions.stall_after
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is under way, or stuck."""
+        return not (self._under_way or self._held_back or self._stalled)
+
+    @property
+    def is_perfect(self) -> bool:
+        """Whether what is put into it comes out at once."""
+        return self.conditions.is_perfect and self.is_empty
+
+    @property
+    def due(self) -> float | None:
+        """When something arrives next, if anything does by itself."""
+        times = [self._under_way[0][0]] if self._under_way else []
+        if self._held_back:
+            times.append(self._held_back[0])
+        return min(times, default=None)
+
+    def put(self, item: T, size: int, now: float, *, is_message: bool) -> None:
+        """Something sets out; what is no message is only delayed, behind all that came before it."""
+        if self.is_stalled:
+            self._stalled.append((item, size, is_message))
+            self.weight += size + ITEM_BYTES
+        elif is_message:
+            self._count += 1
+            self._put_message(item, size, now)
+        else:
+            self._release_held_back()
+            self._set_out(self._arrival(size, now, 0.5), size, item)
+
+    def end(self, item: T, now: float) -> None:
+        """Nothing sets out any more: this comes behind what is under way, and what is stuck never comes."""
+        self.weight -= sum(size + ITEM_BYTES for _, size, _ in self._stalled)
+        self._stalled.clear()
+        self._release_held_back()
+        self._set_out(self._arrival(0, now, 0.5), 0, item)
+
+    def arrived(self, now: float) -> list[T]:
+        """Take out what has arrived by now."""
+        if self._held_back is not None and self._held_back[0] <= now:
+            self._release_held_back()
+        arrived = []
+        while self._under_way and self._under_way[0][0] <= now:
+            _, size, item = self._under_way.popleft()
+            self.weight -= size + ITEM_BYTES
+            arrived.append(item)
+        return arrived
+
+    def clear(self) -> None:
+        """Nothing of what is under way arrives."""
+        self._under_way.clear()
+        self._stalled.clear()
+        self._held_back = None
+        self.weight = 0
+
+    def _put_message(self, item: T, size: int, now: float) -> None:
+        # Always as many numbers, so that one parameter does not change what another one decides.
+        luck = self._random.random
+        dropped, doubled, swapped, jitter = luck(), luck(), luck(), luck()
+        if dropped < self.conditions.drop:
+            return
+        arrival = self._arrival(size, now, jitter)
+        items = [(size, item)] * (2 if doubled < self.conditions.duplicate else 1)
+        if self._held_back is None and swapped < self.conditions.reorder:
+            self._held_back = arrival + HELD_BACK_SECONDS, items
+            self.weight += len(items) * (size + ITEM_BYTES)
+        else:
+            for _ in items:
+                self._set_out(arrival, size, item)
+            self._release_held_back()
+
+    def _set_out(self, arrival: float, size: int, item: T) -> None:
+        self._under_way.append((arrival, size, item))
+        self.weight += size + ITEM_BYTES
+
+    def _arrival(self, size: int, now: float, jitter: float) -> float:
+        """When it arrives: once it is sent in full, and was under way, and what came before it is there."""
+        conditions = self.conditions
+        self._free_at = max(now, self._free_at)
+        if conditions.bytes_per_second is not None:
+            self._free_at += size / conditions.bytes_per_second
+        under_way = max(0.0, conditions.latency + conditions.jitter * (2 * jitter - 1)) / 1000
+        self._last_arrival = max(self._last_arrival, self._free_at + under_way)
+        return self._last_arrival
+
+    def _release_held_back(self) -> None:
+        if self._held_back is not None:
+            (_, items), self._held_back = self._held_back, None
+            self._under_way.extend((self._last_arrival, size, each) for size, each in items)

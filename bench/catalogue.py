@@ -1,0 +1,99 @@
+"""What is measured, in the order of the table."""
+
+from bench.bench_run import Scale
+from bench.measure import KB, MB, Measure
+from bench.memory_measures import (
+    MANY,
+    IdleSockets,
+    ManyAtOnce,
+    MemoryOfMany,
+    MemoryOfOne,
+    MemoryOfRecording,
+    Mocks,
+    StalledReader,
+)
+from bench.proxies import (
+    BARE,
+    BARE_CHANGING,
+    HOOK_CHANGING,
+    LISTENER,
+    MOCKED,
+    NO_LISTENER,
+    OTHER,
+    RECORDING,
+    ROUTE_CHANGING,
+    STALLED,
+    UNMATCHED,
+)
+from bench.sender import Order
+from bench.speed_measures import PingPong, Recorded, Speed
+
+CHANGING = (BARE_CHANGING.name, HOOK_CHANGING.name, ROUTE_CHANGING.name)
+
+
+def measures(scale: Scale) -> list[Measure]:
+    """All of them, in the order of the table."""
+    return [
+        Speed("flood", "server to app, 100-byte text"),
+        Speed("flood-ws", "the same over plain `ws://`", scheme="ws"),
+        Speed("flood-up", "app to server, 100-byte text", order=Order("sink", 0, 100)),
+        Speed("flood-8", "server to app, 100-byte text, 8 sockets at once", sockets=8),
+        Speed("flood-16k", "server to app, 16 KB text", order=Order("flood", 0, 16 * KB)),
+        Speed("flood-1m", "server to app, 1 MB binary", order=Order("flood", 0, MB, binary=True)),
+        Speed("flood-64m", "server to app, 64 MB binary", order=Order("flood", 0, 64 * MB, binary=True)),
+        PingPong("ping-pong", "100 bytes there and back, median round trip", order=Order("echo", 0, 100)),
+        Speed(
+            "changing",
+            "server to app, 100-byte text, each message changed",
+            carriers=CHANGING,
+            base=BARE_CHANGING.name,
+            must_change=True,
+        ),
+        MemoryOfMany("memory-many", f"memory after {scale.many:,} messages on one socket"),
+        MemoryOfOne("memory-large", f"memory while one message of {scale.large // MB:,} MB passes"),
+        StalledReader(
+            "stalled", f"memory while {scale.stalled // MB:,} MB are sent to a reader that has stopped"
+        ),
+        IdleSockets("idle", f"{scale.sockets:,} idle sockets"),
+        Speed(
+            "flood-routes",
+            "server to app, 100-byte text",
+            carriers=(LISTENER.name, UNMATCHED.name),
+            base=LISTENER.name,
+        ),
+        PingPong(
+            "ping-pong-mock",
+            "100 bytes there and back, median round trip",
+            carriers=(LISTENER.name, MOCKED.name),
+            base=LISTENER.name,
+            order=Order("echo", 0, 100),
+        ),
+        ManyAtOnce(
+            "mocks-at-once",
+            f"answers of {MANY:,} sockets that are open at the same time",
+            carriers=(LISTENER.name, MOCKED.name),
+            base=LISTENER.name,
+        ),
+        Speed(
+            "flood-remote",
+            "server to app, 100-byte text, beside a client in another process",
+            carriers=(NO_LISTENER.name, OTHER.name, STALLED.name),
+            base=NO_LISTENER.name,
+        ),
+        Recorded(
+            "flood-recorded",
+            "server to app, 100-byte text, recorded",
+            carriers=(BARE.name, LISTENER.name, RECORDING.name),
+        ),
+        MemoryOfRecording(
+            "memory-recorded",
+            f"most memory while {scale.recorded:,} messages are recorded",
+            carriers=(RECORDING.name,),
+        ),
+        Mocks(
+            "memory-mocks",
+            f"memory after {scale.mocks:,} sockets that were opened and closed, from the first 1,000 on",
+            carriers=(LISTENER.name, MOCKED.name),
+            base=LISTENER.name,
+        ),
+    ]

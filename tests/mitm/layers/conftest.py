@@ -1,0 +1,30 @@
+"""What the tests of the wire may ask for."""
+
+import pytest
+from mitmproxy.addons.proxyserver import Proxyserver
+from mitmproxy.test import taddons
+
+from support.frames import KEY
+from support.wire_layer import Clock, Leg, Wire
+from wirewright.mitm.layers import client_network
+from wirewright.wire.stream import Encoder
+
+
+@pytest.fixture
+async def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
+    monkeypatch.setattr(Encoder, "_mask", lambda self: KEY if self._masked else None)
+    with taddons.context(Proxyserver()) as tctx:
+        tctx.master._legacy_log_events.uninstall()
+        return Wire(tctx.options)
+
+
+@pytest.fixture(params=[True, False], ids=["from client", "from server"])
+def leg(wire: Wire, request: pytest.FixtureRequest) -> Leg:
+    return Leg(wire, request.param)
+
+
+@pytest.fixture
+def clock(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock(wire)
+    monkeypatch.setattr(client_network, "monotonic", lambda: clock.now)
+    return clock

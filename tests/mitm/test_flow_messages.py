@@ -1,0 +1,72 @@
+"""mitmproxy's list of a flow's messages is part of the memory that messages take."""
+
+import pytest
+from mitmproxy import http
+from mitmproxy.test import tflow
+from mitmproxy.websocket import WebSocketData
+
+from wirewright.memory import MemoryBudget, Use
+from wirewright.mitm.flow_messages import MessageList
+from wirewright.mitm.flow_socket import new_message
+from wirewright.model.history import History, HistoryLimit
+
+SIZE = 100_000
+FEW = HistoryLimit(1_000, 100 * SIZE)
+
+
+@pytest.fixture
+def budget(monkeypatch: pytest.MonkeyPatch) -> MemoryBudget:
+    budget = MemoryBudget(50 * SIZE)
+    monkeypatch.setattr("wirewright.mitm.flow_messages.budget", budget)
+    return budget
+
+
+@pytest.fixture
+def flow() -> http.HTTPFlow:
+    flow = tflow.twebsocketflow()
+    flow.websocket = WebSocketData()
+    return flow
+
+
+def contents(flow: http.HTTPFlow) -> list[bytes]:
+    assert flow.websocket is not None
+    return [message.content[:2] for message in flow.websocket.messages]
+
+
+def test_oldest_messages_are_dropped_while_memory_is_short(budget: MemoryBudget, flow: http.HTTPFlow) -> None:
+    kept = MessageList(flow, FEW, History(FEW))
+    for number in range(80):
+        kept.store(new_message(f"{number:02}" * (SIZE // 2), from_client=True))
+    left = contents(flow)
+    assert left == [b"%02d" % number for number in range(80 - len(left), 80)]
+    assert 30 <= len(left) <= 35
+    assert budget.used <= budget.limit * 7 // 10
+    del kept, flow.websocket.messages  # type: ignore[union-attr]
+    assert budget.used == 0
+
+
+def test_messages_that_are_added_from_the_history_count(budget: MemoryBudget, flow: http.HTTPFlow) -> None:
+    history = History(FEW)
+    kept = MessageList(flow, FEW, history)
+    kept.current()
+    history.extend("framesent", [bytes(SIZE)] * 10, 0.0)
+    assert budget.used == 0
+    assert len(contents(flow)) == 10
+    assert budget.used >= 10 * SIZE
+
+
+def test_newest_message_stays_however_short_memory_is(budget: MemoryBudget, flow: http.HTTPFlow) -> None:
+    others = budget.share(Use.HELD)
+    others.set(budget.limit)
+    kept = MessageList(flow, FEW, History(FEW))
+    for number in (1, 2):
+        kept.store(new_message(bytes([number]) * SIZE, from_client=True))
+    assert contents(flow) == [b"\2\2"]
+
+
+def test_flow_that_is_saved_keeps_all_messages(budget: MemoryBudget, flow: http.HTTPFlow) -> None:
+    kept = MessageList(flow, FEW, History(FEW))
+    kept.keep_all = True
+    for number in range(80):
+        kept.store(new_message(bytes([number]) * SIZE, from_client=True))
+    assert len(contents(flow)) == 80

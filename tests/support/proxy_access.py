@@ -1,0 +1,45 @@
+"""Ways to a running proxy: its own objects, or a client of the remote protocol."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from support.time_limits import STEP_MILLISECONDS
+from wirewright import Proxy
+from wirewright.remote import inside
+from wirewright.remote.client import Client
+from wirewright.remote.codec import JSON
+from wirewright.remote.protocol import EVENTS
+from wirewright.remote.server import RemoteServer
+from wirewright.remote.transport import Listener, reach
+from wirewright.state import control
+
+WAYS = ("in process", "memory", "tcp", "unix", "json")
+FEW_WAYS = "WIREWRIGHT_FEW_WAYS" in os.environ
+"""Whether the transports, which are the same on every Python, are tried elsewhere."""
+
+
+@asynccontextmanager
+async def reached(launched: Proxy, way: str, folder: Path) -> AsyncIterator[Proxy]:
+    """A proxy as its user has it."""
+    if way == "in process":
+        yield launched
+        return
+    if way == "memory":
+        async with inside.connected() as proxy:
+            yield proxy
+        return
+    server = RemoteServer(control)
+    listener = Listener(server.serve)
+    await listener.start(f"unix:{folder / 'ww.sock'}" if way == "unix" else "127.0.0.1:0")
+    connection = await reach(listener.endpoint, codec=JSON if way == "json" else None)
+    client = Client(connection, route_timeout=STEP_MILLISECONDS, route_fallback="pass")
+    await client.start(None, EVENTS)
+    try:
+        yield client.proxy
+    finally:
+        await client.stop()
+        server.stop()
+        listener.stop()
+        await listener.stopped()
