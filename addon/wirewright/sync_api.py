@@ -41,10 +41,9 @@ from wirewright.model.handshake import HeaderChanges, HeaderFields
 from wirewright.model.history import Message
 from wirewright.model.matching import UrlMatch, UrlPattern
 from wirewright.model.proxy import Replay
-from wirewright.model.route import CloseHandler, Direction, MessageHandler, Milliseconds
+from wirewright.model.route import CloseHandler, Directions, MessageHandler, Milliseconds
 from wirewright.model.running_proxies import RunningProxy, running_proxies
 from wirewright.model.waiter import Predicate, Timeout
-from wirewright.model.websocket import ClosedBy
 from wirewright.remote import inside
 from wirewright.sync.bridge import Bridge
 from wirewright.sync.wrappers import (
@@ -58,7 +57,7 @@ from wirewright.sync.wrappers import (
     Wait,
     WaitingFace,
 )
-from wirewright.values import Conditions
+from wirewright.values import ClosedBy, Conditions
 
 __all__ = ["Error", "EventInfo", "Proxy", "TimeoutError", "WebSocket", "WebSocketRoute", "connect", "launch"]
 
@@ -338,7 +337,7 @@ class WebSocketRoute(Face[own_route.WebSocketRoute]):
         reorder: float = 0,
         stall_after: int | None = None,
         seed: int | None = None,
-        direction: Direction = "both",
+        direction: Directions = "both",
     ) -> Conditions:
         """Put the network between the app and the proxy under conditions; see `wirewright.WebSocketRoute`."""
         return self._call(

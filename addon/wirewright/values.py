@@ -1,10 +1,38 @@
-"""What a network does to the messages of one socket, as numbers.
-
-It is below both `model`, where a route asks for it, and `wire`, where it is done.
-"""
+"""Small values that all rooms share: directions, payloads, network conditions, the version."""
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+VERSION = "0.1.0"
+"""The version of Wirewright."""
+
+Payload = str | bytes
+"""`str` for a text message, `bytes` for a binary one."""
+
+FrameEvent = Literal["framesent", "framereceived"]
+
+ClosedBy = Literal["client", "server", "proxy"]
+
+
+class Direction(StrEnum):
+    """The direction of a message, as in the events `framesent` and `framereceived`."""
+
+    SENT = "sent"
+    """From the client to the server."""
+    RECEIVED = "received"
+    """From the server to the client."""
+
+    @property
+    def opposite(self) -> "Direction":
+        """The other direction."""
+        return Direction.RECEIVED if self is Direction.SENT else Direction.SENT
+
+    @property
+    def event(self) -> FrameEvent:
+        """The event of a WebSocket that reports a message of this direction."""
+        return "framesent" if self is Direction.SENT else "framereceived"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

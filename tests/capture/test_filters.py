@@ -14,6 +14,7 @@ from wirewright.capture import open as open_capture
 from wirewright.capture.filters import Filter, parse_session, parse_since, parse_socket, parse_value
 from wirewright.model.matching import any_of_globs
 from wirewright.model.proxy import Control
+from wirewright.values import Direction
 
 
 @pytest.fixture
@@ -25,10 +26,10 @@ def filled(path: Path, control: Control, record: Record) -> Path:
         tape.messages(
             [f"{name} Text", json.dumps({"user": {"id": number, "names": ["Ada", "Bob"]}})],
             0,
-            from_client=True,
+            direction=Direction.SENT,
         )
-        tape.messages([b"\x00 binary text"], 0, from_client=False)
-        tape.control(9, b"text", from_client=False)
+        tape.messages([b"\x00 binary text"], 0, direction=Direction.RECEIVED)
+        tape.control(9, b"text", direction=Direction.RECEIVED)
     recorder.stop()
     return path
 
@@ -54,8 +55,8 @@ def ids(path: Path, chosen: Filter) -> list[int]:
         (Filter(sessions=[2]), []),
         (Filter(grep=["live t", "other t"]), [1, 5]),
         (Filter(url="**/live", socket=2), []),
-        (Filter(direction="sent"), [1, 2, 5, 6]),
-        (Filter(direction="received"), [3, 4, 7, 8]),
+        (Filter(direction=Direction.SENT), [1, 2, 5, 6]),
+        (Filter(direction=Direction.RECEIVED), [3, 4, 7, 8]),
         (Filter(grep="TEXT"), [1, 3, 4, 5, 7, 8]),
         (Filter(grep="other t"), [5]),
         (Filter(values=[("user.id", "1")]), [6]),
@@ -77,7 +78,7 @@ def test_socket_that_is_opened_meanwhile_is_known(path: Path, control: Control, 
         for number, name in enumerate(("live", "other"), start=1):
             tape = begin_socket(control.proxy, f"ws://h/{name}", key=name).tape
             assert tape is not None
-            tape.messages(["hello"], 5, from_client=True)
+            tape.messages(["hello"], 5, direction=Direction.SENT)
             recorder.flush()
             found = list(Filter(url="**/other").frames(capture, after=number - 1))
             assert [socket.url for socket, _ in found] == ["ws://h/other"] * (name == "other")
@@ -115,7 +116,7 @@ def test_last_session_is_the_newest_one(filled: Path, control: Control, record: 
     recorder = record()
     for feed in control.feeds().values():
         assert feed.tape is not None
-        feed.tape.messages(["more"], 4, from_client=True)
+        feed.tape.messages(["more"], 4, direction=Direction.SENT)
     recorder.stop()
     assert ids(filled, Filter(sessions=["last"])) == [9, 10]
     assert ids(filled, Filter(sessions=[2])) == [9, 10]

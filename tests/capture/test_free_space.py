@@ -22,6 +22,7 @@ from wirewright.capture.schema import CaptureError
 from wirewright.mitm.capture_session import CaptureSession
 from wirewright.model.proxy import Control
 from wirewright.state import control as the_control
+from wirewright.values import Direction
 
 MIB = 2**20
 
@@ -52,11 +53,11 @@ def test_recording_ends_with_a_warning_before_the_disk_is_full(
     recorder = record(min_free=300 * MIB, on_over=over.set)
     tape = begin_socket(control.proxy).tape
     assert tape is not None
-    tape.messages(["before"], 6, from_client=True)
+    tape.messages(["before"], 6, direction=Direction.SENT)
     recorder.flush()
     disk.free = 299 * MIB
     assert over.wait(STEP_SECONDS)
-    tape.messages(["after"], 5, from_client=True)
+    tape.messages(["after"], 5, direction=Direction.SENT)
     recorder.flush()
     recorder.stop()
     with open_capture(path) as capture:
@@ -77,7 +78,7 @@ def test_frames_that_wait_are_written_before_the_end(
     tape = begin_socket(control.proxy).tape
     assert tape is not None
     disk.free = 310 * MIB
-    tape.messages([bytes(6 * MIB)], 6 * MIB, from_client=True)
+    tape.messages([bytes(6 * MIB)], 6 * MIB, direction=Direction.SENT)
     assert over.wait(STEP_SECONDS)
     recorder.stop()
     with open_capture(path) as capture:

@@ -15,6 +15,7 @@ from wirewright.capture.events import EventReader
 from wirewright.capture.filters import Filter
 from wirewright.capture.recorder import Recorder
 from wirewright.model.proxy import Control
+from wirewright.values import Direction
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def capture(path: Path, control: Control) -> Path:
     for key in "123":
         tape = begin_socket(control.proxy, key=key).tape
         assert tape is not None
-        tape.messages(["hello", "there"], 10, from_client=True)
+        tape.messages(["hello", "there"], 10, direction=Direction.SENT)
         tape.too_large()
         recorder.annotate("a remark")
     recorder.stop()

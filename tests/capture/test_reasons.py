@@ -11,6 +11,7 @@ from wirewright.capture.filters import Filter
 from wirewright.capture.reasons import named, numbers, shown, why_no_frame
 from wirewright.model.matching import any_of_globs
 from wirewright.model.proxy import Control
+from wirewright.values import Direction
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def filled(path: Path, control: Control, record: Record) -> Path:
         tape = begin_socket(control.proxy, f"ws://h/{name}", key=name).tape
         assert tape is not None
         if name != "silent":
-            tape.messages([name], 4, from_client=True)
+            tape.messages([name], 4, direction=Direction.SENT)
     recorder.stop()
     return path
 
@@ -39,8 +40,8 @@ ALL = "ws://h/live?x=1, ws://h/chat, ws://h/silent"
         (Filter(sessions=[1], url="**/x"), f"No URL matches in this session: there are {ALL}."),
         (Filter(socket=2, url="**/silent"), "No URL matches: there are ws://h/chat."),
         (Filter(socket=3), "There is no frame of ws://h/silent."),
-        (Filter(socket=[1, 2], direction="received"), " None of them was received."),
-        (Filter(grep=["y", "z"], direction="sent"), "None of them was sent and contains 'y' or 'z'."),
+        (Filter(socket=[1, 2], direction=Direction.RECEIVED), " None of them was received."),
+        (Filter(grep=["y", "z"], direction=Direction.SENT), "None of them was sent and contains 'y' or 'z'."),
         (Filter(values=[("user.name", "Ada")]), "None of them has user.name=Ada."),
     ],
 )

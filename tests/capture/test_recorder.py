@@ -13,8 +13,8 @@ from capture.conftest import Record
 from support.model_sockets import begin_socket
 from wirewright.capture import CaptureError, FrameFlag, schema, writer
 from wirewright.capture import open as open_capture
-from wirewright.model.history import Payload
 from wirewright.model.proxy import Control
+from wirewright.values import Direction, Payload
 
 HEADERS = {"host": "example.test", "authorization": "Bearer secret"}
 
@@ -36,9 +36,9 @@ def test_socket_is_recorded_from_its_handshake_to_its_end(
     feed.answered(101, {"sec-websocket-protocol": "chat", "sec-websocket-extensions": "permessage-deflate"})
     feed.opened()
     assert feed.tape is not None
-    feed.tape.messages(["text é", b"\x00\xff"], 9, from_client=True)
-    feed.tape.messages([""], 0, from_client=False, injected=True)
-    feed.tape.control(9, b"?", from_client=False)
+    feed.tape.messages(["text é", b"\x00\xff"], 9, direction=Direction.SENT)
+    feed.tape.messages([""], 0, direction=Direction.RECEIVED, injected=True)
+    feed.tape.control(9, b"?", direction=Direction.RECEIVED)
     feed.closed(3000, "bye", "server")
     recorder.stop()
     with open_capture(path) as capture:
@@ -97,7 +97,7 @@ def test_socket_that_is_open_already_is_recorded_from_now_on(
     recorder = record()
     assert feed.listeners_version != version
     assert feed.tape is not None
-    feed.tape.messages(["late"], 4, from_client=False)
+    feed.tape.messages(["late"], 4, direction=Direction.RECEIVED)
     control.stop_recording()
     assert feed.tape is None
     recorder.stop()
@@ -139,11 +139,11 @@ def test_what_becomes_of_a_message_is_recorded(
     recorder = record()
     feed = begin_socket(control.proxy)
     assert feed.tape is not None
-    feed.tape.offered("same", from_client=True)
+    feed.tape.offered("same", direction=Direction.SENT)
     if not by_route:
-        feed.tape.settled(settled, from_client=True)
+        feed.tape.settled(settled, direction=Direction.SENT)
     elif settled is not None:
-        feed.tape.ordered(settled, from_client=True)
+        feed.tape.ordered(settled, direction=Direction.SENT)
     feed.closed()
     recorder.stop()
     assert frames(path) == [("sent", 1 if isinstance(payload, str) else 2, payload, flags, original)]
@@ -153,10 +153,10 @@ def test_what_a_route_sends_beside_is_its_own(path: Path, control: Control, reco
     recorder = record()
     tape = begin_socket(control.proxy).tape
     assert tape is not None
-    tape.offered("one", from_client=True)
-    tape.ordered("answer", from_client=False)
-    tape.ordered("one", from_client=True)
-    tape.ordered("and more", from_client=True)
+    tape.offered("one", direction=Direction.SENT)
+    tape.ordered("answer", direction=Direction.RECEIVED)
+    tape.ordered("one", direction=Direction.SENT)
+    tape.ordered("and more", direction=Direction.SENT)
     recorder.stop()
     assert frames(path) == [
         ("received", 1, "answer", FrameFlag.INJECTED, None),
@@ -174,7 +174,7 @@ def test_payload_is_cut_and_its_size_is_known(
     recorder = record(max_payload=5)
     tape = begin_socket(control.proxy).tape
     assert tape is not None
-    tape.messages([payload], size, from_client=True)
+    tape.messages([payload], size, direction=Direction.SENT)
     recorder.stop()
     with open_capture(path) as capture:
         (frame,) = capture.frames()
@@ -186,9 +186,9 @@ def test_secrets_do_not_get_into_the_file(path: Path, control: Control, record: 
     recorder = record()
     feed = begin_socket(control.proxy, "ws://h/live?access_token=secret&a=1", headers=HEADERS)
     assert feed.tape is not None
-    feed.tape.messages(['{"password": "secret", "user": "Ada"}'], 40, from_client=True)
-    feed.tape.offered('{"token": "secret"}', from_client=True)
-    feed.tape.settled('{"token": "secret", "more": 1}', from_client=True)
+    feed.tape.messages(['{"password": "secret", "user": "Ada"}'], 40, direction=Direction.SENT)
+    feed.tape.offered('{"token": "secret"}', direction=Direction.SENT)
+    feed.tape.settled('{"token": "secret", "more": 1}', direction=Direction.SENT)
     recorder.stop()
     assert b"secret" not in path.read_bytes()
     with open_capture(path) as capture:
@@ -202,9 +202,9 @@ def test_secrets_of_control_frames_and_failures_do_not_get_into_the_file(
     recorder = record()
     feed = begin_socket(control.proxy, "ws://me:secret@h/live")
     assert feed.tape is not None
-    feed.tape.control(9, b'{"token":"secret"}', from_client=True)
-    feed.tape.control(10, b"jwt=secret", from_client=False)
-    feed.tape.control(8, b"\x0b\xb8token=secret", from_client=False)
+    feed.tape.control(9, b'{"token":"secret"}', direction=Direction.SENT)
+    feed.tape.control(10, b"jwt=secret", direction=Direction.RECEIVED)
+    feed.tape.control(8, b"\x0b\xb8token=secret", direction=Direction.RECEIVED)
     feed.failed("cannot open ws://h/?token=secret")
     feed.closed(3000, "token=secret", "server")
     recorder.stop()
@@ -237,7 +237,7 @@ def test_capture_grows_by_a_session_each_time(path: Path, control: Control, reco
         recorder = record()
         tape = begin_socket(control.proxy, key=name).tape
         assert tape is not None
-        tape.messages([name], 3, from_client=True)
+        tape.messages([name], 3, direction=Direction.SENT)
         control.close(name)
         recorder.stop()
     with open_capture(path) as capture:
@@ -250,12 +250,12 @@ def test_capture_is_read_while_it_is_written(path: Path, control: Control, recor
     recorder = record()
     tape = begin_socket(control.proxy).tape
     assert tape is not None
-    tape.messages(["one"], 3, from_client=True)
+    tape.messages(["one"], 3, direction=Direction.SENT)
     recorder.flush()
     with open_capture(path) as capture:
         assert capture.sessions()[0].ended_ns is None
         assert [frame.payload for frame in capture.frames()] == ["one"]
-        tape.messages(["two"], 3, from_client=True)
+        tape.messages(["two"], 3, direction=Direction.SENT)
         recorder.flush()
         assert [frame.payload for frame in capture.frames(after=1)] == ["two"]
 
@@ -314,7 +314,7 @@ def test_capture_that_somebody_reads_is_whole_in_one_file(
     with open_capture(path):
         tape = begin_socket(control.proxy).tape
         assert tape is not None
-        tape.messages(["hello"], 5, from_client=True)
+        tape.messages(["hello"], 5, direction=Direction.SENT)
         recorder.stop()
         copy = path.with_name("copy.db")
         copy.write_bytes(path.read_bytes())
@@ -327,7 +327,7 @@ def test_message_that_is_held_is_dropped_if_the_capture_ends_first(
     recorder = record()
     tape = begin_socket(control.proxy).tape
     assert tape is not None
-    tape.offered("held", from_client=True)
+    tape.offered("held", direction=Direction.SENT)
     control.stop_recording()
     recorder.stop()
     assert frames(path) == [("sent", 1, "held", FrameFlag.DROPPED, None)]
@@ -374,8 +374,8 @@ def test_changed_message_of_which_the_original_was_cut_is_not_whole(
     recorder = record(max_payload=3)
     tape = begin_socket(control.proxy).tape
     assert tape is not None
-    tape.offered("123456", from_client=True)
-    tape.settled("12", from_client=True)
+    tape.offered("123456", direction=Direction.SENT)
+    tape.settled("12", direction=Direction.SENT)
     recorder.stop()
     with open_capture(path) as capture:
         (frame,) = capture.frames()

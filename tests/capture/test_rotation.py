@@ -12,6 +12,7 @@ from wirewright.capture import open as open_capture
 from wirewright.capture.recorder import Recorder
 from wirewright.model.feed import Tape
 from wirewright.model.proxy import Control
+from wirewright.values import Direction
 
 MIB = 1024 * 1024
 PIECE = "x" * 100_000
@@ -22,7 +23,7 @@ def fill(recorder: Recorder, tape: Tape | None, count: int) -> Iterator[str]:
     assert tape is not None
     for number in range(count):
         message = f"{number} {PIECE}"
-        tape.messages([message], len(message), from_client=number % 2 == 0)
+        tape.messages([message], len(message), direction=tuple(Direction)[number % 2])
         recorder.flush()
         yield message
 
@@ -74,7 +75,7 @@ def test_every_frame_is_in_a_file_with_its_socket_and_every_session_has_ended(
     for number in range(200):
         feed = begin_socket(control.proxy, key=str(number))
         assert feed.tape is not None
-        feed.tape.messages([PIECE], len(PIECE), from_client=True)
+        feed.tape.messages([PIECE], len(PIECE), direction=Direction.SENT)
         control.close(str(number), 1000, "", "client")
         if number % 3 == 0:
             recorder.flush()

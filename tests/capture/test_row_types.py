@@ -11,6 +11,7 @@ from wirewright.capture import Capture, CaptureError
 from wirewright.capture import open as open_capture
 from wirewright.capture.recorder import Recorder
 from wirewright.model.proxy import Control
+from wirewright.values import Direction
 
 READINGS: dict[str, Callable[[Capture], object]] = {
     "sessions": Capture.sessions,
@@ -67,7 +68,7 @@ def capture(path: Path, control: Control) -> Path:
     control.start_recording(recorder)
     feed = begin_socket(control.proxy)
     assert feed.tape is not None
-    feed.tape.messages(["hello"], 5, from_client=True)
+    feed.tape.messages(["hello"], 5, direction=Direction.SENT)
     feed.tape.too_large()
     recorder.annotate("a remark")
     recorder.stop()

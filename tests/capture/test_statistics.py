@@ -1,6 +1,7 @@
-from wirewright.capture.reader import Direction, Frame, FrameFlag, Socket
+from wirewright.capture.reader import Frame, FrameFlag, Socket
 from wirewright.capture.statistics import statistics
 from wirewright.model.handshake import Headers
+from wirewright.values import Direction
 
 MILLISECOND = 1_000_000
 
@@ -12,7 +13,7 @@ def socket(number: int) -> Socket:
 def frame(
     number: int,
     milliseconds: int,
-    direction: Direction = "sent",
+    direction: Direction = Direction.SENT,
     size: int = 10,
     opcode: int = 1,
     flags: int = 0,
@@ -25,8 +26,8 @@ def test_messages_are_counted_by_socket_and_direction() -> None:
     one, two = statistics(
         [
             frame(1, 0),
-            frame(2, 0, "received", 7),
-            frame(1, 5, "received", 20),
+            frame(2, 0, Direction.RECEIVED, 7),
+            frame(1, 5, Direction.RECEIVED, 20),
             frame(1, 6, opcode=9),
             frame(1, 7, flags=FrameFlag.DROPPED.value),
             frame(1, 10),

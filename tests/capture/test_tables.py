@@ -14,6 +14,7 @@ from wirewright.capture.formats.importer import import_file
 from wirewright.capture.recorder import Recorder
 from wirewright.capture.tables import TABLES, tokens
 from wirewright.model.proxy import Control
+from wirewright.values import Direction
 
 FRAMES = next(each for each in TABLES.split(";") if " frames " in each)
 ENDLESS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
@@ -97,7 +98,7 @@ def test_capture_whose_next_rows_would_have_random_ids_does_not_grow(
     control.start_recording(recorder)
     tape = begin_socket(control.proxy).tape
     assert tape is not None
-    tape.messages(["hello"], 5, from_client=True)
+    tape.messages(["hello"], 5, direction=Direction.SENT)
     tape.too_large()
     recorder.annotate("a remark")
     recorder.stop()

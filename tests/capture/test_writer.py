@@ -21,8 +21,8 @@ from wirewright.capture.recorder import Messages, Recorder
 from wirewright.capture.writer import Statement
 from wirewright.memory import QUEUE_LEAST, MemoryBudget, Use
 from wirewright.model.feed import Tape
-from wirewright.model.history import Payload
 from wirewright.model.proxy import Control
+from wirewright.values import Direction, Payload
 
 
 def tape_of(control: Control) -> Tape:
@@ -59,7 +59,7 @@ def test_messages_are_written_in_their_order_whatever_their_number(
     expected: list[str] = []
     for count in (1, 3, 40, 41, 399, 4_000, 4_445, 9_000):
         messages = [f"{len(expected) + number}" for number in range(count)]
-        tape.messages(messages, sum(map(len, messages)), from_client=True)
+        tape.messages(messages, sum(map(len, messages)), direction=Direction.SENT)
         expected += messages
     recorder.stop()
     assert payloads(path) == expected
@@ -77,8 +77,8 @@ def test_frames_for_which_there_is_no_room_are_counted(
     tape = tape_of(control)
     with held(recorder):
         for number in range(400):
-            tape.messages([f"{number:03}" * 300], 900, from_client=True)
-    tape.messages(["afterwards"], 10, from_client=True)
+            tape.messages([f"{number:03}" * 300], 900, direction=Direction.SENT)
+    tape.messages(["afterwards"], 10, direction=Direction.SENT)
     recorder.stop()
     kept = payloads(path)
     with open_capture(path) as capture:
@@ -102,7 +102,7 @@ def test_frames_are_counted_while_all_messages_together_use_up_the_memory(
     with held(recorder):
         for used, payload in ((0, "x" * QUEUE_LEAST), (950_000, "meanwhile"), (0, "afterwards")):
             others.set(used)
-            tape.messages([payload], len(payload), from_client=True)
+            tape.messages([payload], len(payload), direction=Direction.SENT)
     recorder.stop()
     assert payloads(path) == ["x" * QUEUE_LEAST, "afterwards"]
     with open_capture(path) as capture:
@@ -120,7 +120,7 @@ def test_frames_that_wait_are_part_of_the_memory_that_messages_take(
     tape = tape_of(control)
     with held(recorder):
         for _ in range(10):
-            tape.messages(["x" * 100_000], 100_000, from_client=True)
+            tape.messages(["x" * 100_000], 100_000, direction=Direction.SENT)
         assert budget.used >= 900_000
     recorder.stop()
     assert budget.used == 0
@@ -137,7 +137,7 @@ def test_large_message_costs_no_other(
     with held(recorder):
         sent: list[Payload] = [b"x" * 50_000, *(f"{number:03}" for number in range(100)), "last"]
         for payload in sent:
-            tape.messages([payload], len(payload), from_client=True)
+            tape.messages([payload], len(payload), direction=Direction.SENT)
     recorder.stop()
     assert payloads(path) == sent
     with open_capture(path) as capture:
@@ -154,7 +154,7 @@ def test_large_messages_wait_for_one_another_alone(
     tape = tape_of(control)
     with held(recorder):
         for large in (b"1" * 400_000, b"2" * 300_000, b"3" * 100_000, b"small"):
-            tape.messages([large], len(large), from_client=True)
+            tape.messages([large], len(large), direction=Direction.SENT)
     recorder.stop()
     assert [bytes(payload[:1]) for payload in map(as_bytes, payloads(path))] == [b"1", b"3", b"s"]
     with open_capture(path) as capture:
@@ -184,7 +184,7 @@ def test_each_loss_keeps_its_own_reason(
 
     monkeypatch.setattr(recorder._writer, "_insert", insert)
     for payload in ("a", "bc", "kept"):
-        tape.messages([payload], len(payload), from_client=True)
+        tape.messages([payload], len(payload), direction=Direction.SENT)
         recorder.flush()
     recorder.stop()
     assert payloads(path) == ["kept"]
@@ -223,12 +223,12 @@ def test_frames_wait_until_the_disk_has_room_again(
 ) -> None:
     recorder = record()
     tape = tape_of(control)
-    tape.messages(["before"], 6, from_client=True)
+    tape.messages(["before"], 6, direction=Direction.SENT)
     with full_disk(recorder):
         for _ in range(3):
-            tape.messages([b"x" * 100_000], 100_000, from_client=False)
+            tape.messages([b"x" * 100_000], 100_000, direction=Direction.RECEIVED)
             recorder.flush()
-    tape.messages(["after"], 5, from_client=True)
+    tape.messages(["after"], 5, direction=Direction.SENT)
     control.close("1")
     recorder.stop()
     assert payloads(path) == ["before", *[b"x" * 100_000] * 3, "after"]
@@ -252,7 +252,7 @@ def test_frames_wait_until_the_file_is_unlocked(
     with closing(sqlite3.connect(path, isolation_level=None)) as disk:
         disk.execute("BEGIN IMMEDIATE")
         for message in sent:
-            tape.messages([message], len(message), from_client=True)
+            tape.messages([message], len(message), direction=Direction.SENT)
             recorder.flush()
         disk.execute("COMMIT")
     recorder.stop()
@@ -273,7 +273,7 @@ def test_frames_beyond_the_queue_are_counted_while_the_disk_is_full(
     tape = tape_of(control)
     with full_disk(recorder):
         for _ in range(400):
-            tape.messages([b"x" * 936], 936, from_client=True)  # 1,000 bytes in the queue
+            tape.messages([b"x" * 936], 936, direction=Direction.SENT)  # 1,000 bytes in the queue
             recorder.flush()
     recorder.stop()
     lost = 400 - len(payloads(path))
@@ -296,7 +296,7 @@ def test_disk_that_stays_full_leaves_the_count_in_the_log_and_in_the_file(
     tape = tape_of(control)
     fill_disk(recorder)
     for _ in range(3):
-        tape.messages([b"x" * 100_000], 100_000, from_client=False)
+        tape.messages([b"x" * 100_000], 100_000, direction=Direction.RECEIVED)
     control.close("1")
     recorder.stop()
     assert payloads(path) == []
@@ -325,7 +325,7 @@ def test_attempt_after_a_failure_is_a_small_one(
 
     monkeypatch.setattr(recorder._writer, "_commit", fail)
     for _ in range(20):
-        tape.messages([bytes(writer.RETRY_BYTES // 2)], writer.RETRY_BYTES // 2, from_client=True)
+        tape.messages([bytes(writer.RETRY_BYTES // 2)], writer.RETRY_BYTES // 2, direction=Direction.SENT)
     recorder.flush()
     recorder.flush()
     recorder.flush()
@@ -354,7 +354,7 @@ def test_fault_amid_attempts_for_single_frames_ends_them(
 
     with held(recorder):  # so that they get into one transaction
         for number in range(50):
-            tape.messages([f"{number}"], 2, from_client=True)
+            tape.messages([f"{number}"], 2, direction=Direction.SENT)
         monkeypatch.setattr(recorder._writer, "_insert", insert)
     recorder.flush()
     assert attempts == [50, 1, 1]
@@ -382,7 +382,7 @@ def test_header_that_is_no_utf_8_harms_nothing(path: Path, control: Control, rec
     recorder = record()
     feed = begin_socket(control.proxy, "ws://h/\udcff", headers={"x-mine": "\udcff"})
     assert feed.tape is not None
-    feed.tape.messages(["hello"], 5, from_client=True)
+    feed.tape.messages(["hello"], 5, direction=Direction.SENT)
     recorder.stop()
     assert payloads(path) == ["hello"]
     with open_capture(path) as capture:
@@ -398,7 +398,7 @@ def test_payload_that_no_file_takes_is_missing_alone(
     recorder.flush()
     with held(recorder):  # so that they get into one transaction
         for payload in ("before", "\udcff", "after"):
-            tape.messages([payload], len(payload), from_client=True)
+            tape.messages([payload], len(payload), direction=Direction.SENT)
     control.close("1")
     recorder.stop()
     assert payloads(path) == ["before", "after"]
@@ -416,7 +416,7 @@ def test_file_that_is_gone_is_said(
     recorder.flush()
     path.unlink()
     for _ in range(2):
-        tape.messages(["lost"], 4, from_client=True)
+        tape.messages(["lost"], 4, direction=Direction.SENT)
         recorder.flush()
     assert caplog.messages.count(f"{path}: frames are not recorded: the file is gone") == 1
 
@@ -443,7 +443,7 @@ def test_message_that_cannot_be_looked_through_costs_no_other(
     recorder = record()
     tape = tape_of(control)
     for message in ("one", "bad", "two"):
-        tape.messages([message], 3, from_client=True)
+        tape.messages([message], 3, direction=Direction.SENT)
     recorder.stop()
     assert payloads(path) == ["one", "two"]
     with open_capture(path) as capture:
@@ -474,7 +474,7 @@ def test_recorder_that_was_suspended_does_not_write_into_the_sockets_of_a_newer_
     path: Path, control: Control, record: Record, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     recorder = record()
-    tape_of(control).messages(["before"], 6, from_client=True)
+    tape_of(control).messages(["before"], 6, direction=Direction.SENT)
     recorder.flush()
     with held(recorder):
         recorder._writer._connection.execute("UPDATE sessions SET seen_ns = 0")  # as after a long time
@@ -483,7 +483,7 @@ def test_recorder_that_was_suspended_does_not_write_into_the_sockets_of_a_newer_
         imported = capture.sockets()[1]
     for tape in (begin_socket(control.proxy, key=key).tape for key in "23"):
         assert tape is not None
-        tape.messages(["after"], 5, from_client=True)
+        tape.messages(["after"], 5, direction=Direction.SENT)
     recorder.stop()
     with open_capture(path) as capture:
         assert capture.sockets()[1:] == [imported]

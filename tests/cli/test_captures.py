@@ -23,6 +23,7 @@ from wirewright.capture.filters import Filter
 from wirewright.capture.recorder import Recorder
 from wirewright.cli import captures
 from wirewright.model.proxy import Control, Proxy
+from wirewright.values import Direction
 
 WIREWRIGHT = BIN / "wirewright"
 
@@ -43,11 +44,11 @@ def filled(path: Path) -> Path:
     assert feed.tape is not None
     recorder.annotate("a [test] begins")
     recorder.flush()  # and so before what follows
-    feed.tape.messages(["hello é \x1b[31m", b"\x00\xff"], 0, from_client=True)
-    feed.tape.offered("buy", from_client=False)
-    feed.tape.settled("sell", from_client=False)
-    feed.tape.control(9, b"?", from_client=False)
-    feed.tape.control(8, b"\x0b\xb8bye", from_client=True)
+    feed.tape.messages(["hello é \x1b[31m", b"\x00\xff"], 0, direction=Direction.SENT)
+    feed.tape.offered("buy", direction=Direction.RECEIVED)
+    feed.tape.settled("sell", direction=Direction.RECEIVED)
+    feed.tape.control(9, b"?", direction=Direction.RECEIVED)
+    feed.tape.control(8, b"\x0b\xb8bye", direction=Direction.SENT)
     control.close("1", 3000, "bye", "client")
     recorder.stop()
     return path
@@ -80,7 +81,7 @@ def test_show_parts_sessions(filled: Path) -> None:
     control.start_recording(recorder)
     feed = begin_socket(control.proxy, "ws://h/later")
     assert feed.tape is not None
-    feed.tape.messages(["more"], 4, from_client=True)
+    feed.tape.messages(["more"], 4, direction=Direction.SENT)
     recorder.stop()
     shown = wirewright("show", filled).stdout
     first, second = re.findall(r"── session (\d), \d{4}-\d\d-\d\d \d\d:\d\d, (.+)", shown)
@@ -202,7 +203,7 @@ def test_the_headings_of_stats_fit_a_terminal_of_80_columns(path: Path) -> None:
     feed.answered(101, {})
     feed.opened()
     assert feed.tape is not None
-    feed.tape.messages(["x" * 100] * 3, 0, from_client=False)
+    feed.tape.messages(["x" * 100] * 3, 0, direction=Direction.RECEIVED)
     recorder.stop()
     with closing(sqlite3.connect(path)) as database:  # 20 seconds between the messages
         database.execute("UPDATE frames SET time_ns = time_ns + 20000000000 * id")
@@ -246,11 +247,11 @@ def test_export_says_how_much_is_in_the_file(path: Path, tmp_path: Path, name: s
     feed = begin_socket(control.proxy, "ws://h/live")
     feed.opened()
     assert feed.tape is not None
-    feed.tape.messages(["a", b"b", "c"], 0, from_client=True)
-    feed.tape.offered("dropped", from_client=False)
-    feed.tape.settled(None, from_client=False)
-    feed.tape.control(9, b"", from_client=False)
-    feed.tape.control(8, b"", from_client=True)
+    feed.tape.messages(["a", b"b", "c"], 0, direction=Direction.SENT)
+    feed.tape.offered("dropped", direction=Direction.RECEIVED)
+    feed.tape.settled(None, direction=Direction.RECEIVED)
+    feed.tape.control(9, b"", direction=Direction.RECEIVED)
+    feed.tape.control(8, b"", direction=Direction.SENT)
     recorder.stop()
     run = wirewright("export", path, tmp_path / name)
     assert run.stdout.startswith(f"{said} in "), run.stderr
@@ -282,7 +283,7 @@ def test_follow_shows_what_comes_until_the_recorder_ends(path: Path) -> None:
         if message is None:
             recorder.stop()
         else:
-            tape.messages([message], 3, from_client=True)
+            tape.messages([message], 3, direction=Direction.SENT)
             recorder.flush()
 
     output = io.StringIO()
@@ -295,7 +296,7 @@ def test_follow_ends_where_the_recorder_was_killed(filled: Path) -> None:
         connection.execute("UPDATE sessions SET ended_ns = NULL, seen_ns = seen_ns - 3000000000")
     connection.close()
     output = io.StringIO()
-    captures.follow(Console(file=output, width=100), filled, Filter(direction="received"), None)
+    captures.follow(Console(file=output, width=100), filled, Filter(direction=Direction.RECEIVED), None)
     assert "sell" in output.getvalue()
 
 
@@ -306,7 +307,7 @@ def test_progress_is_shown_while_frames_are_sorted_and_while_they_are_read(
     control.start_recording(recorder)
     tape = begin_socket(control.proxy).tape
     assert tape is not None
-    tape.messages(["hello"] * 2000, 10_000, from_client=True)
+    tape.messages(["hello"] * 2000, 10_000, direction=Direction.SENT)
     recorder.stop()
     monkeypatch.setattr(captures, "PROGRESS_AFTER", -1)
     monkeypatch.setattr(guard, "STEPS", 100)
@@ -506,7 +507,7 @@ def test_sessions_are_told_apart(filled: Path, tmp_path: Path) -> None:
     control.start_recording(recorder)
     tape = begin_socket(control.proxy, "ws://h/later").tape
     assert tape is not None
-    tape.messages(["more"], 4, from_client=True)
+    tape.messages(["more"], 4, direction=Direction.SENT)
     recorder.stop()
     for command in ("show", "follow", "stats"):
         first = wirewright(command, filled, "--session", "1").stdout

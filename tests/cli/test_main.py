@@ -19,6 +19,7 @@ from support.servers import serving
 from support.time_limits import STEP_MILLISECONDS, STEP_SECONDS
 from wirewright.capture.recorder import Recorder
 from wirewright.model.proxy import Control, Proxy
+from wirewright.values import Direction
 
 WIREWRIGHT = BIN / "wirewright"
 
@@ -131,7 +132,7 @@ def record_chat(path: Path) -> None:
     control.start_recording(recorder)
     tape = begin_socket(control.proxy, "wss://localhost/chat").tape
     assert tape is not None
-    tape.messages(["of an earlier demo"], 18, from_client=True)
+    tape.messages(["of an earlier demo"], 18, direction=Direction.SENT)
     recorder.stop()
 
 

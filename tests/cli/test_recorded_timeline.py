@@ -14,6 +14,7 @@ from wirewright.capture.filters import Filter
 from wirewright.capture.recorder import Recorder
 from wirewright.cli.recorded_timeline import RecordedTimeline
 from wirewright.model.proxy import Control, Proxy
+from wirewright.values import Direction
 
 
 @pytest.fixture
@@ -25,9 +26,11 @@ def filled(tmp_path: Path) -> Path:
     feed.answered(101, {})
     feed.opened()
     assert feed.tape is not None
-    feed.tape.messages(["plain", "wide 漢字 " * 50, "\x1b[31m\nred", b"\x00" * 500, ""], 0, from_client=True)
-    feed.tape.offered("buy", from_client=False)
-    feed.tape.settled("sell", from_client=False)
+    feed.tape.messages(
+        ["plain", "wide 漢字 " * 50, "\x1b[31m\nred", b"\x00" * 500, ""], 0, direction=Direction.SENT
+    )
+    feed.tape.offered("buy", direction=Direction.RECEIVED)
+    feed.tape.settled("sell", direction=Direction.RECEIVED)
     recorder.annotate("a [bold]remark[/]")
     control.close("1", 3000, "bye [dim]", "client")
     recorder.stop()

@@ -16,8 +16,8 @@ from support.processes import BIN, running
 from support.servers import echo, serving
 from wirewright.capture.recorder import Recorder
 from wirewright.model.handshake import Headers
-from wirewright.model.history import Payload
 from wirewright.model.proxy import Control, Proxy
+from wirewright.values import Direction, Payload
 
 WIREWRIGHT = BIN / "wirewright"
 Talk = list[tuple[bool, Payload]]
@@ -55,7 +55,9 @@ def record(path: Path, *talks: Talk, by: Any = "client", code: int = 3000) -> No
         feed.opened(("10.0.0.1", 443))
         assert feed.tape is not None
         for from_client, payload in talk:
-            feed.tape.messages([payload], len(payload), from_client=from_client)
+            feed.tape.messages(
+                [payload], len(payload), direction=Direction.SENT if from_client else Direction.RECEIVED
+            )
         control.close(str(number), code, "bye", by)
     recorder.stop()
 
@@ -214,7 +216,7 @@ async def test_repeated_headers_are_sent_again_as_they_were(path: Path) -> None:
     feed = begin_socket(control.proxy, "wss://h/", headers=Headers(headers))
     feed.answered(200, {})  # over HTTP/2; the recorder did not see it open
     assert feed.tape is not None
-    feed.tape.messages(["a"], 1, from_client=True)
+    feed.tape.messages(["a"], 1, direction=Direction.SENT)
     recorder.stop()
     server = Server([(True, "a")])
     async with serving(server) as url:
@@ -262,7 +264,7 @@ async def test_message_that_was_recorded_in_part_is_not_sent(path: Path) -> None
     feed = begin_socket(control.proxy, "wss://h/")
     feed.opened()
     assert feed.tape is not None
-    feed.tape.messages(["123"], 3, from_client=True)
+    feed.tape.messages(["123"], 3, direction=Direction.SENT)
     recorder.stop()
     server = Server([])
     async with serving(server) as url:

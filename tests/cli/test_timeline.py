@@ -14,14 +14,15 @@ from wirewright.capture.recorder import Recorder
 from wirewright.capture.redaction import Redaction
 from wirewright.cli.timeline import CONTEXT, FRAMES_PER_FLUSH, Timeline
 from wirewright.model.feed import Feed
-from wirewright.model.history import HistoryLimit, Payload
+from wirewright.model.history import HistoryLimit
 from wirewright.model.proxy import Control, Proxy
 from wirewright.model.tls_failures import TlsFailure, TlsFailures
 from wirewright.model.websocket import Handshake
+from wirewright.values import Direction, Payload
 
 
 class NoCarrier:
-    def send(self, payload: Payload, *, to_client: bool) -> None: ...
+    def send(self, payload: Payload, *, direction: Direction) -> None: ...
 
     def close(self, code: int, reason: str) -> None: ...
 

@@ -19,7 +19,7 @@ from wirewright import Error, Proxy, WebSocketRoute, launch
 from wirewright.capture import CaptureError, FrameFlag
 from wirewright.capture import open as open_capture
 from wirewright.capture.writer import QUEUE_BYTES
-from wirewright.model.history import Payload
+from wirewright.values import Payload
 from wirewright.wire.frames import Opcode
 
 Seen = tuple[str, Payload, FrameFlag, Payload | None]

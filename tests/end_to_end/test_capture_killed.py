@@ -20,7 +20,7 @@ from support.event_log import eventually
 from support.processes import mitmdump
 from support.servers import serving
 from wirewright.capture import open as open_capture
-from wirewright.model.history import Payload
+from wirewright.values import Payload
 
 KILLS = int(os.environ.get("WIREWRIGHT_KILLS", "2"))
 

@@ -22,6 +22,7 @@ from wirewright.capture.filters import Filter
 from wirewright.capture.formats.exporter import export
 from wirewright.capture.recorder import Recorder
 from wirewright.model.proxy import Control
+from wirewright.values import Direction
 from wirewright.wire.frames import Opcode
 
 
@@ -126,8 +127,8 @@ class Mitmweb:
         async with self._session.get(f"/flows/{flow['id']}/messages/content/raw.json") as answer:
             return [(message["from_client"], _text(message)) for message in await answer.json()]
 
-    async def inject(self, text: str, *, to_client: bool) -> None:
-        arguments = ["@all", str(to_client).lower(), text, "true"]
+    async def inject(self, text: str, *, direction: Direction) -> None:
+        arguments = ["@all", str(direction is Direction.RECEIVED).lower(), text, "true"]
         async with self._session.post("/commands/inject.websocket", json={"arguments": arguments}) as answer:
             assert await answer.json() == {"value": None}
 
@@ -173,10 +174,10 @@ async def test_mitmweb_shows_messages_while_the_socket_is_open_and_injects(confd
         await socket.app.send("more")
         assert await page.messages(await page.flow_with(4)) == [*shown, (True, "more")]
 
-        await page.inject("to the app", to_client=True)
+        await page.inject("to the app", direction=Direction.RECEIVED)
         assert await socket.app.message() == "to the app"
         await page.flow_with(5)
-        await page.inject("to the server", to_client=False)
+        await page.inject("to the server", direction=Direction.SENT)
         assert [await socket.server.message(), await socket.server.message()] == ["more", "to the server"]
         injected = [(False, "to the app"), (True, "to the server")]
         assert await page.messages(await page.flow_with(6)) == [*shown, (True, "more"), *injected]
@@ -198,7 +199,9 @@ async def test_mitmweb_shows_an_exported_capture(confdir: Path, tmp_path: Path) 
     assert feed.tape is not None
     said = [(number % 3 == 0, f"message {number} é") for number in range(300)]
     for from_client, text in said:
-        feed.tape.messages([text], len(text.encode()), from_client=from_client)
+        feed.tape.messages(
+            [text], len(text.encode()), direction=Direction.SENT if from_client else Direction.RECEIVED
+        )
     control.close("1", 3000, "bye", "client")
     recorder.stop()
     file = tmp_path / "session.mitm"

@@ -23,7 +23,7 @@ from wirewright import Error, Proxy, launch
 from wirewright.capture import CaptureError, ignoring_keys
 from wirewright.capture import open as open_capture
 from wirewright.capture.replay.as_server import Match
-from wirewright.model.history import Payload
+from wirewright.values import Payload
 
 Say = Callable[[websockets.ClientConnection], Any]
 

@@ -20,6 +20,7 @@ from wirewright.capture.formats.importer import import_file
 from wirewright.capture.recorder import Recorder
 from wirewright.model import proxy as model
 from wirewright.model.handshake import Headers
+from wirewright.values import Direction
 
 pytestmark = pytest.mark.wire("a mocked server needs our own layer")
 
@@ -204,7 +205,7 @@ async def test_socket_that_an_older_import_took_for_closed_is_opened(proxy: Prox
     feed = begin_socket(control.proxy, URL)
     feed.answered(200, {})
     assert feed.tape is not None
-    feed.tape.messages(["hello"], 5, from_client=False)
+    feed.tape.messages(["hello"], 5, direction=Direction.RECEIVED)
     feed.closed()
     recorder.stop()
     proxy.route_from_capture(path, speed=math.inf)

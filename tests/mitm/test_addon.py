@@ -19,6 +19,7 @@ from wirewright import WebSocket
 from wirewright.mitm import addon
 from wirewright.model.handshake import Headers
 from wirewright.state import proxy
+from wirewright.values import Direction
 
 
 @pytest.fixture
@@ -311,6 +312,6 @@ async def test_open_socket_goes_on_when_the_addon_is_loaded_again(hooks: Hooks) 
     addons.add(again)
     await addons.invoke_addon(again, RunningHook())
     await hooks.message("sent")
-    await hooks.message("received", from_client=False)
+    await hooks.message("received", direction=Direction.RECEIVED)
     await hooks.end(1000, "bye", True)
     assert seen.events == [("framesent", "sent"), ("framereceived", "received"), ("close", None)]

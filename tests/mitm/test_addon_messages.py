@@ -9,6 +9,7 @@ from mitmproxy.websocket import WebSocketMessage
 
 from support.addon_hooks import Hooks, addon_context
 from wirewright import TimeoutError, WebSocket  # noqa: A004  Playwright's name
+from wirewright.values import Direction
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ async def test_messages_of_both_directions_are_reported(
     seen = await hooks.open()
     await hooks.message(payload, injected=injected)
     assert seen.events == [("framesent", payload)]
-    await hooks.message(payload, from_client=False, injected=injected)
+    await hooks.message(payload, direction=Direction.RECEIVED, injected=injected)
     assert seen.events == [("framesent", payload), ("framereceived", payload)]
     assert [type(value) for _, value in seen.events] == [type(payload)] * 2
 
@@ -76,7 +77,7 @@ async def test_changed_message_is_reported_as_the_server_has_it(hooks: Hooks) ->
     hooks.tctx.master.addons.add(Meddling(change))
     seen = await hooks.open()
     sent = await hooks.message("to server")
-    received = await hooks.message("from server", from_client=False)
+    received = await hooks.message("from server", direction=Direction.RECEIVED)
     assert (sent.text, received.text) == ("to server changed", "from server changed")
     assert seen.events == [("framesent", "to server changed"), ("framereceived", "from server")]
     assert await remembered(seen.ws) == ["to server changed"]
@@ -86,7 +87,7 @@ async def test_dropped_message_is_reported_only_if_it_came_from_the_server(hooks
     hooks.tctx.master.addons.add(Meddling(drop))
     seen = await hooks.open()
     await hooks.message("to server")
-    await hooks.message("from server", from_client=False)
+    await hooks.message("from server", direction=Direction.RECEIVED)
     await hooks.end(1000, "", True)
     assert seen.events == [("framereceived", "from server"), ("close", None)]
 
@@ -121,7 +122,7 @@ async def test_message_resumed_by_a_script_is_reported_before_the_next(
     hooks.flow.intercept()
     await hooks.message("held")
     hooks.flow.resume()
-    await hooks.message("next", from_client=next_from_client)
+    await hooks.message("next", direction=Direction.SENT if next_from_client else Direction.RECEIVED)
     assert seen.events == [
         ("framesent", "held"),
         ("framesent" if next_from_client else "framereceived", "next"),
@@ -141,7 +142,7 @@ async def test_every_message_is_reported_once_whatever_updates_there_are(hooks: 
     seen = await hooks.open()
     await hooks.message("one")
     hooks.tctx.master.commands.call("flow.mark", [hooks.flow], ":red_circle:")
-    await hooks.message("two", from_client=False)
+    await hooks.message("two", direction=Direction.RECEIVED)
     hooks.tctx.master.commands.call("flow.mark", [hooks.flow], "")
     assert seen.events == [("framesent", "one"), ("framereceived", "two")]
 

@@ -9,6 +9,7 @@ from wirewright.memory import MemoryBudget, Use
 from wirewright.mitm.flow_messages import MessageList
 from wirewright.mitm.flow_socket import new_message
 from wirewright.model.history import History, HistoryLimit
+from wirewright.values import Direction
 
 SIZE = 100_000
 FEW = HistoryLimit(1_000, 100 * SIZE)
@@ -36,7 +37,7 @@ def contents(flow: http.HTTPFlow) -> list[bytes]:
 def test_oldest_messages_are_dropped_while_memory_is_short(budget: MemoryBudget, flow: http.HTTPFlow) -> None:
     kept = MessageList(flow, FEW, History(FEW))
     for number in range(80):
-        kept.store(new_message(f"{number:02}" * (SIZE // 2), from_client=True))
+        kept.store(new_message(f"{number:02}" * (SIZE // 2), direction=Direction.SENT))
     left = contents(flow)
     assert left == [b"%02d" % number for number in range(80 - len(left), 80)]
     assert 30 <= len(left) <= 35
@@ -60,7 +61,7 @@ def test_newest_message_stays_however_short_memory_is(budget: MemoryBudget, flow
     others.set(budget.limit)
     kept = MessageList(flow, FEW, History(FEW))
     for number in (1, 2):
-        kept.store(new_message(bytes([number]) * SIZE, from_client=True))
+        kept.store(new_message(bytes([number]) * SIZE, direction=Direction.SENT))
     assert contents(flow) == [b"\2\2"]
 
 
@@ -68,5 +69,5 @@ def test_flow_that_is_saved_keeps_all_messages(budget: MemoryBudget, flow: http.
     kept = MessageList(flow, FEW, History(FEW))
     kept.keep_all = True
     for number in range(80):
-        kept.store(new_message(bytes([number]) * SIZE, from_client=True))
+        kept.store(new_message(bytes([number]) * SIZE, direction=Direction.SENT))
     assert len(contents(flow)) == 80

@@ -3,7 +3,8 @@ from collections.abc import Iterator
 import pytest
 
 from wirewright.memory import MemoryBudget
-from wirewright.model.history import Frame, History, HistoryLimit, Payload, Window
+from wirewright.model.history import Frame, History, HistoryLimit, Window
+from wirewright.values import Payload
 
 
 def remembered(limit: HistoryLimit, *payloads: Payload) -> list[Payload]:

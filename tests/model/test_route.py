@@ -11,11 +11,11 @@ import pytest
 from support.model_sockets import RecordingCarrier
 from wirewright.model.errors import Error
 from wirewright.model.handshake import Headers
-from wirewright.model.history import HistoryLimit, Payload
+from wirewright.model.history import HistoryLimit
 from wirewright.model.route import Abort, Connect, Mock, Reject, WebSocketRoute
 from wirewright.model.scope import Scope
 from wirewright.model.websocket import Handshake, WebSocket
-from wirewright.values import Conditions
+from wirewright.values import Conditions, Direction, Payload
 
 Change = Any
 
@@ -32,14 +32,14 @@ class Orders:
         if self.cannot:
             raise Error(f"{what}: {self.cannot}")
 
-    def order(self, message: Payload, *, to_client: bool) -> None:
-        self.noted.append(("app" if to_client else "server", message))
+    def order(self, message: Payload, *, direction: Direction) -> None:
+        self.noted.append(("app" if direction is Direction.RECEIVED else "server", message))
 
-    def order_close(self, code: int, reason: str, *, to_client: bool) -> None:
-        self.noted.append(("app" if to_client else "server", code, reason))
+    def order_close(self, code: int, reason: str, *, direction: Direction) -> None:
+        self.noted.append(("app" if direction is Direction.RECEIVED else "server", code, reason))
 
-    def order_conditions(self, conditions: Conditions, *, to_client: bool) -> None:
-        self.noted.append(("to app" if to_client else "from app", conditions))
+    def order_conditions(self, conditions: Conditions, *, direction: Direction) -> None:
+        self.noted.append(("to app" if direction is Direction.RECEIVED else "from app", conditions))
 
     def abort(self) -> None:
         self.noted.append(("abort",))

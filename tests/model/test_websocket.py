@@ -15,10 +15,11 @@ from support.model_sockets import (
 )
 from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.model.feed import Feed
-from wirewright.model.history import HistoryLimit, Payload
+from wirewright.model.history import HistoryLimit
 from wirewright.model.proxy import Proxy
 from wirewright.model.route import WebSocketRoute
-from wirewright.model.websocket import ClosedBy, WebSocket
+from wirewright.model.websocket import WebSocket
+from wirewright.values import ClosedBy, Payload
 
 FrameEvent = Literal["framesent", "framereceived"]
 

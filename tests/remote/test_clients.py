@@ -19,13 +19,13 @@ from support.servers import serving
 from support.time_limits import STEP_MILLISECONDS, STEP_SECONDS
 from wirewright import Error, Proxy, WebSocketRoute
 from wirewright.async_api import connect
-from wirewright.model.history import Payload
 from wirewright.remote import client as client_module
 from wirewright.remote import discovery
 from wirewright.remote.client import Client
 from wirewright.remote.protocol import EVENTS
 from wirewright.remote.server_route import RemoteRoute
 from wirewright.remote.transport import reach
+from wirewright.values import Payload
 
 
 async def test_late_client_has_what_was_said_before(proxy: Proxy) -> None:

@@ -20,6 +20,7 @@ from wirewright.remote.codec import (
     make_codec,
 )
 from wirewright.remote.protocol import FromClient, FromProxy
+from wirewright.values import Direction
 
 PAYLOADS = st.text(st.characters(exclude_categories=["Cs"])) | st.binary()
 FRAMES = st.builds(
@@ -42,7 +43,7 @@ MESSAGES = [
     protocol.Opening(SNAPSHOT),
     protocol.Changed("k", [], [("A", "b"), ("a", "\xe9")], 101, 1.0, ("h", 1)),
     protocol.Closed("k", 1006, "", None),
-    protocol.RouteMessage(b"x" * 1000, "k", 1, from_app=True),
+    protocol.RouteMessage(b"x" * 1000, "k", 1, direction=Direction.SENT),
 ]
 
 
@@ -82,14 +83,16 @@ def test_bytes_are_attached_to_json_and_not_in_it() -> None:
 
 
 def test_message_pack_has_bytes_as_they_are() -> None:
-    (data,) = make_codec(MESSAGEPACK, FromClient).encode(protocol.Send(b"\xff\x00", 1, "k", to_client=True))
+    (data,) = make_codec(MESSAGEPACK, FromClient).encode(
+        protocol.Send(b"\xff\x00", 1, "k", direction=Direction.RECEIVED)
+    )
     assert isinstance(data, bytes)
     assert msgspec.msgpack.decode(data) == {
         "type": "send",
         "payload": b"\xff\x00",
         "id": 1,
         "key": "k",
-        "to_client": True,
+        "direction": "received",
     }
 
 
@@ -120,20 +123,21 @@ def test_message_pack_has_bytes_as_they_are() -> None:
         ),
         (
             JSON,
-            '{"type":"routeconditions","key":"k","to_app":true,"values":{"latency":Infinity}}',
+            '{"type":"routeconditions","key":"k","direction":"received","values":{"latency":Infinity}}',
             1007,
             "latency must be a number",
         ),
         (
             JSON,
-            f'{{"type":"routeconditions","key":"k","to_app":true,"values":{{"latency":1{"0" * 400}}}}}',
+            '{"type":"routeconditions","key":"k","direction":"received","values":{"latency":1%s}}'
+            % ("0" * 400),
             1007,
             "",
         ),
         (JSON, '{"type":"annotate","id":1,"text":{"attachment":"x"}}', 1007, ""),
         (
             JSON,
-            '{"type":"send","id":1,"key":"k","payload":7,"to_client":true}',
+            '{"type":"send","id":1,"key":"k","payload":7,"direction":"received"}',
             1007,
             "a payload must be text or bytes, not int",
         ),
@@ -168,7 +172,7 @@ def frames(*payloads: str | bytes) -> protocol.Frames:
         frames("é" * 5_000),
         frames(*["x" * 1_000] * 10),
         frames(b"x" * 10_001),
-        protocol.RouteMessage("x" * 10_000, "k", 1, from_app=True),
+        protocol.RouteMessage("x" * 10_000, "k", 1, direction=Direction.SENT),
     ],
     ids=["text", "text in UTF-8", "several", "bytes", "for a handler"],
 )

@@ -16,13 +16,13 @@ from support.servers import serving
 from support.time_limits import STEP_MILLISECONDS, STEP_SECONDS
 from wirewright import Error, Proxy, TimeoutError, WebSocketRoute  # noqa: A004
 from wirewright.async_api import connect
-from wirewright.model.history import Payload
 from wirewright.model.matching import LateMatch
 from wirewright.remote import codec, discovery, inside, outbox, protocol, server
 from wirewright.remote.client import Client
 from wirewright.remote.protocol import EVENTS
 from wirewright.remote.transport import reach
 from wirewright.state import control
+from wirewright.values import Payload
 
 CUT = (OSError, EOFError, websockets.WebSocketException)
 

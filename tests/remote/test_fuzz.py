@@ -21,6 +21,7 @@ from wirewright.remote.connection import Disconnected, memory_connections
 from wirewright.remote.protocol import FromClient
 from wirewright.remote.server import RemoteServer
 from wirewright.state import control
+from wirewright.values import Direction
 
 MESSAGES = int(os.environ.get("WIREWRIGHT_FUZZ", "3000"))
 """WIREWRIGHT_FUZZ=100000 for the whole run: some minutes."""
@@ -28,8 +29,8 @@ MESSAGES = int(os.environ.get("WIREWRIGHT_FUZZ", "3000"))
 SUBSCRIBE = protocol.Subscribe(protocol.Glob(""))
 CORPUS = [
     SUBSCRIBE,
-    protocol.Send("hello", 1, "key", to_client=True),
-    protocol.Send(b"\xff" * 50, 2, "key", to_client=False),
+    protocol.Send("hello", 1, "key", direction=Direction.RECEIVED),
+    protocol.Send(b"\xff" * 50, 2, "key", direction=Direction.SENT),
     protocol.Close(3, "key", 1000, "bye"),
     protocol.Abort(4, "key"),
     protocol.Route(5, 1, protocol.Glob("**/never"), 3, 10.0, "pass"),
@@ -40,10 +41,10 @@ CORPUS = [
     protocol.Decided("key", protocol.Connect([("a", "b"), ("c", None)], None)),
     protocol.Decided("key", protocol.Reject(403, [("A", "b"), ("a", "\xff")], b"no")),
     protocol.Handlers("key", app_messages=True, app_end=True, server_messages=False, server_end=False),
-    protocol.RouteSend("x", "key", to_app=True),
-    protocol.RouteClose("key", True, 1005, ""),
-    protocol.RouteConditions("key", True, {"latency": 1.0, "seed": None}),
-    protocol.Handled("key", 1, from_app=True),
+    protocol.RouteSend("x", "key", direction=Direction.RECEIVED),
+    protocol.RouteClose("key", Direction.RECEIVED, 1005, ""),
+    protocol.RouteConditions("key", Direction.RECEIVED, {"latency": 1.0, "seed": None}),
+    protocol.Handled("key", 1, direction=Direction.SENT),
     protocol.StopCapture(9),
     protocol.Annotate(10, "remark"),
     protocol.CountApps(11),

@@ -150,7 +150,7 @@ async def test_message_that_is_too_large_ends_its_client(
 
 async def test_command_that_makes_no_sense_is_refused_and_the_client_goes_on(endpoint: Endpoint) -> None:
     commands = [
-        ({"type": "send", "key": "x", "payload": "a", "to_client": True}, ("Error", "Socket closed")),
+        ({"type": "send", "key": "x", "payload": "a", "direction": "received"}, ("Error", "Socket closed")),
         ({"type": "annotate", "text": "a"}, ("Error", "no capture runs that a remark could go into")),
         (
             {

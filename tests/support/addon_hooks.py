@@ -25,6 +25,7 @@ from support.event_log import Recording, Recordings
 from wirewright.mitm.addon import WirewrightAddon
 from wirewright.model.handshake import accept_key
 from wirewright.state import control, proxy
+from wirewright.values import Direction
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
@@ -91,13 +92,13 @@ class Hooks:
         return self.seen
 
     async def message(
-        self, payload: str | bytes, *, from_client: bool = True, injected: bool = False
+        self, payload: str | bytes, *, direction: Direction = Direction.SENT, injected: bool = False
     ) -> WebSocketMessage:
         """A message passes; what is returned is as the addons left it."""
         text = isinstance(payload, str)
         content = payload.encode() if isinstance(payload, str) else payload
         message = WebSocketMessage(
-            Opcode.TEXT if text else Opcode.BINARY, from_client, content, injected=injected
+            Opcode.TEXT if text else Opcode.BINARY, direction is Direction.SENT, content, injected=injected
         )
         self.messages.append(message)
         await self.tctx.master.addons.handle_lifecycle(WebsocketMessageHook(self.flow))

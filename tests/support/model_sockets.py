@@ -8,10 +8,11 @@ from typing import Any, ParamSpec
 
 from support.clock import VirtualTimeLoop
 from wirewright.model.feed import Feed
-from wirewright.model.history import HistoryLimit, Payload
+from wirewright.model.history import HistoryLimit
 from wirewright.model.proxy import Control, Proxy
 from wirewright.model.waiter import WaitingEmitter
 from wirewright.model.websocket import Handshake
+from wirewright.values import Direction, Payload
 
 P = ParamSpec("P")
 
@@ -24,8 +25,8 @@ class RecordingCarrier:
     def __init__(self) -> None:
         self.asked: list[tuple[object, ...]] = []
 
-    def send(self, payload: Payload, *, to_client: bool) -> None:
-        self.asked.append(("send", payload, "client" if to_client else "server"))
+    def send(self, payload: Payload, *, direction: Direction) -> None:
+        self.asked.append(("send", payload, "client" if direction is Direction.RECEIVED else "server"))
 
     def close(self, code: int, reason: str) -> None:
         self.asked.append(("close", code, reason))

@@ -22,15 +22,16 @@ from support.layer_conversation import Talk, done
 from wirewright.mitm.layers.events import CloseInjected, DecidedEvent
 from wirewright.mitm.layers.socket_layer import CLOSING_SECONDS, NextTurn
 from wirewright.mitm.layers.wire_layer import WireLayer
+from wirewright.values import Direction, Payload
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import Opcode
 from wirewright.wire.lazy import Unread
-from wirewright.wire.observer import UNDECIDED, Decided, Decision, Demand, Order, Payload
+from wirewright.wire.observer import UNDECIDED, Decided, Decision, Demand, Order
 from wirewright.wire.reader import Control
 from wirewright.wire.stream import Close
 
-Offer = tuple[Payload, bool, bool]
-"""A message, whether it came from the client, and whether it is ours."""
+Offer = tuple[Payload, Direction, bool]
+"""A message, its direction, and whether it is ours."""
 
 
 def undecided(_: Payload) -> Decision:
@@ -67,44 +68,44 @@ class FakeObserver:
     decide: Callable[[Payload], Decision] = lambda payload: payload
     """What becomes of a message that is held."""
     orders: list[Order] = field(default_factory=list)
-    reported: list[tuple[int, bytes, bool, bool]] = field(default_factory=list)
-    """Control frames: opcode, payload, whether it came from the client, and whether it is ours."""
+    reported: list[tuple[int, bytes, Direction, bool]] = field(default_factory=list)
+    """Control frames: opcode, payload, direction, and whether it is ours."""
     keeps: bool = False
     routed: bool = False
 
     def opened(self) -> None: ...
 
-    def offer_over(self, *, from_client: bool) -> None: ...
+    def offer_over(self, *, direction: Direction) -> None: ...
 
-    def keeps_close(self, *, from_client: bool) -> bool:
+    def keeps_close(self, *, direction: Direction) -> bool:
         return self.keeps
 
-    def closed(self, code: int, reason: str, *, from_client: bool) -> None:
+    def closed(self, code: int, reason: str, *, direction: Direction) -> None:
         self.told.append(("closed", code, reason))
 
-    def demand(self, *, from_client: bool) -> Demand:
+    def demand(self, *, direction: Direction) -> Demand:
         return Demand(self.holding, self.wants, self.hears, self.routed)
 
-    def offer(self, payload: Payload, *, from_client: bool, injected: bool) -> Decision:
-        self.offered.append((payload, from_client, injected))
+    def offer(self, payload: Payload, *, direction: Direction, injected: bool) -> Decision:
+        self.offered.append((payload, direction, injected))
         return self.decide(payload)
 
-    def passed(self, payloads: Sequence[Payload], *, from_client: bool, injected: bool) -> None:
+    def passed(self, payloads: Sequence[Payload], *, direction: Direction, injected: bool) -> None:
         source = "ours to" if injected else "from"
-        end = "server" if from_client is injected else "client"
+        end = "server" if (direction is Direction.SENT) is injected else "client"
         self.told += [(f"{source} {end}", payload) for payload in payloads]
 
-    def ordered(self, payload: Payload, *, from_client: bool) -> None:
-        self.passed([payload], from_client=from_client, injected=True)
+    def ordered(self, payload: Payload, *, direction: Direction) -> None:
+        self.passed([payload], direction=direction, injected=True)
 
-    def passed_unheard(self, messages: Unread, *, from_client: bool) -> None:
+    def passed_unheard(self, messages: Unread, *, direction: Direction) -> None:
         self.told.append(("unheard", *messages))
 
-    def too_large(self, *, from_client: bool) -> None:
+    def too_large(self, *, direction: Direction) -> None:
         self.told.append(("too large",))
 
-    def controls(self, frames: Sequence[Control], *, from_client: bool, injected: bool) -> None:
-        self.reported += [(each.opcode, each.payload, from_client, injected) for each in frames]
+    def controls(self, frames: Sequence[Control], *, direction: Direction, injected: bool) -> None:
+        self.reported += [(each.opcode, each.payload, direction, injected) for each in frames]
 
     def failed(self, message: str) -> None:
         self.told.append(("failed", message))
@@ -149,10 +150,10 @@ class Wire:
     def from_server(self, data: bytes) -> events.Event:
         return events.DataReceived(self.server, data)
 
-    def inject(self, payload: Payload, *, to_client: bool) -> events.Event:
+    def inject(self, payload: Payload, *, direction: Direction) -> events.Event:
         opcode = Opcode.TEXT if isinstance(payload, str) else Opcode.BINARY
         content = payload.encode() if isinstance(payload, str) else payload
-        message = WebSocketMessage(opcode, not to_client, content)
+        message = WebSocketMessage(opcode, direction is Direction.SENT, content)
         return WebSocketMessageInjected(self.flow, message)
 
     @property
@@ -212,7 +213,12 @@ class Leg:
     """One direction of a socket, so that a test can be about both."""
 
     wire: Wire
-    client: bool
+    direction: Direction
+
+    @property
+    def client(self) -> bool:
+        """True if the client is its source."""
+        return self.direction is Direction.SENT
 
     @property
     def source(self) -> Connection:
@@ -230,13 +236,13 @@ class Leg:
         return self.wire.to_server(data) if self.client else self.wire.to_app(data)
 
     def inject(self, payload: Payload) -> events.Event:
-        return self.wire.inject(payload, to_client=not self.client)
+        return self.wire.inject(payload, direction=self.direction)
 
     def decided(self, payload: Payload | None) -> events.Event:
-        return DecidedEvent(self.wire.flow, Decided(self.client, payload))
+        return DecidedEvent(self.wire.flow, Decided(self.direction, payload))
 
     def offers(self, *payloads: Payload, injected: bool = False) -> list[Offer]:
-        return [(payload, self.client, injected) for payload in payloads]
+        return [(payload, self.direction, injected) for payload in payloads]
 
     def told(self, *payloads: Payload) -> list[tuple[object, ...]]:
         return [(f"from {'client' if self.client else 'server'}", payload) for payload in payloads]
@@ -249,7 +255,7 @@ class Leg:
 
     @property
     def back(self) -> "Leg":
-        return Leg(self.wire, not self.client)
+        return Leg(self.wire, self.direction.opposite)
 
 
 class Clock:

@@ -91,7 +91,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Direction:
+class Sender:
     """Who sends, and what was agreed."""
 
     client: bool
@@ -161,7 +161,7 @@ def refused_by_wsproto(code: int) -> bool:
 
 
 @st.composite
-def messages(draw: st.DrawFn, direction: Direction) -> tuple[bytes, list[Said]]:
+def messages(draw: st.DrawFn, direction: Sender) -> tuple[bytes, list[Said]]:
     """A stream that wsproto encoded, and what it says."""
     sender = direction.sender()
     plain = direction.sender(compressing=False)
@@ -193,14 +193,14 @@ def messages(draw: st.DrawFn, direction: Direction) -> tuple[bytes, list[Said]]:
 
 
 compressions = st.none() | st.builds(Compression, st.integers(9, 15), st.booleans())
-directions = st.builds(Direction, st.booleans(), compressions)
+directions = st.builds(Sender, st.booleans(), compressions)
 sizes = st.lists(st.integers(1, 9) | st.integers(10, 3000), min_size=1, max_size=9)
 
 
 @fuzz
 @given(st.data(), directions, sizes)
 def test_what_wsproto_encodes_is_read_as_it_reads_it(
-    data: st.DataObject, direction: Direction, sizes: list[int]
+    data: st.DataObject, direction: Sender, sizes: list[int]
 ) -> None:
     stream, said = data.draw(messages(direction))
     reader = direction.reader()
@@ -235,7 +235,7 @@ def changed(stream: bytes, changes: list[Change]) -> bytes:
     return bytes(data)
 
 
-def assert_same(direction: Direction, stream: bytes, sizes: list[int]) -> None:
+def assert_same(direction: Sender, stream: bytes, sizes: list[int]) -> None:
     receiver, extensions = direction.receiver()
     theirs = read_by_wsproto(receiver, stream)
     reader = direction.reader()
@@ -267,13 +267,13 @@ def assert_same(direction: Direction, stream: bytes, sizes: list[int]) -> None:
 
 # With the largest window, whose end no message here reaches: what refers to data beyond a smaller one is
 # found out or not by how the pieces fall.
-mutable = st.builds(Direction, st.booleans(), st.none() | st.builds(Compression, st.just(15), st.booleans()))
+mutable = st.builds(Sender, st.booleans(), st.none() | st.builds(Compression, st.just(15), st.booleans()))
 
 
 @settings(fuzz, max_examples=150)
 @given(st.data(), mutable, changes, sizes)
 def test_what_was_changed_on_the_way_is_judged_as_by_wsproto(
-    data: st.DataObject, direction: Direction, changes: list[Change], sizes: list[int]
+    data: st.DataObject, direction: Sender, changes: list[Change], sizes: list[int]
 ) -> None:
     assert_same(direction, changed(data.draw(messages(direction))[0], changes), sizes)
 
@@ -287,9 +287,9 @@ payloads = (
 
 @settings(fuzz, max_examples=150)
 @given(mutable, st.lists(st.tuples(bits, opcodes, payloads), max_size=8), sizes)
-@example(Direction(False, Compression(takeover=False)), [(0xC0, 1, b"\x02"), (0xC0, 1, b"\xf2\x48\0")], [1])
+@example(Sender(False, Compression(takeover=False)), [(0xC0, 1, b"\x02"), (0xC0, 1, b"\xf2\x48\0")], [1])
 def test_frames_in_any_order_are_judged_as_by_wsproto(
-    direction: Direction, frames: list[tuple[int, int, bytes]], sizes: list[int]
+    direction: Sender, frames: list[tuple[int, int, bytes]], sizes: list[int]
 ) -> None:
     mask = KEY if direction.client else None
     stream = b"".join(
@@ -301,7 +301,7 @@ def test_frames_in_any_order_are_judged_as_by_wsproto(
 
 @settings(fuzz, max_examples=150)
 @given(mutable, st.binary(max_size=300) | st.binary(min_size=300, max_size=3000), sizes)
-def test_any_bytes_are_judged_as_by_wsproto(direction: Direction, stream: bytes, sizes: list[int]) -> None:
+def test_any_bytes_are_judged_as_by_wsproto(direction: Sender, stream: bytes, sizes: list[int]) -> None:
     assert_same(direction, stream, sizes)
 
 
@@ -322,7 +322,7 @@ headers = st.builds(
     st.sampled_from([0, 1, 10, 125, 1000]),
 )
 def test_nothing_but_a_recorded_violation_comes_of_any_bytes(
-    direction: Direction, parts: list[bytes], sizes: list[int], limit: int
+    direction: Sender, parts: list[bytes], sizes: list[int], limit: int
 ) -> None:
     reader = MessageReader(
         masked=direction.client, compression=direction.compression, max_message=1000, limit=limit

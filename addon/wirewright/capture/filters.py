@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 from wirewright.capture.moments import TimeOfDay
 from wirewright.capture.moments import parse_since as parse_since
-from wirewright.capture.reader import Capture, Direction, Frame, Session, Socket, SocketFrames, oldest_first
+from wirewright.capture.reader import Capture, Frame, Session, Socket, SocketFrames, oldest_first
 from wirewright.capture.selection import Selection
 from wirewright.model.matching import UrlMatch, compile_match
+from wirewright.values import Direction
 
 SessionId = int | Literal["last"]
 """`last` is the newest session of a capture."""
-_DIRECTIONS: Mapping[str, Direction] = {"sent": "sent", "received": "received"}
 
 
 @dataclass(frozen=True)
@@ -145,9 +145,10 @@ def _end_ns(session: Session) -> int:
 
 def parse_direction(text: str) -> Direction:
     """`sent` or `received`. Raises ValueError for anything else."""
-    if text not in _DIRECTIONS:
-        raise ValueError(f"{text!r} is no direction: sent and received are")
-    return _DIRECTIONS[text]
+    try:
+        return Direction(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a direction: it must be sent or received") from None
 
 
 def parse_socket(text: str) -> int:

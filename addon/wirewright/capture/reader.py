@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from enum import Flag
 from operator import lt
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from wirewright.capture import row_types
 from wirewright.capture.guard import LEAST_ROW, Allowance
@@ -22,11 +22,8 @@ from wirewright.capture.schema import (
     version_of,
 )
 from wirewright.model.handshake import Headers
-from wirewright.model.history import Payload
-from wirewright.model.websocket import ClosedBy
+from wirewright.values import ClosedBy, Direction, Payload
 
-Direction = Literal["sent", "received"]
-"""As the app sees it."""
 T = TypeVar("T")
 SocketFrames = Iterator[tuple["Socket", Iterator["Frame"]]]
 """Sockets, each with its frames; those have to be read before the next socket is asked for."""
@@ -412,6 +409,6 @@ def _frame(row: tuple[Any, ...]) -> Frame:
         and (flags == 0 or (type(flags) is int and 0 < flags < 16))
     ):
         raise ValueError("a frame has a value that is not one of its column")
-    direction: Direction = "sent" if from_client else "received"
+    direction = Direction.SENT if from_client else Direction.RECEIVED
     shown = FrameFlag(flags) if flags else FrameFlag.NONE  # most have none
     return Frame(id_, socket_id, time_ns, direction, opcode, size, payload, shown, original)

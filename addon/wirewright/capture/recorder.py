@@ -24,9 +24,10 @@ from wirewright.capture.writer import Writer
 from wirewright.model import user_errors
 from wirewright.model.feed import Tape
 from wirewright.model.handshake import Headers
-from wirewright.model.history import Payload, Unread, payload_size
+from wirewright.model.history import Unread, payload_size
 from wirewright.model.matching import UrlMatch, compile_match
-from wirewright.model.websocket import ClosedBy, WebSocket
+from wirewright.model.websocket import WebSocket
+from wirewright.values import ClosedBy, Direction, Payload
 
 TEXT, BINARY, CLOSE = 1, 2, 8
 """Opcodes (RFC 6455, 5.2)."""
@@ -60,7 +61,7 @@ class Messages:
 
     socket_id: int
     time_ns: int
-    from_client: bool
+    direction: Direction
     payloads: Sequence[Payload] | Unread
     size: int
     policy: Policy
@@ -70,7 +71,7 @@ class Messages:
         return len(self.payloads)
 
     def rows(self) -> Iterable[Row]:
-        socket_id, time_ns, from_client = self.socket_id, self.time_ns, self.from_client
+        socket_id, time_ns, from_client = self.socket_id, self.time_ns, self.direction is Direction.SENT
         payloads = list(self.payloads)
         if self.flags or not self.policy.keeps_all(payloads):
             return [self._row(payload) for payload in payloads]
@@ -97,7 +98,7 @@ class Changed:
 
     socket_id: int
     time_ns: int
-    from_client: bool
+    direction: Direction
     original: Payload
     payload: Payload | None
     """None if it was dropped."""
@@ -127,7 +128,7 @@ class ControlFrames:
 
     socket_id: int
     time_ns: int
-    from_client: bool
+    direction: Direction
     frames: Sequence[tuple[int, bytes]]
     """The opcode and the payload of each."""
     size: int
@@ -163,7 +164,7 @@ def _row(
     flags: int,
     original: Payload | None = None,
 ) -> Row:
-    return of.socket_id, of.time_ns, of.from_client, opcode, size, payload, flags, original
+    return of.socket_id, of.time_ns, of.direction is Direction.SENT, opcode, size, payload, flags, original
 
 
 class Recorder:
@@ -243,7 +244,7 @@ class SocketTape(Tape):
         self._id, self._session = socket_id, session
         self._writer = writer
         self._policy = policy
-        self._offered: dict[bool, tuple[int, Payload]] = {}
+        self._offered: dict[Direction, tuple[int, Payload]] = {}
         """By direction, the message that is held, and when it came."""
         self._secret: str | None = None
         """What the server chose for a subprotocol, if that is a token: a failure may quote it."""
@@ -288,54 +289,54 @@ class SocketTape(Tape):
         quoted = message.replace(self._secret, REDACTED) if self._secret else message
         self._set(error=self._policy.redaction.text(quoted))
 
-    def offer_over(self, *, from_client: bool) -> None:
-        self._drop_offered(from_client)
+    def offer_over(self, *, direction: Direction) -> None:
+        self._drop_offered(direction)
 
     def closed(self, at: float, code: int | None, reason: str | None, by: ClosedBy | None) -> None:
-        for from_client in list(self._offered):
-            self._drop_offered(from_client)
+        for direction in list(self._offered):
+            self._drop_offered(direction)
         kept = None if reason is None else self._policy.redaction.close_reason(reason)
         self._set(closed_ns=int(at * 1e9), close_code=code, close_reason=kept, closed_by=by)
 
     def messages(
-        self, payloads: Sequence[Payload] | Unread, size: int, *, from_client: bool, injected: bool = False
+        self, payloads: Sequence[Payload] | Unread, size: int, *, direction: Direction, injected: bool = False
     ) -> None:
         flags = INJECTED if injected else 0
-        self._writer.put(Messages(self._id, time.time_ns(), from_client, payloads, size, self._policy, flags))
+        self._writer.put(Messages(self._id, time.time_ns(), direction, payloads, size, self._policy, flags))
 
-    def offered(self, payload: Payload, *, from_client: bool) -> None:
-        self._drop_offered(from_client)
-        self._offered[from_client] = time.time_ns(), payload
+    def offered(self, payload: Payload, *, direction: Direction) -> None:
+        self._drop_offered(direction)
+        self._offered[direction] = time.time_ns(), payload
 
-    def settled(self, payload: Payload | None, *, from_client: bool, injected: bool = False) -> None:
-        time_ns, original = self._offered.pop(from_client, (time.time_ns(), payload))
+    def settled(self, payload: Payload | None, *, direction: Direction, injected: bool = False) -> None:
+        time_ns, original = self._offered.pop(direction, (time.time_ns(), payload))
         if payload is not None and payload == original:
             size, flags = payload_size(payload), INJECTED if injected else 0
-            self._writer.put(Messages(self._id, time_ns, from_client, [payload], size, self._policy, flags))
+            self._writer.put(Messages(self._id, time_ns, direction, [payload], size, self._policy, flags))
         elif original is not None:
-            self._writer.put(Changed(self._id, time_ns, from_client, original, payload, self._policy))
+            self._writer.put(Changed(self._id, time_ns, direction, original, payload, self._policy))
 
-    def ordered(self, payload: Payload, *, from_client: bool) -> None:
-        if from_client in self._offered:
-            self.settled(payload, from_client=from_client)
+    def ordered(self, payload: Payload, *, direction: Direction) -> None:
+        if direction in self._offered:
+            self.settled(payload, direction=direction)
         else:
-            self.messages([payload], payload_size(payload), from_client=from_client, injected=True)
+            self.messages([payload], payload_size(payload), direction=direction, injected=True)
 
-    def control(self, opcode: int, payload: bytes, *, from_client: bool, injected: bool = False) -> None:
-        self.controls([(opcode, payload)], from_client=from_client, injected=injected)
+    def control(self, opcode: int, payload: bytes, *, direction: Direction, injected: bool = False) -> None:
+        self.controls([(opcode, payload)], direction=direction, injected=injected)
 
     def controls(
-        self, frames: Sequence[tuple[int, bytes]], *, from_client: bool, injected: bool = False
+        self, frames: Sequence[tuple[int, bytes]], *, direction: Direction, injected: bool = False
     ) -> None:
         size, flags = sum(len(payload) for _, payload in frames), INJECTED if injected else 0
         self._writer.put(
-            ControlFrames(self._id, time.time_ns(), from_client, frames, size, flags, self._policy)
+            ControlFrames(self._id, time.time_ns(), direction, frames, size, flags, self._policy)
         )
 
-    def _drop_offered(self, from_client: bool) -> None:
+    def _drop_offered(self, direction: Direction) -> None:
         """A message that a route was given, and of which it has sent on nothing until now."""
-        if from_client in self._offered:
-            self.settled(None, from_client=from_client)
+        if direction in self._offered:
+            self.settled(None, direction=direction)
 
     def _set(self, **columns: Any) -> None:
         names = ", ".join(f"{name} = ?" for name in columns)

@@ -7,7 +7,7 @@ from urllib.parse import unquote_plus
 from wirewright.capture.secret_names import DEFAULT, OVERLAP, STEP, SecretNames
 from wirewright.capture.secret_spans import REDACTED, SecretSpans
 from wirewright.model.handshake import Headers, split_tokens
-from wirewright.model.history import Payload
+from wirewright.values import Payload
 
 __all__ = ["DEFAULT", "REDACTED", "Redaction", "redacted_names"]
 

@@ -4,7 +4,8 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from wirewright.capture.reader import Direction, Frame, Socket
+from wirewright.capture.reader import Frame, Socket
+from wirewright.values import Direction
 
 PERCENTILES = (50, 95, 99)
 
@@ -53,7 +54,7 @@ class SocketStatistics:
     control_frames: int = 0
 
     def direction(self, direction: Direction) -> DirectionStatistics:
-        return self.sent if direction == "sent" else self.received
+        return self.sent if direction is Direction.SENT else self.received
 
 
 def statistics(frames: Iterable[tuple[Socket, Frame]]) -> list[SocketStatistics]:

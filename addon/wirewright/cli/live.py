@@ -20,12 +20,12 @@ from wirewright.async_api import connect
 from wirewright.capture.filters import has_any
 from wirewright.capture.reasons import named
 from wirewright.model.errors import Error
-from wirewright.model.history import Payload
 from wirewright.model.matching import UrlMatch, compile_match
 from wirewright.model.proxy import Control, Proxy
 from wirewright.model.websocket import WebSocket
 from wirewright.printable import printable, printable_lines, say
 from wirewright.remote import protocol
+from wirewright.values import Payload
 
 TIMED_OUT, CLOSED = 1, 4
 """Exit codes of `wait`, beside 2 for a mistake in the command line and 3 for a missing proxy."""

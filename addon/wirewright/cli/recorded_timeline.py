@@ -23,8 +23,8 @@ from wirewright.cli.timeline import (
     shown_size,
 )
 from wirewright.model.chromium_errors import refusal_text
-from wirewright.model.history import Payload
 from wirewright.printable import printable
+from wirewright.values import Payload
 
 LINES = 200
 """How many lines are written at once."""

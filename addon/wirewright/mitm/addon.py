@@ -51,9 +51,10 @@ from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit
 from wirewright.model.ownership import Owner
 from wirewright.model.urls import shown_url
-from wirewright.model.websocket import CLOSED_BY, ClosedBy, Handshake
+from wirewright.model.websocket import CLOSED_BY, Handshake
 from wirewright.printable import get_logger
 from wirewright.state import app_connections, control, tls_failures
+from wirewright.values import ClosedBy, Direction
 
 logger = get_logger(__name__)
 
@@ -266,8 +267,8 @@ class WirewrightAddon:
     def _failed(self, feed: Feed, message: str) -> None:
         """A socket has failed before it was open."""
         feed.failed(message)
-        if isinstance(feed.carrier, WiredSocket) and feed.carrier.keeps_close(from_client=False):
-            feed.carrier.closed(1006, "", from_client=False)
+        if isinstance(feed.carrier, WiredSocket) and feed.carrier.keeps_close(direction=Direction.RECEIVED):
+            feed.carrier.closed(1006, "", direction=Direction.RECEIVED)
 
     def websocket_start(self, flow: http.HTTPFlow) -> None:
         if feed := control.feed(flow.id):

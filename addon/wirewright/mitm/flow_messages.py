@@ -9,6 +9,7 @@ from mitmproxy.websocket import WebSocketMessage
 from wirewright.memory import STEP, Share, Use, budget
 from wirewright.mitm.flow_socket import new_message, trim
 from wirewright.model.history import History, HistoryLimit, Window
+from wirewright.values import Direction
 
 MESSAGE_BYTES = 400
 """About what a message of mitmproxy's takes beside its payload."""
@@ -111,7 +112,9 @@ class MessageList:
         history = self._history
         frames, self._seen = history.since(self._seen), max(self._seen, history.total)
         for frame in frames:
-            message = new_message(frame.payload, from_client=frame.event == "framesent")
+            message = new_message(
+                frame.payload, direction=Direction.SENT if frame.event == "framesent" else Direction.RECEIVED
+            )
             message.timestamp = frame.timestamp
             messages.append(message)
             self._kept.push(len(message.content))

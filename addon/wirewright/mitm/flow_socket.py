@@ -16,10 +16,9 @@ from wirewright.mitm.layers.events import Aborted, CloseInjected
 from wirewright.mitm.patches import websocket_layer
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
-from wirewright.model.history import Payload, Window
+from wirewright.model.history import Window
 from wirewright.model.route import WebSocketRoute
-from wirewright.model.websocket import FrameEvent
-from wirewright.values import Conditions
+from wirewright.values import Conditions, Direction, Payload
 from wirewright.wire.observer import Order
 from wirewright.wire.stream import Close, content_of
 
@@ -46,8 +45,8 @@ class InjectingCarrier(ABC):
     def end(self, feed: Feed) -> None:
         """Nothing follows."""
 
-    def send(self, payload: Payload, *, to_client: bool) -> None:
-        message = new_message(payload, from_client=not to_client)
+    def send(self, payload: Payload, *, direction: Direction) -> None:
+        message = new_message(payload, direction=direction)
         self.inject(WebSocketMessageInjected(self.flow, message))
 
     def close(self, code: int, reason: str) -> None:
@@ -97,14 +96,14 @@ class InjectingCarrier(ABC):
     def check_can(self, what: str) -> None:
         """Raise Error if this lane has no such thing."""
 
-    def order(self, message: Payload, *, to_client: bool) -> None:
-        self._order(Order(to_client, message))
+    def order(self, message: Payload, *, direction: Direction) -> None:
+        self._order(Order(direction, message))
 
-    def order_close(self, code: int, reason: str, *, to_client: bool) -> None:
-        self._order(Order(to_client, Close(code, reason)))
+    def order_close(self, code: int, reason: str, *, direction: Direction) -> None:
+        self._order(Order(direction, Close(code, reason)))
 
-    def order_conditions(self, conditions: Conditions, *, to_client: bool) -> None:
-        self._order(Order(to_client, conditions))
+    def order_conditions(self, conditions: Conditions, *, direction: Direction) -> None:
+        self._order(Order(direction, conditions))
 
     @abstractmethod
     def handlers_changed(self) -> None:
@@ -126,11 +125,11 @@ class InjectingCarrier(ABC):
         """Whether a route has answered the handshake in the server's stead."""
         return self.route is not None and not self.route.is_connected
 
-    def _side(self, from_client: bool) -> WebSocketRoute | None:
+    def _side(self, direction: Direction) -> WebSocketRoute | None:
         """The side of the route that a direction comes from."""
         if self.route is None:
             return None
-        return self.route if from_client else self.route.server
+        return self.route if direction is Direction.SENT else self.route.server
 
 
 def check_our_layer(verb: str) -> None:
@@ -153,10 +152,10 @@ def trim(messages: list[WebSocketMessage], kept: Window) -> None:
         del messages[:surplus]
 
 
-def new_message(payload: Payload, *, from_client: bool, injected: bool = False) -> WebSocketMessage:
+def new_message(payload: Payload, *, direction: Direction, injected: bool = False) -> WebSocketMessage:
     """A message as mitmproxy has it."""
     opcode, content = content_of(payload)
-    return WebSocketMessage(opcode, from_client, content, injected=injected)
+    return WebSocketMessage(opcode, direction is Direction.SENT, content, injected=injected)
 
 
 def payload_of(message: WebSocketMessage) -> Payload:
@@ -164,9 +163,9 @@ def payload_of(message: WebSocketMessage) -> Payload:
     return message.content.decode(errors="replace") if message.is_text else message.content
 
 
-def event_of(from_client: bool) -> FrameEvent:
-    """The event that tells of a message."""
-    return "framesent" if from_client else "framereceived"
+def direction_of(message: WebSocketMessage) -> Direction:
+    """The direction of a message of mitmproxy's."""
+    return Direction.SENT if message.from_client else Direction.RECEIVED
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

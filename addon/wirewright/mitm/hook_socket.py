@@ -12,7 +12,7 @@ from wirewright.mitm.connection_ends import await_handler
 from wirewright.mitm.flow_socket import (
     InjectingCarrier,
     check_our_layer,
-    event_of,
+    direction_of,
     new_message,
     payload_of,
     trim,
@@ -21,10 +21,10 @@ from wirewright.mitm.layers.events import Aborted, CloseInjected, Ordered
 from wirewright.mitm.patches import websocket_layer
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
-from wirewright.model.history import HistoryLimit, Payload, Window
+from wirewright.model.history import HistoryLimit, Window
 from wirewright.model.urls import shown_url
 from wirewright.printable import get_logger
-from wirewright.values import Conditions
+from wirewright.values import Conditions, Direction, Payload
 from wirewright.wire.observer import Order
 from wirewright.wire.stream import Close
 
@@ -67,7 +67,7 @@ class HookedSocket(InjectingCarrier):
         message = messages[-1]
         is_ordered = self._is_ordered()
         if feed.tape:
-            feed.tape.offered(payload_of(message), from_client=message.from_client)
+            feed.tape.offered(payload_of(message), direction=direction_of(message))
             self._unrecorded = message
         if message.from_client:
             self._undecided = message
@@ -76,7 +76,7 @@ class HookedSocket(InjectingCarrier):
         if not (ctx.options.save_stream_file or ctx.options.hardump):
             self._kept.push(len(message.content))
             trim(messages, self._kept)
-        side = self._side(message.from_client)
+        side = self._side(direction_of(message))
         if message.injected or message.dropped or side is None or not side.handles_messages:
             return None
         message.drop()
@@ -91,7 +91,7 @@ class HookedSocket(InjectingCarrier):
         """After an error: drop the newest message and cut the socket if a route handles its messages."""
         assert self.flow.websocket is not None
         message = self.flow.websocket.messages[-1]
-        side = self._side(message.from_client)
+        side = self._side(direction_of(message))
         if side is not None and side.handles_messages and not message.injected:
             logger.warning("%s: the WebSocket is cut: %s", shown_url(self.flow.request.pretty_url), reason)
             message.drop()
@@ -123,24 +123,24 @@ class HookedSocket(InjectingCarrier):
         recorded, self._unrecorded = self._unrecorded, None
         if feed.tape and recorded is not None:
             payload = None if recorded.dropped else payload_of(recorded)
-            feed.tape.settled(payload, from_client=recorded.from_client, injected=recorded.injected)
+            feed.tape.settled(payload, direction=direction_of(recorded), injected=recorded.injected)
 
     def end(self, feed: Feed) -> None:
         self.flush(feed)
 
     def _report(self, feed: Feed, message: WebSocketMessage) -> None:
-        feed.frame(event_of(message.from_client), payload_of(message), len(message.content))
+        feed.frame(direction_of(message).event, payload_of(message), len(message.content))
 
     # Routes
 
     def check_can(self, what: str) -> None:
         raise Error(f"{what} needs Wirewright's own layer, and {self._why_hooks}")
 
-    def order_close(self, code: int, reason: str, *, to_client: bool) -> None:
+    def order_close(self, code: int, reason: str, *, direction: Direction) -> None:
         check_our_layer("close")  # and it closes both sides at once
-        super().order_close(code, reason, to_client=to_client)
+        super().order_close(code, reason, direction=direction)
 
-    def order_conditions(self, conditions: Conditions, *, to_client: bool) -> None:
+    def order_conditions(self, conditions: Conditions, *, direction: Direction) -> None:
         self.check_can("conditions()")
 
     def handlers_changed(self) -> None:
@@ -156,25 +156,25 @@ class HookedSocket(InjectingCarrier):
         ours = order.ours
         if isinstance(ours, Close):
             self.tell(CloseInjected(self.flow, ours))
-        elif isinstance(ours, (str, bytes)) and not self._takes_its_place(ours, to_client=order.to_client):
+        elif isinstance(ours, (str, bytes)) and not self._takes_its_place(ours, direction=order.direction):
             if websocket_layer.is_installed():
                 ordered = Ordered(self.flow, order)
                 self._under_way.append(ordered)
                 self.tell(ordered)
             else:
-                message = new_message(ours, from_client=not order.to_client)
+                message = new_message(ours, direction=order.direction)
                 self.tell(WebSocketMessageInjected(self.flow, message))
 
-    def _takes_its_place(self, ours: Payload, *, to_client: bool) -> bool:
+    def _takes_its_place(self, ours: Payload, *, direction: Direction) -> bool:
         """Whether a message that is sent on is the one that the route's handler has in hand, changed.
 
         So it keeps its place, and is there before an end that has come with it. It must not overtake others.
         """
-        replaced, message = self._in_hand, new_message(ours, from_client=not to_client)
+        replaced, message = self._in_hand, new_message(ours, direction=direction)
         if replaced is None or (replaced.from_client, replaced.type) != (message.from_client, message.type):
             return False
         self._in_hand = None
-        if any(ordered.message.to_client is to_client for ordered in self._under_way):
+        if any(ordered.message.direction is direction for ordered in self._under_way):
             return False
         replaced.content, replaced.dropped = message.content, False
         return True

@@ -10,14 +10,15 @@ from mitmproxy.hooks import UpdateHook
 from mitmproxy.websocket import WebSocketMessage
 
 from wirewright.mitm.flow_messages import MessageList
-from wirewright.mitm.flow_socket import InjectingCarrier, event_of, new_message, payload_of, proxyserver
+from wirewright.mitm.flow_socket import InjectingCarrier, direction_of, new_message, payload_of, proxyserver
 from wirewright.mitm.layers.events import DecidedEvent, Ordered
 from wirewright.mitm.other_addons import Hook, OtherAddons, await_hooks, call_hooks, log_error
 from wirewright.model.feed import Feed
-from wirewright.model.history import HistoryLimit, Payload
+from wirewright.model.history import HistoryLimit
 from wirewright.model.route import WebSocketRoute
 from wirewright.model.urls import shown_url
 from wirewright.printable import get_logger
+from wirewright.values import Direction, Payload
 from wirewright.wire.lazy import Unread
 from wirewright.wire.observer import UNDECIDED, Decided, Decision, Demand, Order
 from wirewright.wire.reader import Control
@@ -43,10 +44,10 @@ class WiredSocket(InjectingCarrier):
         self.max_message, self.max_held = max_message, max_held
         self._limit = limit
         self._addons = addons
-        self._demands: dict[bool, Demand] = {}
+        self._demands: dict[Direction, Demand] = {}
         self._demand_state: tuple[int, object] = (0, None)
         """The versions of addons and listeners for which `_demands` was computed."""
-        self._deciding: dict[bool, asyncio.Task[None]] = {}
+        self._deciding: dict[Direction, asyncio.Task[None]] = {}
         """By direction, what sees to a message that could not be decided at once."""
         self._interruptible: set[asyncio.Task[Any]] = set()
         """Which of them only wait, so that the end of the socket may end them."""
@@ -66,7 +67,7 @@ class WiredSocket(InjectingCarrier):
         self._feed = feed
         self._list = MessageList(self.flow, self._limit, feed.history)
         self._list.current()
-        self.demand(from_client=True)  # whom the other addons are is known from now on
+        self.demand(direction=Direction.SENT)  # whom the other addons are is known from now on
 
     def opened(self) -> None:
         """The layer has taken the orders so far; from now on it is told of each."""
@@ -83,29 +84,29 @@ class WiredSocket(InjectingCarrier):
 
     # What the wire asks, and tells
 
-    def demand(self, *, from_client: bool) -> Demand:
+    def demand(self, *, direction: Direction) -> Demand:
         state = (self._addons.refresh(), self._feed.listeners_version)
         if state != self._demand_state:
             self._demand_state = state
             self._list.keep_all = self._addons.keep_all
-            self._demands = {direction: self._new_demand(direction) for direction in (True, False)}
-        return self._demands[from_client]
+            self._demands = {each: self._new_demand(each) for each in Direction}
+        return self._demands[direction]
 
-    def _new_demand(self, from_client: bool) -> Demand:
+    def _new_demand(self, direction: Direction) -> Demand:
         addons, feed = self._addons, self._feed
         # Whoever waits for the socket's failure is told of bad text, too, for which it must be read.
-        listened = feed.is_heard(event_of(from_client)) or feed.is_heard("socketerror")
+        listened = feed.is_heard(direction.event) or feed.is_heard("socketerror")
         heard = listened or addons.keep_all or addons.dumper is not None
         kept = feed.history.limit
         remembered = min(kept.size, self.max_message) if kept.messages else 0
-        side = self._side(from_client)
+        side = self._side(direction)
         routed = side is not None and (side.handles_messages or side.handles_close)
         limit = self.max_message if heard or feed.tape is not None else remembered
         return Demand(addons.may_change or routed, limit, heard, routed)
 
-    def offer(self, payload: Payload, *, from_client: bool, injected: bool) -> Decision:
-        message = new_message(payload, from_client=from_client, injected=injected)
-        if before := self._deciding.get(not from_client):
+    def offer(self, payload: Payload, *, direction: Direction, injected: bool) -> Decision:
+        message = new_message(payload, direction=direction, injected=injected)
+        if before := self._deciding.get(direction.opposite):
             # The other addons find a message as the newest one of its flow: one at a time.
             return self._decide_later(message, self._offer_after(before, message))
         hooks = self._begin(message)
@@ -118,63 +119,63 @@ class WiredSocket(InjectingCarrier):
             return UNDECIDED
         return decision
 
-    def offer_over(self, *, from_client: bool) -> None:
+    def offer_over(self, *, direction: Direction) -> None:
         if tape := self._feed.tape:
-            tape.offer_over(from_client=from_client)
+            tape.offer_over(direction=direction)
 
-    def keeps_close(self, *, from_client: bool) -> bool:
-        side = self._side(from_client)
+    def keeps_close(self, *, direction: Direction) -> bool:
+        side = self._side(direction)
         return side is not None and side.handles_close
 
-    def closed(self, code: int, reason: str, *, from_client: bool) -> None:
-        side = self._side(from_client)
+    def closed(self, code: int, reason: str, *, direction: Direction) -> None:
+        side = self._side(direction)
         assert side is not None
         waiting = self._asked(side.closed, code, reason)
         if waiting is not None:
             self._feed.run(waiting)
 
-    def passed(self, payloads: Sequence[Payload], *, from_client: bool, injected: bool) -> None:
+    def passed(self, payloads: Sequence[Payload], *, direction: Direction, injected: bool) -> None:
         if tape := self._feed.tape:
-            tape.messages(payloads, sum(map(len, payloads)), from_client=from_client, injected=injected)
-        self._tell_passed(payloads, from_client=from_client, injected=injected)
+            tape.messages(payloads, sum(map(len, payloads)), direction=direction, injected=injected)
+        self._tell_passed(payloads, direction=direction, injected=injected)
 
-    def _tell_passed(self, payloads: Sequence[Payload], *, from_client: bool, injected: bool) -> None:
+    def _tell_passed(self, payloads: Sequence[Payload], *, direction: Direction, injected: bool) -> None:
         if self._addons.keep_all or self._addons.dumper or injected:
             for payload in payloads:
-                self._list.store(new_message(payload, from_client=from_client, injected=injected))
+                self._list.store(new_message(payload, direction=direction, injected=injected))
                 if self._addons.dumper:
                     call_hooks(iter([self._addons.dumper.websocket_message]), self.flow)
             self._list.expect(len(payloads))
         else:
             self._list.current()
-        self._feed.frames(event_of(from_client), payloads)
+        self._feed.frames(direction.event, payloads)
         self._update_soon()
 
-    def ordered(self, payload: Payload, *, from_client: bool) -> None:
-        if from_client and self._answers_the_app:
+    def ordered(self, payload: Payload, *, direction: Direction) -> None:
+        if direction is Direction.SENT and self._answers_the_app:
             return  # a message of the app, which was reported when it arrived
         if tape := self._feed.tape:
-            tape.ordered(payload, from_client=from_client)
-        if from_client or self._answers_the_app:
-            self._tell_passed([payload], from_client=from_client, injected=True)
+            tape.ordered(payload, direction=direction)
+        if direction is Direction.SENT or self._answers_the_app:
+            self._tell_passed([payload], direction=direction, injected=True)
         else:
             # What is reported is the server's side, and this has not come from there.
-            self._list.store(new_message(payload, from_client=False, injected=True))
+            self._list.store(new_message(payload, direction=Direction.RECEIVED, injected=True))
             self._update_soon()
 
-    def passed_unheard(self, messages: Unread, *, from_client: bool) -> None:
+    def passed_unheard(self, messages: Unread, *, direction: Direction) -> None:
         self._list.current()
         if tape := self._feed.tape:
             # One that came in parts is put together here, and not in the recorder's thread.
             payloads = list(messages) if len(messages) == 1 else messages
-            tape.messages(payloads, messages.size, from_client=from_client)
-        self._feed.unheard(event_of(from_client), messages)
+            tape.messages(payloads, messages.size, direction=direction)
+        self._feed.unheard(direction.event, messages)
         self._update_soon()
 
-    def too_large(self, *, from_client: bool) -> None:
+    def too_large(self, *, direction: Direction) -> None:
         if tape := self._feed.tape:
             tape.too_large()
-        if self._demands[from_client].limit < self.max_message or self._told_too_large:
+        if self._demands[direction].limit < self.max_message or self._told_too_large:
             return
         self._told_too_large = True
         logger.warning(
@@ -184,10 +185,10 @@ class WiredSocket(InjectingCarrier):
             self.max_message,
         )
 
-    def controls(self, frames: Sequence[Control], *, from_client: bool, injected: bool) -> None:
+    def controls(self, frames: Sequence[Control], *, direction: Direction, injected: bool) -> None:
         if tape := self._feed.tape:
             tape.controls(
-                [(each.opcode, each.payload) for each in frames], from_client=from_client, injected=injected
+                [(each.opcode, each.payload) for each in frames], direction=direction, injected=injected
             )
 
     def failed(self, message: str) -> None:
@@ -198,7 +199,7 @@ class WiredSocket(InjectingCarrier):
     def _begin(self, message: WebSocketMessage) -> Iterator[Hook]:
         """Show a message to whom it may concern; the hooks that are to be called for it."""
         if tape := self._feed.tape:
-            tape.offered(payload_of(message), from_client=message.from_client)
+            tape.offered(payload_of(message), direction=direction_of(message))
         self._list.store(message)
         if not message.from_client and (message.injected or not self._answers_the_app):
             self._report(message)
@@ -207,7 +208,7 @@ class WiredSocket(InjectingCarrier):
     def _settle(self, message: WebSocketMessage) -> tuple[Payload | None, Awaitable[None] | None]:
         """All addons have had their say: what is sent on, and what a route's handler awaits before that."""
         self._update_soon()
-        from_client = message.from_client
+        direction = direction_of(message)
         if not message.dropped and not isinstance(message.content, bytes):
             log_error(TypeError(f"the content of a message must be bytes, not {message.content!r:.100}"))
             message.drop()
@@ -215,10 +216,10 @@ class WiredSocket(InjectingCarrier):
             self._record_settled(None, message)
             return None, None
         payload = payload_of(message)
-        side = self._side(from_client)
+        side = self._side(direction)
         handled = side is not None and side.handles_messages and not message.injected
-        arrives = from_client and self._answers_the_app  # at a mock, or at what plays the server
-        if from_client and (arrives or not handled):
+        arrives = message.from_client and self._answers_the_app  # at a mock, or at what plays the server
+        if message.from_client and (arrives or not handled):
             self._report(message)
         if arrives or not handled:
             self._record_settled(payload, message)
@@ -232,14 +233,16 @@ class WiredSocket(InjectingCarrier):
 
     def _record_settled(self, payload: Payload | None, message: WebSocketMessage) -> None:
         if tape := self._feed.tape:
-            tape.settled(payload, from_client=message.from_client, injected=message.injected)
+            tape.settled(payload, direction=direction_of(message), injected=message.injected)
 
     def _decide_later(self, message: WebSocketMessage, decision: Coroutine[Any, Any, None]) -> Decision:
-        def forget(done: asyncio.Task[None]) -> None:
-            if self._deciding.get(message.from_client) is done:
-                del self._deciding[message.from_client]
+        direction = direction_of(message)
 
-        self._deciding[message.from_client] = deciding = self._feed.run(decision)
+        def forget(done: asyncio.Task[None]) -> None:
+            if self._deciding.get(direction) is done:
+                del self._deciding[direction]
+
+        self._deciding[direction] = deciding = self._feed.run(decision)
         deciding.add_done_callback(forget)
         return UNDECIDED
 
@@ -264,11 +267,11 @@ class WiredSocket(InjectingCarrier):
         if handling is not None:
             self._feed.run(self._await_handler(message, handling))
         else:
-            self.tell(DecidedEvent(self.flow, Decided(message.from_client, payload)))
+            self.tell(DecidedEvent(self.flow, Decided(direction_of(message), payload)))
 
     async def _await_handler(self, message: WebSocketMessage, handling: Awaitable[None]) -> None:
         await handling
-        self.tell(DecidedEvent(self.flow, Decided(message.from_client, None)))
+        self.tell(DecidedEvent(self.flow, Decided(direction_of(message), None)))
 
     async def _wait_for(self, awaitable: Awaitable[Any]) -> None:
         """Wait for what the end of the socket makes pointless."""
@@ -283,7 +286,7 @@ class WiredSocket(InjectingCarrier):
     def _report(self, message: WebSocketMessage) -> None:
         payload = payload_of(message)
         self._list.expect(1)
-        self._feed.frame(event_of(message.from_client), payload, len(message.content))
+        self._feed.frame(direction_of(message).event, payload, len(message.content))
 
     # Routes
 

@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Container, Mapping, Sequence
 from typing import Any, Protocol
 
 from wirewright.model.handshake import Headers
-from wirewright.model.history import Frame, History, Payload, Unread
-from wirewright.model.websocket import Carrier, ClosedBy, FrameEvent, WebSocket
+from wirewright.model.history import Frame, History, Unread
+from wirewright.model.websocket import Carrier, WebSocket
 from wirewright.printable import get_logger
+from wirewright.values import ClosedBy, Direction, FrameEvent, Payload
 
 logger = get_logger(__name__)
 
@@ -31,31 +32,31 @@ class Tape(Protocol):
         """The handshake succeeded; `at` is seconds since the epoch."""
 
     def messages(
-        self, payloads: Sequence[Payload] | Unread, size: int, *, from_client: bool, injected: bool = False
+        self, payloads: Sequence[Payload] | Unread, size: int, *, direction: Direction, injected: bool = False
     ) -> None:
         """Messages have passed, of so many bytes together; `injected` ones are the proxy's own."""
 
-    def offered(self, payload: Payload, *, from_client: bool) -> None:
+    def offered(self, payload: Payload, *, direction: Direction) -> None:
         """A message is held. What is told next of its direction tells what became of it."""
 
-    def settled(self, payload: Payload | None, *, from_client: bool, injected: bool = False) -> None:
+    def settled(self, payload: Payload | None, *, direction: Direction, injected: bool = False) -> None:
         """The message that was offered last is sent on as this, or (None) dropped."""
 
-    def ordered(self, payload: Payload, *, from_client: bool) -> None:
+    def ordered(self, payload: Payload, *, direction: Direction) -> None:
         """A route has sent something: what it made of the message that was offered last, or its own."""
 
-    def offer_over(self, *, from_client: bool) -> None:
+    def offer_over(self, *, direction: Direction) -> None:
         """Whoever handled the message that was offered last has done so: if nothing was sent on, it is
         dropped."""
 
     def too_large(self) -> None:
         """A message has passed that was too large to be read."""
 
-    def control(self, opcode: int, payload: bytes, *, from_client: bool, injected: bool = False) -> None:
+    def control(self, opcode: int, payload: bytes, *, direction: Direction, injected: bool = False) -> None:
         """A ping, a pong or a close frame has passed."""
 
     def controls(
-        self, frames: Sequence[tuple[int, bytes]], *, from_client: bool, injected: bool = False
+        self, frames: Sequence[tuple[int, bytes]], *, direction: Direction, injected: bool = False
     ) -> None:
         """Control frames have passed, at the same time: the opcode and the payload of each."""
 

@@ -8,10 +8,7 @@ from operator import attrgetter, methodcaller
 from typing import Any, NamedTuple, Protocol
 
 from wirewright.memory import ITEM_BYTES, STEP, Share, Use, budget
-
-Payload = str | bytes
-"""`str` for a text message, `bytes` for a binary one."""
-
+from wirewright.values import Payload
 
 Message = Payload | bytearray | memoryview
 """A message to send: `str` as a text message, anything else as a binary one."""

@@ -14,7 +14,7 @@ from wirewright.model.awaitables import Completion
 from wirewright.model.emitter import Listeners
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed, Tape
-from wirewright.model.history import HistoryLimit, Payload
+from wirewright.model.history import HistoryLimit
 from wirewright.model.matching import LateMatch, UrlMatch, UrlPattern, compile_match
 from wirewright.model.ownership import Owner, current_owner
 from wirewright.model.route import WebSocketRoute
@@ -28,7 +28,8 @@ from wirewright.model.waiter import (
     WaitingEmitter,
     to_milliseconds,
 )
-from wirewright.model.websocket import Carrier, ClosedBy, Handshake, WebSocket
+from wirewright.model.websocket import Carrier, Handshake, WebSocket
+from wirewright.values import ClosedBy, Direction, Payload
 
 
 class Host(Protocol):
@@ -321,8 +322,8 @@ class Control:
         self.proxy._recorder = None
         for feed in self.proxy._feeds.values():
             if feed.tape is not None:
-                for from_client in (True, False):
-                    feed.tape.offer_over(from_client=from_client)
+                for direction in Direction:
+                    feed.tape.offer_over(direction=direction)
             feed.tape = None
 
     def attach(self, host: Host | None) -> None:

@@ -26,10 +26,10 @@ from wirewright.model.handshake import (
     split_tokens,
     upstream_url,
 )
-from wirewright.model.history import Message, Payload, to_payload
+from wirewright.model.history import Message, to_payload
 from wirewright.model.urls import shown_url
 from wirewright.model.websocket import WebSocket
-from wirewright.values import Conditions
+from wirewright.values import Conditions, Direction, Payload
 
 MessageHandler = Callable[[Payload], Any] | Callable[[], Any]
 """Is given each message of one side: str for text, bytes for binary; may be async."""
@@ -39,10 +39,12 @@ frame without one, and 1006 where the connection just ended or never was."""
 
 
 Milliseconds = float | timedelta
-Direction = Literal["both", "sent", "received"]
+Directions = Literal["both", "sent", "received"]
 """As the app sees it."""
-DIRECTIONS: Mapping[str, tuple[bool, ...]] = {"both": (False, True), "sent": (False,), "received": (True,)}
-"""Which of them go to the client."""
+_DIRECTIONS: Mapping[str, tuple[Direction, ...]] = {
+    "both": tuple(Direction),
+    **{each.value: (each,) for each in Direction},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +91,13 @@ class RouteCarrier(Protocol):
     def check_can(self, what: str) -> None:
         """Raise Error if it cannot do that, with the reason."""
 
-    def order(self, message: Payload, *, to_client: bool) -> None:
+    def order(self, message: Payload, *, direction: Direction) -> None:
         """Send one side a message."""
 
-    def order_close(self, code: int, reason: str, *, to_client: bool) -> None:
+    def order_close(self, code: int, reason: str, *, direction: Direction) -> None:
         """Send one side a close frame; 1005 stands for one without a code."""
 
-    def order_conditions(self, conditions: Conditions, *, to_client: bool) -> None:
+    def order_conditions(self, conditions: Conditions, *, direction: Direction) -> None:
         """Have messages go to or from the app under these conditions."""
 
     def abort(self) -> None:
@@ -121,12 +123,13 @@ class WebSocketRoute:
         self._socket = socket
         self._carrier = carrier
         self._app = app or self
-        self._is_app = app is None
+        self._source = Direction.SENT if app is None else Direction.RECEIVED
+        """The direction of the messages that come from this side."""
         self._on_message: Callable[..., Any] | None = None
         self._on_close: Callable[..., Any] | None = None
         self._answer: Answer = Mock(next(iter(self.protocols), None))
         self._answered = False
-        self.server: WebSocketRoute = WebSocketRoute(socket, carrier, app=self) if self._is_app else self
+        self.server: WebSocketRoute = WebSocketRoute(socket, carrier, app=self) if app is None else self
         """The server's side, whether or not there is a server."""
 
     def __repr__(self) -> str:
@@ -159,7 +162,7 @@ class WebSocketRoute:
         payload = to_payload(message)
         if isinstance(payload, str) and not payload.isascii():
             payload.encode()  # a lone surrogate raises here, and not on the wire
-        self._carrier.order(payload, to_client=self._is_app)
+        self._carrier.order(payload, direction=self._source.opposite)
 
     def close(self, code: int | None = None, reason: str | None = None) -> Completion[None]:
         """Close this side, and once it has answered the other one with the same code, unless `on_close` is
@@ -169,11 +172,11 @@ class WebSocketRoute:
         reason has at most 123 bytes of UTF-8. Raises ValueError for any other.
         """
         if code is None and reason is None:
-            self._carrier.order_close(1005, "", to_client=self._is_app)
+            self._carrier.order_close(1005, "", direction=self._source.opposite)
         else:
             code, reason = 1000 if code is None else code, reason or ""
-            check_close(code, reason, as_server=self._is_app)
-            self._carrier.order_close(code, reason, to_client=self._is_app)
+            check_close(code, reason, as_server=self._source is Direction.SENT)
+            self._carrier.order_close(code, reason, direction=self._source.opposite)
         return Completion()
 
     def on_message(self, handler: MessageHandler) -> None:
@@ -195,7 +198,7 @@ class WebSocketRoute:
         name may occur again. None takes a name out, such as `{"Sec-WebSocket-Extensions": None}` for a socket
         without compression.
         """
-        if not self._is_app:
+        if self._source is Direction.RECEIVED:
             # Playwright's message.
             raise Error("connectToServer must be called on the page-side WebSocketRoute")
         self._decide("connect_to_server", Connect(header_changes(headers)))
@@ -257,7 +260,7 @@ class WebSocketRoute:
         reorder: float = 0,
         stall_after: int | None = None,
         seed: int | None = None,
-        direction: Direction = "both",
+        direction: Directions = "both",
     ) -> Conditions:
         """Put the network between the app and the proxy under conditions, from now on; without arguments it
         is a good one again. At any time, for a mocked server, too.
@@ -273,8 +276,8 @@ class WebSocketRoute:
         seed in use. Raises ValueError or TypeError for what is none.
         """
         self._check_app("conditions")
-        if direction not in DIRECTIONS:
-            raise ValueError(f"direction must be {', '.join(map(repr, DIRECTIONS))}, not {direction!r}")
+        if direction not in _DIRECTIONS:
+            raise ValueError(f"direction must be {', '.join(map(repr, _DIRECTIONS))}, not {direction!r}")
         conditions = Conditions(
             latency=_milliseconds(latency),
             jitter=_milliseconds(jitter),
@@ -285,8 +288,8 @@ class WebSocketRoute:
             stall_after=stall_after,
             seed=secrets.randbits(32) if seed is None else seed,
         )
-        for to_client in DIRECTIONS[direction]:
-            self._carrier.order_conditions(conditions, to_client=to_client)
+        for each in _DIRECTIONS[direction]:
+            self._carrier.order_conditions(conditions, direction=each)
         return conditions
 
     def abort(self) -> None:
@@ -391,7 +394,7 @@ class WebSocketRoute:
         self._answer = answer
 
     def _check_app(self, method: str) -> None:
-        if not self._is_app:
+        if self._source is Direction.RECEIVED:
             raise Error(f"{method} must be called on the app's side of the route")
 
 

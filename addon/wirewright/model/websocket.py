@@ -6,20 +6,19 @@ https://playwright.dev/python/docs/api/class-websocket
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
 from wirewright.model.awaitables import Completion
 from wirewright.model.catch_up import CatchUp, find
 from wirewright.model.close_codes import check_close
 from wirewright.model.errors import Error
 from wirewright.model.handshake import Headers
-from wirewright.model.history import History, HistoryLimit, Message, PastEvent, Payload, to_payload
+from wirewright.model.history import History, HistoryLimit, Message, PastEvent, to_payload
 from wirewright.model.scope import Scope
 from wirewright.model.urls import shown_url
 from wirewright.model.waiter import EventContextManager, Predicate, Timeout, Waiter, WaitingEmitter
+from wirewright.values import ClosedBy, Direction, Payload
 
-FrameEvent = Literal["framesent", "framereceived"]
-ClosedBy = Literal["client", "server", "proxy"]
 CLOSED_BY: Mapping[bool | None, ClosedBy] = {True: "client", False: "server", None: "proxy"}
 """By the value of mitmproxy's `closed_by_client`."""
 
@@ -27,7 +26,7 @@ CLOSED_BY: Mapping[bool | None, ClosedBy] = {True: "client", False: "server", No
 class Carrier(Protocol):
     """What moves a socket's bytes, and can be asked to send."""
 
-    def send(self, payload: Payload, *, to_client: bool) -> Awaitable[None] | None:
+    def send(self, payload: Payload, *, direction: Direction) -> Awaitable[None] | None:
         """Send one message to one side. What it returns is to be awaited by whoever wants to know."""
 
     def close(self, code: int, reason: str) -> Awaitable[None] | None:
@@ -221,11 +220,11 @@ class WebSocket(WaitingEmitter):
 
         It may be awaited; where the proxy runs in another process, that is when its refusal is known.
         """
-        return self._send(message, to_client=True)
+        return self._send(message, direction=Direction.RECEIVED)
 
     def send_to_server(self, message: Message) -> Completion[None]:
         """Send the server a message, as if the app had. Raises Error on a socket that is not open."""
-        return self._send(message, to_client=False)
+        return self._send(message, direction=Direction.SENT)
 
     def close(self, code: int = 1000, reason: str = "") -> Completion[None]:
         """Close the socket towards both sides, after what was sent before. Raises Error on a socket that is
@@ -247,12 +246,12 @@ class WebSocket(WaitingEmitter):
         self._check_open()
         return Completion(self._carrier.abort())
 
-    def _send(self, message: Message, *, to_client: bool) -> Completion[None]:
+    def _send(self, message: Message, *, direction: Direction) -> Completion[None]:
         payload = to_payload(message)
         self._check_open()
         if self._closing:
             raise Error("Socket is closing")
-        return Completion(self._carrier.send(payload, to_client=to_client))
+        return Completion(self._carrier.send(payload, direction=direction))
 
     def _order_close(self, code: int, reason: str) -> Awaitable[None] | None:
         return self._carrier.close(code, reason)

@@ -10,10 +10,11 @@ from wirewright.cli.timeline import CONTEXT
 from wirewright.model.app_connections import NOTHING_SEEN, AppsSeen
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
-from wirewright.model.history import Frame, Payload
+from wirewright.model.history import Frame
 from wirewright.model.running_proxies import RunningProxy
-from wirewright.model.websocket import FrameEvent, WebSocket
+from wirewright.model.websocket import WebSocket
 from wirewright.printable import printable
+from wirewright.values import FrameEvent, Payload
 
 REDACTION = Redaction()
 """A report is passed around as a capture is, and shows no more secrets than one."""

@@ -12,7 +12,7 @@ from wirewright.capture.redaction import redacted_names
 from wirewright.capture.replay.as_server import Replay
 from wirewright.model import route as model_route
 from wirewright.model.app_connections import AppsSeen
-from wirewright.model.history import HistoryLimit, Payload
+from wirewright.model.history import HistoryLimit
 from wirewright.model.matching import LateMatch, UrlMatch
 from wirewright.model.ownership import Owner
 from wirewright.model.route import WebSocketRoute
@@ -20,7 +20,7 @@ from wirewright.model.route_table import Rule
 from wirewright.model.websocket import WebSocket
 from wirewright.printable import get_logger
 from wirewright.remote import protocol
-from wirewright.values import Conditions
+from wirewright.values import Conditions, Direction, Payload
 
 logger = get_logger(__name__)
 
@@ -87,8 +87,8 @@ class SocketOrders:
         self._orders = orders
         self._key = key
 
-    def send(self, payload: Payload, *, to_client: bool) -> Awaitable[None]:
-        return self._orders.command(protocol.Send, key=self._key, payload=payload, to_client=to_client)
+    def send(self, payload: Payload, *, direction: Direction) -> Awaitable[None]:
+        return self._orders.command(protocol.Send, key=self._key, payload=payload, direction=direction)
 
     def close(self, code: int, reason: str) -> Awaitable[None]:
         return self._orders.command(protocol.Close, key=self._key, code=code, reason=reason)
@@ -128,14 +128,14 @@ class RouteOrders:
 
     async def handle(self, message: protocol.RouteMessage | protocol.RouteEnd) -> None:
         """Give a message or an end to its handler, and say when that is done."""
-        side = self.route if message.from_app else self.route.server
+        side = self.route if message.direction is Direction.SENT else self.route.server
         if isinstance(message, protocol.RouteMessage):
             working = side.receive(message.payload)
         else:
             working = side.closed(message.code, message.reason)
         if working is not None:
             await working
-        self._orders.put(protocol.Handled(self._key, message.number, message.from_app))
+        self._orders.put(protocol.Handled(self._key, message.number, message.direction))
 
     def lost(self) -> None:
         logger.error("%s: its handler took too long: the proxy goes on without it", self.route)
@@ -143,14 +143,14 @@ class RouteOrders:
     def check_can(self, what: str) -> None:
         """The proxy says so itself."""
 
-    def order(self, message: Payload, *, to_client: bool) -> None:
-        self._orders.put(protocol.RouteSend(message, self._key, to_client))
+    def order(self, message: Payload, *, direction: Direction) -> None:
+        self._orders.put(protocol.RouteSend(message, self._key, direction))
 
-    def order_close(self, code: int, reason: str, *, to_client: bool) -> None:
-        self._orders.put(protocol.RouteClose(self._key, to_client, code, reason))
+    def order_close(self, code: int, reason: str, *, direction: Direction) -> None:
+        self._orders.put(protocol.RouteClose(self._key, direction, code, reason))
 
-    def order_conditions(self, conditions: Conditions, *, to_client: bool) -> None:
-        self._orders.put(protocol.RouteConditions(self._key, to_client, asdict(conditions)))
+    def order_conditions(self, conditions: Conditions, *, direction: Direction) -> None:
+        self._orders.put(protocol.RouteConditions(self._key, direction, asdict(conditions)))
 
     def abort(self) -> None:
         self._orders.put(protocol.RouteAbort(self._key))

@@ -14,7 +14,7 @@ import msgspec
 
 from wirewright.model.history import payload_size
 
-VERSION = 1
+VERSION = 2
 MESSAGEPACK, JSON = f"wirewright.v{VERSION}.msgpack", f"wirewright.v{VERSION}.json"
 SUBPROTOCOLS = (MESSAGEPACK, JSON)
 """The best first."""

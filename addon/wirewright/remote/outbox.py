@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from wirewright.memory import ITEM_BYTES, Use, budget
-from wirewright.model.history import Payload, payload_size
+from wirewright.model.history import payload_size
 from wirewright.remote.protocol import Closed, Event, Frames, Missed
+from wirewright.values import Payload
 
 FRAME_BYTES = 64 * 1024 * 1024
 """How much of frames may wait; what comes then is left out and counted."""

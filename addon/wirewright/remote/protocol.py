@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from wirewright.model.handshake import Headers, from_octets, to_octets
+from wirewright.values import ClosedBy, Direction
 
 LONGEST_TIMEOUT = 86_400_000
 
@@ -18,7 +19,6 @@ Fields = Sequence[tuple[str, str]]
 """Header fields in wire order, as `Headers.octets()`: a character is a byte (ISO 8859-1; RFC 9110, 5.5)."""
 Event = Literal["framesent", "framereceived"]
 EVENTS: tuple[Event, ...] = ("framesent", "framereceived")
-ClosedBy = Literal["client", "server", "proxy"]
 Fallback = Literal["pass", "drop"]
 Address = tuple[str, int]
 
@@ -182,20 +182,20 @@ class Routed(_Message, frozen=True):
 
 
 class RouteMessage(_WithPayload, frozen=True):
-    """A message of one side for the route's handler; `Handled` answers."""
+    """A message for the route's handler: "sent" is one of the app's. `Handled` answers."""
 
     key: str
     number: int
-    """The next one of this side comes after the answer."""
-    from_app: bool
+    """The next one of this direction comes after the answer."""
+    direction: Direction
 
 
 class RouteEnd(_Message, frozen=True):
-    """One side's end for the route's handler; `Handled` answers."""
+    """The end of one side for the route's handler: "sent" is that of the app. `Handled` answers."""
 
     key: str
     number: int
-    from_app: bool
+    direction: Direction
     code: int
     reason: str
 
@@ -279,11 +279,11 @@ class Subscribe(_Message, frozen=True):
 
 
 class Send(_WithPayload, frozen=True):
-    """Send one side of a socket a message."""
+    """Send a message in one direction of a socket: "received" goes to the app."""
 
     id: int
     key: str
-    to_client: bool
+    direction: Direction
 
 
 class Close(_Message, frozen=True):
@@ -385,17 +385,17 @@ class Handlers(_Message, frozen=True):
 
 
 class RouteSend(_WithPayload, frozen=True):
-    """Send one side of a routed socket a message."""
+    """Send a message in one direction of a routed socket: "received" goes to the app."""
 
     key: str
-    to_app: bool
+    direction: Direction
 
 
 class RouteClose(_Message, frozen=True):
-    """Close one side of a routed socket; 1005 stands for a close frame without a code."""
+    """Send a close frame in one direction of a routed socket. The code 1005 stands for one without a code."""
 
     key: str
-    to_app: bool
+    direction: Direction
     code: int
     reason: str
 
@@ -404,7 +404,7 @@ class RouteConditions(_Message, frozen=True):
     """Put one direction of the app's network under conditions."""
 
     key: str
-    to_app: bool
+    direction: Direction
     values: Mapping[str, float | int | None]
 
     def __post_init__(self) -> None:
@@ -424,7 +424,7 @@ class Handled(_Message, frozen=True):
 
     key: str
     number: int
-    from_app: bool
+    direction: Direction
 
 
 class StartCapture(_Message, frozen=True):

@@ -14,11 +14,11 @@ import wirewright
 from wirewright.model.app_connections import AppsSeen
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
-from wirewright.model.history import Payload, payload_size
+from wirewright.model.history import payload_size
 from wirewright.model.matching import LateMatch, compile_match
 from wirewright.model.proxy import Control
 from wirewright.model.route import WebSocketRoute
-from wirewright.model.websocket import FrameEvent, WebSocket
+from wirewright.model.websocket import WebSocket
 from wirewright.printable import get_logger
 from wirewright.remote import protocol
 from wirewright.remote.codec import ProtocolError, TooLarge, make_codec
@@ -26,6 +26,7 @@ from wirewright.remote.connection import Connection, Disconnected
 from wirewright.remote.outbox import Outbox
 from wirewright.remote.server_route import RemoteRoute
 from wirewright.state import app_connections, tls_failures
+from wirewright.values import Direction, FrameEvent, Payload
 
 logger = get_logger(__name__)
 
@@ -268,8 +269,10 @@ class Session:
         match command:
             case protocol.Send():
                 socket = self._socket(command.key)
-                send = socket.send_to_client if command.to_client else socket.send_to_server
-                send(command.payload)
+                if command.direction is Direction.RECEIVED:
+                    socket.send_to_client(command.payload)
+                else:
+                    socket.send_to_server(command.payload)
             case protocol.Close():
                 self._socket(command.key).close(command.code, command.reason)
             case protocol.Abort():

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from wirewright.model.history import Payload
-from wirewright.model.route import DIRECTIONS, WebSocketRoute
+from wirewright.model.route import WebSocketRoute
 from wirewright.printable import get_logger
 from wirewright.remote import protocol
 from wirewright.remote.outbox import Outbox
+from wirewright.values import Direction, Payload
 
 logger = get_logger(__name__)
 
@@ -36,10 +36,10 @@ class RemoteRoute:
         self._passes_on = command.fallback == "pass"
         self._is_lost = False
         self._decision: asyncio.Future[protocol.Decided] = asyncio.get_running_loop().create_future()
-        self._pending: dict[tuple[bool, int], asyncio.Future[None]] = {}
-        self._numbers = {True: 0, False: 0}
-        self._has_sent_on = {True: False, False: False}
-        """Whether something was sent on since a side's last message was given to the client."""
+        self._pending: dict[tuple[Direction, int], asyncio.Future[None]] = {}
+        self._numbers = dict.fromkeys(Direction, 0)
+        self._has_sent_on = dict.fromkeys(Direction, False)
+        """Whether something was sent on since the last message of a direction was given to the client."""
 
     async def decide(self) -> None:
         """What the client decides on the handshake."""
@@ -61,19 +61,18 @@ class RemoteRoute:
                 if not self._decision.done():
                     self._decision.set_result(message)
             case protocol.Handled():
-                pending = self._pending.pop((message.from_app, message.number), None)
+                pending = self._pending.pop((message.direction, message.number), None)
                 if pending is not None and not pending.done():
                     pending.set_result(None)
             case protocol.RouteSend():
-                self._has_sent_on[not message.to_app] = True
-                self._side(message.to_app).send(message.payload)
+                self._has_sent_on[message.direction] = True
+                self._destination(message.direction).send(message.payload)
             case protocol.RouteClose():
-                side = self._side(message.to_app)
+                side = self._destination(message.direction)
                 side.close() if message.code == 1005 else side.close(message.code, message.reason)
             case protocol.RouteConditions():
-                direction = next(name for name, ways in DIRECTIONS.items() if ways == (message.to_app,))
                 self.has_conditions = True
-                self._route.conditions(**message.values, direction=direction)  # type: ignore[arg-type]
+                self._route.conditions(**message.values, direction=message.direction.value)  # type: ignore[arg-type]
             case protocol.RouteAbort():
                 self._route.abort()
             case protocol.Handlers():
@@ -103,18 +102,23 @@ class RemoteRoute:
         """Whether the client owes an answer."""
         return not self._decision.done() or bool(self._pending)
 
-    def _side(self, is_app: bool) -> WebSocketRoute:
-        return self._route if is_app else self._route.server
+    def _destination(self, direction: Direction) -> WebSocketRoute:
+        """The side to which messages of a direction go."""
+        return self._source(direction.opposite)
+
+    def _source(self, direction: Direction) -> WebSocketRoute:
+        """The side from which messages of a direction come."""
+        return self._route if direction is Direction.SENT else self._route.server
 
     def _set_handlers(self, message: protocol.Handlers) -> None:
-        for is_app, handles, ends in (
-            (True, message.app_messages, message.app_end),
-            (False, message.server_messages, message.server_end),
+        for direction, handles, ends in (
+            (Direction.SENT, message.app_messages, message.app_end),
+            (Direction.RECEIVED, message.server_messages, message.server_end),
         ):
             if handles:
-                self._side(is_app).on_message(partial(self._ask, is_app))
+                self._source(direction).on_message(partial(self._ask, direction))
             if ends:
-                self._side(is_app).on_close(partial(self._tell_end, is_app))
+                self._source(direction).on_close(partial(self._tell_end, direction))
 
     def _answer(self, answer: Any) -> None:
         route = self._route
@@ -138,28 +142,28 @@ class RemoteRoute:
                 route.socket._route_errors += 1
                 route.reject(502, {}, b"The handler of this WebSocket's route failed.\n")
 
-    async def _ask(self, from_app: bool, payload: Payload) -> None:
-        number = self._next(from_app)
-        message = protocol.RouteMessage(payload, self._key, number, from_app)
-        self._has_sent_on[from_app] = False
-        if not await self._answered(message, from_app, number) and not self._has_sent_on[from_app]:
-            self._pass(from_app, payload)
+    async def _ask(self, direction: Direction, payload: Payload) -> None:
+        number = self._next(direction)
+        message = protocol.RouteMessage(payload, self._key, number, direction)
+        self._has_sent_on[direction] = False
+        if not await self._answered(message, direction, number) and not self._has_sent_on[direction]:
+            self._pass(direction, payload)
 
-    async def _tell_end(self, from_app: bool, code: int, reason: str) -> None:
-        number = self._next(from_app)
-        message = protocol.RouteEnd(self._key, number, from_app, code, reason)
-        if not await self._answered(message, from_app, number):
-            self._pass_end(from_app, code, reason)
+    async def _tell_end(self, direction: Direction, code: int, reason: str) -> None:
+        number = self._next(direction)
+        message = protocol.RouteEnd(self._key, number, direction, code, reason)
+        if not await self._answered(message, direction, number):
+            self._pass_end(direction, code, reason)
 
-    def _next(self, from_app: bool) -> int:
-        self._numbers[from_app] += 1
-        return self._numbers[from_app]
+    def _next(self, direction: Direction) -> int:
+        self._numbers[direction] += 1
+        return self._numbers[direction]
 
-    async def _answered(self, message: Any, from_app: bool, number: int) -> bool:
+    async def _answered(self, message: Any, direction: Direction, number: int) -> bool:
         """Whether the client has handled a message; not, if it does not say so in time."""
         if self._is_lost:
             return False
-        handled = self._pending[from_app, number] = asyncio.get_running_loop().create_future()
+        handled = self._pending[direction, number] = asyncio.get_running_loop().create_future()
         self._outbox.put(message)
         try:
             await asyncio.wait_for(asyncio.shield(handled), self._seconds)
@@ -167,7 +171,7 @@ class RemoteRoute:
             self._on_late()
             self.lose()
         finally:  # also if it is cancelled, as the socket is over
-            self._pending.pop((from_app, number), None)
+            self._pending.pop((direction, number), None)
             handled.cancel()
         return not self._is_lost
 
@@ -190,12 +194,12 @@ class RemoteRoute:
         else:
             self._route.abort()
 
-    def _pass(self, from_app: bool, payload: Payload) -> None:
+    def _pass(self, direction: Direction, payload: Payload) -> None:
         if self._passes_on and self._route.is_connected:
-            self._side(not from_app).send(payload)
+            self._destination(direction).send(payload)
 
-    def _pass_end(self, from_app: bool, code: int, reason: str) -> None:
+    def _pass_end(self, direction: Direction, code: int, reason: str) -> None:
         if code == 1006:
             self._route.abort()
         else:  # as it came: a browser's 1001 is none that a handler could send
-            self._route._carrier.order_close(code, reason, to_client=not from_app)
+            self._route._carrier.order_close(code, reason, direction=direction)

@@ -30,8 +30,8 @@ class Compression:
 class Agreement:
     """What a Sec-WebSocket-Extensions answer means for both directions."""
 
-    from_client: Compression | None = None
-    from_server: Compression | None = None
+    sent: Compression | None = None
+    received: Compression | None = None
     unknown: str | None = None
     """An extension that we cannot read: frames can be passed on, but not understood."""
 
@@ -44,7 +44,7 @@ def parse_agreement(header: str) -> Agreement:
         parameters = {
             key.strip(): value.strip(' "') for key, _, value in (part.partition("=") for part in rest)
         }
-        if name.lower() != EXTENSION or agreement.from_client is not None:
+        if name.lower() != EXTENSION or agreement.sent is not None:
             return Agreement(unknown=name)
         try:
             agreement = Agreement(_direction("client", parameters), _direction("server", parameters))

@@ -5,13 +5,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal, Protocol
 
-from wirewright.values import Conditions
+from wirewright.values import Conditions, Direction, Payload
 from wirewright.wire.lazy import Unread
 from wirewright.wire.reader import Control
 from wirewright.wire.stream import Ours
-
-Payload = str | bytes
-"""A `str` is a text message, `bytes` a binary one."""
 
 
 class _Undecided(Enum):
@@ -42,7 +39,7 @@ class Demand:
 class Decided:
     """What became of the message of one direction that was undecided."""
 
-    from_client: bool
+    direction: Direction
     payload: Payload | None
 
 
@@ -50,7 +47,7 @@ class Decided:
 class Order:
     """What a route has one side be sent, or the conditions under which messages go in one direction."""
 
-    to_client: bool
+    direction: Direction
     ours: Ours | Conditions
 
 
@@ -69,36 +66,36 @@ class Observer(Protocol):
     def opened(self) -> None:
         """The layer is there, and has taken the orders."""
 
-    def demand(self, *, from_client: bool) -> Demand:
+    def demand(self, *, direction: Direction) -> Demand:
         """What is wanted of a direction now; the same object as long as nothing has changed."""
 
-    def offer(self, payload: Payload, *, from_client: bool, injected: bool) -> Decision:
+    def offer(self, payload: Payload, *, direction: Direction, injected: bool) -> Decision:
         """A message is held. If this is undecided, the layer is told later, by a `DecidedEvent`, and offers
         nothing more of this direction until then."""
 
-    def offer_over(self, *, from_client: bool) -> None:
+    def offer_over(self, *, direction: Direction) -> None:
         """Nothing becomes of the message that was offered last itself; what a route has ordered for it has
         been sent."""
 
-    def keeps_close(self, *, from_client: bool) -> bool:
+    def keeps_close(self, *, direction: Direction) -> bool:
         """Whether the end of one side is nothing to the other: a route sees to that."""
 
-    def closed(self, code: int, reason: str, *, from_client: bool) -> None:
+    def closed(self, code: int, reason: str, *, direction: Direction) -> None:
         """A side that is kept has closed (or was lost: 1006)."""
 
-    def passed(self, payloads: Sequence[Payload], *, from_client: bool, injected: bool) -> None:
+    def passed(self, payloads: Sequence[Payload], *, direction: Direction, injected: bool) -> None:
         """Messages that have passed."""
 
-    def ordered(self, payload: Payload, *, from_client: bool) -> None:
+    def ordered(self, payload: Payload, *, direction: Direction) -> None:
         """What a route has ordered has been sent in this direction."""
 
-    def passed_unheard(self, messages: Unread, *, from_client: bool) -> None:
+    def passed_unheard(self, messages: Unread, *, direction: Direction) -> None:
         """Messages have passed of which nobody has to be told."""
 
-    def too_large(self, *, from_client: bool) -> None:
+    def too_large(self, *, direction: Direction) -> None:
         """A message has passed that is larger than what was wanted."""
 
-    def controls(self, frames: Sequence[Control], *, from_client: bool, injected: bool) -> None:
+    def controls(self, frames: Sequence[Control], *, direction: Direction, injected: bool) -> None:
         """Pings and pongs, or a close frame, have passed; `injected` ones are our own."""
 
     def failed(self, message: str) -> None:

@@ -22,6 +22,7 @@ from wirewright.capture import open as open_capture
 from wirewright.capture.filters import Filter
 from wirewright.capture.formats import har_export
 from wirewright.model.proxy import Control
+from wirewright.values import Direction
 
 
 @pytest.fixture
@@ -32,11 +33,11 @@ def filled(path: Path, control: Control, record: Record) -> Path:
         feed.answered(101, {"upgrade": "websocket"})
         feed.opened(("10.0.0.1", 443))
         assert feed.tape is not None
-        feed.tape.messages([f"text é {name}", b"\x00\xff"], 9, from_client=True)
-        feed.tape.offered("dropped", from_client=False)
-        feed.tape.settled(None, from_client=False)
-        feed.tape.control(9, b"?", from_client=False)
-        feed.tape.messages([""], 0, from_client=False)
+        feed.tape.messages([f"text é {name}", b"\x00\xff"], 9, direction=Direction.SENT)
+        feed.tape.offered("dropped", direction=Direction.RECEIVED)
+        feed.tape.settled(None, direction=Direction.RECEIVED)
+        feed.tape.control(9, b"?", direction=Direction.RECEIVED)
+        feed.tape.messages([""], 0, direction=Direction.RECEIVED)
         control.close(name, 3000, "bye", "client")
     feed = begin_socket(control.proxy, "ws://h/refused", key="refused")
     feed.failed("net::ERR_CONNECTION_REFUSED")
@@ -97,7 +98,7 @@ def test_entries_have_what_the_specification_asks_for(filled: Path) -> None:
 
 
 def test_only_what_is_chosen_is_in_it(filled: Path) -> None:
-    entries = archive(filled, Filter(url="**/two*", direction="received"))["log"]["entries"]
+    entries = archive(filled, Filter(url="**/two*", direction=Direction.RECEIVED))["log"]["entries"]
     assert [message["data"] for entry in entries for message in entry["_webSocketMessages"]] == [""]
 
 

@@ -18,8 +18,8 @@ from wirewright.capture import open as open_capture
 from wirewright.capture.filters import Filter
 from wirewright.capture.formats.exporter import export
 from wirewright.capture.formats.importer import import_file
-from wirewright.model.history import Payload
 from wirewright.model.proxy import Control
+from wirewright.values import Direction, Payload
 
 pytestmark = [
     pytest.mark.browser,
@@ -42,11 +42,11 @@ async def test_developer_tools_show_every_message(
         feed.answered(101, {"upgrade": "websocket"})
         feed.opened(("10.0.0.1", 443))
         assert feed.tape is not None
-        feed.tape.messages([f"text é {name}", b"\x00\xff"], 9, from_client=True)
-        feed.tape.offered("dropped", from_client=False)
-        feed.tape.settled(None, from_client=False)
-        feed.tape.control(9, b"?", from_client=False)
-        feed.tape.messages(["", "a <b>\nc 😀", b"", bytes(range(256))], 0, from_client=False)
+        feed.tape.messages([f"text é {name}", b"\x00\xff"], 9, direction=Direction.SENT)
+        feed.tape.offered("dropped", direction=Direction.RECEIVED)
+        feed.tape.settled(None, direction=Direction.RECEIVED)
+        feed.tape.control(9, b"?", direction=Direction.RECEIVED)
+        feed.tape.messages(["", "a <b>\nc 😀", b"", bytes(range(256))], 0, direction=Direction.RECEIVED)
         control.close(name, 3000, "bye", "client")
     feed = begin_socket(control.proxy, "ws://h/refused", key="refused")
     feed.failed("net::ERR_CONNECTION_REFUSED")

@@ -7,6 +7,7 @@ from wirewright.capture import open as open_capture
 from wirewright.capture.filters import Filter
 from wirewright.capture.formats import json_lines
 from wirewright.model.proxy import Control
+from wirewright.values import Direction
 
 
 def test_each_socket_comes_before_its_frames(path: Path, control: Control, record: Record) -> None:
@@ -14,9 +15,9 @@ def test_each_socket_comes_before_its_frames(path: Path, control: Control, recor
     for name in ("one", "two"):
         tape = begin_socket(control.proxy, f"ws://h/{name}", key=name).tape
         assert tape is not None
-        tape.messages([f"text é {name}\n"], 9, from_client=True)
-        tape.offered("a", from_client=False)
-        tape.settled(b"\x00\xff", from_client=False)
+        tape.messages([f"text é {name}\n"], 9, direction=Direction.SENT)
+        tape.offered("a", direction=Direction.RECEIVED)
+        tape.settled(b"\x00\xff", direction=Direction.RECEIVED)
         control.close(name, 3000, "bye", "client")
     recorder.stop()
     with open_capture(path) as capture:

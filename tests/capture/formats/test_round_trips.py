@@ -21,8 +21,8 @@ from wirewright.capture.formats.exporter import export
 from wirewright.capture.formats.importer import import_file
 from wirewright.capture.recorder import Recorder
 from wirewright.model.handshake import Headers
-from wirewright.model.history import Payload
 from wirewright.model.proxy import Control, Proxy
+from wirewright.values import Direction, Payload
 
 Message = tuple[bool, Payload]
 """Whether it is the client's, and what it says."""
@@ -77,7 +77,9 @@ def recorded(*sockets: list[Message], **options: Any) -> Iterator[Path]:
             assert feed.tape is not None
             for from_client, payload in messages:
                 size = len(payload if isinstance(payload, bytes) else payload.encode())
-                feed.tape.messages([payload], size, from_client=from_client)
+                feed.tape.messages(
+                    [payload], size, direction=Direction.SENT if from_client else Direction.RECEIVED
+                )
             control.close(str(number), 3000 + number, "bye é", "server")
         refused = begin_socket(control.proxy, "ws://h/refused", key="refused", headers=HANDSHAKE)
         refused.answered(401, REFUSAL, b"\xff\0no")

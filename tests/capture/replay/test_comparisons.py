@@ -9,7 +9,7 @@ import pytest
 
 from wirewright.capture.replay import comparisons
 from wirewright.capture.replay.comparisons import Compare, comparison, difference, ignoring_keys, is_same
-from wirewright.model.history import Payload
+from wirewright.values import Payload
 
 NESTED = "[" * 100_000
 

@@ -3,12 +3,12 @@
 import pytest
 
 from wirewright.capture import CaptureError
-from wirewright.capture.reader import Direction, Frame, FrameFlag
-from wirewright.capture.replay.lockstep import Role, steps
-from wirewright.model.history import Payload
+from wirewright.capture.reader import Frame, FrameFlag
+from wirewright.capture.replay.lockstep import Role, played_direction, steps
+from wirewright.values import Direction, Payload
 
-SENT: Direction = "sent"
-RECEIVED: Direction = "received"
+SENT = Direction.SENT
+RECEIVED = Direction.RECEIVED
 
 
 def frame(
@@ -45,7 +45,9 @@ def test_each_side_says_what_it_said_and_hears_what_it_got(
         frame(RECEIVED, "lost", FrameFlag.DROPPED),
         frame(RECEIVED, b"\x03\xe8", opcode=8),
     ]
-    assert [(step.is_ours, step.payload) for step in steps(frames, role)] == expected
+    assert [
+        (step.direction is played_direction(role), step.payload) for step in steps(frames, role)
+    ] == expected
 
 
 def test_steps_of_each_side_are_counted_and_tell_if_they_are_whole() -> None:

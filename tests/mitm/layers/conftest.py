@@ -7,6 +7,7 @@ from mitmproxy.test import taddons
 from support.frames import KEY
 from support.wire_layer import Clock, Leg, Wire
 from wirewright.mitm.layers import client_network
+from wirewright.values import Direction
 from wirewright.wire.stream import Encoder
 
 
@@ -18,7 +19,7 @@ async def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
         return Wire(tctx.options)
 
 
-@pytest.fixture(params=[True, False], ids=["from client", "from server"])
+@pytest.fixture(params=Direction, ids=str)
 def leg(wire: Wire, request: pytest.FixtureRequest) -> Leg:
     return Leg(wire, request.param)
 

@@ -13,7 +13,7 @@ from wirewright.memory import ITEM_BYTES, MemoryBudget, Use
 from wirewright.mitm.layers.events import Aborted, Ordered
 from wirewright.mitm.layers.socket_layer import NextTurn
 from wirewright.mitm.patches import back_pressure
-from wirewright.values import Conditions
+from wirewright.values import Conditions, Direction
 from wirewright.wire.frames import Opcode
 from wirewright.wire.observer import Order
 from wirewright.wire.stream import Close
@@ -138,13 +138,13 @@ def test_lost_connection_of_the_other_end_resumes_reading(leg: Leg, held: Talk) 
 def test_close_frame_of_a_route_resumes_reading(leg: Leg, wire: Wire, held: Talk) -> None:
     tell(held, six_parts(leg))
     assert is_paused(leg)
-    tell(held, Ordered(wire.flow, Order(leg.client, Close(1000))))
+    tell(held, Ordered(wire.flow, Order(leg.direction.opposite, Close(1000))))
     assert not is_paused(leg)
 
 
 @pytest.mark.parametrize("mocked", [False, True])
 def test_end_by_the_proxy_resumes_reading(wire: Wire, mocked: bool) -> None:
-    app = Leg(wire, True)
+    app = Leg(wire, Direction.SENT)
     wire.observer.max_held = MOST
     wire.observer.decide = undecided
     talk = wire.started(holding=True, mocked=mocked)
@@ -156,7 +156,7 @@ def test_end_by_the_proxy_resumes_reading(wire: Wire, mocked: bool) -> None:
 
 def test_app_that_goes_on_without_a_server_loses_nothing(wire: Wire, held: Talk) -> None:
     wire.observer.keeps = True
-    app = Leg(wire, True)
+    app = Leg(wire, Direction.SENT)
     tell(held, six_parts(app), events.ConnectionClosed(app.back.source))
     assert is_paused(app)
     tell(held, app.says(app.peer.text("one more")), *[app.decided(None)] * 7)
@@ -167,14 +167,14 @@ def test_app_that_goes_on_without_a_server_loses_nothing(wire: Wire, held: Talk)
 def test_messages_under_way_in_a_bad_network_count(leg: Leg, wire: Wire, clock: Clock) -> None:
     wire.observer.max_held = MOST
     talk = wire.started(holding=True)
-    tell(talk, Ordered(wire.flow, Order(not leg.client, Conditions(latency=1_000))))
+    tell(talk, Ordered(wire.flow, Order(leg.direction, Conditions(latency=1_000))))
     for _ in range(4):
         assert not is_paused(leg)
         tell(talk, leg.says(leg.peer.text(PART)))
     assert is_paused(leg)
     tell(talk, clock.after(1_000))
     assert not is_paused(leg)
-    assert wire.layer._waiting(wire.layer._legs[leg.client]) == 0
+    assert wire.layer._waiting(wire.layer._legs[leg.direction]) == 0
 
 
 @pytest.fixture
@@ -221,7 +221,7 @@ def test_data_that_inflates_to_much_more_waits_uninflated(leg: Leg, wire: Wire) 
     tell(talk, leg.says(b"".join(leg.peer.compressed(bytes([number]) * size) for number in range(count))))
     most = 0
     for number in range(count):
-        direction = wire.layer._legs[leg.client]
+        direction = wire.layer._legs[leg.direction]
         most = max(most, wire.layer._waiting(direction))
         assert wire.observer.offered[number:] == leg.offers(bytes([number]) * size)
         tell(talk, leg.decided(None))
@@ -239,7 +239,7 @@ def test_data_that_was_not_read_yet_is_read_when_the_other_end_closes(leg: Leg, 
     tell(talk, leg.says(b"".join([*messages, leg.close_frame()])))
     assert is_paused(leg)
     tell(talk, leg.back.says(leg.back.close_frame()))
-    while wire.layer._legs[leg.client].undecided:
+    while wire.layer._legs[leg.direction].undecided:
         tell(talk, leg.decided(None))
     assert wire.ended[0] == 1000
 

@@ -10,9 +10,9 @@ from mitmproxy.proxy.commands import Log, RequestWakeup
 from support.layer_conversation import Talk, done
 from support.wire_layer import Clock, Leg, Wire, turns, written
 from wirewright.mitm.layers.events import Aborted, Ordered
-from wirewright.values import Conditions
+from wirewright.values import Conditions, Direction, Payload
 from wirewright.wire.frames import Opcode
-from wirewright.wire.observer import Order, Payload
+from wirewright.wire.observer import Order
 from wirewright.wire.stream import Close
 
 SLOW = Conditions(latency=100)
@@ -22,16 +22,16 @@ LATER = RequestWakeup
 
 @pytest.fixture
 def app(wire: Wire) -> Leg:
-    return Leg(wire, True)
+    return Leg(wire, Direction.SENT)
 
 
 @pytest.fixture
 def server(wire: Wire) -> Leg:
-    return Leg(wire, False)
+    return Leg(wire, Direction.RECEIVED)
 
 
 def put_under(leg: Leg, conditions: Conditions) -> events.Event:
-    return Ordered(leg.wire.flow, Order(not leg.client, conditions))
+    return Ordered(leg.wire.flow, Order(leg.direction, conditions))
 
 
 def sent(talk: Talk) -> bytes:
@@ -102,10 +102,15 @@ def test_stalled_direction_goes_on_when_conditions_change(leg: Leg, wire: Wire, 
 
 def test_mock_is_under_conditions_like_a_server(app: Leg, server: Leg, wire: Wire, clock: Clock) -> None:
     def decide(payload: Payload) -> None:
-        wire.observer.orders.append(Order(True, f"re: {payload!s}"))
+        wire.observer.orders.append(Order(Direction.RECEIVED, f"re: {payload!s}"))
 
     wire.observer.decide = decide
-    wire.observer.orders = [Order(True, "hello"), Order(True, SLOW), Order(False, SLOW), Order(True, "slow")]
+    wire.observer.orders = [
+        Order(Direction.RECEIVED, "hello"),
+        Order(Direction.RECEIVED, SLOW),
+        Order(Direction.SENT, SLOW),
+        Order(Direction.RECEIVED, "slow"),
+    ]
     wire.observer.holding = True
     talk = wire.open(mocked=True) << wire.start >> done << server.gets(server.peer.text("hello")) << LATER
     talk = talk >> app.says(app.peer.text("app") + app.peer.frame(Opcode.PING, b"?"))
@@ -116,7 +121,11 @@ def test_mock_is_under_conditions_like_a_server(app: Leg, server: Leg, wire: Wir
 
 def test_conditions_begin_between_what_a_route_orders(server: Leg, wire: Wire, clock: Clock) -> None:
     def decide(_: Payload) -> None:
-        wire.observer.orders += [Order(True, "before"), Order(True, SLOW), Order(True, "after")]
+        wire.observer.orders += [
+            Order(Direction.RECEIVED, "before"),
+            Order(Direction.RECEIVED, SLOW),
+            Order(Direction.RECEIVED, "after"),
+        ]
 
     wire.observer.decide = decide
     talk = wire.started(holding=True) >> server.says(server.peer.text("go"))
@@ -126,7 +135,7 @@ def test_conditions_begin_between_what_a_route_orders(server: Leg, wire: Wire, c
 
 def test_handler_changes_conditions_with_each_of_many_messages(app: Leg, wire: Wire, clock: Clock) -> None:
     def decide(payload: Payload) -> Payload:
-        wire.observer.orders.append(Order(False, Conditions()))
+        wire.observer.orders.append(Order(Direction.SENT, Conditions()))
         return payload
 
     wire.observer.decide = decide
@@ -180,7 +189,7 @@ def test_app_does_not_see_that_the_server_is_lost_while_nothing_passes(
 
 
 def test_mock_whose_app_closes_and_leaves_ends_once(app: Leg, server: Leg, wire: Wire, clock: Clock) -> None:
-    wire.observer.orders = [Order(False, SLOW)]
+    wire.observer.orders = [Order(Direction.SENT, SLOW)]
     talk = wire.open(mocked=True) << wire.start >> done
     talk = talk >> app.says(app.close_frame(3000)) << LATER >> events.ConnectionClosed(wire.client)
     talk = talk >> clock.after(100) << server.gets(server.close_frame(3000)) << wire.drop_app << wire.end
@@ -235,7 +244,11 @@ def test_app_does_not_see_the_end_while_nothing_passes(
 ) -> None:
     talk = stall_both(wire.started(), app) >> server.says(server.close_frame(3000))
     talk = talk >> events.ConnectionClosed(wire.server) << wire.drop_server << wire.end >> done
-    talk = talk >> app.says(app.peer.text("anybody there?")) >> Ordered(wire.flow, Order(True, "nobody"))
+    talk = (
+        talk
+        >> app.says(app.peer.text("anybody there?"))
+        >> Ordered(wire.flow, Order(Direction.RECEIVED, "nobody"))
+    )
     assert talk >> ending(wire) << wire.drop_app
 
 
@@ -260,5 +273,5 @@ def test_cut_waits_for_nothing(leg: Leg, wire: Wire, clock: Clock) -> None:
 def test_close_of_ours_goes_behind_what_is_under_way(server: Leg, wire: Wire, clock: Clock) -> None:
     text, close = server.peer.text("late"), server.close_frame(3000, "bye")
     talk = wire.started() >> put_under(server, SLOW) >> server.says(text) << LATER
-    talk = talk >> Ordered(wire.flow, Order(True, Close(3000, "bye"))) << wire.timer
+    talk = talk >> Ordered(wire.flow, Order(Direction.RECEIVED, Close(3000, "bye"))) << wire.timer
     assert sent(talk >> clock.after(100)) == text + close

@@ -11,8 +11,9 @@ from support.frames import KEY, Peer
 from support.layer_conversation import done
 from support.wire_layer import Leg, Wire, undecided
 from wirewright.mitm.layers.events import Ordered
+from wirewright.values import Direction, Payload
 from wirewright.wire.frames import Opcode
-from wirewright.wire.observer import Decision, Order, Payload
+from wirewright.wire.observer import Decision, Order
 from wirewright.wire.stream import Close, Ours
 
 COMPRESSED = "permessage-deflate"
@@ -27,7 +28,7 @@ def changed_to(payload: Payload | None) -> Callable[[Payload], Decision]:
 
 
 def both(wire: Wire) -> tuple[Leg, Leg]:
-    return Leg(wire, True), Leg(wire, False)
+    return Leg(wire, Direction.SENT), Leg(wire, Direction.RECEIVED)
 
 
 # HOLD: decided at once
@@ -132,7 +133,7 @@ def test_compressed_fragments_are_held_whole_and_go_on_compressed(leg: Leg, wire
 @pytest.mark.parametrize("holding", [True, False])
 def test_message_of_ours_is_compressed_if_the_window_is_ours(leg: Leg, wire: Wire, holding: bool) -> None:
     talk = wire.started(COMPRESSED, holding=holding)
-    order = Ordered(wire.flow, Order(not leg.client, "short"))
+    order = Ordered(wire.flow, Order(leg.direction, "short"))
     for event in (leg.inject("short"), order):
         talk, (command,) = (talk >> event).take()
         assert isinstance(command, SendData)
@@ -142,7 +143,7 @@ def test_message_of_ours_is_compressed_if_the_window_is_ours(leg: Leg, wire: Wir
 
 def test_what_a_route_sends_while_it_has_a_message_is_compressed(leg: Leg, wire: Wire) -> None:
     def answer(_: Payload) -> Decision:
-        wire.observer.orders.append(Order(not leg.client, "instead"))
+        wire.observer.orders.append(Order(leg.direction, "instead"))
         return None
 
     wire.observer.decide = answer
@@ -455,7 +456,7 @@ def test_violation_waits_for_what_is_undecided(leg: Leg, wire: Wire) -> None:
 def test_nothing_of_ours_follows_a_violation(leg: Leg, wire: Wire, sent: Ours) -> None:
     bad = leg.peer.frame(3)
     talk = wire.started(holding=True) >> leg.says(bad) << leg.gets(bad) << wire.timer
-    assert talk >> Ordered(wire.flow, Order(not leg.client, sent))
+    assert talk >> Ordered(wire.flow, Order(leg.direction, sent))
 
 
 def test_violation_of_a_server_whose_end_is_handled_leaves_the_app_to_the_route(wire: Wire) -> None:
@@ -465,7 +466,7 @@ def test_violation_of_a_server_whose_end_is_handled_leaves_the_app_to_the_route(
     talk = wire.started(holding=True) >> server.says(bad[:5])
     assert talk << server.back.gets(server.back.close_frame(1002)) << wire.drop_server
     assert wire.observer.told == [("failed", "Unrecognized frame opcode: 3"), ("closed", 1006, "")]
-    still = Ordered(wire.flow, Order(True, "still here"))
+    still = Ordered(wire.flow, Order(Direction.RECEIVED, "still here"))
     assert talk >> server.says(bad[5:]) >> still << server.gets(server.peer.text("still here"))
     assert talk >> app.says(app.peer.text("hello"))
 
@@ -552,19 +553,19 @@ def holding(request: pytest.FixtureRequest) -> bool:
 
 
 def test_mocked_socket_offers_what_the_app_says(wire: Wire, holding: bool) -> None:
-    app = Leg(wire, True)
+    app = Leg(wire, Direction.SENT)
     assert wire.started(mocked=True, holding=holding) >> app.says(app.peer.text("hello"))
     assert wire.observer.offered == app.offers("hello")
 
 
 def test_mocked_socket_speaks(wire: Wire) -> None:
-    server = Leg(wire, False)
+    server = Leg(wire, Direction.RECEIVED)
     assert wire.started(mocked=True) >> server.inject("hello") << wire.to_app(server.peer.text("hello"))
     assert wire.observer.told == server.told_ours("hello")
 
 
 def test_mocked_socket_has_no_server_to_speak_to(wire: Wire, holding: bool) -> None:
-    assert wire.started(mocked=True, holding=holding) >> Leg(wire, True).inject("hello")
+    assert wire.started(mocked=True, holding=holding) >> Leg(wire, Direction.SENT).inject("hello")
 
 
 def test_mocked_socket_answers_pings(wire: Wire, holding: bool) -> None:

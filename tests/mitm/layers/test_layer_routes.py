@@ -6,8 +6,9 @@ from mitmproxy.proxy import events
 from support.layer_conversation import Talk, done
 from support.wire_layer import Leg, Wire, undecided
 from wirewright.mitm.layers.events import Aborted, Ordered
+from wirewright.values import Direction, Payload
 from wirewright.wire.frames import Opcode
-from wirewright.wire.observer import Decision, Order, Payload
+from wirewright.wire.observer import Decision, Order
 from wirewright.wire.stream import Close, Ours
 
 BYE = Close(3000, "bye")
@@ -15,7 +16,7 @@ BYE = Close(3000, "bye")
 
 def order(leg: Leg, ours: Ours) -> Order:
     """Send it to whoever is at the end of this direction."""
-    return Order(not leg.client, ours)
+    return Order(leg.direction, ours)
 
 
 def ordered(leg: Leg, ours: Ours) -> events.Event:
@@ -127,7 +128,7 @@ def test_side_that_does_not_answer_is_not_waited_for(leg: Leg, wire: Wire) -> No
 
 
 def test_timer_of_a_server_that_has_answered_ends_nothing(wire: Wire) -> None:
-    app, server = Leg(wire, True), Leg(wire, False)
+    app, server = Leg(wire, Direction.SENT), Leg(wire, Direction.RECEIVED)
     wire.observer.keeps = True
     talk = wire.started(holding=True) >> ordered(app, BYE) << wire.timer << app.gets(close_of_ours(app))
     talk = talk >> server.says(server.close_frame(3001)) >> wire.time_is_up
@@ -149,7 +150,7 @@ def test_close_that_is_kept_is_answered_and_told(
 
 
 def test_server_that_is_kept_after_its_app_has_closed_is_kept_for_a_moment(wire: Wire) -> None:
-    app, server = Leg(wire, True), Leg(wire, False)
+    app, server = Leg(wire, Direction.SENT), Leg(wire, Direction.RECEIVED)
     wire.observer.keeps = True
     talk = (
         wire.started(holding=True) >> app.says(app.close_frame(3000)) << server.gets(server.close_frame(3000))
@@ -174,7 +175,7 @@ def test_side_that_is_kept_answers_the_other_that_closed_first(leg: Leg, wire: W
 
 
 def test_app_that_has_gone_waits_for_no_handler_for_long(wire: Wire) -> None:
-    app = Leg(wire, True)
+    app = Leg(wire, Direction.SENT)
     wire.observer.decide = undecided
     wire.observer.routed = True
     talk = wire.started(holding=True) >> app.says(app.peer.text("one"))
@@ -184,7 +185,7 @@ def test_app_that_has_gone_waits_for_no_handler_for_long(wire: Wire) -> None:
 
 
 def test_loss_is_told_though_a_close_was_ordered_while_it_waited(wire: Wire) -> None:
-    app = Leg(wire, True)
+    app = Leg(wire, Direction.SENT)
     wire.observer.decide, wire.observer.keeps = undecided, True
     talk = (
         wire.started(holding=True) >> app.says(app.peer.text("one")) >> events.ConnectionClosed(wire.client)
@@ -195,7 +196,7 @@ def test_loss_is_told_though_a_close_was_ordered_while_it_waited(wire: Wire) -> 
 
 
 def test_app_without_a_server_gets_its_pongs_and_is_not_told_what_goes_nowhere(wire: Wire) -> None:
-    app, server = Leg(wire, True), Leg(wire, False)
+    app, server = Leg(wire, Direction.SENT), Leg(wire, Direction.RECEIVED)
     wire.observer.keeps = True
     talk = wire.started(holding=True) >> events.ConnectionClosed(wire.server) << wire.drop_server
     wire.observer.holding = False
@@ -205,7 +206,7 @@ def test_app_without_a_server_gets_its_pongs_and_is_not_told_what_goes_nowhere(w
 
 
 def test_app_goes_on_without_a_server_whose_end_is_kept(wire: Wire) -> None:
-    app, server = Leg(wire, True), Leg(wire, False)
+    app, server = Leg(wire, Direction.SENT), Leg(wire, Direction.RECEIVED)
     wire.observer.keeps = True
     talk = wire.started(holding=True) >> server.says(server.close_frame(3000, "bye"))
     talk = talk << app.gets(close_of_ours(app)) >> events.ConnectionClosed(wire.server) << wire.drop_server
@@ -217,7 +218,7 @@ def test_app_goes_on_without_a_server_whose_end_is_kept(wire: Wire) -> None:
 
 
 def test_loss_of_a_server_that_is_kept_is_told_and_leaves_the_app(wire: Wire) -> None:
-    server = Leg(wire, False)
+    server = Leg(wire, Direction.RECEIVED)
     wire.observer.keeps = True
     talk = wire.started(holding=True) >> events.ConnectionClosed(wire.server) << wire.drop_server
     assert wire.observer.told == [("closed", 1006, "")]

@@ -11,6 +11,7 @@ from support.frames import Peer, pieces
 from support.wire_layer import Leg, Wire, turns, undecided, written
 from wirewright.mitm.layers.socket_layer import HELD_WORK, TURN_WORK, NextTurn
 from wirewright.mitm.patches import back_pressure
+from wirewright.values import Direction
 from wirewright.wire.frames import Opcode
 
 READ = 65535
@@ -104,12 +105,12 @@ def test_compressed_messages_are_inflated_in_bounded_turns(
     wire: Wire, monkeypatch: pytest.MonkeyPatch, takeover: bool, wants: int
 ) -> None:
     wire.observer.wants, wire.observer.max_message = wants, 64 << 20
-    leg = Leg(wire, False)
+    leg = Leg(wire, Direction.RECEIVED)
     talk = wire.started("permessage-deflate" + ("" if takeover else "; server_no_context_takeover"))
     size = 12 << 20
     data = leg.peer.compressed(bytes(size)) + leg.peer.compressed("the last")
     inflated: list[int] = []
-    reader = wire.layer._legs[False].stream.reader
+    reader = wire.layer._legs[Direction.RECEIVED].stream.reader
     assert reader._inflater is not None
     push = reader._inflater.push
 
@@ -161,7 +162,7 @@ def test_neither_end_is_read_from_before_the_next_turn(leg: Leg, wire: Wire) -> 
 
 
 def test_layer_that_is_never_woken_pauses_nothing(wire: Wire) -> None:
-    leg = Leg(wire, False)
+    leg = Leg(wire, Direction.RECEIVED)
     _, said = (wire.started() >> leg.says(empty_messages(leg.peer) * 2 * TURN_WORK)).take()
     assert isinstance(said[-1], NextTurn)
     assert wire.layer._paused is not None

@@ -11,6 +11,7 @@ from mitmproxy.proxy.layers.websocket import WebsocketStartHook
 from support.frames import pieces
 from support.layer_conversation import Talk, done
 from support.wire_layer import Leg, Wire
+from wirewright.values import Direction
 from wirewright.wire.frames import Opcode
 
 COMPRESSED = "permessage-deflate"
@@ -229,7 +230,7 @@ def closing(wire: Wire, talk: Talk, *legs: Leg) -> Talk:
 
 
 def both(wire: Wire) -> tuple[Leg, Leg]:
-    return Leg(wire, True), Leg(wire, False)
+    return Leg(wire, Direction.SENT), Leg(wire, Direction.RECEIVED)
 
 
 @pytest.mark.parametrize("holding", [True, False], ids=["hold", "pass"])

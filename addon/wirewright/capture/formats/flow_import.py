@@ -17,8 +17,9 @@ from wirewright.capture.formats.recorded_values import beginning, epoch_ns, inte
 from wirewright.capture.reader import Frame, FrameFlag, Socket, SocketFrames
 from wirewright.capture.schema import CaptureError
 from wirewright.model.handshake import Headers, asked_url, is_handshake, is_unsafe
-from wirewright.model.history import Payload, payload_size
+from wirewright.model.history import payload_size
 from wirewright.model.websocket import CLOSED_BY
+from wirewright.values import Direction, Payload
 
 State = dict[str, Any]
 """A flow's state as read from the file, migrated to mitmproxy's newest format."""
@@ -160,7 +161,7 @@ def _message(item: Any) -> RecordedMessage:
     flags = FrameFlag.DROPPED if dropped else FrameFlag.NONE
     return RecordedMessage(
         epoch_ns(timestamp),
-        "sent" if from_client else "received",
+        Direction.SENT if from_client else Direction.RECEIVED,
         opcode,
         payload_size(payload),
         payload,

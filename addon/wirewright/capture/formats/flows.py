@@ -19,6 +19,7 @@ from wirewright.capture.formats.own_fields import own_fields
 from wirewright.capture.reader import Frame, FrameFlag, Socket, SocketFrames, was_open
 from wirewright.model.handshake import Headers, upstream_url
 from wirewright.model.websocket import CLOSED_BY
+from wirewright.values import Direction
 
 IN_MEMORY = 8 * 1024 * 1024
 """Bytes of a flow's messages that are not yet put into a file."""
@@ -94,7 +95,7 @@ def _message(frame: Frame) -> websocket.WebSocketMessage:
     payload = frame.payload
     return websocket.WebSocketMessage(
         frame.opcode,
-        frame.direction == "sent",
+        frame.direction is Direction.SENT,
         payload.encode() if isinstance(payload, str) else payload,
         frame.time_ns / 1e9,
         frame.is_dropped,

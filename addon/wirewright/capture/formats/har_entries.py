@@ -24,7 +24,7 @@ from wirewright.capture.formats.recorded_values import (
 from wirewright.capture.reader import Frame, Socket, SocketFrames
 from wirewright.capture.schema import CaptureError
 from wirewright.model.handshake import Headers, is_unsafe
-from wirewright.model.websocket import ClosedBy
+from wirewright.values import ClosedBy
 
 Attached = Callable[[str], IO[bytes]]
 """Opens a file that lies beside the archive. Raises OSError or ValueError; reading it, CaptureError."""

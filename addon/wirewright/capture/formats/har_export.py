@@ -18,6 +18,7 @@ from wirewright.capture.formats import har_headers
 from wirewright.capture.formats.own_fields import own_fields
 from wirewright.capture.reader import Frame, Socket, SocketFrames
 from wirewright.model.handshake import Headers
+from wirewright.values import Direction
 
 OWN = "_wirewright"
 """The key of an entry for the fields that an archive has no place for."""
@@ -52,7 +53,7 @@ def _messages(socket: Socket, frames: Iterable[Frame]) -> Iterator[str]:
         if holds(frame):
             payload = frame.payload
             data = payload if isinstance(payload, str) else base64.b64encode(payload).decode()
-            kind = "send" if frame.direction == "sent" else "receive"
+            kind = "send" if frame.direction is Direction.SENT else "receive"
             own = f',"_flags":{frame.flags.value},"_size":{frame.size}' if frame.flags else ""
             yield f"{separator}\n{_message(kind, frame.time_ns, frame.opcode, data, own)}"
             separator = ","

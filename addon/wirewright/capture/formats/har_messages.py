@@ -9,15 +9,16 @@ from wirewright.capture.formats.bounded_json import Item
 from wirewright.capture.formats.import_report import ImportReport
 from wirewright.capture.formats.recorded_messages import OPCODES, RecordedMessage, RecordedMessages
 from wirewright.capture.formats.recorded_values import base64_bytes, beginning, epoch_ns, integer, text
-from wirewright.capture.reader import Direction, FrameFlag
+from wirewright.capture.reader import FrameFlag
 from wirewright.model.history import payload_size
+from wirewright.values import Direction
 
 MESSAGES = "_webSocketMessages"
 """The key of an entry's messages."""
 NO_REASON = "failed, Chrome gives no reason"
 """The error of a socket whose error message is empty, as Chrome writes it."""
 
-_DIRECTIONS: Mapping[str, Direction] = {"send": "sent", "receive": "received"}
+_DIRECTIONS: Mapping[str, Direction] = {"send": Direction.SENT, "receive": Direction.RECEIVED}
 _KNOWN_FLAGS = sum(flag.value for flag in FrameFlag)
 _CLOSE_TEXT = re.compile(r"([1-4]\d{3})(?:\s*[:,;]?\s*(.*))?", re.ASCII | re.DOTALL)
 

@@ -23,6 +23,7 @@ from wirewright.capture.schema import (
     writable,
 )
 from wirewright.capture.writer import insertion
+from wirewright.values import Direction
 
 IMPORTABLE = "a HAR, a zip with one, a trace of Playwright and a file of mitmproxy's flows can"
 
@@ -170,7 +171,7 @@ class _Session:
         return (
             self._socket_id,
             frame.time_ns,
-            frame.direction == "sent",
+            frame.direction is Direction.SENT,
             frame.opcode,
             frame.size,
             writable(frame.payload),

@@ -9,7 +9,7 @@ from wirewright.capture.events import EventReader, SocketEvent
 from wirewright.capture.filters import Filter
 from wirewright.capture.reader import Annotation, Capture, Frame, FrameFlag, Gap, Socket, Watch
 from wirewright.model.handshake import Headers
-from wirewright.model.history import Payload
+from wirewright.values import Payload
 
 
 def lines(capture: Capture, chosen: Filter, watch: Watch = iter) -> Iterator[str]:

@@ -6,7 +6,7 @@ from typing import Any, get_args
 from wirewright.capture.formats.import_report import ImportReport
 from wirewright.capture.formats.recorded_values import beginning, integer, recorded_url, text
 from wirewright.capture.reader import Socket
-from wirewright.model.websocket import ClosedBy
+from wirewright.values import ClosedBy
 
 OWN_FIELDS = tuple(
     field.name

@@ -7,7 +7,7 @@ import pyarrow
 from pyarrow.parquet import ParquetWriter
 
 from wirewright.capture.reader import Frame, FrameFlag, Socket
-from wirewright.model.history import Payload
+from wirewright.values import Payload
 
 ROWS = 20_000
 """How many rows a group has at most."""

@@ -4,8 +4,8 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from wirewright.capture.reader import Direction, Frame, FrameFlag
-from wirewright.model.history import Payload
+from wirewright.capture.reader import Frame, FrameFlag
+from wirewright.values import Direction, Payload
 
 OPCODES = (0, 1, 2, 8, 9, 10)
 """RFC 6455, 11.8. The others are reserved, and no WebSocket can send them."""

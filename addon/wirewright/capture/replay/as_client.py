@@ -18,7 +18,7 @@ from wirewright.capture.replay.comparisons import Comparison
 from wirewright.capture.replay.lockstep import Mismatch, Pace, Step, Verdict, play_lockstep, steps
 from wirewright.capture.schema import CaptureError
 from wirewright.model.handshake import Headers, sendable_headers, split_tokens
-from wirewright.model.history import Payload
+from wirewright.values import Payload
 
 ANSWER_SECONDS = 10.0
 """How long a recorded answer is waited for."""
@@ -176,7 +176,7 @@ class _Performance:
         # All the time: a server that nobody reads stops reading itself.
         self._reading = asyncio.ensure_future(self._read())
         try:
-            if await play_lockstep(script, self, pace, self._manner.compare, self._judge):
+            if await play_lockstep(script, "client", self, pace, self._manner.compare, self._judge):
                 await self._end(socket, pace)
         except ConnectionClosed as error:
             self._played.failure = f"the server has closed the socket: {_said(error)}"

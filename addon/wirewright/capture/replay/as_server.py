@@ -17,10 +17,10 @@ from wirewright.capture.replay.lockstep import Mismatch, Pace, Step, Verdict, pl
 from wirewright.capture.schema import CaptureError
 from wirewright.model import user_errors
 from wirewright.model.awaitables import Completion
-from wirewright.model.history import Payload
 from wirewright.model.matching import UrlMatch, compile_match
 from wirewright.model.route import WebSocketRoute
 from wirewright.printable import get_logger
+from wirewright.values import Payload
 
 logger = get_logger(__name__)
 
@@ -198,8 +198,8 @@ class _Performance:
         pace = Pace(self._recorded.since_ns, self._replay._speed)
         script = steps(self._frames(), "server")
         if self._replay._match == "timed":
-            await play_timed(script, self.send, pace)
-        elif not await play_lockstep(script, self, pace, self._replay._same, self._judge):
+            await play_timed(script, "server", self.send, pace)
+        elif not await play_lockstep(script, "server", self, pace, self._replay._same, self._judge):
             return
         self._replay.finished += 1
         await self._end(socket, pace)

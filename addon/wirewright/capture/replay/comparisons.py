@@ -10,7 +10,7 @@ from typing import Any
 
 from wirewright.capture.redaction import DEFAULT, REDACTED, Redaction
 from wirewright.model.arguments import fit
-from wirewright.model.history import Payload
+from wirewright.values import Payload
 
 Comparison = Callable[[Payload, Payload], object]
 """Is given the recorded message and the live one; whether what it returns is true. It may be async."""
@@ -124,8 +124,8 @@ class _IgnoringPattern:
 async def is_same(same: Comparison, recorded: Payload, live: Payload) -> bool:
     """Whether a live message is the recorded one. Long ones are compared in a thread, unless by a user's
     callable."""
-    is_ours = same is _exact or isinstance(same, (ignoring_keys, _IgnoringPattern))
-    if is_ours and len(recorded) + len(live) > LONG:
+    is_known = same is _exact or isinstance(same, (ignoring_keys, _IgnoringPattern))
+    if is_known and len(recorded) + len(live) > LONG:
         return bool(await asyncio.to_thread(same, recorded, live))
     verdict = same(recorded, live)
     return bool(await verdict if inspect.isawaitable(verdict) else verdict)

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from wirewright.capture.reader import Direction, Frame, FrameFlag
+from wirewright.capture.reader import Frame, FrameFlag
 from wirewright.capture.replay.comparisons import SHOWN, Comparison, difference, is_same
 from wirewright.capture.schema import CaptureError
-from wirewright.model.history import Payload
+from wirewright.values import Direction, Payload
 
 Verdict = Literal["next", "again", "stop"]
 """After a message that differs: take it for the recorded one, wait for another one, or play no more."""
@@ -26,7 +26,7 @@ class Step:
     number: int
     """Of this side's messages, from 1."""
     time_ns: int
-    is_ours: bool
+    direction: Direction
     payload: Payload
     is_whole: bool
     """Whether all of it was recorded."""
@@ -69,6 +69,11 @@ class Peer(Protocol):
         """Its next message; None if there will be no more."""
 
 
+def played_direction(role: Role) -> Direction:
+    """The direction of the messages that a player with this role sends."""
+    return Direction.RECEIVED if role == "server" else Direction.SENT
+
+
 def steps(frames: Iterable[Frame], role: Role) -> Iterator[Step]:
     """The messages of a socket: ours as they reached the other side, its as it has sent them.
 
@@ -77,18 +82,18 @@ def steps(frames: Iterable[Frame], role: Role) -> Iterator[Step]:
     So a server that is played sends what the app has got, and expects what the app said before anything
     was changed, dropped or added on the way.
     """
-    ours: Direction = "received" if role == "server" else "sent"
-    numbers = {True: 0, False: 0}
+    played = played_direction(role)
+    numbers = dict.fromkeys(Direction, 0)
     for frame in frames:
-        is_ours = frame.direction == ours
-        payload = _arrived(frame) if is_ours else _said(frame)
+        is_played = frame.direction is played
+        payload = _arrived(frame) if is_played else _said(frame)
         if frame.is_message and payload is not None:
-            numbers[is_ours] += 1
+            numbers[frame.direction] += 1
             whole = FrameFlag.TRUNCATED not in frame.flags
-            if is_ours and not whole:
-                what = f"the {role}'s message {numbers[True]} of socket #{frame.socket_id}"
+            if is_played and not whole:
+                what = f"the {role}'s message {numbers[played]} of socket #{frame.socket_id}"
                 raise CaptureError(f"{what} was recorded only in part (max_payload), and cannot be played")
-            yield Step(numbers[is_ours], frame.time_ns, is_ours, payload, whole)
+            yield Step(numbers[frame.direction], frame.time_ns, frame.direction, payload, whole)
 
 
 def _arrived(frame: Frame) -> Payload | None:
@@ -120,6 +125,7 @@ class Pace:
 
 async def play_lockstep(
     script: Iterable[Step],
+    role: Role,
     peer: Peer,
     pace: Pace,
     same: Comparison,
@@ -130,8 +136,9 @@ async def play_lockstep(
     `judge` is told of a live message that differs from its step, or (None) comes after the end of the other's
     messages, or does not come at all.
     """
+    played = played_direction(role)
     for step in script:
-        if step.is_ours:
+        if step.direction is played:
             await pace.until(step.time_ns)
             await peer.send(step.payload)
         elif not await _expect(step, peer, same, judge):
@@ -160,10 +167,13 @@ async def _is_expected(step: Step, live: Payload, same: Comparison) -> bool:
     return live[: len(step.payload)] == step.payload  # more of it is not known
 
 
-async def play_timed(script: Iterable[Step], send: Callable[[Payload], Awaitable[None]], pace: Pace) -> None:
+async def play_timed(
+    script: Iterable[Step], role: Role, send: Callable[[Payload], Awaitable[None]], pace: Pace
+) -> None:
     """Our messages, each at its time, whatever the other side says."""
+    played = played_direction(role)
     for step in script:
-        if step.is_ours:
+        if step.direction is played:
             await pace.until(step.time_ns)
             await send(step.payload)
         elif step.number % 1_000 == 0:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 from time import monotonic
+from typing import Any
 
 from mitmproxy.connection import Connection
 from mitmproxy.proxy import commands, layer
 
 from wirewright.mitm.layers.leg import Held, Lost
-from wirewright.values import Conditions
+from wirewright.values import Conditions, Direction
 from wirewright.wire.network_link import Link
 from wirewright.wire.reader import Deflated
 
@@ -23,15 +24,19 @@ class AppNetwork:
     """
 
     def __init__(self, app: Connection) -> None:
-        self.from_app: Link[Held] = Link("from app")
-        self.to_app: Link[bytes] = Link("to app")
+        self.sent: Link[Held] = Link("from app")
+        self.received: Link[bytes] = Link("to app")
         self._app = app
         self._timers: dict[commands.RequestWakeup, float] = {}
         """By what we are woken, and when."""
 
-    def change(self, conditions: Conditions, *, to_client: bool) -> layer.CommandGenerator[None]:
+    def link(self, direction: Direction) -> "Link[Any]":
+        """The link of one direction."""
+        return self.sent if direction is Direction.SENT else self.received
+
+    def change(self, conditions: Conditions, *, direction: Direction) -> layer.CommandGenerator[None]:
         """Put one direction under other conditions. What is no longer stuck arrives when we are woken."""
-        (self.to_app if to_client else self.from_app).change(conditions, monotonic())
+        self.link(direction).change(conditions, monotonic())
         yield from self._set_timer()
 
     def receive(self, events: Iterable[Held]) -> None:
@@ -41,29 +46,29 @@ class AppNetwork:
             message = event.payload if isinstance(event, Deflated) else event
             if isinstance(message, (str, bytes)):
                 size = len(message.encode() if isinstance(message, str) else message)
-                self.from_app.put(event, size, now, is_message=True)
+                self.sent.put(event, size, now, is_message=True)
             else:
-                self.from_app.put(event, 0, now, is_message=False)
+                self.sent.put(event, 0, now, is_message=False)
 
     def lose_app(self) -> bool:
         """The app's connection has ended. Whether that comes to us later, behind what is under way.
 
         `advance` has to follow then.
         """
-        if self.from_app.due is None:
+        if self.sent.due is None:
             return False
-        self.from_app.end(Lost.LOST, monotonic())
+        self.sent.end(Lost.LOST, monotonic())
         return True
 
     def forget_received(self) -> None:
         """What the app has said concerns nobody any more."""
-        self.from_app.clear()
+        self.sent.clear()
 
     def send(self, frames: Iterable[bytes]) -> layer.CommandGenerator[None]:
         """Frames go to the app, each of these a whole one."""
         now = monotonic()
         for frame in frames:
-            self.to_app.put(frame, len(frame), now, is_message=not frame[0] & CONTROL_BIT)
+            self.received.put(frame, len(frame), now, is_message=not frame[0] & CONTROL_BIT)
         yield from self._deliver()
         yield from self._set_timer()
 
@@ -74,18 +79,16 @@ class AppNetwork:
     def advance(self) -> layer.CommandGenerator[list[Held]]:
         """Send the app what arrives there by now; the value is what has come from it."""
         yield from self._deliver()
-        arrived = self.from_app.arrived(monotonic())
+        arrived = self.sent.arrived(monotonic())
         yield from self._set_timer()
         return arrived
 
     def _deliver(self) -> layer.CommandGenerator[None]:
-        if data := b"".join(self.to_app.arrived(monotonic())):
+        if data := b"".join(self.received.arrived(monotonic())):
             yield commands.SendData(self._app, data)
 
     def _set_timer(self) -> layer.CommandGenerator[None]:
-        due = min(
-            (due for link in (self.from_app, self.to_app) if (due := link.due) is not None), default=None
-        )
+        due = min((due for link in (self.sent, self.received) if (due := link.due) is not None), default=None)
         if due is not None and all(due < at for at in self._timers.values()):
             timer = commands.RequestWakeup(max(0.0, due - monotonic()))
             self._timers[timer] = due

@@ -14,6 +14,7 @@ from wsproto.frame_protocol import CloseReason
 
 from wirewright.mitm.layers.events import Aborted, CloseInjected, Ordered
 from wirewright.mitm.layers.socket_layer import CLOSING_SECONDS
+from wirewright.values import Direction
 from wirewright.wire.frames import CloseCode
 from wirewright.wire.stream import content_of
 
@@ -142,4 +143,4 @@ def _message(injection: Ordered | websocket.WebSocketMessageInjected) -> WebSock
     ours = injection.message.ours
     assert isinstance(ours, (str, bytes))
     opcode, content = content_of(ours)
-    return WebSocketMessage(opcode, not injection.message.to_client, content)
+    return WebSocketMessage(opcode, injection.message.direction is Direction.SENT, content)

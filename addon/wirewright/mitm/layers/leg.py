@@ -10,6 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 from wirewright.memory import ITEM_BYTES, Share
+from wirewright.values import Direction
 from wirewright.wire.frames import CloseCode, FrameCutter, Opcode, ProtocolError, decode_close
 from wirewright.wire.observer import Demand
 from wirewright.wire.reader import Control, Deflated, Event, Violation
@@ -80,7 +81,7 @@ def weight_of(item: Held) -> int:
 class Leg:
     """One direction: from whom, to where, and how far its closing is."""
 
-    from_client: bool
+    direction: Direction
     destination: "Connection | None"
     """None for a server that is not there: an addon answers in its stead, or it has gone before the app."""
     stream: Stream
@@ -131,8 +132,8 @@ class Leg:
         for each in self.held:
             if isinstance(each, Control) and each.opcode == Opcode.CLOSE:
                 with suppress(ProtocolError):
-                    return End(self.from_client, *decode_close(each.payload))
-        return End(self.from_client)
+                    return End(self.direction, *decode_close(each.payload))
+        return End(self.direction)
 
     @property
     def is_cut(self) -> bool:
@@ -149,6 +150,7 @@ class Leg:
 class End:
     """How the socket ended: by the first close frame, or by a TCP connection that was lost."""
 
-    by_client: bool | None
+    direction: Direction | None
+    """That of the frame, or of the lost connection's messages; None if the proxy ended it."""
     code: int = CloseCode.ABNORMAL
     reason: str | None = None

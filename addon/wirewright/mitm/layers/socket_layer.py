@@ -18,7 +18,7 @@ from wirewright.mitm.layers.client_network import AppNetwork
 from wirewright.mitm.layers.events import Aborted, Ordered
 from wirewright.mitm.layers.leg import End, Held, Leg, Lost
 from wirewright.mitm.patches import back_pressure
-from wirewright.values import Conditions
+from wirewright.values import Conditions, Direction
 from wirewright.wire.deflate import Agreement, parse_agreement
 from wirewright.wire.frames import CloseCode, Opcode, ProtocolError
 from wirewright.wire.observer import Observer
@@ -58,7 +58,7 @@ class SocketLayer(websocket.WebsocketLayer):
     def __init__(self, context: Context, flow: http.HTTPFlow, observer: Observer) -> None:
         super().__init__(context, flow)
         self._observer = observer
-        self._legs: dict[bool, Leg] = {}
+        self._legs: dict[Direction, Leg] = {}
         self._mocked = False
         self._network: AppNetwork | None = None
         """What is between the app and us, if a route has put that under conditions."""
@@ -73,8 +73,8 @@ class SocketLayer(websocket.WebsocketLayer):
         """Whether the end has been told."""
         self._finished = False
         """Whether both connections have been ended, or soon are."""
-        self._outgoing: defaultdict[bool, list[bytes]] = defaultdict(list)
-        """Frames that are written together, by whether they go to the server."""
+        self._outgoing: defaultdict[Direction, list[bytes]] = defaultdict(list)
+        """Frames that are written together, by direction."""
         self._work = 0
         """The work that was done since others had their turn, in short messages."""
 
@@ -89,7 +89,7 @@ class SocketLayer(websocket.WebsocketLayer):
         if agreement.unknown is not None:
             yield commands.Log(f"WebSocket extension {agreement.unknown!r} is passed on, but not understood.")
         self._mocked = not _has_upstream(self.context)
-        self._legs = {from_client: self._leg(agreement, from_client) for from_client in (True, False)}
+        self._legs = {each: self._leg(agreement, each) for each in Direction}
         yield websocket.WebsocketStartHook(self.flow)
         self._handle_event = self.relay  # type: ignore[method-assign, assignment]
         yield from self._obey()
@@ -113,36 +113,43 @@ class SocketLayer(websocket.WebsocketLayer):
     def done(self, _: events.Event) -> layer.CommandGenerator[None]:
         yield from ()
 
-    def _leg(self, agreement: Agreement, from_client: bool) -> Leg:
-        compression = agreement.from_client if from_client else agreement.from_server
+    def _leg(self, agreement: Agreement, direction: Direction) -> Leg:
+        compression = agreement.sent if direction is Direction.SENT else agreement.received
+        masked = direction is Direction.SENT
         reader = MessageReader(
-            masked=from_client, compression=compression, max_message=self._observer.max_message
+            masked=masked,
+            compression=compression,
+            max_message=self._observer.max_message,
         )
         if agreement.unknown is not None:
             reader.failure = ProtocolError(f"unknown extension {agreement.unknown}")
-        encoder = Encoder(masked=from_client, compression=compression)
+        encoder = Encoder(masked=masked, compression=compression)
         stream = Stream(reader, encoder, shared_window=compression is not None and compression.takeover)
-        if from_client:
+        if direction is Direction.SENT:
             destination: Connection | None = None if self._mocked else self.context.server
         else:
             destination = self.context.client
-        return Leg(from_client, destination, stream, violated=agreement.unknown is not None)
+        return Leg(direction, destination, stream, violated=agreement.unknown is not None)
+
+    def _leg_from(self, source: Connection) -> Leg:
+        return self._legs[Direction.SENT if source is self.context.client else Direction.RECEIVED]
 
     # What we say
 
     def _send(self, leg: Leg, *frames: bytes) -> None:
         """Send whole frames to a direction's destination, with all others of this event in one write."""
         if leg.destination is not None:
-            self._outgoing[leg.from_client] += frames
+            self._outgoing[leg.direction] += frames
 
     def _flush(self) -> layer.CommandGenerator[None]:
         """Write the frames that were sent since the last write."""
         outgoing, self._outgoing = self._outgoing, defaultdict(list)
-        for to_server, frames in outgoing.items():
-            if not (to_server or self._network is None or self._network.to_app.is_perfect):
+        for direction, frames in outgoing.items():
+            is_sent = direction is Direction.SENT
+            if not (is_sent or self._network is None or self._network.received.is_perfect):
                 yield from self._network.send(frames)
             elif data := b"".join(frames):
-                yield commands.SendData(self.context.server if to_server else self.context.client, data)
+                yield commands.SendData(self.context.server if is_sent else self.context.client, data)
 
     def _let_others_run(self) -> layer.CommandGenerator[None]:
         """Go on in the next turn of the event loop. Until then events of this socket wait, and neither end is
@@ -161,7 +168,7 @@ class SocketLayer(websocket.WebsocketLayer):
         """Send one side something that no other addon is asked about. After a close frame it is dropped."""
         if leg.destination is None or leg.told:
             return
-        back = self._legs[not leg.from_client]
+        back = self._legs[leg.direction.opposite]
         if isinstance(ours, Close) and not back.closed:
             leg.ordered_close = ours
             self._adopt(back)
@@ -173,7 +180,7 @@ class SocketLayer(websocket.WebsocketLayer):
             self._send_close(leg, ours, frame)
         elif frame:
             self._send(leg, frame)
-            self._observer.ordered(ours, from_client=leg.from_client)
+            self._observer.ordered(ours, direction=leg.direction)
 
     def _send_close(self, leg: Leg, close: Close, frame: bytes | None) -> None:
         """Send a close frame of ours, if it goes now."""
@@ -183,20 +190,20 @@ class SocketLayer(websocket.WebsocketLayer):
 
     def _report_close(self, leg: Leg, payload: bytes, *, injected: bool) -> None:
         close = Control(Opcode.CLOSE, payload)
-        self._observer.controls([close], from_client=leg.from_client, injected=injected)
+        self._observer.controls([close], direction=leg.direction, injected=injected)
 
     def _obey(self, offering: Leg | None = None) -> layer.CommandGenerator[None]:
         """Carry out what a route has ordered, perhaps while the messages of a direction are offered to it."""
         while self._observer.orders:
             order = self._observer.orders.pop(0)
-            target, ours = self._legs[not order.to_client], order.ours
+            target, ours = self._legs[order.direction], order.ours
             if isinstance(ours, Conditions):
                 yield from self._put_under(ours, target)
             elif target is not offering or isinstance(ours, Close):
                 yield from self._say(target, ours)
             elif target.destination is not None and not target.told:
                 self._send(target, target.stream.encoder.message(*content_of(ours), compress=True))
-                self._observer.ordered(ours, from_client=target.from_client)
+                self._observer.ordered(ours, direction=target.direction)
 
     # The app's network
 
@@ -208,7 +215,7 @@ class SocketLayer(websocket.WebsocketLayer):
         if leg.stream.reader.failure is not None:
             yield commands.Log("A WebSocket that cannot be read cannot be put under conditions.", WARNING)
             return
-        yield from self._network.change(conditions, to_client=not leg.from_client)
+        yield from self._network.change(conditions, direction=leg.direction)
         self._adopt(leg)
 
     def _advance(self, network: AppNetwork) -> layer.CommandGenerator[None]:
@@ -220,7 +227,7 @@ class SocketLayer(websocket.WebsocketLayer):
         """Whether a direction's messages do not just pass between the app and us."""
         if self._network is None:
             return False
-        return not (self._network.from_app if leg.from_client else self._network.to_app).is_perfect
+        return not self._network.link(leg.direction).is_perfect
 
     # Back-pressure
 
@@ -247,7 +254,7 @@ class SocketLayer(websocket.WebsocketLayer):
     def _pause(self, leg: Leg, is_paused: bool) -> None:
         if is_paused is not leg.is_paused:
             leg.is_paused = is_paused
-            source = self.context.client if leg.from_client else self.context.server
+            source = self.context.client if leg.direction is Direction.SENT else self.context.server
             (back_pressure.pause if is_paused else back_pressure.resume)(source)
 
     def _waiting(self, leg: Leg) -> int:
@@ -256,12 +263,12 @@ class SocketLayer(websocket.WebsocketLayer):
             leg.held.weigh()
         if self._network is None:
             return leg.held.weight
-        link = self._network.from_app if leg.from_client else self._network.to_app
+        link = self._network.link(leg.direction)
         return leg.held.weight + link.weight
 
     def _must_read(self, leg: Leg) -> bool:
         """Whether a direction's source is to end, too: its end is not noticed while reading is paused."""
-        back = self._legs[not leg.from_client]
+        back = self._legs[leg.direction.opposite]
         has_lost_end = leg.destination is not None and (back.closed or back.lost)
         return self._finished or has_lost_end or back.told
 
@@ -286,8 +293,8 @@ class SocketLayer(websocket.WebsocketLayer):
     def _keeps(self, leg: Leg) -> bool:
         """Whether the end of a direction's source is nothing to the other side, as that goes on."""
         return (
-            self._observer.keeps_close(from_client=leg.from_client)
-            and not self._legs[not leg.from_client].closed
+            self._observer.keeps_close(direction=leg.direction)
+            and not self._legs[leg.direction.opposite].closed
         )
 
     def _source_closed(self, leg: Leg, end: End) -> layer.CommandGenerator[None]:
@@ -296,25 +303,25 @@ class SocketLayer(websocket.WebsocketLayer):
         leg.closed = True
         self._closing = self._closing or end
         if kept or leg.destination is None or leg.stream.ended:
-            yield from self._say(self._legs[not leg.from_client], Close(end.code, end.reason or ""))
+            yield from self._say(self._legs[leg.direction.opposite], Close(end.code, end.reason or ""))
         else:
             leg.copied = True
-        if kept and leg.from_client:
+        if kept and leg.direction is Direction.SENT:
             # It waits for the end of its connection, with which mitmproxy ends the server's, too.
-            yield from self._set_timer(self._legs[False])
+            yield from self._set_timer(self._legs[Direction.RECEIVED])
         elif kept:
-            self._legs[True].destination = None  # the app's side goes on without a server
+            self._legs[Direction.SENT].destination = None  # the app's side goes on without a server
         yield from self._tell_end(leg, end.code, end.reason or "")
         yield from self._end_if_over()
 
     def _tell_end(self, leg: Leg, code: int, reason: str) -> layer.CommandGenerator[None]:
-        if self._observer.keeps_close(from_client=leg.from_client):
-            self._observer.closed(code, reason, from_client=leg.from_client)
+        if self._observer.keeps_close(direction=leg.direction):
+            self._observer.closed(code, reason, direction=leg.direction)
             yield from self._obey()
 
     def _end_if_over(self) -> layer.CommandGenerator[None]:
         """The socket is over once both sides have closed; we end the connections if we had a part in it."""
-        to_server, to_client = self._legs[True], self._legs[False]
+        to_server, to_client = self._legs[Direction.SENT], self._legs[Direction.RECEIVED]
         if self._ended or not (to_client.told and to_server.is_over):
             return
         if to_server.destination is not None and not (to_server.told and to_client.is_over):
@@ -336,8 +343,12 @@ class SocketLayer(websocket.WebsocketLayer):
                 leg.held.clear()
                 yield from self._source_lost(leg)
                 return
-            answered = leg.destination is None or self._legs[not leg.from_client].closed
-            if not answered or leg.failure is not None or (leg.stream.ended and not leg.from_client):
+            answered = leg.destination is None or self._legs[leg.direction.opposite].closed
+            if (
+                not answered
+                or leg.failure is not None
+                or (leg.stream.ended and leg.direction is Direction.RECEIVED)
+            ):
                 if leg.failure is not None:
                     self._closing = self._closing or End(None, leg.failure.code, leg.failure.message)
                     self._our_close = self._our_close or Close(leg.failure.code)
@@ -347,11 +358,11 @@ class SocketLayer(websocket.WebsocketLayer):
     def _lost(self, leg: Leg) -> layer.CommandGenerator[None]:
         """A connection that is lost on one side is lost on the other, once that has all that came before."""
         leg.lost = True
-        if leg.from_client and self._network is not None and self._network.lose_app():
+        if leg.direction is Direction.SENT and self._network is not None and self._network.lose_app():
             yield from self._advance(self._network)
             return
         waits = (leg.held or leg.undecided) and leg.destination is not None and not leg.stream.ended
-        if waits and not self._legs[not leg.from_client].lost:
+        if waits and not self._legs[leg.direction.opposite].lost:
             self._closing = self._closing or leg.end_of_source
             leg.held.append(Lost.LOST)
             if leg.demand is not None and leg.demand.routed:
@@ -362,16 +373,18 @@ class SocketLayer(websocket.WebsocketLayer):
     def _source_lost(self, leg: Leg, end: End | None = None) -> layer.CommandGenerator[None]:
         """Nothing more comes from a direction's source. `end` is how the socket ended by that; None for the
         loss of the connection."""
-        kept = self._keeps(leg) and not leg.from_client and not self._legs[True].lost
+        kept = (
+            self._keeps(leg) and leg.direction is Direction.RECEIVED and not self._legs[Direction.SENT].lost
+        )
         if not leg.closed:
             leg.closed = True
             yield from self._tell_end(leg, CloseCode.ABNORMAL, "")
         if kept and not self._ended:
-            self._legs[True].destination = None  # the app's side goes on without a server
+            self._legs[Direction.SENT].destination = None  # the app's side goes on without a server
             yield commands.CloseConnection(self.context.server)
             yield from self._end_if_over()
             return
-        self._closing = self._closing or end or End(leg.from_client)
+        self._closing = self._closing or end or End(leg.direction)
         yield from self._finish()
 
     def _abort(self, reason: str) -> layer.CommandGenerator[None]:
@@ -385,12 +398,12 @@ class SocketLayer(websocket.WebsocketLayer):
         self._handle_event = self.done  # type: ignore[method-assign]
         if self._our_close is not None:
             for leg in self._legs.values():
-                if not leg.told and not self._legs[not leg.from_client].lost:
+                if not leg.told and not self._legs[leg.direction.opposite].lost:
                     self._send_close(leg, self._our_close, leg.stream.end(self._our_close))
             yield from self._flush()
         if not self._mocked:
             yield commands.CloseConnection(self.context.server)
-        if self._network is not None and not self._legs[True].lost:
+        if self._network is not None and not self._legs[Direction.SENT].lost:
             self._handle_event = self.drain  # type: ignore[method-assign, assignment]
             self._network.forget_received()
             yield from self._end_app_when_all_has_arrived(self._network)
@@ -410,11 +423,11 @@ class SocketLayer(websocket.WebsocketLayer):
         if isinstance(event, events.Wakeup) and self._network.is_timer(event.command):
             yield from self._network.advance()
         elif isinstance(event, Ordered) and isinstance(event.message.ours, Conditions):
-            yield from self._network.change(event.message.ours, to_client=event.message.to_client)
+            yield from self._network.change(event.message.ours, direction=event.message.direction)
         yield from self._end_app_when_all_has_arrived(self._network)
 
     def _end_app_when_all_has_arrived(self, network: AppNetwork) -> layer.CommandGenerator[None]:
-        if network.to_app.is_empty and not network.to_app.is_stalled:
+        if network.received.is_empty and not network.received.is_stalled:
             yield from self._end_app()
 
     def _end_app(self) -> layer.CommandGenerator[None]:
@@ -425,7 +438,9 @@ class SocketLayer(websocket.WebsocketLayer):
         assert self.flow.websocket is not None
         self._ended = True
         self.flow.websocket.timestamp_end = time.time()
-        self.flow.websocket.closed_by_client = end.by_client
+        self.flow.websocket.closed_by_client = (
+            None if end.direction is None else end.direction is Direction.SENT
+        )
         self.flow.websocket.close_code = end.code
         self.flow.websocket.close_reason = end.reason
         yield websocket.WebsocketEndHook(self.flow)

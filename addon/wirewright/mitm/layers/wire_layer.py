@@ -12,9 +12,10 @@ from mitmproxy.proxy.layers import websocket
 from wirewright.mitm.layers.events import Aborted, CloseInjected, DecidedEvent, Ordered
 from wirewright.mitm.layers.leg import End, Held, HeldQueue, Injected, Leg, Lost, weight_of
 from wirewright.mitm.layers.socket_layer import HELD_WORK, TURN_WORK, SocketLayer
+from wirewright.values import Direction, Payload
 from wirewright.wire.frames import CloseCode, FrameCutter, Opcode, ProtocolError, decode_close
 from wirewright.wire.lazy import Unread
-from wirewright.wire.observer import UNDECIDED, Payload
+from wirewright.wire.observer import UNDECIDED
 from wirewright.wire.reader import Control, Deflated, Event, TooLarge, Violation
 from wirewright.wire.stream import Close, Mode, Ours, Received, content_of
 
@@ -34,15 +35,17 @@ class WireLayer(SocketLayer):
 
     def _relay(self, event: events.Event) -> layer.CommandGenerator[None]:
         if isinstance(event, events.DataReceived):
-            yield from self._data(self._legs[event.connection is self.context.client], event.data)
+            yield from self._data(self._leg_from(event.connection), event.data)
         elif isinstance(event, events.ConnectionClosed):
-            yield from self._lost(self._legs[event.connection is self.context.client])
+            yield from self._lost(self._leg_from(event.connection))
         elif isinstance(event, websocket.WebSocketMessageInjected):
             message = event.message
             text = message.content.decode(errors="replace") if message.is_text else message.content
-            yield from self._inject(self._legs[message.from_client], text)
+            yield from self._inject(
+                self._legs[Direction.SENT if message.from_client else Direction.RECEIVED], text
+            )
         elif isinstance(event, DecidedEvent):
-            yield from self._decided(self._legs[event.message.from_client], event.message.payload)
+            yield from self._decided(self._legs[event.message.direction], event.message.payload)
         elif isinstance(event, Ordered):
             self._observer.orders.append(event.message)
             yield from self._obey()
@@ -81,7 +84,7 @@ class WireLayer(SocketLayer):
         if leg.bad_frame is not None:
             self._send(leg, leg.bad_frame.take(data))
             return
-        demand = self._observer.demand(from_client=leg.from_client)
+        demand = self._observer.demand(direction=leg.direction)
         if demand is not leg.demand or Mode.HOLD in (stream.mode, stream.wished):
             self._adopt(leg)
         received = stream.receive(data, TURN_WORK - self._work)
@@ -105,11 +108,11 @@ class WireLayer(SocketLayer):
 
     def _adopt(self, leg: Leg) -> None:
         stream, reader = leg.stream, leg.stream.reader
-        demand = leg.demand = self._observer.demand(from_client=leg.from_client)
+        demand = leg.demand = self._observer.demand(direction=leg.direction)
         holds = demand.holds or leg.held or leg.undecided or self._has_conditions(leg)
-        if self._legs[not leg.from_client].ordered_close is not None:
+        if self._legs[leg.direction.opposite].ordered_close is not None:
             holds = True  # the source's answer is not to be copied
-        if self._mocked and leg.from_client:
+        if self._mocked and leg.direction is Direction.SENT:
             holds = True  # frames end here, and are judged as a server does
         stream.wish(Mode.HOLD if holds else Mode.PASS)
         if Mode.HOLD in (stream.mode, stream.wished):
@@ -130,7 +133,7 @@ class WireLayer(SocketLayer):
                     self._pings_passed(leg, cast("list[Control]", list(events_of_kind)))
                 elif kind is _Kind.TOO_LARGE:
                     for _ in events_of_kind:
-                        self._observer.too_large(from_client=leg.from_client)
+                        self._observer.too_large(direction=leg.direction)
                 else:
                     (close,) = cast("Iterable[Control]", events_of_kind)
         if received.ours:
@@ -144,29 +147,29 @@ class WireLayer(SocketLayer):
         if leg.stream.reader.lazy:
             for event in received:
                 if isinstance(event, Unread):
-                    self._observer.passed_unheard(event, from_client=leg.from_client)
+                    self._observer.passed_unheard(event, direction=leg.direction)
         elif received:
             messages = cast("list[Payload]", received)
-            self._observer.passed(messages, from_client=leg.from_client, injected=False)
+            self._observer.passed(messages, direction=leg.direction, injected=False)
 
     def _ours_passed(self, leg: Leg, ours: Sequence[Ours]) -> layer.CommandGenerator[None]:
         if leg.stream.mode is Mode.HOLD:
             yield from self._hold(leg, map(Injected, ours))
             return
         if sent := [each for each in ours if not isinstance(each, Close)]:
-            self._observer.passed(sent, from_client=leg.from_client, injected=True)
+            self._observer.passed(sent, direction=leg.direction, injected=True)
         for each in ours:
             if isinstance(each, Close):
                 self._report_close(leg, each.payload, injected=True)
 
     def _pings_passed(self, leg: Leg, pings: Sequence[Control]) -> None:
         """Report pings and pongs. A server that is not there has its pings answered here (5.5.2)."""
-        self._observer.controls(pings, from_client=leg.from_client, injected=False)
+        self._observer.controls(pings, direction=leg.direction, injected=False)
         if leg.destination is None:
-            server = self._legs[False]
+            server = self._legs[Direction.RECEIVED]
             pongs = [Control(Opcode.PONG, each.payload) for each in pings if each.opcode == Opcode.PING]
             if pongs and not server.told:
-                self._observer.controls(pongs, from_client=False, injected=True)
+                self._observer.controls(pongs, direction=Direction.RECEIVED, injected=True)
                 self._send(server, *server.stream.encoder.controls(pongs))
 
     def _close_passed(self, leg: Leg, close: Control) -> layer.CommandGenerator[None]:
@@ -177,7 +180,7 @@ class WireLayer(SocketLayer):
             leg.violated = True
             self._observer.failed(failure.message)
         else:
-            yield from self._source_closed(leg, End(leg.from_client, code, reason))
+            yield from self._source_closed(leg, End(leg.direction, code, reason))
 
     # HOLD
 
@@ -185,7 +188,7 @@ class WireLayer(SocketLayer):
         """Hold what has come, once it has come through the app's network."""
         if self._has_waited and self._has_to_drop(leg):
             received = yield from self._drop_messages(leg, received)
-        if leg.from_client and self._network is not None and self._has_conditions(leg):
+        if leg.direction is Direction.SENT and self._network is not None and self._has_conditions(leg):
             self._network.receive(received)
             yield from self._advance(self._network)
         else:
@@ -197,7 +200,7 @@ class WireLayer(SocketLayer):
         """Drop messages of a source that is read for its end alone. The value is what is left."""
         if not leg.is_cut_short:
             leg.is_cut_short = True
-            source = "app" if leg.from_client else "server"
+            source = "app" if leg.direction is Direction.SENT else "server"
             yield commands.Log(
                 f"{self.flow.request.pretty_url.partition('?')[0]}: the socket is closing, and more than "
                 f"{self._observer.max_held} bytes of messages (ws_max_held) wait for a route or an addon: "
@@ -207,7 +210,7 @@ class WireLayer(SocketLayer):
         return [each for each in received if not isinstance(each, (str, bytes, Deflated))]
 
     def _arrived(self, received: list[Held]) -> layer.CommandGenerator[None]:
-        app = self._legs[True]
+        app = self._legs[Direction.SENT]
         yield from self._hold(app, (event for event in received if event is not Lost.LOST))
         if Lost.LOST in received and not self._finished:
             yield from self._lost(app)
@@ -224,7 +227,7 @@ class WireLayer(SocketLayer):
     def _offer_held(self, leg: Leg) -> layer.CommandGenerator[None]:
         """Offer one held message after another, and send on what becomes of them, until one is undecided."""
         held, encode, offer = leg.held, leg.stream.encoder.message, self._observer.offer
-        from_client = leg.from_client
+        direction = leg.direction
         while held and not leg.undecided and not leg.is_cut:
             if self._work >= TURN_WORK:
                 yield from self._let_others_run()
@@ -234,13 +237,13 @@ class WireLayer(SocketLayer):
                 held.unweigh()
             compress = not isinstance(event, (str, bytes))
             if isinstance(event, (str, bytes)):
-                decision = offer(event, from_client=from_client, injected=False)
+                decision = offer(event, direction=direction, injected=False)
             elif isinstance(event, Deflated):
-                decision = offer(event.payload, from_client=from_client, injected=False)
+                decision = offer(event.payload, direction=direction, injected=False)
             elif isinstance(event, Injected) and leg.told:
                 continue
             elif isinstance(event, Injected) and not isinstance(event.ours, Close):
-                decision = offer(event.ours, from_client=from_client, injected=True)
+                decision = offer(event.ours, direction=direction, injected=True)
             elif _is_ping(event):
                 self._send_pings(leg, [event, *_take_pings(held)])
                 continue
@@ -256,7 +259,7 @@ class WireLayer(SocketLayer):
             if self._observer.orders:
                 yield from self._obey(leg)
             if decision is None:
-                self._observer.offer_over(from_client=from_client)
+                self._observer.offer_over(direction=direction)
         if leg.is_cut and not self._ended:
             rest = list(held)
             held.clear()
@@ -293,12 +296,12 @@ class WireLayer(SocketLayer):
         if broken := _broken_close(close.payload, as_endpoint=is_endpoint):
             yield from self._fail(leg, broken, leg.stream.encoder.control(Opcode.CLOSE, close.payload))
             return
-        if self._legs[not leg.from_client].violated and self._our_close is not None:
+        if self._legs[leg.direction.opposite].violated and self._our_close is not None:
             # The answer to a close frame of ours. The source of the message that was too large gets the same
             # one: some libraries answer with 1000 to every close frame.
             self._send_close(leg, self._our_close, leg.stream.end(self._our_close))
         elif not self._keeps(leg):
-            meant = self._legs[not leg.from_client].ordered_close or close
+            meant = self._legs[leg.direction.opposite].ordered_close or close
             self._send(leg, leg.stream.encoder.control(Opcode.CLOSE, meant.payload))
         yield from self._close_passed(leg, close)
 
@@ -325,7 +328,7 @@ class WireLayer(SocketLayer):
             self._send(leg, message)
         yield from self._obey()
         if payload is None:
-            self._observer.offer_over(from_client=leg.from_client)
+            self._observer.offer_over(direction=leg.direction)
         self._adopt(leg)
         yield from self._offer_held(leg)
 
@@ -345,7 +348,7 @@ class WireLayer(SocketLayer):
             yield from self._set_timer(leg)
             yield from self._end_if_over()
             return
-        back, close = self._legs[not leg.from_client], Close(failure.code)
+        back, close = self._legs[leg.direction.opposite], Close(failure.code)
         if not back.told:
             self._send_close(back, close, back.stream.end(close))
         self._our_close = None
@@ -390,7 +393,7 @@ class WireLayer(SocketLayer):
             yield from self._hold(leg, [Injected(payload)])
         elif frame := leg.stream.send(payload):
             self._send(leg, frame)
-            self._observer.passed([payload], from_client=leg.from_client, injected=True)
+            self._observer.passed([payload], direction=leg.direction, injected=True)
 
     # The end
 
