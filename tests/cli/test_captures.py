@@ -163,7 +163,7 @@ def test_files_that_cannot_be_used_are_one_sentence(
         (("--since", "25:00"), "'25:00' is not a time"),
         (("--since", "1m", "--since", "2m"), "--since can be given once only"),
         (("--json", "a"), "'a' must be PATH=VALUE"),
-        (("--direction", "up"), "'up' is no direction: sent and received are"),
+        (("--direction", "up"), "'up' is not a direction: it must be sent or received"),
         (("--url", "**/live", "--url", "{a"), "has no '}' after it"),
         (("--socket", "#"), "'#' is not the number of a socket: use 3, #3"),
         (("--session", "first"), "'first' is not the number of a session: use 3, #3 or last"),

@@ -167,7 +167,7 @@ async def wait_for_what_is_told(
                 await client.send(json.dumps(message))
         await client.wait_closed()
 
-    async with serving(tell, subprotocols=[websockets.Subprotocol("wirewright.v1.json")]) as url:
+    async with serving(tell, subprotocols=[websockets.Subprotocol("wirewright.v2.json")]) as url:
         endpoint = folder / "endpoint.json"
         endpoint.write_text(json.dumps({"address": url, "token": "t", "pid": 0}))
         async with running(WIREWRIGHT, "wait", "--endpoint", endpoint, *options) as waiting:

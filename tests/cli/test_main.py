@@ -13,6 +13,7 @@ import pytest
 import websockets
 
 from support.certificates import Certificates, trusting
+from support.mitmproxy_scripts import print_port
 from support.model_sockets import begin_socket
 from support.processes import BIN, running
 from support.servers import serving
@@ -79,7 +80,7 @@ async def test_run_takes_a_configuration_folder_which_then_has_the_ca(tmp_path: 
 
 async def test_run_is_silent_when_told_so(confdir: Path) -> None:
     command = (WIREWRIGHT, "run", "-p", "0", "--set", f"confdir={confdir}", "--quiet")
-    async with running(*command, "-s", Path(__file__).parent / "support" / "say_port.py") as run:
+    async with running(*command, "-s", print_port.__file__) as run:
         port = (await run.line(r"PORT (\d+)"))[1]
         proxy = f"http://127.0.0.1:{port}"
         async with serving() as url, websockets.connect(url, proxy=proxy) as client:

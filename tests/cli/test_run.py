@@ -10,6 +10,7 @@ import trustme
 import websockets
 
 from support.certificates import Certificates, trusting
+from support.mitmproxy_scripts import print_port
 from support.processes import BIN, Running, running
 from support.scripts import write_script
 from support.servers import serving
@@ -120,7 +121,7 @@ async def test_an_app_that_refuses_the_ca_is_a_line(confdir: Path, certificates:
 
 
 async def test_quiet_run_says_that_an_app_refuses_the_ca(confdir: Path, certificates: Certificates) -> None:
-    script = Path(__file__).parent / "support" / "say_port.py"
+    script = print_port.__file__
     async with running(*command(confdir, "--quiet", "-s", script)) as run:
         port = (await run.line(r"PORT (\d+)"))[1]
         async with serving(tls=certificates.server_context) as url:

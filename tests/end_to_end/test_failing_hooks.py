@@ -58,7 +58,7 @@ BREAKS: dict[str, list[Break]] = {
     "requestheaders": [
         breaking(addon_module, "_history_limit"),
         breaking_once(addon_module, "_history_limit"),
-        breaking(addon_module, "connections", "watch_idleness"),
+        breaking(addon_module, "connection_ends", "watch_idleness"),
         breaking(addon_module, "admission", "asks"),
         breaking(addon_module, "admission", "url_of"),
     ],
@@ -70,10 +70,10 @@ BREAKS: dict[str, list[Break]] = {
     "responseheaders": [breaking(addon_module, "admission", "objection")],
     "response": [
         breaking(lambda: Feed, "answered"),
-        breaking(addon_module, "failures", "accepts_websocket"),
+        breaking(addon_module, "chromium_errors", "accepts_websocket"),
     ],
     "websocket_start": [
-        breaking(addon_module, "connections", "allow_idleness"),
+        breaking(addon_module, "connection_ends", "allow_idleness"),
         breaking(lambda: Feed, "opened"),
     ],
     "websocket_message": [
@@ -82,10 +82,10 @@ BREAKS: dict[str, list[Break]] = {
         breaking(addon_module, "HookedSocket", "flush"),
     ],
     "update": [breaking(lambda: WirewrightAddon, "_answer_decided")],
-    "websocket_end": [breaking(addon_module, "failures", "violation_text")],
-    "error": [breaking(addon_module, "failures", "no_answer_text")],
-    "server_connected": [breaking(addon_module, "connections", "ServerResets", "connected")],
-    "server_disconnected": [breaking(addon_module, "connections", "ServerResets", "disconnected")],
+    "websocket_end": [breaking(addon_module, "chromium_errors", "violation_text")],
+    "error": [breaking(addon_module, "chromium_errors", "no_answer_text")],
+    "server_connected": [breaking(addon_module, "connection_ends", "ServerResets", "connected")],
+    "server_disconnected": [breaking(addon_module, "connection_ends", "ServerResets", "disconnected")],
     "client_connected": [breaking(addon_module, "app_connections", "__class__", "connections")],
     "client_disconnected": [breaking(addon_module, "control", "sockets")],
 }

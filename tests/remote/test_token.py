@@ -191,13 +191,13 @@ new = typer.Typer.__init__
 def old(self, **settings):
     new(self, **{"pretty_exceptions_show_locals": True} | settings)
 typer.Typer.__init__ = old
-from wirewright import cli, shell
+from wirewright.cli import live, main
 async def broken(console, target, url, as_json):
     shown = "".join(["hun", "ter", "2"])
     raise RuntimeError("broken")
-shell.list_sockets = broken
+live.list_sockets = broken
 sys.argv = ["wirewright", "list"]
-cli.main()
+main.main()
 """
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=os.environ

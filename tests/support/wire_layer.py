@@ -63,6 +63,8 @@ class FakeObserver:
     wants: int = 100_000
     hears: bool = True
     holding: bool = False
+    passing: Direction | None = None
+    """A direction that passes though the other one is held."""
     told: list[tuple[object, ...]] = field(default_factory=list)
     offered: list[Offer] = field(default_factory=list)
     decide: Callable[[Payload], Decision] = lambda payload: payload
@@ -84,7 +86,8 @@ class FakeObserver:
         self.told.append(("closed", code, reason))
 
     def demand(self, *, direction: Direction) -> Demand:
-        return Demand(self.holding, self.wants, self.hears, self.routed)
+        holds = self.holding and direction is not self.passing
+        return Demand(holds, self.wants, self.hears, self.routed)
 
     def offer(self, payload: Payload, *, direction: Direction, injected: bool) -> Decision:
         self.offered.append((payload, direction, injected))

@@ -197,7 +197,7 @@ class MessageReader:
                 position = self._take_short_messages(data, position, size, work, events)
                 if not self._closed:
                     boundary = position
-            if self.work >= work and position < size:
+            if self.work >= work and before <= position < size:  # `rest` has no byte of an earlier feed
                 self.rest = data[position:]
                 break
             if self._remaining:

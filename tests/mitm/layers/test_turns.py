@@ -187,3 +187,21 @@ def test_usual_traffic_never_waits_for_a_turn(leg: Leg, wire: Wire, size: int) -
     message = leg.peer.text("a" * size)
     data = message * (READ // len(message))
     assert wire.started() >> leg.says(data) << leg.gets(data)
+
+
+def test_frame_in_two_reads_is_forwarded_once_after_a_turn_of_held_messages(leg: Leg, wire: Wire) -> None:
+    """Messages that are decided one by one use up the turn before the rest of the frame arrives."""
+    wire.observer.decide, wire.observer.passing = undecided, leg.back.direction
+    frame = leg.back.peer.text("hi")
+    talk = wire.started(holding=True) >> leg.back.says(frame[:1])
+    passed = b"".join(map(written, turns(talk)))
+    for _ in turns(talk >> leg.says(leg.peer.text("a"))):
+        pass
+    for _ in range(2 * TURN_WORK // HELD_WORK):
+        if wire.layer._work >= TURN_WORK:
+            break
+        for event in (leg.says(leg.peer.text("a")), leg.decided("a")):
+            for _ in turns(talk >> event):
+                pass
+    passed += b"".join(map(written, turns(talk >> leg.back.says(frame[1:]))))
+    assert passed == frame

@@ -69,13 +69,13 @@ class WireLayer(SocketLayer):
         reader = leg.stream.reader
         data, leg.unread = leg.unread + data, b""
         while data and not self._finished:
+            if self._work >= TURN_WORK:
+                yield from self._let_others_run()
             if self._has_waited and self._is_to_wait(leg):
                 leg.unread = data
                 return
             yield from self._read(leg, data)
             self._work += reader.work
-            if self._work >= TURN_WORK:
-                yield from self._let_others_run()
             data = reader.rest
 
     def _read(self, leg: Leg, data: bytes) -> layer.CommandGenerator[None]:
