@@ -70,6 +70,13 @@ def test_log_line_with_an_exception_is_printable(logged: io.StringIO) -> None:
     assert "ValueError: " in logged.getvalue()
 
 
+def test_log_line_with_a_stack_is_printable(logged: io.StringIO) -> None:
+    namespace = {"logger": user_errors.logger}
+    exec(compile("logger.error('where', stack_info=True)", HOSTILE, "exec"), namespace)
+    assert "where" in logged.getvalue()
+    assert_is_clean(logged.getvalue())
+
+
 def test_exception_that_is_printable_stays_with_its_record(caplog: pytest.LogCaptureFixture) -> None:
     try:
         raise ValueError("plain")

@@ -5,6 +5,7 @@ more of them give way, in the order of `Use`.
 """
 
 import os
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from enum import Enum
@@ -23,6 +24,13 @@ LEAST = 1024**2
 """The smallest budget, in bytes."""
 _CGROUP_LIMITS = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")
 """Where Linux has the limit of a container, by the version of its control groups."""
+
+
+def memory_size(payload: str | bytes) -> int:
+    """About how many bytes of memory a payload takes. Text takes up to four bytes a character."""
+    if isinstance(payload, bytes) or payload.isascii():
+        return len(payload)
+    return sys.getsizeof(payload)
 
 
 class Use(Enum):

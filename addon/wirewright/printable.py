@@ -53,6 +53,8 @@ class PrintableRecords(logging.Filter):
                 record.exc_info = record.exc_text = None
         if printed != message:
             record.msg, record.args = printed, ()
+        if record.stack_info:
+            record.stack_info = printable_lines(record.stack_info)
         return True
 
 

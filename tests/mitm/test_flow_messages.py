@@ -6,7 +6,7 @@ from mitmproxy.test import tflow
 from mitmproxy.websocket import WebSocketData
 
 from wirewright.memory import MemoryBudget, Use
-from wirewright.mitm.flow_messages import MessageList
+from wirewright.mitm.flow_messages import MESSAGE_BYTES, MessageList
 from wirewright.mitm.flow_socket import new_message
 from wirewright.model.history import History, HistoryLimit
 from wirewright.values import Direction
@@ -44,6 +44,17 @@ def test_oldest_messages_are_dropped_while_memory_is_short(budget: MemoryBudget,
     assert budget.used <= budget.limit * 7 // 10
     del kept, flow.websocket.messages  # type: ignore[union-attr]
     assert budget.used == 0
+
+
+def test_a_list_of_short_messages_drops_no_more_than_it_has_to(
+    budget: MemoryBudget, flow: http.HTTPFlow
+) -> None:
+    messages = MessageList(flow, HistoryLimit(100_000, 100_000_000), History(HistoryLimit()))
+    for _ in range(200):
+        messages.store(new_message("x", direction=Direction.SENT))
+    before = len(messages.current())
+    messages.give_way(10 * MESSAGE_BYTES)
+    assert before - 11 <= len(messages.current()) <= before - 9
 
 
 def test_messages_that_are_added_from_the_history_count(budget: MemoryBudget, flow: http.HTTPFlow) -> None:

@@ -1,3 +1,4 @@
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -151,6 +152,22 @@ def test_history_that_gives_way_forgets_its_oldest_frames(monkeypatch: pytest.Mo
     assert (first.event, first.value) == ("missed", 100 - len(kept))
     del history
     assert budget.used == 0
+
+
+@pytest.mark.parametrize("takes", ["append", "extend"])
+def test_text_counts_as_the_memory_that_it_takes(monkeypatch: pytest.MonkeyPatch, takes: str) -> None:
+    """One character beyond the basic plane makes all characters of a text take four bytes."""
+    budget = MemoryBudget(10_000_000)
+    monkeypatch.setattr("wirewright.model.history.budget", budget)
+    history = History(HistoryLimit(1_000, 100_000_000))
+    for number in range(50):
+        text = f"{number:02}" + "\U0001f600" + "x" * 100_000
+        if takes == "append":
+            history.append(Frame("framereceived", text), len(text.encode()))
+        else:
+            history.extend("framereceived", [text], 1.0)
+    assert 10 < len(history) <= 17
+    assert sum(map(sys.getsizeof, history.payloads("framereceived"))) <= budget.used <= 7_000_000
 
 
 def test_newest_socket_keeps_its_history_when_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:

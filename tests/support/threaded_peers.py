@@ -86,8 +86,13 @@ def let_waits_time_out(proxy: Proxy) -> None:
 
 
 def settle(proxy: Proxy) -> None:
-    """Return when the dispatcher has done what it was given until now, and no handler waits any more."""
+    """Return when the dispatcher has done what it was given until now, and no handler waits any more.
+
+    A client of the remote protocol asks its proxy first. Events that the proxy sent before the answer have
+    arrived then.
+    """
     bridge, done = proxy._bridge, threading.Event()
+    bridge.wait(proxy._own._running_host().apps_seen())
 
     def look() -> None:
         if bridge._waiting:

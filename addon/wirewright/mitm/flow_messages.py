@@ -136,6 +136,6 @@ class MessageList:
         data = self._flow.websocket
         if self.keep_all or data is None:
             return
-        self._kept.forget(size)
+        self._kept.forget(size, overhead=MESSAGE_BYTES)
         trim(data.messages, self._kept)
         self._weigh()

@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,7 +13,7 @@ LARGE_BYTES = 32 * 1024 * 1024
 DELAY_SECONDS = 1.0
 """From the end of a connection to the look at the memory: its buffers are freed by then."""
 
-_PAGE_BYTES = 4096
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0  # no statm on Windows either
 _STATM = Path("/proc/self/statm")
 
 

@@ -14,7 +14,7 @@ from wirewright.mitm.flow_socket import InjectingCarrier, direction_of, new_mess
 from wirewright.mitm.layers.events import DecidedEvent, Ordered
 from wirewright.mitm.other_addons import Hook, OtherAddons, await_hooks, call_hooks, log_error
 from wirewright.model.feed import Feed
-from wirewright.model.history import HistoryLimit
+from wirewright.model.history import HistoryLimit, total_size
 from wirewright.model.route import WebSocketRoute
 from wirewright.model.urls import shown_url
 from wirewright.printable import get_logger
@@ -136,7 +136,7 @@ class WiredSocket(InjectingCarrier):
 
     def passed(self, payloads: Sequence[Payload], *, direction: Direction, injected: bool) -> None:
         if tape := self._feed.tape:
-            tape.messages(payloads, sum(map(len, payloads)), direction=direction, injected=injected)
+            tape.messages(payloads, total_size(payloads), direction=direction, injected=injected)
         self._tell_passed(payloads, direction=direction, injected=injected)
 
     def _tell_passed(self, payloads: Sequence[Payload], *, direction: Direction, injected: bool) -> None:

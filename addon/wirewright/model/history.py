@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from operator import attrgetter, methodcaller
 from typing import Any, NamedTuple, Protocol
 
-from wirewright.memory import ITEM_BYTES, STEP, Share, Use, budget
+from wirewright.memory import ITEM_BYTES, STEP, Share, Use, budget, memory_size
 from wirewright.values import Payload
 
 Message = Payload | bytearray | memoryview
@@ -58,12 +58,15 @@ class Window:
         while sizes and (len(sizes) > limit.messages or self.size > limit.size or not limit.size):
             self.size -= sizes.popleft()
 
-    def forget(self, size: int) -> None:
-        """The oldest messages make room for so many bytes."""
+    def forget(self, size: int, *, overhead: int) -> None:
+        """Drop the oldest messages until `size` bytes of memory are freed.
+
+        `overhead` is how many bytes a message takes beside its payload.
+        """
         while self._sizes and size > 0:
             oldest = self._sizes.popleft()
             self.size -= oldest
-            size -= oldest
+            size -= oldest + overhead
 
     def __len__(self) -> int:
         return len(self._sizes)
@@ -106,6 +109,9 @@ class _Batch(NamedTuple):
     payloads: Sequence[Payload] | Unread
     timestamp: float
     size: int
+    """Bytes of the payloads."""
+    memory: int
+    """Bytes of memory that the payloads take."""
 
 
 class History:
@@ -129,8 +135,7 @@ class History:
         self._notes: list[tuple[int, str, Any]] = []
         """Other events, each with the number of frames that were added before it."""
         self._batches: deque[_Batch] = deque()
-        self._count = 0
-        self._size = 0
+        self._count = self._size = self._memory = 0
 
     @property
     def size(self) -> int:
@@ -156,7 +161,7 @@ class History:
             self._notes.clear()
             if not (limit.messages and limit.size):
                 self._batches.clear()
-                self._count = self._size = 0
+                self._count = self._size = self._memory = 0
                 self._report()
 
     def give_way(self, size: int) -> None:
@@ -165,14 +170,15 @@ class History:
             batch = self._batches.popleft()
             self._count -= len(batch.payloads)
             self._size -= batch.size
-            size -= batch.size + ITEM_BYTES * len(batch.payloads)
+            self._memory -= batch.memory
+            size -= batch.memory + ITEM_BYTES * len(batch.payloads)
         self._report()
 
     def _report(self) -> None:
         """Tell the memory budget how much is kept."""
         if self._share is None:
             self._share = budget.share(Use.REMEMBERED, self)
-        self._reported = self._size + ITEM_BYTES * self._count
+        self._reported = self._memory + ITEM_BYTES * self._count
         self._share.set(self._reported)
 
     def note(self, event: str, value: Any) -> None:
@@ -202,15 +208,15 @@ class History:
 
     def append(self, frame: Frame, size: int) -> None:
         """Remember a frame of so many bytes."""
-        self._add(_Batch(frame.event, [frame.payload], frame.timestamp, size))
+        self._add(_Batch(frame.event, [frame.payload], frame.timestamp, size, memory_size(frame.payload)))
 
     def extend(self, event: str, payloads: Sequence[Payload], timestamp: float) -> None:
         """Remember messages of one direction that came at the same time."""
-        self._add(_Batch(event, payloads, timestamp, _total_size(payloads)))
+        self._add(_Batch(event, payloads, timestamp, *_sizes(payloads)))
 
     def extend_unread(self, event: str, messages: Unread, timestamp: float) -> None:
         """Remember messages of one direction that came at the same time, without reading them."""
-        self._add(_Batch(event, messages, timestamp, messages.size))
+        self._add(_Batch(event, messages, timestamp, messages.size, messages.size))
 
     def payloads(self, event: str) -> Iterator[Payload]:
         """What is kept of one direction, oldest first."""
@@ -235,11 +241,12 @@ class History:
         if batch.size > self.limit.size:
             # It must not stay in memory as a whole; nothing before it is kept beside it.
             self._batches.clear()
-            self._count = self._size = 0
+            self._count = self._size = self._memory = 0
             batch = self._cut(batch)
         batches, limit = self._batches, self.limit
         batches.append(batch)
         count, size = self._count + len(batch.payloads), self._size + batch.size
+        memory = self._memory + batch.memory
         while True:  # the limit is reached without the oldest batch, too
             oldest = batches[0]
             count_without, size_without = count - len(oldest.payloads), size - oldest.size
@@ -247,15 +254,17 @@ class History:
                 break
             batches.popleft()
             count, size = count_without, size_without
-        self._count, self._size = count, size
-        if not -STEP < size + ITEM_BYTES * count - self._reported < STEP:
+            memory -= oldest.memory
+        self._count, self._size, self._memory = count, size, memory
+        if not -STEP < memory + ITEM_BYTES * count - self._reported < STEP:
             self._report()
 
     def _cut(self, batch: _Batch) -> _Batch:
         window, payloads = Window(self.limit), list(batch.payloads)
         for payload in payloads:
             window.push(payload_size(payload))
-        return batch._replace(payloads=payloads[len(payloads) - len(window) :], size=window.size)
+        left = payloads[len(payloads) - len(window) :]
+        return batch._replace(payloads=left, size=window.size, memory=sum(map(memory_size, left)))
 
     def _kept(self) -> list[Frame]:
         frames = [
@@ -272,11 +281,18 @@ class History:
 _is_ascii = methodcaller("isascii")
 
 
-def _total_size(payloads: Sequence[Payload]) -> int:
+def total_size(payloads: Sequence[Payload]) -> int:
+    """Bytes of messages, before compression."""
+    return _sizes(payloads)[0]
+
+
+def _sizes(payloads: Sequence[Payload]) -> tuple[int, int]:
+    """Bytes of messages, and the bytes of memory that they take."""
     # The common case at the speed of C: characters are bytes.
     if all(map(_is_ascii, payloads)):
-        return sum(map(len, payloads))
-    return sum(map(payload_size, payloads))
+        size = sum(map(len, payloads))
+        return size, size
+    return sum(map(payload_size, payloads)), sum(map(memory_size, payloads))
 
 
 def payload_size(payload: Payload) -> int:

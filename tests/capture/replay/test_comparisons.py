@@ -114,6 +114,13 @@ def test_difference_of_kinds_has_both(
     assert difference(recorded, live).splitlines() == expected
 
 
+def test_offsets_are_right_where_a_message_ends_soon_after_a_secret() -> None:
+    recorded = bytes(100_000) + b"token=hunter2&a=" + b"." * 60 + b"!"
+    (line,) = [line for line in difference(recorded, recorded + b"more").splitlines() if line[-1] == "!"]
+    offset, shown = line[1:9], line[-16:].lstrip()
+    assert int(offset, 16) + len(shown) == len(recorded)
+
+
 @pytest.mark.parametrize(
     ("recorded", "live", "at"),
     [

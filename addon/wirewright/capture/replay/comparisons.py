@@ -265,7 +265,8 @@ def _excerpt(message: Payload, start: int) -> Payload:
     before = max(0, start - STEP)
     part = message[before : start + WIDTH]
     redacted = SHOWN.payload(part)
-    return message[start : start + WIDTH] if redacted is part else redacted[-WIDTH:]
+    shown = message[start : start + WIDTH]
+    return shown if redacted is part else redacted[len(redacted) - len(shown) :]
 
 
 def _lines(message: Payload, start: int = 0) -> list[str]:

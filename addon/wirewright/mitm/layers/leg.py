@@ -58,10 +58,10 @@ class HeldQueue(deque[Held]):
         weights.extend(reversed(new))
         self.weight += sum(new)
 
-    def unweigh(self) -> None:
-        """The first item was taken out."""
+    def popleft(self) -> Held:
         if self._weights:
             self.weight -= self._weights.popleft()
+        return super().popleft()
 
     def clear(self) -> None:
         super().clear()

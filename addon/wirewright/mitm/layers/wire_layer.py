@@ -233,8 +233,6 @@ class WireLayer(SocketLayer):
                 yield from self._let_others_run()
             self._work += HELD_WORK
             event = held.popleft()
-            if held.weight:
-                held.unweigh()
             compress = not isinstance(event, (str, bytes))
             if isinstance(event, (str, bytes)):
                 decision = offer(event, direction=direction, injected=False)
@@ -361,10 +359,12 @@ class WireLayer(SocketLayer):
         """
         leg.violated = True
         if message.lacks_memory:
+            failure = "Not enough memory for a message"
             reason = "no memory for this message: others take all of ws_memory"
         else:
+            failure = "Message too large"
             reason = f"message of more than {self._observer.max_message} bytes (ws_max_message)"
-        self._observer.failed("Message too large")
+        self._observer.failed(failure)
         if leg.closed or leg.told:
             return
         self._is_closing = True
@@ -447,7 +447,6 @@ def _take_pings(held: HeldQueue) -> Iterator[Control]:
     """Take out the pings and pongs at the beginning of a queue."""
     while held and _is_ping(held[0]):
         yield cast("Control", held.popleft())
-        held.unweigh()
 
 
 def _broken_close(payload: bytes, *, as_endpoint: bool) -> ProtocolError | None:
