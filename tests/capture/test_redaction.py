@@ -3,7 +3,7 @@ import tracemalloc
 
 import pytest
 
-from wirewright.capture import secret_spans
+from wirewright.capture import scanned_text, secret_spans
 from wirewright.capture.redaction import Redaction
 from wirewright.capture.secret_names import OVERLAP, STEP, SecretNames
 from wirewright.model.handshake import Headers
@@ -43,7 +43,8 @@ def test_subprotocol_that_is_a_token_is_redacted(protocols: str, kept: str) -> N
         ("ws://h/live", "ws://h/live"),
         ("ws://h/?a=1&Token=x%26y&token", "ws://h/?a=1&Token=REDACTED&token"),
         ("ws://h/?access%5Ftoken=x", "ws://h/?access%5Ftoken=REDACTED"),
-        ("ws://h/token=1?", "ws://h/token=1?"),
+        ("ws://h/token?", "ws://h/token?"),
+        ("ws://token:80/live", "ws://token:80/live"),
         ("ws://me:a@h/", "ws://me:REDACTED@h/"),
         ("ws://h/?%74oken=a&b=1", "ws://h/?%74oken=REDACTED&b=1"),
         (
@@ -262,6 +263,205 @@ def test_close_frames_keep_their_code_and_close_reasons_their_length() -> None:
     assert redaction.close_reason("x" * 112 + "&token=s") == "x" * 112 + "&token=REDA"
 
 
+@pytest.mark.parametrize(
+    ("message", "kept"),
+    [
+        # JSON in a string, as .NET and others escape it
+        (
+            r'{"d":"{\u0022token\u0022:\u0022s\u0022,\u0022b\u0022:1}"}',
+            r'{"d":"{\u0022token\u0022:\u0022REDACTED\u0022,\u0022b\u0022:1}"}',
+        ),
+        (
+            r'{"d":"{\u0022token\u0022 : [\u0022s]\u0022],\u0022b\u0022:1}"}',
+            r'{"d":"{\u0022token\u0022 : \u0022REDACTED\u0022,\u0022b\u0022:1}"}',
+        ),
+        (
+            r'{"d":"{\u0022jwt\u0022:\u0022s\\u0022s\u0022,\u0022b\u0022:1}"}',
+            r'{"d":"{\u0022jwt\u0022:\u0022REDACTED\u0022,\u0022b\u0022:1}"}',
+        ),
+        (
+            r'{"d":"{\\u0022jwt\\u0022:\\u0022s\\u0022}\u0022,1"}',
+            r'{"d":"{\\u0022jwt\\u0022:\\u0022REDACTED\\u0022}\u0022,1"}',
+        ),
+        (r'{"d":"{\u0022token\u0022:\u0022s","b":1}', r'{"d":"{\u0022token\u0022:\u0022REDACTED","b":1}'),
+        (r'{"d":"{\u0022token\u0022:5}","b":1}', r'{"d":"{\u0022token\u0022:\u0022REDACTED\u0022}","b":1}'),
+        (
+            r'{"d":"[{\u0022name\u0022:\u0022Cookie\u0022,\u0022value\u0022:\u0022s\u0022}]"}',
+            r'{"d":"[{\u0022name\u0022:\u0022Cookie\u0022,\u0022value\u0022:\u0022REDACTED\u0022}]"}',
+        ),
+        (r"{\x22token\x22:\x22s\x22}", r"{\x22token\x22:\x22REDACTED\x22}"),
+        ("&quot;token&quot;:&quot;s&quot;,", "&quot;token&quot;:&quot;REDACTED&quot;,"),
+        # Keys that end with a name
+        ('{"auth.token":"s","$jwt":"s"}', '{"auth.token":"REDACTED","$jwt":"REDACTED"}'),
+        ("{'token': b's', 'b': 1}", "{'token': b'REDACTED', 'b': 1}"),
+        ('login(password:"""s "s" """)', 'login(password:"""REDACTED""")'),
+        # Lists: a string after a name, but not the data of an event
+        ('42["token",{"a":"b"}]', '42["token",{"a":"b"}]'),
+        ('["secret",[1,2]]', '["secret",[1,2]]'),
+        # XML
+        ('<w:Password Type="a">s</w:Password><b/>', '<w:Password Type="a">REDACTED</w:Password><b/>'),
+        ("<password><![CDATA[s]]></password><b/>", "<password>REDACTED</password><b/>"),
+        ("<password><value>s</value></password>", "<password>REDACTED</password>"),
+        ('<password/><b c="d">e</b>', '<password/><b c="d">e</b>'),
+        (r'{"x":"\u003cjwt\u003es\u003c/jwt\u003e"}', r'{"x":"\u003cjwt\u003eREDACTED\u003c/jwt\u003e"}'),
+        ("&lt;jwt&gt;s&lt;/jwt&gt;", "&lt;jwt&gt;REDACTED&lt;/jwt&gt;"),
+        ("<a><password><b>s", "<a><password>REDACTED"),
+        ("List<Token> a, b < c", "List<Token>REDACTED< c"),
+        # URLs
+        ("https://h/#/access_token=s&b=1", "https://h/#/access_token=REDACTED&b=1"),
+        ("https://h/?/token=s&b=1", "https://h/?/token=REDACTED&b=1"),
+        ("https://h/#!/a/token=s&b=1", "https://h/#!/a/token=REDACTED&b=1"),
+        ("token[]=s&token[0]=s&b[jwt][]=s&c=1", "token[]=REDACTED&token[0]=REDACTED&b[jwt][]=REDACTED&c=1"),
+        ("see https://h/?tok%65n=s&b=1", "see https://h/?tok%65n=REDACTED&b=1"),
+        ("u=https%253A%252F%252Fh%253Ftoken%253Ds&b=1", "u=https%253A%252F%252Fh%253Ftoken%253DREDACTED&b=1"),
+        (
+            "u=https%3A%2F%2Fme%3As%2Es%40h%2F%3Fjwt%3Ds&b=1",
+            "u=https%3A%2F%2Fme%3AREDACTED%40h%2F%3Fjwt%3DREDACTED&b=1",
+        ),
+        ("u=https%253A%252F%252Fme%253As%2540h&b=1", "u=https%253A%252F%252Fme%253AREDACTED%2540h&b=1"),
+        (r'{"d":"{\"u\":\"https:\\\/\\\/me:s@h\"}"}', r'{"d":"{\"u\":\"https:\\\/\\\/me:REDACTED@h\"}"}'),
+        (r'{"u":"https:\u002F\u002Fme:s@h"}', r'{"u":"https:\u002F\u002Fme:REDACTED@h"}'),
+        # Values with blanks and in several lines
+        ("Authorization=Bearer s\nb=1", "Authorization=REDACTED\nb=1"),
+        ("token=s s s", "token=REDACTED"),
+        ('{"a":"token=s s","b":1}', '{"a":"token=REDACTED","b":1}'),
+        ("A: b\r\nAuthorization: Bearer\r\n s\r\n\ts\r\nB: c", "A: b\r\nAuthorization: REDACTED\r\nB: c"),
+        (
+            r'"A: b\r\nAuthorization: Bearer\r\n s\r\n\ts\r\nB: c"',
+            r'"A: b\r\nAuthorization: REDACTED\r\nB: c"',
+        ),
+        ("a:\n  token: |\n    s\n\n    s\n  b: 1", "a:\n  token: REDACTED\n  b: 1"),
+        ("token:\n  s\nb: 1", "token:REDACTED\nb: 1"),
+        ("token:\n- s\n- s\nb: 1", "token:REDACTED\nb: 1"),
+        (r'"passcode:caf\u00e9s\nb:1"', r'"passcode:REDACTED\nb:1"'),
+    ],
+)
+def test_secrets_that_are_written_in_other_ways_are_replaced(message: str, kept: str) -> None:
+    assert Redaction().text(message) == kept
+    assert Redaction().binary(message.encode()) == kept.encode()
+    assert kept == message or Redaction().concerns([message])
+
+
+@pytest.mark.parametrize("size", [300, 1_024, 1_100, 2_000, 70_000])
+@pytest.mark.parametrize("before", ["", "x " * 480, "x " * 32_700], ids=len)
+def test_secret_of_any_length_is_redacted_in_any_place(size: int, before: str) -> None:
+    redaction = Redaction()
+    long = "s" * size
+    for message, kept in (
+        ("https://me:%s@h/", "https://me:REDACTED@h/"),
+        ("https%%3A%%2F%%2Fme%%3A%s%%40h", "https%3A%2F%2Fme%3AREDACTED%40h"),
+        ('{"value":"%s","name":"Authorization"}', '{"value":"REDACTED","name":"Authorization"}'),
+        (r'{"d":"{\u0022token\u0022:\u0022%s\u0022}"}', r'{"d":"{\u0022token\u0022:\u0022REDACTED\u0022}"}'),
+    ):
+        assert redaction.text(before + message % long) == before + kept
+    between = f'{{"name":"jwt","a":"{long}","b":[1,{{"value":2}}],"value":"%s"}}'
+    assert redaction.text(before + between % "s") == before + between % "REDACTED"
+    user = f"https://{long}:%s@h/"
+    assert redaction.text(before + user % "s") == before + user % "REDACTED"
+    assert redaction.url(f"ws://me:{long}@h/") == "ws://me:REDACTED@h/"
+    assert redaction.url(f"ws://h/?u=https%3A%2F%2Fh%2F{long}%3Ftoken%3Dsecret").endswith("token%3DREDACTED")
+
+
+def test_value_of_a_pair_is_redacted_beside_other_secrets() -> None:
+    assert (
+        Redaction().text('{"value":"s","password":"s","name":"Cookie"}')
+        == '{"value":"REDACTED","password":"REDACTED","name":"Cookie"}'
+    )
+    assert (
+        Redaction().text('{"value":{"token":"s"},"name":"Cookie"}') == '{"value":"REDACTED","name":"Cookie"}'
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("X-Session-Token", "X-Secret", "X-JWT", "Api-Token", "newPassword", "db_password", "DBPassword"),
+        *("user_passwd", "pageToken", "x-my-secret"),
+    ],
+)
+def test_name_whose_last_word_is_a_secret_name_is_one(name: str) -> None:
+    redaction = Redaction()
+    assert redaction.headers({name: "secret"})[name] == "REDACTED"
+    assert redaction.text(json.dumps({name: "secret"})) == json.dumps({name: "REDACTED"})
+    assert redaction.url(f"ws://h/?{name}=secret&b=1") == f"ws://h/?{name}=REDACTED&b=1"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("max_tokens", "token_count", "tokenCount", "passwordHint", "secretary", "is_secret_question"),
+        *("mytoken", "password_reset_at", "xjwt", "completionTokens", "TOKENS"),
+    ],
+)
+def test_name_that_only_contains_a_secret_name_is_none(name: str) -> None:
+    message = json.dumps({name: "1"})
+    assert Redaction().text(message) == message
+    assert Redaction().headers({name: "1"})[name] == "1"
+
+
+def test_last_word_counts_only_if_it_is_among_the_names() -> None:
+    message = '{"db_password":"a","X-Mine":"b"}'
+    assert Redaction(["mine"]).text(message) == message
+    assert Redaction(["password"]).text(message) == '{"db_password":"REDACTED","X-Mine":"b"}'
+
+
+def test_secrets_in_fragments_of_locations_are_redacted() -> None:
+    fields = {"Location": "https://h/#/access_token=s&b=1"}
+    assert Redaction().headers(fields).as_dict() == {"location": "https://h/#/access_token=REDACTED&b=1"}
+
+
+@pytest.mark.parametrize(
+    ("message", "kept"),
+    [
+        (b"\x81\xd9\x08password\xa1s", b"\x81\xd9\x08passwordREDACTED"),
+        (b"\x81\xda\x00\x08password\xa1s", b"\x81\xda\x00\x08passwordREDACTED"),
+        (b"\x00\x00\x00\x02password\x00\x02\x00\x00\x00s\x00\x00", b"\x00\x00\x00\x02passwordREDACTED"),
+        (b"\x26\x00\x08password\x00\x01s", b"\x26\x00\x08passwordREDACTED"),
+        *(
+            ('{"é":"token","token":"s"}'.encode(each), '{"é":"token","token":"REDACTED"}'.encode(each))
+            for each in ("utf-16-le", "utf-16-be", "utf-16")
+        ),
+        ('{"token":"s"}'.encode("utf-16-le") + b"\n", '{"token":"REDACTED"}'.encode("utf-16-le") + b"\n"),
+        (
+            b'--b\r\nContent-Disposition: form-data; name="password"\r\n\r\ns\r\n--b--',
+            b'--b\r\nContent-Disposition: form-data; name="password"\r\n\r\nREDACTED\r\n--b--',
+        ),
+    ],
+    ids=["MessagePack 8", "MessagePack 16", "BSON", "MQTT", "UTF-16 LE", "UTF-16 BE", "BOM", "odd", "form"],
+)
+def test_secrets_of_binary_formats_are_redacted(message: bytes, kept: bytes) -> None:
+    redaction = Redaction()
+    assert redaction.binary(message) == kept
+    assert redaction.concerns([message])
+    assert redaction.concerns([b"a", message])
+
+
+def test_utf_16_without_secrets_stays_as_it_is() -> None:
+    message = '{"a":"\ud800"}'.encode("utf-16-le", "surrogatepass") + b"x"
+    assert Redaction().binary(message) is message
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        '{"value":"Bearer %s","name":"Authorization"}',
+        "https://me:%s@h/",
+        '[{"a":"https:\\/\\/me:%s@h"}]',
+        r"{\u0022value\u0022:\u0022%s\u0022,\u0022name\u0022:\u0022Cookie\u0022}",
+    ],
+)
+@pytest.mark.parametrize("size", [900, 1_100, 5_000, STEP + 5_000])
+def test_preview_of_a_message_shows_no_secret_whose_name_or_end_is_far_behind(
+    message: str, size: int
+) -> None:
+    payload = message % ("s" * size) + " " * size
+    for each in (payload, payload.encode()):
+        shown = Redaction().preview(each, 60)[:60]
+        assert ("ss" if isinstance(shown, str) else b"ss") not in shown  # type: ignore[operator]
+        assert ("REDACTED" if isinstance(shown, str) else b"REDACTED") in shown  # type: ignore[operator]
+    assert Redaction([]).preview(payload, 60)[:60] == payload[:60]
+
+
 SIZE = 512 * 1024
 HOSTILE = {
     "string without an end": '{"token":"' + "a" * SIZE,
@@ -284,6 +484,19 @@ HOSTILE = {
     "pairs with lists": '"value":[' * 20 + '{"name":"token","b":1},' * 20 + "a" * SIZE,
     "pairs with many values": ('{"name":"token",[' + '"value":' * 100) * (SIZE // 817),
     "percent-encoding": "token" + "%41" * (SIZE // 3),
+    "escaped quotes": "{\\u0022token\\u0022:\\u0022" + "u0022" * (SIZE // 5),
+    "escaped objects": "\\u0022token\\u0022:{" * (SIZE // 18),
+    "tags": "<token>" * (SIZE // 7),
+    "tags of others": "<token>" + "</x>" * (SIZE // 4),
+    "pair with a long object": '{"value":1,' + '"name":"token",' * (SIZE // 15),
+    "authorities": "@" + "%3A%2F%2Fa%3Ab" * (SIZE // 14),
+    "hosts": "https%3A%2F%2Fa%3A" + "%40" * (SIZE // 3),
+    "authority": "://a:" + "@" * SIZE,
+    "deep percent-encoding": "token%" + "25" * (SIZE // 2),
+    "indented lines": "token:\n" + " a\n" * (SIZE // 3),
+    "empty lines": "token: |\n" + "\n" * SIZE,
+    "subscripts": "token" + "[]" * (SIZE // 2),
+    "values in a string": '{"value":"' + '\\"' * (SIZE // 4) + '","name":"token"}' * (SIZE // 32),
 }
 
 
@@ -291,14 +504,14 @@ HOSTILE = {
 def test_hostile_message_takes_little_memory_and_few_steps(
     message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(secret_spans, "MOST_STEPS", 20_000)
+    monkeypatch.setattr(scanned_text, "MOST_STEPS", 20_000)
     monkeypatch.setattr(secret_spans, "MOST_SECRETS", 2_000)
     sizes: list[int] = []
     may_be_in = SecretNames.may_be_in
 
-    def noted(names: SecretNames, part: str | bytes) -> bool:
+    def noted(names: SecretNames, part: str | bytes, *, has_at: bool | None = None) -> bool:
         sizes.append(len(part))
-        return may_be_in(names, part)
+        return may_be_in(names, part, has_at=has_at)
 
     monkeypatch.setattr(SecretNames, "may_be_in", noted)
     tracemalloc.start()
@@ -315,12 +528,12 @@ def test_rest_of_a_message_with_many_pieces_is_redacted_as_a_whole(monkeypatch: 
     monkeypatch.setattr(secret_spans, "MOST_SECRETS", 2)
     message = '"token":1,' * 4
     assert Redaction().text(message) == '"token":"REDACTED","token":"REDACTED"REDACTED'
-    monkeypatch.setattr(secret_spans, "MOST_STEPS", 10)
+    monkeypatch.setattr(scanned_text, "MOST_STEPS", 10)
     assert Redaction().text('{"a":1,"token":' + "[" * 20) == "REDACTED"
 
 
 def test_value_with_more_levels_of_json_than_a_bound_is_redacted() -> None:
-    quote = "\\" * (secret_spans.MOST_BACKSLASHES + 2) + '"'
+    quote = "\\" * (scanned_text.MOST_BACKSLASHES + 2) + '"'
     assert "secret" not in Redaction().text(f"{quote}token{quote}:{quote}secret{quote}")
 
 

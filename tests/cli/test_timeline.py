@@ -11,8 +11,8 @@ from rich.console import Console
 
 from wirewright.capture import open as open_capture
 from wirewright.capture.recorder import Recorder
-from wirewright.capture.redaction import Redaction
-from wirewright.cli.timeline import CONTEXT, FRAMES_PER_FLUSH, Timeline
+from wirewright.capture.redaction import CONTEXT, Redaction
+from wirewright.cli.timeline import FRAMES_PER_FLUSH, Timeline
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit
 from wirewright.model.proxy import Control, Proxy

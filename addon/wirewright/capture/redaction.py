@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import unquote_plus
 
-from wirewright.capture.secret_names import DEFAULT, OVERLAP, STEP, SecretNames
-from wirewright.capture.secret_spans import REDACTED, SecretSpans
+from wirewright.capture.scanned_text import REDACTED
+from wirewright.capture.secret_names import AT_SIGNS, DEFAULT, OVERLAP, STEP, SecretNames
+from wirewright.capture.secret_spans import SecretSpans
 from wirewright.model.handshake import Headers, split_tokens
 from wirewright.values import Payload
 
@@ -17,6 +18,10 @@ _SCHEMES = frozenset({"bearer", "basic", "authorization", "jwt", "auth"})
 """Subprotocols after which a token comes."""
 _URL_HEADERS = frozenset({"content-location", "location", "referer"})
 """Fields that are a URL as a whole, possibly a relative one."""
+CONTEXT = 1_024
+"""Characters or bytes behind those of a preview that are looked at to find secrets."""
+_OPEN_IN_PREVIEW = re.compile(r"(?i)values?\\{0,16}(?:[\"']|u002[27])|://|:\\+/")
+"""A value whose name may follow, or a URL whose password may be longer than the context."""
 
 
 def redacted_names(names: Iterable[str]) -> list[str]:
@@ -46,6 +51,8 @@ class Redaction:
                 texts.append(payload)
             else:
                 binary.append(payload)
+        if any(map(_utf_16, binary)):
+            return True
         return self._may_be_in("\n".join(texts)) or self._may_be_in(b"\n".join(binary))
 
     def headers(self, headers: Mapping[str, str]) -> Headers:
@@ -78,7 +85,7 @@ class Redaction:
             return url
         before, mark, query = url.partition("?")
         parameters = "&".join(map(self._parameter, query.split("&")))
-        return self._replaced(before + mark + parameters, is_thorough=True)
+        return self.text(before + mark + parameters)
 
     def text(self, message: str) -> str:
         """A text message."""
@@ -88,6 +95,11 @@ class Redaction:
         """A binary message. Text in it, such as JSON, is treated as a text message."""
         if not self._may_be_in(message):
             return message
+        if encoding := _utf_16(message):
+            end = len(message) & ~1
+            text = message[:end].decode(encoding, "surrogatepass")
+            redacted = self.text(text)
+            return message if redacted is text else redacted.encode(encoding, "surrogatepass") + message[end:]
         text = message.decode("latin-1")
         redacted = self._replaced(text, is_binary=True)
         return message if redacted is text else redacted.encode("latin-1")
@@ -95,6 +107,20 @@ class Redaction:
     def payload(self, payload: Payload) -> Payload:
         """A message of either kind."""
         return self.text(payload) if isinstance(payload, str) else self.binary(payload)
+
+    def preview(self, payload: Payload, length: int) -> Payload:
+        """The first `length` characters or bytes of a message, and some more, with its secrets replaced.
+
+        A value that may be a secret is hidden if its end, or its name after it, is beyond what is looked at.
+        """
+        shown = payload[:length] if isinstance(payload, str) else payload[:length].decode("latin-1")
+        context = STEP if _OPEN_IN_PREVIEW.search(shown) else CONTEXT
+        if len(payload) <= length + context or context == CONTEXT or not self._names:
+            return self.payload(payload[: length + context])
+        cut = payload[: length + context]
+        if isinstance(cut, str):
+            return self._replaced(cut, is_cut=True)
+        return self._replaced(cut.decode("latin-1"), is_binary=True, is_cut=True).encode("latin-1")
 
     def close(self, payload: bytes) -> bytes:
         """The payload of a close frame (RFC 6455, 5.5.1): its code stays."""
@@ -109,18 +135,21 @@ class Redaction:
         """Whether a message may have a secret. It is looked at in steps, so that other threads can run."""
         if not self._names or not message:
             return False
+        if isinstance(message, bytes) and _utf_16(message):
+            return True
         if len(message) <= STEP:
             return self._names.may_be_in(message)
         starts = range(0, len(message), STEP)
-        return any(self._names.may_be_in(message[start : start + STEP + OVERLAP]) for start in starts)
+        has_at = _has_at(message, starts)
+        return any(
+            self._names.may_be_in(message[start : start + STEP + OVERLAP], has_at=has_at) for start in starts
+        )
 
-    def _replaced(self, text: str, *, is_binary: bool = False, is_thorough: bool = False) -> str:
+    def _replaced(self, text: str, *, is_binary: bool = False, is_cut: bool = False) -> str:
         """The text with its secrets replaced; the same object if it has none."""
         pieces: list[str] = []
         position = 0
-        for start, end, replacement in SecretSpans(
-            text, self._names, is_binary=is_binary, is_thorough=is_thorough
-        ):
+        for start, end, replacement in SecretSpans(text, self._names, is_binary=is_binary, is_cut=is_cut):
             pieces += (text[position:start], replacement)
             position = end
         if not pieces:
@@ -142,3 +171,22 @@ class Redaction:
         name, equals, _ = parameter.partition("=")
         is_secret = equals and unquote_plus(name) in self._names
         return name + equals + REDACTED if is_secret else parameter
+
+
+def _has_at(message: Payload, starts: Iterable[int]) -> bool:
+    """Whether a message has a mark of a URL with a password."""
+    if isinstance(message, str):
+        return any(message.find(each, start, start + STEP + 4) >= 0 for each in AT_SIGNS for start in starts)
+    marks = [each.encode() for each in AT_SIGNS]
+    return any(message.find(each, start, start + STEP + 4) >= 0 for each in marks for start in starts)
+
+
+def _utf_16(message: bytes) -> str | None:
+    """The encoding of a message that begins as a text in UTF-16 does."""
+    if b"\0" not in message[:4]:
+        return None
+    if message[:2] == b"\xff\xfe" or (message[1:4:2] == b"\0\0" and message[0] and message[2:3] > b"\0"):
+        return "utf-16-le"
+    if message[:2] == b"\xfe\xff" or (message[:3:2] == b"\0\0" and message[1] and message[3:4] > b"\0"):
+        return "utf-16-be"
+    return None

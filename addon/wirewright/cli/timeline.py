@@ -26,9 +26,6 @@ FLUSH_SECONDS = 0.05
 FRAMES_PER_FLUSH = 50
 """A terminal shows no more than this anyway, and drawing must not slow the traffic down."""
 
-CONTEXT = 1_024
-"""Characters or bytes behind those that are shown that are looked at to find secrets."""
-
 MARKS = {
     "connecting": ("…", "dim"),
     "open": ("●", "bold"),
@@ -124,7 +121,7 @@ class Timeline:
         self._frames += 1
         mark, style = FRAME_MARKS[event]
         width = preview_width(self._console, self._max_preview)
-        text = preview(self.redaction.payload(payload[: width + CONTEXT]), width)
+        text = preview(self.redaction.preview(payload, width), width)
         self._append(line(label, mark, shown_size(payload_size(payload)), text, style))
 
     def event(self, label: str, kind: str, text: str) -> None:

@@ -6,7 +6,6 @@ from datetime import datetime
 from pathlib import Path
 
 from wirewright.capture.redaction import Redaction
-from wirewright.cli.timeline import CONTEXT
 from wirewright.model.app_connections import NOTHING_SEEN, AppsSeen
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
@@ -199,7 +198,7 @@ def _state(socket: WebSocket) -> str:
 
 
 def _tell_frame(frame: Frame) -> str:
-    payload = REDACTION.payload(frame.payload[: WIDTH + CONTEXT])
+    payload = REDACTION.preview(frame.payload, WIDTH)
     shown = repr(payload)
     shown = shown if len(shown) <= WIDTH else f"{shown[:WIDTH]}… ({len(frame.payload):,} in all)"
     at = f"{datetime.fromtimestamp(frame.timestamp):%H:%M:%S.%f}"[:-3]

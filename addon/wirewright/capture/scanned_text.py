@@ -1,0 +1,90 @@
+"""Searches in a text that never hold the interpreter's lock for long."""
+
+import re
+
+from wirewright.capture.secret_names import STEP
+
+REDACTED = "REDACTED"
+MOST_STEPS = 1_000_000
+"""Words, quotes and brackets that are looked at. After these, the rest of the text is redacted as a whole."""
+MOST_BACKSLASHES = 4_095
+"""Backslashes before a quote, likewise: twelve levels of JSON in JSON strings."""
+
+Span = tuple[int, int, str]
+"""The start and the end of what is replaced, and its replacement."""
+
+WHITE_SPACE = re.compile(r"\s*+")
+BLANKS = re.compile(r"[ \t]*+")
+_BACKSLASHES = re.compile(r"\\*+")
+_LONGEST_MATCH = 64
+"""Characters of a match that begins at the end of a step."""
+
+
+class TooManyPieces(Exception):
+    """The text has more pieces than are looked at one by one."""
+
+
+class ScannedText:
+    """A text, and how many pieces of it were looked at. Each search is made in steps of `STEP` characters,
+    because Python's interpreter lock is not released during one."""
+
+    def __init__(self, text: str, most_steps: int = MOST_STEPS) -> None:
+        self.text = text
+        self._steps_left = most_steps
+
+    def step(self, count: int = 1) -> None:
+        """Count pieces. Raises TooManyPieces after too many."""
+        self._steps_left -= count
+        if self._steps_left < 0:
+            raise TooManyPieces
+
+    def find(self, part: str, at: int) -> int:
+        """The place of a short text from here on, or the end of the text."""
+        for start in range(at, len(self.text), STEP):
+            if (found := self.text.find(part, start, start + STEP + len(part) - 1)) >= 0:
+                return found
+        return len(self.text)
+
+    def find_before(self, part: str, end: int, start: int = 0) -> int:
+        """The last place of a short text that ends before `end`, or -1."""
+        while end > start:
+            begin = max(start, end - STEP)
+            if (found := self.text.rfind(part, begin, end)) >= 0:
+                return found
+            if begin == start:
+                break
+            end = begin + len(part) - 1
+        return -1
+
+    def search(self, pattern: re.Pattern[str], at: int, end: int | None = None) -> int:
+        """The place of a match of a few characters from here on, or the end."""
+        end = len(self.text) if end is None else end
+        for start in range(at, end, STEP):
+            if found := pattern.search(self.text, start, min(start + STEP + _LONGEST_MATCH, end)):
+                return found.start()
+        return end
+
+    def after(self, repeated: re.Pattern[str], at: int) -> int:
+        """The end of a repeated character."""
+        while (found := repeated.match(self.text, at, at + STEP)) and found.end() == at + STEP:
+            at += STEP
+        return found.end() if found else at
+
+    def backslashes_before(self, at: int, start: int = 0) -> int:
+        """How many backslashes are right before this place, and not before `start`."""
+        if not at or self.text[at - 1] != "\\":
+            return 0
+        before = self.text[max(start, at - MOST_BACKSLASHES - 1) : at]
+        count = len(before) - len(before.rstrip("\\"))
+        if count > MOST_BACKSLASHES:
+            raise TooManyPieces
+        return count
+
+    def after_backslashes(self, at: int) -> int:
+        """The end of backslashes that begin here."""
+        return self.after(_BACKSLASHES, at)
+
+
+def span(start: int, end: int) -> Span | None:
+    """What is between two places, to be redacted."""
+    return (start, end, REDACTED) if end > start else None
