@@ -487,6 +487,8 @@ HOSTILE = {
     "escaped quotes": "{\\u0022token\\u0022:\\u0022" + "u0022" * (SIZE // 5),
     "escaped objects": "\\u0022token\\u0022:{" * (SIZE // 18),
     "tags": "<token>" * (SIZE // 7),
+    "tags without an end": "<token " * (SIZE // 7),
+    "types": "a<token>" * (SIZE // 8),
     "tags of others": "<token>" + "</x>" * (SIZE // 4),
     "pair with a long object": '{"value":1,' + '"name":"token",' * (SIZE // 15),
     "authorities": "@" + "%3A%2F%2Fa%3Ab" * (SIZE // 14),

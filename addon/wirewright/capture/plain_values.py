@@ -15,6 +15,8 @@ _LONGEST_INDENT = 256
 
 _TAG = re.compile(r"(?:<|\\u003[cC]|&lt;)(?:[\w.\-]{1,64}:)?$")
 _LONGEST_TAG = 80
+_LONGEST_TAG_END = 4096
+"""Characters of the attributes of an element."""
 _AFTER_TAG_NAME = re.compile(r"[\s>]|\\{1,16}+u003[eE]|&gt;")
 _TAG_END = re.compile(r">|\\{1,16}+u003[eE]|&gt;")
 _CLOSING_TAG = re.compile(r"(?:<|\\{1,16}+u003[cC]|&lt;)\\{0,16}+/")
@@ -31,6 +33,8 @@ class PlainValues:
     def __init__(self, scanned: ScannedText) -> None:
         self._scanned = scanned
         self._text = scanned.text
+        self._no_tag_ends_before = 0
+        """No tag ends between the last name that began one and here."""
 
     def parameter(self, at: int, escape: int = 0) -> Span | None:
         """The value of a parameter of a URL or a form, which has no white space.
@@ -90,14 +94,24 @@ class PlainValues:
         return _TAG.search(self._text[max(0, start - _LONGEST_TAG) : start]) is not None
 
     def element(self, start: int, end: int) -> Span | None:
-        """The content of an XML element whose name is here; all of the rest if it is not closed."""
+        """The content of an XML element whose name is here; all of the rest if it is not closed.
+
+        After a word it may be a type, as in `List<Token>`: then only what is before the next tag.
+        """
         text, scanned = self._text, self._scanned
         if not _AFTER_TAG_NAME.match(text, end):
             return None
-        tag_end = _TAG_END.match(text, scanned.search(_TAG_END, end))
-        if tag_end is None or text[tag_end.start() - 1] == "/":
+        last = end + _LONGEST_TAG_END
+        tag_end = _TAG_END.search(text, max(end, self._no_tag_ends_before), last)
+        if tag_end is None:
+            self._no_tag_ends_before = last
+            return None
+        if text[tag_end.start() - 1] == "/":
             return None
         at = tag_end.end()
+        is_after_word = text[start - 1] == "<" and text[max(0, start - 2) : start - 1].isalnum()
+        if is_after_word and not text.startswith("<", at):
+            return span(at, scanned.find("<", at))
         name = text[start:end].lower()
         close = at
         while (close := scanned.search(_CLOSING_TAG, close)) < len(text):
@@ -109,8 +123,7 @@ class PlainValues:
             if text[begin : begin + len(name)].lower() == name:
                 return span(at, close)
             close += 1
-        is_generic = text[max(0, start - 2) : start - 1].isalnum() and text[start - 1 : start] == "<"
-        return span(at, scanned.find("<", at) if is_generic else len(text))
+        return span(at, len(text))
 
     def part(self, start: int, end: int) -> Span | None:
         """The content of the part of a form (RFC 7578) whose name is here."""

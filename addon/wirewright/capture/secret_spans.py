@@ -113,12 +113,13 @@ class SecretSpans:
             long = _LETTERS.match(self._text, start - OVERLAP, last)
             if long and long.end() > start and "%" in long[0]:
                 yield from self._encoded(long[0], long.start())
+        step = self._scanned.step
         for found in self._words.finditer(self._text, start, last):
             if found.start() >= end:
                 return
             if found.start() < self._position:
                 continue
-            self._scanned.step()
+            step()
             if found.lastgroup is not None:
                 if span := password(self._scanned, found.end(), is_cut=self._is_cut):
                     yield span
@@ -132,11 +133,13 @@ class SecretSpans:
     def _encoded(self, word: str, start: int) -> Iterator[Span]:
         """The secrets of a word with percent-encoded characters, such as a URL in a URL."""
         for authority in ENCODED_AUTHORITY.finditer(word):
+            self._scanned.step()
             at = start + authority.end()
             if at >= self._position and (span := encoded_password(self._scanned, at, authority["deep"])):
                 yield span
         begin = 0
         for part in _ENCODED.finditer(word):
+            self._scanned.step()
             name = word[begin : part.start()]
             if start + begin >= self._position and _unquoted(name) in self._names:
                 at = start + part.end()
