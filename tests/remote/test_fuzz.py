@@ -35,6 +35,7 @@ CORPUS = [
     protocol.Abort(4, "key"),
     protocol.Route(5, 1, protocol.Glob("**/never"), 3, 10.0, "pass"),
     protocol.Route(6, 2, protocol.Regex("never$", 2), None, 10.0, "drop"),
+    protocol.Route(12, 4, protocol.Globs(["**/never", "**/{a,b}"]), None, 10.0, "pass"),
     protocol.Route(7, 3, protocol.Function(), 1, 10.0, "pass"),
     protocol.Unroute(8, 1),
     protocol.Verdict(1, is_meant=True),

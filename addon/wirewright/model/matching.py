@@ -7,8 +7,10 @@ import inspect
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, field
 
 from wirewright.model.arguments import fit
+from wirewright.model.globs import GlobMatcher
 from wirewright.model.urls import normalize_glob
 
 UrlPattern = str | re.Pattern[str]
@@ -25,19 +27,17 @@ class LateMatch(ABC):
         """Whether it means a URL."""
 
 
-_REGEX_SPECIAL = frozenset("$^+.*()|\\?{}[]")
-
-
 def compile_match(url: UrlMatch | None) -> Callable[[str], bool]:
     """The predicate on URLs that a rule stands for. None and "" match every URL.
+
+    A glob takes time that is linear in the URL. A regex takes as long as its user has written it to.
 
     Raises ValueError for a glob that cannot be read and TypeError for anything that is no rule.
     """
     if url is None or url == "":
         return lambda _: True
     if isinstance(url, str):
-        pattern = re.compile(glob_to_regex(normalize_glob(url)))
-        return lambda candidate: pattern.search(candidate) is not None
+        return GlobMatcher([normalize_glob(url)]).matches
     if isinstance(url, re.Pattern):
         if not isinstance(url.pattern, str):
             raise TypeError(f"url must be a regex of str, not of bytes: {url.pattern!r}")
@@ -51,62 +51,29 @@ def compile_match(url: UrlMatch | None) -> Callable[[str], bool]:
     return lambda candidate: bool(matches(candidate))
 
 
-def any_of_globs(globs: Collection[str]) -> re.Pattern[str] | None:
-    """The regex of URLs that match one of these globs, whole or up to their query; None for every URL.
+@dataclass(frozen=True)
+class Globs:
+    """Globs of a command line: one has to match a URL, whole or up to its query.
 
-    For people at a command line, to whom `**/live` means `wss://host/live?token=1` too. Raises ValueError for
-    a glob that cannot be read.
+    For people to whom `**/live` means `wss://host/live?token=1` too. A callable, and so a rule (`UrlMatch`).
     """
-    if "" in globs:
-        return None
-    bodies = [glob_to_regex(normalize_glob(glob)).removesuffix("$") for glob in globs]
-    return re.compile("|".join(rf"(?:{body}(?:\?.*)?$)" for body in bodies)) if bodies else None
+
+    globs: tuple[str, ...]
+    matcher: GlobMatcher = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a glob that cannot be read."""
+        matcher = GlobMatcher(map(normalize_glob, self.globs), any_query=True)
+        object.__setattr__(self, "matcher", matcher)
+
+    def __call__(self, url: str) -> bool:
+        """True if a URL matches."""
+        return self.matcher.matches(url)
 
 
-def glob_to_regex(glob: str) -> str:
-    r"""The regex of a glob: `*` stops at `/`, `**` crosses it, `{a,b}` is a choice, `\` escapes.
+def any_of_globs(globs: Collection[str]) -> Globs | None:
+    """The rule for URLs that match one of these globs of a command line; None for every URL.
 
-    `?` and `[` stand for themselves. Raises ValueError for braces that are nested or do not pair.
+    Raises ValueError for a glob that cannot be read.
     """
-    out = ["^"]
-    in_group = False
-    position = 0
-    while position < len(glob):
-        char = glob[position]
-        if char == "\\" and position + 1 < len(glob):
-            position += 1
-            out.append(_literal(glob[position]))
-        elif char == "*":
-            stars = len(glob) - position - len(glob[position:].lstrip("*"))
-            after = position + stars
-            if stars == 1:
-                out.append("[^/]*")
-            elif after < len(glob) and glob[after] == "/":
-                # "a/**/b" also means "a/b": the slash belongs to the stars.
-                out.append("(.+/|)" if position and glob[position - 1] == "/" else "(.*/)")
-                after += 1
-            else:
-                out.append(".*")
-            position = after - 1
-        elif char == "{":
-            if in_group:
-                raise ValueError(f"invalid glob {glob!r}: '{{' inside '{{' is not supported")
-            in_group = True
-            out.append("(")
-        elif char == "}":
-            if not in_group:
-                raise ValueError(f"invalid glob {glob!r}: '}}' has no '{{' before it")
-            in_group = False
-            out.append(")")
-        elif char == "," and in_group:
-            out.append("|")
-        else:
-            out.append(_literal(char))
-        position += 1
-    if in_group:
-        raise ValueError(f"invalid glob {glob!r}: '{{' has no '}}' after it")
-    return "".join([*out, "$"])
-
-
-def _literal(char: str) -> str:
-    return "\\" + char if char in _REGEX_SPECIAL else char
+    return None if not globs or "" in globs else Globs(tuple(globs))

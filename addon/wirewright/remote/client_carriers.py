@@ -13,7 +13,7 @@ from wirewright.capture.replay.as_server import Replay
 from wirewright.model import route as model_route
 from wirewright.model.app_connections import AppsSeen
 from wirewright.model.history import HistoryLimit
-from wirewright.model.matching import LateMatch, UrlMatch
+from wirewright.model.matching import Globs, LateMatch, UrlMatch
 from wirewright.model.ownership import Owner
 from wirewright.model.route import WebSocketRoute
 from wirewright.model.route_table import Rule
@@ -172,6 +172,8 @@ def describe(url: UrlMatch | LateMatch | None) -> protocol.UrlRule:
     """A rule as the proxy is told of it."""
     if url is None or isinstance(url, str):
         return protocol.Glob(url or "")
+    if isinstance(url, Globs):
+        return protocol.Globs(url.globs)
     if isinstance(url, re.Pattern):
         return protocol.Regex(url.pattern, url.flags)
     return protocol.Function()

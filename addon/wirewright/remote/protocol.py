@@ -50,6 +50,12 @@ class Glob(_Message, frozen=True):
     glob: str
 
 
+class Globs(_Message, frozen=True):
+    """Globs of a command line: one of them matches a URL, whole or up to its query."""
+
+    globs: Sequence[str]
+
+
 class Regex(_Message, frozen=True):
     """Found by `search`."""
 
@@ -61,7 +67,8 @@ class Function(_Message, frozen=True):
     """A function of the client's: it is asked at each handshake."""
 
 
-UrlRule = Glob | Regex | Function
+UrlPattern = Glob | Globs | Regex
+UrlRule = UrlPattern | Function
 
 # What a socket is
 
@@ -274,7 +281,7 @@ FromProxy = (
 class Subscribe(_Message, frozen=True):
     """The first message of a client, and once only: which sockets it is told of, and what of them."""
 
-    url: Glob | Regex
+    url: UrlPattern
     events: Sequence[Event] = EVENTS
 
 
@@ -432,7 +439,7 @@ class StartCapture(_Message, frozen=True):
 
     id: int
     path: str
-    url: Glob | Regex
+    url: UrlPattern
     max_payload: int | None
     redact: Sequence[str] | None
     max_size: int | None

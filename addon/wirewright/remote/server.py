@@ -15,7 +15,7 @@ from wirewright.model.app_connections import AppsSeen
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import payload_size
-from wirewright.model.matching import LateMatch, compile_match
+from wirewright.model.matching import Globs, LateMatch, compile_match
 from wirewright.model.proxy import Control
 from wirewright.model.route import WebSocketRoute
 from wirewright.model.websocket import WebSocket
@@ -463,10 +463,12 @@ class _AskedUrl(LateMatch):
         return self._session.ask(self._command, url)
 
 
-def rule_of(url: protocol.Glob | protocol.Regex) -> str | re.Pattern[str]:
-    """As the model has it. Raises ValueError for a regex that is none."""
+def rule_of(url: protocol.UrlPattern) -> str | Globs | re.Pattern[str]:
+    """As the model has it. Raises ValueError for a regex that is none, and for a glob of several."""
     if isinstance(url, protocol.Glob):
         return url.glob
+    if isinstance(url, protocol.Globs):
+        return Globs(tuple(url.globs))
     try:
         return re.compile(url.pattern, url.flags & ~re.DEBUG)  # which would print it
     except (re.error, OverflowError, RecursionError) as error:
