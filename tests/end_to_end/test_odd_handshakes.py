@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from support.raw_peers import HANDSHAKE_KEY, RawEnd, RawServer, accepting
 from support.servers import serving_raw
 from wirewright import Proxy, WebSocketRoute
 from wirewright.capture.reader import Capture
+from wirewright.mitm.admission import LARGEST_HANDSHAKE
 
 USUAL = {
     b"Host": b"app.test",
@@ -250,6 +251,34 @@ async def test_handshake_with_many_fields_costs_no_more_than_each_field_once(
         assert request["x-route"] == "1"
         assert len(request) - len(USUAL) - 1 == len(response) - 3 == (1 if name(0) == name(1) else MANY)
     proxy.stop_capture()
+
+
+@pytest.mark.parametrize("is_url", [True, False], ids=["URL", "header"])
+async def test_handshake_that_is_too_large_for_a_route_is_not_forwarded(
+    proxy: Proxy, recordings: Recordings, caplog: pytest.LogCaptureFixture, *, is_url: bool
+) -> None:
+    proxy.route_web_socket("**/live*", lambda ws: ws.connect_to_server())
+    large = b"x" * LARGEST_HANDSHAKE
+    async with RawServer() as server:
+        target = server.url.replace("ws", "http", 1).encode() + b"/live"
+        line, _, fields = USUAL_HEAD.partition(b"\r\n")
+        line = line.replace(b"/live", target + b"?%b" % large if is_url else target)
+        fields = fields if is_url else b"X-Large: %b\r\n" % large + fields
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        writer.write(line + b"\r\n" + fields)
+        with suppress(ConnectionError):
+            assert b" 101 " not in await reader.read()
+        writer.close()
+        assert server.sockets == 0
+        await (await recordings.first()).closed.wait()
+    assert "a route may be for it, and it has more than 1,048,576 bytes" in caplog.text
+
+
+async def test_large_handshake_that_no_route_is_for_is_forwarded(proxy: Proxy) -> None:
+    proxy.route_web_socket("**/other", lambda ws: ws.reject(403))
+    head = USUAL_HEAD.removesuffix(b"\r\n") + b"X-Large: %b\r\n\r\n" % (b"x" * LARGEST_HANDSHAKE)
+    async with RawServer() as server, asking(proxy.port, server.url, head) as (answer, _):
+        assert b" 101 " in answer
 
 
 # Answers that no handshake asked for, or that do not accept one

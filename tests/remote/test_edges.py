@@ -22,7 +22,7 @@ from wirewright.remote.client import Client
 from wirewright.remote.protocol import EVENTS
 from wirewright.remote.transport import reach
 from wirewright.state import control
-from wirewright.values import Payload
+from wirewright.values import Direction, Payload
 
 CUT = (OSError, EOFError, websockets.WebSocketException)
 
@@ -243,6 +243,24 @@ async def test_rule_that_is_not_answered_falls_back(proxy: Proxy, fallback: Any,
     assert proxy._routes.rules == []
 
 
+async def test_rule_that_is_a_function_is_not_asked_while_too_much_waits(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def ask(url: str) -> bool:
+        asked.append(url)
+        return True
+
+    async with serving() as url, client_of() as remote:
+        await remote.proxy.route_web_socket(ask, lambda ws: ws.reject(403))
+        monkeypatch.setattr(outbox, "CROWDED_BYTES", -1)
+        async with app(proxy, f"{url}/live") as client:
+            await client.send("passes")
+            assert await client.recv() == "passes"
+    assert asked == []
+
+
 def _late(ask: Callable[[str], Any]) -> Any:
     """A rule that takes its time, as one of the sync API does."""
 
@@ -414,13 +432,39 @@ async def test_routed_message_that_is_too_large_in_json_has_its_fallback(proxy: 
         assert remote.proxy.port == proxy.port  # the client goes on
 
 
+@pytest.mark.usefixtures("narrow")
+async def test_routed_message_that_waits_when_its_route_has_ended_is_left_out(proxy: Proxy) -> None:
+    async with client_of(codec.JSON) as remote:
+        session().outbox.put(protocol.RouteMessage(TOO_LARGE, "ended", 1, direction=Direction.SENT))
+        await remote.proxy.route_web_socket("**/never", print)  # the client goes on
+
+
+@pytest.mark.ws_allow_errors
+@pytest.mark.usefixtures("narrow")
+async def test_log_names_the_route_of_a_message_that_is_too_large(
+    proxy: Proxy, caplog: pytest.LogCaptureFixture
+) -> None:
+    def route(ws: WebSocketRoute) -> None:
+        ws.connect_to_server()
+        ws.on_message(print)
+
+    async with serving() as url, client_of(codec.JSON, route_timeout=STEP_MILLISECONDS) as remote:
+        await remote.proxy.route_web_socket("**", route)
+        async with app(proxy, f"{url}/live?token=1") as client:
+            await client.send(TOO_LARGE)
+            assert await client.recv() == TOO_LARGE
+    route_text = f"<WebSocketRoute url='{url}/live?…'>"
+    said = f"message too large for a remote handler: the fallback of {route_text} holds"
+    assert said in [record.getMessage() for record in caplog.records]
+
+
 async def test_client_for_which_nothing_can_be_left_out_is_told_why(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serving() as url, client_of(codec.JSON) as remote:
-        monkeypatch.setattr(codec, "LARGEST", 1_000)
+        monkeypatch.setattr(codec, "LARGEST", 100)
         waiting = asyncio.ensure_future(remote.proxy.wait_for_websocket("**/never", timeout=0))
-        async with app(proxy, url, additional_headers={"X-Large": "x" * 2_000}):
+        async with app(proxy, url):
             with pytest.raises(Error, match=r"^Proxy closed: a message of the proxy is too large"):
                 await waiting
 
@@ -430,11 +474,11 @@ async def test_client_for_which_nothing_can_be_left_out_is_told_why(
 
 async def test_client_that_is_sent_away_says_why(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox, "MOST_BYTES", 100_000)
-    async with serving() as url, connect() as remote:
+    async with connect() as remote:
         waiting = asyncio.ensure_future(remote.wait_for_websocket("**/never"))
         await asyncio.sleep(0)
-        with pytest.raises(CUT):
-            await app(proxy, url, additional_headers={"X-Large": "x" * 200_000}).__aenter__()
+        for _ in range(2):  # before the first one is sent
+            session().outbox.put(protocol.Failed("a", "x" * 60_000))
         with pytest.raises(Error, match=r"^Proxy closed: this client leaves too much waiting$"):
             await waiting
 

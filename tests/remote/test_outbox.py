@@ -6,8 +6,19 @@ from typing import Any
 import pytest
 
 from wirewright.memory import MemoryBudget, Use
-from wirewright.remote.outbox import BATCH, FRAME_BYTES, Outbox
-from wirewright.remote.protocol import Closed, Failed, Frames, Missed
+from wirewright.remote.outbox import BATCH, CROWDED_BYTES, FRAME_BYTES, MOST_BYTES, Outbox
+from wirewright.remote.protocol import (
+    Asked,
+    Changed,
+    Closed,
+    Failed,
+    Frames,
+    Missed,
+    Opening,
+    Routed,
+    Snapshot,
+    Welcome,
+)
 
 MEGABYTE = "x" * 1_000_000
 
@@ -100,3 +111,57 @@ async def test_one_frame_may_be_as_large_as_it_is() -> None:
     outbox = Outbox()
     outbox.frames("a", "framesent", ["x" * 2 * FRAME_BYTES], 1.0)
     assert numbers(await taken(outbox)) == [(0, 1)]
+
+
+def opening(size: int) -> Opening:
+    """An app asks for a socket, with header fields of so many bytes."""
+    return Opening(Snapshot("a", "ws://a.test/", [("X", "x" * (size - 1))]))
+
+
+async def test_message_that_waits_alone_is_no_overflow_whatever_its_size() -> None:
+    overflows: list[None] = []
+    outbox = Outbox(lambda: overflows.append(None))
+    outbox.put(Failed("a", "x" * (MOST_BYTES + 1)))
+    assert overflows == []
+    outbox.put(Failed("a", "x"))
+    outbox.put(Failed("a", "x"))
+    assert overflows == [None]
+    assert len(await taken(outbox)) == 3
+    outbox.put(Failed("a", "x" * (MOST_BYTES + 1)))
+    assert overflows == [None]
+
+
+async def test_header_fields_are_left_out_while_much_waits() -> None:
+    overflows: list[None] = []
+    outbox = Outbox(lambda: overflows.append(None))
+    size = 256 * 1024
+    for _ in range(2 * MOST_BYTES // size):
+        outbox.put(opening(size))
+    messages = await taken(outbox)
+    assert overflows == []
+    whole = [each for each in messages if each.socket.request_headers]
+    assert len(whole) == CROWDED_BYTES // (size + 600)
+    assert messages[: len(whole)] == whole
+    assert {each.socket.left_out for each in messages[len(whole) :]} == {size}
+    outbox.put(opening(size))
+    assert await taken(outbox) == [opening(size)]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Asked(1, 1, MEGABYTE),
+        Failed("a", MEGABYTE),
+        Opening(Snapshot("a", MEGABYTE, ())),
+        Routed(1, Snapshot("a", "", (), [("a", MEGABYTE)])),
+        Changed("a", [(MEGABYTE, "")], None, None, None, None),
+        Welcome("", 1, "", 1, 1, [Snapshot("a", "", [("", MEGABYTE)])]),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+async def test_urls_and_header_fields_count_until_they_are_sent(message: Any) -> None:
+    outbox = Outbox()
+    outbox.put(message)
+    assert outbox._share.size >= len(MEGABYTE)
+    assert await taken(outbox) == [message]
+    assert outbox._other_weight == 0

@@ -14,6 +14,9 @@ SWITCHING = (
 ).encode()
 """A 101 without its last line; further fields may follow."""
 
+LARGEST_HEAD = 4 * 1024 * 1024
+"""Bytes of a head that are read."""
+
 Fields = list[tuple[str, str]]
 
 
@@ -37,14 +40,14 @@ async def answering(answer: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
         await reader.read()
         writer.close()
 
-    async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(accept, "127.0.0.1", 0, limit=LARGEST_HEAD) as server:
         yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}", heads
 
 
 @asynccontextmanager
 async def asking(port: int, url: str, *lines: bytes) -> AsyncIterator[tuple[bytes, bytes]]:
     """The head and the body of the answer to a handshake with these further lines; then hang up."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=LARGEST_HEAD)
     host = url.split("/")[2]
     head = (
         f"GET {url.replace('ws', 'http', 1)} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n"

@@ -150,7 +150,7 @@ class RawServer:
         return await self._ends.get()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=1 << 20)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=1 << 22)
         self.url = f"ws://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 
@@ -190,7 +190,7 @@ def asking(target: str, host: str, extensions: str = "") -> bytes:
 @asynccontextmanager
 async def raw_app(port: int, url: str, *, extensions: str = "") -> AsyncIterator[RawEnd]:
     """An app whose handshake is answered with a 101, through CONNECT."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 22)
     try:
         parts = urlsplit(url)
         authority = f"{parts.hostname}:{parts.port or 80}"

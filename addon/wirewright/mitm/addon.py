@@ -212,6 +212,10 @@ class WirewrightAddon:
                 feed = await self._open(flow)
             assert isinstance(feed.carrier, InjectingCarrier)
             if flow.response is None and control.has_routes:
+                if admission.is_too_large(flow):
+                    size = f"{admission.LARGEST_HANDSHAKE:,}"
+                    admission.stop(flow, f"a route may be for it, and it has more than {size} bytes")
+                    return
                 routing = feed.run(_route(flow, feed, feed.carrier))
                 await asyncio.wait([routing])
                 if routing.cancelled():

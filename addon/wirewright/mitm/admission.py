@@ -21,6 +21,9 @@ from wirewright.state import control
 
 logger = get_logger(__name__)
 
+LARGEST_HANDSHAKE = 1024 * 1024
+"""Bytes of a handshake's URL and header fields, of one that a route may be for. mitmproxy has no limit."""
+
 AN_ERROR = "an error in Wirewright"
 """The reason for which a handshake or a socket is stopped that a route may be for."""
 
@@ -57,6 +60,17 @@ def stop(flow: http.HTTPFlow, reason: str) -> None:
         flow.kill()
     end_reasons.note(flow, reason)
     logger.warning("%s: the handshake is stopped: %s", shown_url(flow.request.pretty_url), reason)
+
+
+def is_too_large(flow: http.HTTPFlow) -> bool:
+    """True for a handshake of more than LARGEST_HANDSHAKE bytes that a route may be for.
+
+    A route's handler may be in another process, and a URL of any length would be matched with each rule.
+    """
+    request = flow.request
+    url_size = len(request.data.path) + len(request.data.authority)
+    size = url_size + sum(len(name) + len(value) for name, value in request.headers.fields)
+    return size > LARGEST_HANDSHAKE and (url_size > LARGEST_HANDSHAKE or _may_be_routed(flow))
 
 
 def objection(flow: http.HTTPFlow) -> str | None:

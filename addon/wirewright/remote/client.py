@@ -346,6 +346,12 @@ class Client:
 
 
 def _apply(feed: Feed, seen: protocol.Changed | protocol.Snapshot) -> None:
+    if seen.left_out:
+        logger.warning(
+            "%r: %s bytes of its URL and header fields are left out: they are too large for a remote client",
+            feed.socket,
+            f"{seen.left_out:,}",
+        )
     feed.requested(protocol.headers_of(seen.request_headers))
     if seen.status is not None and seen.response_headers is not None:
         feed.answered(seen.status, protocol.headers_of(seen.response_headers))

@@ -7,13 +7,29 @@ from typing import Any
 
 from wirewright.memory import ITEM_BYTES, Use, budget
 from wirewright.model.history import payload_size
-from wirewright.remote.protocol import Closed, Event, Frames, Missed
+from wirewright.remote.protocol import (
+    Asked,
+    Changed,
+    Closed,
+    Event,
+    Failed,
+    Frames,
+    Missed,
+    Opening,
+    Refused,
+    Routed,
+    RouteMessage,
+    Welcome,
+)
+from wirewright.remote.snapshots import size_of, smaller
 from wirewright.values import Payload
 
 FRAME_BYTES = 64 * 1024 * 1024
 """How much of frames may wait; what comes then is left out and counted."""
 MOST_BYTES = 64 * 1024 * 1024
 """How much of everything else may wait."""
+CROWDED_BYTES = 16 * 1024 * 1024
+"""Above this much of everything else, further messages have no header fields."""
 BATCH, BATCH_BYTES = 1_000, 1024 * 1024
 """How many frames go into one message at most, and how many bytes before others are put into another one."""
 
@@ -35,12 +51,22 @@ class Outbox:
         self._is_filled = asyncio.Event()
 
     def put(self, message: Any) -> None:
-        """Anything but frames."""
-        self._other_weight += _weight(message)
-        if self._other_weight > MOST_BYTES and self._overflow is not None:
+        """Anything but frames. Header fields are left out while too much waits."""
+        weight = _weight(message)
+        if self._other_weight + weight > CROWDED_BYTES and (less := smaller(message)) is not None:
+            message, weight = less, _weight(less)
+        # A message alone is no reason to send a client away: others may have made it as large as it is.
+        is_full = self._other_weight and self._other_weight + weight > MOST_BYTES
+        self._other_weight += weight
+        if is_full and self._overflow is not None:
             overflow, self._overflow = self._overflow, None
             overflow()
         self._append(message, 0)
+
+    @property
+    def is_crowded(self) -> bool:
+        """True while so much waits, beside frames, that header fields are left out."""
+        return self._other_weight > CROWDED_BYTES
 
     def frames(self, key: str, event: Event, payloads: Sequence[Payload], at: float) -> None:
         """Frames of a socket that came at the same time."""
@@ -104,10 +130,21 @@ class Outbox:
 
 
 def _weight(message: Any) -> int:
-    """About what a message that is no frame takes; the wire has a RouteMessage's payload anyway."""
-    about = getattr(message, "socket", message)
-    headers = [getattr(about, name, None) or () for name in ("request_headers", "response_headers")]
-    return 500 + sum(len(name) + len(value) for fields in headers for name, value in fields)
+    """About the memory of a message that is no frame. The wire has a RouteMessage's payload anyway."""
+    match message:
+        case RouteMessage():
+            size = 0
+        case Opening(socket=socket) | Routed(socket=socket):
+            size = size_of(socket)
+        case Changed():
+            size = size_of(message)
+        case Welcome(sockets=sockets):
+            size = sum(ITEM_BYTES + size_of(socket) for socket in sockets)
+        case Asked(url=text) | Failed(message=text) | Refused(message=text):
+            size = len(text)
+        case _:
+            size = 0
+    return 500 + size
 
 
 class _Batch:

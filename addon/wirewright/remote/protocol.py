@@ -96,6 +96,8 @@ class Snapshot(_Message, frozen=True):
     """What the proxy remembers of it."""
     forgotten: int = 0
     """How many messages came before those."""
+    left_out: int = 0
+    """Bytes of the URL and of header fields that are left out, as they are too large for a client."""
 
 
 # From the proxy
@@ -129,6 +131,8 @@ class Changed(_Message, frozen=True):
     status: int | None
     opened_at: float | None
     server_address: Address | None
+    left_out: int = 0
+    """Bytes of header fields that are left out, as they are too large for a client."""
 
 
 class Frames(_Message, frozen=True):

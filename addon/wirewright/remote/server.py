@@ -25,6 +25,7 @@ from wirewright.remote.codec import ProtocolError, TooLarge, make_codec
 from wirewright.remote.connection import Connection, Disconnected
 from wirewright.remote.outbox import Outbox
 from wirewright.remote.server_route import RemoteRoute
+from wirewright.remote.snapshots import changed, smaller, snapshot, snapshots
 from wirewright.state import app_connections, tls_failures
 from wirewright.values import Direction, FrameEvent, Payload
 
@@ -33,10 +34,10 @@ logger = get_logger(__name__)
 MOST_CLIENTS = 256
 MOST_RULES = 1_000
 """Of one client."""
+LONGEST_REASON = 10_000
+"""Characters of an error or a reason that a client gets."""
 MOST_CONDITIONED = 100
 """Sockets of one client that are over and whose conditions can still be changed, the newest."""
-MOST_HISTORY = 32 * 1024 * 1024
-"""Bytes of remembered messages that a new client gets, of all sockets together."""
 CHECK_SECONDS = 1.0
 """How long a client that was late may take to show that it still answers."""
 NO_RULE = -1
@@ -48,7 +49,7 @@ FIRST_SECONDS = 10.0
 def _counted() -> protocol.AppsCounted:
     seen = AppsSeen.now(app_connections, tls_failures)
     failures = [
-        protocol.TlsFailed(each.at, each.side, protocol.plain(each.server_name), protocol.plain(each.reason))
+        protocol.TlsFailed(each.at, each.side, _short(each.server_name), _short(each.reason))
         for each in seen.tls_failures
     ]
     return protocol.AppsCounted(seen.connections, seen.requests, seen.at, failures)
@@ -190,12 +191,13 @@ class Session:
                 return [protocol.Missed(message.key, message.event, 1, payload_size(payload))]
             case protocol.Frames():
                 return halves(message)
-            case protocol.RouteMessage(key=key) if route := self._routes.get(key):
-                logger.error("%s: a message is too large for its route's handler in a client", key)
-                route.lose()
+            case protocol.RouteMessage(key=key):
+                if route := self._routes.get(key):  # None once the socket has ended
+                    logger.error("message too large for a remote handler: the fallback of %s holds", route)
+                    route.lose()
                 return []
-            case protocol.Welcome(sockets=sockets) if any(socket.history for socket in sockets):
-                return [msgspec.structs.replace(message, sockets=[forgetful(each) for each in sockets])]
+        if (part := smaller(message)) is not None:
+            return [part]
         raise TooLarge
 
     def _overflow(self) -> None:
@@ -216,13 +218,10 @@ class Session:
             raise ProtocolError(1007, str(error)[:100]) from None
         self._events = message.events
         host = self._proxy._running_host()
-        sockets, room = [], MOST_HISTORY if self._events else 0
-        for key, feed in self._control.feeds().items():
-            if self._is_meant(feed.socket.url):
-                self._tap(key, feed, self._events)
-                size = feed.history.size
-                sockets.append(snapshot(key, feed.socket, with_history=size <= room))
-                room -= min(size, room)
+        feeds = self._control.feeds().items()
+        meant = [(key, feed) for key, feed in feeds if self._is_meant(feed.socket.url)]
+        for key, feed in meant:
+            self._tap(key, feed, self._events)
         self.outbox.put(
             protocol.Welcome(
                 program=f"wirewright {wirewright.__version__}",
@@ -230,7 +229,7 @@ class Session:
                 ca_certificate=str(host.ca_certificate),
                 history_messages=host.history.messages,
                 history_bytes=host.history.size,
-                sockets=sockets,
+                sockets=snapshots(meant, with_history=bool(self._events)),
             )
         )
 
@@ -259,7 +258,7 @@ class Session:
         except (Error, OSError, ValueError, TypeError) as error:
             kind = "Error" if isinstance(error, (Error, OSError)) else type(error).__name__
             kind = kind if kind in ("Error", "TypeError") else "ValueError"
-            said = protocol.plain(str(error))[:1_000]
+            said = _short(str(error))
             self.outbox.put(protocol.Refused(command.id, kind, said))  # type: ignore[arg-type]
         else:
             self.outbox.put(protocol.Succeeded(command.id))
@@ -350,7 +349,7 @@ class Session:
         If the client does not answer, it does where the fallback is to drop the socket.
         """
         fallback = command.fallback == "drop"
-        if self._is_over or self._is_late:
+        if self._is_over or self._is_late or self.outbox.is_crowded:
             return fallback
         self._asking[command.rule] += 1
         question, answer = self._pose(command.rule, url)
@@ -425,27 +424,17 @@ class _Tap:
         self.hears = frozenset(events)
 
     def changed(self, feed: Feed) -> None:
-        socket = feed.socket
-        self._outbox.put(
-            protocol.Changed(
-                key=self._key,
-                request_headers=socket._request_headers.octets(),
-                response_headers=_answer_fields(socket),
-                status=socket.status,
-                opened_at=socket.opened_at,
-                server_address=socket.server_address,
-            )
-        )
+        self._outbox.put(changed(self._key, feed.socket))
 
     def frames(self, event: FrameEvent, payloads: Sequence[Payload]) -> None:
         self._outbox.frames(self._key, event, payloads, time.time())
 
     def failed(self, message: str) -> None:
-        self._outbox.put(protocol.Failed(self._key, protocol.plain(message)))
+        self._outbox.put(protocol.Failed(self._key, _short(message)))
 
     def closed(self, feed: Feed) -> None:
         socket = feed.socket
-        reason = None if socket.close_reason is None else protocol.plain(socket.close_reason)
+        reason = None if socket.close_reason is None else _short(socket.close_reason)
         self._outbox.closed(
             protocol.Closed(self._key, socket.close_code, reason, socket.closed_by, socket.closed_at)
         )
@@ -475,35 +464,8 @@ def rule_of(url: protocol.UrlPattern) -> str | Globs | re.Pattern[str]:
         raise ValueError(f"url must be a regex, and {url.pattern!r} is none: {error}") from None
 
 
-def _answer_fields(socket: WebSocket) -> protocol.Fields | None:
-    headers = socket._response_headers
-    return None if headers is None else headers.octets()
-
-
-def snapshot(key: str, socket: WebSocket, *, with_history: bool) -> protocol.Snapshot:
-    """A socket as it is now."""
-    kept = socket._history.since(0) if with_history else []
-    return protocol.Snapshot(
-        key=key,
-        url=protocol.plain(socket.url),
-        request_headers=socket._request_headers.octets(),
-        response_headers=_answer_fields(socket),
-        status=socket.status,
-        client_address=socket.client_address,
-        server_address=socket.server_address,
-        opened_at=socket.opened_at,
-        history=[
-            protocol.Remembered(frame.payload, frame.event, frame.timestamp)  # type: ignore[arg-type]
-            for frame in kept
-        ],
-        forgotten=socket._history.total - len(kept),
-    )
-
-
-def forgetful(socket: protocol.Snapshot) -> protocol.Snapshot:
-    """The same snapshot without the remembered messages, which count as forgotten."""
-    forgotten = socket.forgotten + len(socket.history)
-    return msgspec.structs.replace(socket, history=(), forgotten=forgotten)
+def _short(text: str) -> str:
+    return protocol.plain(text)[:LONGEST_REASON]
 
 
 def halves(frames: protocol.Frames) -> tuple[protocol.Frames, protocol.Frames]:

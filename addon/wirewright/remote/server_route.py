@@ -41,6 +41,9 @@ class RemoteRoute:
         self._has_sent_on = dict.fromkeys(Direction, False)
         """Whether something was sent on since the last message of a direction was given to the client."""
 
+    def __repr__(self) -> str:
+        return repr(self._route)
+
     async def decide(self) -> None:
         """What the client decides on the handshake."""
         try:
