@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mitmproxy import ctx
@@ -16,6 +17,7 @@ from support.raw_peers import HANDSHAKE_KEY, RawEnd, RawServer, accepting
 from support.servers import serving_raw
 from wirewright import Proxy, WebSocketRoute
 from wirewright.capture.reader import Capture
+from wirewright.mitm import request_start
 from wirewright.mitm.admission import LARGEST_HANDSHAKE
 
 USUAL = {
@@ -171,7 +173,7 @@ class Watching:
 
     async def next_layer(self, undecided: NextLayer) -> None:
         async with self._looked:
-            self._seen = len(undecided.data_client())
+            self._seen = len(undecided.data_client() + undecided.data_server())
             self._looked.notify_all()
 
     async def until(self, seen: int) -> None:
@@ -217,6 +219,130 @@ async def test_other_protocols_in_a_tunnel_are_forwarded_as_they_come(proxy: Pro
         async with serving_raw(echo) as url, tunnel(proxy.port, url) as (reader, writer):
             writer.write(sent)
             assert await reader.readexactly(len(sent)) == sent
+
+
+def greeting(words: bytes, may_greet: asyncio.Event) -> Callable[..., Coroutine[Any, Any, None]]:
+    """A server that speaks first, and then sends all that it gets back."""
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await may_greet.wait()
+        writer.write(words)
+        while data := await reader.read(1 << 20):
+            writer.write(data)
+        writer.close()
+
+    return accept
+
+
+@pytest.fixture
+def at_once(proxy: Proxy) -> asyncio.Event:
+    """For a server that speaks first, to which mitmproxy connects before the app has sent anything."""
+    assert proxy.port
+    ctx.options.update(connection_strategy="eager")  # mitmproxy's default
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
+@pytest.mark.parametrize("words", [b"\r\n", b"220 app.test\r\n", b"\x00"], ids=["line", "SMTP", "NUL"])
+@pytest.mark.parametrize(
+    "pieces",
+    [[USUAL_HEAD], [b"\r\n" + USUAL_HEAD], [b"P", b"OST" + USUAL_HEAD[3:]], [b"\r\n", b"GE", USUAL_HEAD[2:]]],
+    ids=["at once", "empty line", "POST in pieces", "three pieces"],
+)
+async def test_request_to_a_server_that_speaks_first_is_cut_if_there_are_routes(
+    proxy: Proxy,
+    at_once: asyncio.Event,
+    words: bytes,
+    pieces: list[bytes],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    proxy.route_web_socket("**/never", lambda ws: ws.reject(403))
+    async with (
+        serving_raw(greeting(words, at_once)) as url,
+        tunnel(proxy.port, url) as (reader, writer),
+    ):
+        assert await reader.readexactly(len(words)) == words
+        for piece in pieces[:-1]:
+            writer.write(piece)
+            assert await reader.readexactly(len(piece)) == piece
+        writer.write(pieces[-1])
+        with suppress(ConnectionError):
+            assert await reader.read() == b""
+    assert f"{url.removeprefix('ws://')}: the connection is cut: it has an HTTP request" in caplog.text
+
+
+async def test_request_to_a_server_that_speaks_first_passes_without_routes(
+    proxy: Proxy, at_once: asyncio.Event
+) -> None:
+    async with serving_raw(greeting(b"x", at_once)) as url, tunnel(proxy.port, url) as (reader, writer):
+        assert await reader.readexactly(1) == b"x"
+        writer.write(USUAL_HEAD)
+        assert await reader.readexactly(len(USUAL_HEAD)) == USUAL_HEAD
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"tcp_hosts": ["127.0.0.1"]}, {"ignore_hosts": ["127.0.0.1"], "show_ignored_hosts": True}],
+    ids=["tcp_hosts", "ignore_hosts"],
+)
+async def test_request_passes_as_tcp_if_the_user_says_so(
+    proxy: Proxy, at_once: asyncio.Event, options: dict[str, Any]
+) -> None:
+    proxy.route_web_socket("**", lambda ws: ws.reject(403))
+    ctx.options.update(**options)
+    async with serving_raw(greeting(b"x", at_once)) as url, tunnel(proxy.port, url) as (reader, writer):
+        writer.write(USUAL_HEAD)
+        assert await reader.readexactly(1 + len(USUAL_HEAD)) == b"x" + USUAL_HEAD
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"EHLO app.test\r\n", b"GETS\r\n", b"\r\n\r\n", b"G\r\nGET / HTTP/1.1\r\n"],
+    ids=["SMTP", "longer word", "empty lines", "second line"],
+)
+async def test_other_protocols_of_servers_that_speak_first_are_forwarded(
+    proxy: Proxy, at_once: asyncio.Event, sent: bytes
+) -> None:
+    proxy.route_web_socket("**", lambda ws: ws.reject(403))
+    async with (
+        serving_raw(greeting(b"220\r\n", at_once)) as url,
+        tunnel(proxy.port, url) as (reader, writer),
+    ):
+        assert await reader.readexactly(5) == b"220\r\n"
+        writer.write(sent)
+        assert await reader.readexactly(len(sent)) == sent
+
+
+async def test_server_that_speaks_within_a_request_line_is_routed(proxy: Proxy) -> None:
+    proxy.route_web_socket("**/live", lambda ws: ws.reject(403))
+    ctx.options.update(connection_strategy="eager")  # mitmproxy's default
+    watching, may_greet = Watching(), asyncio.Event()
+    async with (
+        serving_raw(greeting(b"\r\n", may_greet)) as url,
+        tunnel(proxy.port, url) as (reader, writer),
+    ):
+        writer.write(USUAL_HEAD[:6])
+        await watching.until(6)
+        may_greet.set()
+        await watching.until(8)
+        writer.write(USUAL_HEAD[6:])
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 403 ")
+
+
+async def test_request_line_that_is_too_long_for_mitmproxy_is_cut_if_there_are_routes(
+    proxy: Proxy, caplog: pytest.LogCaptureFixture
+) -> None:
+    proxy.route_web_socket("**/live*", lambda ws: ws.reject(403))
+    watching = Watching()
+    async with RawServer() as server, tunnel(proxy.port, server.url) as (reader, writer):
+        line = b"GET /live?" + b"x" * request_start.LONGEST_LINE
+        writer.write(line)
+        await watching.until(len(line))
+        writer.write(USUAL_HEAD.removeprefix(b"GET /live"))
+        with suppress(ConnectionError):
+            assert await reader.read() == b""
+    assert "the connection is cut: it has an HTTP request" in caplog.text
 
 
 # Many header fields

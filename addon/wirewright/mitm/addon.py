@@ -41,6 +41,7 @@ from wirewright.mitm.patches import (
 from wirewright.mitm.patches.internals import missing_internal
 from wirewright.mitm.remote_addon import RemoteAddon
 from wirewright.mitm.script_reload import take_back_when_done
+from wirewright.mitm.tcp_requests import TcpRequestAddon
 from wirewright.mitm.tls_addon import TlsFailureAddon
 from wirewright.mitm.web_interface import WebInterfaceCheck
 from wirewright.mitm.wire_socket import WiredSocket
@@ -71,7 +72,13 @@ class WirewrightAddon:
     name = WIREWRIGHT
 
     def __init__(self) -> None:
-        self.addons = [SocketCommands(), RemoteAddon(), TlsFailureAddon(), WebInterfaceCheck()]
+        self.addons = [
+            SocketCommands(),
+            RemoteAddon(),
+            TlsFailureAddon(),
+            TcpRequestAddon(),
+            WebInterfaceCheck(),
+        ]
         self._missing: str | None = None
         self._others = OtherAddons()
         self._capture = CaptureSession()

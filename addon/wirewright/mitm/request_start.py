@@ -1,7 +1,8 @@
 """Requests whose first bytes mitmproxy takes for another protocol than HTTP.
 
 In a tunnel mitmproxy looks at the first read alone. It forwards everything as TCP, unseen, if a request line
-comes in several reads, or after an empty line that servers ignore (RFC 9112, 2.2).
+comes in several reads, after an empty line that servers ignore (RFC 9112, 2.2), or after bytes of the server.
+If the server's bytes come before all of the app's, mitmproxy decides at once: see `tcp_requests`.
 """
 
 from mitmproxy.exceptions import AddonHalt
@@ -20,15 +21,30 @@ def recognize(undecided: layer.NextLayer) -> None:
     """
     data = undecided.data_client()
     line, newline, _ = data.lstrip(b"\r\n").partition(b"\n")
-    if undecided.layer is not None or undecided.data_server() or not data:
+    if undecided.layer is not None or not data:
         return
     if newline:
         if line.startswith(METHODS):
             _drop_empty_lines(undecided)
-    elif len(data) <= LONGEST_LINE and any(
-        line.startswith(method) or method.startswith(line) for method in METHODS
+            _drop_server_data(undecided)
+    elif len(data) <= LONGEST_LINE and (
+        line.startswith(METHODS) or (may_be_request(line) and not undecided.data_server())
     ):
         raise AddonHalt
+
+
+def may_be_request(start: bytes) -> bool:
+    """True if the first bytes of an app, without empty lines, are of a request, or may become one."""
+    return any(start.startswith(method) or method.startswith(start) for method in METHODS)
+
+
+def _drop_server_data(undecided: layer.NextLayer) -> None:
+    """Drop bytes that a server has sent before a request: mitmproxy would take the connection for TCP."""
+    undecided.events = [
+        event
+        for event in undecided.events
+        if not (isinstance(event, events.DataReceived) and event.connection is not undecided.context.client)
+    ]
 
 
 def _drop_empty_lines(undecided: layer.NextLayer) -> None:
