@@ -13,7 +13,7 @@ from rich.console import Console
 import wirewright
 from support.hostile_text import HOSTILE, SURROGATE, assert_is_clean
 from wirewright.model import user_errors
-from wirewright.printable import PrintableRecords, get_logger, printable, printable_lines, say
+from wirewright.printable import PrintableRecords, get_logger, printable, printable_lines, say, shown_url
 
 
 @pytest.mark.parametrize(
@@ -102,3 +102,17 @@ def test_every_logger_of_the_package_has_the_filter() -> None:
         each.name for each in ours if not any(isinstance(one, PrintableRecords) for one in each.filters)
     ]
     assert without == []
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("wss://host/live", "wss://host/live"),
+        ("wss://host:8080/live?token=secret&a=1", "wss://host:8080/live?…"),
+        ("ws://user:secret@host/a@b", "ws://host/a@b"),
+        ("ws://user:sec@ret@host?x", "ws://host?…"),
+        ("no URL", "no URL"),
+    ],
+)
+def test_shown_url_has_neither_a_query_nor_a_password(url: str, shown: str) -> None:
+    assert shown_url(url) == shown

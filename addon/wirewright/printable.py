@@ -1,6 +1,7 @@
 """Text of traffic and files on a terminal: it may neither steer the terminal nor be read as markup."""
 
 import logging
+import re
 import traceback
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,14 @@ def printable_lines(text: str) -> str:
     if text.isprintable():
         return text
     return "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
+
+
+def shown_url(url: str) -> str:
+    """A URL for a log or a `repr`, without its user, password and query: these may be secrets."""
+    scheme, separator, rest = url.partition("://")
+    authority, *path = re.split(r"(?=[/?#])", rest, maxsplit=1)
+    before, mark, _ = "".join([authority.rpartition("@")[2], *path]).partition("?")
+    return f"{scheme}{separator}{before}{mark and '?…'}"
 
 
 def say(console: "Console", sentence: str, style: str = "") -> None:

@@ -51,9 +51,8 @@ from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit
 from wirewright.model.ownership import Owner
-from wirewright.model.urls import shown_url
 from wirewright.model.websocket import CLOSED_BY, Handshake
-from wirewright.printable import get_logger
+from wirewright.printable import get_logger, shown_url
 from wirewright.state import app_connections, control, tls_failures
 from wirewright.values import ClosedBy, Direction
 

@@ -15,8 +15,7 @@ from wirewright.mitm.flow_socket import InjectingCarrier
 from wirewright.model.errors import ENDS_THE_PROGRAM
 from wirewright.model.handshake import asked_url, is_handshake
 from wirewright.model.route import is_being_cancelled
-from wirewright.model.urls import shown_url
-from wirewright.printable import get_logger
+from wirewright.printable import get_logger, shown_url
 from wirewright.state import control
 
 logger = get_logger(__name__)

@@ -13,8 +13,7 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from wirewright.mitm import end_reasons
 from wirewright.mitm.flow_socket import InjectingCarrier, proxyserver
 from wirewright.model.feed import GRACE_SECONDS, LATE
-from wirewright.model.urls import shown_url
-from wirewright.printable import get_logger
+from wirewright.printable import get_logger, shown_url
 
 IDLE_SECONDS = 24 * 60 * 60
 """How long an open WebSocket may be idle, unless `tcp_timeout` is set. Without any limit, the connection of a

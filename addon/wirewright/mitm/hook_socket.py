@@ -22,8 +22,7 @@ from wirewright.mitm.patches import websocket_layer
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit, Window
-from wirewright.model.urls import shown_url
-from wirewright.printable import get_logger
+from wirewright.printable import get_logger, shown_url
 from wirewright.values import Conditions, Direction, Payload
 from wirewright.wire.observer import Order
 from wirewright.wire.stream import Close

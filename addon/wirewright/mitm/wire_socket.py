@@ -16,8 +16,7 @@ from wirewright.mitm.other_addons import Hook, OtherAddons, await_hooks, call_ho
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit, total_size
 from wirewright.model.route import WebSocketRoute
-from wirewright.model.urls import shown_url
-from wirewright.printable import get_logger
+from wirewright.printable import get_logger, shown_url
 from wirewright.values import Direction, Payload
 from wirewright.wire.lazy import Unread
 from wirewright.wire.observer import UNDECIDED, Decided, Decision, Demand, Order

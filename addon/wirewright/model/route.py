@@ -27,8 +27,8 @@ from wirewright.model.handshake import (
     upstream_url,
 )
 from wirewright.model.history import Message, to_payload
-from wirewright.model.urls import shown_url
 from wirewright.model.websocket import WebSocket
+from wirewright.printable import shown_url
 from wirewright.values import Conditions, Direction, Payload
 
 MessageHandler = Callable[[Payload], Any] | Callable[[], Any]

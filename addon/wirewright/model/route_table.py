@@ -14,7 +14,7 @@ from wirewright.model.errors import ENDS_THE_PROGRAM
 from wirewright.model.matching import LateMatch, UrlMatch, compile_match
 from wirewright.model.ownership import Owner, current_owner
 from wirewright.model.route import WebSocketRoute, is_being_cancelled
-from wirewright.model.urls import shown_url
+from wirewright.printable import shown_url
 
 RouteHandler = Callable[[WebSocketRoute], Any] | Callable[[], Any]
 """Is given the app's side of the route before the handshake is answered; may be async."""

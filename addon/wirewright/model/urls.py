@@ -10,14 +10,6 @@ _WILD = re.compile(r"[*?{}\\]")
 _KEPT_IN_PATHS = "!$%&'()*+,:;=@[]|"
 
 
-def shown_url(url: str) -> str:
-    """A URL for a log or a `repr`, without its user, password and query: these may be secrets."""
-    scheme, separator, rest = url.partition("://")
-    authority, *path = re.split(r"(?=[/?#])", rest, maxsplit=1)
-    before, mark, _ = "".join([authority.rpartition("@")[2], *path]).partition("?")
-    return f"{scheme}{separator}{before}{mark and '?…'}"
-
-
 def normalize_url(url: str) -> str:
     """A URL with its origin in lower case, without the scheme's own port, and with a path.
 

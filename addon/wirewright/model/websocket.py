@@ -15,8 +15,8 @@ from wirewright.model.errors import Error
 from wirewright.model.handshake import Headers
 from wirewright.model.history import History, HistoryLimit, Message, PastEvent, to_payload
 from wirewright.model.scope import Scope
-from wirewright.model.urls import shown_url
 from wirewright.model.waiter import EventContextManager, Predicate, Timeout, Waiter, WaitingEmitter
+from wirewright.printable import shown_url
 from wirewright.values import ClosedBy, Direction, Payload
 
 CLOSED_BY: Mapping[bool | None, ClosedBy] = {True: "client", False: "server", None: "proxy"}

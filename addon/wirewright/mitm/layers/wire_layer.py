@@ -12,6 +12,7 @@ from mitmproxy.proxy.layers import websocket
 from wirewright.mitm.layers.events import Aborted, CloseInjected, DecidedEvent, Ordered
 from wirewright.mitm.layers.leg import End, Held, HeldQueue, Injected, Leg, Lost, weight_of
 from wirewright.mitm.layers.socket_layer import HELD_WORK, TURN_WORK, SocketLayer
+from wirewright.printable import printable, shown_url
 from wirewright.values import Direction, Payload
 from wirewright.wire.frames import CloseCode, FrameCutter, Opcode, ProtocolError, decode_close
 from wirewright.wire.lazy import Unread
@@ -202,9 +203,9 @@ class WireLayer(SocketLayer):
             leg.is_cut_short = True
             source = "app" if leg.direction is Direction.SENT else "server"
             yield commands.Log(
-                f"{self.flow.request.pretty_url.partition('?')[0]}: the socket is closing, and more than "
-                f"{self._observer.max_held} bytes of messages (ws_max_held) wait for a route or an addon: "
-                f"further messages of the {source} are dropped",
+                f"{printable(shown_url(self.flow.request.pretty_url))}: the socket is closing, and more than "
+                f"{self._observer.max_held:,} bytes of messages (ws_max_held) wait for a route or an addon. "
+                f"Further messages of the {source} are dropped.",
                 WARNING,
             )
         return [each for each in received if not isinstance(each, (str, bytes, Deflated))]

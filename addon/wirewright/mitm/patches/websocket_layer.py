@@ -11,7 +11,7 @@ from mitmproxy.proxy.layers import websocket
 from wirewright.mitm.layers.cut_layer import CutLayer
 from wirewright.mitm.layers.hooks_layer import HooksLayer
 from wirewright.mitm.layers.wire_layer import WireLayer
-from wirewright.printable import get_logger
+from wirewright.printable import get_logger, shown_url
 from wirewright.wire.observer import Observer
 
 logger = get_logger(__name__)
@@ -36,10 +36,12 @@ def install(observe: Callable[[http.HTTPFlow], Observer | None]) -> None:
         try:
             observer = observe(flow)
         except NotAdmitted as error:
-            logger.warning("%s: the WebSocket is cut: %s", _without_query(flow), error)
+            logger.warning("%s: the WebSocket is cut: %s", shown_url(flow.request.pretty_url), error)
             return CutLayer(context, flow)
         except Exception:
-            logger.exception("%s: the WebSocket is cut after an error in Wirewright", _without_query(flow))
+            logger.exception(
+                "%s: the WebSocket is cut after an error in Wirewright", shown_url(flow.request.pretty_url)
+            )
             return CutLayer(context, flow)
         return HooksLayer(context, flow) if observer is None else WireLayer(context, flow, observer)
 
@@ -57,8 +59,3 @@ def uninstall() -> None:
     """New sockets get mitmproxy's own layer again."""
     websocket.WebsocketLayer = _stock_layer  # type: ignore[misc]
     websocket.Fragmentizer.FRAGMENT_SIZE = _stock_fragment_size
-
-
-def _without_query(flow: http.HTTPFlow) -> str:
-    """The URL of a socket for the log: its query may have secrets."""
-    return flow.request.pretty_url.partition("?")[0]
