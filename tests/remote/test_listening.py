@@ -167,6 +167,30 @@ def test_accepting_waits_while_too_many_connections_are_closing(monkeypatch: pyt
             each.close()
 
 
+async def test_event_loop_does_not_spin_while_connections_are_closing(
+    confdir: Path, certificate: Path | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refused `accept` leaves the listening socket readable, so the loop asks again, for a few turns."""
+    refused = 0
+    accept = ListeningSocket.accept
+
+    def counted(self: ListeningSocket) -> tuple[socket.socket, Any]:
+        nonlocal refused
+        try:
+            return accept(self)
+        except BlockingIOError:
+            refused += len(self._closing) >= listening.MOST_UNPROVEN
+            raise
+
+    monkeypatch.setattr(ListeningSocket, "accept", counted)
+    monkeypatch.setattr(listening, "MOST_UNPROVEN", 4)
+    async with served(confdir, certificate):
+        with silent(90) as opened:
+            for each in opened[:86]:
+                assert await ends(each)
+    assert 0 < refused < 2 * len(opened)
+
+
 async def test_every_address_of_a_host_has_the_same_port(monkeypatch: pytest.MonkeyPatch) -> None:
     loop = asyncio.get_running_loop()
 
