@@ -5,14 +5,17 @@ import sqlite3
 import stat
 import struct
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from support.foreign_recordings import archive, entry
-from wirewright.capture import CaptureError, capture_file
+from wirewright.capture import CaptureError, capture_file, schema
 from wirewright.capture import open as open_capture
+from wirewright.capture.formats import importer
 from wirewright.capture.formats.importer import import_file
+from wirewright.capture.reader import Socket, socket_row
 from wirewright.capture.recorder import Recorder
 from wirewright.capture.rotation import LEAST
 
@@ -105,6 +108,105 @@ def test_journal_that_appears_while_the_capture_is_opened_deletes_nothing(
     assert sorted(snapshot(capture.parent)) == ["diary.txt", "session.db"]
 
 
+def replace_journal(path: Path, victim: Path) -> None:
+    """As in a folder in which every user can replace files."""
+    beside(path, "-journal").unlink(missing_ok=True)
+    hot_journal(path, victim)
+
+
+def test_name_of_the_journal_is_taken_until_the_capture_is_closed(path: Path) -> None:
+    """Other users cannot have it then: in a folder with the sticky bit they replace no file of this user."""
+    recorder = Recorder(path, "test")
+    recorder.annotate("a remark")
+    recorder.flush()
+    with pytest.raises(FileExistsError):
+        beside(path, "-journal").touch(exist_ok=False)
+    found = beside(path, "-journal").stat()
+    assert (found.st_size, stat.S_IMODE(found.st_mode)) == (0, 0o600)
+    recorder.stop()
+    assert list(snapshot(path.parent)) == ["session.db"]
+
+
+def test_second_recorder_that_is_refused_leaves_the_journal_of_the_first(path: Path) -> None:
+    recorder = Recorder(path, "test")
+    with pytest.raises(CaptureError, match="it is being written by another recorder"):
+        add_an_import(path)
+    assert beside(path, "-journal").exists()
+    recorder.stop()
+
+
+def test_journal_that_was_deleted_while_recording_is_made_again_at_the_end(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder(path, "test")
+    taken: list[bool] = []
+    leave_wal_mode = schema.WritableCapture._leave_wal_mode
+
+    def look_and_leave(self: schema.WritableCapture) -> None:
+        leave_wal_mode(self)
+        taken.append(beside(path, "-journal").exists())
+
+    monkeypatch.setattr(schema.WritableCapture, "_leave_wal_mode", look_and_leave)
+    beside(path, "-journal").unlink()
+    recorder.stop()
+    assert taken == [True]
+    assert list(snapshot(path.parent)) == ["session.db"]
+
+
+def test_journal_that_appears_while_recording_deletes_nothing(
+    path: Path, diary: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = Recorder(path, "test")
+    recorder.annotate("still here")
+    recorder.flush()
+    replace_journal(path, diary)
+    planted = beside(path, "-journal").read_bytes()
+    recorder.stop()
+    assert snapshot(path.parent) == {
+        "diary.txt": b"dear diary",
+        "session.db": path.read_bytes(),
+        "session.db-journal": planted,
+    }
+    said = f"{path}-journal: another program has made it: delete it before session.db is opened"
+    assert said in caplog.messages
+    beside(path, "-journal").unlink()
+    with open_capture(path) as opened:
+        assert [each.text for each in opened.annotations()] == ["still here"]
+        assert opened.sessions()[0].ended_ns is not None
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_journal_that_appears_while_importing_deletes_nothing(
+    capture: Path, diary: Path, monkeypatch: pytest.MonkeyPatch, is_refused: bool
+) -> None:
+    def plant(socket: Socket) -> tuple[object, ...]:
+        replace_journal(capture, diary)
+        if is_refused:
+            raise RuntimeError("a mistake of ours")
+        return socket_row(socket)
+
+    monkeypatch.setattr(importer, "socket_row", plant)
+    with pytest.raises(RuntimeError) if is_refused else nullcontext():
+        add_an_import(capture)
+    assert diary.exists()
+    beside(capture, "-journal").unlink()
+    with open_capture(capture) as opened:
+        assert len(opened.sessions()) == (1 if is_refused else 2)
+
+
+def test_journal_that_appears_before_a_rotation_deletes_nothing(path: Path, diary: Path) -> None:
+    recorder = Recorder(path, "test", max_size=LEAST)
+    replace_journal(path, diary)
+    while not path.with_name("session-2.db").exists():
+        recorder.annotate("a remark, " * 10_000)
+        recorder.flush()
+    recorder.stop()
+    assert diary.exists()
+    beside(path, "-journal").unlink()
+    with open_capture(path) as opened:
+        assert opened.annotations()[-1].text == "goes on in session-2.db"
+
+
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("is_empty_file", [True, False])
 def test_file_that_has_the_name_of_a_new_capture_s_companion_is_neither_read_nor_deleted(
@@ -154,15 +256,15 @@ def test_file_that_another_recorder_has_begun_is_not_deleted(
 ) -> None:
     """Both find no file, and one of them is the first to add a session."""
     others: list[Recorder] = []
-    free_journal = capture_file.CaptureFile.free_journal
+    check_again = capture_file.CaptureFile.check_again
 
     def let_the_other_be_first(self: capture_file.CaptureFile) -> None:
-        free_journal(self)
+        check_again(self)
         if not others:
             others.append(Recorder.__new__(Recorder))
             others[0].__init__(path, "first")  # type: ignore[misc]
 
-    monkeypatch.setattr(capture_file.CaptureFile, "free_journal", let_the_other_be_first)
+    monkeypatch.setattr(capture_file.CaptureFile, "check_again", let_the_other_be_first)
     with pytest.raises(CaptureError, match="it is being written by another recorder"):
         Recorder(path, "second")
     others[0].annotate("still here")

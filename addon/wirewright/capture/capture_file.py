@@ -2,11 +2,13 @@
 
 SQLite trusts the files beside a database by their names. It replays a `-wal` and rolls back a `-journal`, and
 then it deletes another file that the `-journal` names (https://www.sqlite.org/fileformat2.html#the_rollback_journal).
-So every name is taken, or checked, before SQLite opens the capture.
+So every name is taken, or checked, before SQLite opens the capture. SQLite looks for a `-journal` again when
+a capture leaves WAL mode, so an empty file has that name until the database is closed.
 """
 
 import os
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,22 +73,48 @@ class CaptureFile:
 
     def make_private(self) -> None:
         """Take all rights on the files from other users. SQLite gives new files the mode of the capture."""
-        for each in (self.path, *(_beside(self.path, ending) for ending in (WAL, SHM))):
+        for each in (self.path, *(_beside(self.path, ending) for ending in (JOURNAL, WAL, SHM))):
             with suppress(FileNotFoundError):
                 each.chmod(0o600)
 
-    def free_journal(self) -> None:
-        """Delete the empty `-journal`: SQLite looks at none while the capture is in WAL mode."""
-        with suppress(OSError):
+    @property
+    def has_safe_journal(self) -> bool:
+        """True if SQLite may look for a `-journal`: it is an empty file of this user alone."""
+        try:
             journal = _beside(self.path, JOURNAL)
-            if not journal.lstat().st_size:
-                journal.unlink()
+            check_owned(journal)
+            return not journal.lstat().st_size
+        except (CaptureError, OSError):
+            return False
+
+    def take_journal(self) -> bool:
+        """Make the empty `-journal` again if it was deleted. False if another file has its name, or none can
+        be made: SQLite must not look for a journal then."""
+        with suppress(CaptureError, OSError):
+            journal = _beside(self.path, JOURNAL)
+            if _make(journal):
+                _give(journal, self.path.lstat())
+        return self.has_safe_journal
+
+    def free_journal(self) -> None:
+        """Delete the empty `-journal`, right after the database was closed."""
+        if self.has_safe_journal:
+            with suppress(OSError):
+                _beside(self.path, JOURNAL).unlink()
 
     def release(self) -> None:
         """Delete the files that `claim` made, right after the database was closed."""
-        for each, identity in self._made:
+        self._release(each for each, _ in self._made)
+
+    def release_journal(self) -> None:
+        """Delete the `-journal` if `claim` made it: it may be another recorder's."""
+        self._release([_beside(self.path, JOURNAL)])
+
+    def _release(self, names: Iterable[Path]) -> None:
+        made = dict(self._made)
+        for each in names:
             with suppress(OSError):
-                if _identity_of(each) == identity:
+                if _identity_of(each) == made.get(each):
                     each.unlink()
 
     def delete(self) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from wirewright.capture.capture_file import CaptureFile, check_readable
+from wirewright.capture.capture_file import JOURNAL, CaptureFile, check_readable
 from wirewright.capture.errors import CaptureError as CaptureError
 from wirewright.capture.guard import Guard
 from wirewright.capture.tables import (
@@ -21,6 +21,9 @@ from wirewright.capture.tables import (
     check_tables,
 )
 from wirewright.model.handshake import Headers
+from wirewright.printable import get_logger
+
+logger = get_logger(__name__)
 
 ALIVE_SECONDS = 2.0
 """A session that has not ended is still being written if its recorder was seen within this time."""
@@ -42,12 +45,31 @@ class WritableCapture:
     file: CaptureFile
 
     def close(self) -> None:
-        """Close the connection. The capture is one file again, if nobody reads it."""
+        """Close the connection. The capture is one file again, if nobody reads it.
+
+        It stays in WAL mode if another program has put a `-journal` beside it: SQLite would play that back.
+        """
+        is_in_place = self.file.is_in_place
         with suppress(sqlite3.Error):
             self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            if self.file.is_in_place:  # SQLite deletes its files by name: these may be another file's now
-                self.connection.execute("PRAGMA journal_mode = MEMORY")
+            if is_in_place:  # SQLite deletes its files by name: these may be another file's now
+                self._leave_wal_mode()
         self.connection.close()
+        if is_in_place:
+            self.file.free_journal()
+        else:
+            self.file.release_journal()
+
+    def _leave_wal_mode(self) -> None:
+        if self.file.take_journal():
+            self.connection.execute("PRAGMA journal_mode = MEMORY")
+        else:
+            logger.warning(
+                "%s%s: another program has made it: delete it before %s is opened",
+                self.file.path,
+                JOURNAL,
+                self.file.path.name,
+            )
 
     def discard(self) -> None:
         """Close the connection, and delete the file if this program made it."""
@@ -80,14 +102,17 @@ def create_or_append(path: Path, program: str, session: int | None = None) -> Wr
             file.make_private()
             _enter_wal_mode(connection)
             file.check_again()
-            file.free_journal()
             dead = _wait_for_the_last_recorder(connection, path)
             number = _begin_session(connection, path, program, session, dead)
             connection.set_progress_handler(None, 0)  # no statement of a recorder takes long
             return WritableCapture(connection, number, file)
     except BaseException as error:
-        if not is_checked or (file.is_new and not isinstance(error, _BeingWritten)):
+        if isinstance(error, _BeingWritten):
+            pass  # the other recorder uses the files
+        elif file.is_new or not is_checked:
             file.release()
+        else:
+            file.release_journal()
         raise
 
 
