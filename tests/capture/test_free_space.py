@@ -7,7 +7,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -18,6 +18,7 @@ from support.raw_peers import raw_socket
 from support.time_limits import STEP_SECONDS
 from wirewright.capture import open as open_capture
 from wirewright.capture.free_space import FreeSpace
+from wirewright.capture.recorder import Recorder
 from wirewright.capture.schema import CaptureError
 from wirewright.mitm.capture_session import CaptureSession
 from wirewright.model.proxy import Control
@@ -50,7 +51,7 @@ def test_recording_ends_with_a_warning_before_the_disk_is_full(
     path: Path, control: Control, record: Record, disk: Disk, caplog: pytest.LogCaptureFixture
 ) -> None:
     over = threading.Event()
-    recorder = record(min_free=300 * MIB, on_over=over.set)
+    recorder = record(min_free=300 * MIB, on_over=lambda _: over.set())
     tape = begin_socket(control.proxy).tape
     assert tape is not None
     tape.messages(["before"], 6, direction=Direction.SENT)
@@ -74,7 +75,7 @@ def test_frames_that_wait_are_written_before_the_end(
     path: Path, control: Control, record: Record, disk: Disk
 ) -> None:
     over = threading.Event()
-    recorder = record(min_free=300 * MIB, on_over=over.set)
+    recorder = record(min_free=300 * MIB, on_over=lambda _: over.set())
     tape = begin_socket(control.proxy).tape
     assert tape is not None
     disk.free = 310 * MIB
@@ -147,6 +148,42 @@ async def test_another_recording_can_begin_after_that_end(
     session.stop()
     with open_capture(path) as capture:
         assert len(capture.sessions()) == 2
+
+
+def test_another_recording_can_begin_after_that_end_without_an_event_loop(path: Path, disk: Disk) -> None:
+    session = CaptureSession()
+    session.start(path)
+    first = the_control.proxy._recorder
+    assert isinstance(first, Recorder)
+    disk.free = 0
+    first.flush()
+    first.stop()
+    with pytest.raises(CaptureError, match="no capture runs"):
+        session.annotate("too late")
+    disk.free = 1_000 * MIB
+    session.start(path)
+    session.stop()
+    with open_capture(path) as capture:
+        assert len(capture.sessions()) == 2
+
+
+async def test_recording_that_ends_at_once_is_forgotten(
+    path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread may end before `Recorder` has returned."""
+    session, ended, made = CaptureSession(), asyncio.Event(), Recorder.__init__
+
+    def make(self: Recorder, *arguments: Any, **options: Any) -> None:
+        made(self, *arguments, **options)
+        disk.free = 0
+        self._writer._thread.join()
+
+    monkeypatch.setattr(Recorder, "__init__", make)
+    monkeypatch.setattr(the_control, "stop_recording", ended.set)
+    session.start(path)
+    await ended.wait()
+    with pytest.raises(CaptureError, match="no capture runs"):
+        session.annotate("too late")
 
 
 # A real disk

@@ -13,12 +13,14 @@ import pytest
 from capture.conftest import Record
 from support.foreign_recordings import archive, entry
 from support.model_sockets import begin_socket
+from wirewright.capture import guard, schema, writer
 from wirewright.capture import open as open_capture
-from wirewright.capture import schema, writer
 from wirewright.capture.formats.importer import import_file
 from wirewright.capture.losses import Frames, Row
 from wirewright.capture.recorder import Messages, Recorder
-from wirewright.capture.writer import Statement
+from wirewright.capture.rotation import LEAST, Rotation
+from wirewright.capture.statements import CUT_FIELD, SHORT_TEXT, Statement
+from wirewright.capture.writer import Writer
 from wirewright.memory import QUEUE_LEAST, MemoryBudget, Use
 from wirewright.model.feed import Tape
 from wirewright.model.proxy import Control
@@ -88,11 +90,15 @@ def test_frames_for_which_there_is_no_room_are_counted(
     assert sum(gap.frames for gap in gaps) == lost
     assert sum(gap.bytes for gap in gaps) >= (lost - 1) * 900
     assert {gap.reason for gap in gaps} == {"more than 0.25 MiB waited to be written"}
-    assert [record.message for record in caplog.records if "come faster than" in record.message]
+    assert f"{path}: more than 0.25 MiB waited to be written: so far 1 frames (900 bytes)" in caplog.text
 
 
 def test_frames_are_counted_while_all_messages_together_use_up_the_memory(
-    path: Path, control: Control, record: Record, monkeypatch: pytest.MonkeyPatch
+    path: Path,
+    control: Control,
+    record: Record,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     budget = MemoryBudget(1_000_000)
     monkeypatch.setattr("wirewright.capture.writer.budget", budget)
@@ -109,6 +115,7 @@ def test_frames_are_counted_while_all_messages_together_use_up_the_memory(
         (gap,) = capture.gaps()
     assert (gap.frames, gap.bytes) == (1, len("meanwhile"))
     assert gap.reason == "all messages together have used up ws_memory"
+    assert f"{path}: {gap.reason}: so far 1 frames (9 bytes) were not recorded" in caplog.messages
 
 
 def test_frames_that_wait_are_part_of_the_memory_that_messages_take(
@@ -282,7 +289,7 @@ def test_frames_beyond_the_queue_are_counted_while_the_disk_is_full(
         assert [(gap.frames, gap.bytes, gap.reason) for gap in capture.gaps()] == [
             (lost, lost * 936, "more than 0.25 MiB waited to be written: the disk is full")
         ]
-    assert f"{path}: the disk is full: 1 are not recorded until now" in caplog.messages
+    assert f"{path}: the disk is full: so far 1 frames (936 bytes) were not recorded" in caplog.messages
     assert (
         f"{path}: {lost} frames ({lost * 936:,} bytes) are not in the capture: "
         f"more than 0.25 MiB waited to be written ({lost})"
@@ -491,3 +498,191 @@ def test_recorder_that_was_suspended_does_not_write_into_the_sockets_of_a_newer_
     said = [record.message for record in caplog.records if record.levelno == logging.ERROR]
     why = "another program has begun a session in the file while this one was suspended"
     assert said == [f"{path}: frames are not recorded: {why}"]
+
+
+# Handshakes
+
+
+def big_headers(number: int, size: int) -> dict[str, str]:
+    return {"x-number": str(number), "x-big": "a" * size}
+
+
+def test_handshakes_that_wait_are_part_of_the_memory_that_messages_take(
+    path: Path, control: Control, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget = MemoryBudget(100_000_000)
+    monkeypatch.setattr("wirewright.capture.losses.budget", budget)
+    recorder = record()
+    with held(recorder):
+        for number in range(10):
+            begin_socket(control.proxy, key=str(number), headers=big_headers(number, 100_000))
+        assert budget.used >= 1_000_000
+    recorder.stop()
+    assert budget.used == 0
+    with open_capture(path) as capture:
+        assert [len(socket.request_headers["x-big"]) for socket in capture.sockets()] == [100_000] * 10
+        assert capture.gaps() == []
+
+
+def test_headers_are_cut_and_counted_while_too_much_waits(
+    path: Path,
+    control: Control,
+    record: Record,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(writer, "QUEUE_BYTES", 500_000)
+    recorder = record()
+    with held(recorder):
+        for number in range(50):
+            begin_socket(control.proxy, key=str(number), headers=big_headers(number, 100_000))
+        assert recorder._writer._room.waiting <= 500_000 + 50 * (2 * SHORT_TEXT + 2_000)
+    recorder.stop()
+    with open_capture(path) as capture:
+        sockets, gaps = capture.sockets(), capture.gaps()
+    assert [socket.request_headers["x-number"] for socket in sockets] == [str(number) for number in range(50)]
+    cut = [socket for socket in sockets if socket.request_headers["x-big"] == "REDACTED"]
+    assert len(cut) >= 45
+    assert {(gap.frames, gap.reason) for gap in gaps} == {(0, "headers and other long texts were cut")}
+    assert sum(gap.bytes for gap in gaps) == 100_000 * len(cut)
+    assert "100,000 bytes of handshakes and remarks were not recorded" in caplog.text
+
+
+def test_handshakes_beyond_twice_the_queue_are_counted_with_their_frames(
+    path: Path, control: Control, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "QUEUE_BYTES", 20_000)
+    recorder = record()
+    with held(recorder):
+        for number in range(200):
+            feed = begin_socket(control.proxy, key=str(number), headers=big_headers(number, 1_000))
+            assert recorder._writer._room.waiting <= 40_000
+        last = feed.tape
+        assert last is not None
+    recorder.flush()
+    last.messages(["of no socket"], 12, direction=Direction.SENT)
+    control.close("199", 1000, "", "client")
+    recorder.stop()
+    with open_capture(path) as capture:
+        kept = {socket.id for socket in capture.sockets()}
+        assert 10 < len(kept) < 100
+        assert list(capture.frames()) == []
+        assert sum(gap.frames for gap in capture.gaps()) == 1
+        assert sum(gap.bytes for gap in capture.gaps()) >= 1_000 * (200 - len(kept))
+
+
+def test_headers_that_no_row_can_have_are_cut(
+    path: Path, control: Control, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "ROW_BYTES", 100_000)
+    monkeypatch.setattr(writer, "LARGEST_TEXT", 20_000)
+    recorder = record()
+    fields = {"x-odd": "\udcff" * 15_000, **{f"x-{number}": "b" * 900 for number in range(100)}}
+    feed = begin_socket(control.proxy, "ws://h/" + "c" * 200_000, headers=fields)
+    assert feed.tape is not None
+    feed.tape.messages(["hello"], 5, direction=Direction.SENT)
+    recorder.stop()
+    assert payloads(path) == ["hello"]
+    with open_capture(path) as capture:
+        (socket,) = capture.sockets()
+        gaps = capture.gaps()
+    pairs = socket.request_headers.pairs
+    assert (pairs[0], pairs[1], pairs[-1]) == (
+        ("x-odd", "REDACTED"),
+        ("x-0", "b" * 900),
+        (CUT_FIELD, "REDACTED"),
+    )
+    assert socket.url == ("ws://h/" + "c" * 200_000)[:20_000] + "…"
+    assert {gap.frames for gap in gaps} == {0}
+    assert sum(gap.bytes for gap in gaps) > 180_000 + 15_000
+
+
+def test_statement_that_no_file_takes_is_counted(
+    path: Path, control: Control, record: Record, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = record()
+    tape_of(control)
+    recorder.flush()
+    recorder._writer._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 10_000)
+    recorder.annotate("x" * 20_000)
+    recorder.stop()
+    with open_capture(path) as capture:
+        (gap,) = capture.gaps()
+    assert (gap.frames, gap.bytes) == (0, 20_500)
+    assert gap.reason == "DataError: string or blob too big"
+    said = (
+        f"{path}: 20,500 bytes of handshakes and remarks are not in the capture: {gap.reason} (20,500 bytes)"
+    )
+    assert said in caplog.messages
+
+
+# A recorder that fails
+
+
+def fail(*_: object) -> None:
+    raise RuntimeError("a mistake of ours")
+
+
+@pytest.mark.parametrize("method", ["_end", "_close_target", "_rotate", "next_file", "_lacks_space"])
+def test_flush_of_a_recorder_that_has_failed_waits_for_nobody(
+    path: Path,
+    control: Control,
+    record: Record,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    method: str,
+) -> None:
+    ended: list[Recorder] = []
+    recorder = record(max_size=LEAST, on_over=ended.append)
+    connection = recorder._writer._connection
+    tape = tape_of(control)
+    recorder.flush()
+    if method == "next_file":
+        monkeypatch.setattr(Rotation, method, fail)
+    elif method == "_close_target":
+        monkeypatch.setattr(schema.WritableCapture, "close", fail)
+    else:
+        monkeypatch.setattr(Writer, method, fail)
+    tape.messages(["before"], 6, direction=Direction.SENT)
+    recorder.flush()
+    recorder.stop()
+    tape.messages(["after"], 5, direction=Direction.SENT)
+    recorder.flush()
+    assert recorder.has_ended
+    assert ended == [recorder]
+    connection.close()
+    assert f"{path}: the recording has ended, as the recorder failed" in caplog.text
+    assert "a mistake of ours" in caplog.text
+
+
+def test_frames_that_cannot_be_read_are_counted_once_however_often_the_rest_is_tried(
+    path: Path,
+    control: Control,
+    record: Record,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rows = Messages.rows
+
+    def read(self: Messages) -> Iterable[Row]:
+        if "bad" in self.payloads:
+            raise RuntimeError("a mistake of ours")
+        return rows(self)
+
+    monkeypatch.setattr(Messages, "rows", read)
+    monkeypatch.setattr(schema, "BUSY_SECONDS", 0.0)
+    recorder = record()
+    tape = tape_of(control)
+    recorder.flush()
+    with full_disk(recorder):
+        with held(recorder):
+            for message in ("one", "bad", "x" * 100_000, "two"):
+                tape.messages([message], len(message), direction=Direction.SENT)
+        for _ in range(3):
+            recorder.flush()
+    recorder.stop()
+    assert payloads(path) == ["one", "x" * 100_000, "two"]
+    with open_capture(path) as capture:
+        assert [(gap.frames, gap.bytes) for gap in capture.gaps()] == [(1, 3)]
+    assert caplog.text.count("RuntimeError: a mistake of ours") == 1
+    assert recorder._writer._room.waiting == 0

@@ -40,7 +40,7 @@ class Losses:
     """How many frames and bytes the file knows of."""
 
     def add(self, frames: Frames) -> None:
-        """Count frames as lost."""
+        """Count frames as lost. What is lost of handshakes counts in bytes alone, by `size`."""
         self.frames += len(frames)
         self.size += frames.size
 
@@ -55,7 +55,10 @@ class Losses:
 
 
 class Room:
-    """A limit in bytes for frames that wait to be written. One thread calls `put`, another one `taken`."""
+    """A limit in bytes for frames that wait to be written. One thread calls `put`, another one `taken`.
+
+    Both report the size to the memory budget, perhaps in the wrong order. The next report corrects it.
+    """
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -87,10 +90,17 @@ def weight_of(frames: Frames) -> int:
 
 
 def describe(losses: Iterable[Losses]) -> str:
-    """A sentence about all frames that are missing, with the reasons; "" if none are."""
-    some = [each for each in losses if each.frames]
+    """A sentence about all that is missing, with the reasons; "" if nothing is."""
+    some = [each for each in losses if each.frames or each.size]
     if not some:
         return ""
-    frames, size = sum(each.frames for each in some), sum(each.size for each in some)
-    reasons = "; ".join(f"{each.reason} ({each.frames:,})" for each in some)
-    return f"{frames:,} frames ({size:,} bytes) are not in the capture: {reasons}"
+    missing = amount(sum(each.frames for each in some), f"{sum(each.size for each in some):,} bytes")
+    reasons = "; ".join(
+        f"{each.reason} ({f'{each.frames:,}' if each.frames else f'{each.size:,} bytes'})" for each in some
+    )
+    return f"{missing} are not in the capture: {reasons}"
+
+
+def amount(frames: int, size: str) -> str:
+    """How much is missing: of frames, or of handshakes and remarks, which are no frames."""
+    return f"{frames:,} frames ({size})" if frames else f"{size} of handshakes and remarks"

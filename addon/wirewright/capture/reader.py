@@ -176,7 +176,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Frames that are missing, as the file knows itself."""
+    """Frames that are missing, or with 0 `frames` parts of handshakes, as the file knows itself."""
 
     session_id: int
     time_ns: int

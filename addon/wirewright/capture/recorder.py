@@ -17,7 +17,6 @@ from wirewright.capture.schema import (
     INJECTED,
     TRUNCATED,
     create_or_append,
-    headers_to_json,
     newest_socket,
 )
 from wirewright.capture.writer import Writer
@@ -181,7 +180,7 @@ class Recorder:
         max_size: int | None = None,
         rotate: int | None = None,
         min_free: int | None = None,
-        on_over: Callable[[], None] = lambda: None,
+        on_over: Callable[["Recorder"], None] = lambda _: None,
     ) -> None:
         """Make the file, or add to a capture. `max_payload` is how many bytes of each message are kept.
 
@@ -203,7 +202,7 @@ class Recorder:
         self.first_number = newest_socket(target.connection, self.path) + 1
         """The id of the first socket of this session."""
         self._session = target.session
-        self._writer = Writer(target, space, rotation, on_over)
+        self._writer = Writer(target, space, rotation, lambda: on_over(self))
 
     def record(self, socket: WebSocket, number: int) -> "SocketTape | None":
         """Begin to record a socket under this id. Returns None if the capture's URL does not match."""
@@ -225,6 +224,11 @@ class Recorder:
             time.time_ns(),
             self._policy.redaction.text(text),
         )
+
+    @property
+    def has_ended(self) -> bool:
+        """True if nothing more is recorded: after `stop`, or after an end for lack of free space."""
+        return self._writer.is_over
 
     def flush(self) -> None:
         """Return when everything that was recorded until now is in the file, or is counted as missing."""
@@ -249,23 +253,24 @@ class SocketTape(Tape):
         self._secret: str | None = None
         """What the server chose for a subprotocol, if that is a token: a failure may quote it."""
         asked_ns = time.time_ns() if socket.opened_at is None else int(socket.opened_at * 1e9)
-        writer.execute(
+        self._has_row = writer.execute(
             "INSERT INTO sockets (id, session_id, url, asked_ns, request_headers, client_address) "
             "VALUES (?, ?, ?, ?, ?, ?)",
             socket_id,
             session,
             policy.redaction.url(socket.url),
             asked_ns,
-            headers_to_json(policy.redaction.headers(socket._request_headers)),
+            policy.redaction.headers(socket._request_headers),
             _shown(socket.client_address),
         )
+        self._put = writer.put if self._has_row else writer.leave_out
         if socket._response_headers is not None and socket.status is not None:
             self.answered(socket.status, socket._response_headers)
         if socket.opened_at is not None:
             self.opened(socket.opened_at, socket.server_address)
 
     def requested(self, headers: Headers) -> None:
-        self._set(request_headers=headers_to_json(self._policy.redaction.headers(headers)))
+        self._set(request_headers=self._policy.redaction.headers(headers))
 
     def answered(self, status: int, headers: Headers, body: bytes | None = None) -> None:
         kept = self._policy.redaction.headers(headers)
@@ -273,7 +278,7 @@ class SocketTape(Tape):
         self._secret = chosen if chosen != kept.get("sec-websocket-protocol") else None
         self._set(
             status=status,
-            response_headers=headers_to_json(kept),
+            response_headers=kept,
             subprotocol=kept.get("sec-websocket-protocol"),
             extensions=kept.get("sec-websocket-extensions"),
             response_body=None if body is None else self._policy.redaction.binary(body),
@@ -302,7 +307,7 @@ class SocketTape(Tape):
         self, payloads: Sequence[Payload] | Unread, size: int, *, direction: Direction, injected: bool = False
     ) -> None:
         flags = INJECTED if injected else 0
-        self._writer.put(Messages(self._id, time.time_ns(), direction, payloads, size, self._policy, flags))
+        self._put(Messages(self._id, time.time_ns(), direction, payloads, size, self._policy, flags))
 
     def offered(self, payload: Payload, *, direction: Direction) -> None:
         self._drop_offered(direction)
@@ -312,9 +317,9 @@ class SocketTape(Tape):
         time_ns, original = self._offered.pop(direction, (time.time_ns(), payload))
         if payload is not None and payload == original:
             size, flags = payload_size(payload), INJECTED if injected else 0
-            self._writer.put(Messages(self._id, time_ns, direction, [payload], size, self._policy, flags))
+            self._put(Messages(self._id, time_ns, direction, [payload], size, self._policy, flags))
         elif original is not None:
-            self._writer.put(Changed(self._id, time_ns, direction, original, payload, self._policy))
+            self._put(Changed(self._id, time_ns, direction, original, payload, self._policy))
 
     def ordered(self, payload: Payload, *, direction: Direction) -> None:
         if direction in self._offered:
@@ -329,9 +334,7 @@ class SocketTape(Tape):
         self, frames: Sequence[tuple[int, bytes]], *, direction: Direction, injected: bool = False
     ) -> None:
         size, flags = sum(len(payload) for _, payload in frames), INJECTED if injected else 0
-        self._writer.put(
-            ControlFrames(self._id, time.time_ns(), direction, frames, size, flags, self._policy)
-        )
+        self._put(ControlFrames(self._id, time.time_ns(), direction, frames, size, flags, self._policy))
 
     def _drop_offered(self, direction: Direction) -> None:
         """A message that a route was given, and of which it has sent on nothing until now."""
@@ -339,6 +342,8 @@ class SocketTape(Tape):
             self.settled(None, direction=direction)
 
     def _set(self, **columns: Any) -> None:
+        if not self._has_row:
+            return
         names = ", ".join(f"{name} = ?" for name in columns)
         self._writer.execute(f"UPDATE sockets SET {names} WHERE id = ?", *columns.values(), self._id)  # noqa: S608
 

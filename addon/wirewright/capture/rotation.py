@@ -53,7 +53,7 @@ class Rotation:
             if self._following is None or not is_free(self._following):
                 self._following = next(filter(is_free, self._names))
             following = self._continue(full, self._following)
-        except (CaptureError, sqlite3.Error) as error:
+        except (CaptureError, sqlite3.Error, OSError) as error:
             if self._failed_at == -math.inf:
                 logger.error("%s: the capture grows beyond its max_size: %s", self._first, error)
             self._failed_at = time.monotonic()

@@ -10,12 +10,14 @@ from contextlib import suppress
 from functools import cache
 from itertools import chain, groupby, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from wirewright.capture.free_space import FreeSpace
-from wirewright.capture.losses import UNREAD, Frames, Losses, Room, Row, describe, weight_of
+from wirewright.capture.losses import UNREAD, Frames, Losses, Room, Row, amount, describe, weight_of
 from wirewright.capture.rotation import Rotation
-from wirewright.capture.schema import WritableCapture, explain, writable
+from wirewright.capture.schema import WritableCapture, explain
+from wirewright.capture.statements import LARGEST_TEXT, SHORT_TEXT, Statement, statement
+from wirewright.capture.tables import INSERT_REMARK
 from wirewright.memory import budget
 from wirewright.printable import get_logger
 
@@ -44,13 +46,6 @@ ROWS = (4_000, 400, 40, 1)
 after each statement the lock has to be had back, and a busy loop keeps it for five milliseconds."""
 
 _COLUMNS = ("socket_id", "time_ns", "from_client", "opcode", "size", "payload", "flags", "original")
-
-
-class Statement(NamedTuple):
-    """One about a socket or the session."""
-
-    sql: str
-    values: Row
 
 
 NEWER_SESSION = "another program has begun a session in the file while this one was suspended"
@@ -87,7 +82,14 @@ class Writer:
         self._unreadable = Losses("the recorder failed: its log says how")
         self._unread = Losses(UNREAD)
         self._without_memory = Losses("all messages together have used up ws_memory")
-        self._is_over = False
+        self._cut = Losses("headers and other long texts were cut")
+        self._without_row = Losses(
+            "handshakes, ends of sockets and remarks came faster than they can be written"
+        )
+        """Frames of sockets that are not in the file, too."""
+        self._found_unreadable: list[Frames] = []
+        """Frames of the attempt that runs whose rows cannot be made."""
+        self.is_over = False
         """Whether nothing more is taken in."""
         self._is_closed = False
         """True once all was written and the file was closed."""
@@ -109,13 +111,12 @@ class Writer:
 
     def put(self, frames: Frames) -> None:
         """Hand over frames; if too much is waiting they are counted instead."""
-        if self._is_over:
+        if self.is_over:
             return
         weight, room = weight_of(frames), self._room_of(frames)
         has_memory = budget.admits(weight, room.waiting)
         if not (has_memory and room.admits(weight)):
-            (room.losses if has_memory else self._without_memory).add(frames)
-            self._warn_of_losses()
+            self._lose_now(room.losses if has_memory else self._without_memory, frames)
             return
         room.put(weight)
         self._queue.append(frames)
@@ -125,24 +126,51 @@ class Writer:
     def _room_of(self, frames: Frames) -> Room:
         return self._large_room if frames.size > LARGE_BYTES else self._room
 
-    def _warn_of_losses(self) -> None:
+    def leave_out(self, frames: Frames) -> None:
+        """Count frames of a socket whose row could not be handed over."""
+        if not self.is_over:
+            self._lose_now(self._without_row, frames)
+
+    def _lose_now(self, losses: Losses, frames: Frames) -> None:
+        losses.add(frames)
+        self._warn_of(losses)
+
+    def _warn_of(self, losses: Losses) -> None:
         if time.monotonic() - self._warned > WARN_SECONDS:
             self._warned = time.monotonic()
+            left_out = self._left_out
+            frames, size = sum(each.frames for each in left_out), sum(each.size for each in left_out)
+            missing = amount(frames, f"{size:,} bytes")
             logger.warning(
-                "%s: %s: %s are not recorded until now",
-                self._path,
-                self._failing or "frames come faster than they can be written",
-                f"{sum(losses.frames for losses in self._left_out):,}",
+                "%s: %s: so far %s were not recorded", self._path, self._failing or losses.reason, missing
             )
 
     def miss(self) -> None:
         """Count a message that passed and could not be read."""
         self._unread.frames += 1
 
-    def execute(self, statement: str, *values: object) -> None:
-        """Hand over a statement about a socket or the session. None is left out: there are few."""
-        if not self._is_over:
-            self._queue.append(Statement(statement, tuple(map(writable, values))))
+    def execute(self, sql: str, *values: object) -> bool:
+        """Hand over a statement about a socket or the session. Values may be Headers.
+
+        If too much is waiting, long texts are cut. If twice as much is, it is left out. Either is counted.
+        Returns False for one that is left out.
+        """
+        if self.is_over:
+            return False
+        room = self._room
+        given, cut = statement(sql, values, LARGEST_TEXT)
+        if not (budget.admits(given.weight, room.waiting) and room.admits(given.weight)):
+            whole, (given, cut) = given, statement(sql, values, SHORT_TEXT)
+            if room.waiting + given.weight > 2 * room.size:
+                self._without_row.size += whole.weight
+                self._warn_of(self._without_row)
+                return False
+        if cut:
+            self._cut.size += cut
+            self._warn_of(self._cut)
+        room.put(given.weight)
+        self._queue.append(given)
+        return True
 
     def flush(self) -> None:
         """Return when everything that was handed over until now has been tried to be written."""
@@ -161,29 +189,48 @@ class Writer:
     # The thread
 
     def _run(self) -> None:
+        try:
+            self._record()
+            self.is_over = True
+            self._end()
+        except Exception as error:
+            self._log_end(error)
+        finally:
+            self.is_over = True
+            self._close()
+
+    def _close(self) -> None:
+        try:
+            self._target.close()
+        except Exception as error:
+            self._log_end(error)
+        finally:
+            self._is_closed = True  # `flush` must not wait for a thread that has ended
+            _set_all(_all_of(self._flushes))
+            self._on_over()
+
+    def _log_end(self, error: Exception) -> None:
+        """Say that the recording ends by a mistake of ours, and what is lost by that."""
+        logger.exception("%s: the recording has ended, as the recorder failed", self._path)
+        self._count_lost(f"{type(error).__name__}: {error}", _all_of(self._queue))
+        if missing := describe(self._losses):
+            logger.warning("%s: %s", self._path, missing)
+
+    def _record(self) -> None:
+        """Write what comes, until the recording is stopped or the disk is nearly full."""
         while not self._stopped.is_set():
             self._wake.wait(RETRY_SECONDS if self._failing else COMMIT_SECONDS)
             self._wake.clear()
             if self._lacks_space():
                 break
             self._write()
-        self._is_over = True
-        self._end()
-        self._target.close()
-        self._is_closed = True
-        _set_all(_all_of(self._flushes))
-        self._on_over()
 
     def _lacks_space(self) -> bool:
         """Whether the capture ends by itself, as the disk is nearly full."""
         if not self._space.is_short(self._room.waiting + self._large_room.waiting):
             return False
-        self.execute(
-            "INSERT INTO annotations (session_id, time_ns, text) VALUES (?, ?, ?)",
-            self._session,
-            time.time_ns(),
-            f"the recording ends here: {self._space.shortage}",
-        )
+        remark = f"the recording ends here: {self._space.shortage}"
+        self._queue.append(Statement(INSERT_REMARK, (self._session, time.time_ns(), remark)))
         logger.warning("%s: the recording has ended: %s", self._path, self._space.shortage)
         return True
 
@@ -203,13 +250,15 @@ class Writer:
     def _give_up(self) -> None:
         """Count the frames that still wait as lost. The end and the gaps take less space than they do."""
         left = _all_of(self._queue)
-        self._count_lost(self._failing, left)
-        self._store([each for each in left if isinstance(each, Statement)])
+        reason = self._failing
+        self._count_lost(reason, [each for each in left if not isinstance(each, Statement)])
+        self._count_lost(reason, self._store([each for each in left if isinstance(each, Statement)]))
 
     @property
     def _left_out(self) -> tuple[Losses, ...]:
-        """Frames for which there was no room."""
-        return self._room.losses, self._large_room.losses, self._without_memory
+        """Frames and statements for which there was no room."""
+        rooms = self._room.losses, self._large_room.losses
+        return *rooms, self._without_memory, self._without_row, self._cut
 
     @property
     def _losses(self) -> tuple[Losses, ...]:
@@ -219,10 +268,12 @@ class Writer:
         """Write what waits now, in one transaction; after a failure, a small one first."""
         flushes = _all_of(self._flushes)
         was_failing = bool(self._failing)
-        self._write_some(self._take())
-        if was_failing and not self._failing:
+        try:
             self._write_some(self._take())
-        _set_all(flushes)
+            if was_failing and not self._failing:
+                self._write_some(self._take())
+        finally:
+            _set_all(flushes)
 
     def _take(self) -> list[Frames | Statement]:
         """Take out what waits; after a failure RETRY_BYTES of it."""
@@ -232,7 +283,7 @@ class Writer:
         size = 0
         while self._queue and size < RETRY_BYTES:
             each = self._queue.popleft()
-            size += 0 if isinstance(each, Statement) else each.size
+            size += each.weight if isinstance(each, Statement) else each.size
             taken.append(each)
         return taken
 
@@ -252,6 +303,7 @@ class Writer:
         except Exception as error:  # a thread that ends would leave the others waiting
             with suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
+            taken = self._without_unreadable(taken)
             if isinstance(error, (sqlite3.OperationalError, OSError)):
                 self._fail(explain(error) if isinstance(error, sqlite3.Error) else str(error))
                 return taken
@@ -264,9 +316,20 @@ class Writer:
         self._recover()
         for losses, total in totals:
             losses.noted = total
-        self._leave_rooms(taken)
+        self._leave_rooms(self._without_unreadable(taken))
         self._rotate()
         return []
+
+    def _without_unreadable(self, taken: Sequence[Frames | Statement]) -> Sequence[Frames | Statement]:
+        """The others: those are counted once, however often the transaction is tried."""
+        unreadable, self._found_unreadable = self._found_unreadable, []
+        if not unreadable:
+            return taken
+        for each in unreadable:
+            self._unreadable.add(each)
+        self._leave_rooms(unreadable)
+        ids = set(map(id, unreadable))
+        return [each for each in taken if id(each) not in ids]
 
     def _store_each(self, taken: Sequence[Frames | Statement]) -> Sequence[Frames | Statement]:
         """Write each in a transaction of its own. Returns what is to be tried again."""
@@ -285,12 +348,12 @@ class Writer:
         for is_statement, group in groupby(taken, lambda each: isinstance(each, Statement)):
             several: Iterable[Any] = group
             if is_statement:
-                for statement in several:
-                    self._connection.execute(*statement)
+                for each in several:
+                    self._connection.execute(each.sql, each.values)
             else:
                 self._insert(chain.from_iterable(map(self._rows_of, several)))
         for gap in self._gaps(totals):
-            self._connection.execute(*gap)
+            self._connection.execute(gap.sql, gap.values)
         self._note_seen()
         self._connection.execute("COMMIT")
 
@@ -314,7 +377,7 @@ class Writer:
             return frames.rows()
         except Exception:  # one message must not cost all others
             logger.exception("%s: frames are not recorded", self._path)
-            self._unreadable.add(frames)
+            self._found_unreadable.append(frames)
             return ()
 
     def _insert(self, rows: Iterable[Row]) -> None:
@@ -328,9 +391,9 @@ class Writer:
                         start += count
 
     def _gaps(self, totals: Iterable[tuple[Losses, tuple[int, int]]]) -> Iterator["Statement"]:
-        """What tells the file of frames that it does not have."""
+        """What tells the file of frames and parts of handshakes that it does not have."""
         for losses, (frames, size) in totals:
-            if frames > losses.noted[0]:
+            if (frames, size) != losses.noted:
                 missing = frames - losses.noted[0], size - losses.noted[1]
                 is_full = losses is self._room.losses or losses is self._large_room.losses
                 reason = f"{losses.reason}: {self._failing}" if is_full and self._failing else losses.reason
@@ -356,7 +419,7 @@ class Writer:
             logger.info("%s: frames are recorded again", self._path)
 
     def _lose(self, reason: str, taken: Iterable[Frames | Statement]) -> None:
-        """Count frames that can never be written, and say so once for each reason."""
+        """Count frames and statements that can never be written, and say so once for each reason."""
         self._failing = ""
         if reason not in self._failures:
             logger.error("%s: frames are not recorded: %s", self._path, reason)
@@ -365,13 +428,17 @@ class Writer:
     def _count_lost(self, reason: str, taken: Iterable[Frames | Statement]) -> None:
         losses = self._failures.setdefault(reason, Losses(reason))
         for each in taken:
-            if not isinstance(each, Statement):
+            if isinstance(each, Statement):
+                losses.size += each.weight
+            else:
                 losses.add(each)
         self._leave_rooms(taken)
 
     def _leave_rooms(self, taken: Iterable[Frames | Statement]) -> None:
         for each in taken:
-            if not isinstance(each, Statement):
+            if isinstance(each, Statement):
+                self._room.taken(each.weight)
+            else:
                 self._room_of(each).taken(weight_of(each))
 
 

@@ -15,6 +15,7 @@ from rich.text import Text
 from wirewright.capture.capture_file import begins_as_capture
 from wirewright.capture.filters import Filter
 from wirewright.capture.guard import size_of
+from wirewright.capture.losses import amount
 from wirewright.capture.reader import Capture, Session, T
 from wirewright.capture.reasons import why_no_frame
 from wirewright.capture.schema import ALIVE_SECONDS, CaptureError
@@ -239,7 +240,7 @@ def _print_reason(console: Console, capture: Capture, chosen: Filter) -> None:
 
 def _print_gaps(console: Console, capture: Capture) -> None:
     for gap in capture.gaps():
-        missing = f"{gap.frames:,} frames ({decimal(gap.bytes)}) are missing: {gap.reason}"
+        missing = f"{amount(gap.frames, decimal(gap.bytes))} are missing: {gap.reason}"
         say(console, f"{_moment(gap.time_ns):%H:%M:%S}  {missing}", "bold red")
 
 

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from wirewright.capture.events import EventReader, SocketEvent, SocketEventKind
 from wirewright.capture.filters import Filter
+from wirewright.capture.losses import amount
 from wirewright.capture.reader import Annotation, Capture, Frame, FrameFlag, Gap, Socket
 from wirewright.cli.timeline import (
     MARKS,
@@ -105,7 +106,7 @@ class RecordedTimeline:
         if isinstance(event, Annotation):
             return event.session_id, note_parts(event.text, at)
         if isinstance(event, Gap):
-            missing = f"{event.frames:,} frames ({decimal(event.bytes)}) are missing: {event.reason}"
+            missing = f"{amount(event.frames, decimal(event.bytes))} are missing: {event.reason}"
             return event.session_id, [(f"{at}  {printable(missing)}", "bold red")]
         socket, (mark, style) = event.socket, MARKS[event.kind]
         label, text = self._label(socket), _said(event.kind, socket)

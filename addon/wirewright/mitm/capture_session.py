@@ -39,16 +39,17 @@ class CaptureSession:
 
         Raises CaptureError if that cannot be.
         """
+        self._drop_ended()
         if self._recorder is not None:
             raise CaptureError(f"a capture runs already: {self._recorder.path}")
         loop = _running_loop()
 
-        def over() -> None:
+        def over(recorder: Recorder) -> None:
             if loop is not None:
                 with suppress(RuntimeError):  # the loop is closed
                     loop.call_soon_threadsafe(self._forget_recorder, recorder)
 
-        self._recorder = recorder = Recorder(
+        self._recorder = Recorder(
             path,
             f"wirewright {wirewright.__version__}",
             redact=DEFAULT if redact is None else redact,
@@ -63,6 +64,7 @@ class CaptureSession:
 
     def annotate(self, text: str) -> None:
         """Add a remark. Raises CaptureError while no capture runs."""
+        self._drop_ended()
         if self._recorder is None:
             raise CaptureError("no capture runs that a remark could go into")
         self._recorder.annotate(text)
@@ -70,6 +72,11 @@ class CaptureSession:
     def forget(self, owner: Owner) -> None:
         """End the capture if a script that is gone has begun it."""
         if self._owner is owner:
+            self.stop()
+
+    def _drop_ended(self) -> None:
+        """End a recording that has ended by itself, and of whose end no loop was told."""
+        if self._recorder is not None and self._recorder.has_ended:
             self.stop()
 
     def _forget_recorder(self, recorder: Recorder) -> None:

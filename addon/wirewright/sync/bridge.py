@@ -49,7 +49,11 @@ OVERDUE_SECONDS = 1.0
 
 
 class Mailbox:
-    """What one thread has to do, in the order in which it came."""
+    """What one thread has to do, in the order in which it came.
+
+    Both threads report its size to the memory budget, perhaps in the wrong order. The next report corrects
+    it.
+    """
 
     def __init__(self) -> None:
         self._jobs: SimpleQueue[tuple[Job, int]] = SimpleQueue()
