@@ -35,14 +35,17 @@ class FreeSpace:
 
     @property
     def shortage(self) -> str:
-        """The reason for the end of the recording."""
+        """The reason for the end of a recording or an import."""
         return f"less than {_mib(self._least)} would be left free on the disk (ws_capture_min_free)"
 
-    def is_short(self, waiting: int) -> bool:
-        """True if too little is left once the bytes that wait are written. Before that the log warns."""
+    def is_short(self, waiting: int, logged: int = 0) -> bool:
+        """True if too little is left once the bytes that wait are written. Before that the log warns.
+
+        `logged` is how many bytes are in the log beside the file, and not in the file itself yet.
+        """
         if not self._least or (free := _free(self._path.parent)) is None:
             return False
-        left = free - COPIES * waiting
+        left = free - COPIES * waiting - logged
         if left < 2 * self._least and not self._is_warned:
             self._is_warned = True
             logger.warning(

@@ -145,6 +145,8 @@ def export(console: Console, path: Path, target: Path, chosen: Filter) -> None:
         with Progress(capture) as watch:
             exported = exporter.export(capture, target, chosen, watch)
         say(console, f"{_count(exported.number, exported.unit)} in {target}.")
+        for sentence in exported.report.sentences():
+            say(console, sentence, "yellow")
         if not watch.frames:
             _print_reason(console, capture, chosen)
         _print_gaps(console, capture)

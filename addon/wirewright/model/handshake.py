@@ -238,9 +238,16 @@ def _readable(text: str) -> str:
         return octets.decode("latin-1")
 
 
-def is_unsafe(name: str, value: str) -> bool:
-    """True if a field has a CR, LF or NUL, with which it would end and another begin (RFC 9110, 5.5)."""
-    return bool(_LINE_END.search(name) or _LINE_END.search(value))
+def field_fault(name: str, value: str) -> str | None:
+    """Why a header field of a file must not be sent; None if it may.
+
+    A CR, LF or NUL would end it, and begin another one (RFC 9110, 5.5). Its name is a token (5.1 and 5.6.2).
+    """
+    if _LINE_END.search(name) or _LINE_END.search(value):
+        return "a header has a line end or a NUL"
+    if name.startswith(":"):
+        return "a pseudo-header field is not a header field"  # RFC 9113, 8.3
+    return None if _FIELD_NAME.fullmatch(name) else "the name of a header is not a token"
 
 
 def received_headers(fields: Iterable[tuple[str, str]]) -> Headers:
@@ -256,7 +263,7 @@ def sendable_headers(given: HeaderFields | None) -> Headers:
     for name, value in headers.pairs:
         if not _FIELD_NAME.fullmatch(name):
             raise ValueError(f"a header's name must be a token (RFC 9110, 5.6.2), not {name!r}")
-        if is_unsafe(name, value):  # the value may be a secret, and is not shown
+        if _LINE_END.search(value):  # the value may be a secret, and is not shown
             raise ValueError(f"the value of the header {name} must have no line end or NUL (RFC 9110, 5.5)")
         try:
             to_octets(value)

@@ -21,6 +21,7 @@ from support.time_limits import STEP_SECONDS
 from wirewright.capture import open as open_capture
 from wirewright.capture.filters import Filter
 from wirewright.capture.formats import har_export
+from wirewright.capture.formats.import_report import ImportReport
 from wirewright.model.proxy import Control
 from wirewright.values import Direction
 
@@ -48,7 +49,7 @@ def filled(path: Path, control: Control, record: Record) -> Path:
 
 def archive(path: Path, chosen: Filter | None = None) -> Any:
     with open_capture(path) as capture:
-        pieces = har_export.pieces((chosen or Filter()).by_socket(capture))
+        pieces = har_export.pieces((chosen or Filter()).by_socket(capture), ImportReport())
         return json.loads("".join(pieces), parse_float=Decimal)
 
 

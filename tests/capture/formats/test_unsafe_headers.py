@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,6 @@ from mitmproxy.test import tflow
 
 from support.foreign_recordings import archive, entry, read
 from support.model_sockets import begin_socket
-from wirewright.capture import CaptureError
 from wirewright.capture import open as open_capture
 from wirewright.capture.filters import Filter
 from wirewright.capture.formats.exporter import export
@@ -103,18 +103,59 @@ def record_socket(path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".har", ".mitm"])
-def test_capture_with_an_unsafe_field_is_not_exported_for_other_programs(hostile: Path, suffix: str) -> None:
+def test_unsafe_field_is_left_out_of_an_export_and_counted(hostile: Path, suffix: str) -> None:
     target = hostile.with_suffix(suffix)
-    with (
-        open_capture(hostile) as capture,
-        pytest.raises(
-            CaptureError,
-            match=r"^socket #1: its header 'X-One' has a line end or a NUL \(RFC 9110, 5\.5\): leave the "
-            r"socket out, or export it as \.jsonl$",
-        ),
-    ):
-        export(capture, target, Filter())
-    assert not target.exists()
+    with open_capture(hostile) as capture:
+        exported = export(capture, target, Filter())
+    (sentence,) = exported.report.sentences()
+    assert re.fullmatch(
+        r"Skipped 1 value: `re(quest|sponse)\.headers` of socket #1 \(a header has a line end or a NUL\)\.",
+        sentence,
+    )
+    assert b"Evil" not in target.read_bytes()
+
+
+NO_NAMES = ["", "a b", "x:y", " Authorization", "ä", "x\t"]
+
+
+@pytest.mark.parametrize("name", [*NO_NAMES, ":authority"])
+def test_field_without_a_name_of_http_is_counted_in_each_import(
+    tmp_path: Path, path: Path, name: str
+) -> None:
+    """RFC 9110, 5.1 and 5.6.2."""
+    state: Any = tflow.twebsocketflow().get_state()
+    state["request"]["headers"] = ((b"X-Good", b"1"), (name.encode(), b"v"))
+    flows = tmp_path / "flows.mitm"
+    flows.write_bytes(tnetstring.dumps(state))
+    har = archive(tmp_path, with_headers("request", {"name": name, "value": "v"}))
+    for source in (flows, har):
+        ((socket, _),), report = read(source, path)
+        path.unlink()
+        assert socket.request_headers.pairs == (("X-Good", "1"),)
+        assert report.values.count == 1
+
+
+@pytest.mark.parametrize("suffix", [".har", ".mitm"])
+@pytest.mark.parametrize("name", NO_NAMES)
+def test_field_without_a_name_of_http_is_left_out_of_an_export_and_counted(
+    path: Path, suffix: str, name: str
+) -> None:
+    record_socket(path)
+    change(path, "UPDATE sockets SET request_headers = ?", json.dumps([["X-Good", "1"], [name, "v"]]))
+    target = path.with_suffix(suffix)
+    with open_capture(path) as capture:
+        exported = export(capture, target, Filter())
+    assert exported.report.values.count == 1
+    ((socket, _),), report = read(target, path.with_name("back.db"))
+    assert socket.request_headers.pairs == (("X-Good", "1"),)
+    assert report.values.count == 0
+
+
+def change(path: Path, sql: str, *values: object) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute(sql, values)
+    connection.commit()
+    connection.close()
 
 
 def test_json_lines_show_an_unsafe_field_escaped(hostile: Path) -> None:

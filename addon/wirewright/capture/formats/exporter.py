@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import TextIOWrapper
 from operator import attrgetter
 from pathlib import Path
@@ -11,9 +11,10 @@ from typing import Any, BinaryIO, NamedTuple
 
 from wirewright.capture.filters import Filter
 from wirewright.capture.formats import har_export, json_lines
+from wirewright.capture.formats.import_report import ImportReport
 from wirewright.capture.reader import Capture, Socket, SocketFrames, T, Watch
 from wirewright.capture.schema import CaptureError
-from wirewright.model.handshake import Headers, is_unsafe
+from wirewright.model.handshake import Headers, field_fault
 
 
 class Exported(NamedTuple):
@@ -22,6 +23,8 @@ class Exported(NamedTuple):
     number: int
     unit: str
     """`frame`, or `message` for a format that has no control frames."""
+    report: ImportReport
+    """The sockets and header fields that were left out."""
 
 
 class _Count:
@@ -42,16 +45,18 @@ def export(capture: Capture, target: Path, chosen: Filter, watch: Watch = iter) 
 
     Only its owner can read it; `watch` sees all frames that are chosen. Raises ValueError for another name,
     and CaptureError where the file cannot be written, and where there is one already; what was written until
-    then is taken away.
+    then is taken away. Sockets and header fields that the format cannot have are left out and counted.
     """
     format_ = _FORMATS.get(target.suffix.lower())
     if format_ is None:
         raise ValueError(f"{target}: a capture is exported as {', '.join(_FORMATS)}, or as - to stdout")
     count = _Count(watch, format_.holds)
+    report = ImportReport()
+    report.name_entries("socket", "sockets")
     try:
         with open(target, "xb", opener=_private) as file:
             try:
-                format_.write(capture, file, chosen, count)
+                format_.write(capture, file, chosen, count, report)
                 file.flush()
             except BaseException:
                 with suppress(OSError):
@@ -63,44 +68,59 @@ def export(capture: Capture, target: Path, chosen: Filter, watch: Watch = iter) 
         raise CaptureError(f"{target}: the folder {target.parent} does not exist") from None
     except OSError as error:
         raise CaptureError(f"{target}: {error.strerror}") from None
-    return Exported(count.frames, format_.unit)
+    return Exported(count.frames, format_.unit, report)
 
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _watched(sockets: SocketFrames, watch: Watch) -> SocketFrames:
-    return ((_checked(socket), watch(frames)) for socket, frames in sockets)
+def _watched(sockets: SocketFrames, watch: Watch, report: ImportReport) -> SocketFrames:
+    return ((_replayable(socket, report), watch(frames)) for socket, frames in sockets)
 
 
-def _checked(socket: Socket) -> Socket:
-    """A socket that other programs may replay. Raises CaptureError for a header that ends in its middle."""
-    for headers in (socket.request_headers, socket.response_headers or Headers()):
-        for name, value in headers.pairs:
-            if is_unsafe(name, value):
-                what = f"socket #{socket.id}: its header {name!r} has a line end or a NUL (RFC 9110, 5.5)"
-                raise CaptureError(f"{what}: leave the socket out, or export it as .jsonl")
-    return socket
+def _replayable(socket: Socket, report: ImportReport) -> Socket:
+    """A socket that other programs may replay: without header fields that must not be sent."""
+    request = _sendable(socket.request_headers, socket.id, "request.headers", report)
+    response = socket.response_headers
+    if response is not None:
+        response = _sendable(response, socket.id, "response.headers", report)
+    return replace(socket, request_headers=request, response_headers=response)
 
 
-def _write_jsonl(capture: Capture, file: BinaryIO, chosen: Filter, watch: Watch) -> None:
+def _sendable(headers: Headers, number: int, place: str, report: ImportReport) -> Headers:
+    """The fields that may be sent. Counts each of the others."""
+    faults = [field_fault(*pair) for pair in headers.pairs]
+    for fault in filter(None, faults):
+        report.skip_value(number, place, fault)
+    return Headers(pair for pair, fault in zip(headers.pairs, faults, strict=True) if fault is None)
+
+
+def _write_jsonl(
+    capture: Capture, file: BinaryIO, chosen: Filter, watch: Watch, report: ImportReport
+) -> None:
     text = TextIOWrapper(file, encoding="utf-8", write_through=True)
     text.writelines(json_lines.lines(capture, chosen, watch))
     text.detach()
 
 
-def _write_har(capture: Capture, file: BinaryIO, chosen: Filter, watch: Watch) -> None:
-    file.writelines(each.encode() for each in har_export.pieces(_watched(chosen.by_socket(capture), watch)))
+def _write_har(capture: Capture, file: BinaryIO, chosen: Filter, watch: Watch, report: ImportReport) -> None:
+    sockets = _watched(chosen.by_socket(capture), watch, report)
+    file.writelines(each.encode() for each in har_export.pieces(sockets, report))
 
 
-def _write_flows(capture: Capture, file: BinaryIO, chosen: Filter, watch: Watch) -> None:
+def _write_flows(
+    capture: Capture, file: BinaryIO, chosen: Filter, watch: Watch, report: ImportReport
+) -> None:
     from wirewright.capture.formats import flows  # mitmproxy takes a second to import
 
-    flows.write(file, _watched(chosen.by_socket(capture), watch), Path(file.name).parent)
+    sockets = _watched(chosen.by_socket(capture), watch, report)
+    flows.write(file, sockets, Path(file.name).parent, report)
 
 
-def _write_parquet(capture: Capture, file: BinaryIO, chosen: Filter, watch: Watch) -> None:
+def _write_parquet(
+    capture: Capture, file: BinaryIO, chosen: Filter, watch: Watch, report: ImportReport
+) -> None:
     try:
         from wirewright.capture.formats import parquet
     except ModuleNotFoundError as error:
@@ -112,7 +132,7 @@ def _write_parquet(capture: Capture, file: BinaryIO, chosen: Filter, watch: Watc
 
 @dataclass(frozen=True, slots=True)
 class _Format:
-    write: Callable[[Capture, BinaryIO, Filter, Watch], None]
+    write: Callable[[Capture, BinaryIO, Filter, Watch, ImportReport], None]
     unit: str = "frame"
     holds: Callable[[Any], bool] = lambda _: True
     """Whether a file of this format has a place for a frame."""

@@ -10,13 +10,13 @@ from mitmproxy.io import compat, tnetstring
 from wirewright.capture.formats.bodies import kept_body
 from wirewright.capture.formats.flow_records import LENGTH_DIGITS, check_record
 from wirewright.capture.formats.flows import OWN
-from wirewright.capture.formats.import_report import UNSAFE_FIELD, ImportReport
+from wirewright.capture.formats.import_report import ImportReport
 from wirewright.capture.formats.own_fields import OWN_FIELDS, read_own_fields
 from wirewright.capture.formats.recorded_messages import OPCODES, RecordedMessage, RecordedMessages
 from wirewright.capture.formats.recorded_values import beginning, epoch_ns, integer, recorded_url, text
 from wirewright.capture.reader import Frame, FrameFlag, Socket, SocketFrames
 from wirewright.capture.schema import CaptureError
-from wirewright.model.handshake import Headers, asked_url, is_handshake, is_unsafe
+from wirewright.model.handshake import Headers, asked_url, field_fault, is_handshake
 from wirewright.model.history import payload_size
 from wirewright.model.websocket import CLOSED_BY
 from wirewright.values import Direction, Payload
@@ -121,9 +121,8 @@ def _read(
     if read.websocket is None and not own and not _asks(read):
         return None
     for side, message in (("request", read.request), ("response", read.response)):
-        if message is not None and (kept := _safe_fields(message)) != message.headers.fields:
-            message.headers.fields = kept
-            report.skip_value(number, f"{side}.headers", UNSAFE_FIELD)
+        if message is not None:
+            _drop_faulty_fields(message, number, f"{side}.headers", report)
     socket = _socket(read, own, messages, neighbour_ns)
     return socket, messages.frames(socket.opened_ns or socket.asked_ns)
 
@@ -238,10 +237,17 @@ def _has_close(ended: websocket.WebSocketData) -> bool:
     return ended.close_code is not None and ended.close_reason != _NO_CLOSE_OF_OLD_FLOWS
 
 
-def _safe_fields(message: http.Request | http.Response) -> tuple[tuple[bytes, bytes], ...]:
-    """The fields that may be sent: without a line end or a NUL (RFC 9110, 5.5)."""
-    fields = message.headers.fields
-    return tuple(field for field in fields if not is_unsafe(*(each.decode("latin-1") for each in field)))
+def _drop_faulty_fields(
+    message: http.Request | http.Response, number: int, place: str, report: ImportReport
+) -> None:
+    """Leave out the fields that must not be sent, and count each."""
+    kept: list[tuple[bytes, bytes]] = []
+    for name, value in message.headers.fields:
+        if fault := field_fault(name.decode("latin-1"), value.decode("latin-1")):
+            report.skip_value(number, place, fault)
+        else:
+            kept.append((name, value))
+    message.headers.fields = tuple(kept)
 
 
 def _headers(message: http.Request | http.Response) -> Headers:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 from mitmproxy import connection, flow, http, websocket
 from mitmproxy.io import tnetstring
 
+from wirewright.capture.formats.import_report import ImportReport
 from wirewright.capture.formats.own_fields import own_fields
 from wirewright.capture.reader import Frame, FrameFlag, Socket, SocketFrames, was_open
 from wirewright.model.handshake import Headers, upstream_url
@@ -30,12 +31,19 @@ OWN = "wirewright"
 """The key of a flow's metadata for the fields that a flow has no place for."""
 
 
-def write(file: BinaryIO, sockets: SocketFrames, folder: Path) -> None:
+def write(file: BinaryIO, sockets: SocketFrames, folder: Path, report: ImportReport) -> None:
     """A flow a socket, with its messages; mitmproxy has no control frames. `folder` takes what is too much
-    for the memory."""
+    for the memory. Sockets of which mitmproxy can have no flow are left out and counted."""
     for socket, frames in sockets:
+        try:
+            made = _flow(socket)
+        except ValueError as error:  # a host, a port or a user that no URL of mitmproxy has
+            report.skip_entry(socket.id, str(error))
+            continue
         first = next(frames, None)
-        state = _flow(socket, was_open(socket, has_frames=first is not None)).get_state()
+        if was_open(socket, has_frames=first is not None):
+            made.websocket = _websocket(socket)
+        state = made.get_state()
         of_websocket = state.pop("websocket")
         with SpooledTemporaryFile(max_size=IN_MEMORY, dir=str(folder)) as messages:
             for frame in () if first is None else chain([first], frames):
@@ -59,7 +67,8 @@ def _items(values: Mapping[str, Any]) -> bytes:
     return b"".join(tnetstring.dumps(each) for item in values.items() for each in item)
 
 
-def _flow(socket: Socket, is_open: bool) -> http.HTTPFlow:
+def _flow(socket: Socket) -> http.HTTPFlow:
+    """The handshake. Raises ValueError for one that mitmproxy cannot have."""
     asked, opened = socket.asked_ns / 1e9, (socket.opened_ns or socket.asked_ns) / 1e9
     client = connection.Client(
         peername=_address(socket.client_address) or ("", 0), sockname=("", 0), timestamp_start=asked
@@ -81,14 +90,16 @@ def _flow(socket: Socket, is_open: bool) -> http.HTTPFlow:
     if socket.error is not None:
         made.error = flow.Error(socket.error, (socket.closed_ns or socket.asked_ns) / 1e9)
     made.metadata[OWN] = own_fields(socket)
-    if is_open:
-        made.websocket = websocket.WebSocketData(
-            closed_by_client=_CLOSED_BY_CLIENT.get(socket.closed_by),
-            close_code=socket.close_code,
-            close_reason=socket.close_reason,
-            timestamp_end=None if socket.closed_ns is None else socket.closed_ns / 1e9,
-        )
     return made
+
+
+def _websocket(socket: Socket) -> websocket.WebSocketData:
+    return websocket.WebSocketData(
+        closed_by_client=_CLOSED_BY_CLIENT.get(socket.closed_by),
+        close_code=socket.close_code,
+        close_reason=socket.close_reason,
+        timestamp_end=None if socket.closed_ns is None else socket.closed_ns / 1e9,
+    )
 
 
 def _message(frame: Frame) -> websocket.WebSocketMessage:

@@ -9,7 +9,7 @@ from wirewright.capture.formats.bounded_json import Item, lines
 from wirewright.capture.formats.har_export import OWN
 from wirewright.capture.formats.har_headers import content_from_har, values_from_har
 from wirewright.capture.formats.har_messages import MESSAGES, read_messages
-from wirewright.capture.formats.import_report import UNSAFE_FIELD, ImportReport
+from wirewright.capture.formats.import_report import ImportReport
 from wirewright.capture.formats.own_fields import OWN_FIELDS, read_own_fields
 from wirewright.capture.formats.recorded_messages import RecordedMessages
 from wirewright.capture.formats.recorded_values import (
@@ -23,7 +23,7 @@ from wirewright.capture.formats.recorded_values import (
 )
 from wirewright.capture.reader import Frame, Socket, SocketFrames
 from wirewright.capture.schema import CaptureError
-from wirewright.model.handshake import Headers, is_unsafe
+from wirewright.model.handshake import Headers, field_fault
 from wirewright.values import ClosedBy
 
 Attached = Callable[[str], IO[bytes]]
@@ -193,10 +193,10 @@ class _EntryReader:
             if name is None or value is None:
                 reason = f"{name or 'a header'} has no value" if value is None else "a header has no name"
                 self._report.skip_value(entry.number, f"{side}.headers", reason)
-            elif not name.startswith(":"):  # pseudo-header fields are not header fields (RFC 9113, 8.3)
+            else:
                 fields = [(name, each) for each in values_from_har(header, value)]
-                if any(is_unsafe(*field) for field in fields):
-                    self._report.skip_value(entry.number, f"{side}.headers", UNSAFE_FIELD)
+                if fault := next(filter(None, (field_fault(*field) for field in fields)), None):
+                    self._report.skip_value(entry.number, f"{side}.headers", fault)
                 else:
                     pairs += fields
         return Headers(pairs)

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import wirewright
 from wirewright.capture.formats import har_headers
+from wirewright.capture.formats.import_report import ImportReport
 from wirewright.capture.formats.own_fields import own_fields
 from wirewright.capture.reader import Frame, Socket, SocketFrames
 from wirewright.model.handshake import Headers
@@ -24,17 +25,23 @@ OWN = "_wirewright"
 """The key of an entry for the fields that an archive has no place for."""
 
 
-def pieces(sockets: SocketFrames) -> Iterator[str]:
+def pieces(sockets: SocketFrames, report: ImportReport) -> Iterator[str]:
     """The archive in pieces: no more than a few frames are in memory at a time.
 
     What was dropped did not pass, and control frames are none of Chrome's: both are left out.
+    Sockets of which no entry can be made are left out and counted.
     """
     creator = {"name": "Wirewright", "version": wirewright.__version__}
     yield f'{{"log":{{"version":"1.2","creator":{json.dumps(creator)},"pages":[],"entries":['
     separator = ""
     for socket, frames in sockets:
+        try:
+            entry = json.dumps(_entry(socket))
+        except (ValueError, OverflowError) as error:  # a URL or a time that no archive has
+            report.skip_entry(socket.id, str(error))
+            continue
         # Of the entry's JSON the messages are the end.
-        yield f"{separator}\n{json.dumps(_entry(socket))[:-1]},"
+        yield f"{separator}\n{entry[:-1]},"
         yield '"_webSocketMessages":['
         yield from _messages(socket, frames)
         yield "]}"

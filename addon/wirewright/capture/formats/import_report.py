@@ -1,4 +1,4 @@
-"""The report of an import: how much was read, and which entries and messages were left out."""
+"""The report of an import or an export: which entries, messages and values were left out."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -34,15 +34,11 @@ class Omissions:
         return f"Skipped {self.count:,} {what}: {', '.join(self.named)}{more}."
 
 
-UNSAFE_FIELD = "a header has a line end or a NUL"
-"""The reason why a header field is left out that must not be sent (RFC 9110, 5.5)."""
-
-
 class ImportReport:
-    """Counts what an import leaves out, and names the first few with their reasons.
+    """Counts what an import or an export leaves out, and names the first few with their reasons.
 
     Entries are numbered from 1 in the order of the file, the messages of each entry too. In a file of
-    mitmproxy's flows an entry is a flow.
+    mitmproxy's flows an entry is a flow. For an export, an entry is a socket of the capture.
     """
 
     def __init__(self) -> None:

@@ -146,6 +146,8 @@ class ImportSource:
         self._is_deflated = packed.startswith(b"\x1f\x8b") or _is_zlib(packed)
         is_packed = archive is not None or self._is_deflated
         self._failures: list[CaptureError] = []
+        self._read: set[object] = set()
+        """Attached files that were opened: the messages of one are those of one socket."""
         self._budget = Budget(path, max(SMALLEST_LIMIT, LIMIT_RATIO * size) if is_packed else None)
         """For all files of the source."""
 
@@ -190,7 +192,8 @@ class ImportSource:
     def attached(self, name: str, beside: str = "") -> IO[bytes]:
         """A file beside the source, or beside a file of the zip archive.
 
-        Raises FileNotFoundError if there is none, and ValueError for one outside the folder or the archive.
+        Raises FileNotFoundError if there is none, and ValueError for one outside the folder or the archive,
+        and for one that was opened before: a small file could fill the disk.
         Reading one that cannot be unpacked raises CaptureError.
         """
         parts = PurePosixPath(name.replace("\\", "/"))
@@ -198,6 +201,8 @@ class ImportSource:
             raise ValueError("it is outside the folder of the recording")
         if self.archive is not None:
             for each in (str(PurePosixPath(beside).parent / parts), str(parts)):
+                if each in self._present and self.archive.getinfo(each).file_size:
+                    self._read_once(each)
                 if each in self._present:
                     file, budgets = self._opened(each)
                     return self._counted(file, Path(name), budgets)
@@ -208,7 +213,15 @@ class ImportSource:
             raise ValueError("it is outside the folder of the recording")
         if found.exists() and not found.is_file():
             raise ValueError("it is not a file")
+        if (status := found.stat()).st_size:
+            self._read_once((status.st_dev, status.st_ino))
         return self._counted(found.open("rb"), Path(name), [self._budget])
+
+    def _read_once(self, file: object) -> None:
+        """Raises ValueError at the second time."""
+        if file in self._read:
+            raise ValueError("another entry has its messages already")
+        self._read.add(file)
 
     def _counted(
         self,

@@ -14,6 +14,7 @@ import wirewright
 from wirewright.capture.formats import har_import, playwright_trace
 from wirewright.capture.formats.import_report import ImportReport
 from wirewright.capture.formats.import_source import ImportSource, opened
+from wirewright.capture.free_space import FreeSpace
 from wirewright.capture.reader import SOCKET_COLUMNS, Frame, Socket, SocketFrames, socket_row
 from wirewright.capture.schema import (
     CaptureError,
@@ -23,10 +24,13 @@ from wirewright.capture.schema import (
     writable,
 )
 from wirewright.capture.writer import insertion
+from wirewright.model.history import payload_size
 from wirewright.values import Direction
 
 IMPORTABLE = "a HAR, a zip with one, a trace of Playwright and a file of mitmproxy's flows can"
 
+SPACE_STEP = 1024 * 1024
+"""Bytes of messages after which the free space is looked at again."""
 _NETSTRING = re.compile(rb"\d+:")
 """The beginning of a file of flows."""
 _UTF_16_BOMS = (b"\xff\xfe", b"\xfe\xff")
@@ -47,18 +51,19 @@ class Imported:
     """The entries and messages that were left out."""
 
 
-def import_file(source: Path, target: Path) -> Imported:
+def import_file(source: Path, target: Path, *, min_free: int | None = None) -> Imported:
     """Add the WebSockets of another program's recording to a capture, which is made if there is none.
 
     They are a session of their own, with the times of the source. Nothing is redacted. Entries and messages
-    that cannot be read are left out and counted. Raises CaptureError where no WebSocket can be read; then the
-    target is as it was.
+    that cannot be read are left out and counted. Raises CaptureError where no WebSocket can be read, and
+    where fewer than `min_free` bytes would be left free on the disk (None for 100 MiB, 0 for no limit); then
+    the target is as it was. Raises ValueError for a negative `min_free`.
     """
-    report = ImportReport()
+    report, space = ImportReport(), FreeSpace(target, min_free)
     with opened(source) as recording, ExitStack() as files:
         sockets = _sockets(recording, files, report)
         first = _first(sockets, recording, report)
-        session = _Session(target, f"wirewright {wirewright.__version__}, from {source.name}", report)
+        session = _Session(target, f"wirewright {wirewright.__version__}, from {source.name}", report, space)
         imported = session.add(_after(first, sockets))
         return replace(imported, cut_off=recording.failure or imported.cut_off)
 
@@ -118,12 +123,20 @@ def _after(first: tuple[Socket, Iterator[Frame]], rest: SocketFrames) -> SocketF
     yield from rest
 
 
+class _DiskNearlyFull(CaptureError):
+    """All of the import is taken back."""
+
+
 class _Session:
     """One transaction: all of it is in the file in the end, or nothing."""
 
-    def __init__(self, path: Path, program: str, report: ImportReport) -> None:
+    def __init__(self, path: Path, program: str, report: ImportReport, space: FreeSpace) -> None:
         self._path = path
         self._report = report
+        self._space = space
+        self._bytes = 0
+        """Of the messages until now: they are in the log beside the file until the end."""
+        self._checked_bytes = 0
         self._target = create_or_append(path, program)
         self._connection, self._id = self._target.connection, self._target.session
         self._socket_id = newest_socket(self._connection, path)
@@ -138,6 +151,8 @@ class _Session:
             try:
                 for socket, frames in sockets:
                     self._add_socket(socket, frames)
+            except _DiskNearlyFull:
+                raise
             except CaptureError as error:
                 cut_off = error.message
             self._connection.execute(
@@ -167,6 +182,9 @@ class _Session:
 
     def _frame_row(self, frame: Frame) -> tuple[Any, ...]:
         self._frames += 1
+        self._bytes += payload_size(frame.payload)
+        if self._bytes - self._checked_bytes > SPACE_STEP:
+            self._check_space()
         self._last_ns = max(self._last_ns, frame.time_ns)
         return (
             self._socket_id,
@@ -178,6 +196,11 @@ class _Session:
             frame.flags.value,
             frame.original,
         )
+
+    def _check_space(self) -> None:
+        waiting, self._checked_bytes = self._bytes - self._checked_bytes, self._bytes
+        if self._space.is_short(waiting, self._bytes - waiting):
+            raise _DiskNearlyFull(f"{self._path}: nothing was imported: {self._space.shortage}")
 
     def _take_back(self) -> None:
         with suppress(sqlite3.Error):

@@ -82,7 +82,11 @@ async def play_as_client(
 ) -> Played:
     """Open a socket to a live server and say what the app has said, each message once all recorded answers
     before it have come. `told` is called with each answer that differs; then the next ones are compared."""
-    played = Played(socket, live_url(url, socket.url))
+    try:
+        played = Played(socket, live_url(url, socket.url))
+    except ValueError as error:
+        live_url(url, "")  # raises for the given URL
+        return Played(socket, url, failure=f"not played, as its recorded URL cannot be asked for: {error}")
     try:
         sendable_headers(socket.request_headers)
     except ValueError as error:
@@ -93,7 +97,12 @@ async def play_as_client(
     played.withheld = tuple(redacted.values())
     headers = Headers([*(pair for pair in recorded.pairs if pair[1] != REDACTED), *manner.headers.pairs])
     try:
-        async with _Handshake(played.url, **_options(socket, played.url, manner, headers)) as connection:
+        attempt = _Handshake(played.url, **_options(socket, played.url, manner, headers))
+    except ValueError as error:
+        played.failure = f"not played, as its recorded handshake cannot be sent: {error}"
+        return played
+    try:
+        async with attempt as connection:
             await _Performance(capture, played, manner, connection, told).play()
     except InvalidHandshake as error:
         played.failure = f"the handshake failed: {error or type(error).__name__}{_redirect(error)}"
