@@ -146,6 +146,18 @@ async def test_recorded_header_that_would_begin_another_request_is_not_sent(
     assert "not played, as a recorded header cannot be sent" in said
 
 
+async def test_subprotocol_that_is_not_a_token_fails_its_socket_alone(path: Path) -> None:
+    record(path, TALK, TALK)
+    change(path, "request_headers", json.dumps([["Sec-WebSocket-Protocol", "a b"]]), "WHERE id = 1")
+    server = Server(TALK)
+    async with serving(server, subprotocols=[websockets.Subprotocol("chat")]) as url:
+        code, said = await replay(path, "--as-client", url, "--speed", "inf")
+    assert code == 1
+    assert "not played, as its recorded handshake cannot be sent: invalid subprotocol: a b" in said
+    assert f"#2 {url}/talk/1?a=1: 2 messages sent, 2 answers, all as recorded" in said
+    assert len(server.requests) == 1
+
+
 async def test_recorded_path_is_one_path_of_a_request(path: Path) -> None:
     record(path, TALK)
     change(path, "url", "wss://h/a b\x01?c=d é%20")
@@ -165,10 +177,10 @@ async def test_header_of_the_user_that_cannot_be_sent_is_refused(path: Path, hea
     assert "Traceback" not in said
 
 
-def change(path: Path, column: str, value: str) -> None:
+def change(path: Path, column: str, value: str, where: str = "") -> None:
     """Put a value into a capture that no recorder writes."""
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute(f"UPDATE sockets SET {column} = ?", (value,))
+        connection.execute(f"UPDATE sockets SET {column} = ? {where}", (value,))
 
 
 async def test_answers_that_differ_are_shown(path: Path) -> None:

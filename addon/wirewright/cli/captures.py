@@ -152,17 +152,29 @@ def export(console: Console, path: Path, target: Path, chosen: Filter) -> None:
         _print_gaps(console, capture)
 
 
-def import_file(console: Console, source: Path, target: Path) -> None:
-    """Add the WebSockets of another program's recording to a capture, and say what was left out."""
+def import_file(console: Console, source: Path, target: Path, min_free: str | None = None) -> None:
+    """Add the WebSockets of another program's recording to a capture, and say what was left out.
+
+    `min_free` is a size such as `100m`. Raises ValueError for anything else.
+    """
     from wirewright.capture.formats import importer
 
-    imported = importer.import_file(source, target)
+    imported = importer.import_file(source, target, min_free=None if min_free is None else _size(min_free))
     came = f"{_count(imported.sockets, 'socket')} and {_count(imported.frames, 'message')}"
     say(console, f"Imported {came} from {source.name}.")
     for sentence in imported.report.sentences():
         say(console, sentence, "yellow")
     if imported.cut_off is not None:
         say(console, f"The rest of it is missing: {imported.cut_off}", "bold red")
+
+
+def _size(text: str) -> int:
+    from mitmproxy.utils import human
+
+    try:
+        return human.parse_size(text) or 0
+    except ValueError:
+        raise ValueError(f"--min-free must be a size such as 100m, not {text!r}") from None
 
 
 def _files(folder: Path) -> list[Path]:

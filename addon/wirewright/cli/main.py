@@ -387,6 +387,14 @@ def import_(
         ),
     ],
     file: Annotated[Path, typer.Argument(help="A capture; one that is there grows.", metavar="FILE")],
+    min_free: Annotated[
+        str | None,
+        typer.Option(
+            help="Import nothing if less than this would be left free on the disk: 100m if not given; 0 for "
+            "no limit.",
+            metavar="SIZE",
+        ),
+    ] = None,
 ) -> None:
     """Add the WebSockets of a recording of another program (Chrome, Playwright, mitmproxy, ...) to a capture.
 
@@ -395,7 +403,7 @@ def import_(
     with clear_errors():
         from wirewright.cli import captures
 
-        captures.import_file(Console(), source, file)
+        captures.import_file(Console(), source, file, min_free)
 
 
 @command(context_settings=_PASS_ON)

@@ -13,7 +13,7 @@ from mitmproxy.io import FlowWriter
 from mitmproxy.test import tflow
 
 from support.foreign_recordings import BEGINNING_NS, archive, entry, http_entry, imported, with_message
-from wirewright.capture import CaptureError, FrameFlag, Socket
+from wirewright.capture import CaptureError, FrameFlag, Socket, free_space
 from wirewright.capture import open as open_capture
 from wirewright.capture.formats.importer import import_file
 from wirewright.capture.recorder import Recorder
@@ -277,3 +277,63 @@ def test_recording_whose_messages_are_all_skipped_is_not_said_to_be_without(
     assert list(report.sentences()) == [
         "Skipped 1 message: #1 of entry #1 (opcode 3 is not one of RFC 6455)."
     ]
+
+
+def attaching(*names: str) -> list[dict[str, Any]]:
+    """Entries as of Playwright's `record_har_content="attach"`."""
+    made = []
+    for name in names:
+        each = entry()
+        del each["_webSocketMessages"]
+        each["response"]["content"] = {"_file": name}
+        made.append(each)
+    return made
+
+
+@pytest.mark.parametrize("is_zip", [False, True])
+def test_attached_file_has_the_messages_of_one_entry(tmp_path: Path, path: Path, is_zip: bool) -> None:
+    """Else a file of a few megabytes and an archive with thousands of entries would fill the disk."""
+    message = {"type": "send", "time": 1764103477, "opcode": 1, "data": "x" * 500}
+    attached = "".join(f"{json.dumps(message)}\n" for _ in range(100))
+    files = {"1.jsonl": attached, "2.jsonl": "", "3.jsonl": attached}
+    names = ["1.jsonl", "1.jsonl", "2.jsonl", "2.jsonl", "3.jsonl", "./1.jsonl"]
+    source = archive(tmp_path, *attaching(*names))
+    if is_zip:
+        with zipfile.ZipFile(tmp_path / "recording.zip", "w") as packed:
+            packed.write(source, "har.har")
+            for name, content in files.items():
+                packed.writestr(name, content)
+        source = tmp_path / "recording.zip"
+    else:
+        for name, content in files.items():
+            (tmp_path / name).write_text(content)
+    imported = import_file(source, path)
+    assert (imported.sockets, imported.frames) == (6, 200)
+    assert imported.report.values.count == 2
+    assert "another entry has its messages already" in str(imported.report.values)
+
+
+def test_import_does_not_begin_on_a_disk_that_is_nearly_full(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = archive(tmp_path, entry())
+    monkeypatch.setattr(free_space, "_free", lambda _: 99 * 2**20)
+    with pytest.raises(CaptureError, match=r"the disk has 99 MiB free, and 100 MiB must stay free"):
+        import_file(source, path)
+    assert not path.exists()
+    assert import_file(source, path, min_free=0).sockets == 1
+
+
+def test_import_that_would_fill_the_disk_is_taken_back(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each message is written twice: into the log, and at the end into the file."""
+    size = 2**20
+    big = [{"type": "send", "time": 1764103477, "opcode": 1, "data": "x" * size} for _ in range(20)]
+    source = archive(tmp_path, entry(_webSocketMessages=big))
+    monkeypatch.setattr(free_space, "_free", lambda _: 130 * 2**20)
+    assert import_file(source, path.with_name("fits.db")).frames == 20
+    monkeypatch.setattr(free_space, "_free", lambda _: 115 * 2**20)
+    with pytest.raises(CaptureError, match=r"nothing was imported: less than 100 MiB would be left free"):
+        import_file(source, path)
+    assert not path.exists()
