@@ -13,7 +13,14 @@ from rich.console import Console
 import wirewright
 from support.hostile_text import HOSTILE, SURROGATE, assert_is_clean
 from wirewright.model import user_errors
-from wirewright.printable import PrintableRecords, get_logger, printable, printable_lines, say, shown_url
+from wirewright.printable import (
+    PrintableRecords,
+    get_logger,
+    print_line,
+    printable,
+    printable_lines,
+    shown_url,
+)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +45,7 @@ def test_lines_and_tabs_are_kept_where_a_text_has_lines() -> None:
 
 def test_sentence_is_one_line_without_markup() -> None:
     out = io.StringIO()
-    say(Console(file=out, force_terminal=True, width=20), f"[bold]{HOSTILE}[/] {'x' * 40}", "red")
+    print_line(Console(file=out, force_terminal=True, width=20), f"[bold]{HOSTILE}[/] {'x' * 40}", "red")
     assert_is_clean(out.getvalue())
     assert out.getvalue().count("\n") == 1
     assert "[bold]" in out.getvalue()

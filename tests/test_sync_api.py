@@ -27,7 +27,7 @@ from support.threaded_peers import app, echo, let_waits_time_out, reached, say, 
 from support.time_limits import STEP_MILLISECONDS, STEP_SECONDS
 from wirewright import sync_api
 from wirewright.capture import open as open_capture
-from wirewright.memory import QUEUE_LEAST, MemoryBudget, Use
+from wirewright.memory import QUEUE_LEAST, MemoryBudget, MemoryUse
 from wirewright.sync import bridge
 from wirewright.sync_api import Error, Proxy, TimeoutError, WebSocket, WebSocketRoute, launch  # noqa: A004
 
@@ -164,7 +164,7 @@ def test_slow_listener_misses_messages_while_all_together_use_up_the_memory(
         ws = opened.value
         ws.on("framesent", slow)
         ws.on("missed", missed.append)
-        share = budget.share(Use.HELD)
+        share = budget.share(MemoryUse.HELD)
         said = (0, "x" * 2 * QUEUE_LEAST), (9_500_000, "meanwhile"), (0, "afterwards")
         for number, (used, payload) in enumerate(said, 1):
             share.set(used)

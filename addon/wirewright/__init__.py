@@ -13,8 +13,8 @@ from wirewright.model.proxy import Proxy
 from wirewright.model.route import WebSocketRoute
 from wirewright.model.websocket import WebSocket
 from wirewright.state import proxy
-from wirewright.values import Conditions
+from wirewright.values import VERSION, Conditions
 
 __all__ = ["Conditions", "Error", "Proxy", "TimeoutError", "WebSocket", "WebSocketRoute", "launch", "proxy"]
 
-__version__ = "0.1.0"
+__version__ = VERSION

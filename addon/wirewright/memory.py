@@ -1,7 +1,7 @@
-"""The memory that messages take in this process: one budget for all sockets, histories and queues.
+"""The memory budget of a process: one limit for the messages of all sockets, histories and queues.
 
-Each history, queue and reader has a share of the budget, and reports its size. The fuller the budget is, the
-more of them give way, in the order of `Use`.
+Each history, queue and reader has a share, and reports its size. Above the percentage of each `MemoryUse`,
+messages of that use are dropped, refused or no longer read.
 """
 
 import os
@@ -13,17 +13,27 @@ from pathlib import Path
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
-STEP = 16 * 1024
-"""Bytes by which a share may be out of date: most messages come and go without a report."""
+REPORT_STEP = 16 * 1024
+"""Bytes by which the reported size may differ from the real one, so that most messages need no report."""
 QUEUE_LEAST = 64 * 1024
-"""Bytes that a queue may have however full the budget is: a thread or client that keeps up misses nothing."""
+"""Bytes that a queue may have even if the budget is used up: a reader that keeps up misses nothing."""
 ITEM_BYTES = 64
-"""About what a message that is kept takes beside its payload."""
+"""About how many bytes of memory a stored message takes beside its payload."""
 MOST_BY_DEFAULT = 1024**3
-LEAST = 1024**2
+SMALLEST_BUDGET = 1024**2
 """The smallest budget, in bytes."""
+_SIZE_UNITS = {"b": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 _CGROUP_LIMITS = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")
 """Where Linux has the limit of a container, by the version of its control groups."""
+
+
+def parse_size(text: str) -> int:
+    """The bytes of a size as users write it: `500m`, `2g` or `1000`. Raises ValueError for anything else."""
+    unit = _SIZE_UNITS.get(text[-1:].lower(), 0)
+    digits = text[:-1] if unit else text
+    if not (digits.isascii() and digits.isdecimal()):
+        raise ValueError(f"{text!r} is not a size such as 500m or 2g")
+    return int(digits) * (unit or 1)
 
 
 def memory_size(payload: str | bytes) -> int:
@@ -33,15 +43,15 @@ def memory_size(payload: str | bytes) -> int:
     return sys.getsizeof(payload)
 
 
-class Use(Enum):
-    """Why messages are kept, with the percentage of the budget up to which that goes on."""
+class MemoryUse(Enum):
+    """Why messages are kept, and up to which percentage of the budget."""
 
     REMEMBERED = 70
     """Histories. Above it the oldest messages are forgotten, those of the oldest socket first."""
     UNFINISHED = 80
     """Messages that only pass, and are not complete yet. Above it the largest one is not read any further."""
     QUEUED = 90
-    """Messages for a capture, a remote client or another thread. Above it new ones are left out and counted,
+    """Messages for a capture, a remote client or another thread. Above it new ones are dropped and counted,
     if more than QUEUE_LEAST bytes wait there already."""
     HELD = 100
     """Messages of a direction in HOLD. Above it nothing more is read from an end whose messages wait, and a
@@ -49,36 +59,36 @@ class Use(Enum):
 
 
 class Holder(Protocol):
-    """Keeps messages, and can do without them."""
+    """An object that keeps messages and can drop them."""
 
     def give_way(self, size: int) -> None:
         """Drop messages of at least so many bytes, the oldest first, and report it."""
 
 
 class Share:
-    """The bytes of one holder. They are given back when it is garbage."""
+    """The bytes of one holder. The budget gets them back when the share is garbage-collected."""
 
     __slots__ = ("_budget", "_thread", "_use", "size")
 
-    def __init__(self, budget: "MemoryBudget", use: Use) -> None:
+    def __init__(self, budget: "MemoryBudget", use: MemoryUse) -> None:
         self.size = 0
-        """As it was reported last."""
+        """The size that was reported last, in bytes."""
         self._budget = budget
         self._use = use
         self._thread = threading.get_ident()
 
     def set(self, size: int) -> None:
-        """Report how many bytes the holder keeps now. Others may have to give way, and the holder, too."""
+        """Report how many bytes the holder keeps now. Holders may have to drop messages."""
         self._budget._resize(self, self._use, size)
 
     def follow(self, size: int) -> None:
-        """The same, unless that is about what was reported last."""
-        if not -STEP < size - self.size < STEP or (not size and self.size):
+        """As `set`, but do nothing if the size changed by less than REPORT_STEP since the last report."""
+        if not -REPORT_STEP < size - self.size < REPORT_STEP or (not size and self.size):
             self.set(size)
 
     @property
     def is_here(self) -> bool:
-        """Whether the holder belongs to the thread that runs: no other one may ask it to give way."""
+        """True if the holder belongs to the current thread: other threads must not call its `give_way`."""
         return self._thread == threading.get_ident()
 
     def __del__(self) -> None:
@@ -86,58 +96,58 @@ class Share:
 
 
 class MemoryBudget:
-    """Bytes that messages may take, and the holders that give way. Any thread may report."""
+    """A limit in bytes for messages, and the holders that can drop some. Any thread may report."""
 
     def __init__(self, limit: int | None = None) -> None:
         """`limit` is in bytes; without it, `default_limit()`."""
         self.limit = default_limit() if limit is None else limit
         self.used = 0
-        """About how many bytes messages take now."""
+        """About how many bytes of messages are kept now."""
         self._remembered = 0
-        self._holders: dict[Use, WeakKeyDictionary[Holder, Share]] = {
-            use: WeakKeyDictionary() for use in (Use.REMEMBERED, Use.UNFINISHED)
+        self._holders: dict[MemoryUse, WeakKeyDictionary[Holder, Share]] = {
+            use: WeakKeyDictionary() for use in (MemoryUse.REMEMBERED, MemoryUse.UNFINISHED)
         }
-        """In the order in which they came."""
-        self._lock = threading.RLock()  # the collector may come here in the middle
+        """The holders of each use, oldest first."""
+        self._lock = threading.RLock()  # the garbage collector may call `_resize` within itself
 
-    def share(self, use: Use, holder: Holder | None = None) -> Share:
-        """A new share. Of histories and unfinished messages, the holder is asked to give way."""
+    def share(self, use: MemoryUse, holder: Holder | None = None) -> Share:
+        """A new share. For REMEMBERED and UNFINISHED, `give_way` is called if memory is short."""
         share = Share(self, use)
         if holder is not None:
             with self._lock:
                 self._holders[use][holder] = share
         return share
 
-    def has_room(self, use: Use, size: int = 0) -> bool:
-        """Whether so many bytes more may be kept for a use."""
+    def has_room(self, use: MemoryUse, size: int = 0) -> bool:
+        """True if `size` more bytes may be kept for a use."""
         return self.used + size <= self._most(use)
 
     def admits(self, size: int, waiting: int) -> bool:
-        """Whether so many bytes more may be queued where so many bytes wait already."""
-        return waiting <= QUEUE_LEAST or self.has_room(Use.QUEUED, size)
+        """True if `size` more bytes may be added to a queue that has `waiting` bytes."""
+        return waiting <= QUEUE_LEAST or self.has_room(MemoryUse.QUEUED, size)
 
-    def _most(self, use: Use) -> int:
+    def _most(self, use: MemoryUse) -> int:
         return self.limit * use.value // 100
 
-    def _resize(self, share: Share, use: Use, size: int) -> None:
+    def _resize(self, share: Share, use: MemoryUse, size: int) -> None:
         with self._lock:
             growth, share.size = size - share.size, size
             self.used += growth
-            if use is Use.REMEMBERED:
+            if use is MemoryUse.REMEMBERED:
                 self._remembered += growth
-        if growth > 0 and self.used > self._most(Use.REMEMBERED):
+        if growth > 0 and self.used > self._most(MemoryUse.REMEMBERED):
             self._make_room()
 
     def _make_room(self) -> None:
-        # A little more than needed, and not for a little: histories of thousands of sockets are asked.
+        # Free more than necessary, and rarely: each time, the histories of thousands of sockets may be asked.
         slack = self.limit // 64
         if self._remembered > slack:
-            self._ask(self._sharing(Use.REMEMBERED), self._most(Use.REMEMBERED) - slack)
-        if self.used > self._most(Use.UNFINISHED):
-            largest_first = sorted(self._sharing(Use.UNFINISHED), key=lambda each: -each[1].size)
-            self._ask(largest_first, self._most(Use.UNFINISHED))
+            self._ask(self._sharing(MemoryUse.REMEMBERED), self._most(MemoryUse.REMEMBERED) - slack)
+        if self.used > self._most(MemoryUse.UNFINISHED):
+            largest_first = sorted(self._sharing(MemoryUse.UNFINISHED), key=lambda each: -each[1].size)
+            self._ask(largest_first, self._most(MemoryUse.UNFINISHED))
 
-    def _sharing(self, use: Use) -> list[tuple[Holder, Share]]:
+    def _sharing(self, use: MemoryUse) -> list[tuple[Holder, Share]]:
         """The holders of a use, oldest first. Other threads may add some meanwhile."""
         with self._lock:
             return list(self._holders[use].items())
@@ -154,7 +164,7 @@ class MemoryBudget:
 
 def default_limit() -> int:
     """A quarter of the memory of the machine, or of the container, and at most 1 GiB."""
-    return max(LEAST, min(size // 4 for size in (4 * MOST_BY_DEFAULT, *_memory_sizes())))
+    return max(SMALLEST_BUDGET, min(size // 4 for size in (4 * MOST_BY_DEFAULT, *_memory_sizes())))
 
 
 def _memory_sizes() -> Iterator[int]:
@@ -170,4 +180,4 @@ def _memory_sizes() -> Iterator[int]:
 
 
 budget = MemoryBudget()
-"""That of this process: `ws_memory`."""
+"""The budget of this process. The option `ws_memory` sets its limit."""

@@ -35,7 +35,7 @@ def shown_url(url: str) -> str:
     return f"{scheme}{separator}{before}{mark and '?…'}"
 
 
-def say(console: "Console", sentence: str, style: str = "") -> None:
+def print_line(console: "Console", sentence: str, style: str = "") -> None:
     """Print a sentence as one line, without markup."""
     from rich.text import Text  # an import of the package does not need it
 

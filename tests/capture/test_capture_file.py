@@ -17,7 +17,7 @@ from wirewright.capture.formats import importer
 from wirewright.capture.formats.importer import import_file
 from wirewright.capture.reader import Socket, socket_row
 from wirewright.capture.recorder import Recorder
-from wirewright.capture.rotation import LEAST
+from wirewright.capture.rotation import SMALLEST_MAX_SIZE
 
 ENDINGS = ("-journal", "-wal", "-shm")
 
@@ -94,15 +94,15 @@ def test_journal_that_appears_while_the_capture_is_opened_deletes_nothing(
     capture: Path, diary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken: list[bool] = []
-    check = capture_file._check_beside
+    check = capture_file._check_companions
 
-    def check_and_lose_the_race(path: Path, *, is_to_be_written: bool) -> None:
-        check(path, is_to_be_written=is_to_be_written)
+    def check_and_lose_the_race(path: Path, *, for_writing: bool) -> None:
+        check(path, for_writing=for_writing)
         if not taken:
             # Another user can make a file in a shared folder, but not replace one of ours there.
             taken.append(os.path.lexists(beside(path, "-journal")))
 
-    monkeypatch.setattr(capture_file, "_check_beside", check_and_lose_the_race)
+    monkeypatch.setattr(capture_file, "_check_companions", check_and_lose_the_race)
     record(capture)
     assert taken == [True]
     assert sorted(snapshot(capture.parent)) == ["diary.txt", "session.db"]
@@ -195,7 +195,7 @@ def test_journal_that_appears_while_importing_deletes_nothing(
 
 
 def test_journal_that_appears_before_a_rotation_deletes_nothing(path: Path, diary: Path) -> None:
-    recorder = Recorder(path, "test", max_size=LEAST)
+    recorder = Recorder(path, "test", max_size=SMALLEST_MAX_SIZE)
     replace_journal(path, diary)
     while not path.with_name("session-2.db").exists():
         recorder.annotate("a remark, " * 10_000)
@@ -224,7 +224,7 @@ def test_file_that_has_the_name_of_a_new_capture_s_companion_is_neither_read_nor
 def test_next_file_of_a_rotation_has_no_foreign_companions(path: Path, diary: Path) -> None:
     second = path.with_name("session-2.db")
     hot_journal(second, diary)
-    recorder = Recorder(path, "test", max_size=LEAST)
+    recorder = Recorder(path, "test", max_size=SMALLEST_MAX_SIZE)
     while not path.with_name("session-3.db").exists():
         recorder.annotate("a remark, " * 10_000)
         recorder.flush()

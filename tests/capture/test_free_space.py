@@ -17,9 +17,9 @@ from support.processes import mitmdump, running
 from support.raw_peers import raw_socket
 from support.time_limits import STEP_SECONDS
 from wirewright.capture import open as open_capture
+from wirewright.capture.errors import CaptureError
 from wirewright.capture.free_space import FreeSpace
 from wirewright.capture.recorder import Recorder
-from wirewright.capture.schema import CaptureError
 from wirewright.mitm.capture_session import CaptureSession
 from wirewright.model.proxy import Control
 from wirewright.state import control as the_control

@@ -5,7 +5,7 @@ import pytest
 
 from wirewright.capture import scanned_text, secret_spans
 from wirewright.capture.redaction import Redaction
-from wirewright.capture.secret_names import OVERLAP, STEP, SecretNames
+from wirewright.capture.secret_names import OVERLAP, SEARCH_STEP, SecretNames
 from wirewright.model.handshake import Headers
 
 
@@ -450,7 +450,7 @@ def test_utf_16_without_secrets_stays_as_it_is() -> None:
         r"{\u0022value\u0022:\u0022%s\u0022,\u0022name\u0022:\u0022Cookie\u0022}",
     ],
 )
-@pytest.mark.parametrize("size", [900, 1_100, 5_000, STEP + 5_000])
+@pytest.mark.parametrize("size", [900, 1_100, 5_000, SEARCH_STEP + 5_000])
 def test_preview_of_a_message_shows_no_secret_whose_name_or_end_is_far_behind(
     message: str, size: int
 ) -> None:
@@ -522,7 +522,7 @@ def test_hostile_message_takes_little_memory_and_few_steps(
     tracemalloc.stop()
     assert peak < 4 * len(message)
     assert len(redacted) < 2 * len(message)
-    assert max(sizes) <= STEP + OVERLAP
+    assert max(sizes) <= SEARCH_STEP + OVERLAP
     assert sum(sizes) < 4 * len(message)
 
 

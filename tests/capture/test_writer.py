@@ -13,15 +13,15 @@ import pytest
 from capture.conftest import Record
 from support.foreign_recordings import archive, entry
 from support.model_sockets import begin_socket
-from wirewright.capture import guard, schema, writer
 from wirewright.capture import open as open_capture
+from wirewright.capture import read_limits, schema, writer
 from wirewright.capture.formats.importer import import_file
 from wirewright.capture.losses import Frames, Row
 from wirewright.capture.recorder import Messages, Recorder
-from wirewright.capture.rotation import LEAST, Rotation
+from wirewright.capture.rotation import SMALLEST_MAX_SIZE, Rotation
 from wirewright.capture.statements import CUT_FIELD, SHORT_TEXT, Statement
 from wirewright.capture.writer import Writer
-from wirewright.memory import QUEUE_LEAST, MemoryBudget, Use
+from wirewright.memory import QUEUE_LEAST, MemoryBudget, MemoryUse
 from wirewright.model.feed import Tape
 from wirewright.model.proxy import Control
 from wirewright.values import Direction, Payload
@@ -104,7 +104,7 @@ def test_frames_are_counted_while_all_messages_together_use_up_the_memory(
     monkeypatch.setattr("wirewright.capture.writer.budget", budget)
     recorder = record()
     tape = tape_of(control)
-    others = budget.share(Use.HELD)
+    others = budget.share(MemoryUse.HELD)
     with held(recorder):
         for used, payload in ((0, "x" * QUEUE_LEAST), (950_000, "meanwhile"), (0, "afterwards")):
             others.set(used)
@@ -574,7 +574,7 @@ def test_handshakes_beyond_twice_the_queue_are_counted_with_their_frames(
 def test_headers_that_no_row_can_have_are_cut(
     path: Path, control: Control, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guard, "ROW_BYTES", 100_000)
+    monkeypatch.setattr(read_limits, "ROW_BYTES", 100_000)
     monkeypatch.setattr(writer, "LARGEST_TEXT", 20_000)
     recorder = record()
     fields = {"x-odd": "\udcff" * 15_000, **{f"x-{number}": "b" * 900 for number in range(100)}}
@@ -633,7 +633,7 @@ def test_flush_of_a_recorder_that_has_failed_waits_for_nobody(
     method: str,
 ) -> None:
     ended: list[Recorder] = []
-    recorder = record(max_size=LEAST, on_over=ended.append)
+    recorder = record(max_size=SMALLEST_MAX_SIZE, on_over=ended.append)
     connection = recorder._writer._connection
     tape = tape_of(control)
     recorder.flush()

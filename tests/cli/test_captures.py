@@ -18,7 +18,7 @@ from support.model_sockets import begin_socket
 from support.processes import BIN, running
 from support.servers import serving
 from support.time_limits import STEP_SECONDS
-from wirewright.capture import Capture, guard
+from wirewright.capture import Capture, read_limits
 from wirewright.capture.filters import Filter
 from wirewright.capture.recorder import Recorder
 from wirewright.cli import captures
@@ -310,7 +310,7 @@ def test_progress_is_shown_while_frames_are_sorted_and_while_they_are_read(
     tape.messages(["hello"] * 2000, 10_000, direction=Direction.SENT)
     recorder.stop()
     monkeypatch.setattr(captures, "PROGRESS_AFTER", -1)
-    monkeypatch.setattr(guard, "STEPS", 100)
+    monkeypatch.setattr(read_limits, "STEPS", 100)
     shown: list[tuple[str, float | None, float]] = []
 
     def watched(watch: captures.Progress) -> None:

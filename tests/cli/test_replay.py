@@ -120,7 +120,7 @@ async def test_redirect_of_the_live_server_is_not_followed(path: Path, status: i
             code, said = await replay(path, "--as-client", url, "--header", "Authorization: secret")
     assert other.requests == []
     assert code == 1
-    assert f"HTTP {status} ({elsewhere}/there is not followed)" in said
+    assert f"HTTP {status} (the redirect to {elsewhere}/there is not followed)" in said
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from wirewright.capture import open as open_capture
 from wirewright.capture.recorder import Recorder
-from wirewright.capture.redaction import CONTEXT, Redaction
+from wirewright.capture.redaction import REDACTION_LOOKAHEAD, Redaction
 from wirewright.cli.timeline import FRAMES_PER_FLUSH, Timeline
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit
@@ -387,4 +387,4 @@ async def test_secret_behind_the_preview_is_not_looked_at() -> None:
     drawing.timeline.redaction.payload = lambda payload: sizes.append(len(payload)) or payload  # type: ignore
     drawing.open("ws://h/").frame("framesent", "x" * 1_000_000, 1_000_000)
     drawing.lines()
-    assert sizes == [10 + CONTEXT]
+    assert sizes == [10 + REDACTION_LOOKAHEAD]

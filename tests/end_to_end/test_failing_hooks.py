@@ -54,20 +54,20 @@ def breaking_once(where: Callable[[], object], name: str) -> Break:
 
 
 BREAKS: dict[str, list[Break]] = {
-    "next_layer": [breaking(addon_module, "request_start", "recognize")],
+    "next_layer": [breaking(addon_module, "request_start", "wait_for_request_line")],
     "requestheaders": [
         breaking(addon_module, "_history_limit"),
         breaking_once(addon_module, "_history_limit"),
         breaking(addon_module, "connection_ends", "watch_idleness"),
-        breaking(addon_module, "admission", "asks"),
-        breaking(addon_module, "admission", "url_of"),
+        breaking(addon_module, "admission", "asks_for_websocket"),
+        breaking(addon_module, "admission", "routed_url"),
     ],
     "request": [
         breaking(addon_module, "route_handshake"),
         breaking(lambda: Feed, "requested"),
         breaking(addon_module, "control", "take_route"),
     ],
-    "responseheaders": [breaking(addon_module, "admission", "objection")],
+    "responseheaders": [breaking(addon_module, "admission", "refusal_reason")],
     "response": [
         breaking(lambda: Feed, "answered"),
         breaking(addon_module, "chromium_errors", "accepts_websocket"),

@@ -17,8 +17,8 @@ from wirewright.model import feed
 @pytest.fixture(autouse=True)
 def grace(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short ones."""
-    monkeypatch.setattr(feed, "GRACE_SECONDS", 0.01)
-    monkeypatch.setattr(connection_ends, "GRACE_SECONDS", 0.01)
+    monkeypatch.setattr(feed, "HANDLER_GRACE_SECONDS", 0.01)
+    monkeypatch.setattr(connection_ends, "HANDLER_GRACE_SECONDS", 0.01)
     monkeypatch.setattr(connection_ends, "LOOK_SECONDS", 0.01)
 
 

@@ -5,7 +5,7 @@ from mitmproxy import http
 from mitmproxy.test import tflow
 from mitmproxy.websocket import WebSocketData
 
-from wirewright.memory import MemoryBudget, Use
+from wirewright.memory import MemoryBudget, MemoryUse
 from wirewright.mitm.flow_messages import MESSAGE_BYTES, MessageList
 from wirewright.mitm.flow_socket import new_message
 from wirewright.model.history import History, HistoryLimit
@@ -68,7 +68,7 @@ def test_messages_that_are_added_from_the_history_count(budget: MemoryBudget, fl
 
 
 def test_newest_message_stays_however_short_memory_is(budget: MemoryBudget, flow: http.HTTPFlow) -> None:
-    others = budget.share(Use.HELD)
+    others = budget.share(MemoryUse.HELD)
     others.set(budget.limit)
     kept = MessageList(flow, FEW, History(FEW))
     for number in (1, 2):

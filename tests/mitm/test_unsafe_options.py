@@ -10,7 +10,7 @@ from mitmproxy.options import Options
 from support.processes import BIN, running
 from support.scripts import write_script
 from wirewright import Error, launch
-from wirewright.mitm.unsafe_options import COMPROMISED
+from wirewright.mitm.unsafe_options import LEAKED_KEY_OPTIONS
 from wirewright.state import proxy
 
 
@@ -24,18 +24,18 @@ async def options() -> Options:
 
 @pytest.fixture
 def signs_with_a_leaked_key(options: Options) -> None:
-    if COMPROMISED[0] not in options:
+    if LEAKED_KEY_OPTIONS[0] not in options:
         pytest.skip("this mitmproxy has no such options")
 
 
 async def test_options_that_sign_with_a_leaked_key_are_off(options: Options) -> None:
     found = {name for name, option in options.items() if "compromised" in option.help.lower()}
-    assert found <= set(COMPROMISED)
-    assert not any(getattr(options, name) for name in COMPROMISED if name in options)
+    assert found <= set(LEAKED_KEY_OPTIONS)
+    assert not any(getattr(options, name) for name in LEAKED_KEY_OPTIONS if name in options)
 
 
 @pytest.mark.usefixtures("signs_with_a_leaked_key")
-@pytest.mark.parametrize("option", COMPROMISED)
+@pytest.mark.parametrize("option", LEAKED_KEY_OPTIONS)
 async def test_launch_refuses_to_sign_with_a_leaked_key(option: str, confdir: Path) -> None:
     with pytest.raises(Error, match=f"^{option}: Wirewright does not sign with the leaked key"):
         async with launch(port=0, confdir=confdir, options={option: True}):
@@ -46,7 +46,7 @@ async def test_launch_refuses_to_sign_with_a_leaked_key(option: str, confdir: Pa
 
 @pytest.mark.usefixtures("signs_with_a_leaked_key")
 @pytest.mark.parametrize("way", ["flag", "set", "file"])
-@pytest.mark.parametrize("option", COMPROMISED)
+@pytest.mark.parametrize("option", LEAKED_KEY_OPTIONS)
 async def test_run_refuses_to_sign_with_a_leaked_key(way: str, option: str, tmp_path: Path) -> None:
     (tmp_path / "options.yaml").write_text(f"{option}: true\n")
     arguments = {

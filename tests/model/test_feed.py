@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from support.model_sockets import in_virtual_time, left_behind, open_socket
-from wirewright.model.feed import GRACE_SECONDS
+from wirewright.model.feed import HANDLER_GRACE_SECONDS
 
 
 @in_virtual_time
@@ -13,7 +13,7 @@ async def test_handler_that_never_returns_is_cancelled_some_time_after_its_socke
     feed = open_socket()
     handler = feed.run(asyncio.Event().wait())
     feed.closed(1000, "")
-    await asyncio.sleep(GRACE_SECONDS - 1)
+    await asyncio.sleep(HANDLER_GRACE_SECONDS - 1)
     assert not handler.done()
     await asyncio.wait([handler])
     assert handler.cancelled()
@@ -24,7 +24,7 @@ async def test_handler_that_never_returns_is_cancelled_some_time_after_its_socke
 async def test_handler_that_begins_after_the_end_is_cancelled_as_well() -> None:
     feed = open_socket()
     feed.closed(1000, "")
-    await asyncio.sleep(2 * GRACE_SECONDS)
+    await asyncio.sleep(2 * HANDLER_GRACE_SECONDS)
     handler = feed.run(asyncio.Event().wait())
     await asyncio.wait([handler])
     assert handler.cancelled()
@@ -33,17 +33,17 @@ async def test_handler_that_begins_after_the_end_is_cancelled_as_well() -> None:
 @in_virtual_time
 async def test_handler_that_returns_in_time_is_not_cancelled(caplog: pytest.LogCaptureFixture) -> None:
     feed = open_socket()
-    handler = feed.run(asyncio.sleep(GRACE_SECONDS - 1, "done"))
+    handler = feed.run(asyncio.sleep(HANDLER_GRACE_SECONDS - 1, "done"))
     feed.closed(1000, "")
     assert await handler == "done"
-    await asyncio.sleep(GRACE_SECONDS)
+    await asyncio.sleep(HANDLER_GRACE_SECONDS)
     assert caplog.messages == []
 
 
 @in_virtual_time
 async def test_handler_of_an_open_socket_may_take_any_time() -> None:
     feed = open_socket()
-    handler = feed.run(asyncio.sleep(100 * GRACE_SECONDS, "done"))
+    handler = feed.run(asyncio.sleep(100 * HANDLER_GRACE_SECONDS, "done"))
     assert await handler == "done"
 
 
@@ -54,6 +54,5 @@ async def test_log_names_the_socket_whose_handler_is_cancelled(caplog: pytest.Lo
     feed.closed(1000, "")
     await asyncio.wait(handlers)
     assert caplog.messages == [
-        "<WebSocket url='ws://example.test/live'>: a handler still ran 30 s after the end of the socket: "
-        "it is cancelled"
+        "ws://example.test/live: a handler was still running 30 s after its socket ended, and is cancelled"
     ]

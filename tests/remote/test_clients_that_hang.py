@@ -26,7 +26,7 @@ ANY_TIME = 0
 
 @asynccontextmanager
 async def client(monkeypatch: pytest.MonkeyPatch, fallback: str = "pass") -> AsyncIterator[Client]:
-    monkeypatch.setattr(server, "CHECK_SECONDS", 0.01)
+    monkeypatch.setattr(server, "PROBE_SECONDS", 0.01)
     connection = await reach(discovery.find(None, None))
     remote = Client(connection, route_timeout=SLOW, route_fallback=fallback)  # type: ignore[arg-type]
     await remote.start(None, protocol.EVENTS)
@@ -71,7 +71,7 @@ class Sessions:
     async def are_checked(self) -> bool:
         """Whether the only client turned out to hang."""
         (session,) = self._all
-        await eventually(lambda: not session._is_checked)
+        await eventually(lambda: not session._is_probed)
         return session._is_late
 
 
@@ -121,7 +121,7 @@ async def test_client_with_a_slow_handler_is_asked_for_other_sockets(
 ) -> None:
     sessions = Sessions(monkeypatch)
     async with serving() as url, client(monkeypatch) as remote:
-        monkeypatch.setattr(server, "CHECK_SECONDS", STEP_SECONDS)
+        monkeypatch.setattr(server, "PROBE_SECONDS", STEP_SECONDS)
         await route(remote, "**/slow", never, SLOW)
         await route(remote, "**/mocked", lambda ws: ws.send("mocked"), ANY_TIME)
         async with app(proxy, f"{url}/slow"):

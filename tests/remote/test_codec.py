@@ -15,8 +15,8 @@ from wirewright.remote.codec import (
     MESSAGEPACK,
     OBJECTS,
     SUBPROTOCOLS,
+    MessageTooLarge,
     ProtocolError,
-    TooLarge,
     make_codec,
 )
 from wirewright.remote.protocol import FromClient, FromProxy
@@ -180,8 +180,8 @@ def test_message_that_would_end_the_connection_is_too_large(
     subprotocol: str, message: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert through(subprotocol, message)
-    monkeypatch.setattr(codec, "LARGEST", 10_000)
-    with pytest.raises(TooLarge, match="a message has 10,000 bytes at most"):
+    monkeypatch.setattr(codec, "LARGEST_MESSAGE", 10_000)
+    with pytest.raises(MessageTooLarge, match="a message has 10,000 bytes at most"):
         make_codec(subprotocol, FromProxy).encode(message)
 
 
@@ -191,27 +191,27 @@ def test_message_that_would_end_the_connection_is_too_large(
 def test_json_counts_characters_as_they_are_escaped(
     message: protocol.Frames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(codec, "LARGEST", 11_000)
+    monkeypatch.setattr(codec, "LARGEST_MESSAGE", 11_000)
     assert make_codec(MESSAGEPACK, FromProxy).encode(message)
-    with pytest.raises(TooLarge):
+    with pytest.raises(MessageTooLarge):
         make_codec(JSON, FromProxy).encode(message)
 
 
 def test_json_has_as_many_attachments_as_the_other_side_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert through(JSON, frames(*[b""] * 10_000))
-    with pytest.raises(TooLarge):
+    with pytest.raises(MessageTooLarge):
         make_codec(JSON, FromProxy).encode(frames(*[b""] * 10_001))
-    monkeypatch.setattr(codec, "LARGEST", 10_000)
-    with pytest.raises(TooLarge):
+    monkeypatch.setattr(codec, "LARGEST_MESSAGE", 10_000)
+    with pytest.raises(MessageTooLarge):
         make_codec(JSON, FromProxy).encode(frames(*[b"x" * 1_001] * 10))
 
 
 def test_message_that_is_too_large_for_json_is_not_written_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codec, "LARGEST", 16_000_000)
+    monkeypatch.setattr(codec, "LARGEST_MESSAGE", 16_000_000)
     message = frames("\0" * 4_000_000)
     tracemalloc.start()
     try:
-        with pytest.raises(TooLarge):
+        with pytest.raises(MessageTooLarge):
             make_codec(JSON, FromProxy).encode(message)
         assert tracemalloc.get_traced_memory()[1] < 12_000_000  # written, it has 24,000,000 bytes
     finally:
@@ -223,7 +223,7 @@ def test_long_text_is_written_in_short_steps(text: str, monkeypatch: pytest.Monk
     writer = make_codec(JSON, FromProxy)
     message = frames("short", text, b"bytes", text[:11])
     whole = writer.encode(message)
-    monkeypatch.setattr(codec, "STEP", 10)
+    monkeypatch.setattr(codec, "TEXT_STEP", 10)
     written: list[int] = []
     dumps = json.dumps
 
@@ -232,7 +232,7 @@ def test_long_text_is_written_in_short_steps(text: str, monkeypatch: pytest.Monk
         return dumps(value, **options)
 
     monkeypatch.setattr(json, "dumps", watch)
-    steps = writer.steps(message)
+    steps = writer.encode_in_steps(message)
     assert sum(1 for _ in steps) == len(written) == -(-len(text) // 10) + 2
     assert max(written) == 10
     assert writer.encode(message) == whole

@@ -102,7 +102,7 @@ async def test_payload_of_a_class_made_of_str_or_bytes_is_what_it_is_made_of(pro
 async def test_message_that_is_too_large_is_refused_and_the_client_goes_on(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(codec, "LARGEST", 10_000)
+    monkeypatch.setattr(codec, "LARGEST_MESSAGE", 10_000)
     async with serving() as url, connect() as remote, app(proxy, url) as client:
         (ws,) = remote.web_sockets
         with pytest.raises(ValueError, match="a message has 10,000 bytes at most"):
@@ -361,7 +361,7 @@ TOO_LARGE = "\0" * 20_000
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """A smaller limit for messages of the remote protocol."""
-    monkeypatch.setattr(codec, "LARGEST", 100_000)
+    monkeypatch.setattr(codec, "LARGEST_MESSAGE", 100_000)
 
 
 @pytest.mark.usefixtures("narrow")
@@ -462,7 +462,7 @@ async def test_client_for_which_nothing_can_be_left_out_is_told_why(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serving() as url, client_of(codec.JSON) as remote:
-        monkeypatch.setattr(codec, "LARGEST", 100)
+        monkeypatch.setattr(codec, "LARGEST_MESSAGE", 100)
         waiting = asyncio.ensure_future(remote.proxy.wait_for_websocket("**/never", timeout=0))
         async with app(proxy, url):
             with pytest.raises(Error, match=r"^Proxy closed: a message of the proxy is too large"):

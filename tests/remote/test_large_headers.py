@@ -25,7 +25,7 @@ async def remote(
     proxy: Proxy, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Client]:
     """A client whose route stops some sockets, and that reads messages of 1 MiB."""
-    monkeypatch.setattr(codec, "LARGEST", LARGEST_HANDSHAKE)
+    monkeypatch.setattr(codec, "LARGEST_MESSAGE", LARGEST_HANDSHAKE)
     monkeypatch.setattr(snapshots, "LARGEST_HEADERS", 64 * 1024)
     client = Client(
         await reach(discovery.find(None, None), codec=request.param),

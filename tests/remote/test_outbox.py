@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from wirewright.memory import MemoryBudget, Use
+from wirewright.memory import MemoryBudget, MemoryUse
 from wirewright.remote.outbox import BATCH, CROWDED_BYTES, FRAME_BYTES, MOST_BYTES, Outbox
 from wirewright.remote.protocol import (
     Asked,
@@ -84,7 +84,7 @@ async def test_frames_are_missed_while_all_messages_together_use_up_the_memory(
 ) -> None:
     budget = MemoryBudget(10_000_000)
     monkeypatch.setattr("wirewright.remote.outbox.budget", budget)
-    others = budget.share(Use.HELD)
+    others = budget.share(MemoryUse.HELD)
     outbox = Outbox()
     for used in (9_500_000, 9_500_000, 5_000_000):
         others.set(used)

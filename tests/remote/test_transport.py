@@ -138,7 +138,7 @@ async def test_client_that_errs_is_told_and_hurts_nobody(
 async def test_message_that_is_too_large_ends_its_client(
     confdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "LARGEST", 1_000)
+    monkeypatch.setattr(transport, "LARGEST_MESSAGE", 1_000)
     async with (
         launch(port=0, confdir=confdir, options={"ws_remote": "127.0.0.1:0"}),
         raw(discovery.find(None, None)) as client,

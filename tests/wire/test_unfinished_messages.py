@@ -5,7 +5,7 @@ import tracemalloc
 import pytest
 
 from support.frames import Peer
-from wirewright.memory import MemoryBudget, Use
+from wirewright.memory import MemoryBudget, MemoryUse
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import Opcode
 from wirewright.wire.reader import MessageReader, TooLarge
@@ -70,7 +70,7 @@ def test_message_that_is_given_up_with_its_last_part_is_not_handed_out(budget: M
 def test_messages_after_one_that_was_given_up_are_still_inflated(budget: MemoryBudget) -> None:
     peer = Peer(compression=COMPRESSED)
     reader = peer.reader(max_message=64 * MIB)
-    others = budget.share(Use.HELD)
+    others = budget.share(MemoryUse.HELD)
     others.set(LIMIT)
     first, last = peer.fragments(Opcode.TEXT, peer.deflate(b"window" * 100_000), b"", rsv1=True)
     assert reader.feed(first + last) == [TooLarge(Opcode.TEXT, lacks_memory=True)]
@@ -82,7 +82,7 @@ def test_held_message_gives_way_when_nothing_else_does(budget: MemoryBudget) -> 
     peer = Peer()
     reader = peer.reader(max_message=64 * MIB)
     reader.holds = True
-    others = budget.share(Use.HELD)
+    others = budget.share(MemoryUse.HELD)
     others.set(LIMIT * 9 // 10)
     assert reader.feed(begun(peer, MIB)) == []
     end = peer.frame(Opcode.CONTINUATION, b"")

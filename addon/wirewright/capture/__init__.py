@@ -1,8 +1,8 @@
 """Capture sessions: what passes, on disk, and read again. docs/capture.md describes the file."""
 
+from wirewright.capture.errors import CaptureError
 from wirewright.capture.reader import Annotation, Capture, Frame, FrameFlag, Gap, Session, Socket, open  # noqa: A004
 from wirewright.capture.replay.comparisons import ignoring, ignoring_keys
-from wirewright.capture.schema import CaptureError
 
 __all__ = [
     "Annotation",

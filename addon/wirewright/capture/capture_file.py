@@ -40,16 +40,16 @@ class CaptureFile:
         The files are not opened if they exist: closing a file gives up all locks of this process on it,
         SQLite's too (https://www.sqlite.org/howtocorrupt.html, 2.2).
         """
-        is_new = _make(path)
+        is_new = _create_empty(path)
         made = [path] if is_new else []
         try:
             check_owned(path)
             for ending in (JOURNAL, WAL, SHM):
-                beside = _beside(path, ending)
-                if _make(beside):
+                beside = _companion(path, ending)
+                if _create_empty(beside):
                     made.append(beside)
-                    _give(beside, path.lstat())
-            _check_beside(path, is_to_be_written=True)
+                    _copy_owner(beside, path.lstat())
+            _check_companions(path, for_writing=True)
         except BaseException:
             for each in made:
                 each.unlink(missing_ok=True)
@@ -69,11 +69,11 @@ class CaptureFile:
         if not self.is_in_place:
             raise CaptureError(f"{self.path}: another program has replaced it just now")
         check_owned(self.path)
-        _check_beside(self.path, is_to_be_written=True)
+        _check_companions(self.path, for_writing=True)
 
     def make_private(self) -> None:
         """Take all rights on the files from other users. SQLite gives new files the mode of the capture."""
-        for each in (self.path, *(_beside(self.path, ending) for ending in (JOURNAL, WAL, SHM))):
+        for each in (self.path, *(_companion(self.path, ending) for ending in (JOURNAL, WAL, SHM))):
             with suppress(FileNotFoundError):
                 each.chmod(0o600)
 
@@ -81,7 +81,7 @@ class CaptureFile:
     def has_safe_journal(self) -> bool:
         """True if SQLite may look for a `-journal`: it is an empty file of this user alone."""
         try:
-            journal = _beside(self.path, JOURNAL)
+            journal = _companion(self.path, JOURNAL)
             check_owned(journal)
             return not journal.lstat().st_size
         except (CaptureError, OSError):
@@ -91,16 +91,16 @@ class CaptureFile:
         """Make the empty `-journal` again if it was deleted. False if another file has its name, or none can
         be made: SQLite must not look for a journal then."""
         with suppress(CaptureError, OSError):
-            journal = _beside(self.path, JOURNAL)
-            if _make(journal):
-                _give(journal, self.path.lstat())
+            journal = _companion(self.path, JOURNAL)
+            if _create_empty(journal):
+                _copy_owner(journal, self.path.lstat())
         return self.has_safe_journal
 
     def free_journal(self) -> None:
         """Delete the empty `-journal`, right after the database was closed."""
         if self.has_safe_journal:
             with suppress(OSError):
-                _beside(self.path, JOURNAL).unlink()
+                _companion(self.path, JOURNAL).unlink()
 
     def release(self) -> None:
         """Delete the files that `claim` made, right after the database was closed."""
@@ -108,7 +108,7 @@ class CaptureFile:
 
     def release_journal(self) -> None:
         """Delete the `-journal` if `claim` made it: it may be another recorder's."""
-        self._release([_beside(self.path, JOURNAL)])
+        self._release([_companion(self.path, JOURNAL)])
 
     def _release(self, names: Iterable[Path]) -> None:
         made = dict(self._made)
@@ -125,7 +125,7 @@ class CaptureFile:
         """
         with suppress(OSError):
             if self.is_in_place and begins_as_capture(self.path):
-                for each in (self.path, *(_beside(self.path, ending) for ending in (WAL, SHM))):
+                for each in (self.path, *(_companion(self.path, ending) for ending in (WAL, SHM))):
                     each.unlink(missing_ok=True)
 
 
@@ -133,7 +133,7 @@ def check_owned(path: Path) -> None:
     """Raise CaptureError if a file is not a regular one of this user alone, which no other user can write."""
     found = path.lstat()
     _check_kind(path, found)
-    if found.st_uid not in _own_users(found):
+    if found.st_uid not in _trusted_user_ids(found):
         raise CaptureError(f"{path}: it belongs to another user: choose another name or another folder")
     if found.st_mode & stat.S_IWOTH and not _lets_all_replace(path.parent):
         what = "every user of this machine can write it"
@@ -144,7 +144,7 @@ def check_readable(path: Path) -> None:
     """Raise CaptureError if a capture cannot be opened to read it without a risk for other files."""
     if not path.is_file():
         raise CaptureError(f"{path}: {'it is a folder' if path.is_dir() else 'there is no such file'}")
-    _check_beside(path.resolve(), is_to_be_written=False)  # SQLite follows symbolic links, too
+    _check_companions(path.resolve(), for_writing=False)  # SQLite follows symbolic links, too
 
 
 def begins_as_capture(path: Path) -> bool:
@@ -159,7 +159,7 @@ def begins_as_capture(path: Path) -> bool:
 
 def is_free(path: Path) -> bool:
     """True if a new capture can have this path: nothing is there, or an empty file, and nothing beside it."""
-    for each in (path, *(_beside(path, ending) for ending in (JOURNAL, WAL, SHM))):
+    for each in (path, *(_companion(path, ending) for ending in (JOURNAL, WAL, SHM))):
         with suppress(OSError):
             found = each.lstat()
             if found.st_size or not stat.S_ISREG(found.st_mode):
@@ -167,22 +167,22 @@ def is_free(path: Path) -> bool:
     return True
 
 
-def _check_beside(path: Path, *, is_to_be_written: bool) -> None:
+def _check_companions(path: Path, *, for_writing: bool) -> None:
     """Check SQLite's files beside a capture."""
     owner = path.stat().st_uid
     for ending in (JOURNAL, WAL, SHM):
-        beside = _beside(path, ending)
+        beside = _companion(path, ending)
         try:
             found = beside.lstat()
         except FileNotFoundError:
             continue
-        if is_to_be_written:
+        if for_writing:
             check_owned(beside)
         else:
             _check_kind(beside, found)
-            if found.st_uid != owner and found.st_uid not in _own_users(found):
+            if found.st_uid != owner and found.st_uid not in _trusted_user_ids(found):
                 raise CaptureError(f"{beside}: it belongs to another user than {path.name}: move it away")
-        is_alone = ending == JOURNAL or (is_to_be_written and not path.stat().st_size)
+        is_alone = ending == JOURNAL or (for_writing and not path.stat().st_size)
         if is_alone and found.st_size:
             what = f"Wirewright did not write it, and it would change {path.name}"
             raise CaptureError(f"{beside}: {what}: move it away")
@@ -206,7 +206,7 @@ def _lets_all_replace(folder: Path) -> bool:
     return bool(mode & stat.S_IWOTH) and not mode & stat.S_ISVTX
 
 
-def _own_users(found: os.stat_result) -> tuple[int, ...]:
+def _trusted_user_ids(found: os.stat_result) -> tuple[int, ...]:
     """The ids of this user, and of the user who called `sudo`."""
     if not hasattr(os, "geteuid"):
         return (found.st_uid,)  # Windows has none
@@ -214,13 +214,13 @@ def _own_users(found: os.stat_result) -> tuple[int, ...]:
     return (os.geteuid(), int(called_by)) if called_by.isdecimal() else (os.geteuid(),)
 
 
-def _give(path: Path, like: os.stat_result) -> None:
+def _copy_owner(path: Path, like: os.stat_result) -> None:
     """Let a file that was made with `sudo` have the owner of the capture, as SQLite does."""
     if hasattr(os, "geteuid") and os.geteuid() == 0 != like.st_uid:
         os.chown(path, like.st_uid, like.st_gid, follow_symlinks=False)
 
 
-def _make(path: Path) -> bool:
+def _create_empty(path: Path) -> bool:
     """Make an empty file that only its owner can read; False if the name is taken."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
@@ -233,7 +233,7 @@ def _make(path: Path) -> bool:
     return True
 
 
-def _beside(path: Path, ending: str) -> Path:
+def _companion(path: Path, ending: str) -> Path:
     return path.with_name(path.name + ending)
 
 

@@ -3,12 +3,12 @@
 import shutil
 from pathlib import Path
 
-from wirewright.capture.schema import CaptureError
+from wirewright.capture.errors import CaptureError
 from wirewright.printable import get_logger
 
 logger = get_logger(__name__)
 
-DEFAULT = 100 * 2**20
+DEFAULT_MIN_FREE = 100 * 2**20
 """Bytes that are left free without `ws_capture_min_free`."""
 COPIES = 2
 """SQLite writes each page twice: into the log beside the file, and later into the file."""
@@ -18,12 +18,12 @@ class FreeSpace:
     """How much must stay free on the disk of a capture. For the writer's thread."""
 
     def __init__(self, path: Path, least: int | None) -> None:
-        """`least` is in bytes: None for DEFAULT, 0 for no limit.
+        """`least` is in bytes: None for DEFAULT_MIN_FREE, 0 for no limit.
 
         Raises ValueError for fewer than 0 bytes, and CaptureError if less is free already.
         """
         self._path = path
-        self._least = DEFAULT if least is None else least
+        self._least = DEFAULT_MIN_FREE if least is None else least
         self._is_warned = False
         if self._least < 0:
             raise ValueError(f"min_free must be 0 or more bytes, not {least!r}")
@@ -39,7 +39,7 @@ class FreeSpace:
         return f"less than {_mib(self._least)} would be left free on the disk (ws_capture_min_free)"
 
     def is_short(self, waiting: int, logged: int = 0) -> bool:
-        """True if too little is left once the bytes that wait are written. Before that the log warns.
+        """True if too little is free after `waiting` bytes are written. Warns once at twice the minimum.
 
         `logged` is how many bytes are in the log beside the file, and not in the file itself yet.
         """

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from wirewright.memory import ITEM_BYTES, Use, budget
+from wirewright.memory import ITEM_BYTES, MemoryUse, budget
 
 UNREAD = (
     "larger than ws_max_message or than ws_memory has room for, compressed after such a message, or begun "
@@ -62,7 +62,7 @@ class Room:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._share = budget.share(Use.QUEUED)
+        self._share = budget.share(MemoryUse.QUEUED)
         self.shown = f"{size // 1024 / 1024:g} MiB"
         self.losses = Losses(f"more than {self.shown} waited to be written")
         self._put = self._taken = 0
@@ -94,7 +94,9 @@ def describe(losses: Iterable[Losses]) -> str:
     some = [each for each in losses if each.frames or each.size]
     if not some:
         return ""
-    missing = amount(sum(each.frames for each in some), f"{sum(each.size for each in some):,} bytes")
+    of_frames = [each for each in some if each.frames]
+    size = sum(each.size for each in of_frames or some)
+    missing = amount(sum(each.frames for each in of_frames), f"{size:,} bytes")
     reasons = "; ".join(
         f"{each.reason} ({f'{each.frames:,}' if each.frames else f'{each.size:,} bytes'})" for each in some
     )

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
 from wirewright.capture import row_types
-from wirewright.capture.guard import LEAST_ROW, Allowance
+from wirewright.capture.errors import CaptureError
+from wirewright.capture.read_limits import LEAST_ROW, SizeLimit
 from wirewright.capture.schema import (
     ALIVE_SECONDS,
-    CaptureError,
     explain,
     headers_from_json,
     headers_to_json,
@@ -200,7 +200,7 @@ class Capture:
     def __init__(self, path: str | Path) -> None:
         """Raises CaptureError for what is no capture that this version can read."""
         self.path = Path(path)
-        self._connection, self._guard = open_to_read(self.path)
+        self._connection, self._statement_limit = open_to_read(self.path)
         self._indexed: int | None = None
         """The newest frame that the index by socket has."""
 
@@ -213,10 +213,10 @@ class Capture:
     def close(self) -> None:
         self._connection.close()
 
-    def on_step(self, call: Callable[[], object]) -> None:
+    def on_progress(self, call: Callable[[], object]) -> None:
         """Call this about once a millisecond while SQLite works, as it does when it sorts frames. It must not
         use the capture."""
-        self._guard.on_step = call
+        self._statement_limit.on_progress = call
 
     def sessions(self) -> list[Session]:
         """Oldest first."""
@@ -298,8 +298,8 @@ class Capture:
         self, statement: str, after: int, until: int | None, socket: int | None, page: int
     ) -> Iterator[list[Frame]]:
         values = {"until": until, "socket": socket, "page": page}
-        allowance = Allowance(self.path)
-        while frames := self._page(statement, {**values, "after": after}, allowance):
+        size_limit = SizeLimit(self.path)
+        while frames := self._page(statement, {**values, "after": after}, size_limit):
             ids = [after, *(frame.id for frame in frames)]
             if not all(map(lt, ids, ids[1:])):
                 raise self._damage("its frames are not in order")
@@ -316,11 +316,11 @@ class Capture:
             self._rows("COMMIT")
 
     def _page(
-        self, statement: str, values: Mapping[str, Any] | Sequence[Any], allowance: Allowance
+        self, statement: str, values: Mapping[str, Any] | Sequence[Any], size_limit: SizeLimit
     ) -> list[Frame]:
         """The next few: a whole page is read before any of it is looked at, so that no writer has to wait."""
         frames, size = [], 0
-        self._guard.begin()
+        self._statement_limit.begin()
         try:
             for row in self._connection.execute(statement, values):
                 frame = _frame(row)
@@ -333,17 +333,17 @@ class Capture:
             raise self._failure(error) from error
         except ValueError as error:
             raise self._damage(str(error)) from None
-        allowance.take(size)
+        size_limit.take(size)
         return frames
 
     def _table(self, statement: str, kinds: Sequence[Sequence[row_types.Kind]]) -> list[Any]:
         """All rows of a small table. They begin with their ids, and are in the order of the ids."""
         rows: list[Any] = []
-        allowance = Allowance(self.path)
-        self._guard.begin()
+        size_limit = SizeLimit(self.path)
+        self._statement_limit.begin()
         try:
             for row in self._connection.execute(statement):
-                allowance.take(row_types.check_row(row, kinds))
+                size_limit.take(row_types.check_row(row, kinds))
                 if rows and row[0] <= rows[-1][0]:
                     raise ValueError("its rows are not in order")
                 rows.append(row)
@@ -354,7 +354,7 @@ class Capture:
         return rows
 
     def _rows(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
-        self._guard.begin()
+        self._statement_limit.begin()
         try:
             return self._connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
@@ -364,7 +364,7 @@ class Capture:
         return CaptureError(f"{self.path}: it is damaged: {what}")
 
     def _failure(self, error: sqlite3.Error) -> CaptureError:
-        if ended := self._guard.explain(error):
+        if ended := self._statement_limit.explain(error):
             return ended
         # A capture that is read takes no room. SQLite's temporary files do, which may be on another disk.
         reason = _NO_ROOM if "full" in str(error) else explain(error)

@@ -19,6 +19,7 @@ from wirewright.capture.schema import (
     create_or_append,
     newest_socket,
 )
+from wirewright.capture.tables import INSERT_REMARK
 from wirewright.capture.writer import Writer
 from wirewright.model import user_errors
 from wirewright.model.feed import Tape
@@ -138,17 +139,14 @@ class ControlFrames:
         return len(self.frames)
 
     def rows(self) -> Iterable[Row]:
-        redaction = self.policy.redaction
         return [
-            _row(
-                self,
-                opcode,
-                len(payload),
-                (redaction.close if opcode == CLOSE else redaction.binary)(payload) if payload else payload,
-                self.flags,
-            )
+            _row(self, opcode, len(payload), self._kept(opcode, payload), self.flags)
             for opcode, payload in self.frames
         ]
+
+    def _kept(self, opcode: int, payload: bytes) -> bytes:
+        redaction = self.policy.redaction
+        return redaction.close(payload) if opcode == CLOSE else redaction.binary(payload)
 
 
 def _opcode(payload: Payload) -> int:
@@ -201,7 +199,7 @@ class Recorder:
         target = create_or_append(self.path, program)
         self.first_number = newest_socket(target.connection, self.path) + 1
         """The id of the first socket of this session."""
-        self._session = target.session
+        self._session = target.session_id
         self._writer = Writer(target, space, rotation, lambda: on_over(self))
 
     def record(self, socket: WebSocket, number: int) -> "SocketTape | None":
@@ -219,7 +217,7 @@ class Recorder:
         if not isinstance(text, str):
             raise TypeError(f"a remark must be a str, not {type(text).__name__}")
         self._writer.execute(
-            "INSERT INTO annotations (session_id, time_ns, text) VALUES (?, ?, ?)",
+            INSERT_REMARK,
             self._session,
             time.time_ns(),
             self._policy.redaction.text(text),
@@ -288,7 +286,7 @@ class SocketTape(Tape):
         self._set(opened_ns=int(at * 1e9), server_address=_shown(server_address))
 
     def too_large(self) -> None:
-        self._writer.miss()
+        self._writer.count_unread()
 
     def failed(self, message: str) -> None:
         quoted = message.replace(self._secret, REDACTED) if self._secret else message

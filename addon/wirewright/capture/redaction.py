@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import unquote_plus
 
 from wirewright.capture.scanned_text import REDACTED
-from wirewright.capture.secret_names import AT_SIGNS, DEFAULT, OVERLAP, STEP, SecretNames
+from wirewright.capture.secret_names import AT_SIGNS, DEFAULT, OVERLAP, SEARCH_STEP, SecretNames
 from wirewright.capture.secret_spans import SecretSpans
 from wirewright.model.handshake import Headers, split_tokens
 from wirewright.values import Payload
@@ -18,7 +18,7 @@ _SCHEMES = frozenset({"bearer", "basic", "authorization", "jwt", "auth"})
 """Subprotocols after which a token comes."""
 _URL_HEADERS = frozenset({"content-location", "location", "referer"})
 """Fields that are a URL as a whole, possibly a relative one."""
-CONTEXT = 1_024
+REDACTION_LOOKAHEAD = 1_024
 """Characters or bytes behind those of a preview that are looked at to find secrets."""
 _OPEN_IN_PREVIEW = re.compile(r"(?i)values?\\{0,16}(?:[\"']|u002[27])|://|:\\+/")
 """A value whose name may follow, or a URL whose password may be longer than the context."""
@@ -38,7 +38,7 @@ class Redaction:
         self._names = SecretNames(redacted_names(names))
 
     def concerns(self, payloads: Iterable[Payload]) -> bool:
-        """False if none of these messages has a secret: that is soon found out, and true of most."""
+        """True if one of these messages may have a secret. Quick, because most messages have none."""
         if not self._names:
             return False
         payloads = list(payloads)
@@ -114,8 +114,8 @@ class Redaction:
         A value that may be a secret is hidden if its end, or its name after it, is beyond what is looked at.
         """
         shown = payload[:length] if isinstance(payload, str) else payload[:length].decode("latin-1")
-        context = STEP if _OPEN_IN_PREVIEW.search(shown) else CONTEXT
-        if len(payload) <= length + context or context == CONTEXT or not self._names:
+        context = SEARCH_STEP if _OPEN_IN_PREVIEW.search(shown) else REDACTION_LOOKAHEAD
+        if len(payload) <= length + context or context == REDACTION_LOOKAHEAD or not self._names:
             return self.payload(payload[: length + context])
         cut = payload[: length + context]
         if isinstance(cut, str):
@@ -137,12 +137,13 @@ class Redaction:
             return False
         if isinstance(message, bytes) and _utf_16(message):
             return True
-        if len(message) <= STEP:
+        if len(message) <= SEARCH_STEP:
             return self._names.may_be_in(message)
-        starts = range(0, len(message), STEP)
+        starts = range(0, len(message), SEARCH_STEP)
         has_at = _has_at(message, starts)
         return any(
-            self._names.may_be_in(message[start : start + STEP + OVERLAP], has_at=has_at) for start in starts
+            self._names.may_be_in(message[start : start + SEARCH_STEP + OVERLAP], has_at=has_at)
+            for start in starts
         )
 
     def _replaced(self, text: str, *, is_binary: bool = False, is_cut: bool = False) -> str:
@@ -176,14 +177,16 @@ class Redaction:
 def _has_at(message: Payload, starts: Iterable[int]) -> bool:
     """Whether a message has a mark of a URL with a password."""
     if isinstance(message, str):
-        return any(message.find(each, start, start + STEP + 4) >= 0 for each in AT_SIGNS for start in starts)
+        return any(
+            message.find(each, start, start + SEARCH_STEP + 4) >= 0 for each in AT_SIGNS for start in starts
+        )
     marks = [each.encode() for each in AT_SIGNS]
-    return any(message.find(each, start, start + STEP + 4) >= 0 for each in marks for start in starts)
+    return any(message.find(each, start, start + SEARCH_STEP + 4) >= 0 for each in marks for start in starts)
 
 
 def _utf_16(message: bytes) -> str | None:
     """The encoding of a message that begins as a text in UTF-16 does."""
-    if b"\0" not in message[:4]:
+    if 0 not in message[:4]:
         return None
     if message[:2] == b"\xff\xfe" or (message[1:4:2] == b"\0\0" and message[0] and message[2:3] > b"\0"):
         return "utf-16-le"

@@ -9,13 +9,15 @@ from itertools import count
 from pathlib import Path
 
 from wirewright.capture.capture_file import CaptureFile, is_free
-from wirewright.capture.schema import CaptureError, WritableCapture, create_or_append
+from wirewright.capture.errors import CaptureError
+from wirewright.capture.schema import WritableCapture, create_or_append
+from wirewright.capture.tables import END_SESSION, INSERT_REMARK
 from wirewright.printable import get_logger
 
 logger = get_logger(__name__)
 
 RETRY_SECONDS = 5.0
-LEAST = 1024 * 1024
+SMALLEST_MAX_SIZE = 1024 * 1024
 """Bytes: the tables alone take some tens of thousands."""
 
 
@@ -26,9 +28,9 @@ class Rotation:
     """
 
     def __init__(self, path: Path, program: str, max_size: int, keep: int | None) -> None:
-        """Raises ValueError for a size of less than LEAST bytes, and where less than one file is kept."""
-        if max_size < LEAST:
-            raise ValueError(f"max_size must be {LEAST:,} bytes or more, not {max_size!r}")
+        """Raises ValueError for a size below SMALLEST_MAX_SIZE bytes, and if less than one file is kept."""
+        if max_size < SMALLEST_MAX_SIZE:
+            raise ValueError(f"max_size must be {SMALLEST_MAX_SIZE:,} bytes or more, not {max_size!r}")
         if keep is not None and keep < 1:
             raise ValueError(f"rotate must be 1 file or more, or None for all, not {keep!r}")
         self._first = path
@@ -69,9 +71,9 @@ class Rotation:
 
     def _continue(self, full: WritableCapture, path: Path) -> WritableCapture:
         open_sockets = full.connection.execute(
-            "SELECT * FROM sockets WHERE session_id = ? AND closed_ns IS NULL", (full.session,)
+            "SELECT * FROM sockets WHERE session_id = ? AND closed_ns IS NULL", (full.session_id,)
         ).fetchall()
-        following = create_or_append(path, self._program, full.session)
+        following = create_or_append(path, self._program, full.session_id)
         try:
             following.connection.execute("BEGIN")
             for row in open_sockets:
@@ -84,10 +86,10 @@ class Rotation:
         now = time.time_ns()
         with suppress(sqlite3.Error):
             full.connection.execute(
-                "INSERT INTO annotations (session_id, time_ns, text) VALUES (?, ?, ?)",
-                (full.session, now, f"goes on in {path.name}"),
+                INSERT_REMARK,
+                (full.session_id, now, f"goes on in {path.name}"),
             )
-            full.connection.execute("UPDATE sessions SET ended_ns = ? WHERE id = ?", (now, full.session))
+            full.connection.execute(END_SESSION, (now, full.session_id))
         full.close()
         return following
 

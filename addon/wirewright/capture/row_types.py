@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from wirewright.capture.guard import LEAST_ROW
+from wirewright.capture.read_limits import LEAST_ROW
 from wirewright.capture.tables import LARGEST_ID
 
 _LARGEST = 2**63 - 1

@@ -2,7 +2,7 @@
 
 import re
 
-from wirewright.capture.secret_names import STEP
+from wirewright.capture.secret_names import SEARCH_STEP
 
 REDACTED = "REDACTED"
 MOST_STEPS = 1_000_000
@@ -25,8 +25,10 @@ class TooManyPieces(Exception):
 
 
 class ScannedText:
-    """A text, and how many pieces of it were looked at. Each search is made in steps of `STEP` characters,
-    because Python's interpreter lock is not released during one."""
+    """A text, and the number of its pieces that were looked at.
+
+    Each search is made in steps of `SEARCH_STEP` characters: Python holds the interpreter lock during one.
+    """
 
     def __init__(self, text: str, most_steps: int = MOST_STEPS) -> None:
         self.text = text
@@ -40,15 +42,15 @@ class ScannedText:
 
     def find(self, part: str, at: int) -> int:
         """The place of a short text from here on, or the end of the text."""
-        for start in range(at, len(self.text), STEP):
-            if (found := self.text.find(part, start, start + STEP + len(part) - 1)) >= 0:
+        for start in range(at, len(self.text), SEARCH_STEP):
+            if (found := self.text.find(part, start, start + SEARCH_STEP + len(part) - 1)) >= 0:
                 return found
         return len(self.text)
 
     def find_before(self, part: str, end: int, start: int = 0) -> int:
         """The last place of a short text that ends before `end`, or -1."""
         while end > start:
-            begin = max(start, end - STEP)
+            begin = max(start, end - SEARCH_STEP)
             if (found := self.text.rfind(part, begin, end)) >= 0:
                 return found
             if begin == start:
@@ -59,15 +61,15 @@ class ScannedText:
     def search(self, pattern: re.Pattern[str], at: int, end: int | None = None) -> int:
         """The place of a match of a few characters from here on, or the end."""
         end = len(self.text) if end is None else end
-        for start in range(at, end, STEP):
-            if found := pattern.search(self.text, start, min(start + STEP + _LONGEST_MATCH, end)):
+        for start in range(at, end, SEARCH_STEP):
+            if found := pattern.search(self.text, start, min(start + SEARCH_STEP + _LONGEST_MATCH, end)):
                 return found.start()
         return end
 
     def after(self, repeated: re.Pattern[str], at: int) -> int:
         """The end of a repeated character."""
-        while (found := repeated.match(self.text, at, at + STEP)) and found.end() == at + STEP:
-            at += STEP
+        while (found := repeated.match(self.text, at, at + SEARCH_STEP)) and found.end() == at + SEARCH_STEP:
+            at += SEARCH_STEP
         return found.end() if found else at
 
     def backslashes_before(self, at: int, start: int = 0) -> int:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from wirewright.capture.capture_file import JOURNAL, CaptureFile, check_readable
 from wirewright.capture.errors import CaptureError as CaptureError
-from wirewright.capture.guard import Guard
+from wirewright.capture.read_limits import StatementLimit
 from wirewright.capture.tables import (
     APPLICATION_ID,
     TABLES,
@@ -41,7 +41,8 @@ class WritableCapture:
 
     connection: sqlite3.Connection
     """It may be used from one thread at a time."""
-    session: int
+    session_id: int
+    """The id of the session."""
     file: CaptureFile
 
     def close(self) -> None:
@@ -78,15 +79,15 @@ class WritableCapture:
             self.file.release()
 
 
-class _BeingWritten(CaptureError):
+class _AlreadyRecording(CaptureError):
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path}: it is being written by another recorder")
 
 
-def create_or_append(path: Path, program: str, session: int | None = None) -> WritableCapture:
+def create_or_append(path: Path, program: str, session_id: int | None = None) -> WritableCapture:
     """A capture that may be written, with a new session; it is made if there is none.
 
-    `session` is the session's id, for a capture that goes on in a new file. Raises CaptureError for a file
+    `session_id` is the session's id, for a capture that goes on in a new file. Raises CaptureError for a file
     that is not a capture, is of a newer Wirewright, is being written, is not this user's alone or has foreign
     files beside it, and where no file can be. After a recorder that was killed it takes ALIVE_SECONDS.
     """
@@ -103,11 +104,11 @@ def create_or_append(path: Path, program: str, session: int | None = None) -> Wr
             _enter_wal_mode(connection)
             file.check_again()
             dead = _wait_for_the_last_recorder(connection, path)
-            number = _begin_session(connection, path, program, session, dead)
+            number = _begin_session(connection, path, program, session_id, dead)
             connection.set_progress_handler(None, 0)  # no statement of a recorder takes long
             return WritableCapture(connection, number, file)
     except BaseException as error:
-        if isinstance(error, _BeingWritten):
+        if isinstance(error, _AlreadyRecording):
             pass  # the other recorder uses the files
         elif file.is_new or not is_checked:
             file.release()
@@ -116,18 +117,18 @@ def create_or_append(path: Path, program: str, session: int | None = None) -> Wr
         raise
 
 
-def open_to_read(path: Path) -> tuple[sqlite3.Connection, Guard]:
-    """A connection that cannot write, and the guard of its statements.
+def open_to_read(path: Path) -> tuple[sqlite3.Connection, StatementLimit]:
+    """A connection that cannot write, and the limit for its statements.
 
     Raises CaptureError for a file that is not a capture, is empty, or is of a newer Wirewright.
     """
     with _telling_of(path):
         check_readable(path)
-    with _connected(path, "ro") as (connection, guard):
+    with _connected(path, "ro") as (connection, limit):
         if _is_empty(connection):
             raise CaptureError(f"{path}: it is empty: its recorder ended before it wrote anything")
         _check(connection, path)
-        return connection, guard
+        return connection, limit
 
 
 def version_of(connection: sqlite3.Connection) -> int:
@@ -195,8 +196,8 @@ def explain(error: sqlite3.Error) -> str:
 
 
 @contextmanager
-def _connected(path: Path, mode: Literal["ro", "rw"]) -> Iterator[tuple[sqlite3.Connection, Guard]]:
-    """A guarded connection, which is closed if the block fails. Its errors become sentences."""
+def _connected(path: Path, mode: Literal["ro", "rw"]) -> Iterator[tuple[sqlite3.Connection, StatementLimit]]:
+    """A connection with a limit for its statements. It is closed if the block fails, with a CaptureError."""
     with _telling_of(path):
         connection = sqlite3.connect(
             f"file:{_quoted(path)}?mode={mode}",
@@ -206,18 +207,21 @@ def _connected(path: Path, mode: Literal["ro", "rw"]) -> Iterator[tuple[sqlite3.
             timeout=BUSY_SECONDS,
         )
         try:
-            guard = Guard(connection, path)
+            limit = StatementLimit(connection, path)
             try:
-                yield connection, guard
+                yield connection, limit
             except sqlite3.Error as error:
-                raise guard.explain(error) or error from None
+                raise limit.explain(error) or error from None
         except BaseException:
             connection.close()
             raise
 
 
 def _enter_wal_mode(connection: sqlite3.Connection) -> None:
-    """Without a `-journal` on the disk: the change of the mode is one write within a sector."""
+    """Switch a capture to WAL mode without a `-journal` on the disk.
+
+    That is safe: the switch is one write within one sector.
+    """
     if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         connection.execute("PRAGMA journal_mode = MEMORY")
         connection.execute("PRAGMA journal_mode = WAL")
@@ -258,7 +262,7 @@ def _wait_for_the_last_recorder(connection: sqlite3.Connection, path: Path) -> t
     until = time.monotonic() + ALIVE_SECONDS
     while latest is not None:
         if latest != first:
-            raise _BeingWritten(path)
+            raise _AlreadyRecording(path)
         if time.monotonic() > until:
             break
         time.sleep(0.05)
@@ -270,7 +274,7 @@ def _begin_session(
     connection: sqlite3.Connection,
     path: Path,
     program: str,
-    session: int | None,
+    session_id: int | None,
     dead: tuple[int, int] | None,
 ) -> int:
     now = time.time_ns()
@@ -278,10 +282,10 @@ def _begin_session(
     try:
         _make_tables(connection)
         if _unfinished(connection) not in (None, dead):
-            raise _BeingWritten(path)
+            raise _AlreadyRecording(path)
         cursor = connection.execute(
             "INSERT INTO sessions (id, started_ns, seen_ns, program) VALUES (?, ?, ?, ?)",
-            (session, now, now, program),
+            (session_id, now, now, program),
         )
         connection.execute("COMMIT")
     except BaseException:

@@ -11,7 +11,14 @@ from wirewright.capture import scanned_text
 from wirewright.capture.plain_values import PlainValues
 from wirewright.capture.quoted_values import DOUBLE, SEPARATOR, Quote, QuotedValues
 from wirewright.capture.scanned_text import BLANKS, REDACTED, WHITE_SPACE, ScannedText, Span, TooManyPieces
-from wirewright.capture.secret_names import AT_SIGNS, LETTER_CODE, LETTER_ESCAPE, OVERLAP, STEP, SecretNames
+from wirewright.capture.secret_names import (
+    AT_SIGNS,
+    LETTER_CODE,
+    LETTER_ESCAPE,
+    OVERLAP,
+    SEARCH_STEP,
+    SecretNames,
+)
 from wirewright.capture.url_passwords import AUTHORITY, ENCODED_AUTHORITY, encoded_password, password
 
 MOST_SECRETS = 100_000
@@ -79,7 +86,7 @@ class SecretSpans:
         """The secrets, almost in order: the value of a pair may come before those between it and its name."""
         spans: list[Span] = []
         try:
-            if self._is_cut and (span := self._quoted.open_value(STEP)):
+            if self._is_cut and (span := self._quoted.open_value(SEARCH_STEP)):
                 spans.append(span)
             for start, end in self._windows():
                 for span in self._in_window(start, end):
@@ -98,8 +105,8 @@ class SecretSpans:
             yield 0, len(text)
             return
         has_at = self._is_cut or any(self._scanned.find(each, 0) < len(text) for each in AT_SIGNS)
-        for start in range(0, len(text), STEP):
-            stop = min(start + STEP, len(text))
+        for start in range(0, len(text), SEARCH_STEP):
+            stop = min(start + SEARCH_STEP, len(text))
             if stop <= self._position or not may_be_in(text[start : stop + OVERLAP], has_at=has_at):
                 continue
             for begin in range(start, stop, _WINDOW):

@@ -5,9 +5,9 @@ from contextlib import suppress
 from itertools import count, islice
 from typing import Self
 
-from wirewright.capture.guard import Allowance
+from wirewright.capture.errors import CaptureError
+from wirewright.capture.read_limits import SizeLimit
 from wirewright.capture.reader import PAGE, Capture, Frame
-from wirewright.capture.schema import CaptureError
 
 BATCH = 1_000
 """How many rows are inserted at once."""
@@ -61,13 +61,13 @@ class Selection:
             WHERE (rank, one.time_ns, frame_id) > (?, ?, ?)
             ORDER BY rank, one.time_ns, frame_id LIMIT {PAGE}
             """  # noqa: S608
-        allowance = Allowance(self._capture.path)
-        page = self._capture._page(statement, (-1, 0, 0), allowance)
+        size_limit = SizeLimit(self._capture.path)
+        page = self._capture._page(statement, (-1, 0, 0), size_limit)
         while page:
             yield from page
             last = page[-1]
             page = self._capture._page(
-                statement, (self._ranks[last.socket_id], last.time_ns, last.id), allowance
+                statement, (self._ranks[last.socket_id], last.time_ns, last.id), size_limit
             )
 
     def spans(self) -> dict[int, tuple[int, int]]:

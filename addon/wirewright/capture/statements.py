@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from wirewright.capture.losses import Row
+from wirewright.capture.scanned_text import REDACTED
 from wirewright.capture.schema import headers_to_json, writable
-from wirewright.capture.secret_spans import REDACTED
 from wirewright.model.handshake import Headers
 
 LARGEST_TEXT = 16 * 1024 * 1024

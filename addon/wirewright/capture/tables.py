@@ -81,8 +81,10 @@ UPDATE sockets SET response_headers =
     (SELECT json_group_array(json_array(key, value)) FROM json_each(response_headers))
     WHERE response_headers IS NOT NULL;
 """
-INSERT_REMARK = "INSERT INTO annotations (session_id, time_ns, text) VALUES (?, ?, ?)"
 _TOKEN = re.compile(r"\w+|[^\w\s]", re.ASCII)
+
+INSERT_REMARK = "INSERT INTO annotations (session_id, time_ns, text) VALUES (?, ?, ?)"
+END_SESSION = "UPDATE sessions SET ended_ns = ? WHERE id = ?"
 
 
 def tokens(statement: str) -> list[str]:

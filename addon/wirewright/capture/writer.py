@@ -17,7 +17,7 @@ from wirewright.capture.losses import UNREAD, Frames, Losses, Room, Row, amount,
 from wirewright.capture.rotation import Rotation
 from wirewright.capture.schema import WritableCapture, explain
 from wirewright.capture.statements import LARGEST_TEXT, SHORT_TEXT, Statement, statement
-from wirewright.capture.tables import INSERT_REMARK
+from wirewright.capture.tables import END_SESSION, INSERT_REMARK
 from wirewright.memory import budget
 from wirewright.printable import get_logger
 
@@ -67,7 +67,7 @@ class Writer:
     ) -> None:
         """`on_over` is called in the writer's thread when it ends, also by itself for lack of free space."""
         self._target = target
-        self._session = target.session
+        self._session = target.session_id
         self._space = space
         self._rotation = rotation
         self._on_over = on_over
@@ -77,11 +77,13 @@ class Writer:
         self._room, self._large_room = Room(QUEUE_BYTES), Room(LARGE_QUEUE_BYTES)
         self._failures: dict[str, Losses] = {}
         """Frames that could not be written, by reason."""
-        self._failing = ""
+        self._failed_statements: dict[str, Losses] = {}
+        """The same for statements."""
+        self._failure_reason = ""
         """Why the last attempt failed; "" if it did not."""
         self._unreadable = Losses("the recorder failed: its log says how")
         self._unread = Losses(UNREAD)
-        self._without_memory = Losses("all messages together have used up ws_memory")
+        self._refused_for_memory = Losses("all messages together have used up ws_memory")
         self._cut = Losses("headers and other long texts were cut")
         self._without_row = Losses(
             "handshakes, ends of sockets and remarks came faster than they can be written"
@@ -116,11 +118,11 @@ class Writer:
         weight, room = weight_of(frames), self._room_of(frames)
         has_memory = budget.admits(weight, room.waiting)
         if not (has_memory and room.admits(weight)):
-            self._lose_now(room.losses if has_memory else self._without_memory, frames)
+            self._lose_now(room.losses if has_memory else self._refused_for_memory, frames)
             return
         room.put(weight)
         self._queue.append(frames)
-        if room.waiting > room.size // 8 and not self._failing:
+        if room.waiting > room.size // 8 and not self._failure_reason:
             self._wake.set()
 
     def _room_of(self, frames: Frames) -> Room:
@@ -138,14 +140,17 @@ class Writer:
     def _warn_of(self, losses: Losses) -> None:
         if time.monotonic() - self._warned > WARN_SECONDS:
             self._warned = time.monotonic()
-            left_out = self._left_out
+            left_out = self._refused
             frames, size = sum(each.frames for each in left_out), sum(each.size for each in left_out)
             missing = amount(frames, f"{size:,} bytes")
             logger.warning(
-                "%s: %s: so far %s were not recorded", self._path, self._failing or losses.reason, missing
+                "%s: %s: so far %s were not recorded",
+                self._path,
+                self._failure_reason or losses.reason,
+                missing,
             )
 
-    def miss(self) -> None:
+    def count_unread(self) -> None:
         """Count a message that passed and could not be read."""
         self._unread.frames += 1
 
@@ -219,7 +224,7 @@ class Writer:
     def _record(self) -> None:
         """Write what comes, until the recording is stopped or the disk is nearly full."""
         while not self._stopped.is_set():
-            self._wake.wait(RETRY_SECONDS if self._failing else COMMIT_SECONDS)
+            self._wake.wait(RETRY_SECONDS if self._failure_reason else COMMIT_SECONDS)
             self._wake.clear()
             if self._lacks_space():
                 break
@@ -236,8 +241,7 @@ class Writer:
 
     def _end(self) -> None:
         """Write what waits and the end of the session. The log has the count of what is missing."""
-        ended = "UPDATE sessions SET ended_ns = ? WHERE id = ?"
-        self._queue.append(Statement(ended, (time.time_ns(), self._session)))
+        self._queue.append(Statement(END_SESSION, (time.time_ns(), self._session)))
         for _ in range(LAST_ATTEMPTS):
             self._write()
             if not self._queue and all(losses.is_noted for losses in self._losses):
@@ -250,34 +254,40 @@ class Writer:
     def _give_up(self) -> None:
         """Count the frames that still wait as lost. The end and the gaps take less space than they do."""
         left = _all_of(self._queue)
-        reason = self._failing
+        reason = self._failure_reason
         self._count_lost(reason, [each for each in left if not isinstance(each, Statement)])
         self._count_lost(reason, self._store([each for each in left if isinstance(each, Statement)]))
 
     @property
-    def _left_out(self) -> tuple[Losses, ...]:
+    def _refused(self) -> tuple[Losses, ...]:
         """Frames and statements for which there was no room."""
         rooms = self._room.losses, self._large_room.losses
-        return *rooms, self._without_memory, self._without_row, self._cut
+        return *rooms, self._refused_for_memory, self._without_row, self._cut
 
     @property
     def _losses(self) -> tuple[Losses, ...]:
-        return *self._left_out, self._unreadable, self._unread, *self._failures.values()
+        return (
+            *self._refused,
+            self._unreadable,
+            self._unread,
+            *self._failures.values(),
+            *self._failed_statements.values(),
+        )
 
     def _write(self) -> None:
         """Write what waits now, in one transaction; after a failure, a small one first."""
         flushes = _all_of(self._flushes)
-        was_failing = bool(self._failing)
+        was_failing = bool(self._failure_reason)
         try:
             self._write_some(self._take())
-            if was_failing and not self._failing:
+            if was_failing and not self._failure_reason:
                 self._write_some(self._take())
         finally:
             _set_all(flushes)
 
     def _take(self) -> list[Frames | Statement]:
         """Take out what waits; after a failure RETRY_BYTES of it."""
-        if not self._failing:
+        if not self._failure_reason:
             return _all_of(self._queue)
         taken: list[Frames | Statement] = []
         size = 0
@@ -305,12 +315,12 @@ class Writer:
                 self._connection.execute("ROLLBACK")
             taken = self._without_unreadable(taken)
             if isinstance(error, (sqlite3.OperationalError, OSError)):
-                self._fail(explain(error) if isinstance(error, sqlite3.Error) else str(error))
+                self._note_failure(explain(error) if isinstance(error, sqlite3.Error) else str(error))
                 return taken
             if len(taken) > 1 and not isinstance(error, _FileLost):
                 return self._store_each(taken)
             reason = str(error) if isinstance(error, _FileLost) else f"{type(error).__name__}: {error}"
-            self._lose(reason, taken)
+            self._count_unwritable(reason, taken)
             return []
         self._seen = time.monotonic()
         self._recover()
@@ -396,16 +406,20 @@ class Writer:
             if (frames, size) != losses.noted:
                 missing = frames - losses.noted[0], size - losses.noted[1]
                 is_full = losses is self._room.losses or losses is self._large_room.losses
-                reason = f"{losses.reason}: {self._failing}" if is_full and self._failing else losses.reason
+                reason = (
+                    f"{losses.reason}: {self._failure_reason}"
+                    if is_full and self._failure_reason
+                    else losses.reason
+                )
                 yield Statement(
                     "INSERT INTO gaps (session_id, time_ns, frames, bytes, reason) VALUES (?, ?, ?, ?, ?)",
                     (self._session, time.time_ns(), *missing, reason),
                 )
 
-    def _fail(self, reason: str) -> None:
+    def _note_failure(self, reason: str) -> None:
         """Say once that nothing can be written now, however often it is tried."""
-        if reason != self._failing:
-            self._failing = reason
+        if reason != self._failure_reason:
+            self._failure_reason = reason
             logger.error(
                 "%s: nothing can be written: %s. Up to %s of frames wait until it is possible again",
                 self._path,
@@ -414,24 +428,24 @@ class Writer:
             )
 
     def _recover(self) -> None:
-        if self._failing:
-            self._failing = ""
+        if self._failure_reason:
+            self._failure_reason = ""
             logger.info("%s: frames are recorded again", self._path)
 
-    def _lose(self, reason: str, taken: Iterable[Frames | Statement]) -> None:
+    def _count_unwritable(self, reason: str, taken: Iterable[Frames | Statement]) -> None:
         """Count frames and statements that can never be written, and say so once for each reason."""
-        self._failing = ""
+        self._failure_reason = ""
         if reason not in self._failures:
+            self._failures[reason] = Losses(reason)
             logger.error("%s: frames are not recorded: %s", self._path, reason)
         self._count_lost(reason, taken)
 
     def _count_lost(self, reason: str, taken: Iterable[Frames | Statement]) -> None:
-        losses = self._failures.setdefault(reason, Losses(reason))
         for each in taken:
             if isinstance(each, Statement):
-                losses.size += each.weight
+                self._failed_statements.setdefault(reason, Losses(reason)).size += each.weight
             else:
-                losses.add(each)
+                self._failures.setdefault(reason, Losses(reason)).add(each)
         self._leave_rooms(taken)
 
     def _leave_rooms(self, taken: Iterable[Frames | Statement]) -> None:

@@ -13,15 +13,17 @@ from rich.table import Table
 from rich.text import Text
 
 from wirewright.capture.capture_file import begins_as_capture
+from wirewright.capture.errors import CaptureError
 from wirewright.capture.filters import Filter
-from wirewright.capture.guard import size_of
 from wirewright.capture.losses import amount
+from wirewright.capture.read_limits import size_of
 from wirewright.capture.reader import Capture, Session, T
 from wirewright.capture.reasons import why_no_frame
-from wirewright.capture.schema import ALIVE_SECONDS, CaptureError
+from wirewright.capture.schema import ALIVE_SECONDS
 from wirewright.capture.statistics import PERCENTILES, DirectionStatistics, statistics
 from wirewright.cli.recorded_timeline import RecordedTimeline
-from wirewright.printable import printable, say
+from wirewright.memory import parse_size
+from wirewright.printable import print_line, printable
 
 if TYPE_CHECKING:
     import rich.progress
@@ -41,7 +43,7 @@ def list_captures(console: Console, folder: Path) -> None:
         "capture", "sessions", "sockets", "frames", "size", "last session", box=None, pad_edge=False
     )
     found, unreadable = 0, []
-    for path in sorted(_files(folder), key=_changed, reverse=True):
+    for path in sorted(_files(folder), key=_modified_at, reverse=True):
         try:
             with Capture(path) as capture:
                 sessions = capture.sessions()
@@ -57,9 +59,9 @@ def list_captures(console: Console, folder: Path) -> None:
     if found:
         console.print(table, highlight=False)
     else:
-        say(console, f"There is no capture in {folder}.")
+        print_line(console, f"There is no capture in {folder}.")
     for sentence in unreadable:
-        say(console, sentence, "yellow")
+        print_line(console, sentence, "yellow")
 
 
 def show(console: Console, path: Path, chosen: Filter, max_preview: int | None) -> None:
@@ -120,7 +122,7 @@ def show_statistics(console: Console, path: Path, chosen: Filter) -> None:
                 column.justify = "right"
             table.add_row(Text("→ sent", "cyan"), *_figures(each.sent))
             table.add_row(Text("← received", "green"), *_figures(each.received))
-            say(console, f"#{each.socket.id} {each.socket.url}", "bold")
+            print_line(console, f"#{each.socket.id} {each.socket.url}", "bold")
             console.print(table, highlight=False)
             console.print(f"  {each.control_frames:,} control frames", style="dim", highlight=False)
         if not found:
@@ -144,16 +146,16 @@ def export(console: Console, path: Path, target: Path, chosen: Filter) -> None:
             return
         with Progress(capture) as watch:
             exported = exporter.export(capture, target, chosen, watch)
-        say(console, f"{_count(exported.number, exported.unit)} in {target}.")
+        print_line(console, f"{_count(exported.number, exported.unit)} in {target}.")
         for sentence in exported.report.sentences():
-            say(console, sentence, "yellow")
+            print_line(console, sentence, "yellow")
         if not watch.frames:
             _print_reason(console, capture, chosen)
         _print_gaps(console, capture)
 
 
 def import_file(console: Console, source: Path, target: Path, min_free: str | None = None) -> None:
-    """Add the WebSockets of another program's recording to a capture, and say what was left out.
+    """Add the WebSockets of another program's recording to a capture, and print_line what was left out.
 
     `min_free` is a size such as `100m`. Raises ValueError for anything else.
     """
@@ -161,18 +163,16 @@ def import_file(console: Console, source: Path, target: Path, min_free: str | No
 
     imported = importer.import_file(source, target, min_free=None if min_free is None else _size(min_free))
     came = f"{_count(imported.sockets, 'socket')} and {_count(imported.frames, 'message')}"
-    say(console, f"Imported {came} from {source.name}.")
+    print_line(console, f"Imported {came} from {source.name}.")
     for sentence in imported.report.sentences():
-        say(console, sentence, "yellow")
+        print_line(console, sentence, "yellow")
     if imported.cut_off is not None:
-        say(console, f"The rest of it is missing: {imported.cut_off}", "bold red")
+        print_line(console, f"The rest of it is missing: {imported.cut_off}", "bold red")
 
 
 def _size(text: str) -> int:
-    from mitmproxy.utils import human
-
     try:
-        return human.parse_size(text) or 0
+        return parse_size(text)
     except ValueError:
         raise ValueError(f"--min-free must be a size such as 100m, not {text!r}") from None
 
@@ -183,7 +183,7 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.is_file() and _is_database(path)]
 
 
-def _changed(path: Path) -> float:
+def _modified_at(path: Path) -> float:
     """When a file was last written; 0 if it is gone."""
     try:
         return path.stat().st_mtime
@@ -214,11 +214,11 @@ class Progress:
         self._bar: rich.progress.Progress | None = None
 
     def __enter__(self) -> Self:
-        self._capture.on_step(self._show_if_late)
+        self._capture.on_progress(self._show_if_late)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._capture.on_step(lambda: None)
+        self._capture.on_progress(lambda: None)
         if self._bar is not None:
             self._bar.stop()
 
@@ -249,13 +249,13 @@ class Progress:
 
 def _print_reason(console: Console, capture: Capture, chosen: Filter) -> None:
     """Print the reason why no frame matches."""
-    say(console, why_no_frame(capture, chosen))
+    print_line(console, why_no_frame(capture, chosen))
 
 
 def _print_gaps(console: Console, capture: Capture) -> None:
     for gap in capture.gaps():
         missing = f"{amount(gap.frames, decimal(gap.bytes))} are missing: {gap.reason}"
-        say(console, f"{_moment(gap.time_ns):%H:%M:%S}  {missing}", "bold red")
+        print_line(console, f"{_moment(gap.time_ns):%H:%M:%S}  {missing}", "bold red")
 
 
 def _figures(direction: DirectionStatistics) -> list[str]:

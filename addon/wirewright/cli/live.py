@@ -23,7 +23,7 @@ from wirewright.model.errors import Error
 from wirewright.model.matching import UrlMatch, compile_match
 from wirewright.model.proxy import Control, Proxy
 from wirewright.model.websocket import WebSocket
-from wirewright.printable import printable, printable_lines, say
+from wirewright.printable import print_line, printable, printable_lines
 from wirewright.remote import protocol
 from wirewright.values import Payload
 
@@ -45,20 +45,20 @@ class NothingCame(Error):
 
 
 @dataclass(frozen=True)
-class Target:
+class ProxyAddress:
     """The running proxy that a command uses."""
 
     endpoint: str | None
     allow_cleartext: bool
 
-    def connect(self, url: UrlMatch | None = None, events: Sequence[protocol.Event] = ()) -> connect:
+    def open_client(self, url: UrlMatch | None = None, events: Sequence[protocol.Event] = ()) -> connect:
         """A client that is given no messages, unless `events` says so."""
         return connect(self.endpoint, url=url, events=events, allow_cleartext=self.allow_cleartext)
 
 
-async def list_sockets(console: Console, target: Target, url: UrlMatch | None, as_json: bool) -> None:
+async def list_sockets(console: Console, target: ProxyAddress, url: UrlMatch | None, as_json: bool) -> None:
     """The sockets that are open now."""
-    async with target.connect() as proxy:
+    async with target.open_client() as proxy:
         opened = Control(proxy).sockets()
     matches = compile_match(url)
     sockets = [(key, socket) for key, socket in opened if matches(socket.url)]
@@ -77,11 +77,11 @@ async def list_sockets(console: Console, target: Target, url: UrlMatch | None, a
         console.print(table)
     else:
         sentence = _nothing(url, "is open", (socket.url for _, socket in opened))
-        say(console, f"N{sentence.removeprefix('n')}.")
+        print_line(console, f"N{sentence.removeprefix('n')}.")
 
 
 async def wait(
-    target: Target,
+    target: ProxyAddress,
     url: UrlMatch | None,
     events: Sequence[str],
     texts: Sequence[str],
@@ -100,7 +100,7 @@ async def wait(
     if not math.isfinite(timeout):
         raise ValueError(f"--timeout must be a number of seconds, not {timeout}")
     what = " or ".join(events) + (f" with {' or '.join(map(repr, texts))}" if texts else "")
-    async with target.connect(url, protocol.EVENTS) as proxy:
+    async with target.open_client(url, protocol.EVENTS) as proxy:
         following = _Following(proxy, events, texts, history)
         try:
             async with asyncio.timeout(timeout or None):
@@ -114,11 +114,11 @@ async def wait(
     _print(value)
 
 
-async def _nothing_there(target: Target, url: UrlMatch | None) -> str:
+async def _nothing_there(target: ProxyAddress, url: UrlMatch | None) -> str:
     """A sentence: no socket whose URL matches was there. It names the URLs of the open sockets."""
     opened: list[WebSocket] = []
     with suppress(Error):
-        async with target.connect() as proxy:
+        async with target.open_client() as proxy:
             opened = proxy.web_sockets
     return _nothing(url, "was there", (socket.url for socket in opened))
 
@@ -196,11 +196,11 @@ class _Following:
 
 
 async def send(
-    target: Target, url: UrlMatch | None, to: Literal["client", "server"], message: Payload
+    target: ProxyAddress, url: UrlMatch | None, to: Literal["client", "server"], message: Payload
 ) -> None:
     """Send one end of the newest matching socket a message. Raises Error if there is none."""
     matches = compile_match(url)
-    async with target.connect() as proxy:
+    async with target.open_client() as proxy:
         opened = [socket for socket in proxy.web_sockets if socket.opened_at is not None]
         sockets = [socket for socket in opened if matches(socket.url)]
         if not sockets:
@@ -220,7 +220,7 @@ def read_message(text: str, binary: bool) -> Payload:
         raise Error("stdin is not UTF-8: send it with --binary") from None
 
 
-def attach(target: Target) -> None:
+def attach(target: ProxyAddress) -> None:
     """An interactive session with `proxy` bound: IPython's where it is installed."""
     with sync_api.connect(target.endpoint, allow_cleartext=target.allow_cleartext) as proxy:
         names = {"proxy": proxy, "Error": Error}

@@ -14,10 +14,10 @@ import typer
 from rich.console import Console
 from typer.core import TyperCommand, TyperGroup
 
-import wirewright
 from wirewright.model.errors import Error
 from wirewright.model.matching import any_of_globs
-from wirewright.printable import say
+from wirewright.printable import print_line
+from wirewright.values import VERSION
 
 if TYPE_CHECKING:
     from wirewright.capture.filters import Filter
@@ -93,7 +93,7 @@ def root(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     if version:
-        print(f"wirewright {wirewright.__version__}")
+        print(f"wirewright {VERSION}")
         raise typer.Exit
 
 
@@ -118,7 +118,9 @@ def run(
     ] = None,
     capture: Annotated[
         Path | None,
-        typer.Option(help="Record all sockets in this file; one that is there grows.", metavar="FILE"),
+        typer.Option(
+            help="Record all sockets in this file; an existing capture gets another session.", metavar="FILE"
+        ),
     ] = None,
     max_size: Annotated[
         str | None,
@@ -386,7 +388,9 @@ def import_(
             metavar="SOURCE",
         ),
     ],
-    file: Annotated[Path, typer.Argument(help="A capture; one that is there grows.", metavar="FILE")],
+    file: Annotated[
+        Path, typer.Argument(help="A new capture, or an existing one, to which it is added.", metavar="FILE")
+    ],
     min_free: Annotated[
         str | None,
         typer.Option(
@@ -513,7 +517,7 @@ def list_(
 
         asyncio.run(
             live.list_sockets(
-                Console(), live.Target(endpoint, allow_cleartext), any_of_globs(url or ()), as_json
+                Console(), live.ProxyAddress(endpoint, allow_cleartext), any_of_globs(url or ()), as_json
             )
         )
 
@@ -551,7 +555,7 @@ def wait(
         try:
             urls = any_of_globs(url or ())
             events = event or ("framereceived",)
-            target = live.Target(endpoint, allow_cleartext)
+            target = live.ProxyAddress(endpoint, allow_cleartext)
             asyncio.run(live.wait(target, urls, events, grep or (), timeout, history))
         except live.NothingCame as nothing:
             _fail(nothing.message, nothing.code)
@@ -574,7 +578,7 @@ def send(
 
         payload = live.read_message(message, binary)
         urls = any_of_globs(url or ())
-        target = live.Target(endpoint, allow_cleartext)
+        target = live.ProxyAddress(endpoint, allow_cleartext)
         asyncio.run(live.send(target, urls, to, payload))  # type: ignore[arg-type]  # it is one of the two
 
 
@@ -584,7 +588,7 @@ def attach(endpoint: EndpointOption = None, allow_cleartext: CleartextOption = F
     with clear_errors():
         from wirewright.cli import live
 
-        live.attach(live.Target(endpoint, allow_cleartext))
+        live.attach(live.ProxyAddress(endpoint, allow_cleartext))
 
 
 def _check_address(address: str) -> None:
@@ -596,5 +600,5 @@ def _check_address(address: str) -> None:
 
 
 def _fail(sentence: str, code: int = 1) -> None:
-    say(Console(stderr=True), f"wirewright: {sentence}", "red")
+    print_line(Console(stderr=True), f"wirewright: {sentence}", "red")
     raise typer.Exit(code)

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from wirewright.capture.errors import CaptureError
 from wirewright.capture.filters import Filter
 from wirewright.capture.reader import Capture, was_open
 from wirewright.capture.reasons import why_no_socket
@@ -17,9 +18,8 @@ from wirewright.capture.replay.as_client import Manner, Played, play_as_client
 from wirewright.capture.replay.as_server import Replay
 from wirewright.capture.replay.comparisons import SHOWN, Compare, comparison, ignoring, ignoring_keys
 from wirewright.capture.replay.lockstep import Mismatch
-from wirewright.capture.schema import CaptureError
 from wirewright.model.handshake import sendable_headers
-from wirewright.printable import say
+from wirewright.printable import print_line
 from wirewright.state import proxy
 
 
@@ -93,26 +93,26 @@ def _header(text: str) -> tuple[str, str]:
 
 def _show_mismatch(console: Console, mismatch: Mismatch) -> None:
     head, *lines = str(mismatch).splitlines()
-    say(console, head, "bold red")
+    print_line(console, head, "bold red")
     for line in lines:
-        say(console, f"  {line}", {"-": "red", "+": "green"}.get(line[:1], ""))
+        print_line(console, f"  {line}", {"-": "red", "+": "green"}.get(line[:1], ""))
 
 
 def _show_result(console: Console, played: Played) -> None:
     url = SHOWN.url(played.url)
     what = f"#{played.socket.id} {url}: {played.sent:,} messages sent, {played.answers:,} answers"
     if played.is_as_recorded:
-        say(console, f"{what}, all as recorded", "green")
+        print_line(console, f"{what}, all as recorded", "green")
     else:
         wrong = [f"{len(played.mismatches):,} differ"] if played.mismatches else []
         wrong += [SHOWN.text(played.failure)] if played.failure else []
-        say(console, f"{what}; {'; '.join(wrong)}", "bold red")
+        print_line(console, f"{what}; {'; '.join(wrong)}", "bold red")
     secrets = [f"{played.redacted:,} messages"] if played.redacted else []
     secrets += ["the URL"] if REDACTED in played.url else []
     if played.withheld:
         names = ", ".join(played.withheld)
         what = f"  {names}: redacted in the recording, and not sent; --header NAME:VALUE sends a value"
-        say(console, what, "yellow")
+        print_line(console, what, "yellow")
     if secrets:
         what = f"  {' and '.join(secrets)} had {REDACTED} where the app had sent a secret"
-        say(console, what, "yellow")
+        print_line(console, what, "yellow")

@@ -24,7 +24,7 @@ from wirewright.cli.timeline import Timeline
 from wirewright.mitm.addon import WirewrightAddon
 from wirewright.mitm.mode_rights import missing_right
 from wirewright.mitm.remote_addon import RemoteAddon
-from wirewright.mitm.unsafe_options import UnsafeOptions
+from wirewright.mitm.unsafe_options import UnsafeOptionsCheck
 from wirewright.model.matching import UrlMatch
 from wirewright.printable import PrintableRecords, printable
 from wirewright.state import control, tls_failures
@@ -72,7 +72,7 @@ def run_mitmdump(
         options.update(**DEFAULTS)
         if config is not None and config.is_file():
             load_paths(options, config)
-        master.addons.add(UnsafeOptions())
+        master.addons.add(UnsafeOptionsCheck())
         master.addons.add(WirewrightAddon(), StartChecks(_names_set(arguments)))
         # First, so that it sees what a server sent before a script changes it.
         master.addons.chain.insert(0, master.addons.chain.pop(-2))

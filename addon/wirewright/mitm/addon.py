@@ -15,10 +15,10 @@ from mitmproxy import addonmanager, connection, ctx, exceptions, http
 from mitmproxy.master import Master
 from mitmproxy.proxy import layer
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
-from mitmproxy.utils import human
 from mitmproxy.websocket import WebSocketData
 
 from wirewright import memory
+from wirewright.capture import free_space
 from wirewright.capture.formats.bodies import kept_body
 from wirewright.capture.redaction import DEFAULT
 from wirewright.capture.replay.as_server import Replay
@@ -84,8 +84,8 @@ class WirewrightAddon:
         self._captures_by_option = False
         self._resets = connection_ends.ServerResets()
         self._freed_memory = FreedMemory()
-        self._program: asyncio.Task[Any] | None = None
-        """The task of a mitmproxy program. A plain Master runs in a task of somebody else's."""
+        self._program_task: asyncio.Task[Any] | None = None
+        """The task that runs a mitmproxy program. None for `launch`, whose task belongs to the caller."""
 
     def load(self, loader: addonmanager.Loader) -> None:
         _add_options(loader)
@@ -147,19 +147,19 @@ class WirewrightAddon:
     def running(self) -> None:
         stop_on_hangup(ctx.master)
         if type(ctx.master) is not Master:
-            self._program = asyncio.current_task()
+            self._program_task = asyncio.current_task()
 
-    def _close_all_at_the_end(self) -> None:
+    def _close_sockets_if_ending(self) -> None:
         """Close all sockets for the proxy if the program ends, before their connections are cancelled.
 
         `sys.exit()` in a handler, and an exception in the `done` of another addon, cancel all tasks at once.
         """
-        is_cancelled = self._program is not None and self._program.cancelling() > 0
+        is_cancelled = self._program_task is not None and self._program_task.cancelling() > 0
         if is_cancelled or ctx.master.should_exit.is_set():
             control.close_all()
 
     def done(self) -> None:
-        self._close_all_at_the_end()  # unless the addon is only loaded again
+        self._close_sockets_if_ending()  # unless the addon is only loaded again
         websocket_layer.uninstall()
         request_target.uninstall()
         bytes_after_101.uninstall()
@@ -172,11 +172,11 @@ class WirewrightAddon:
         control.attach(None)
 
     def next_layer(self, nextlayer: layer.NextLayer) -> None:
-        request_start.recognize(nextlayer)
+        request_start.wait_for_request_line(nextlayer)
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         with admission.failing_closed(flow):
-            if not admission.asks(flow):
+            if not admission.asks_for_websocket(flow):
                 app_connections.requests += 1
                 return
             flow.request.stream = False  # a route decides before the request goes to the server
@@ -185,7 +185,7 @@ class WirewrightAddon:
     async def _open(self, flow: http.HTTPFlow) -> Feed:
         """An app asks for a socket."""
         asked = Handshake(
-            url=admission.url_of(flow),
+            url=admission.routed_url(flow),
             headers=_headers(flow.request),
             client_address=flow.client_conn.peername[:2] if flow.client_conn.peername else None,
             flow=flow,
@@ -212,7 +212,7 @@ class WirewrightAddon:
     async def request(self, flow: http.HTTPFlow) -> None:
         with admission.failing_closed(flow):
             feed = control.feed(flow.id)
-            if feed is None and not admission.asks(flow):
+            if feed is None and not admission.asks_for_websocket(flow):
                 return
             if feed is None:  # another addon kept mitmproxy from calling our first hook, or that one raised
                 feed = await self._open(flow)
@@ -234,11 +234,11 @@ class WirewrightAddon:
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         if flow.response is None or flow.response.status_code != 101 or not ctx.options.websocket:
             return
-        names_it = handshake.is_handshake(flow.response.headers.fields)
-        if names_it or control.feed(flow.id) is not None:
-            objection = admission.objection(flow)
-            if objection is not None:
-                admission.stop(flow, objection)
+        names_websocket = handshake.is_handshake(flow.response.headers.fields)
+        if names_websocket or control.feed(flow.id) is not None:
+            reason = admission.refusal_reason(flow)
+            if reason is not None:
+                admission.stop(flow, reason)
 
     def response(self, flow: http.HTTPFlow) -> None:
         feed = control.feed(flow.id)
@@ -255,17 +255,18 @@ class WirewrightAddon:
                 self._refused(flow, feed)
                 end_reasons.note(flow, "the server did not accept the handshake")
             if flow.response.status_code == 101:
-                self._switch(flow)
+                self._open_after_101(flow)
 
-    def _switch(self, flow: http.HTTPFlow) -> None:
+    def _open_after_101(self, flow: http.HTTPFlow) -> None:
         """Have a WebSocket follow a 101, where mitmproxy might forward all bytes that follow, unseen.
 
-        mitmproxy takes it for a WebSocket only if the versions are 13. Our layers cut it if it is refused.
+        mitmproxy does so only for `Sec-WebSocket-Version: 13`. Our layer cuts a socket that `admission`
+        refuses.
         """
         if flow.websocket is None and ctx.options.websocket:
             flow.websocket = WebSocketData()
-        if not websocket_layer.is_installed() and (objection := admission.objection(flow)) is not None:
-            admission.stop(flow, objection)
+        if not websocket_layer.is_installed() and (reason := admission.refusal_reason(flow)) is not None:
+            admission.stop(flow, reason)
 
     def _refused(self, flow: http.HTTPFlow, feed: Feed) -> None:
         """A handshake was answered, but not with a WebSocket."""
@@ -295,7 +296,7 @@ class WirewrightAddon:
         try:
             return feed.carrier.message(feed)
         except Exception:
-            feed.carrier.fail_closed(admission.AN_ERROR)
+            feed.carrier.fail_closed(admission.INTERNAL_ERROR)
             raise
 
     def update(self, flows: list[http.HTTPFlow]) -> None:
@@ -319,7 +320,7 @@ class WirewrightAddon:
             self._refused(flow, feed)
 
     def websocket_end(self, flow: http.HTTPFlow) -> None:
-        self._close_all_at_the_end()
+        self._close_sockets_if_ending()
         feed = control.feed(flow.id)
         if feed is None or flow.websocket is None:
             return
@@ -343,7 +344,7 @@ class WirewrightAddon:
         control.close(flow.id, code, ended.close_reason or "", by)
 
     def error(self, flow: http.HTTPFlow) -> None:
-        self._close_all_at_the_end()
+        self._close_sockets_if_ending()
         if feed := control.feed(flow.id):
             message = flow.error.msg if flow.error else ""
             connected = flow.server_conn.timestamp_tcp_setup is not None
@@ -374,7 +375,7 @@ class WirewrightAddon:
         app_connections.connections += 1
 
     def client_disconnected(self, client: connection.Client) -> None:
-        self._close_all_at_the_end()
+        self._close_sockets_if_ending()
         # Whatever went wrong in between, a socket does not outlive its connection.
         for key, socket in control.sockets():
             if socket.flow is not None and socket.flow.client_conn is client:
@@ -437,7 +438,7 @@ def _set_memory_limit() -> None:
         limit = _parse_size("ws_memory")
     except ValueError as error:
         raise exceptions.OptionsError(str(error)) from None
-    if limit is not None and limit < memory.LEAST:
+    if limit is not None and limit < memory.SMALLEST_BUDGET:
         raise exceptions.OptionsError(f"ws_memory must be at least 1m, not {ctx.options.ws_memory!r}.")
     memory.budget.limit = memory.default_limit() if limit is None else limit
 
@@ -447,7 +448,7 @@ def _add_capture_options(loader: addonmanager.Loader) -> None:
         "ws_capture",
         str,
         "",
-        "Record all WebSockets in this file, a capture that grows by a session each time.",
+        "Record all WebSockets in this file. Each recording is added to it as another session.",
     )
     loader.add_option(
         "ws_capture_max_payload",
@@ -470,7 +471,7 @@ def _add_capture_options(loader: addonmanager.Loader) -> None:
     loader.add_option(
         "ws_capture_min_free",
         str | None,  # type: ignore[arg-type]
-        "100m",
+        f"{free_space.DEFAULT_MIN_FREE >> 20}m",
         "The recording ends, with a warning, before less than this is free on the disk of the capture; "
         "0 for no limit.",
     )
@@ -486,7 +487,7 @@ def _parse_size(option: str) -> int | None:
     """The bytes that an option says; None if it is not set. Raises ValueError for what is not a size."""
     text = getattr(ctx.options, option)
     try:
-        return human.parse_size(text)
+        return None if text is None else memory.parse_size(text)
     except ValueError:
         raise ValueError(f"{option} must be a size such as 500m or 2g, not {text!r}") from None
 
@@ -551,8 +552,8 @@ def _observer(flow: http.HTTPFlow) -> WiredSocket | None:
 
     It starts here and not in a hook, as an addon that fails may keep mitmproxy from calling ours.
     """
-    if (objection := admission.objection(flow)) is not None:
-        raise websocket_layer.NotAdmitted(objection)
+    if (reason := admission.refusal_reason(flow)) is not None:
+        raise websocket_layer.NotAdmitted(reason)
     feed = control.feed(flow.id)
     assert feed is not None
     if not isinstance(feed.carrier, WiredSocket):

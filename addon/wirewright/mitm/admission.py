@@ -1,4 +1,4 @@
-"""Which WebSockets may open: those whose handshake was seen and whose routes were asked.
+"""Decides if a WebSocket may open: its handshake was seen, and its routes were asked.
 
 mitmproxy goes on when a hook of an addon raises, and other addons may end the chain of hooks (`AddonHalt`). A
 server may also switch protocols though the app did not ask for a WebSocket. No route stops such a socket, and
@@ -23,16 +23,16 @@ logger = get_logger(__name__)
 LARGEST_HANDSHAKE = 1024 * 1024
 """Bytes of a handshake's URL and header fields, of one that a route may be for. mitmproxy has no limit."""
 
-AN_ERROR = "an error in Wirewright"
+INTERNAL_ERROR = "an error in Wirewright"
 """The reason for which a handshake or a socket is stopped that a route may be for."""
 
 
-def asks(flow: http.HTTPFlow) -> bool:
+def asks_for_websocket(flow: http.HTTPFlow) -> bool:
     """True if a request is a handshake. Always False while mitmproxy's option `websocket` is off."""
     return bool(ctx.options.websocket) and is_handshake(flow.request.headers.fields)
 
 
-def url_of(flow: http.HTTPFlow) -> str:
+def routed_url(flow: http.HTTPFlow) -> str:
     """The URL by which routes know the socket of a flow."""
     if feed := control.feed(flow.id):
         return feed.socket.url
@@ -49,7 +49,7 @@ def failing_closed(flow: http.HTTPFlow) -> Iterator[None]:
         raise
     except BaseException:
         if not is_being_cancelled() and _may_be_routed(flow):  # cancelled: the proxy is shut down
-            stop(flow, AN_ERROR)
+            stop(flow, INTERNAL_ERROR)
         raise
 
 
@@ -72,7 +72,7 @@ def is_too_large(flow: http.HTTPFlow) -> bool:
     return size > LARGEST_HANDSHAKE and (url_size > LARGEST_HANDSHAKE or _may_be_routed(flow))
 
 
-def objection(flow: http.HTTPFlow) -> str | None:
+def refusal_reason(flow: http.HTTPFlow) -> str | None:
     """The reason why the socket of a flow must not open; None if it may."""
     feed = control.feed(flow.id)
     if feed is None:
@@ -88,6 +88,6 @@ def objection(flow: http.HTTPFlow) -> str | None:
 
 def _may_be_routed(flow: http.HTTPFlow) -> bool:
     try:
-        return control.may_route(url_of(flow))
+        return control.may_route(routed_url(flow))
     except Exception:  # fail closed
         return True

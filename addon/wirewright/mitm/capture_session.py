@@ -7,13 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import wirewright
+from wirewright.capture.errors import CaptureError
 from wirewright.capture.recorder import Recorder
 from wirewright.capture.redaction import DEFAULT
-from wirewright.capture.schema import CaptureError
 from wirewright.model.ownership import Owner
 from wirewright.printable import get_logger
 from wirewright.state import control
+from wirewright.values import VERSION
 
 logger = get_logger(__name__)
 
@@ -51,7 +51,7 @@ class CaptureSession:
 
         self._recorder = Recorder(
             path,
-            f"wirewright {wirewright.__version__}",
+            f"wirewright {VERSION}",
             redact=DEFAULT if redact is None else redact,
             on_over=over,
             **options,

@@ -12,7 +12,7 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from wirewright.mitm import end_reasons
 from wirewright.mitm.flow_socket import InjectingCarrier, proxyserver
-from wirewright.model.feed import GRACE_SECONDS, LATE
+from wirewright.model.feed import HANDLER_GRACE_SECONDS, LATE_HANDLER_LOG
 from wirewright.printable import get_logger, shown_url
 
 IDLE_SECONDS = 24 * 60 * 60
@@ -52,7 +52,7 @@ def allow_idleness(carrier: InjectingCarrier) -> None:
 
 async def await_handler(flow: http.HTTPFlow, handler: asyncio.Task[Any]) -> None:
     """Wait for the handler of a message that mitmproxy's own layer carries. The handler is cancelled
-    GRACE_SECONDS after the app has left.
+    HANDLER_GRACE_SECONDS after the app has left.
 
     Until it returns, mitmproxy reports nothing of the socket, nor its end.
     """
@@ -61,8 +61,8 @@ async def await_handler(flow: http.HTTPFlow, handler: asyncio.Task[Any]) -> None
         await asyncio.wait([handler], timeout=LOOK_SECONDS)
         if not flow.client_conn.state & ConnectionState.CAN_READ:
             left_at = min(left_at, monotonic())
-        if not handler.done() and monotonic() - left_at >= GRACE_SECONDS:
-            logger.warning(LATE, shown_url(flow.request.pretty_url), GRACE_SECONDS)
+        if not handler.done() and monotonic() - left_at >= HANDLER_GRACE_SECONDS:
+            logger.warning(LATE_HANDLER_LOG, shown_url(flow.request.pretty_url), HANDLER_GRACE_SECONDS)
             handler.cancel()
             await asyncio.wait([handler])
 

@@ -6,7 +6,7 @@ from typing import Any
 from mitmproxy import http
 from mitmproxy.websocket import WebSocketMessage
 
-from wirewright.memory import STEP, Share, Use, budget
+from wirewright.memory import REPORT_STEP, MemoryUse, Share, budget
 from wirewright.mitm.flow_socket import new_message, trim
 from wirewright.model.history import History, HistoryLimit, Window
 from wirewright.values import Direction
@@ -80,7 +80,7 @@ class MessageList:
         if not self.keep_all:
             self._kept.push(len(message.content))
             trim(messages, self._kept)
-            self._weigh()
+            self._report_memory()
 
     def expect(self, count: int) -> None:
         """So many messages are about to be told that have been stored: they are not to be added again."""
@@ -120,14 +120,14 @@ class MessageList:
             self._kept.push(len(message.content))
         if frames and not self.keep_all:
             trim(messages, self._kept)
-            self._weigh()
+            self._report_memory()
 
-    def _weigh(self) -> None:
+    def _report_memory(self) -> None:
         size = self._kept.size + MESSAGE_BYTES * len(self._kept)
-        if -STEP < size - self._reported < STEP:
+        if -REPORT_STEP < size - self._reported < REPORT_STEP:
             return
         if self._share is None:
-            self._share = budget.share(Use.REMEMBERED, self)
+            self._share = budget.share(MemoryUse.REMEMBERED, self)
         self._reported = size
         self._share.set(size)
 
@@ -138,4 +138,4 @@ class MessageList:
             return
         self._kept.forget(size, overhead=MESSAGE_BYTES)
         trim(data.messages, self._kept)
-        self._weigh()
+        self._report_memory()

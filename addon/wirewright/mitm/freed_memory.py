@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 
 LARGE_BYTES = 32 * 1024 * 1024
-"""Memory that the process may keep for later sockets."""
+"""Bytes of freed memory that the process may keep for later sockets."""
 DELAY_SECONDS = 1.0
-"""From the end of a connection to the look at the memory: its buffers are freed by then."""
+"""Seconds from the end of a connection to the check of the memory: its buffers are freed by then."""
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0  # no statm on Windows either
 _STATM = Path("/proc/self/statm")
@@ -26,16 +26,16 @@ class FreedMemory:
     def __init__(self, trim: Callable[[int], int] | None = None) -> None:
         self._trim = trim or _malloc_trim()
         self._kept = resident_bytes()
-        """Resident bytes after the last time."""
+        """The smallest resident size since memory was last given back, in bytes."""
         self._timer: asyncio.TimerHandle | None = None
 
     def give_back_soon(self) -> None:
-        """A connection has ended. At most one look follows within DELAY_SECONDS."""
+        """Check the memory in DELAY_SECONDS, once for all connections that end by then. Needs a loop."""
         if self._trim is not None and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(DELAY_SECONDS, self._look)
 
     def cancel(self) -> None:
-        """Look no more."""
+        """Cancel the check that is scheduled."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -55,7 +55,7 @@ class FreedMemory:
 
 
 def resident_bytes() -> int:
-    """The memory that this process has in RAM; 0 where the system does not tell."""
+    """Bytes of this process in RAM; 0 if the system does not report them."""
     with suppress(OSError):
         return int(_STATM.read_text().split()[1]) * _PAGE_BYTES
     return 0

@@ -21,7 +21,7 @@ from mitmproxy.options import Options
 
 from wirewright.mitm.addon import WirewrightAddon
 from wirewright.mitm.mode_rights import missing_right
-from wirewright.mitm.unsafe_options import UnsafeOptions
+from wirewright.mitm.unsafe_options import UnsafeOptionsCheck
 from wirewright.model.errors import Error
 from wirewright.state import control
 
@@ -39,7 +39,7 @@ async def start(options: Mapping[str, Any]) -> Master:
         master = Master(Options())
         try:
             # First, so that it sees what a server sent before a script changes it.
-            master.addons.add(WirewrightAddon(), *default_addons(), UnsafeOptions())
+            master.addons.add(WirewrightAddon(), *default_addons(), UnsafeOptionsCheck())
             _set_options(master.options, options)
             await _load_scripts(master, errors)
             await _listen(master)

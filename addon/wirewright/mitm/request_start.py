@@ -14,21 +14,21 @@ LONGEST_LINE = 16 * 1024
 """Bytes of a request line that is waited for. Servers refuse longer ones."""
 
 
-def recognize(undecided: layer.NextLayer) -> None:
+def wait_for_request_line(next_layer: layer.NextLayer) -> None:
     """Have mitmproxy decide when the request line is complete, and without empty lines before it.
 
     Raises AddonHalt while the line is incomplete: mitmproxy then asks again with more data.
     """
-    data = undecided.data_client()
+    data = next_layer.data_client()
     line, newline, _ = data.lstrip(b"\r\n").partition(b"\n")
-    if undecided.layer is not None or not data:
+    if next_layer.layer is not None or not data:
         return
     if newline:
         if line.startswith(METHODS):
-            _drop_empty_lines(undecided)
-            _drop_server_data(undecided)
+            _drop_empty_lines(next_layer)
+            _drop_server_data(next_layer)
     elif len(data) <= LONGEST_LINE and (
-        line.startswith(METHODS) or (may_be_request(line) and not undecided.data_server())
+        line.startswith(METHODS) or (may_be_request(line) and not next_layer.data_server())
     ):
         raise AddonHalt
 
@@ -38,18 +38,18 @@ def may_be_request(start: bytes) -> bool:
     return any(start.startswith(method) or method.startswith(start) for method in METHODS)
 
 
-def _drop_server_data(undecided: layer.NextLayer) -> None:
+def _drop_server_data(next_layer: layer.NextLayer) -> None:
     """Drop bytes that a server has sent before a request: mitmproxy would take the connection for TCP."""
-    undecided.events = [
+    next_layer.events = [
         event
-        for event in undecided.events
-        if not (isinstance(event, events.DataReceived) and event.connection is not undecided.context.client)
+        for event in next_layer.events
+        if not (isinstance(event, events.DataReceived) and event.connection is not next_layer.context.client)
     ]
 
 
-def _drop_empty_lines(undecided: layer.NextLayer) -> None:
-    for event in undecided.events:
-        if isinstance(event, events.DataReceived) and event.connection is undecided.context.client:
+def _drop_empty_lines(next_layer: layer.NextLayer) -> None:
+    for event in next_layer.events:
+        if isinstance(event, events.DataReceived) and event.connection is next_layer.context.client:
             event.data = event.data.lstrip(b"\r\n")
             if event.data:
                 return

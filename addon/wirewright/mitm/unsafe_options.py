@@ -2,18 +2,18 @@
 
 from mitmproxy import ctx, exceptions
 
-COMPROMISED = ("emudhra", "emudhra_old")
+LEAKED_KEY_OPTIONS = ("emudhra", "emudhra_old")
 """Options of mitmproxy 12.3 that sign with the leaked key of a public authority."""
 
 
-class UnsafeOptions:
+class UnsafeOptionsCheck:
     """Refuses these options, whether they are set at the start or later."""
 
     name = "wirewright-unsafe-options"
 
     def configure(self, updated: set[str]) -> None:
         # Not only those in `updated`: a configuration file may have set one before this addon was added.
-        for name in COMPROMISED:
+        for name in LEAKED_KEY_OPTIONS:
             if getattr(ctx.options, name, False):
                 raise exceptions.OptionsError(
                     f"{name}: Wirewright does not sign with the leaked key of a public authority. Make the "

@@ -8,15 +8,15 @@ from typing import Any, Protocol
 from wirewright.model.handshake import Headers
 from wirewright.model.history import Frame, History, Unread
 from wirewright.model.websocket import Carrier, WebSocket
-from wirewright.printable import get_logger
+from wirewright.printable import get_logger, shown_url
 from wirewright.values import ClosedBy, Direction, FrameEvent, Payload
 
 logger = get_logger(__name__)
 
-GRACE_SECONDS = 30.0
+HANDLER_GRACE_SECONDS = 30.0
 """How long a handler may run after the end of its socket: as long as a wait takes without a timeout."""
-LATE = "%s: a handler still ran %g s after the end of the socket: it is cancelled"
-"""The log's sentence about it, for a socket and the seconds."""
+LATE_HANDLER_LOG = "%s: a handler was still running %g s after its socket ended, and is cancelled"
+"""The log line about such a handler: the URL of its socket, and the seconds."""
 
 
 class Tape(Protocol):
@@ -99,7 +99,7 @@ class Feed:
         self._tape: Tape | None = None
         self._taps: tuple[Tap, ...] = ()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._grace: asyncio.TimerHandle | None = None
+        self._grace_timer: asyncio.TimerHandle | None = None
         """Runs from the end of the socket on, while there are tasks."""
 
     def attach(self, tap: Tap) -> None:
@@ -226,7 +226,7 @@ class Feed:
             self.socket.emit("socketerror", message)
 
     def run(self, awaitable: Awaitable[object]) -> "asyncio.Task[Any]":
-        """Do something on the socket's behalf. It is cancelled GRACE_SECONDS after the end of the socket."""
+        """Start a task for the socket. It is cancelled HANDLER_GRACE_SECONDS after the end of the socket."""
         task = self.socket._scope.start(awaitable, None, self.socket)
         if not task.done():
             self._tasks.add(task)
@@ -236,17 +236,19 @@ class Feed:
 
     def _forget_task(self, task: "asyncio.Task[Any]") -> None:
         self._tasks.discard(task)
-        if self._grace is not None and not self._tasks:
-            self._grace.cancel()
-            self._grace = None
+        if self._grace_timer is not None and not self._tasks:
+            self._grace_timer.cancel()
+            self._grace_timer = None
 
     def _begin_grace(self) -> None:
-        if self._tasks and self._grace is None and self.socket.is_closed():
-            self._grace = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._cancel_tasks)
+        if self._tasks and self._grace_timer is None and self.socket.is_closed():
+            self._grace_timer = asyncio.get_running_loop().call_later(
+                HANDLER_GRACE_SECONDS, self._cancel_tasks
+            )
 
     def _cancel_tasks(self) -> None:
-        self._grace = None
-        logger.warning(LATE, self.socket, GRACE_SECONDS)
+        self._grace_timer = None
+        logger.warning(LATE_HANDLER_LOG, shown_url(self.socket.url), HANDLER_GRACE_SECONDS)
         for task in self._tasks:
             task.cancel()
 

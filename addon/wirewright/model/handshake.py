@@ -37,8 +37,8 @@ _HANDSHAKE_FIELDS = frozenset(
 """Of a 101: those that answer the request's (RFC 6455, 4.2.2), and the length that it must not have
 (RFC 9110, 8.6)."""
 _FIELD_NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
-_LINE_END = re.compile(r"[\r\n\0]")
-_LONGEST_SHARED_NAME = 64
+_UNSAFE_CHARACTERS = re.compile(r"[\r\n\0]")
+_LONGEST_CACHED_NAME = 64
 """Characters."""
 _AUTHORITY = re.compile(r"[^/?#@\\\s]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -88,7 +88,7 @@ class Headers(Mapping[str, str]):
         if self._joined is None:
             values: dict[str, list[str]] = {}
             for name, value in self.pairs:
-                values.setdefault(_shared(name.lower()), []).append(value)
+                values.setdefault(_deduplicated(name.lower()), []).append(value)
             self._joined = {name: _SEPARATORS.get(name, ", ").join(each) for name, each in values.items()}
         return self._joined
 
@@ -138,19 +138,19 @@ class Headers(Mapping[str, str]):
 def _pairs(name: str, value: str) -> Iterable[tuple[str, str]]:
     if not (isinstance(name, str) and isinstance(value, str)):
         raise TypeError(f"a header's name and value must be str, not {name!r} and {value!r}")
-    name = _shared(name)
+    name = _deduplicated(name)
     if "\n" in value and name.lower() == "set-cookie":  # joined by a mapping, as above
         return [(name, each) for each in value.split("\n")]
     return ((name, value),)
 
 
-def _shared(name: str) -> str:
+def _deduplicated(name: str) -> str:
     """An equal string, for a short name usually the same: thousands of sockets have the same few names."""
-    return _recent_name(name) if len(name) <= _LONGEST_SHARED_NAME else name
+    return _cached_name(name) if len(name) <= _LONGEST_CACHED_NAME else name
 
 
 @lru_cache(maxsize=256)
-def _recent_name(name: str) -> str:
+def _cached_name(name: str) -> str:
     return name  # not `sys.intern`: some Pythons keep an interned string for ever
 
 
@@ -243,7 +243,7 @@ def field_fault(name: str, value: str) -> str | None:
 
     A CR, LF or NUL would end it, and begin another one (RFC 9110, 5.5). Its name is a token (5.1 and 5.6.2).
     """
-    if _LINE_END.search(name) or _LINE_END.search(value):
+    if _UNSAFE_CHARACTERS.search(name) or _UNSAFE_CHARACTERS.search(value):
         return "a header has a line end or a NUL"
     if name.startswith(":"):
         return "a pseudo-header field is not a header field"  # RFC 9113, 8.3
@@ -253,7 +253,7 @@ def field_fault(name: str, value: str) -> str | None:
 def received_headers(fields: Iterable[tuple[str, str]]) -> Headers:
     """Fields that came from an app or a server, each CR, LF and NUL in a value as a space (RFC 9110, 5.5)."""
     return Headers(
-        (name, value if value.isprintable() else _LINE_END.sub(" ", value)) for name, value in fields
+        (name, value if value.isprintable() else _UNSAFE_CHARACTERS.sub(" ", value)) for name, value in fields
     )
 
 
@@ -263,7 +263,7 @@ def sendable_headers(given: HeaderFields | None) -> Headers:
     for name, value in headers.pairs:
         if not _FIELD_NAME.fullmatch(name):
             raise ValueError(f"a header's name must be a token (RFC 9110, 5.6.2), not {name!r}")
-        if _LINE_END.search(value):  # the value may be a secret, and is not shown
+        if _UNSAFE_CHARACTERS.search(value):  # the value may be a secret, and is not shown
             raise ValueError(f"the value of the header {name} must have no line end or NUL (RFC 9110, 5.5)")
         try:
             to_octets(value)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from operator import attrgetter, methodcaller
 from typing import Any, NamedTuple, Protocol
 
-from wirewright.memory import ITEM_BYTES, STEP, Share, Use, budget, memory_size
+from wirewright.memory import ITEM_BYTES, REPORT_STEP, MemoryUse, Share, budget, memory_size
 from wirewright.values import Payload
 
 Message = Payload | bytearray | memoryview
@@ -162,7 +162,7 @@ class History:
             if not (limit.messages and limit.size):
                 self._batches.clear()
                 self._count = self._size = self._memory = 0
-                self._report()
+                self._report_memory()
 
     def give_way(self, size: int) -> None:
         """Forget the oldest frames, at least so many bytes of memory, or all."""
@@ -172,12 +172,12 @@ class History:
             self._size -= batch.size
             self._memory -= batch.memory
             size -= batch.memory + ITEM_BYTES * len(batch.payloads)
-        self._report()
+        self._report_memory()
 
-    def _report(self) -> None:
+    def _report_memory(self) -> None:
         """Tell the memory budget how much is kept."""
         if self._share is None:
-            self._share = budget.share(Use.REMEMBERED, self)
+            self._share = budget.share(MemoryUse.REMEMBERED, self)
         self._reported = self._memory + ITEM_BYTES * self._count
         self._share.set(self._reported)
 
@@ -256,8 +256,8 @@ class History:
             count, size = count_without, size_without
             memory -= oldest.memory
         self._count, self._size, self._memory = count, size, memory
-        if not -STEP < memory + ITEM_BYTES * count - self._reported < STEP:
-            self._report()
+        if not -REPORT_STEP < memory + ITEM_BYTES * count - self._reported < REPORT_STEP:
+            self._report_memory()
 
     def _cut(self, batch: _Batch) -> _Batch:
         window, payloads = Window(self.limit), list(batch.payloads)

@@ -366,8 +366,8 @@ class Control:
         return bool(self.proxy._routes.rules)
 
     def may_route(self, url: str) -> bool:
-        """True unless it is certain that no rule is for a socket of this URL."""
-        return self.proxy._routes.may_mean(url)
+        """`Routes.may_match` of the proxy."""
+        return self.proxy._routes.may_match(url)
 
     def sockets(self) -> list[tuple[str, WebSocket]]:
         """The sockets that are not closed yet, with their keys."""

@@ -48,8 +48,8 @@ class Rule:
             user_errors.report(shown_url(url), "a route's rule", sys.exception())
             return False
 
-    def may_mean(self, url: str) -> bool:
-        """True unless it is certain that the rule is not for a socket of this URL."""
+    def may_match(self, url: str) -> bool:
+        """False if the rule cannot match this URL."""
         try:
             return isinstance(self.url, LateMatch) or self.matches(url)
         except ENDS_THE_PROGRAM:
@@ -93,9 +93,9 @@ class Routes:
                 return rule
         return None
 
-    def may_mean(self, url: str) -> bool:
-        """True unless it is certain that no rule is for a socket of this URL. A LateMatch is not asked."""
-        return any(rule.may_mean(url) for rule in self._rules)
+    def may_match(self, url: str) -> bool:
+        """True unless no rule can match this URL. A LateMatch is not asked."""
+        return any(rule.may_match(url) for rule in self._rules)
 
     def use(self, rule: Rule) -> None:
         """It has one socket more."""

@@ -21,13 +21,13 @@ SUBPROTOCOLS = (MESSAGEPACK, JSON)
 OBJECTS = "objects"
 """No subprotocol: both ends are in one process."""
 
-LARGEST = 128 * 1024 * 1024
+LARGEST_MESSAGE = 128 * 1024 * 1024
 """Bytes of a message on its way: a frame of `ws_max_message` fits."""
 MOST_ATTACHMENTS = 10_000
-STEP = 1 << 20
+TEXT_STEP = 1 << 20
 """Characters of a text that are written as JSON in one step."""
 T = TypeVar("T")
-Steps = Generator[None, None, T]
+EncodingSteps = Generator[None, None, T]
 _ESCAPED_SIZE = 6
 """Bytes of a control character in JSON, such as \\u0000; no other character has more."""
 _CONTROL_CHARACTERS = bytes(range(0x20))
@@ -42,11 +42,11 @@ class ProtocolError(Exception):
         self.reason = reason
 
 
-class TooLarge(ValueError):
-    """A message that the other side would not read: it ends a connection with a larger message than this."""
+class MessageTooLarge(ValueError):
+    """A message has more than LARGEST_MESSAGE bytes. The other side would close the connection with 1009."""
 
     def __init__(self) -> None:
-        super().__init__(f"a message has {LARGEST:,} bytes at most")
+        super().__init__(f"a message has {LARGEST_MESSAGE:,} bytes at most")
 
 
 class Codec(ABC):
@@ -56,14 +56,22 @@ class Codec(ABC):
     def __init__(self, expects: Any) -> None:
         """`expects` is `FromProxy` or `FromClient`."""
 
-    @abstractmethod
     def encode(self, message: Any) -> list[Any]:
-        """As one or more WebSocket messages. Raises TooLarge, and ValueError and OverflowError for others."""
+        """Encode a message as one or more WebSocket messages.
 
-    def steps(self, message: Any) -> "Steps[list[Any]]":
+        Raises MessageTooLarge above LARGEST_MESSAGE bytes, and ValueError or OverflowError for other invalid
+        values.
+        """
+        steps = self.encode_in_steps(message)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return cast(list[Any], end.value)
+
+    @abstractmethod
+    def encode_in_steps(self, message: Any) -> "EncodingSteps[list[Any]]":
         """As `encode`, in short steps: the event loop may do other work between them."""
-        yield from ()
-        return self.encode(message)
 
     @abstractmethod
     def decode(self, data: Any) -> Any:
@@ -76,7 +84,8 @@ class ObjectsCodec(Codec):
     def __init__(self, expects: Any) -> None:
         pass
 
-    def encode(self, message: Any) -> list[Any]:
+    def encode_in_steps(self, message: Any) -> "EncodingSteps[list[Any]]":
+        yield from ()
         return [message]
 
     def decode(self, data: Any) -> Any:
@@ -90,10 +99,11 @@ class MessagePackCodec(Codec):
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(expects)
 
-    def encode(self, message: Any) -> list[str | bytes]:
+    def encode_in_steps(self, message: Any) -> "EncodingSteps[list[Any]]":
+        yield from ()
         data = self._encoder.encode(message)
-        if len(data) > LARGEST:
-            raise TooLarge
+        if len(data) > LARGEST_MESSAGE:
+            raise MessageTooLarge
         return [data]
 
     def decode(self, data: str | bytes) -> Any:
@@ -117,26 +127,20 @@ class JsonCodec(Codec):
         self._attachments: list[bytes] = []
         self._missing = 0
 
-    def encode(self, message: Any) -> list[str | bytes]:
-        steps = self.steps(message)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                return cast(list[str | bytes], end.value)
-
-    def steps(self, message: Any) -> Steps[list[Any]]:
+    def encode_in_steps(self, message: Any) -> EncodingSteps[list[Any]]:
         attachments: list[bytes] = []
         texts: list[str] = []
-        shown = _detached(msgspec.to_builtins(message, builtin_types=(bytes,)), attachments, texts)
+        shown = _with_attachments_replaced(
+            msgspec.to_builtins(message, builtin_types=(bytes,)), attachments, texts
+        )
         if attachments:
             shown["attachments"] = len(attachments)
-        if len(attachments) > MOST_ATTACHMENTS or sum(map(len, attachments)) > LARGEST:
-            raise TooLarge
+        if len(attachments) > MOST_ATTACHMENTS or sum(map(len, attachments)) > LARGEST_MESSAGE:
+            raise MessageTooLarge
         yield from _check_size(texts)
         text = yield from _write(shown, texts)
-        if payload_size(text) > LARGEST:
-            raise TooLarge
+        if payload_size(text) > LARGEST_MESSAGE:
+            raise MessageTooLarge
         return [text, *attachments]
 
     def decode(self, data: str | bytes) -> Any:
@@ -158,8 +162,8 @@ class JsonCodec(Codec):
         if isinstance(data, str):
             raise ProtocolError(1003, "an attachment is binary")
         self._attachments.append(data)
-        if sum(map(len, self._attachments)) > LARGEST:
-            raise ProtocolError(1009, f"attachments have {LARGEST:,} bytes together at most")
+        if sum(map(len, self._attachments)) > LARGEST_MESSAGE:
+            raise ProtocolError(1009, f"attachments have {LARGEST_MESSAGE:,} bytes together at most")
         self._missing -= 1
         return None if self._missing else self._complete()
 
@@ -186,7 +190,7 @@ def _said(error: Exception) -> str:
     return str(error).encode("ascii", "replace")[:120].decode() or type(error).__name__
 
 
-def _detached(value: Any, attachments: list[bytes], texts: list[str]) -> Any:
+def _with_attachments_replaced(value: Any, attachments: list[bytes], texts: list[str]) -> Any:
     """A JSON value in which bytes are numbers of `attachments`. All texts in it are in `texts`, too."""
     if isinstance(value, str):
         texts.append(value)
@@ -195,18 +199,18 @@ def _detached(value: Any, attachments: list[bytes], texts: list[str]) -> Any:
         attachments.append(value)
         return {"attachment": len(attachments) - 1}
     if isinstance(value, dict):
-        return {name: _detached(each, attachments, texts) for name, each in value.items()}
+        return {name: _with_attachments_replaced(each, attachments, texts) for name, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_detached(each, attachments, texts) for each in value]
+        return [_with_attachments_replaced(each, attachments, texts) for each in value]
     return value
 
 
-def _check_size(texts: Sequence[str]) -> Steps[None]:
-    """Raise TooLarge for texts that are too large in JSON, before they take up to six times their memory.
+def _check_size(texts: Sequence[str]) -> EncodingSteps[None]:
+    """Raise MessageTooLarge for texts that are too large in JSON, before they take six times their memory.
 
     A quotation mark and a backslash have one byte more than is counted here.
     """
-    if _ESCAPED_SIZE * sum(map(len, texts)) <= LARGEST:
+    if _ESCAPED_SIZE * sum(map(len, texts)) <= LARGEST_MESSAGE:
         return
     size = 0
     for text in texts:
@@ -214,21 +218,21 @@ def _check_size(texts: Sequence[str]) -> Steps[None]:
             data = part.encode(errors="surrogatepass")
             plain = data.translate(None, _CONTROL_CHARACTERS)
             size += len(plain) + _ESCAPED_SIZE * (len(data) - len(plain))
-            if len(part) == STEP:
+            if len(part) == TEXT_STEP:
                 yield
-    if size > LARGEST:
-        raise TooLarge
+    if size > LARGEST_MESSAGE:
+        raise MessageTooLarge
 
 
-def _write(value: Any, texts: Sequence[str]) -> Steps[str]:
+def _write(value: Any, texts: Sequence[str]) -> EncodingSteps[str]:
     """A JSON value as text. Long ones of its texts are written part by part, in the place of a mark."""
-    if all(len(text) <= STEP for text in texts):
+    if all(len(text) <= TEXT_STEP for text in texts):
         return _dumps(value)
     mark = secrets.token_hex(16)
-    marked: list[str] = []
-    start, *rest = _dumps(_marked(value, mark, marked)).split(f'"{mark}"')
+    replaced: list[str] = []
+    start, *rest = _dumps(_with_long_texts_replaced(value, mark, replaced)).split(f'"{mark}"')
     written = [start]
-    for text, after in zip(marked, rest, strict=True):
+    for text, after in zip(replaced, rest, strict=True):
         written.append('"')
         for part in _parts(text):
             written.append(_dumps(part)[1:-1])
@@ -242,18 +246,18 @@ def _dumps(value: Any) -> str:
 
 
 def _parts(text: str) -> Iterator[str]:
-    return (text[start : start + STEP] for start in range(0, len(text), STEP))
+    return (text[start : start + TEXT_STEP] for start in range(0, len(text), TEXT_STEP))
 
 
-def _marked(value: Any, mark: str, marked: list[str]) -> Any:
-    """A JSON value in which a mark stands for each long text; they are in `marked`."""
-    if isinstance(value, str) and len(value) > STEP:
-        marked.append(value)
+def _with_long_texts_replaced(value: Any, mark: str, replaced: list[str]) -> Any:
+    """A JSON value in which a mark stands for each long text; they are in `replaced`."""
+    if isinstance(value, str) and len(value) > TEXT_STEP:
+        replaced.append(value)
         return mark
     if isinstance(value, dict):
-        return {name: _marked(each, mark, marked) for name, each in value.items()}
+        return {name: _with_long_texts_replaced(each, mark, replaced) for name, each in value.items()}
     if isinstance(value, list):
-        return [_marked(each, mark, marked) for each in value]
+        return [_with_long_texts_replaced(each, mark, replaced) for each in value]
     return value
 
 

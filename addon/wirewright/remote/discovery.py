@@ -54,7 +54,7 @@ class Endpoint:
 
 
 def new_token() -> Token:
-    """256 bits of luck."""
+    """A new random token of 256 bits, in hexadecimal."""
     return Token(secrets.token_hex(32))
 
 

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from wirewright.memory import ITEM_BYTES, Use, budget
+from wirewright.memory import ITEM_BYTES, MemoryUse, budget
 from wirewright.model.history import payload_size
 from wirewright.remote.protocol import (
     Asked,
@@ -39,7 +39,7 @@ class Outbox:
 
     def __init__(self, overflow: Callable[[], object] = lambda: None) -> None:
         """`overflow` is called once, when more waits than any client may leave waiting."""
-        self._share = budget.share(Use.QUEUED)
+        self._share = budget.share(MemoryUse.QUEUED)
         self._overflow: Callable[[], object] | None = overflow
         self._waiting: deque[Any] = deque()
         self._weights: deque[int] = deque()
@@ -85,7 +85,7 @@ class Outbox:
             last.payloads.extend(payloads)
             self._weights[-1] += weight
             self._weight += weight
-            self._report()
+            self._report_memory()
         else:
             self._append(_Batch(key, event, number, list(payloads), at), weight)
 
@@ -107,21 +107,21 @@ class Outbox:
                 await self._is_filled.wait()
         self._weight -= self._weights.popleft()
         message = self._waiting.popleft()
-        self._report()
+        self._report_memory()
         if isinstance(message, _Batch):
             return message.message()
         if not isinstance(message, Missed):
             self._other_weight -= _weight(message)
         return message
 
-    def _report(self) -> None:
+    def _report_memory(self) -> None:
         self._share.follow(self._weight + self._other_weight)
 
     def _append(self, message: Any, weight: int) -> None:
         self._waiting.append(message)
         self._weights.append(weight)
         self._weight += weight
-        self._report()
+        self._report_memory()
         self._is_filled.set()
 
     def _tell_missed(self, key: str, event: Event) -> None:

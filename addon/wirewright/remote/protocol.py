@@ -178,7 +178,7 @@ class Closed(_Message, frozen=True):
 
 
 class Asked(_Message, frozen=True):
-    """Is this URL meant by a rule that is a function? `Verdict` answers, with False for an unknown rule."""
+    """Asks if a rule that is a function matches a URL. `Verdict` answers; False if the rule is unknown."""
 
     question: int
     rule: int

@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import msgspec
 
-import wirewright
 from wirewright.model.app_connections import AppsSeen
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
@@ -21,13 +20,13 @@ from wirewright.model.route import WebSocketRoute
 from wirewright.model.websocket import WebSocket
 from wirewright.printable import get_logger
 from wirewright.remote import protocol
-from wirewright.remote.codec import ProtocolError, TooLarge, make_codec
+from wirewright.remote.codec import MessageTooLarge, ProtocolError, make_codec
 from wirewright.remote.connection import Connection, Disconnected
 from wirewright.remote.outbox import Outbox
 from wirewright.remote.server_route import RemoteRoute
 from wirewright.remote.snapshots import changed, smaller, snapshot, snapshots
 from wirewright.state import app_connections, tls_failures
-from wirewright.values import Direction, FrameEvent, Payload
+from wirewright.values import VERSION, Direction, FrameEvent, Payload
 
 logger = get_logger(__name__)
 
@@ -38,9 +37,9 @@ LONGEST_REASON = 10_000
 """Characters of an error or a reason that a client gets."""
 MOST_CONDITIONED = 100
 """Sockets of one client that are over and whose conditions can still be changed, the newest."""
-CHECK_SECONDS = 1.0
+PROBE_SECONDS = 1.0
 """How long a client that was late may take to show that it still answers."""
-NO_RULE = -1
+PROBE_RULE = -1
 """The number of a rule that no client has: its answer shows that it still answers."""
 FIRST_SECONDS = 10.0
 """How long a client may take for its first message."""
@@ -95,7 +94,7 @@ class Session:
         self._is_over = False
         self._is_late = False
         """It has left a question unanswered, and has said nothing since."""
-        self._is_checked = False
+        self._is_probed = False
         """Whether a client that was late is asked for a sign of life."""
         self._codec = make_codec(connection.subprotocol, protocol.FromClient)
         self._control = server.control
@@ -153,7 +152,7 @@ class Session:
                     await self.connection.send(data)
         except Disconnected:
             pass  # whoever receives is told, too
-        except TooLarge:
+        except MessageTooLarge:
             logger.error("a client of the proxy is sent away: a message to it would be too large")
             await self.connection.close(1009, "a message of the proxy is too large for this subprotocol")
         except Exception:
@@ -163,11 +162,11 @@ class Session:
     async def _encode(self, message: Any) -> AsyncIterator[Any]:
         """A message as it is sent, in parts if it is too large for a client.
 
-        Raises TooLarge for a message that has no part that could be left out.
+        Raises MessageTooLarge for a message that has no part that could be left out.
         """
         try:
             encoded = await self._write(message)
-        except TooLarge:
+        except MessageTooLarge:
             for part in self._parts(message):
                 async for data in self._encode(part):
                     yield data
@@ -176,7 +175,7 @@ class Session:
                 yield data
 
     async def _write(self, message: Any) -> list[Any]:
-        steps = self._codec.steps(message)
+        steps = self._codec.encode_in_steps(message)
         while True:
             try:
                 next(steps)
@@ -190,7 +189,7 @@ class Session:
             case protocol.Frames(payloads=[payload]):
                 return [protocol.Missed(message.key, message.event, 1, payload_size(payload))]
             case protocol.Frames():
-                return halves(message)
+                return split_in_halves(message)
             case protocol.RouteMessage(key=key):
                 if route := self._routes.get(key):  # None once the socket has ended
                     logger.error("message too large for a remote handler: the fallback of %s holds", route)
@@ -198,7 +197,7 @@ class Session:
                 return []
         if (part := smaller(message)) is not None:
             return [part]
-        raise TooLarge
+        raise MessageTooLarge
 
     def _overflow(self) -> None:
         logger.error("a client of the proxy leaves too much waiting: it is sent away")
@@ -224,7 +223,7 @@ class Session:
             self._tap(key, feed, self._events)
         self.outbox.put(
             protocol.Welcome(
-                program=f"wirewright {wirewright.__version__}",
+                program=f"wirewright {VERSION}",
                 port=host.port,
                 ca_certificate=str(host.ca_certificate),
                 history_messages=host.history.messages,
@@ -325,7 +324,7 @@ class Session:
             self._rules.pop(command.rule, None)
         if key not in self._taps and (feed := self._control.feed(key)):
             self._tap(key, feed, ())  # one that was not subscribed to: its life, and none of its messages
-        remote = self._routes[key] = RemoteRoute(key, command, route, self.outbox, self._check)
+        remote = self._routes[key] = RemoteRoute(key, command, route, self.outbox, self._probe_client)
         route.socket.once("close", lambda _: self._proxy._scope.start(self._end_route(key), None, self))
         if self._is_over or self._is_late:
             remote.lose()
@@ -352,7 +351,7 @@ class Session:
         if self._is_over or self._is_late or self.outbox.is_crowded:
             return fallback
         self._asking[command.rule] += 1
-        question, answer = self._pose(command.rule, url)
+        question, answer = self._ask_client(command.rule, url)
         try:
             is_meant = await asyncio.wait_for(answer, command.timeout / 1000 or None)
         except TimeoutError:
@@ -366,30 +365,30 @@ class Session:
                 asyncio.get_running_loop().call_soon(self._take_back, command.rule)
         return fallback if is_meant is None else is_meant
 
-    def _pose(self, rule: int, url: str) -> tuple[int, "asyncio.Future[bool | None]"]:
+    def _ask_client(self, rule: int, url: str) -> tuple[int, "asyncio.Future[bool | None]"]:
         """Put a question. Returns its number and the answer to come."""
         self._question += 1
         answer = self._questions[self._question] = asyncio.get_running_loop().create_future()
         self.outbox.put(protocol.Asked(self._question, rule, protocol.plain(url)))
         return self._question, answer
 
-    def _check(self) -> None:
+    def _probe_client(self) -> None:
         """Find out whether a client that was late still answers at all, or only one of its handlers hangs."""
-        if not self._is_checked and not self._is_late and not self._is_over:
-            self._is_checked = True
+        if not self._is_probed and not self._is_late and not self._is_over:
+            self._is_probed = True
             self._proxy._scope.start(self._await_sign_of_life(), None, self)
 
     async def _await_sign_of_life(self) -> None:
-        question, answer = self._pose(NO_RULE, "")
+        question, answer = self._ask_client(PROBE_RULE, "")
         try:
-            await asyncio.wait_for(answer, CHECK_SECONDS)
+            await asyncio.wait_for(answer, PROBE_SECONDS)
         except TimeoutError:
             self._is_late = True
             for route in list(self._routes.values()):
                 if route.is_waiting:
                     route.lose()
         finally:
-            self._is_checked = False
+            self._is_probed = False
             self._questions.pop(question, None)
 
     def _take_back(self, number: int) -> None:
@@ -468,7 +467,7 @@ def _short(text: str) -> str:
     return protocol.plain(text)[:LONGEST_REASON]
 
 
-def halves(frames: protocol.Frames) -> tuple[protocol.Frames, protocol.Frames]:
+def split_in_halves(frames: protocol.Frames) -> tuple[protocol.Frames, protocol.Frames]:
     """The first and the second half of several frames."""
     middle = len(frames.payloads) // 2
     first, last = frames.payloads[:middle], frames.payloads[middle:]

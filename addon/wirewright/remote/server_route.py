@@ -23,13 +23,13 @@ class RemoteRoute:
         command: protocol.Route,
         route: WebSocketRoute,
         outbox: Outbox,
-        on_late: Callable[[], None],
+        on_timeout: Callable[[], None],
     ) -> None:
-        """`on_late` is called when the client has left a question unanswered for too long."""
+        """`on_timeout` is called when the client has left a question unanswered for too long."""
         self._key = key
         self._route = route
         self._outbox = outbox
-        self._on_late = on_late
+        self._on_timeout = on_timeout
         self._seconds = command.timeout / 1000 or None
         self.has_conditions = False
         """Whether the client has put the app's network under some."""
@@ -49,7 +49,7 @@ class RemoteRoute:
         try:
             decided = await asyncio.wait_for(asyncio.shield(self._decision), self._seconds)
         except TimeoutError:
-            self._on_late()
+            self._on_timeout()
             self._fall_back()
             return
         if not self._is_lost:
@@ -171,7 +171,7 @@ class RemoteRoute:
         try:
             await asyncio.wait_for(asyncio.shield(handled), self._seconds)
         except TimeoutError:
-            self._on_late()
+            self._on_timeout()
             self.lose()
         finally:  # also if it is cancelled, as the socket is over
             self._pending.pop((direction, number), None)

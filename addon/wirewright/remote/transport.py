@@ -17,7 +17,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from websockets.asyncio.client import connect
 from websockets.asyncio.connection import Connection as WebsocketsConnection
 from websockets.asyncio.server import Server, ServerConnection, serve, unix_serve
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
@@ -26,9 +25,10 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from wirewright.model.errors import Error
+from wirewright.no_redirects import ConnectWithoutRedirects
 from wirewright.printable import get_logger, printable
 from wirewright.remote import discovery
-from wirewright.remote.codec import LARGEST, SUBPROTOCOLS
+from wirewright.remote.codec import LARGEST_MESSAGE, SUBPROTOCOLS
 from wirewright.remote.connection import Connection, Disconnected
 from wirewright.remote.discovery import Endpoint, EndpointError, Token
 from wirewright.remote.listening import ListeningSocket, listen_at_file, listen_at_port
@@ -109,7 +109,7 @@ class Listener:
         options: dict[str, Any] = {
             "subprotocols": [Subprotocol(each) for each in SUBPROTOCOLS],
             "process_request": self._check,
-            "max_size": LARGEST,
+            "max_size": LARGEST_MESSAGE,
             "compression": None,
             "server_header": None,
             "open_timeout": HANDSHAKE_SECONDS,
@@ -203,13 +203,6 @@ class Listener:
             await connection.close(1011, "the proxy has failed here")
 
 
-class _Handshake(connect):
-    """A handshake with one address. The token is for this address only, so no redirect is followed."""
-
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        return exc
-
-
 async def reach(
     endpoint: Endpoint, *, codec: str | None = None, tls: Tls | None = None, allow_cleartext: bool = False
 ) -> Connection:
@@ -220,7 +213,7 @@ async def reach(
     options: dict[str, Any] = {
         "subprotocols": [Subprotocol(each) for each in ([codec] if codec else SUBPROTOCOLS)],
         "additional_headers": {"Authorization": Token(f"Bearer {endpoint.token}")},
-        "max_size": LARGEST,
+        "max_size": LARGEST_MESSAGE,
         "compression": None,
         "user_agent_header": None,
         "ping_interval": None,
@@ -231,11 +224,11 @@ async def reach(
         address = endpoint.address
         if address.startswith("unix:"):
             path = address.removeprefix("unix://")
-            opened = await _Handshake("ws://localhost/", unix=True, path=path, **options)
+            opened = await ConnectWithoutRedirects("ws://localhost/", unix=True, path=path, **options)
         else:
             if address.startswith("wss:"):
                 options |= {"ssl": _trust(endpoint, tls), "ping_interval": PING_SECONDS}
-            opened = await _Handshake(address, proxy=None, **options)
+            opened = await ConnectWithoutRedirects(address, proxy=None, **options)
     except InvalidStatus as error:
         raise Error(f"{endpoint.address} refuses: {_said(error)}") from None
     except (InvalidHandshake, OSError, TimeoutError, EOFError) as error:

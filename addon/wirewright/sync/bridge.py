@@ -27,7 +27,7 @@ except ImportError:
     require(["greenlet"])  # it says how to add the package
     raise
 
-from wirewright.memory import Use, budget
+from wirewright.memory import MemoryUse, budget
 from wirewright.model import user_errors
 from wirewright.model.errors import EndedError, Error
 from wirewright.model.waiter import LatePredicate
@@ -58,7 +58,7 @@ class Mailbox:
     def __init__(self) -> None:
         self._jobs: SimpleQueue[tuple[Job, int]] = SimpleQueue()
         self._given = self._done = 0  # each is written by one thread alone
-        self._share = budget.share(Use.QUEUED)
+        self._share = budget.share(MemoryUse.QUEUED)
 
     @property
     def weight(self) -> int:
@@ -455,7 +455,7 @@ class CallersPredicate(LatePredicate):
         self._questions = questions
         self._predicate = predicate
         self._noted = self._judged = 0  # each is written by one thread alone
-        self._share = budget.share(Use.QUEUED)
+        self._share = budget.share(MemoryUse.QUEUED)
         self._is_overdue = False
         """Whether an async predicate was cancelled, as the wait timed out."""
 

@@ -1,4 +1,4 @@
-"""Whom the wire asks, and tells: what is above it implements this."""
+"""The interface through which the wire reports to its user and asks for decisions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,26 +18,26 @@ class _Undecided(Enum):
 UNDECIDED: Final = _Undecided.UNDECIDED
 
 Decision = Payload | None | Literal[_Undecided.UNDECIDED]
-"""What becomes of a held message: it is sent on as this, it is dropped (None), or that is not known yet."""
+"""The decision on a held message: it is forwarded as this payload, dropped (None), or not decided yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What is wanted of one direction."""
+    """The reading that one direction needs: HOLD or PASS, and the messages that are wanted."""
 
     holds: bool
-    """Whether anyone may change its messages."""
+    """True if a route or an addon may change its messages."""
     limit: int
-    """The largest message, in bytes, that anyone wants; 0 if nobody wants any."""
+    """The largest wanted message, in bytes; 0 if no messages are wanted."""
     heard: bool
-    """Whether anyone is to be told of the messages as they come."""
+    """True if messages have to be reported as they come."""
     routed: bool = False
-    """Whether a route handles them."""
+    """True if a route handles them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What became of the message of one direction that was undecided."""
+    """The decision on the undecided message of one direction."""
 
     direction: Direction
     payload: Payload | None
@@ -45,17 +45,17 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a route has one side be sent, or the conditions under which messages go in one direction."""
+    """A route's order: a message or close frame to send in a direction, or new conditions for it."""
 
     direction: Direction
     ours: Ours | Conditions
 
 
 class Observer(Protocol):
-    """One socket's."""
+    """The observer of one socket."""
 
     orders: list[Order]
-    """What a route has ordered while the layer was waiting for the observer; the layer takes it from here."""
+    """Orders of a route that the layer has not carried out yet."""
 
     max_message: int
     """The largest message, in bytes, that is read or held."""
@@ -64,39 +64,40 @@ class Observer(Protocol):
     """How many bytes of messages may wait in one direction before its source is not read any more."""
 
     def opened(self) -> None:
-        """The layer is there, and has taken the orders."""
+        """The socket is open, and the layer has carried out the first orders."""
 
     def demand(self, *, direction: Direction) -> Demand:
-        """What is wanted of a direction now; the same object as long as nothing has changed."""
+        """The current demand for a direction: the same object until it changes."""
 
     def offer(self, payload: Payload, *, direction: Direction, injected: bool) -> Decision:
-        """A message is held. If this is undecided, the layer is told later, by a `DecidedEvent`, and offers
-        nothing more of this direction until then."""
+        """Offer a held message.
+
+        After UNDECIDED the layer offers nothing more of this direction until it gets a `DecidedEvent`.
+        """
 
     def offer_over(self, *, direction: Direction) -> None:
-        """Nothing becomes of the message that was offered last itself; what a route has ordered for it has
-        been sent."""
+        """The last offered message was dropped. Orders of its route in its place were sent."""
 
     def keeps_close(self, *, direction: Direction) -> bool:
-        """Whether the end of one side is nothing to the other: a route sees to that."""
+        """True if a route handles this side's close, so that it is not forwarded."""
 
     def closed(self, code: int, reason: str, *, direction: Direction) -> None:
-        """A side that is kept has closed (or was lost: 1006)."""
+        """A side whose close a route handles has closed, or was lost (1006)."""
 
     def passed(self, payloads: Sequence[Payload], *, direction: Direction, injected: bool) -> None:
-        """Messages that have passed."""
+        """Messages were forwarded."""
 
     def ordered(self, payload: Payload, *, direction: Direction) -> None:
-        """What a route has ordered has been sent in this direction."""
+        """A message that a route ordered was sent in this direction."""
 
     def passed_unheard(self, messages: Unread, *, direction: Direction) -> None:
-        """Messages have passed of which nobody has to be told."""
+        """Messages were forwarded unread, because they are only remembered."""
 
     def too_large(self, *, direction: Direction) -> None:
-        """A message has passed that is larger than what was wanted."""
+        """A message is forwarded unread: it is larger than the demand's limit, or memory is short."""
 
     def controls(self, frames: Sequence[Control], *, direction: Direction, injected: bool) -> None:
-        """Pings and pongs, or a close frame, have passed; `injected` ones are our own."""
+        """Pings and pongs, or a close frame, were forwarded; `injected` ones are our own."""
 
     def failed(self, message: str) -> None:
         """An end violated the protocol."""

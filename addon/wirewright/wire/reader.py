@@ -7,7 +7,7 @@ here, and a large one costs the same for each of its megabytes.
 import sys
 from dataclasses import dataclass
 
-from wirewright.memory import Share, Use, budget
+from wirewright.memory import MemoryUse, Share, budget
 from wirewright.wire.deflate import MESSAGE_TAIL, Compression, Inflater
 from wirewright.wire.frames import (
     FIN,
@@ -30,11 +30,11 @@ _WHOLE_BINARY = FIN | Opcode.BINARY
 _WINDOW = 16 * 1024
 """Bytes in which short messages are read before the work is looked at."""
 _UNREAD_BATCH = 2
-"""Short messages that nobody reads and that are as much work as one that is read."""
+"""Short messages without a listener that take one unit of work together."""
 _FRAME_WORK = 6
 """The work of a frame that is not read as a short message, and of a part that is inflated."""
 _REPORTED_STEP = 128 * 1024
-"""Bytes of a message that is under way of which the memory budget is not told: most messages are smaller."""
+"""An incomplete message reports to the memory budget after so many bytes. Most messages are smaller."""
 _COMPRESSED_PART = 4 * 1024
 """Bytes that are inflated at a time: the result has at most 1,032 times as many."""
 _INFLATED_WORK = 1024
@@ -53,8 +53,7 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class TooLarge:
-    """A message that is not kept, as it is larger than anyone wanted, or as memory is short. It may not have
-    ended yet."""
+    """A message that is dropped, because it is above the limit or memory is short. It may be incomplete."""
 
     opcode: int
     lacks_memory: bool = False
@@ -91,26 +90,26 @@ class MessageReader:
     """
 
     limit: int
-    """The largest message that anyone wants, in bytes. 0: nobody wants any, and frames are only walked by
-    their headers, but for what a shared compression window needs."""
+    """The largest wanted message, in bytes. With 0 only frame headers are read, and messages that a shared
+    compression window needs."""
     lazy: bool
-    """Whether nobody is there to be told at once: messages are then handed out as Unread."""
+    """True if messages are only remembered: they are then returned as Unread."""
     holds: bool
-    """True in HOLD. A message that its sender had compressed is then handed out as Deflated, and where memory
-    is short, a message that is under way is given up last."""
+    """True in HOLD. A compressed message is then returned as Deflated, and an incomplete message is dropped
+    last when memory is short."""
     failure: ProtocolError | None
-    """What ended the reading. The reader ignores whatever comes after it."""
+    """The violation that ended the reading. Later bytes are ignored."""
     violation: Violation | None
     """The bytes that caused `failure`."""
     only_messages: bool
-    """Whether all that was fed last came to was messages: neither a control frame nor a TooLarge."""
+    """True if the last feed returned messages only, and no control frame or TooLarge."""
     boundary: int | None
-    """Where, in the data that was fed last, a message of ours fits: after the last whole message. None if
-    there was no such place."""
+    """The offset in the last feed's data at which a message of ours fits: after the last whole message. None
+    if there is no such place."""
     work: int
-    """The work that the last feed took, in short messages of one frame."""
+    """Units of work of the last feed. A short message of one frame is one unit."""
     rest: bytes
-    """The end of the data that was fed last, which was not read, as the work was enough for one feed."""
+    """The unread end of the last feed's data: to be fed next. Empty unless the feed reached its `work`."""
 
     def __init__(
         self,
@@ -152,12 +151,12 @@ class MessageReader:
 
     @property
     def at_boundary(self) -> bool:
-        """Whether what was fed so far ends with a whole message."""
+        """True if the data so far ends with a whole message."""
         return self.between_frames and not self._opcode
 
     @property
     def between_frames(self) -> bool:
-        """Whether what was fed so far ends with a whole frame: a control frame may follow (5.4)."""
+        """True if the data so far ends with a whole frame: a control frame may follow (5.4)."""
         return not (self._remaining or self._tail or self._closed or self.failure)
 
     def feed(self, data: bytes, work: int = sys.maxsize) -> list[Event]:
@@ -318,7 +317,7 @@ class MessageReader:
         return start
 
     def _check_first(self, first: int) -> None:
-        """Raise for a first byte that cannot stand here (5.2, 5.4, and RFC 7692, 6)."""
+        """Raise ProtocolError for a first byte that is invalid here (5.2, 5.4, and RFC 7692, 6)."""
         opcode = first & 0x0F
         if 2 < opcode < 8 or opcode > Opcode.PONG:
             raise ProtocolError(f"Unrecognized frame opcode: {opcode}")
@@ -352,27 +351,27 @@ class MessageReader:
         return end
 
     def give_way(self, size: int) -> None:
-        """Keep nothing of the message that is under way, however many bytes are asked for; not in HOLD."""
+        """Drop the incomplete message as a whole, whatever `size` is. In HOLD nothing is dropped."""
         if not self.holds:
             self._give_up()
 
     def _give_up(self) -> None:
-        """Have the message that is under way handed out as TooLarge with the next part of it."""
+        """Drop the incomplete message. The next part of it returns a TooLarge."""
         self._is_given_up = True
         self._parts = Parts()
-        self._report(0)
+        self._report_memory(0)
 
-    def _report(self, size: int) -> None:
+    def _report_memory(self, size: int) -> None:
         """Tell the memory budget of the message that is under way."""
         if self._share is None:
-            self._share = budget.share(Use.UNFINISHED, self)
+            self._share = budget.share(MemoryUse.UNFINISHED, self)
         self._reported, self._reported_at = size, size + _REPORTED_STEP
         self._share.set(size)
 
     def _has_grown(self) -> None:
         """Give up the message that is under way if there is no memory for it."""
-        self._report(self._size)
-        if self.holds and not budget.has_room(Use.HELD):
+        self._report_memory(self._size)
+        if self.holds and not budget.has_room(MemoryUse.HELD):
             self._give_up()
 
     def _begin_data(self, first: int, opcode: int, length: int, mask: bytes, events: list[Event]) -> None:
@@ -462,11 +461,11 @@ class MessageReader:
         self._forget()
 
     def _forget(self) -> None:
-        """Keep nothing more of the message that was under way."""
+        """Drop the data of the current message."""
         self._parts = Parts()
         self._is_given_up = False
         if self._reported:
-            self._report(0)
+            self._report_memory(0)
 
     def _decode(self, content: bytes) -> str:
         try:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wirewright.capture.formats.recorded_values import (
-    LARGEST,
+    LARGEST_INTEGER,
     base64_bytes,
     duration_ns,
     epoch_ns,
@@ -133,10 +133,10 @@ def test_base64_of_every_kind(written: str, expected: bytes | None) -> None:
 @given(ANYTHING)
 def test_no_value_raises(value: object) -> None:
     for time_ns in (moment_ns(value), epoch_ns(value)):
-        assert time_ns is None or 0 < time_ns <= LARGEST
-    assert 0 <= duration_ns(value) <= LARGEST
+        assert time_ns is None or 0 < time_ns <= LARGEST_INTEGER
+    assert 0 <= duration_ns(value) <= LARGEST_INTEGER
     number, string = integer(value), text(value)
-    assert number is None or -LARGEST <= number <= LARGEST
+    assert number is None or -LARGEST_INTEGER <= number <= LARGEST_INTEGER
     if string is not None:
         string.encode()  # half a surrogate pair would raise
         base64_bytes(string)

@@ -9,7 +9,7 @@ from mitmproxy.proxy.layers.websocket import WebsocketEndHook
 
 from support.layer_conversation import Talk
 from support.wire_layer import Clock, Leg, Wire, undecided
-from wirewright.memory import ITEM_BYTES, MemoryBudget, Use
+from wirewright.memory import ITEM_BYTES, MemoryBudget, MemoryUse
 from wirewright.mitm.layers.events import Aborted, Ordered
 from wirewright.mitm.layers.socket_layer import NextTurn
 from wirewright.mitm.patches import back_pressure
@@ -188,7 +188,7 @@ def budget(monkeypatch: pytest.MonkeyPatch) -> MemoryBudget:
 def test_reading_pauses_while_all_messages_together_use_up_the_memory(
     leg: Leg, held: Talk, budget: MemoryBudget
 ) -> None:
-    others = budget.share(Use.HELD)
+    others = budget.share(MemoryUse.HELD)
     tell(held, leg.says(leg.peer.text(PART)))
     assert not is_paused(leg)
     others.set(budget.limit + 1)
@@ -250,7 +250,7 @@ def test_held_message_for_which_there_is_no_memory_closes_the_socket(
 ) -> None:
     budget = MemoryBudget(10_000_000)
     monkeypatch.setattr("wirewright.wire.reader.budget", budget)
-    others = budget.share(Use.HELD)
+    others = budget.share(MemoryUse.HELD)
     others.set(9_900_000)
     wire.observer.max_message = 10_000_000
     talk = wire.started(holding=True)

@@ -155,10 +155,10 @@ def test_neither_end_is_read_from_before_the_next_turn(leg: Leg, wire: Wire) -> 
     ends = wire.client, wire.server
     talk, said = (wire.started() >> leg.says(empty_messages(leg.peer) * 2 * TURN_WORK)).take()
     assert isinstance(said[-1], NextTurn)
-    assert all(back_pressure.is_paused(end, back_pressure.Reason.TURN) for end in ends)
+    assert all(back_pressure.is_paused(end, back_pressure.PauseReason.TURN) for end in ends)
     for _ in turns(talk >> events.Wakeup(said[-1])):
         pass
-    assert not any(back_pressure.is_paused(end, back_pressure.Reason.TURN) for end in ends)
+    assert not any(back_pressure.is_paused(end, back_pressure.PauseReason.TURN) for end in ends)
 
 
 def test_layer_that_is_never_woken_pauses_nothing(wire: Wire) -> None:
@@ -167,7 +167,7 @@ def test_layer_that_is_never_woken_pauses_nothing(wire: Wire) -> None:
     assert isinstance(said[-1], NextTurn)
     assert wire.layer._paused is not None
     wire.layer._paused.generator.close()
-    assert not back_pressure.is_paused(wire.client, back_pressure.Reason.TURN)
+    assert not back_pressure.is_paused(wire.client, back_pressure.PauseReason.TURN)
 
 
 def test_messages_after_a_close_of_ours_are_dropped_in_later_turns_too(leg: Leg, wire: Wire) -> None:

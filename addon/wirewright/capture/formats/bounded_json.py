@@ -13,7 +13,7 @@ LARGEST_STRING = 64 * 1024 * 1024
 LARGEST_VALUE = 64 * 1024 * 1024
 """Size of the largest value that is built: its strings, and VALUE_BYTES for each value in it."""
 VALUE_BYTES = 64
-"""An empty object takes so much memory. It takes two bytes of the file."""
+"""Bytes of memory of an empty object, which has two bytes in the file."""
 DEEPEST = 100
 """The nesting of a recording is less deep than this."""
 LONGEST_NUMBER = 64
@@ -22,17 +22,17 @@ LONGEST_NUMBER = 64
 _PIECE = 64 * 1024
 """Bytes that are parsed at once. The parser makes a list of their events, of up to 80 times their size."""
 _LONGEST_TOKEN = 4 * LONGEST_NUMBER
-"""More bytes than a number or a constant that is not replaced has."""
+"""An upper bound, in bytes, of a number or a constant that is passed on."""
 
 # Every repetition is possessive: none is tried again, which would take memory and time.
 _NUMBER = rb"-?[0-9][-+.0-9eE]"
-_READABLE_SIZE = rb"(?!-?[0-9.]++[eE][-+]?[0-9]{5})%s{0,%d}+" % (_NUMBER, LONGEST_NUMBER - 2)
+_SHORT_NUMBER_TEXT = rb"(?!-?[0-9.]++[eE][-+]?[0-9]{5})%s{0,%d}+" % (_NUMBER, LONGEST_NUMBER - 2)
 _STRING_BEGINNING = rb'"(?:[^"\\]++|\\.)*+'
-_READABLE = re.compile(
-    rb'(?:[^"0-9NI-]++|%s"|%s(?=[^-+.0-9eE]))*+' % (_STRING_BEGINNING, _READABLE_SIZE), re.DOTALL
+_PLAIN_TOKENS = re.compile(
+    rb'(?:[^"0-9NI-]++|%s"|%s(?=[^-+.0-9eE]))*+' % (_STRING_BEGINNING, _SHORT_NUMBER_TEXT), re.DOTALL
 )
 """Tokens that are passed on as they are, and are whole."""
-_READABLE_NUMBER = re.compile(_READABLE_SIZE + rb"(?![-+.0-9eE])")
+_SHORT_NUMBER = re.compile(_SHORT_NUMBER_TEXT + rb"(?![-+.0-9eE])")
 _ANY_NUMBER = re.compile(rb"%s*+" % _NUMBER)
 _CONSTANT = re.compile(rb"-?(?:NaN|Infinity)")
 """Values that JSON does not have, and that Python writes."""
@@ -72,7 +72,7 @@ class TokenReader:
     def read(self, size: int = -1) -> bytes:
         """The next piece; empty at the end. The size does not matter, but for 0."""
         while size and (self._at < len(self._data) or self._fill(_PIECE)):
-            end = _end(_READABLE, self._data, self._at, self._at + _PIECE)
+            end = _match_end(_PLAIN_TOKENS, self._data, self._at, self._at + _PIECE)
             piece = self._take(end) if end > self._at else self._other_token()
             if piece:
                 return piece
@@ -87,7 +87,7 @@ class TokenReader:
         if constant := _CONSTANT.match(self._data, self._at):
             self._take(constant.end())
             return b"null"
-        if number := _READABLE_NUMBER.match(self._data, self._at):  # it was cut by the end of the piece
+        if number := _SHORT_NUMBER.match(self._data, self._at):  # it was cut by the end of the piece
             return self._take(number.end())
         if number := _ANY_NUMBER.match(self._data, self._at):
             if number.end() == len(self._data):
@@ -111,7 +111,7 @@ class TokenReader:
     def _skip_string(self) -> bytes:
         self.long_strings += 1
         while (whole := _STRING.match(self._data, self._at)) is None:
-            end = _end(_OPEN_STRING, self._data, self._at)
+            end = _match_end(_OPEN_STRING, self._data, self._at)
             self._data, self._at = b'"' + self._data[end:], 0
             if not self._fill(_PIECE):
                 return self._take(len(self._data))
@@ -128,8 +128,8 @@ class TokenReader:
         return taken
 
 
-def _end(pattern: re.Pattern[bytes], data: bytes, start: int, end: int | None = None) -> int:
-    """Where a match of a pattern ends that always matches."""
+def _match_end(pattern: re.Pattern[bytes], data: bytes, start: int, end: int | None = None) -> int:
+    """The end of the match of a pattern that also matches the empty string."""
     matched = pattern.match(data, start, len(data) if end is None else end)
     assert matched is not None
     return matched.end()
@@ -165,25 +165,25 @@ def build(first: Event, events: Iterator[Event], lists: Mapping[str, ListReader]
         return value, None
     root = _STARTS[name]()
     containers = [root]
-    key, size, dropped, reason = "", 0, 0, None
+    key, size, skipped_depth, reason = "", 0, 0, None
     try:
         for name, value in events:
             if name == "map_key":
                 key = value
             elif name in _ENDS:
-                if dropped:
-                    dropped -= 1
+                if skipped_depth:
+                    skipped_depth -= 1
                     continue
                 containers.pop()
                 if not containers:
                     break
-            elif dropped or size > LARGEST_VALUE or (name in _STARTS and len(containers) >= DEEPEST):
+            elif skipped_depth or size > LARGEST_VALUE or (name in _STARTS and len(containers) >= DEEPEST):
                 reason = reason or (
                     f"larger than {LARGEST_VALUE >> 20} MiB"
                     if size > LARGEST_VALUE
                     else f"nested more than {DEEPEST} deep"
                 )
-                dropped += name in _STARTS
+                skipped_depth += name in _STARTS
             else:
                 container = containers[-1]
                 in_map = type(container) is dict

@@ -9,11 +9,11 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from wirewright.capture.errors import CaptureError
 from wirewright.capture.filters import Filter
 from wirewright.capture.formats import har_export, json_lines
 from wirewright.capture.formats.import_report import ImportReport
 from wirewright.capture.reader import Capture, Socket, SocketFrames, T, Watch
-from wirewright.capture.schema import CaptureError
 from wirewright.model.handshake import Headers, field_fault
 
 

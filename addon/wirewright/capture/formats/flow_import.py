@@ -7,15 +7,15 @@ from typing import IO, Any, cast
 from mitmproxy import flow, http, websocket
 from mitmproxy.io import compat, tnetstring
 
+from wirewright.capture.errors import CaptureError
 from wirewright.capture.formats.bodies import kept_body
 from wirewright.capture.formats.flow_records import LENGTH_DIGITS, check_record
 from wirewright.capture.formats.flows import OWN
 from wirewright.capture.formats.import_report import ImportReport
 from wirewright.capture.formats.own_fields import OWN_FIELDS, read_own_fields
 from wirewright.capture.formats.recorded_messages import OPCODES, RecordedMessage, RecordedMessages
-from wirewright.capture.formats.recorded_values import beginning, epoch_ns, integer, recorded_url, text
+from wirewright.capture.formats.recorded_values import epoch_ns, integer, recorded_url, shortened, text
 from wirewright.capture.reader import Frame, FrameFlag, Socket, SocketFrames
-from wirewright.capture.schema import CaptureError
 from wirewright.model.handshake import Headers, asked_url, field_fault, is_handshake
 from wirewright.model.history import payload_size
 from wirewright.model.websocket import CLOSED_BY
@@ -60,7 +60,7 @@ def _states(file: IO[bytes], path: Path, report: ImportReport) -> Iterator[tuple
         if kind == "http":
             yield number, record, state
         elif not isinstance(kind, str) or kind not in _OTHER_FLOWS:
-            report.skip_entry(number, f"its type is {beginning(kind)!r}")
+            report.skip_entry(number, f"its type is {shortened(kind)!r}")
 
 
 def _state(record: bytearray) -> State:
@@ -98,9 +98,9 @@ def _handshakes_once(states: Iterable[tuple[int, bytearray, State]]) -> Iterator
         metadata = state.get("metadata")
         is_old = isinstance(metadata, dict) and "websocket" in metadata
         if state.get("websocket") is None and is_old:
-            held[beginning(state.get("id"))] = number, record
+            held[shortened(state.get("id"))] = number, record
         else:
-            held.pop(beginning(state.get("id")), None)
+            held.pop(shortened(state.get("id")), None)
             yield number, state
     for number, record in held.values():
         yield number, _state(record)
@@ -151,7 +151,7 @@ def _message(item: Any) -> RecordedMessage:
         raise ValueError("not a message")
     opcode, from_client, content, timestamp, dropped, injected = item
     if not isinstance(opcode, int) or isinstance(opcode, bool) or opcode not in OPCODES:
-        raise ValueError(f"opcode {beginning(opcode)} is not one of RFC 6455")
+        raise ValueError(f"opcode {shortened(opcode)} is not one of RFC 6455")
     if isinstance(content, str):  # mitmproxy before version 7
         content = content.encode(errors="replace")
     if not isinstance(content, bytes):

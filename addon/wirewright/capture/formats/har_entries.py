@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import IO, Any
 
+from wirewright.capture.errors import CaptureError
 from wirewright.capture.formats.bounded_json import Item, lines
 from wirewright.capture.formats.har_export import OWN
 from wirewright.capture.formats.har_headers import content_from_har, values_from_har
@@ -13,7 +14,7 @@ from wirewright.capture.formats.import_report import ImportReport
 from wirewright.capture.formats.own_fields import OWN_FIELDS, read_own_fields
 from wirewright.capture.formats.recorded_messages import RecordedMessages
 from wirewright.capture.formats.recorded_values import (
-    LARGEST,
+    LARGEST_INTEGER,
     duration_ns,
     epoch_ns,
     integer,
@@ -22,7 +23,6 @@ from wirewright.capture.formats.recorded_values import (
     text,
 )
 from wirewright.capture.reader import Frame, Socket, SocketFrames
-from wirewright.capture.schema import CaptureError
 from wirewright.model.handshake import Headers, field_fault
 from wirewright.values import ClosedBy
 
@@ -156,8 +156,8 @@ class _EntryReader:
         values: dict[str, Any] = {
             "url": entry.url,
             "asked_ns": min([asked_ns, *times]),
-            "opened_ns": min([waited_ns, LARGEST, *times]) if was_opened else None,
-            "closed_ns": min(LARGEST, max([ended_ns, entry.messages.error_ns or asked_ns, *times])),
+            "opened_ns": min([waited_ns, LARGEST_INTEGER, *times]) if was_opened else None,
+            "closed_ns": min(LARGEST_INTEGER, max([ended_ns, entry.messages.error_ns or asked_ns, *times])),
             "subprotocol": response_headers.get("sec-websocket-protocol"),
             "extensions": response_headers.get("sec-websocket-extensions"),
             "server_address": text(entry.values.get("serverIPAddress")) or None,

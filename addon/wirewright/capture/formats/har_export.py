@@ -13,13 +13,12 @@ from string import punctuation
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
-import wirewright
 from wirewright.capture.formats import har_headers
 from wirewright.capture.formats.import_report import ImportReport
 from wirewright.capture.formats.own_fields import own_fields
 from wirewright.capture.reader import Frame, Socket, SocketFrames
 from wirewright.model.handshake import Headers
-from wirewright.values import Direction
+from wirewright.values import VERSION, Direction
 
 OWN = "_wirewright"
 """The key of an entry for the fields that an archive has no place for."""
@@ -31,7 +30,7 @@ def pieces(sockets: SocketFrames, report: ImportReport) -> Iterator[str]:
     What was dropped did not pass, and control frames are none of Chrome's: both are left out.
     Sockets of which no entry can be made are left out and counted.
     """
-    creator = {"name": "Wirewright", "version": wirewright.__version__}
+    creator = {"name": "Wirewright", "version": VERSION}
     yield f'{{"log":{{"version":"1.2","creator":{json.dumps(creator)},"pages":[],"entries":['
     separator = ""
     for socket, frames in sockets:

@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+from wirewright.capture.errors import CaptureError
 from wirewright.capture.formats.bounded_json import InvalidJson, TokenReader, build, list_items, parse
 from wirewright.capture.formats.har_entries import Attached, read_entries
 from wirewright.capture.formats.har_messages import MESSAGES, read_messages
 from wirewright.capture.formats.import_report import ImportReport
 from wirewright.capture.reader import SocketFrames
-from wirewright.capture.schema import CaptureError
 
 
 def sockets(

@@ -8,7 +8,7 @@ from typing import Any
 from wirewright.capture.formats.bounded_json import Item
 from wirewright.capture.formats.import_report import ImportReport
 from wirewright.capture.formats.recorded_messages import OPCODES, RecordedMessage, RecordedMessages
-from wirewright.capture.formats.recorded_values import base64_bytes, beginning, epoch_ns, integer, text
+from wirewright.capture.formats.recorded_values import base64_bytes, epoch_ns, integer, shortened, text
 from wirewright.capture.reader import FrameFlag
 from wirewright.model.history import payload_size
 from wirewright.values import Direction
@@ -75,7 +75,7 @@ def _message(item: Any) -> RecordedMessage:
 def _wrong(item: Mapping[str, Any], name: str) -> str:
     if item.get(name) is None:
         return f"no `{name}`"
-    return f"its `{name}` is {beginning(item[name])!r}"
+    return f"its `{name}` is {shortened(item[name])!r}"
 
 
 def _bytes(opcode: int, data: str) -> bytes:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from wirewright.capture.schema import CaptureError
+from wirewright.capture.errors import CaptureError
 
 SMALLEST_LIMIT = 256 * 1024 * 1024
 LIMIT_RATIO = 200

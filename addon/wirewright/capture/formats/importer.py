@@ -10,22 +10,16 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
-import wirewright
+from wirewright.capture.errors import CaptureError
 from wirewright.capture.formats import har_import, playwright_trace
 from wirewright.capture.formats.import_report import ImportReport
 from wirewright.capture.formats.import_source import ImportSource, opened
 from wirewright.capture.free_space import FreeSpace
 from wirewright.capture.reader import SOCKET_COLUMNS, Frame, Socket, SocketFrames, socket_row
-from wirewright.capture.schema import (
-    CaptureError,
-    create_or_append,
-    explain,
-    newest_socket,
-    writable,
-)
+from wirewright.capture.schema import create_or_append, explain, newest_socket, writable
 from wirewright.capture.writer import insertion
 from wirewright.model.history import payload_size
-from wirewright.values import Direction
+from wirewright.values import VERSION, Direction
 
 IMPORTABLE = "a HAR, a zip with one, a trace of Playwright and a file of mitmproxy's flows can"
 
@@ -63,7 +57,7 @@ def import_file(source: Path, target: Path, *, min_free: int | None = None) -> I
     with opened(source) as recording, ExitStack() as files:
         sockets = _sockets(recording, files, report)
         first = _first(sockets, recording, report)
-        session = _Session(target, f"wirewright {wirewright.__version__}, from {source.name}", report, space)
+        session = _Session(target, f"wirewright {VERSION}, from {source.name}", report, space)
         imported = session.add(_after(first, sockets))
         return replace(imported, cut_off=recording.failure or imported.cut_off)
 
@@ -138,7 +132,7 @@ class _Session:
         """Of the messages until now: they are in the log beside the file until the end."""
         self._checked_bytes = 0
         self._target = create_or_append(path, program)
-        self._connection, self._id = self._target.connection, self._target.session
+        self._connection, self._id = self._target.connection, self._target.session_id
         self._socket_id = newest_socket(self._connection, path)
         self._sockets = self._opened = self._frames = 0
         self._first_ns: int | None = None

@@ -4,7 +4,7 @@ from dataclasses import fields
 from typing import Any, get_args
 
 from wirewright.capture.formats.import_report import ImportReport
-from wirewright.capture.formats.recorded_values import beginning, integer, recorded_url, text
+from wirewright.capture.formats.recorded_values import integer, recorded_url, shortened, text
 from wirewright.capture.reader import Socket
 from wirewright.values import ClosedBy
 
@@ -52,5 +52,5 @@ def _value(name: str, value: Any) -> Any:
     else:
         read = text(value)
     if read is None or (name == "asked_ns" and not read):
-        raise ValueError(f"it is {beginning(value)!r}")
+        raise ValueError(f"it is {shortened(value)!r}")
     return read

@@ -13,7 +13,7 @@ from typing import Any
 from wirewright.capture.moments import to_epoch_ns
 from wirewright.model.handshake import upstream_url, websocket_url
 
-LARGEST = 2**63 - 1
+LARGEST_INTEGER = 2**63 - 1
 """SQLite's largest integer: more nanoseconds than until the year 2262."""
 LONGEST_URL = 256 * 1024
 """Characters of the longest URL that is read."""
@@ -38,7 +38,7 @@ def number(value: Any) -> Decimal | None:
         found = Decimal(value)
     except (InvalidOperation, ValueError):
         return None
-    return found if found.is_finite() and -LARGEST <= found <= LARGEST else None
+    return found if found.is_finite() and -LARGEST_INTEGER <= found <= LARGEST_INTEGER else None
 
 
 def integer(value: Any) -> int | None:
@@ -58,7 +58,7 @@ def epoch_ns(value: Any) -> int | None:
 def duration_ns(milliseconds: Any) -> int:
     """Nanoseconds, of a number of milliseconds; 0 for anything else."""
     found = number(milliseconds)
-    return 0 if found is None or not 0 < found * 1_000_000 <= LARGEST else int(found * 1_000_000)
+    return 0 if found is None or not 0 < found * 1_000_000 <= LARGEST_INTEGER else int(found * 1_000_000)
 
 
 def moment_ns(value: Any) -> int | None:
@@ -89,7 +89,7 @@ def moment_ns(value: Any) -> int | None:
 
 
 def _known(time_ns: int) -> int | None:
-    return time_ns if 0 < time_ns <= LARGEST else None
+    return time_ns if 0 < time_ns <= LARGEST_INTEGER else None
 
 
 def text(value: Any) -> str | None:
@@ -99,7 +99,7 @@ def text(value: Any) -> str | None:
     return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def beginning(value: Any) -> str:
+def shortened(value: Any) -> str:
     """The beginning of a value, for the reason why it cannot be read."""
     if isinstance(value, dict | list | tuple):
         return "{…}" if isinstance(value, dict) else "[…]"

@@ -8,16 +8,17 @@ from string import punctuation
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
 from websockets.typing import Subprotocol
 
+from wirewright.capture.errors import CaptureError
 from wirewright.capture.reader import Capture, Socket
 from wirewright.capture.redaction import REDACTED
 from wirewright.capture.replay.comparisons import Comparison
 from wirewright.capture.replay.lockstep import Mismatch, Pace, Step, Verdict, play_lockstep, steps
-from wirewright.capture.schema import CaptureError
 from wirewright.model.handshake import Headers, sendable_headers, split_tokens
+from wirewright.no_redirects import ConnectWithoutRedirects
 from wirewright.values import Payload
 
 ANSWER_SECONDS = 10.0
@@ -97,7 +98,7 @@ async def play_as_client(
     played.withheld = tuple(redacted.values())
     headers = Headers([*(pair for pair in recorded.pairs if pair[1] != REDACTED), *manner.headers.pairs])
     try:
-        attempt = _Handshake(played.url, **_options(socket, played.url, manner, headers))
+        attempt = ConnectWithoutRedirects(played.url, **_options(socket, played.url, manner, headers))
     except ValueError as error:
         played.failure = f"not played, as its recorded handshake cannot be sent: {error}"
         return played
@@ -111,17 +112,10 @@ async def play_as_client(
     return played
 
 
-class _Handshake(connect):
-    """A connection attempt that follows no redirect: recorded cookies and tokens are for one server alone."""
-
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        return exc
-
-
 def _redirect(error: InvalidHandshake) -> str:
     """The end of a sentence about an answer that names another URL."""
     target = error.response.headers.get("Location") if isinstance(error, InvalidStatus) else None
-    return f" ({target} is not followed)" if target is not None else ""
+    return f" (the redirect to {target} is not followed)" if target is not None else ""
 
 
 def _recorded_headers(socket: Socket, manner: Manner) -> Headers:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Literal, get_args
 from urllib.parse import parse_qsl, urlsplit
 
+from wirewright.capture.errors import CaptureError
 from wirewright.capture.reader import Capture, Frame, Socket, oldest_first, was_open
 from wirewright.capture.redaction import REDACTED
 from wirewright.capture.replay.comparisons import Compare, comparison
 from wirewright.capture.replay.handshake_answer import accept, refuse
 from wirewright.capture.replay.lockstep import Mismatch, Pace, Step, Verdict, play_lockstep, play_timed, steps
-from wirewright.capture.schema import CaptureError
 from wirewright.model import user_errors
 from wirewright.model.awaitables import Completion
 from wirewright.model.matching import UrlMatch, compile_match

@@ -27,20 +27,20 @@ LINES = 60
 """How many lines of a difference are shown."""
 WIDTH = 200
 """How many characters of a line."""
-LARGEST = 20_000
+LARGEST_DIFFED = 20_000
 """Characters or bytes up to which messages are compared line by line."""
-CONTEXT = 3
+CONTEXT_LINES = 3
 """How many lines that are alike are shown before and after those that differ."""
 MOST_LINES = 500
-"""Between the first and the last difference, lines up to which those that are alike are looked for. The time
-that this takes grows with the square of their number."""
+"""The most lines between the first and the last difference that are searched for equal lines: the search
+takes quadratic time."""
 MOST_DEPTH = 100
 """Lists and objects in each other up to which JSON is shown with a line for each value."""
 LARGEST_VALUE = 1024 * 1024
 """Characters or bytes up to which messages are compared as JSON or by a regex: these block other threads."""
 LONG = 64 * 1024
 """Longer messages are compared in a thread, so that other connections do not wait."""
-STEP = 64 * 1024
+COMPARE_STEP = 64 * 1024
 """Characters or bytes that are compared at once where the first difference is looked for."""
 
 
@@ -114,16 +114,18 @@ class _IgnoringPattern:
     def __call__(self, recorded: Payload, live: Payload) -> bool:
         if isinstance(recorded, bytes) or isinstance(live, bytes) or not _is_small(recorded, live):
             return _exact(recorded, live)
-        kept = self._kept(recorded)
-        return any(kept == self._kept(each) for each in (live, *_redacted(recorded, live)))
+        kept = self._without_ignored(recorded)
+        return any(kept == self._without_ignored(each) for each in (live, *_redacted(recorded, live)))
 
-    def _kept(self, message: Payload) -> str:
+    def _without_ignored(self, message: Payload) -> str:
         return self._pattern.sub("", str(message))
 
 
 async def is_same(same: Comparison, recorded: Payload, live: Payload) -> bool:
-    """Whether a live message is the recorded one. Long ones are compared in a thread, unless by a user's
-    callable."""
+    """True if a live message equals the recorded one by a comparison.
+
+    Messages longer than LONG together are compared in a thread, unless the comparison is a user's callable.
+    """
     is_known = same is _exact or isinstance(same, (ignoring_keys, _IgnoringPattern))
     if is_known and len(recorded) + len(live) > LONG:
         return bool(await asyncio.to_thread(same, recorded, live))
@@ -156,8 +158,8 @@ def _redacted(recorded: Payload, live: Payload) -> Iterator[Payload]:
         return
     names = {
         found[1]
-        for start in range(0, len(text), STEP)
-        for found in _REDACTED_NAME.finditer(text[start : start + STEP + 2 * WIDTH])
+        for start in range(0, len(text), COMPARE_STEP)
+        for found in _REDACTED_NAME.finditer(text[start : start + COMPARE_STEP + 2 * WIDTH])
     }
     names.discard("value")  # of a pair, whose secret name is beside it
     for each in (names, names.union(DEFAULT)):
@@ -186,43 +188,45 @@ def difference(recorded: Payload | None, live: Payload | None, same: Comparison 
     """
     if recorded is None or live is None or isinstance(recorded, str) is not isinstance(live, str):
         return "\n".join([*_whole("-", recorded), *_whole("+", live)])
-    if max(len(recorded), len(live)) > LARGEST:
-        return "\n".join(_around(recorded, live))
+    if max(len(recorded), len(live)) > LARGEST_DIFFED:
+        return "\n".join(_first_difference_lines(recorded, live))
     recorded, live = SHOWN.payload(recorded), SHOWN.payload(live)
     if recorded == live:
         return "  they differ in values that are redacted"
-    before = _forgiven(recorded, live, same if isinstance(same, ignoring_keys) else ignoring_keys())
+    before = _with_ignored_values(
+        recorded, live, same if isinstance(same, ignoring_keys) else ignoring_keys()
+    )
     return "\n".join(_shortened(_line_difference(_lines(before), _lines(live))))
 
 
 def _line_difference(before: list[str], after: list[str]) -> list[str]:
     """The lines of a unified diff."""
-    start = _alike_lines(before, after)
-    end = _alike_lines(before[start:][::-1], after[start:][::-1])
-    gone, come = before[start : len(before) - end], after[start : len(after) - end]
-    if max(len(gone), len(come)) > MOST_LINES:
-        first = max(0, start - CONTEXT)
+    start = _common_prefix_length(before, after)
+    end = _common_prefix_length(before[start:][::-1], after[start:][::-1])
+    removed, added = before[start : len(before) - end], after[start : len(after) - end]
+    if max(len(removed), len(added)) > MOST_LINES:
+        first = max(0, start - CONTEXT_LINES)
         return [
-            f"@@ -{start + 1},{len(gone)} +{start + 1},{len(come)} @@",
+            f"@@ -{start + 1},{len(removed)} +{start + 1},{len(added)} @@",
             *(f" {line}" for line in before[first:start]),
-            *(f"-{line}" for line in gone),
-            *(f"+{line}" for line in come),
-            *(f" {line}" for line in before[len(before) - end :][:CONTEXT]),
+            *(f"-{line}" for line in removed),
+            *(f"+{line}" for line in added),
+            *(f" {line}" for line in before[len(before) - end :][:CONTEXT_LINES]),
         ]
     import difflib  # only a difference needs it
 
-    first, last = max(0, start - CONTEXT), min(end, CONTEXT)
+    first, last = max(0, start - CONTEXT_LINES), min(end, CONTEXT_LINES)
     old, new = (lines[first : len(lines) - end + last] for lines in (before, after))
-    return list(difflib.unified_diff(old, new, n=CONTEXT, lineterm=""))[2:]
+    return list(difflib.unified_diff(old, new, n=CONTEXT_LINES, lineterm=""))[2:]
 
 
-def _alike_lines(before: list[str], after: list[str]) -> int:
+def _common_prefix_length(before: list[str], after: list[str]) -> int:
     """How many lines are the same from the beginning on."""
     pairs = enumerate(zip(before, after, strict=False))
     return next((number for number, pair in pairs if pair[0] != pair[1]), min(len(before), len(after)))
 
 
-def _forgiven(recorded: Payload, live: Payload, same: ignoring_keys) -> Payload:
+def _with_ignored_values(recorded: Payload, live: Payload, same: ignoring_keys) -> Payload:
     try:
         values = json.loads(recorded), json.loads(live)
         merged = json.dumps(same.forgiven(*values))
@@ -237,10 +241,10 @@ def _whole(sign: str, message: Payload | None) -> Iterator[str]:
         return
     kind = "text" if isinstance(message, str) else "binary"
     yield f"{sign} ({kind}, {len(message):,} {'characters' if kind == 'text' else 'bytes'})"
-    yield from _shortened([f"{sign}{line}" for line in _lines(SHOWN.payload(message[:LARGEST]))])
+    yield from _shortened([f"{sign}{line}" for line in _lines(SHOWN.payload(message[:LARGEST_DIFFED]))])
 
 
-def _around(recorded: Payload, live: Payload) -> Iterator[str]:
+def _first_difference_lines(recorded: Payload, live: Payload) -> Iterator[str]:
     """Of large messages, the place where they begin to differ."""
     at = _first_difference(recorded, live)
     unit = "character" if isinstance(recorded, str) else "byte"
@@ -252,8 +256,8 @@ def _around(recorded: Payload, live: Payload) -> Iterator[str]:
 
 def _first_difference(recorded: Payload, live: Payload) -> int:
     shorter = min(len(recorded), len(live))
-    for start in range(0, shorter, STEP):
-        parts = recorded[start : start + STEP], live[start : start + STEP]
+    for start in range(0, shorter, COMPARE_STEP):
+        parts = recorded[start : start + COMPARE_STEP], live[start : start + COMPARE_STEP]
         if parts[0] != parts[1]:
             pairs = enumerate(zip(*parts, strict=False), start)
             return next((number for number, pair in pairs if pair[0] != pair[1]), shorter)
@@ -262,7 +266,7 @@ def _first_difference(recorded: Payload, live: Payload) -> int:
 
 def _excerpt(message: Payload, start: int) -> Payload:
     """A part of a message without secrets, also of one whose name is a little before the part."""
-    before = max(0, start - STEP)
+    before = max(0, start - COMPARE_STEP)
     part = message[before : start + WIDTH]
     redacted = SHOWN.payload(part)
     shown = message[start : start + WIDTH]

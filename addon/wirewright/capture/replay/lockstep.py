@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from wirewright.capture.errors import CaptureError
 from wirewright.capture.reader import Frame, FrameFlag
 from wirewright.capture.replay.comparisons import SHOWN, Comparison, difference, is_same
-from wirewright.capture.schema import CaptureError
 from wirewright.values import Direction, Payload
 
 Verdict = Literal["next", "again", "stop"]

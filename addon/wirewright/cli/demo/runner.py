@@ -15,7 +15,7 @@ from rich.panel import Panel
 from rich.syntax import Syntax
 from rich.text import Text
 
-from wirewright.capture.schema import CaptureError
+from wirewright.capture.errors import CaptureError
 from wirewright.cli.demo import script
 from wirewright.cli.demo.service import CA_FILE
 from wirewright.cli.timeline import Timeline

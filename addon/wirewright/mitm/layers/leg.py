@@ -86,27 +86,27 @@ class Leg:
     """None for a server that is not there: an addon answers in its stead, or it has gone before the app."""
     stream: Stream
     demand: Demand | None = None
-    """What was wanted of it last."""
+    """The demand that was applied last."""
     held: HeldQueue = field(default_factory=HeldQueue)
-    """In HOLD, what waits for its turn."""
+    """In HOLD, the items that wait for a decision on an earlier message."""
     unread: bytes = b""
-    """Data of its source that is read once less of it waits."""
+    """Bytes from the source that are parsed once fewer messages wait."""
     undecided_size: int = 0
     """Bytes of memory of the message that is undecided."""
     share: Share | None = None
     """Of the memory budget; None before anything had to wait."""
     is_paused: bool = False
-    """Whether reading from its source is paused, as too much of it waits."""
-    is_cut_short: bool = False
-    """Whether messages were dropped, as too much waited while its source had to be read."""
+    """True while reading from the source is paused: more than `max_held` bytes wait."""
+    has_dropped_messages: bool = False
+    """True once messages were dropped: the source had to be read for its end, above `max_held`."""
     undecided: bool = False
-    """Whether a message is offered, and nobody has said yet what becomes of it."""
+    """True while the decision on an offered message is open."""
     compresses: bool = False
     """True if the undecided message is forwarded compressed."""
     closed: bool = False
     """Whether its source has sent a close frame."""
     copied: bool = False
-    """Whether that has gone on to its destination."""
+    """True once that close frame was forwarded to the destination."""
     violated: bool = False
     failure: ProtocolError | None = None
     """A violation by the source that was forwarded, so that the destination fails the socket."""
@@ -115,14 +115,13 @@ class Leg:
     lost: bool = False
     """Whether its source's connection has ended."""
     ordered_close: Close | None = None
-    """What a route has closed its destination with: the other side is closed with the same."""
+    """The close frame with which a route closed the destination: the other side gets the same."""
     timer: object = None
-    """What tells when its destination has had the time to answer a close frame of ours, or the time is up for
-    what waits after the loss of its source."""
+    """The timer for the answer to our close frame, or for items that wait after the loss of the source."""
 
     @property
     def told(self) -> bool:
-        """Whether its destination has been sent a close frame, the source's or one of ours."""
+        """True once its destination was sent a close frame, the source's or one of ours."""
         return self.copied or self.stream.ended
 
     @property
@@ -137,12 +136,12 @@ class Leg:
 
     @property
     def is_cut(self) -> bool:
-        """Whether nothing more may go to its destination, as a close frame of ours has."""
+        """True if nothing more may be sent to its destination, because a close frame of ours was."""
         return self.stream.ended and self.destination is not None
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more comes of its source: that has closed, or is not listened to any more."""
+        """True if the source has closed, or if its bytes are ignored after a violation."""
         return self.closed or (self.violated and self.stream.ended)
 
 

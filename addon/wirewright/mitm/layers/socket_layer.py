@@ -13,7 +13,7 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers import websocket
 from mitmproxy.proxy.layers.http import HttpLayer
 
-from wirewright.memory import Use, budget
+from wirewright.memory import MemoryUse, budget
 from wirewright.mitm.layers.client_network import AppNetwork
 from wirewright.mitm.layers.events import Aborted, Ordered
 from wirewright.mitm.layers.leg import End, Held, Leg, Lost
@@ -26,10 +26,10 @@ from wirewright.wire.reader import Control, MessageReader
 from wirewright.wire.stream import Close, Encoder, Ours, Stream, content_of
 
 CLOSING_SECONDS = 2.0
-"""How long the ends may take to answer a close frame of ours."""
+"""Seconds that the ends may take to answer a close frame of ours."""
 TURN_WORK = 8192
-"""The work that is done for one socket in a turn of the event loop, in short messages of one frame that are
-read: some ten milliseconds."""
+"""Units of work for one socket in a turn of the event loop: about five milliseconds. A short message of one
+frame that is read is one unit."""
 HELD_WORK = 12
 """The work of a held message."""
 
@@ -45,15 +45,17 @@ class NextTurn(commands.RequestWakeup):
 
 @dataclass(repr=False)
 class TurnBegan(events.CommandCompleted):
-    """It has begun. mitmproxy's own event cannot answer a command for which a layer waits."""
+    """The next turn has begun: the reply to NextTurn. A mitmproxy `Wakeup` is not a reply to a command."""
 
     command: NextTurn
     reply: None = None
 
 
 class SocketLayer(websocket.WebsocketLayer):
-    """Begins and ends. A close frame is copied, and a lost connection is lost on the other side, too, but for
-    what a route keeps to itself."""
+    """The beginning and the end of a socket.
+
+    A close frame is copied, and a lost connection is lost on the other side, too, unless a route handles it.
+    """
 
     def __init__(self, context: Context, flow: http.HTTPFlow, observer: Observer) -> None:
         super().__init__(context, flow)
@@ -61,22 +63,22 @@ class SocketLayer(websocket.WebsocketLayer):
         self._legs: dict[Direction, Leg] = {}
         self._mocked = False
         self._network: AppNetwork | None = None
-        """What is between the app and us, if a route has put that under conditions."""
-        self._has_waited = False
-        """Whether a message has ever had to wait. Until then nothing is weighed, as for most sockets."""
+        """The simulated network between the client and the proxy; None if no route set conditions."""
+        self._may_be_full = False
+        """True once a message had to wait. Until then nothing is weighed, as for most sockets."""
         self._closing: End | None = None
         self._our_close: Close | None = None
-        """The newest close frame that is our own: what a side that is owed one is sent at the end."""
+        """Our newest close frame. At the end it is sent to a side that has had none."""
         self._is_closing = False
-        """Whether we close both sides."""
+        """True if the proxy closes both sides."""
         self._ended = False
-        """Whether the end has been told."""
+        """True once the end was reported."""
         self._finished = False
-        """Whether both connections have been ended, or soon are."""
+        """True once both connections are closed, or about to be."""
         self._outgoing: defaultdict[Direction, list[bytes]] = defaultdict(list)
         """Frames that are written together, by direction."""
         self._work = 0
-        """The work that was done since others had their turn, in short messages."""
+        """Units of work since the last NextTurn."""
 
     def handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         if isinstance(event, events.Wakeup) and isinstance(event.command, NextTurn):
@@ -104,11 +106,11 @@ class SocketLayer(websocket.WebsocketLayer):
 
     @abstractmethod
     def _arrived(self, received: list[Held]) -> layer.CommandGenerator[None]:
-        """Take in what has come from the app through its network."""
+        """Handle items that have arrived from the client through its simulated network."""
 
     @abstractmethod
     def _adopt(self, leg: Leg) -> None:
-        """Have a direction read what is wanted of it now, in the mode that is called for."""
+        """Apply the current demand to a direction: the messages to read, and PASS or HOLD."""
 
     def done(self, _: events.Event) -> layer.CommandGenerator[None]:
         yield from ()
@@ -134,7 +136,7 @@ class SocketLayer(websocket.WebsocketLayer):
     def _leg_from(self, source: Connection) -> Leg:
         return self._legs[Direction.SENT if source is self.context.client else Direction.RECEIVED]
 
-    # What we say
+    # Sending
 
     def _send(self, leg: Leg, *frames: bytes) -> None:
         """Send whole frames to a direction's destination, with all others of this event in one write."""
@@ -152,20 +154,20 @@ class SocketLayer(websocket.WebsocketLayer):
                 yield commands.SendData(self.context.server if is_sent else self.context.client, data)
 
     def _let_others_run(self) -> layer.CommandGenerator[None]:
-        """Go on in the next turn of the event loop. Until then events of this socket wait, and neither end is
-        read from."""
+        """Wait for the next turn of the event loop. Until then events of this socket are queued, and neither
+        end is read."""
         self._work = 0
         ends = self.context.client, self.context.server
         for end in ends:
-            back_pressure.pause(end, back_pressure.Reason.TURN)
+            back_pressure.pause(end, back_pressure.PauseReason.TURN)
         try:
             yield NextTurn()
         finally:
             for end in ends:
-                back_pressure.resume(end, back_pressure.Reason.TURN)
+                back_pressure.resume(end, back_pressure.PauseReason.TURN)
 
     def _say(self, leg: Leg, ours: Ours) -> layer.CommandGenerator[None]:
-        """Send one side something that no other addon is asked about. After a close frame it is dropped."""
+        """Send one side a message or a close frame, without other addons. Nothing after a close frame."""
         if leg.destination is None or leg.told:
             return
         back = self._legs[leg.direction.opposite]
@@ -193,7 +195,7 @@ class SocketLayer(websocket.WebsocketLayer):
         self._observer.controls([close], direction=leg.direction, injected=injected)
 
     def _obey(self, offering: Leg | None = None) -> layer.CommandGenerator[None]:
-        """Carry out what a route has ordered, perhaps while the messages of a direction are offered to it."""
+        """Carry out the orders of a route. `offering` is the direction whose messages are offered to it."""
         while self._observer.orders:
             order = self._observer.orders.pop(0)
             target, ours = self._legs[order.direction], order.ours
@@ -211,7 +213,7 @@ class SocketLayer(websocket.WebsocketLayer):
         """From now on a direction's messages go under these conditions between the app and us."""
         yield from self._flush()
         if self._network is None:
-            self._network, self._has_waited = AppNetwork(self.context.client), True
+            self._network, self._may_be_full = AppNetwork(self.context.client), True
         if leg.stream.reader.failure is not None:
             yield commands.Log("A WebSocket that cannot be read cannot be put under conditions.", WARNING)
             return
@@ -219,37 +221,37 @@ class SocketLayer(websocket.WebsocketLayer):
         self._adopt(leg)
 
     def _advance(self, network: AppNetwork) -> layer.CommandGenerator[None]:
-        """Some time has passed: take in and send what has arrived."""
+        """Handle and forward the messages that have arrived by now."""
         received = yield from network.advance()
         yield from self._arrived(received)
 
     def _has_conditions(self, leg: Leg) -> bool:
-        """Whether a direction's messages do not just pass between the app and us."""
+        """True if the messages of a direction go through a simulated network."""
         if self._network is None:
             return False
         return not self._network.link(leg.direction).is_perfect
 
     # Back-pressure
 
-    def _regulate(self) -> None:
-        """Pause reading from a source of which too much waits, and go on below a quarter of that."""
+    def _update_pauses(self) -> None:
+        """Pause reading from a source above `max_held` waiting bytes, and resume below a quarter of it."""
         for leg in self._legs.values():
             if leg.undecided or leg.held or leg.share is not None or self._network is not None:
-                self._report(leg)
-                self._pause(leg, self._is_to_wait(leg))
+                self._report_memory(leg)
+                self._pause(leg, self._is_full(leg))
 
-    def _report(self, leg: Leg) -> None:
+    def _report_memory(self, leg: Leg) -> None:
         if leg.share is None:
-            leg.share = budget.share(Use.HELD)
+            leg.share = budget.share(MemoryUse.HELD)
         leg.share.follow(0 if self._finished else leg.undecided_size + self._waiting(leg))
 
-    def _is_to_wait(self, leg: Leg) -> bool:
-        """Whether nothing more is to be read of a source, as too much of it waits."""
+    def _is_full(self, leg: Leg) -> bool:
+        """True if reading from the source has to pause, because more than `max_held` bytes of it wait."""
         waiting = self._waiting(leg)
-        if not (waiting or leg.undecided) or self._must_read(leg):
+        if not (waiting or leg.undecided) or self._must_see_end(leg):
             return False
         most = self._observer.max_held
-        return waiting > (most // 4 if leg.is_paused else most) or not budget.has_room(Use.HELD)
+        return waiting > (most // 4 if leg.is_paused else most) or not budget.has_room(MemoryUse.HELD)
 
     def _pause(self, leg: Leg, is_paused: bool) -> None:
         if is_paused is not leg.is_paused:
@@ -266,20 +268,20 @@ class SocketLayer(websocket.WebsocketLayer):
         link = self._network.link(leg.direction)
         return leg.held.weight + link.weight
 
-    def _must_read(self, leg: Leg) -> bool:
-        """Whether a direction's source is to end, too: its end is not noticed while reading is paused."""
+    def _must_see_end(self, leg: Leg) -> bool:
+        """True if the source is about to close: it must be read, as a paused connection reports no end."""
         back = self._legs[leg.direction.opposite]
         has_lost_end = leg.destination is not None and (back.closed or back.lost)
         return self._finished or has_lost_end or back.told
 
-    def _has_to_drop(self, leg: Leg) -> bool:
-        """Whether too much waits of a source that is read for its end alone."""
-        return self._waiting(leg) > self._observer.max_held and self._must_read(leg)
+    def _is_overfull(self, leg: Leg) -> bool:
+        """True if more than `max_held` bytes wait, and the source is read only to notice its end."""
+        return self._waiting(leg) > self._observer.max_held and self._must_see_end(leg)
 
     # The end
 
     def _begin_closing(self, close: Close, *legs: Leg) -> layer.CommandGenerator[None]:
-        """A close frame of ours goes, or is to go, to the ends of these directions."""
+        """Start the closing timer for a close frame of ours that is sent, or will be, in these directions."""
         self._our_close = close
         self._closing = self._closing or End(None, close.code, close.reason)
         yield from self._set_timer(*legs)
@@ -291,14 +293,14 @@ class SocketLayer(websocket.WebsocketLayer):
         yield timer
 
     def _keeps(self, leg: Leg) -> bool:
-        """Whether the end of a direction's source is nothing to the other side, as that goes on."""
+        """True if a route handles the end of a direction's source, so that the other side stays open."""
         return (
             self._observer.keeps_close(direction=leg.direction)
             and not self._legs[leg.direction.opposite].closed
         )
 
     def _source_closed(self, leg: Leg, end: End) -> layer.CommandGenerator[None]:
-        """A close frame has come. It has gone on to the other side, or it is answered here."""
+        """Handle a close frame of the source. It was forwarded to the other side, or is answered here."""
         kept = self._keeps(leg)
         leg.closed = True
         self._closing = self._closing or end
@@ -334,8 +336,8 @@ class SocketLayer(websocket.WebsocketLayer):
             yield from self._finish()
 
     def _time_is_up(self, timer: object) -> layer.CommandGenerator[None]:
-        """Nobody waits any longer for the answer to a close frame of ours, for a server that a route has kept
-        after its app has closed, or for a handler whose app has gone."""
+        """Stop waiting for the answer to a close frame of ours, for a server that a route has kept after its
+        client closed, or for a handler whose client is lost."""
         for leg in self._legs.values():
             if leg.timer is not timer:
                 continue
@@ -356,7 +358,7 @@ class SocketLayer(websocket.WebsocketLayer):
                 return
 
     def _lost(self, leg: Leg) -> layer.CommandGenerator[None]:
-        """A connection that is lost on one side is lost on the other, once that has all that came before."""
+        """Handle the loss of a source: the destination is lost, too, after all earlier messages were sent."""
         leg.lost = True
         if leg.direction is Direction.SENT and self._network is not None and self._network.lose_app():
             yield from self._advance(self._network)
@@ -371,8 +373,10 @@ class SocketLayer(websocket.WebsocketLayer):
             yield from self._source_lost(leg)
 
     def _source_lost(self, leg: Leg, end: End | None = None) -> layer.CommandGenerator[None]:
-        """Nothing more comes from a direction's source. `end` is how the socket ended by that; None for the
-        loss of the connection."""
+        """Handle the end of a direction's source.
+
+        `end` is how the socket ended by that; None for the loss of the connection.
+        """
         kept = (
             self._keeps(leg) and leg.direction is Direction.RECEIVED and not self._legs[Direction.SENT].lost
         )
@@ -393,7 +397,7 @@ class SocketLayer(websocket.WebsocketLayer):
         yield from self._finish()
 
     def _finish(self) -> layer.CommandGenerator[None]:
-        """End both TCP connections, each with the close frame that it is owed."""
+        """Close both TCP connections, after a close frame to each side that has had none."""
         self._finished = True
         self._handle_event = self.done  # type: ignore[method-assign]
         if self._our_close is not None:
@@ -414,7 +418,7 @@ class SocketLayer(websocket.WebsocketLayer):
             yield from self._end(self._closing)
 
     def drain(self, event: events.Event) -> layer.CommandGenerator[None]:
-        """The socket is over, and what was sent to the app is still under way to it."""
+        """Handle events after the end, while messages to the client are still in the simulated network."""
         assert self._network is not None
         app_has_left = isinstance(event, events.ConnectionClosed) and event.connection is self.context.client
         if app_has_left or isinstance(event, Aborted):
@@ -448,7 +452,7 @@ class SocketLayer(websocket.WebsocketLayer):
 
 
 def _has_upstream(context: Context) -> bool:
-    """Whether the handshake went to a server: an addon may have answered it in its stead.
+    """True if the handshake was sent to a server, and not answered by an addon.
 
     Of several HTTP layers the last one has sent it, or not; below it there may be one for CONNECT.
     """

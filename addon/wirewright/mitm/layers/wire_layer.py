@@ -31,8 +31,8 @@ class WireLayer(SocketLayer):
             yield command
         if self._outgoing:
             yield from self._flush()
-        if self._has_waited:
-            self._regulate()
+        if self._may_be_full:
+            self._update_pauses()
 
     def _relay(self, event: events.Event) -> layer.CommandGenerator[None]:
         if isinstance(event, events.DataReceived):
@@ -59,7 +59,7 @@ class WireLayer(SocketLayer):
                 yield from self._advance(self._network)
             else:
                 yield from self._time_is_up(event.command)
-        if self._has_waited:
+        if self._may_be_full:
             for leg in self._legs.values():
                 if leg.unread:
                     yield from self._data(leg, b"")
@@ -72,7 +72,7 @@ class WireLayer(SocketLayer):
         while data and not self._finished:
             if self._work >= TURN_WORK:
                 yield from self._let_others_run()
-            if self._has_waited and self._is_to_wait(leg):
+            if self._may_be_full and self._is_full(leg):
                 leg.unread = data
                 return
             yield from self._read(leg, data)
@@ -80,7 +80,7 @@ class WireLayer(SocketLayer):
             data = reader.rest
 
     def _read(self, leg: Leg, data: bytes) -> layer.CommandGenerator[None]:
-        """Read the data of a source, or its beginning if there is more to do than fits into this turn."""
+        """Read data of a source until the work of this turn is done. `reader.rest` has the unread data."""
         stream = leg.stream
         if leg.bad_frame is not None:
             self._send(leg, leg.bad_frame.take(data))
@@ -122,7 +122,7 @@ class WireLayer(SocketLayer):
             reader.limit, reader.lazy = demand.limit, not demand.heard
 
     def _passed(self, leg: Leg, received: Received) -> layer.CommandGenerator[None]:
-        """What has been forwarded is told."""
+        """Report forwarded messages and frames to the observer."""
         close = None
         if leg.stream.reader.only_messages:
             self._messages_passed(leg, received.events)
@@ -187,7 +187,7 @@ class WireLayer(SocketLayer):
 
     def _take_in(self, leg: Leg, received: Sequence[Held]) -> layer.CommandGenerator[None]:
         """Hold what has come, once it has come through the app's network."""
-        if self._has_waited and self._has_to_drop(leg):
+        if self._may_be_full and self._is_overfull(leg):
             received = yield from self._drop_messages(leg, received)
         if leg.direction is Direction.SENT and self._network is not None and self._has_conditions(leg):
             self._network.receive(received)
@@ -199,8 +199,8 @@ class WireLayer(SocketLayer):
         self, leg: Leg, received: Sequence[Held]
     ) -> Generator[commands.Command, Any, list[Held]]:
         """Drop messages of a source that is read for its end alone. The value is what is left."""
-        if not leg.is_cut_short:
-            leg.is_cut_short = True
+        if not leg.has_dropped_messages:
+            leg.has_dropped_messages = True
             source = "app" if leg.direction is Direction.SENT else "server"
             yield commands.Log(
                 f"{printable(shown_url(self.flow.request.pretty_url))}: the socket is closing, and more than "
@@ -252,7 +252,7 @@ class WireLayer(SocketLayer):
             if decision is UNDECIDED:
                 leg.undecided, leg.compresses = True, compress
                 leg.undecided_size = weight_of(event)
-                self._has_waited = True
+                self._may_be_full = True
             elif decision is not None:
                 self._send(leg, encode(*content_of(decision), compress=compress))
             if self._observer.orders:

@@ -1,4 +1,4 @@
-"""Back-pressure: connections from which mitmproxy reads nothing more for now.
+"""Back-pressure: pauses reading from a connection.
 
 The transport's own `pause_reading` does not last: asyncio's StreamReader resumes a transport when its buffer
 empties. So mitmproxy's read loop waits here, between two reads, for an event. The kernel's buffers then fill
@@ -14,57 +14,57 @@ from mitmproxy.connection import Connection
 from mitmproxy.proxy.server import ConnectionHandler
 
 
-class Reason(Enum):
+class PauseReason(Enum):
     """Why a connection is paused. It is read again when no reason is left."""
 
     HELD = "held"
-    """Too much of it waits."""
+    """More than `ws_max_held` bytes of its messages wait."""
     TURN = "turn"
-    """Its layer goes on in the next turn of the event loop."""
+    """Its layer waits for the next turn of the event loop."""
 
 
 @dataclass
 class _Pause:
-    reasons: set[Reason] = field(default_factory=set)
-    is_over: asyncio.Event = field(default_factory=asyncio.Event)
-    """The read loop waits for it."""
+    reasons: set[PauseReason] = field(default_factory=set)
+    resumed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the read loop may read again."""
 
 
 _pauses: dict[Connection, _Pause] = {}
-"""Those of the connections that are paused."""
+"""The paused connections."""
 
 _stock_drain_writers = ConnectionHandler.drain_writers
 
 
 def install() -> None:
-    """Have mitmproxy read nothing more from a connection that is paused."""
+    """Have mitmproxy read nothing from a connection while it is paused."""
     ConnectionHandler.drain_writers = _drain_writers  # type: ignore[method-assign]
 
 
 def uninstall() -> None:
-    """Have mitmproxy do as before. Connections that are paused go on."""
+    """Restore mitmproxy's own behaviour, and resume all paused connections."""
     ConnectionHandler.drain_writers = _stock_drain_writers  # type: ignore[method-assign]
     for connection in list(_pauses):
-        _pauses.pop(connection).is_over.set()
+        _pauses.pop(connection).resumed.set()
 
 
-def pause(connection: Connection, reason: Reason = Reason.HELD) -> None:
+def pause(connection: Connection, reason: PauseReason = PauseReason.HELD) -> None:
     """Read nothing more from a connection, after the data that has been read already."""
     if connection not in _pauses:
         _pauses[connection] = _Pause()
     _pauses[connection].reasons.add(reason)
 
 
-def resume(connection: Connection, reason: Reason = Reason.HELD) -> None:
+def resume(connection: Connection, reason: PauseReason = PauseReason.HELD) -> None:
     """Read from a connection again, unless it is paused for another reason, too."""
     if paused := _pauses.get(connection):
         paused.reasons.discard(reason)
         if not paused.reasons:
-            _pauses.pop(connection).is_over.set()
+            _pauses.pop(connection).resumed.set()
 
 
-def is_paused(connection: Connection, reason: Reason = Reason.HELD) -> bool:
-    """Whether nothing more is read from a connection for this reason."""
+def is_paused(connection: Connection, reason: PauseReason = PauseReason.HELD) -> bool:
+    """True if a connection is paused for this reason."""
     return connection in _pauses and reason in _pauses[connection].reasons
 
 
@@ -80,7 +80,7 @@ async def _drain_writers(self: ConnectionHandler) -> None:
     try:
         while paused := _pauses.get(connection):
             with self.timeout_watchdog.disarm():
-                await paused.is_over.wait()
+                await paused.resumed.wait()
     except asyncio.CancelledError:
         resume(connection)
         raise
@@ -92,7 +92,7 @@ async def until_next_turn(handler: ConnectionHandler) -> None:
     mitmproxy cancels the timers of a client whose connection has ended. Its layer would wait without end, and
     would never report the end.
     """
-    while is_paused(handler.client, Reason.TURN):
+    while is_paused(handler.client, PauseReason.TURN):
         timers = [timer for timer in handler.wakeup_timer if not timer.done()]
         if not timers:
             return

@@ -19,7 +19,7 @@ from wirewright.mitm.patches import back_pressure
 
 _stock_handle_client = ConnectionHandler.handle_client
 _stock_handle_connection = ConnectionHandler.handle_connection
-_over: WeakSet[ConnectionHandler] = WeakSet()
+_ended_handlers: WeakSet[ConnectionHandler] = WeakSet()
 """Handlers of clients that have left, and those that were cancelled."""
 
 
@@ -39,7 +39,7 @@ async def _handle_client(self: ConnectionHandler) -> None:
     try:
         await _stock_handle_client(self)
     finally:
-        _over.add(self)
+        _ended_handlers.add(self)
         _end_timers(self)
 
 
@@ -50,7 +50,7 @@ async def _handle_connection(self: ConnectionHandler, connection: Connection) ->
         ends_the_program = isinstance(sys.exception(), (KeyboardInterrupt, SystemExit))
         if connection in self.transports and not ends_the_program:  # which ends all connections
             await _close(self, connection)
-        if self in _over:
+        if self in _ended_handlers:
             _end_timers(self)
         if connection is self.client:
             await back_pressure.until_next_turn(self)

@@ -13,25 +13,25 @@ from wirewright.capture.errors import CaptureError
 ROW_BYTES = 512 * 1024 * 1024
 """The largest row. A message of `ws_max_message` (64 MiB) fits, with what it was changed to."""
 STEPS = 50_000
-"""SQLite calls the guard after so many instructions of its virtual machine: about a millisecond."""
+"""SQLite calls the progress handler after so many instructions: about a millisecond."""
 STEPS_PER_BYTE = 16
 """How many instructions a statement may take for each byte of the file. Sorting takes about one."""
 LEAST_ROW = 8
 """Bytes that any row of a capture takes in the file, beside its texts and payloads."""
 LEAST_STEPS = 1_000_000
-"""And how many in any case."""
+"""Instructions that a statement may take whatever the size of the file."""
 
 
-class Guard:
+class StatementLimit:
     """Ends statements that take too many steps for the size of a file, and lets Ctrl-C end them."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        """Guard a connection before anything was read from it."""
+        """StatementLimit a connection before anything was read from it."""
         self._path = path
         self._steps = 0
         self._is_exceeded = False
         self._raised: BaseException | None = None
-        self.on_step: Callable[[], object] = lambda: None
+        self.on_progress: Callable[[], object] = lambda: None
         """Called about once a millisecond while a statement runs."""
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, ROW_BYTES)
         connection.execute("PRAGMA trusted_schema = OFF")
@@ -43,7 +43,7 @@ class Guard:
         self._steps, self._is_exceeded, self._raised = 0, False, None
 
     def explain(self, error: sqlite3.Error) -> CaptureError | None:
-        """The error of a statement that this guard has ended; None for any other error.
+        """The error of a statement that this limit has ended; None for any other error.
 
         Raises what a handler of a signal has raised meanwhile, as KeyboardInterrupt for Ctrl-C.
         """
@@ -56,7 +56,7 @@ class Guard:
     def _step(self) -> bool:
         """True to end the statement."""
         try:
-            self.on_step()
+            self.on_progress()
             self._steps += STEPS
             if self._steps > LEAST_STEPS:
                 self._is_exceeded = self._steps > LEAST_STEPS + STEPS_PER_BYTE * size_of(self._path)
@@ -66,7 +66,7 @@ class Guard:
         return self._is_exceeded
 
 
-class Allowance:
+class SizeLimit:
     """How many bytes of values one look through a file may give: not more than the file has."""
 
     def __init__(self, path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from support.hostile_captures import make_endless, run, share_a_long_value
 from support.model_sockets import begin_socket
-from wirewright.capture import Capture, CaptureError, guard, reader
+from wirewright.capture import Capture, CaptureError, read_limits, reader
 from wirewright.capture import open as open_capture
 from wirewright.capture.events import EventReader
 from wirewright.capture.filters import Filter
@@ -105,7 +105,7 @@ def test_row_of_more_than_a_capture_can_have_is_not_read(
     capture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(capture, "UPDATE frames SET payload = replace(hex(zeroblob(10000)), '0', 'x')")
-    monkeypatch.setattr(guard, "ROW_BYTES", 10_000)
+    monkeypatch.setattr(read_limits, "ROW_BYTES", 10_000)
     with open_capture(capture) as opened, pytest.raises(CaptureError, match="larger than a capture can have"):
         list(opened.frames())
 
@@ -123,10 +123,10 @@ def test_interrupt_ends_every_statement(
     capture: Path, read: Callable[[Capture], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_endless(capture, "frames")
-    monkeypatch.setattr(guard, "STEPS", 100)
-    monkeypatch.setattr(guard, "LEAST_STEPS", 10**12)
+    monkeypatch.setattr(read_limits, "STEPS", 100)
+    monkeypatch.setattr(read_limits, "LEAST_STEPS", 10**12)
     with open_capture(capture) as opened:
-        opened._guard.on_step = lambda: signal.raise_signal(signal.SIGINT)
+        opened._statement_limit.on_progress = lambda: signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             read(opened)
 
@@ -144,9 +144,9 @@ def test_log_of_a_live_capture_counts_as_its_size(path: Path, control: Control) 
 def test_allowance_grows_with_the_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(100))
-    allowance = guard.Allowance(path)
-    allowance.take(100)
+    limit = read_limits.SizeLimit(path)
+    limit.take(100)
     path.write_bytes(bytes(150))
-    allowance.take(50)
+    limit.take(50)
     with pytest.raises(CaptureError, match="its values are larger than the file"):
-        allowance.take(1)
+        limit.take(1)
