@@ -436,6 +436,19 @@ def test_secrets_of_binary_formats_are_redacted(message: bytes, kept: bytes) -> 
     assert redaction.concerns([b"a", message])
 
 
+@pytest.mark.parametrize("key", [b"\x03jwt", b"\xa3jwt", b"\x02jwt\0", b"!jwt=", b"~jwt:"])
+def test_short_name_that_is_among_many_random_bytes_by_chance_is_none(key: bytes) -> None:
+    """Each of these is in 40 MB of random bytes in one case out of twenty."""
+    message = b"\xfe" * 10_000 + key + b"\xda\x01\xff" * 10_000
+    assert Redaction().binary(message) == message
+
+
+@pytest.mark.parametrize("key", [b"\xa3jwt\xd9\x20", b"\x02jwt\0\x21\0\0\0", b"?jwt="])
+def test_short_name_before_a_text_counts_in_a_large_message(key: bytes) -> None:
+    message = b"\xfe" * 10_000 + key + b"eyJhbGciOiJIUzI1NiIsInR5cCI6IkpX" + b"\0" * 10
+    assert b"eyJ" not in Redaction().binary(message)
+
+
 def test_utf_16_without_secrets_stays_as_it_is() -> None:
     message = '{"a":"\ud800"}'.encode("utf-16-le", "surrogatepass") + b"x"
     assert Redaction().binary(message) is message

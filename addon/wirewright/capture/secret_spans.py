@@ -13,6 +13,7 @@ from wirewright.capture.quoted_values import DOUBLE, SEPARATOR, Quote, QuotedVal
 from wirewright.capture.scanned_text import BLANKS, REDACTED, WHITE_SPACE, ScannedText, Span, TooManyPieces
 from wirewright.capture.secret_names import (
     AT_SIGNS,
+    LAST_WORDS,
     LETTER_CODE,
     LETTER_ESCAPE,
     OVERLAP,
@@ -53,6 +54,14 @@ _PAIRED_KEY = re.compile(
 )
 _CLOSING = re.compile(r"\s{0,64}+(?:[,}\]:]|\\{0,16}+[\"'][,}\]:\s]|$)")
 """After a quote that ends a string, and does not begin one."""
+
+_LONG_NAME = 5
+"""Letters of a name that is not among a gigabyte of random bytes by chance."""
+_FEW_BYTES = 4096
+"""The size of a message in which no shorter name is by chance, but once in 50,000 such messages."""
+_SOME_TEXT = re.compile(r"[\x20-\x7e]{8}|[\x20-\x7e]*\Z")
+_TEXT_SOON = re.compile(r"[\s\S]{1,6}?[\x20-\x7e]{12}")
+"""A text after its type and its length."""
 
 
 class SecretSpans:
@@ -213,6 +222,7 @@ class SecretSpans:
         if (
             text[start - 1 : start] in _TAG_ENDS
             and self._plain.is_tag_before(start)
+            and not (self._may_be_chance(start, end) and not _SOME_TEXT.match(text, end))
             and (span := self._plain.element(start, end))
         ):
             return span
@@ -220,8 +230,11 @@ class SecretSpans:
         if text[end : end + 1] in ("]", "[") and (subscripts := _SUBSCRIPTS.match(text, end)):
             at = scanned.after(BLANKS, subscripts.end())
         separator = SEPARATOR.match(text, at)
-        if separator is None or (self._is_binary and end - start < 5 and not before.isprintable()):
-            return None  # as there may be by chance in a gigabyte of random bytes
+        if separator is None or (
+            self._may_be_chance(start, end)
+            and not (before.isprintable() and _SOME_TEXT.match(text, separator.end()))
+        ):
+            return None
         is_field = separator[0] == ":"
         if before == "/" and is_field:
             return None  # the host of a URL
@@ -239,9 +252,18 @@ class SecretSpans:
             return self._plain.parameter(at, escape)
         return self._plain.words(at, escape)
 
+    def _may_be_chance(self, start: int, end: int) -> bool:
+        """Whether random bytes of this size may have a name that is so short."""
+        if not self._is_binary or len(self._text) <= _FEW_BYTES:
+            return False
+        name = self._text[start:end].lower()
+        return min([len(name), *(len(word) for word in LAST_WORDS if name.endswith(word))]) < _LONG_NAME
+
     def _is_binary_key(self, start: int, end: int) -> bool:
         """Whether a name is written with its length, as in MessagePack, or as in BSON: after the type of its
         value, and before a zero."""
+        if self._may_be_chance(start, end) and not _TEXT_SOON.match(self._text, end):
+            return False
         before = ord(self._text[start - 1]) if start else 0
         if before in (end - start, 0xA0 + end - start):
             return True
