@@ -1,4 +1,4 @@
-"""What exports of a large capture take of memory and time: python -m bench.export_command"""
+"""The memory and the time that exports of a large capture take: python -m bench.export_command"""
 
 import argparse
 import os

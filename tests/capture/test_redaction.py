@@ -470,8 +470,9 @@ def test_preview_of_a_message_shows_no_secret_whose_name_or_end_is_far_behind(
     payload = message % ("s" * size) + " " * size
     for each in (payload, payload.encode()):
         shown = Redaction().preview(each, 60)[:60]
-        assert ("ss" if isinstance(shown, str) else b"ss") not in shown  # type: ignore[operator]
-        assert ("REDACTED" if isinstance(shown, str) else b"REDACTED") in shown  # type: ignore[operator]
+        said = shown if isinstance(shown, str) else shown.decode()
+        assert "ss" not in said
+        assert "REDACTED" in said
     assert Redaction([]).preview(payload, 60)[:60] == payload[:60]
 
 

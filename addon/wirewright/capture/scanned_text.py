@@ -88,5 +88,5 @@ class ScannedText:
 
 
 def span(start: int, end: int) -> Span | None:
-    """What is between two places, to be redacted."""
+    """The part of a text between two places, to be redacted; None if it is empty."""
     return (start, end, REDACTED) if end > start else None

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import AnyStr, Generic
+from typing import Any, AnyStr, Generic
 
 DEFAULT = (
     "authorization",
@@ -83,21 +83,26 @@ class SecretNames:
         roots = [] if self.has_non_ascii or len(self._names) > MOST_NAMES else _roots(self._names)
         self._last_words = tuple(word for word in LAST_WORDS if word in self._names)
         self._in_text = _Marks(
-            roots,
-            *("\\", "%", "@", ("://", "\\/", "u002f", "2f%"), ("_", "-"), ""),
-            re.compile(_ESCAPED),
-            re.compile(_PERCENT),
+            roots=roots,
+            backslash="\\",
+            percent="%",
+            at="@",
+            authorities=("://", "\\/", "u002f", "2f%"),
+            separators=("_", "-"),
+            nothing="",
+            escape=re.compile(_ESCAPED),
+            encoded=re.compile(_PERCENT),
         )
         self._in_binary = _Marks(
-            [root.encode() for root in roots],
-            ord("\\"),
-            ord("%"),
-            ord("@"),
-            (b"://", b"\\/", b"u002f", b"2f%"),
-            (b"_", b"-"),
-            b"",
-            re.compile(_ESCAPED.encode()),
-            re.compile(_PERCENT.encode()),
+            roots=[root.encode() for root in roots],
+            backslash=ord("\\"),
+            percent=ord("%"),
+            at=ord("@"),
+            authorities=(b"://", b"\\/", b"u002f", b"2f%"),
+            separators=(b"_", b"-"),
+            nothing=b"",
+            escape=re.compile(_ESCAPED.encode()),
+            encoded=re.compile(_PERCENT.encode()),
         )
 
     def __bool__(self) -> bool:
@@ -117,7 +122,7 @@ class SecretNames:
         return last is not None and last[1].lower() in self._last_words
 
     def may_be_in(self, part: str | bytes, *, has_at: bool | None = None) -> bool:
-        """False if a part of about `STEP` characters or bytes has no such name and no password of a URL.
+        """False if a part of about `SEARCH_STEP` characters has no such name and no password of a URL.
 
         `has_at` is whether the text has one of `AT_SIGNS` somewhere. By default the part is the whole text.
         """
@@ -132,10 +137,10 @@ class _Marks(Generic[AnyStr]):
 
     roots: Sequence[AnyStr]
     """Each name has one of these in it. None if all texts are to be scanned."""
-    backslash: AnyStr | int
-    percent: AnyStr | int
-    at: AnyStr | int
-    """Characters; of bytes their numbers, which are found faster."""
+    backslash: Any
+    percent: Any
+    at: Any
+    """Characters; for bytes their numbers, which are found faster."""
     authorities: tuple[AnyStr, ...]
     """Before the user, the password and the host of a URL, or a part of that in JSON or percent-encoding."""
     separators: tuple[AnyStr, AnyStr]
@@ -147,13 +152,13 @@ class _Marks(Generic[AnyStr]):
         if not self.roots:
             return True
         # Single characters are found ten times as fast as longer texts, and most messages have none of these.
-        if self.at in lowered if has_at is None else has_at:  # type: ignore[operator]
+        if self.at in lowered if has_at is None else has_at:
             for mark in self.authorities:
                 if mark in lowered:
                     return True
-        if self.backslash in lowered and self.escape.search(lowered):  # type: ignore[operator]
+        if self.backslash in lowered and self.escape.search(lowered):
             return True
-        if self.percent in lowered and self.encoded.search(lowered):  # type: ignore[operator]
+        if self.percent in lowered and self.encoded.search(lowered):
             return True
         for separator in self.separators:
             if separator in lowered:

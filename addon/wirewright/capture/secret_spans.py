@@ -58,7 +58,7 @@ _CLOSING = re.compile(r"\s{0,64}+(?:[,}\]:]|\\{0,16}+[\"'][,}\]:\s]|$)")
 _LONG_NAME = 5
 """Letters of a name that is not among a gigabyte of random bytes by chance."""
 _FEW_BYTES = 4096
-"""The size of a message in which no shorter name is by chance, but once in 50,000 such messages."""
+"""Up to this size a shorter name counts, too: about one in 40,000 messages of random bytes has one."""
 _SOME_TEXT = re.compile(r"[\x20-\x7e]{8}|[\x20-\x7e]*\Z")
 _TEXT_SOON = re.compile(r"[\s\S]{1,6}?[\x20-\x7e]{12}")
 """A text after its type and its length."""

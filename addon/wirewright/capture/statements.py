@@ -11,7 +11,7 @@ from wirewright.model.handshake import Headers
 
 LARGEST_TEXT = 16 * 1024 * 1024
 """Characters of a URL, of the headers of a request or an answer, or of a remark. A row of them fits into
-SQLite's limit (`guard.ROW_BYTES`)."""
+SQLite's limit (`read_limits.ROW_BYTES`)."""
 SHORT_TEXT = 2_000
 """The same while too much waits to be written."""
 STATEMENT_BYTES = 500

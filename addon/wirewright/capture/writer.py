@@ -401,7 +401,7 @@ class Writer:
                         start += count
 
     def _gaps(self, totals: Iterable[tuple[Losses, tuple[int, int]]]) -> Iterator["Statement"]:
-        """What tells the file of frames and parts of handshakes that it does not have."""
+        """Statements that add the losses since the last transaction to the gaps of the file."""
         for losses, (frames, size) in totals:
             if (frames, size) != losses.noted:
                 missing = frames - losses.noted[0], size - losses.noted[1]

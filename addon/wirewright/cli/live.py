@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -25,7 +25,7 @@ from wirewright.model.proxy import Control, Proxy
 from wirewright.model.websocket import WebSocket
 from wirewright.printable import print_line, printable, printable_lines
 from wirewright.remote import protocol
-from wirewright.values import Payload
+from wirewright.values import Direction, Payload
 
 TIMED_OUT, CLOSED = 1, 4
 """Exit codes of `wait`, beside 2 for a mistake in the command line and 3 for a missing proxy."""
@@ -195,17 +195,16 @@ class _Following:
             self.first.set_exception(error)
 
 
-async def send(
-    target: ProxyAddress, url: UrlMatch | None, to: Literal["client", "server"], message: Payload
-) -> None:
-    """Send one end of the newest matching socket a message. Raises Error if there is none."""
+async def send(target: ProxyAddress, url: UrlMatch | None, direction: Direction, message: Payload) -> None:
+    """Send a message in one direction of the newest matching socket. Raises Error if there is none."""
     matches = compile_match(url)
     async with target.open_client() as proxy:
         opened = [socket for socket in proxy.web_sockets if socket.opened_at is not None]
         sockets = [socket for socket in opened if matches(socket.url)]
         if not sockets:
             raise Error(_nothing(url, "is open", (socket.url for socket in opened)))
-        sending = sockets[-1].send_to_client if to == "client" else sockets[-1].send_to_server
+        newest = sockets[-1]
+        sending = newest.send_to_client if direction is Direction.RECEIVED else newest.send_to_server
         await sending(message)
 
 

@@ -17,7 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from wirewright.model.errors import Error
 from wirewright.model.matching import any_of_globs
 from wirewright.printable import print_line
-from wirewright.values import VERSION
+from wirewright.values import VERSION, Direction
 
 if TYPE_CHECKING:
     from wirewright.capture.filters import Filter
@@ -572,14 +572,15 @@ def send(
 ) -> None:
     """Send one end of the newest matching socket a message, as if the other end had."""
     with clear_errors():
-        if to not in ("client", "server"):
+        directions = {"client": Direction.RECEIVED, "server": Direction.SENT}
+        if to not in directions:
             raise ValueError(f"--to must be client or server, not {to!r}")
         from wirewright.cli import live
 
         payload = live.read_message(message, binary)
         urls = any_of_globs(url or ())
         target = live.ProxyAddress(endpoint, allow_cleartext)
-        asyncio.run(live.send(target, urls, to, payload))  # type: ignore[arg-type]  # it is one of the two
+        asyncio.run(live.send(target, urls, directions[to], payload))
 
 
 @command()

@@ -61,8 +61,10 @@ logger = get_logger(__name__)
 AT_ONCE = 2.0
 """Seconds within which an app hangs up that refuses the server's answer to its handshake."""
 
-
 LANES = ("auto", "hooks")
+_OPTIONAL_INT: Any = int | None
+_OPTIONAL_STR: Any = str | None
+"""Types of options. mitmproxy checks unions, too, but declares that an option has a class."""
 
 
 class WirewrightAddon:
@@ -397,14 +399,14 @@ def _add_options(loader: addonmanager.Loader) -> None:
     )
     loader.add_option(
         "ws_history",
-        int | None,  # type: ignore[arg-type]  # mitmproxy takes unions, too
+        _OPTIONAL_INT,
         None,
         "How many messages a WebSocket remembers at most; 0 remembers none. Without it "
         f"{HistoryLimit().messages:,}, or all if a script or a user interface can look at them.",
     )
     loader.add_option(
         "ws_history_bytes",
-        int | None,  # type: ignore[arg-type]
+        _OPTIONAL_INT,
         None,
         "How many bytes of messages a WebSocket remembers at most; 0 remembers none. Without it "
         "4 MiB, or all as for ws_history.",
@@ -422,10 +424,9 @@ def _add_options(loader: addonmanager.Loader) -> None:
         "How many bytes of messages may wait for a route or an addon in one direction of a WebSocket. Above "
         "that, nothing more is read from its connection.",
     )
-
     loader.add_option(
         "ws_memory",
-        str | None,  # type: ignore[arg-type]
+        _OPTIONAL_STR,
         None,
         "How much memory the messages of all WebSockets may take together, such as 512m. Without it 1 GiB, "
         "or a quarter of the machine's memory if that is less.",
@@ -452,25 +453,25 @@ def _add_capture_options(loader: addonmanager.Loader) -> None:
     )
     loader.add_option(
         "ws_capture_max_payload",
-        int | None,  # type: ignore[arg-type]  # it takes what a check of types takes
+        _OPTIONAL_INT,
         None,
         "How many bytes of each WebSocket message are recorded at most.",
     )
     loader.add_option(
         "ws_capture_max_size",
-        str | None,  # type: ignore[arg-type]
+        _OPTIONAL_STR,
         None,
         "How large a capture gets, such as 500m, before it goes on in another file: x.db, x-2.db, ...",
     )
     loader.add_option(
         "ws_capture_rotate",
-        int | None,  # type: ignore[arg-type]
+        _OPTIONAL_INT,
         None,
         "How many of these files are kept, the newest.",
     )
     loader.add_option(
         "ws_capture_min_free",
-        str | None,  # type: ignore[arg-type]
+        _OPTIONAL_STR,
         f"{free_space.DEFAULT_MIN_FREE >> 20}m",
         "The recording ends, with a warning, before less than this is free on the disk of the capture; "
         "0 for no limit.",
@@ -548,9 +549,10 @@ def _history_limit(*, keep_all: bool = False) -> HistoryLimit:
 
 
 def _observer(flow: http.HTTPFlow) -> WiredSocket | None:
-    """Who observes a socket that is about to open, if it goes by the wire.
+    """Begin a socket that is about to open, and return it as the layer's observer; None on the hooks lane.
 
-    It starts here and not in a hook, as an addon that fails may keep mitmproxy from calling ours.
+    The layer calls this, and not a hook: an addon that fails may keep mitmproxy from calling our hooks.
+    Raises NotAdmitted for a socket that must not open.
     """
     if (reason := admission.refusal_reason(flow)) is not None:
         raise websocket_layer.NotAdmitted(reason)
@@ -580,7 +582,7 @@ def _server_address(flow: http.HTTPFlow) -> tuple[str, int] | None:
 
 
 def _reason_to_hang_up(flow: http.HTTPFlow, feed: Feed) -> str | None:
-    """What an app found wrong with the server's 101, if it hung up on it at once and without a word."""
+    """The fault of the server's 101, if the app closed its connection right after it and sent nothing."""
     ended, opened_at = flow.websocket, feed.socket.opened_at
     assert flow.response is not None
     assert ended is not None

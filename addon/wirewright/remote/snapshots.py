@@ -90,7 +90,7 @@ def changed(key: str, socket: WebSocket) -> Changed:
     )
 
 
-def forgetful(socket: Snapshot) -> Snapshot:
+def without_history(socket: Snapshot) -> Snapshot:
     """The same snapshot without the remembered messages, which count as forgotten."""
     return replace(socket, history=(), forgotten=socket.forgotten + len(socket.history))
 
@@ -103,7 +103,7 @@ def smaller(message: Any) -> Any:
         case Changed() if bare(message) != message:
             return bare(message)
         case Welcome(sockets=sockets) if any(socket.history for socket in sockets):
-            return replace(message, sockets=[forgetful(each) for each in sockets])
+            return replace(message, sockets=[without_history(each) for each in sockets])
         case Welcome(sockets=sockets) if any(bare(socket) != socket for socket in sockets):
             return replace(message, sockets=[bare(each) for each in sockets])
     return None

@@ -49,7 +49,7 @@ OVERDUE_SECONDS = 1.0
 
 
 class Mailbox:
-    """What one thread has to do, in the order in which it came.
+    """The queue of jobs of one thread, in the order in which they came.
 
     Both threads report its size to the memory budget, perhaps in the wrong order. The next report corrects
     it.

@@ -15,36 +15,19 @@ from mitmproxy.http import HTTPFlow
 from mitmproxy.io import FlowReader
 
 from capture.conftest import Record
+from capture.formats.conftest import Fill
 from support.clients import NODE_MODULES
-from support.model_sockets import begin_socket
 from support.time_limits import STEP_SECONDS
 from wirewright.capture import open as open_capture
 from wirewright.capture.filters import Filter
 from wirewright.capture.formats import har_export
 from wirewright.capture.formats.import_report import ImportReport
-from wirewright.model.proxy import Control
 from wirewright.values import Direction
 
 
 @pytest.fixture
-def filled(path: Path, control: Control, record: Record) -> Path:
-    recorder = record()
-    for name in ("one", "two"):
-        feed = begin_socket(control.proxy, f"wss://h/{name}?a=1&b=%20", key=name, headers={"host": "h"})
-        feed.answered(101, {"upgrade": "websocket"})
-        feed.opened(("10.0.0.1", 443))
-        assert feed.tape is not None
-        feed.tape.messages([f"text é {name}", b"\x00\xff"], 9, direction=Direction.SENT)
-        feed.tape.offered("dropped", direction=Direction.RECEIVED)
-        feed.tape.settled(None, direction=Direction.RECEIVED)
-        feed.tape.control(9, b"?", direction=Direction.RECEIVED)
-        feed.tape.messages([""], 0, direction=Direction.RECEIVED)
-        control.close(name, 3000, "bye", "client")
-    feed = begin_socket(control.proxy, "ws://h/refused", key="refused")
-    feed.failed("net::ERR_CONNECTION_REFUSED")
-    control.close("refused")
-    recorder.stop()
-    return path
+def filled(fill: Fill) -> Path:
+    return fill([""])
 
 
 def archive(path: Path, chosen: Filter | None = None) -> Any:

@@ -9,17 +9,15 @@ import playwright.async_api as playwright
 import pytest
 import websockets
 
-from capture.conftest import Record
+from capture.formats.conftest import Fill
 from support.browser import CHROMIUM, browsing
 from support.devtools import ShownMessage, ShownSocket, import_har
-from support.model_sockets import begin_socket
 from support.servers import serving
 from wirewright.capture import open as open_capture
 from wirewright.capture.filters import Filter
 from wirewright.capture.formats.exporter import export
 from wirewright.capture.formats.importer import import_file
-from wirewright.model.proxy import Control
-from wirewright.values import Direction, Payload
+from wirewright.values import Payload
 
 pytestmark = [
     pytest.mark.browser,
@@ -33,25 +31,8 @@ async def browser() -> AsyncIterator[playwright.Browser]:
         yield launched
 
 
-async def test_developer_tools_show_every_message(
-    control: Control, record: Record, path: Path, browser: playwright.Browser
-) -> None:
-    recorder = record()
-    for name in ("one", "two"):
-        feed = begin_socket(control.proxy, f"wss://h/{name}?a=1", key=name, headers={"host": "h"})
-        feed.answered(101, {"upgrade": "websocket"})
-        feed.opened(("10.0.0.1", 443))
-        assert feed.tape is not None
-        feed.tape.messages([f"text é {name}", b"\x00\xff"], 9, direction=Direction.SENT)
-        feed.tape.offered("dropped", direction=Direction.RECEIVED)
-        feed.tape.settled(None, direction=Direction.RECEIVED)
-        feed.tape.control(9, b"?", direction=Direction.RECEIVED)
-        feed.tape.messages(["", "a <b>\nc 😀", b"", bytes(range(256))], 0, direction=Direction.RECEIVED)
-        control.close(name, 3000, "bye", "client")
-    feed = begin_socket(control.proxy, "ws://h/refused", key="refused")
-    feed.failed("net::ERR_CONNECTION_REFUSED")
-    control.close("refused")
-    recorder.stop()
+async def test_developer_tools_show_every_message(fill: Fill, browser: playwright.Browser) -> None:
+    path = fill(["", "a <b>\nc 😀", b"", bytes(range(256))])
     file = path.with_suffix(".har")
     with open_capture(path) as capture:
         export(capture, file, Filter())
@@ -60,7 +41,7 @@ async def test_developer_tools_show_every_message(
     one, two, refused = await import_har(browser, file)
     for shown, name in ((one, "one"), (two, "two")):
         assert shown == ShownSocket(
-            f"wss://h/{name}?a=1",
+            f"wss://h/{name}?a=1&b=%20",
             "101 Switching Protocols",
             "websocket",
             "10.0.0.1:443",

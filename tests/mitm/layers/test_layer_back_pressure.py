@@ -122,8 +122,9 @@ def test_close_of_the_other_end_resumes_reading(leg: Leg, wire: Wire, held: Talk
     assert not is_paused(leg)
     wire.flow.request.url = "http://user:secret@host/\x1b[31m?token=1"
     said = tell(held, *[leg.says(leg.peer.text("dropped"))] * 2, leg.says(leg.close_frame()))
-    assert [type(command) for command in said] == [Log]
-    assert said[0].message.startswith(r"http://host/\x1b[31m?…: the socket is closing")  # type: ignore[attr-defined]
+    (log,) = said
+    assert isinstance(log, Log)
+    assert log.message.startswith(r"http://host/\x1b[31m?…: the socket is closing")
     tell(held, *[leg.decided(None)] * 6)
     assert wire.observer.offered == leg.offers(*[PART] * 6)
     assert wire.ended[0] == 1000
