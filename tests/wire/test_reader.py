@@ -365,6 +365,15 @@ def flat(event: Event) -> list[object]:
     return list(event) if isinstance(event, Unread) else [event]
 
 
+def test_rest_has_no_byte_of_an_earlier_piece(peer: Peer) -> None:
+    """A stream forwards each piece without its rest. A byte that comes back would be forwarded twice."""
+    reader, frame = peer.reader(), peer.frame(Opcode.PING, b"hi")
+    reader.feed(frame[:1])
+    events = reader.feed(frame[1:], 0)
+    assert len(reader.rest) < len(frame)
+    assert events + reader.feed(reader.rest) == [Control(Opcode.PING, b"hi")]
+
+
 def test_work_of_a_flood_is_that_of_its_frames(peer: Peer) -> None:
     reader = peer.reader()
     reader.feed(peer.text("a") * 100)
