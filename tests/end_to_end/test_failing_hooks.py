@@ -15,6 +15,7 @@ from support.event_log import Recordings, eventually
 from support.raw_peers import RawEnd, RawServer, asking
 from wirewright import Proxy, WebSocketRoute
 from wirewright.mitm.addon import WirewrightAddon
+from wirewright.mitm.handshake_hooks import HandshakeHooks
 from wirewright.model.feed import Feed
 from wirewright.wire.frames import Opcode
 
@@ -33,6 +34,10 @@ def broken(*_: object, **__: object) -> Any:
 
 def addon_module() -> ModuleType:
     return sys.modules[type(ctx.master.addons.get("wirewright")).__module__]
+
+
+def handshakes() -> ModuleType:
+    return sys.modules[type(ctx.master.addons.get("wirewright-handshakes")).__module__]
 
 
 def breaking(where: Callable[[], object], *names: str) -> Break:
@@ -56,21 +61,21 @@ def breaking_once(where: Callable[[], object], name: str) -> Break:
 BREAKS: dict[str, list[Break]] = {
     "next_layer": [breaking(addon_module, "request_start", "wait_for_request_line")],
     "requestheaders": [
-        breaking(addon_module, "_history_limit"),
-        breaking_once(addon_module, "_history_limit"),
-        breaking(addon_module, "connection_ends", "watch_idleness"),
-        breaking(addon_module, "admission", "asks_for_websocket"),
-        breaking(addon_module, "admission", "routed_url"),
+        breaking(handshakes, "history_limit"),
+        breaking_once(handshakes, "history_limit"),
+        breaking(handshakes, "connection_ends", "watch_idleness"),
+        breaking(handshakes, "admission", "asks_for_websocket"),
+        breaking(handshakes, "admission", "routed_url"),
     ],
     "request": [
-        breaking(addon_module, "route_handshake"),
+        breaking(handshakes, "route_handshake"),
         breaking(lambda: Feed, "requested"),
-        breaking(addon_module, "control", "take_route"),
+        breaking(handshakes, "control", "take_route"),
     ],
-    "responseheaders": [breaking(addon_module, "admission", "refusal_reason")],
+    "responseheaders": [breaking(handshakes, "admission", "refusal_reason")],
     "response": [
         breaking(lambda: Feed, "answered"),
-        breaking(addon_module, "chromium_errors", "accepts_websocket"),
+        breaking(handshakes, "chromium_errors", "accepts_websocket"),
     ],
     "websocket_start": [
         breaking(addon_module, "connection_ends", "allow_idleness"),
@@ -81,11 +86,11 @@ BREAKS: dict[str, list[Break]] = {
         breaking(lambda: Feed, "frames"),
         breaking(addon_module, "HookedSocket", "flush"),
     ],
-    "update": [breaking(lambda: WirewrightAddon, "_answer_decided")],
+    "update": [breaking(lambda: HandshakeHooks, "answer_decided")],
     "websocket_end": [breaking(addon_module, "chromium_errors", "violation_text")],
-    "error": [breaking(addon_module, "chromium_errors", "no_answer_text")],
-    "server_connected": [breaking(addon_module, "connection_ends", "ServerResets", "connected")],
-    "server_disconnected": [breaking(addon_module, "connection_ends", "ServerResets", "disconnected")],
+    "error": [breaking(handshakes, "chromium_errors", "no_answer_text")],
+    "server_connected": [breaking(handshakes, "connection_ends", "ServerResets", "connected")],
+    "server_disconnected": [breaking(handshakes, "connection_ends", "ServerResets", "disconnected")],
     "client_connected": [breaking(addon_module, "app_connections", "__class__", "connections")],
     "client_disconnected": [breaking(addon_module, "control", "sockets")],
 }
@@ -99,7 +104,9 @@ CASES = [
 
 
 def test_each_hook_of_the_addon_is_broken_here() -> None:
-    ours = {name for name in hooks.all_hooks if hasattr(WirewrightAddon, name)}
+    ours = {
+        name for name in hooks.all_hooks if hasattr(WirewrightAddon, name) or hasattr(HandshakeHooks, name)
+    }
     assert ours - {"load", "configure", "running", "done"} == BREAKS.keys()
 
 

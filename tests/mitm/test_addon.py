@@ -16,7 +16,7 @@ from support.addon_hooks import Hooks, addon_context
 from support.event_log import Recordings
 from support.processes import ADDON
 from wirewright import WebSocket
-from wirewright.mitm import addon
+from wirewright.mitm import handshake_hooks
 from wirewright.model.handshake import Headers
 from wirewright.state import proxy
 from wirewright.values import Direction
@@ -77,13 +77,13 @@ async def test_header_fields_of_other_requests_are_not_converted(
     hooks: Hooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[object] = []
-    stock = addon._headers
+    stock = handshake_hooks._headers
 
     def make(message: http.Request | http.Response) -> Headers:
         made.append(message)
         return stock(message)
 
-    monkeypatch.setattr(addon, "_headers", make)
+    monkeypatch.setattr(handshake_hooks, "_headers", make)
     hooks.flow.request.headers["upgrade"] = "h2c"
     await hooks.requestheaders()
     await hooks.request()

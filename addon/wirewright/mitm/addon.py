@@ -1,12 +1,10 @@
-"""The mitmproxy addon: its options, and mitmproxy's hooks as events of Wirewright's sockets.
+"""The mitmproxy addon: its options, and mitmproxy's hooks as events of sockets that are open.
 
-mitmproxy once had a `websocket_error` hook. Today there is none: a socket that fails before it is open
-ends in `error` (or in `response`, when the server answers with anything but a 101), and one that fails
-later ends in `websocket_end`. Both become the `socketerror` event here.
+mitmproxy has no hook for a socket that fails once it is open: it ends in `websocket_end`, which becomes the
+`socketerror` event here.
 """
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,52 +12,36 @@ from typing import Any
 from mitmproxy import addonmanager, connection, ctx, exceptions, http
 from mitmproxy.master import Master
 from mitmproxy.proxy import layer
-from mitmproxy.proxy.server_hooks import ServerConnectionHookData
-from mitmproxy.websocket import WebSocketData
 
 from wirewright import memory
 from wirewright.capture import free_space
-from wirewright.capture.formats.bodies import kept_body
 from wirewright.capture.redaction import DEFAULT
-from wirewright.capture.replay.as_server import Replay
-from wirewright.mitm import admission, connection_ends, end_reasons, hook_dispatch, request_start
+from wirewright.mitm import admission, connection_ends, end_reasons, request_start
 from wirewright.mitm.capture_session import CaptureSession
 from wirewright.mitm.console_commands import SocketCommands
-from wirewright.mitm.flow_socket import InjectingCarrier, proxyserver
+from wirewright.mitm.flow_socket import InjectingCarrier, server_address
 from wirewright.mitm.freed_memory import FreedMemory
-from wirewright.mitm.handshake_routing import route_handshake
+from wirewright.mitm.handshake_hooks import HandshakeHooks, reason_to_hang_up
 from wirewright.mitm.hangup import stop_on_hangup
 from wirewright.mitm.hook_socket import HookedSocket
-from wirewright.mitm.other_addons import WIREWRIGHT, OtherAddons
-from wirewright.mitm.patches import (
-    back_pressure,
-    bytes_after_101,
-    connection_close,
-    request_target,
-    websocket_layer,
-)
-from wirewright.mitm.patches.internals import missing_internal
+from wirewright.mitm.host import MitmproxyHost
+from wirewright.mitm.other_addons import OtherAddons
+from wirewright.mitm.patches import installation, websocket_layer
 from wirewright.mitm.remote_addon import RemoteAddon
 from wirewright.mitm.script_reload import take_back_when_done
 from wirewright.mitm.tcp_requests import TcpRequestAddon
 from wirewright.mitm.tls_addon import TlsFailureAddon
+from wirewright.mitm.trial_socket import try_layer
 from wirewright.mitm.web_interface import WebInterfaceCheck
-from wirewright.mitm.wire_socket import WiredSocket
-from wirewright.model import chromium_errors, handshake
-from wirewright.model.app_connections import AppsSeen
+from wirewright.model import chromium_errors
 from wirewright.model.errors import Error
-from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit
-from wirewright.model.ownership import Owner
-from wirewright.model.websocket import CLOSED_BY, Handshake
+from wirewright.model.websocket import CLOSED_BY
 from wirewright.printable import get_logger, shown_url
-from wirewright.state import app_connections, control, tls_failures
-from wirewright.values import ClosedBy, Direction
+from wirewright.state import app_connections, control
+from wirewright.values import ClosedBy
 
 logger = get_logger(__name__)
-
-AT_ONCE = 2.0
-"""Seconds within which an app hangs up that refuses the server's answer to its handshake."""
 
 LANES = ("auto", "hooks")
 _OPTIONAL_INT: Any = int | None
@@ -70,21 +52,21 @@ _OPTIONAL_STR: Any = str | None
 class WirewrightAddon:
     """Turns mitmproxy's hooks into the events of `wirewright.proxy` and its sockets."""
 
-    name = WIREWRIGHT
+    name = "wirewright"
 
     def __init__(self) -> None:
+        self._others = OtherAddons()
+        self._handshakes = HandshakeHooks(self._others)
         self.addons = [
+            self._handshakes,
             SocketCommands(),
             RemoteAddon(),
             TlsFailureAddon(),
             TcpRequestAddon(),
             WebInterfaceCheck(),
         ]
-        self._missing: str | None = None
-        self._others = OtherAddons()
         self._capture = CaptureSession()
         self._captures_by_option = False
-        self._resets = connection_ends.ServerResets()
         self._freed_memory = FreedMemory()
         self._program_task: asyncio.Task[Any] | None = None
         """The task that runs a mitmproxy program. None for `launch`, whose task belongs to the caller."""
@@ -93,22 +75,10 @@ class WirewrightAddon:
         _add_options(loader)
         _add_capture_options(loader)
         _set_memory_limit()
-        websocket_layer.uninstall()  # what is looked at is mitmproxy's own
-        self._missing = missing_internal()
-        if self._missing is None:
-            websocket_layer.install(_observer)
-            request_target.install()
-            bytes_after_101.install()
-            connection_close.install()
-            back_pressure.install()
-            hook_dispatch.install(end_reasons.watch)
-        else:
-            logger.warning(
-                "Wirewright carries WebSockets by mitmproxy's own layer (ws_lane=hooks): "
-                "this mitmproxy has no %s",
-                self._missing,
-            )
-        control.attach(_Host(self._capture))
+        self._handshakes.why_hooks = why = _install_patches()
+        if why is not None:
+            logger.warning("Wirewright carries WebSockets by mitmproxy's own layer (ws_lane=hooks): %s", why)
+        control.attach(MitmproxyHost(self._capture))
         control.on_new_script(take_back_when_done)
 
     def configure(self, updated: set[str]) -> None:
@@ -162,12 +132,7 @@ class WirewrightAddon:
 
     def done(self) -> None:
         self._close_sockets_if_ending()  # unless the addon is only loaded again
-        websocket_layer.uninstall()
-        request_target.uninstall()
-        bytes_after_101.uninstall()
-        connection_close.uninstall()
-        back_pressure.uninstall()
-        hook_dispatch.uninstall()
+        installation.uninstall()
         self._capture.stop()
         self._freed_memory.cancel()
         memory.budget.limit = memory.default_limit()
@@ -176,120 +141,13 @@ class WirewrightAddon:
     def next_layer(self, nextlayer: layer.NextLayer) -> None:
         request_start.wait_for_request_line(nextlayer)
 
-    async def requestheaders(self, flow: http.HTTPFlow) -> None:
-        with admission.failing_closed(flow):
-            if not admission.asks_for_websocket(flow):
-                app_connections.requests += 1
-                return
-            flow.request.stream = False  # a route decides before the request goes to the server
-            await self._open(flow)
-
-    async def _open(self, flow: http.HTTPFlow) -> Feed:
-        """An app asks for a socket."""
-        asked = Handshake(
-            url=admission.routed_url(flow),
-            headers=_headers(flow.request),
-            client_address=flow.client_conn.peername[:2] if flow.client_conn.peername else None,
-            flow=flow,
-        )
-        self._resets.take(flow.client_conn.id)  # it concerned another request
-        limit = _history_limit(keep_all=self._others.see_messages())
-        carrier = self._carrier(flow, limit)
-        feed = control.open(flow.id, asked, carrier, limit)
-        if self._missing is None:
-            connection_ends.watch_idleness(carrier)
-        # Async `websocket` handlers are tasks: each has run up to its first await before this returns,
-        # and so before the handshake goes on and there can be a frame.
-        await asyncio.sleep(0)
-        return feed
-
-    def _carrier(self, flow: http.HTTPFlow, limit: HistoryLimit) -> InjectingCarrier:
-        if self._missing:
-            return HookedSocket(flow, limit, f"this mitmproxy has no {self._missing}")
-        if ctx.options.ws_lane == "hooks":
-            return HookedSocket(flow, limit, "ws_lane is hooks, and must be auto")
-        options = ctx.options
-        return WiredSocket(flow, limit, options.ws_max_message, options.ws_max_held, self._others)
-
-    async def request(self, flow: http.HTTPFlow) -> None:
-        with admission.failing_closed(flow):
-            feed = control.feed(flow.id)
-            if feed is None and not admission.asks_for_websocket(flow):
-                return
-            if feed is None:  # another addon kept mitmproxy from calling our first hook, or that one raised
-                feed = await self._open(flow)
-            assert isinstance(feed.carrier, InjectingCarrier)
-            if flow.response is None and control.has_routes:
-                if admission.is_too_large(flow):
-                    size = f"{admission.LARGEST_HANDSHAKE:,}"
-                    admission.stop(flow, f"a route may be for it, and it has more than {size} bytes")
-                    return
-                routing = feed.run(_route(flow, feed, feed.carrier))
-                await asyncio.wait([routing])
-                if routing.cancelled():
-                    admission.stop(flow, "its route's handler was cancelled, as the app had left")
-                elif error := routing.result():
-                    raise error
-            feed.carrier.routes_asked = True
-            feed.requested(_headers(flow.request))
-
-    def responseheaders(self, flow: http.HTTPFlow) -> None:
-        if flow.response is None or flow.response.status_code != 101 or not ctx.options.websocket:
-            return
-        names_websocket = handshake.is_handshake(flow.response.headers.fields)
-        if names_websocket or control.feed(flow.id) is not None:
-            reason = admission.refusal_reason(flow)
-            if reason is not None:
-                admission.stop(flow, reason)
-
-    def response(self, flow: http.HTTPFlow) -> None:
-        feed = control.feed(flow.id)
-        if feed is None or flow.response is None:
-            return
-        with admission.failing_closed(flow):
-            headers = _headers(flow.response)
-            is_open = chromium_errors.accepts_websocket(flow.response.status_code, headers)
-            body = None
-            if not is_open:
-                body = kept_body(flow.response.raw_content, headers.get("content-encoding", ""))
-            feed.answered(flow.response.status_code, headers, body)
-            if not is_open:
-                self._refused(flow, feed)
-                end_reasons.note(flow, "the server did not accept the handshake")
-            if flow.response.status_code == 101:
-                self._open_after_101(flow)
-
-    def _open_after_101(self, flow: http.HTTPFlow) -> None:
-        """Have a WebSocket follow a 101, where mitmproxy might forward all bytes that follow, unseen.
-
-        mitmproxy does so only for `Sec-WebSocket-Version: 13`. Our layer cuts a socket that `admission`
-        refuses.
-        """
-        if flow.websocket is None and ctx.options.websocket:
-            flow.websocket = WebSocketData()
-        if not websocket_layer.is_installed() and (reason := admission.refusal_reason(flow)) is not None:
-            admission.stop(flow, reason)
-
-    def _refused(self, flow: http.HTTPFlow, feed: Feed) -> None:
-        """A handshake was answered, but not with a WebSocket."""
-        assert flow.response is not None
-        self._failed(feed, chromium_errors.refusal_text(flow.response.status_code, _headers(flow.response)))
-        reason = end_reasons.reason_for(flow)
-        control.close(flow.id, reason=reason, by="proxy" if reason is not None else "server")
-
-    def _failed(self, feed: Feed, message: str) -> None:
-        """A socket has failed before it was open."""
-        feed.failed(message)
-        if isinstance(feed.carrier, WiredSocket) and feed.carrier.keeps_close(direction=Direction.RECEIVED):
-            feed.carrier.closed(1006, "", direction=Direction.RECEIVED)
-
     def websocket_start(self, flow: http.HTTPFlow) -> None:
         if feed := control.feed(flow.id):
             end_reasons.forget(flow)
-            feed.opened(_server_address(flow))
+            feed.opened(server_address(flow))
             if isinstance(feed.carrier, HookedSocket):
                 feed.carrier.opened()
-            if isinstance(feed.carrier, InjectingCarrier) and self._missing is None:
+            if isinstance(feed.carrier, InjectingCarrier) and installation.is_installed():
                 connection_ends.allow_idleness(feed.carrier)
 
     def websocket_message(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
@@ -307,19 +165,9 @@ class WirewrightAddon:
             if feed is None:
                 continue
             if feed.socket.opened_at is None:
-                self._answer_decided(flow, feed)
+                self._handshakes.answer_decided(flow, feed)
             elif isinstance(feed.carrier, HookedSocket):
                 feed.carrier.message_decided(feed)
-
-    def _answer_decided(self, flow: http.HTTPFlow, feed: Feed) -> None:
-        """All addons were called. One of them may have replaced the server's 101."""
-        if feed.socket.status != 101 or flow.response is None:
-            return
-        if flow.error is not None:  # killed, for which mitmproxy has no hook
-            self.error(flow)
-        elif flow.response.status_code != 101:
-            feed.answered(flow.response.status_code, _headers(flow.response))
-            self._refused(flow, feed)
 
     def websocket_end(self, flow: http.HTTPFlow) -> None:
         self._close_sockets_if_ending()
@@ -340,38 +188,13 @@ class WirewrightAddon:
         if violation := chromium_errors.violation_text(ended.close_code, ended.close_reason):
             feed.failed(violation)
             by = "proxy"
-        elif wrong := _reason_to_hang_up(flow, feed):
+        elif wrong := reason_to_hang_up(flow, feed):
             feed.failed(wrong)
         code = None if ended.close_code is None else int(ended.close_code)
         control.close(flow.id, code, ended.close_reason or "", by)
 
     def error(self, flow: http.HTTPFlow) -> None:
         self._close_sockets_if_ending()
-        if feed := control.feed(flow.id):
-            message = flow.error.msg if flow.error else ""
-            connected = flow.server_conn.timestamp_tcp_setup is not None
-            was_reset = self._resets.take(flow.client_conn.id)
-            text = chromium_errors.no_answer_text(message, connected=connected, was_reset=was_reset)
-            by: ClosedBy | None = None
-            reason = chromium_errors.reason_of_mitmproxy(message)
-            if (noted := end_reasons.reason_for(flow)) is not None:
-                text, reason = chromium_errors.NO_ANSWER, noted
-            if reason is not None:
-                by = "proxy"
-            elif message == chromium_errors.CLIENT_DISCONNECTED:
-                by = "client"
-            elif flow.response is not None:  # the server refused, but ended before the end of the body
-                headers, by = _headers(flow.response), "server"
-                feed.answered(flow.response.status_code, headers)
-                text = chromium_errors.refusal_text(flow.response.status_code, headers)
-            self._failed(feed, text)
-            control.close(flow.id, reason=reason, by=by)
-
-    def server_connected(self, data: ServerConnectionHookData) -> None:
-        self._resets.connected(data)
-
-    def server_disconnected(self, data: ServerConnectionHookData) -> None:
-        self._resets.disconnected(data)
 
     def client_connected(self, client: connection.Client) -> None:
         app_connections.connections += 1
@@ -385,8 +208,25 @@ class WirewrightAddon:
                 reason = end_reasons.reason_for(socket.flow)
                 by: ClosedBy = "client" if reason is None else "proxy"
                 control.close(key, lost, reason or ("" if lost else None), by)
-        self._resets.take(client.id)
         self._freed_memory.give_back_soon()
+
+
+def _install_patches() -> str | None:
+    """Change mitmproxy so that Wirewright's layers carry WebSockets.
+
+    Returns None, or the reason why that does not work in this mitmproxy, which then is not changed.
+    """
+    installation.uninstall()  # mitmproxy's own objects are checked
+    if missing := installation.missing_internal():
+        return f"this mitmproxy has no {missing}"
+    try:
+        installation.install()
+        try_layer()
+    except Exception as error:
+        installation.uninstall()
+        return f"a socket that was tried in memory failed ({type(error).__name__}: {error})"
+    websocket_layer.observe_with(admission.admit)
+    return None
 
 
 def _add_options(loader: addonmanager.Loader) -> None:
@@ -491,108 +331,3 @@ def _parse_size(option: str) -> int | None:
         return None if text is None else memory.parse_size(text)
     except ValueError:
         raise ValueError(f"{option} must be a size such as 500m or 2g, not {text!r}") from None
-
-
-class _Host:
-    """The mitmproxy that this addon runs in."""
-
-    def __init__(self, capture: CaptureSession) -> None:
-        self._capture = capture
-
-    def start_capture(self, path: Path, **options: Any) -> None:
-        self._capture.start(path, **options)
-
-    def stop_capture(self) -> None:
-        self._capture.stop()
-
-    def forget(self, owner: Owner) -> None:
-        self._capture.forget(owner)
-
-    def annotate(self, text: str) -> None:
-        self._capture.annotate(text)
-
-    async def apps_seen(self) -> AppsSeen:
-        return AppsSeen.now(app_connections, tls_failures)
-
-    def replay(self, path: Path, **options: Any) -> Replay:
-        if ctx.options.connection_strategy == "eager":
-            logger.warning(
-                "connection_strategy is eager: the server of a wss:// or tunnelled socket is still contacted "
-                "before %s can answer; set it to lazy",
-                path,
-            )
-        return Replay(path, **options)
-
-    @property
-    def port(self) -> int | None:
-        addresses = proxyserver().listen_addrs()
-        return addresses[0][1] if addresses else None
-
-    @property
-    def ca_certificate(self) -> Path:
-        return Path(ctx.options.confdir).expanduser() / "mitmproxy-ca-cert.pem"
-
-    @property
-    def history(self) -> HistoryLimit:
-        return _history_limit()
-
-
-def _history_limit(*, keep_all: bool = False) -> HistoryLimit:
-    """The limit that the options set; without them, and with `keep_all`, there is none."""
-    messages, size = ctx.options.ws_history, ctx.options.ws_history_bytes
-    if messages is None and size is None and keep_all:
-        return HistoryLimit(sys.maxsize, sys.maxsize)
-    default = HistoryLimit()
-    return HistoryLimit(
-        default.messages if messages is None else messages, default.size if size is None else size
-    )
-
-
-def _observer(flow: http.HTTPFlow) -> WiredSocket | None:
-    """Begin a socket that is about to open, and return it as the layer's observer; None on the hooks lane.
-
-    The layer calls this, and not a hook: an addon that fails may keep mitmproxy from calling our hooks.
-    Raises NotAdmitted for a socket that must not open.
-    """
-    if (reason := admission.refusal_reason(flow)) is not None:
-        raise websocket_layer.NotAdmitted(reason)
-    feed = control.feed(flow.id)
-    assert feed is not None
-    if not isinstance(feed.carrier, WiredSocket):
-        return None
-    end_reasons.forget(flow)
-    feed.opened(_server_address(flow))
-    feed.carrier.start(feed)
-    return feed.carrier
-
-
-async def _route(flow: http.HTTPFlow, feed: Feed, carrier: InjectingCarrier) -> Exception | None:
-    """Have a route decide on a handshake. Returns an error of ours, which is not one of a handler."""
-    try:
-        if rule := await control.take_route(feed.socket.url):
-            await route_handshake(flow, feed, carrier, rule)
-    except Exception as error:
-        return error
-    return None
-
-
-def _server_address(flow: http.HTTPFlow) -> tuple[str, int] | None:
-    peer = flow.server_conn.peername
-    return peer[:2] if peer else None
-
-
-def _reason_to_hang_up(flow: http.HTTPFlow, feed: Feed) -> str | None:
-    """The fault of the server's 101, if the app closed its connection right after it and sent nothing."""
-    ended, opened_at = flow.websocket, feed.socket.opened_at
-    assert flow.response is not None
-    assert ended is not None
-    hung_up = ended.closed_by_client and ended.close_code == 1006
-    if not hung_up or any(message.from_client for message in ended.messages):
-        return None
-    if opened_at is None or (ended.timestamp_end or 0) - opened_at > AT_ONCE:
-        return None
-    return chromium_errors.wrong_answer_text(_headers(flow.request), _headers(flow.response))
-
-
-def _headers(message: http.Request | http.Response) -> handshake.Headers:
-    return handshake.received_headers(message.headers.items(multi=True))

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from mitmproxy import ctx, http
 
 from wirewright.mitm import end_reasons
-from wirewright.mitm.flow_socket import InjectingCarrier
+from wirewright.mitm.flow_socket import InjectingCarrier, server_address
+from wirewright.mitm.patches.websocket_layer import NotAdmitted
+from wirewright.mitm.wire_socket import WiredSocket
 from wirewright.model.errors import ENDS_THE_PROGRAM
 from wirewright.model.handshake import asked_url, is_handshake
 from wirewright.model.route import is_being_cancelled
@@ -91,3 +93,21 @@ def _may_be_routed(flow: http.HTTPFlow) -> bool:
         return control.may_route(routed_url(flow))
     except Exception:  # fail closed
         return True
+
+
+def admit(flow: http.HTTPFlow) -> WiredSocket | None:
+    """Begin a socket that opens now, and return it as the layer's observer; None on the hooks lane.
+
+    Raises NotAdmitted if the socket must not open. This is called by the layer and not by a hook: an addon
+    that fails may keep mitmproxy from calling our hooks.
+    """
+    if (reason := refusal_reason(flow)) is not None:
+        raise NotAdmitted(reason)
+    feed = control.feed(flow.id)
+    assert feed is not None
+    if not isinstance(feed.carrier, WiredSocket):
+        return None
+    end_reasons.forget(flow)
+    feed.opened(server_address(flow))
+    feed.carrier.start(feed)
+    return feed.carrier

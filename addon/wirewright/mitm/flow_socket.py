@@ -13,7 +13,7 @@ from mitmproxy.websocket import WebSocketMessage
 
 from wirewright.mitm import end_reasons
 from wirewright.mitm.layers.events import Aborted, CloseInjected
-from wirewright.mitm.patches import websocket_layer
+from wirewright.mitm.patches import installation
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import Window
@@ -28,6 +28,9 @@ ABORTED = "abort() was called"
 
 class InjectingCarrier(ABC):
     """Sends by telling the layer of a socket, from whatever thread, in the order of the calls."""
+
+    _feed: Feed
+    """Set once the socket is open, or has a route."""
 
     def __init__(self, flow: http.HTTPFlow) -> None:
         self.flow = flow
@@ -55,7 +58,7 @@ class InjectingCarrier(ABC):
 
     def cut_event(self, reason: str) -> Aborted | None:
         """The event for which the layer cuts both connections; None if no layer of Wirewright runs."""
-        return Aborted(self.flow, reason) if self._is_open and websocket_layer.is_installed() else None
+        return Aborted(self.flow, reason) if self._is_open and installation.is_installed() else None
 
     def abort(self) -> None:
         if self._is_open:
@@ -89,7 +92,7 @@ class InjectingCarrier(ABC):
 
     def begin_route(self, feed: Feed) -> WebSocketRoute:
         """A route is to decide on the socket, beginning with its handshake."""
-        self.route = WebSocketRoute(feed.socket, self)
+        self._feed, self.route = feed, WebSocketRoute(feed.socket, self)
         return self.route
 
     @abstractmethod
@@ -105,9 +108,8 @@ class InjectingCarrier(ABC):
     def order_conditions(self, conditions: Conditions, *, direction: Direction) -> None:
         self._order(Order(direction, conditions))
 
-    @abstractmethod
     def handlers_changed(self) -> None:
-        """A side has got a handler, or another one."""
+        self._feed.handlers_changed()
 
     def _order(self, order: Order) -> None:
         loop = ctx.master.event_loop
@@ -134,7 +136,7 @@ class InjectingCarrier(ABC):
 
 def check_our_layer(verb: str) -> None:
     """Raise Error where mitmproxy's layers are all there are, which take no orders."""
-    if not websocket_layer.is_installed():
+    if not installation.is_installed():
         raise Error(f"this mitmproxy cannot {verb} a socket from outside: see its warning at the start")
 
 
@@ -150,6 +152,12 @@ def trim(messages: list[WebSocketMessage], kept: Window) -> None:
     surplus = list.__len__(messages) - max(1, len(kept))
     if surplus > 0:  # somebody else may have taken some out
         del messages[:surplus]
+
+
+def server_address(flow: http.HTTPFlow) -> tuple[str, int] | None:
+    """The host and the port that a flow's server was reached at; None if there was no server."""
+    peer = flow.server_conn.peername
+    return peer[:2] if peer else None
 
 
 def new_message(payload: Payload, *, direction: Direction, injected: bool = False) -> WebSocketMessage:

@@ -18,7 +18,7 @@ from wirewright.mitm.flow_socket import (
     trim,
 )
 from wirewright.mitm.layers.events import Aborted, CloseInjected, Ordered
-from wirewright.mitm.patches import websocket_layer
+from wirewright.mitm.patches import installation
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit, Window
@@ -65,8 +65,8 @@ class HookedSocket(InjectingCarrier):
         messages = self.flow.websocket.messages
         message = messages[-1]
         is_ordered = self._is_ordered()
-        if feed.tape:
-            feed.tape.offered(payload_of(message), direction=direction_of(message))
+        if feed.is_recorded:
+            feed.offered(payload_of(message), direction=direction_of(message))
             self._unrecorded = message
         if message.from_client:
             self._undecided = message
@@ -120,9 +120,9 @@ class HookedSocket(InjectingCarrier):
         if message is not None and not message.dropped:
             self._report(feed, message)
         recorded, self._unrecorded = self._unrecorded, None
-        if feed.tape and recorded is not None:
+        if recorded is not None:
             payload = None if recorded.dropped else payload_of(recorded)
-            feed.tape.settled(payload, direction=direction_of(recorded), injected=recorded.injected)
+            feed.settled(payload, direction=direction_of(recorded), injected=recorded.injected)
 
     def end(self, feed: Feed) -> None:
         self.flush(feed)
@@ -142,9 +142,6 @@ class HookedSocket(InjectingCarrier):
     def order_conditions(self, conditions: Conditions, *, direction: Direction) -> None:
         self.check_can("conditions()")
 
-    def handlers_changed(self) -> None:
-        """Each message is looked at anyway."""
-
     def _take_order(self, order: Order) -> None:
         if self._is_open:
             self._carry_out(order)
@@ -156,7 +153,7 @@ class HookedSocket(InjectingCarrier):
         if isinstance(ours, Close):
             self.tell(CloseInjected(self.flow, ours))
         elif isinstance(ours, (str, bytes)) and not self._takes_its_place(ours, direction=order.direction):
-            if websocket_layer.is_installed():
+            if installation.is_installed():
                 ordered = Ordered(self.flow, order)
                 self._under_way.append(ordered)
                 self.tell(ordered)

@@ -16,8 +16,6 @@ from wirewright.printable import get_logger
 
 logger = get_logger(__name__)
 
-WIREWRIGHT = "wirewright"
-"""The name of our own addon."""
 LOOK_AGAIN = 0.5
 """Seconds after which is noticed what no registration tells, such as a hook that an addon is given later."""
 
@@ -68,9 +66,10 @@ class OtherAddons:
         self.hooks, self.dumper, self.may_change, self.is_viewed = [], None, False, False
         self._have_flow_hooks = self._have_message_hooks = False
         for addon in traverse(ctx.master.addons.chain):
-            if getattr(addon, "name", None) == WIREWRIGHT:
+            package = _package_of(addon)
+            if package == "wirewright":
                 continue
-            if not _is_part_of_mitmproxy(addon):
+            if package != "mitmproxy":
                 self._have_flow_hooks |= _has_hook(addon, FLOW_HOOKS)
                 self._have_message_hooks |= _has_hook(addon, MESSAGE_HOOKS)
             if callable(getattr(addon, "update", None)):
@@ -102,9 +101,9 @@ class OtherAddons:
         return self._have_flow_hooks
 
 
-def _is_part_of_mitmproxy(addon: object) -> bool:
+def _package_of(addon: object) -> str:
     name = addon.__name__ if isinstance(addon, ModuleType) else type(addon).__module__
-    return name.partition(".")[0] == "mitmproxy"
+    return name.partition(".")[0]
 
 
 def _has_hook(addon: object, names: Iterable[str]) -> bool:

@@ -14,8 +14,7 @@ from wirewright.mitm.flow_socket import InjectingCarrier, direction_of, new_mess
 from wirewright.mitm.layers.events import DecidedEvent, Ordered
 from wirewright.mitm.other_addons import Hook, OtherAddons, await_hooks, call_hooks, log_error
 from wirewright.model.feed import Feed
-from wirewright.model.history import HistoryLimit, total_size
-from wirewright.model.route import WebSocketRoute
+from wirewright.model.history import HistoryLimit
 from wirewright.printable import get_logger, shown_url
 from wirewright.values import Direction, Payload
 from wirewright.wire.lazy import Unread
@@ -33,7 +32,6 @@ UPDATE_SECONDS = 0.1
 class WiredSocket(InjectingCarrier):
     """The wire's observer: what passes is reported here, and what is held is offered to the other addons."""
 
-    _feed: Feed
     _list: MessageList
 
     def __init__(
@@ -44,7 +42,7 @@ class WiredSocket(InjectingCarrier):
         self._limit = limit
         self._addons = addons
         self._demands: dict[Direction, Demand] = {}
-        self._demand_state: tuple[int, object] = (0, None)
+        self._demand_version: object = None
         """The versions of addons and listeners for which `_demands` was computed."""
         self._deciding: dict[Direction, asyncio.Task[None]] = {}
         """By direction, what sees to a message that could not be decided at once."""
@@ -56,10 +54,6 @@ class WiredSocket(InjectingCarrier):
         """Whether the layer is about to look at `orders`: before the socket is open, and while it asks us."""
         self._told_too_large = False
         self._update_handle: asyncio.TimerHandle | None = None
-
-    def begin_route(self, feed: Feed) -> WebSocketRoute:
-        self._feed = feed
-        return super().begin_route(feed)
 
     def start(self, feed: Feed) -> None:
         """The handshake has succeeded: messages may come."""
@@ -84,9 +78,9 @@ class WiredSocket(InjectingCarrier):
     # What the wire asks, and tells
 
     def demand(self, *, direction: Direction) -> Demand:
-        state = (self._addons.refresh(), self._feed.listeners_version)
-        if state != self._demand_state:
-            self._demand_state = state
+        version = self._addons.refresh(), self._feed.listeners_version
+        if version != self._demand_version:
+            self._demand_version = version
             self._list.keep_all = self._addons.keep_all
             self._demands = {each: self._new_demand(each) for each in Direction}
         return self._demands[direction]
@@ -100,7 +94,7 @@ class WiredSocket(InjectingCarrier):
         remembered = min(kept.size, self.max_message) if kept.messages else 0
         side = self._side(direction)
         routed = side is not None and (side.handles_messages or side.handles_close)
-        limit = self.max_message if heard or feed.tape is not None else remembered
+        limit = self.max_message if heard or feed.is_recorded else remembered
         return Demand(addons.may_change or routed, limit, heard, routed)
 
     def offer(self, payload: Payload, *, direction: Direction, injected: bool) -> Decision:
@@ -119,8 +113,7 @@ class WiredSocket(InjectingCarrier):
         return decision
 
     def offer_over(self, *, direction: Direction) -> None:
-        if tape := self._feed.tape:
-            tape.offer_over(direction=direction)
+        self._feed.offer_over(direction=direction)
 
     def keeps_close(self, *, direction: Direction) -> bool:
         side = self._side(direction)
@@ -134,11 +127,12 @@ class WiredSocket(InjectingCarrier):
             self._feed.run(waiting)
 
     def passed(self, payloads: Sequence[Payload], *, direction: Direction, injected: bool) -> None:
-        if tape := self._feed.tape:
-            tape.messages(payloads, total_size(payloads), direction=direction, injected=injected)
-        self._tell_passed(payloads, direction=direction, injected=injected)
+        self._store(payloads, direction=direction, injected=injected)
+        self._feed.passed(payloads, direction=direction, injected=injected)
+        self._update_soon()
 
-    def _tell_passed(self, payloads: Sequence[Payload], *, direction: Direction, injected: bool) -> None:
+    def _store(self, payloads: Sequence[Payload], *, direction: Direction, injected: bool) -> None:
+        """Put messages that are about to be told into the flow's list, for other addons."""
         if self._addons.keep_all or self._addons.dumper or injected:
             for payload in payloads:
                 self._list.store(new_message(payload, direction=direction, injected=injected))
@@ -147,33 +141,26 @@ class WiredSocket(InjectingCarrier):
             self._list.expect(len(payloads))
         else:
             self._list.current()
-        self._feed.frames(direction.event, payloads)
-        self._update_soon()
 
     def ordered(self, payload: Payload, *, direction: Direction) -> None:
         if direction is Direction.SENT and self._answers_the_app:
             return  # a message of the app, which was reported when it arrived
-        if tape := self._feed.tape:
-            tape.ordered(payload, direction=direction)
+        self._feed.ordered(payload, direction=direction)
         if direction is Direction.SENT or self._answers_the_app:
-            self._tell_passed([payload], direction=direction, injected=True)
+            self._store([payload], direction=direction, injected=True)
+            self._feed.frames(direction.event, [payload])
         else:
             # What is reported is the server's side, and this has not come from there.
             self._list.store(new_message(payload, direction=Direction.RECEIVED, injected=True))
-            self._update_soon()
+        self._update_soon()
 
     def passed_unheard(self, messages: Unread, *, direction: Direction) -> None:
         self._list.current()
-        if tape := self._feed.tape:
-            # One that came in parts is put together here, and not in the recorder's thread.
-            payloads = list(messages) if len(messages) == 1 else messages
-            tape.messages(payloads, messages.size, direction=direction)
-        self._feed.unheard(direction.event, messages)
+        self._feed.passed_unheard(messages, direction=direction)
         self._update_soon()
 
     def too_large(self, *, direction: Direction) -> None:
-        if tape := self._feed.tape:
-            tape.too_large()
+        self._feed.too_large()
         if self._demands[direction].limit < self.max_message or self._told_too_large:
             return
         self._told_too_large = True
@@ -185,10 +172,8 @@ class WiredSocket(InjectingCarrier):
         )
 
     def controls(self, frames: Sequence[Control], *, direction: Direction, injected: bool) -> None:
-        if tape := self._feed.tape:
-            tape.controls(
-                [(each.opcode, each.payload) for each in frames], direction=direction, injected=injected
-            )
+        told = [(each.opcode, each.payload) for each in frames]
+        self._feed.controls(told, direction=direction, injected=injected)
 
     def failed(self, message: str) -> None:
         self._feed.failed(message)
@@ -197,8 +182,7 @@ class WiredSocket(InjectingCarrier):
 
     def _begin(self, message: WebSocketMessage) -> Iterator[Hook]:
         """Show a message to whom it may concern; the hooks that are to be called for it."""
-        if tape := self._feed.tape:
-            tape.offered(payload_of(message), direction=direction_of(message))
+        self._feed.offered(payload_of(message), direction=direction_of(message))
         self._list.store(message)
         if not message.from_client and (message.injected or not self._answers_the_app):
             self._report(message)
@@ -212,7 +196,7 @@ class WiredSocket(InjectingCarrier):
             log_error(TypeError(f"the content of a message must be bytes, not {message.content!r:.100}"))
             message.drop()
         if message.dropped:
-            self._record_settled(None, message)
+            self._feed.settled(None, direction=direction, injected=message.injected)
             return None, None
         payload = payload_of(message)
         side = self._side(direction)
@@ -221,7 +205,7 @@ class WiredSocket(InjectingCarrier):
         if message.from_client and (arrives or not handled):
             self._report(message)
         if arrives or not handled:
-            self._record_settled(payload, message)
+            self._feed.settled(payload, direction=direction, injected=message.injected)
         if side is None or not handled:
             return payload, None
         return None, side.receive(payload)
@@ -229,10 +213,6 @@ class WiredSocket(InjectingCarrier):
     @property
     def _answers_the_app(self) -> bool:
         return self.route is not None and self.route.answers_the_app
-
-    def _record_settled(self, payload: Payload | None, message: WebSocketMessage) -> None:
-        if tape := self._feed.tape:
-            tape.settled(payload, direction=direction_of(message), injected=message.injected)
 
     def _decide_later(self, message: WebSocketMessage, decision: Coroutine[Any, Any, None]) -> Decision:
         direction = direction_of(message)
@@ -291,9 +271,6 @@ class WiredSocket(InjectingCarrier):
 
     def check_can(self, what: str) -> None:
         """It can do everything."""
-
-    def handlers_changed(self) -> None:
-        self._demand_state = (0, 0)
 
     def _asked(self, call: Callable[..., T], *arguments: Any) -> T:
         """Call something for the layer, which then takes what a route has ordered meanwhile."""

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Container, Mapping, Sequence
 from typing import Any, Protocol
 
 from wirewright.model.handshake import Headers
-from wirewright.model.history import Frame, History, Unread
+from wirewright.model.history import Frame, History, Unread, total_size
 from wirewright.model.websocket import Carrier, WebSocket
 from wirewright.printable import get_logger, shown_url
 from wirewright.values import ClosedBy, Direction, FrameEvent, Payload
@@ -127,6 +127,11 @@ class Feed:
         self.socket._version += 1  # somebody hears it, or no longer does
 
     @property
+    def is_recorded(self) -> bool:
+        """Whether something records the socket now."""
+        return self._tape is not None
+
+    @property
     def carrier(self) -> Carrier:
         """What the socket was made with."""
         return self.socket._carrier
@@ -172,8 +177,13 @@ class Feed:
 
     @property
     def listeners_version(self) -> object:
-        """Changes whenever somebody begins or ends to listen, to wait, or to retain events."""
+        """Changes whenever somebody begins or ends to listen, to wait, to retain or to record events, or
+        when a route gets a handler."""
         return self.socket._version, self.socket._history.limit
+
+    def handlers_changed(self) -> None:
+        """A route has got a handler, or another one."""
+        self.socket._version += 1
 
     def is_heard(self, event: str) -> bool:
         """Whether anybody listens to or waits for an event."""
@@ -203,10 +213,52 @@ class Feed:
             if event in tap.hears:
                 tap.frames(event, payloads)
 
-    def unheard(self, event: FrameEvent, messages: Unread) -> None:
-        """Messages of one direction that nobody listens to; they are read when somebody looks back."""
+    def passed(self, payloads: Sequence[Payload], *, direction: Direction, injected: bool = False) -> None:
+        """Messages that came at the same time have passed; `injected` ones are the proxy's own."""
+        if self._tape:
+            self._tape.messages(payloads, total_size(payloads), direction=direction, injected=injected)
+        self.frames(direction.event, payloads)
+
+    def passed_unheard(self, messages: Unread, *, direction: Direction) -> None:
+        """Messages have passed that nobody listens to. They are read when somebody looks back."""
+        if self._tape:
+            # One that came in parts is put together here, and not in the recorder's thread.
+            payloads = list(messages) if len(messages) == 1 else messages
+            self._tape.messages(payloads, messages.size, direction=direction)
         if not self.socket.is_closed():
-            self.socket._history.extend_unread(event, messages, time.time())
+            self.socket._history.extend_unread(direction.event, messages, time.time())
+
+    def offered(self, payload: Payload, *, direction: Direction) -> None:
+        """A message is held. Only a tape hears of it: `settled`, `ordered` or `offer_over` follows."""
+        if self._tape:
+            self._tape.offered(payload, direction=direction)
+
+    def settled(self, payload: Payload | None, *, direction: Direction, injected: bool = False) -> None:
+        """The message that was offered last is sent on as this, or (None) dropped."""
+        if self._tape:
+            self._tape.settled(payload, direction=direction, injected=injected)
+
+    def ordered(self, payload: Payload, *, direction: Direction) -> None:
+        """A route has sent something: what it made of the message that was offered last, or its own."""
+        if self._tape:
+            self._tape.ordered(payload, direction=direction)
+
+    def offer_over(self, *, direction: Direction) -> None:
+        """The message that was offered last is handled: if nothing was sent on, it is dropped."""
+        if self._tape:
+            self._tape.offer_over(direction=direction)
+
+    def too_large(self) -> None:
+        """A message has passed that was too large to be read."""
+        if self._tape:
+            self._tape.too_large()
+
+    def controls(
+        self, frames: Sequence[tuple[int, bytes]], *, direction: Direction, injected: bool = False
+    ) -> None:
+        """Control frames have passed, at the same time: the opcode and the payload of each."""
+        if self._tape:
+            self._tape.controls(frames, direction=direction, injected=injected)
 
     def missed(self, frames: int) -> None:
         """Messages were left out. Only a client of a proxy that runs elsewhere is told so."""

@@ -321,9 +321,8 @@ class Control:
         """Record nothing more."""
         self.proxy._recorder = None
         for feed in self.proxy._feeds.values():
-            if feed.tape is not None:
-                for direction in Direction:
-                    feed.tape.offer_over(direction=direction)
+            for direction in Direction:
+                feed.offer_over(direction=direction)
             feed.tape = None
 
     def attach(self, host: Host | None) -> None:

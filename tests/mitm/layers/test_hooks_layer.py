@@ -14,7 +14,7 @@ from wsproto.frame_protocol import Opcode
 
 from wirewright.mitm.layers.events import CloseInjected
 from wirewright.mitm.layers.hooks_layer import HooksLayer
-from wirewright.mitm.patches import websocket_layer
+from wirewright.mitm.patches import installation, websocket_layer
 from wirewright.wire.stream import Close
 
 BYE = b"\x88\x05\x03\xe8bye"  # unmasked: 1000, "bye"
@@ -87,7 +87,7 @@ async def conversation() -> Conversation:
 @pytest.fixture(autouse=True)
 def stock_layer() -> Iterator[None]:
     yield
-    websocket_layer.uninstall()
+    installation.uninstall()
 
 
 def test_close_goes_to_both_ends_and_is_reported_as_the_proxys(conversation: Conversation) -> None:
@@ -188,11 +188,12 @@ def test_close_after_an_end_closed_does_nothing(conversation: Conversation) -> N
 
 def test_install_and_uninstall_change_what_new_sockets_get(conversation: Conversation) -> None:
     own = stock.WebsocketLayer
-    websocket_layer.install(lambda _: None)
-    websocket_layer.install(lambda _: None)
+    websocket_layer.observe_with(lambda _: None)
+    installation.install()
+    installation.install()
     made = stock.WebsocketLayer(conversation.layer.context, conversation.flow)
     assert type(made) is HooksLayer
-    websocket_layer.uninstall()
-    websocket_layer.uninstall()
+    installation.uninstall()
+    installation.uninstall()
     assert stock.WebsocketLayer is own
     assert own is not HooksLayer

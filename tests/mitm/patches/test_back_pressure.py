@@ -9,8 +9,9 @@ from mitmproxy import options
 from mitmproxy.proxy import commands, events, layer, mode_specs, server
 from mitmproxy.proxy.context import Context
 
+from support import mitmproxy_patches
 from support.event_log import eventually
-from wirewright.mitm.patches import back_pressure
+from wirewright.mitm.patches import back_pressure, installation
 
 
 class DataLog(layer.Layer):
@@ -32,10 +33,9 @@ class DataLog(layer.Layer):
 
 
 @pytest.fixture(autouse=True)
-def installed() -> Iterator[None]:
-    back_pressure.install()
-    yield
-    back_pressure.uninstall()
+def patched() -> Iterator[None]:
+    with mitmproxy_patches.installed(back_pressure):
+        yield
 
 
 @asynccontextmanager
@@ -112,6 +112,6 @@ async def test_uninstalling_resumes_what_is_paused() -> None:
         log.pauses_after = b"one"
         writer.write(b"one")
         await eventually(lambda: not handler.timeout_watchdog.can_timeout.is_set())
-        back_pressure.uninstall()
+        installation.uninstall()
         writer.write(b"two")
         await eventually(lambda: log.data == b"onetwo")

@@ -8,6 +8,7 @@ from mitmproxy import options
 from mitmproxy.proxy import commands, events, layer, mode_specs, server
 from mitmproxy.proxy.context import Context
 
+from support import mitmproxy_patches
 from support.event_log import eventually
 from wirewright.mitm.patches import connection_close
 
@@ -28,9 +29,8 @@ class EventLog(layer.Layer):
 
 @pytest.fixture
 def installed() -> Iterator[None]:
-    connection_close.install()
-    yield
-    connection_close.uninstall()
+    with mitmproxy_patches.installed(connection_close):
+        yield
 
 
 @pytest.mark.skipif(not HAS_LOCK, reason="this mitmproxy handles events without a lock")

@@ -1,19 +1,20 @@
 """Request targets in absolute form with a WebSocket's scheme: RFC 9112, 3.2.2."""
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
 from mitmproxy.http import Request
 from mitmproxy.net.http.http1 import read
 
-from wirewright.mitm.patches import request_target
+from support import mitmproxy_patches
+from wirewright.mitm.patches import installation, request_target
 
 
 @pytest.fixture
 def installed() -> Iterator[None]:
-    request_target.install()
-    yield
-    request_target.uninstall()
+    with mitmproxy_patches.installed(request_target):
+        yield
 
 
 def parse(target: str, method: str = "GET") -> Request:
@@ -58,7 +59,7 @@ def test_target_means_what_it_means_with_http(target: str, expected: tuple[str, 
 )
 def test_other_targets_are_read_as_before(method: str, target: str) -> None:
     ours = parse(target, method).get_state()
-    request_target.uninstall()
+    installation.uninstall()
     stock = parse(target, method).get_state()
     assert {**ours, "timestamp_start": 0} == {**stock, "timestamp_start": 0}
 
@@ -72,9 +73,9 @@ def test_other_schemes_are_refused_as_before(target: str) -> None:
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_mitmproxy_refuses_such_targets_without_us_and_again_after_us(times: int) -> None:
-    for _ in range(times):
-        request_target.install()
-    request_target.uninstall()
-    request_target.uninstall()
+    with contextlib.ExitStack() as stack:
+        for _ in range(times):
+            stack.enter_context(mitmproxy_patches.installed(request_target))
+        parse("ws://example.test/live")
     with pytest.raises(ValueError, match="Bad HTTP request line"):
         parse("ws://example.test/live")

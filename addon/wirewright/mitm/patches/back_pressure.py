@@ -7,8 +7,10 @@ connection, which would be the place for this.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from mitmproxy.connection import Connection
 from mitmproxy.proxy.server import ConnectionHandler
@@ -33,19 +35,11 @@ class _Pause:
 _pauses: dict[Connection, _Pause] = {}
 """The paused connections."""
 
-_stock_drain_writers = ConnectionHandler.drain_writers
 
-
-def install() -> None:
-    """Have mitmproxy read nothing from a connection while it is paused."""
-    ConnectionHandler.drain_writers = _drain_writers  # type: ignore[method-assign]
-
-
-def uninstall() -> None:
-    """Restore mitmproxy's own behaviour, and resume all paused connections."""
-    ConnectionHandler.drain_writers = _stock_drain_writers  # type: ignore[method-assign]
-    for connection in list(_pauses):
-        _pauses.pop(connection).resumed.set()
+def resume_all() -> None:
+    """Read from all connections again."""
+    while _pauses:
+        _pauses.popitem()[1].resumed.set()
 
 
 def pause(connection: Connection, reason: PauseReason = PauseReason.HELD) -> None:
@@ -68,18 +62,28 @@ def is_paused(connection: Connection, reason: PauseReason = PauseReason.HELD) ->
     return connection in _pauses and reason in _pauses[connection].reasons
 
 
-async def _drain_writers(self: ConnectionHandler) -> None:
-    """The read loop of a connection calls this after it has handled data, and before it reads again."""
-    await _stock_drain_writers(self)  # type: ignore[no-untyped-call]
-    if not _pauses:
-        return
+def drain_writers(stock: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """Have mitmproxy wait while a connection is paused.
+
+    Its read loop calls this after it has handled data, and before it reads again.
+    """
+
+    async def drain_writers(self: ConnectionHandler, *more: Any, **named: Any) -> None:
+        await stock(self, *more, **named)
+        if _pauses:
+            await _wait_while_paused(self)
+
+    return drain_writers
+
+
+async def _wait_while_paused(handler: ConnectionHandler) -> None:
     task = asyncio.current_task()
-    connection = next((each for each, io in self.transports.items() if io.handler is task), None)
+    connection = next((each for each, io in handler.transports.items() if io.handler is task), None)
     if connection is None:
         return
     try:
         while paused := _pauses.get(connection):
-            with self.timeout_watchdog.disarm():
+            with handler.timeout_watchdog.disarm():
                 await paused.resumed.wait()
     except asyncio.CancelledError:
         resume(connection)

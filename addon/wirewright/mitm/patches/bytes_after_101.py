@@ -4,28 +4,28 @@ mitmproxy takes what follows a head for what some clients send after CONNECT, an
 start. After a 101 a line feed is the first byte of a frame (RFC 6455, 5.2: not the last one, opcode 10).
 """
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 from mitmproxy.proxy import events, layer
-from mitmproxy.proxy.layers.http._http1 import Http1Connection
 
-_stock_make_pipe = Http1Connection.make_pipe
+if TYPE_CHECKING:
+    from mitmproxy.proxy.layers.http._http1 import Http1Connection
 
-
-def install() -> None:
-    """Have mitmproxy pass on such bytes as they are."""
-    Http1Connection.make_pipe = _make_pipe  # type: ignore[method-assign]
+Pipe = Callable[..., layer.CommandGenerator[None]]
 
 
-def uninstall() -> None:
-    """Have mitmproxy do as before."""
-    Http1Connection.make_pipe = _stock_make_pipe  # type: ignore[method-assign]
+def make_pipe(stock: Pipe) -> Pipe:
+    """Have mitmproxy forward such bytes as they are."""
 
+    def make_pipe(self: "Http1Connection", *more: Any, **named: Any) -> layer.CommandGenerator[None]:
+        assert self.response is not None
+        if self.response.status_code != 101:
+            yield from stock(self, *more, **named)
+            return
+        self.state = self.passthrough
+        # Its buffer holds a bytearray, and everybody else is given bytes.
+        if early := bytes(self.buf.maybe_extract_at_most(len(self.buf)) or b""):
+            yield from self.state(events.DataReceived(self.conn, early))
 
-def _make_pipe(self: Http1Connection) -> layer.CommandGenerator[None]:
-    assert self.response is not None
-    if self.response.status_code != 101:
-        yield from _stock_make_pipe(self)
-        return
-    self.state = self.passthrough
-    # Its buffer holds a bytearray, and everybody else is given bytes.
-    if early := bytes(self.buf.maybe_extract_at_most(len(self.buf)) or b""):
-        yield from self.state(events.DataReceived(self.conn, early))
+    return make_pipe

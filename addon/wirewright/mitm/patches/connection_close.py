@@ -9,6 +9,8 @@ still ask for a timer, which nobody ends: the log has "Task was destroyed but it
 """
 
 import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
 from weakref import WeakSet
 
 from mitmproxy.connection import Connection, ConnectionState
@@ -17,43 +19,43 @@ from mitmproxy.proxy.server import ConnectionHandler
 
 from wirewright.mitm.patches import back_pressure
 
-_stock_handle_client = ConnectionHandler.handle_client
-_stock_handle_connection = ConnectionHandler.handle_connection
-_ended_handlers: WeakSet[ConnectionHandler] = WeakSet()
+Handle = Callable[..., Coroutine[Any, Any, None]]
+
+_over: WeakSet[ConnectionHandler] = WeakSet()
 """Handlers of clients that have left, and those that were cancelled."""
 
 
-def install() -> None:
-    """Have mitmproxy close each connection that it stops to read, and end its timers."""
-    ConnectionHandler.handle_client = _handle_client  # type: ignore[method-assign]
-    ConnectionHandler.handle_connection = _handle_connection  # type: ignore[method-assign]
+def handle_client(stock: Handle) -> Handle:
+    """Have mitmproxy cancel the timers of a client that has left."""
 
-
-def uninstall() -> None:
-    """Have mitmproxy do as before."""
-    ConnectionHandler.handle_client = _stock_handle_client  # type: ignore[method-assign]
-    ConnectionHandler.handle_connection = _stock_handle_connection  # type: ignore[method-assign]
-
-
-async def _handle_client(self: ConnectionHandler) -> None:
-    try:
-        await _stock_handle_client(self)
-    finally:
-        _ended_handlers.add(self)
-        _end_timers(self)
-
-
-async def _handle_connection(self: ConnectionHandler, connection: Connection) -> None:
-    try:
-        await _stock_handle_connection(self, connection)
-    finally:
-        ends_the_program = isinstance(sys.exception(), (KeyboardInterrupt, SystemExit))
-        if connection in self.transports and not ends_the_program:  # which ends all connections
-            await _close(self, connection)
-        if self in _ended_handlers:
+    async def handle_client(self: ConnectionHandler, *more: Any, **named: Any) -> None:
+        try:
+            await stock(self, *more, **named)
+        finally:
+            _over.add(self)
             _end_timers(self)
-        if connection is self.client:
-            await back_pressure.until_next_turn(self)
+
+    return handle_client
+
+
+def handle_connection(stock: Handle) -> Handle:
+    """Have mitmproxy close each connection that it stops reading."""
+
+    async def handle_connection(
+        self: ConnectionHandler, connection: Connection, *more: Any, **named: Any
+    ) -> None:
+        try:
+            await stock(self, connection, *more, **named)
+        finally:
+            ends_the_program = isinstance(sys.exception(), (KeyboardInterrupt, SystemExit))
+            if connection in self.transports and not ends_the_program:  # which ends all connections
+                await _close(self, connection)
+            if self in _over:
+                _end_timers(self)
+            if connection is self.client:
+                await back_pressure.until_next_turn(self)
+
+    return handle_connection
 
 
 def _end_timers(handler: ConnectionHandler) -> None:

@@ -5,25 +5,18 @@ Such a target means what the same one means with `http`, or `https` for `wss`.
 """
 
 import re
-
-from mitmproxy.net.http.http1 import read
+from collections.abc import Callable
+from typing import Any
 
 _TARGET = re.compile(rb"(\S+ +)ws(s?://)", re.IGNORECASE)
 
-_stock_read_request_line = read._read_request_line
 
+def read_request_line(stock: Callable[..., object]) -> Callable[..., object]:
+    """Have mitmproxy accept such targets."""
 
-def install() -> None:
-    """Have mitmproxy take such targets."""
-    read._read_request_line = _read_request_line
+    def read_request_line(line: bytes, *more: Any, **named: Any) -> object:
+        if target := _TARGET.match(line):
+            line = target.expand(rb"\1http\2") + line[target.end() :]
+        return stock(line, *more, **named)
 
-
-def uninstall() -> None:
-    """Have mitmproxy refuse them again."""
-    read._read_request_line = _stock_read_request_line
-
-
-def _read_request_line(line: bytes) -> tuple[str, int, bytes, bytes, bytes, bytes, bytes]:
-    if target := _TARGET.match(line):
-        line = target.expand(rb"\1http\2") + line[target.end() :]
-    return _stock_read_request_line(line)
+    return read_request_line

@@ -2,39 +2,51 @@
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from mitmproxy import http
 from mitmproxy.proxy import layer
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layers import websocket
 
-from wirewright.mitm.layers.cut_layer import CutLayer
-from wirewright.mitm.layers.hooks_layer import HooksLayer
-from wirewright.mitm.layers.wire_layer import WireLayer
 from wirewright.printable import get_logger, shown_url
 from wirewright.wire.observer import Observer
 
 logger = get_logger(__name__)
 
-_stock_layer = websocket.WebsocketLayer
-_stock_fragment_size = websocket.Fragmentizer.FRAGMENT_SIZE
+Observe = Callable[[http.HTTPFlow], Observer | None]
+"""Returns the observer of a socket that the wire carries; None for one that mitmproxy's own layer carries.
+
+It raises NotAdmitted for a socket that must not open.
+"""
 
 
 class NotAdmitted(Exception):
     """A socket must not open, for this reason."""
 
 
-def install(observe: Callable[[http.HTTPFlow], Observer | None]) -> None:
-    """New sockets get our layers: the wire's if they have an observer, else mitmproxy's with what it lacks.
+_observe: Observe
 
-    `observe` raises NotAdmitted for a socket that must not open. It is cut, as after any other exception.
 
-    mitmproxy's HTTP layer looks the class up in its module, each time that it needs one.
+def observe_with(observe: Observe) -> None:
+    """Set the function that finds the observers of new sockets."""
+    global _observe
+    _observe = observe
+
+
+def layer_class(stock: object) -> Callable[..., layer.Layer]:
+    """Have new sockets carried by the wire if they have an observer, else by mitmproxy's layer with what it
+    lacks. A socket is cut that is not admitted, or if `observe` raises.
+
+    mitmproxy's HTTP layer looks the class up in its module each time that it needs one.
     """
+    # Their base class is what this replaces, so a mitmproxy without it is found out before.
+    from wirewright.mitm.layers.cut_layer import CutLayer
+    from wirewright.mitm.layers.hooks_layer import HooksLayer
+    from wirewright.mitm.layers.wire_layer import WireLayer
 
-    def make_layer(context: Context, flow: http.HTTPFlow) -> layer.Layer:
+    def make_layer(context: Context, flow: http.HTTPFlow, *_: Any, **__: Any) -> layer.Layer:
         try:
-            observer = observe(flow)
+            observer = _observe(flow)
         except NotAdmitted as error:
             logger.warning("%s: the WebSocket is cut: %s", shown_url(flow.request.pretty_url), error)
             return CutLayer(context, flow)
@@ -45,17 +57,9 @@ def install(observe: Callable[[http.HTTPFlow], Observer | None]) -> None:
             return CutLayer(context, flow)
         return HooksLayer(context, flow) if observer is None else WireLayer(context, flow, observer)
 
-    websocket.WebsocketLayer = make_layer  # type: ignore[misc, assignment]
-    # On the hooks lane a changed message goes out in one frame. mitmproxy cuts it up, and characters with it.
-    websocket.Fragmentizer.FRAGMENT_SIZE = sys.maxsize
+    return make_layer
 
 
-def is_installed() -> bool:
-    """Whether new sockets get our layers."""
-    return websocket.WebsocketLayer is not _stock_layer
-
-
-def uninstall() -> None:
-    """New sockets get mitmproxy's own layer again."""
-    websocket.WebsocketLayer = _stock_layer  # type: ignore[misc]
-    websocket.Fragmentizer.FRAGMENT_SIZE = _stock_fragment_size
+def fragment_size(stock: object) -> int:
+    """Have mitmproxy send each changed message in one frame."""
+    return sys.maxsize

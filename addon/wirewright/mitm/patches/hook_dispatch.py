@@ -5,39 +5,24 @@ hook: opening a socket takes thirty hooks, and that was a fifth of its time. Her
 addons have one; those are called as ever.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from mitmproxy.addonmanager import AddonManager
 from mitmproxy.hooks import Hook
 
-Watch = Callable[[Hook], Callable[[object], None] | None]
-"""Is called with each hook. A function that it returns is called with each addon after the addon's hook."""
+from wirewright.mitm import end_reasons
 
-_stock_trigger_event = AddonManager.trigger_event
-
-
-def _watch_nothing(_: Hook) -> None:
-    return None
+Trigger = Callable[..., Awaitable[None]]
 
 
-_watch: Watch = _watch_nothing
+def trigger_event(stock: Trigger) -> Trigger:
+    """Have mitmproxy call only the addons that have a hook."""
 
+    def trigger_event(self: AddonManager, event: Hook, *more: Any, **named: Any) -> Awaitable[None]:
+        return stock(_Concerned(self, event), event, *more, **named)
 
-def install(watch: Watch = _watch_nothing) -> None:
-    """Have mitmproxy go by the addons that have a hook, and watch them."""
-    global _watch
-    _watch = watch
-    AddonManager.trigger_event = _trigger_event  # type: ignore[method-assign]
-
-
-def uninstall() -> None:
-    """Have mitmproxy do as before."""
-    AddonManager.trigger_event = _stock_trigger_event  # type: ignore[method-assign]
-
-
-async def _trigger_event(self: AddonManager, event: Hook) -> None:
-    await _stock_trigger_event(_Concerned(self, event), event)  # type: ignore[arg-type]
+    return trigger_event
 
 
 class _Concerned:
@@ -45,7 +30,7 @@ class _Concerned:
 
     def __init__(self, manager: AddonManager, hook: Hook) -> None:
         self._manager = manager
-        self._had_its_turn = _watch(hook)
+        self._had_its_turn = end_reasons.watch(hook)
         self.chain = _having(manager, hook.name)
 
     def __getattr__(self, name: str) -> Any:

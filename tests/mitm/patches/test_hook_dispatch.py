@@ -11,7 +11,10 @@ from mitmproxy.exceptions import AddonHalt
 from mitmproxy.hooks import UpdateHook
 from mitmproxy.test import taddons
 
-from wirewright.mitm import hook_dispatch
+from support import mitmproxy_patches
+from wirewright.mitm.patches import hook_dispatch, installation
+
+STOCK = AddonManager.trigger_event
 
 called: list[str] = []
 
@@ -20,9 +23,10 @@ called: list[str] = []
 def dispatcher(request: pytest.FixtureRequest) -> Iterator[str]:
     called.clear()
     if request.param == "wirewright":
-        hook_dispatch.install()
-    yield request.param
-    hook_dispatch.uninstall()
+        with mitmproxy_patches.installed(hook_dispatch):
+            yield request.param
+    else:
+        yield request.param
 
 
 class Named:
@@ -122,9 +126,9 @@ async def test_what_is_no_hook_is_logged(broken: object, said: str, caplog: pyte
 
 
 def test_mitmproxys_own_way_is_taken_back(dispatcher: str) -> None:
-    assert (AddonManager.trigger_event is hook_dispatch._stock_trigger_event) == (dispatcher == "mitmproxy")
-    hook_dispatch.uninstall()
-    assert AddonManager.trigger_event is hook_dispatch._stock_trigger_event
+    assert (AddonManager.trigger_event is STOCK) == (dispatcher == "mitmproxy")
+    installation.uninstall()
+    assert AddonManager.trigger_event is STOCK
 
 
 async def test_addons_without_the_hook_are_not_set_up_for_a_call(dispatcher: str) -> None:
