@@ -9,7 +9,7 @@ import pytest
 from support.event_log import Recordings, eventually
 from support.raw_peers import RawEnd, RawSocket, raw_socket
 from wirewright import Proxy, WebSocket, WebSocketRoute
-from wirewright.mitm.layers.socket_layer import TURN_WORK
+from wirewright.mitm.layers.turns import TURN_WORK
 from wirewright.mitm.patches import back_pressure
 from wirewright.mitm.wire_socket import WiredSocket
 from wirewright.wire.frames import Opcode

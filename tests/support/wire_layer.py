@@ -20,9 +20,10 @@ from mitmproxy.websocket import WebSocketData, WebSocketMessage
 from support.frames import Peer
 from support.layer_conversation import Talk, done
 from wirewright.mitm.layers.events import CloseInjected, DecidedEvent
-from wirewright.mitm.layers.socket_layer import CLOSING_SECONDS, NextTurn
+from wirewright.mitm.layers.turns import NextTurn
 from wirewright.mitm.layers.wire_layer import WireLayer
 from wirewright.values import Direction, Payload
+from wirewright.wire.closing_actions import CLOSING_SECONDS
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import Opcode
 from wirewright.wire.lazy import Unread
@@ -75,23 +76,29 @@ class FakeObserver:
     keeps: bool = False
     routed: bool = False
 
-    def opened(self) -> None: ...
+    def opened(self) -> list[Order]:
+        return self._take_orders()
 
-    def offer_over(self, *, direction: Direction) -> None: ...
+    def _take_orders(self) -> list[Order]:
+        orders, self.orders = self.orders, []
+        return orders
 
     def keeps_close(self, *, direction: Direction) -> bool:
         return self.keeps
 
-    def closed(self, code: int, reason: str, *, direction: Direction) -> None:
+    def closed(self, code: int, reason: str, *, direction: Direction) -> list[Order]:
         self.told.append(("closed", code, reason))
+        return self._take_orders()
 
     def demand(self, *, direction: Direction) -> Demand:
         holds = self.holding and direction is not self.passing
         return Demand(holds, self.wants, self.hears, self.routed)
 
-    def offer(self, payload: Payload, *, direction: Direction, injected: bool) -> Decision:
+    def offer(
+        self, payload: Payload, *, direction: Direction, injected: bool
+    ) -> tuple[Decision, list[Order]]:
         self.offered.append((payload, direction, injected))
-        return self.decide(payload)
+        return self.decide(payload), self._take_orders()
 
     def passed(self, payloads: Sequence[Payload], *, direction: Direction, injected: bool) -> None:
         source = "ours to" if injected else "from"
@@ -162,9 +169,12 @@ class Wire:
     @property
     def time_is_up(self) -> events.Event:
         """The ends have had the time to answer."""
-        timer = next(leg.timer for leg in self.layer._legs.values() if leg.timer)
-        assert isinstance(timer, RequestWakeup)
-        return events.Wakeup(timer)
+        limits, timers = self.layer._socket.closing._timers, self.layer._socket._timers
+        limit = next(limits[each] for each in Direction if each in limits)
+        return events.Wakeup(next((timer for timer, each in timers.items() if each is limit), self._spent))
+
+    _spent = RequestWakeup(CLOSING_SECONDS)
+    """A timer that has run out already."""
 
     def close(self, code: int = 3000, reason: str = "bye") -> events.Event:
         return CloseInjected(self.flow, Close(code, reason))
@@ -271,6 +281,6 @@ class Clock:
     def after(self, milliseconds: float) -> events.Event:
         """The network is woken so much later."""
         self.now += milliseconds / 1000 + 1e-6
-        network = self._wire.layer._network
+        network = self._wire.layer._socket.network
         assert network is not None
         return events.Wakeup(min(network._timers, key=lambda timer: network._timers[timer]))

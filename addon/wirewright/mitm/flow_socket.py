@@ -39,10 +39,14 @@ class InjectingCarrier(ABC):
         self.routes_asked = False
         """True once the routes were asked about the handshake, or another addon answered it first."""
         self._is_open = False
+        self._early_orders: list[Order] = []
+        """What a route has ordered before the socket is open."""
 
-    def opened(self) -> None:
-        """The socket is open, and its layer there."""
+    def opened(self) -> list[Order]:
+        """The socket is open, and its layer there. Returns what a route has ordered until now."""
         self._is_open = True
+        orders, self._early_orders = self._early_orders, []
+        return orders
 
     @abstractmethod
     def end(self, feed: Feed) -> None:
@@ -118,9 +122,15 @@ class InjectingCarrier(ABC):
         else:
             loop.call_soon_threadsafe(self._take_order, order)
 
-    @abstractmethod
     def _take_order(self, order: Order) -> None:
-        """Keep what a route orders until the socket is open, and then have it carried out."""
+        if self._is_open:
+            self._carry_out(order)
+        else:
+            self._early_orders.append(order)
+
+    @abstractmethod
+    def _carry_out(self, order: Order) -> None:
+        """Have an order carried out: the socket is open."""
 
     @property
     def is_mocked(self) -> bool:

@@ -43,16 +43,13 @@ class HookedSocket(InjectingCarrier):
         """What a tape has been offered, and not yet told what became of it."""
         self._in_hand: WebSocketMessage | None = None
         """The message that a route's handler has been given: what it sends on first takes its place."""
-        self._waiting: list[Order] = []
-        """What a route has ordered before the socket is open."""
         self._under_way: list[Ordered] = []
         """What it has sent, and mitmproxy has not yet shown us as a message."""
 
-    def opened(self) -> None:
-        super().opened()
-        waiting, self._waiting = self._waiting, []
-        for order in waiting:
+    def opened(self) -> list[Order]:
+        for order in super().opened():
             self._carry_out(order)
+        return []
 
     def message(self, feed: Feed) -> Awaitable[None] | None:
         """The newest message of the flow is on its way. What is to be awaited before it goes on.
@@ -141,12 +138,6 @@ class HookedSocket(InjectingCarrier):
 
     def order_conditions(self, conditions: Conditions, *, direction: Direction) -> None:
         self.check_can("conditions()")
-
-    def _take_order(self, order: Order) -> None:
-        if self._is_open:
-            self._carry_out(order)
-        else:
-            self._waiting.append(order)
 
     def _carry_out(self, order: Order) -> None:
         ours = order.ours

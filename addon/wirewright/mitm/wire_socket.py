@@ -49,9 +49,10 @@ class WiredSocket(InjectingCarrier):
         self._interruptible: set[asyncio.Task[Any]] = set()
         """Which of them only wait, so that the end of the socket may end them."""
         self._ended = False
-        self.orders: list[Order] = []
-        self._takes_orders = True
-        """Whether the layer is about to look at `orders`: before the socket is open, and while it asks us."""
+        self._orders: list[Order] | None = None
+        """What a route orders during a call of the layer, which gets it with the answer. None otherwise."""
+        self._unanswered: set[Direction] = set()
+        """The directions of which a route handles a message, and has not sent anything on for it."""
         self._told_too_large = False
         self._update_handle: asyncio.TimerHandle | None = None
 
@@ -61,11 +62,6 @@ class WiredSocket(InjectingCarrier):
         self._list = MessageList(self.flow, self._limit, feed.history)
         self._list.current()
         self.demand(direction=Direction.SENT)  # whom the other addons are is known from now on
-
-    def opened(self) -> None:
-        """The layer has taken the orders so far; from now on it is told of each."""
-        super().opened()
-        self._takes_orders = False
 
     def end(self, feed: Feed) -> None:
         self._ended = True
@@ -97,34 +93,34 @@ class WiredSocket(InjectingCarrier):
         limit = self.max_message if heard or feed.is_recorded else remembered
         return Demand(addons.may_change or routed, limit, heard, routed)
 
-    def offer(self, payload: Payload, *, direction: Direction, injected: bool) -> Decision:
+    def offer(
+        self, payload: Payload, *, direction: Direction, injected: bool
+    ) -> tuple[Decision, Sequence[Order]]:
         message = new_message(payload, direction=direction, injected=injected)
         if before := self._deciding.get(direction.opposite):
             # The other addons find a message as the newest one of its flow: one at a time.
-            return self._decide_later(message, self._offer_after(before, message))
+            return self._decide_later(message, self._offer_after(before, message)), ()
         hooks = self._begin(message)
         waiting = call_hooks(hooks, self.flow)
         if waiting is not None or self.flow.intercepted:
-            return self._decide_later(message, self._await_decision(message, waiting, hooks))
-        decision, handling = self._asked(self._settle, message)
+            return self._decide_later(message, self._await_decision(message, waiting, hooks)), ()
+        (decision, handling), orders = self._with_orders(self._settle, message)
         if handling is not None:
             self._feed.run(self._await_handler(message, handling))
-            return UNDECIDED
-        return decision
-
-    def offer_over(self, *, direction: Direction) -> None:
-        self._feed.offer_over(direction=direction)
+            return UNDECIDED, orders
+        return decision, orders
 
     def keeps_close(self, *, direction: Direction) -> bool:
         side = self._side(direction)
         return side is not None and side.handles_close
 
-    def closed(self, code: int, reason: str, *, direction: Direction) -> None:
+    def closed(self, code: int, reason: str, *, direction: Direction) -> Sequence[Order]:
         side = self._side(direction)
         assert side is not None
-        waiting = self._asked(side.closed, code, reason)
+        waiting, orders = self._with_orders(side.closed, code, reason)
         if waiting is not None:
             self._feed.run(waiting)
+        return orders
 
     def passed(self, payloads: Sequence[Payload], *, direction: Direction, injected: bool) -> None:
         self._store(payloads, direction=direction, injected=injected)
@@ -208,7 +204,17 @@ class WiredSocket(InjectingCarrier):
             self._feed.settled(payload, direction=direction, injected=message.injected)
         if side is None or not handled:
             return payload, None
-        return None, side.receive(payload)
+        self._unanswered.add(direction)
+        handling = side.receive(payload)
+        if handling is None:
+            self._end_handling(direction)
+        return None, handling
+
+    def _end_handling(self, direction: Direction) -> None:
+        """A route has handled a message: if nothing was sent on for it, it is recorded as dropped."""
+        if direction in self._unanswered:
+            self._unanswered.discard(direction)
+            self._feed.offer_over(direction=direction)
 
     @property
     def _answers_the_app(self) -> bool:
@@ -250,6 +256,7 @@ class WiredSocket(InjectingCarrier):
 
     async def _await_handler(self, message: WebSocketMessage, handling: Awaitable[None]) -> None:
         await handling
+        self._end_handling(direction_of(message))
         self.tell(DecidedEvent(self.flow, Decided(direction_of(message), None)))
 
     async def _wait_for(self, awaitable: Awaitable[Any]) -> None:
@@ -272,17 +279,20 @@ class WiredSocket(InjectingCarrier):
     def check_can(self, what: str) -> None:
         """It can do everything."""
 
-    def _asked(self, call: Callable[..., T], *arguments: Any) -> T:
-        """Call something for the layer, which then takes what a route has ordered meanwhile."""
-        before, self._takes_orders = self._takes_orders, True
+    def _with_orders(self, call: Callable[..., T], *arguments: Any) -> tuple[T, Sequence[Order]]:
+        """The result of a call, and what a route has ordered during it."""
+        orders: list[Order] = []
+        self._orders = orders
         try:
-            return call(*arguments)
+            return call(*arguments), orders
         finally:
-            self._takes_orders = before
+            self._orders = None
 
-    def _take_order(self, order: Order) -> None:
-        if self._takes_orders:
-            self.orders.append(order)
+    def _carry_out(self, order: Order) -> None:
+        if isinstance(order.ours, (str, bytes)):
+            self._unanswered.discard(order.direction)
+        if self._orders is not None:
+            self._orders.append(order)
         else:
             self.tell(Ordered(self.flow, order))
 

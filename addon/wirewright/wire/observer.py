@@ -54,35 +54,31 @@ class Order:
 class Observer(Protocol):
     """The observer of one socket."""
 
-    orders: list[Order]
-    """Orders of a route that the layer has not carried out yet."""
-
     max_message: int
     """The largest message, in bytes, that is read or held."""
 
     max_held: int
     """How many bytes of messages may wait in one direction before its source is not read any more."""
 
-    def opened(self) -> None:
-        """The socket is open, and the layer has carried out the first orders."""
+    def opened(self) -> Sequence[Order]:
+        """The layer is there. Returns the orders of routes until now; later ones are events."""
 
     def demand(self, *, direction: Direction) -> Demand:
         """The current demand for a direction: the same object until it changes."""
 
-    def offer(self, payload: Payload, *, direction: Direction, injected: bool) -> Decision:
-        """Offer a held message.
+    def offer(
+        self, payload: Payload, *, direction: Direction, injected: bool
+    ) -> tuple[Decision, Sequence[Order]]:
+        """A message is held. Returns the decision, and what a route has ordered for the message.
 
-        After UNDECIDED the layer offers nothing more of this direction until it gets a `DecidedEvent`.
+        If it is undecided, a `DecidedEvent` follows. Nothing more of this direction is offered until then.
         """
-
-    def offer_over(self, *, direction: Direction) -> None:
-        """The last offered message was dropped. Orders of its route in its place were sent."""
 
     def keeps_close(self, *, direction: Direction) -> bool:
         """True if a route handles this side's close, so that it is not forwarded."""
 
-    def closed(self, code: int, reason: str, *, direction: Direction) -> None:
-        """A side whose close a route handles has closed, or was lost (1006)."""
+    def closed(self, code: int, reason: str, *, direction: Direction) -> Sequence[Order]:
+        """A side that is kept has closed (or was lost: 1006). Returns what a route has ordered then."""
 
     def passed(self, payloads: Sequence[Payload], *, direction: Direction, injected: bool) -> None:
         """Messages were forwarded."""

@@ -11,7 +11,7 @@ from support.layer_conversation import Talk
 from support.wire_layer import Clock, Leg, Wire, undecided
 from wirewright.memory import ITEM_BYTES, MemoryBudget, MemoryUse
 from wirewright.mitm.layers.events import Aborted, Ordered
-from wirewright.mitm.layers.socket_layer import NextTurn
+from wirewright.mitm.layers.turns import NextTurn
 from wirewright.mitm.patches import back_pressure
 from wirewright.values import Conditions, Direction
 from wirewright.wire.frames import Opcode
@@ -176,13 +176,13 @@ def test_messages_under_way_in_a_bad_network_count(leg: Leg, wire: Wire, clock: 
     assert is_paused(leg)
     tell(talk, clock.after(1_000))
     assert not is_paused(leg)
-    assert wire.layer._waiting(wire.layer._legs[leg.direction]) == 0
+    assert wire.layer._limits.waiting(wire.layer._socket.legs[leg.direction]) == 0
 
 
 @pytest.fixture
 def budget(monkeypatch: pytest.MonkeyPatch) -> MemoryBudget:
     budget = MemoryBudget(10_000_000)
-    monkeypatch.setattr("wirewright.mitm.layers.socket_layer.budget", budget)
+    monkeypatch.setattr("wirewright.mitm.layers.reading_limits.budget", budget)
     return budget
 
 
@@ -223,8 +223,8 @@ def test_data_that_inflates_to_much_more_waits_uninflated(leg: Leg, wire: Wire) 
     tell(talk, leg.says(b"".join(leg.peer.compressed(bytes([number]) * size) for number in range(count))))
     most = 0
     for number in range(count):
-        direction = wire.layer._legs[leg.direction]
-        most = max(most, wire.layer._waiting(direction))
+        direction = wire.layer._socket.legs[leg.direction]
+        most = max(most, wire.layer._limits.waiting(direction))
         assert wire.observer.offered[number:] == leg.offers(bytes([number]) * size)
         tell(talk, leg.decided(None))
     assert most < 12 * size
@@ -241,7 +241,7 @@ def test_data_that_was_not_read_yet_is_read_when_the_other_end_closes(leg: Leg, 
     tell(talk, leg.says(b"".join([*messages, leg.close_frame()])))
     assert is_paused(leg)
     tell(talk, leg.back.says(leg.back.close_frame()))
-    while wire.layer._legs[leg.direction].undecided:
+    while wire.layer._socket.legs[leg.direction].undecided:
         tell(talk, leg.decided(None))
     assert wire.ended[0] == 1000
 

@@ -544,6 +544,30 @@ def test_violation_after_the_other_ends_close_frame_ends_the_socket(leg: Leg, wi
     assert talk >> wire.time_is_up << wire.drop_server << wire.drop_app
 
 
+def test_message_after_a_close_frame_is_sent_on_for_the_destination_to_judge(leg: Leg, wire: Wire) -> None:
+    close, late = leg.close_frame(3000), leg.peer.text("late")
+    talk = wire.started(holding=True) >> leg.says(close + late[:3]) << leg.gets(close) << leg.gets(late[:3])
+    assert talk << wire.timer >> leg.says(late[3:]) << leg.gets(late[3:])
+    assert wire.observer.told == [("failed", "Data frame received after close")]
+
+
+def test_violations_of_both_ends_end_the_socket_with_the_first(leg: Leg, wire: Wire) -> None:
+    bad, worse = leg.peer.frame(3), leg.back.peer.frame(4)
+    talk = wire.started(holding=True) >> leg.says(bad) << leg.gets(bad) << wire.timer
+    talk = talk >> leg.back.says(worse) << leg.back.gets(worse) << wire.timer << wire.end >> done
+    assert wire.ended == (1002, "Unrecognized frame opcode: 3", None)
+    assert talk >> wire.time_is_up << wire.drop_server << wire.drop_app
+
+
+def test_violation_of_an_end_that_a_route_answered_ends_the_socket(leg: Leg, wire: Wire) -> None:
+    close, answer = leg.close_frame(3000), leg.back.close_frame(3001)
+    talk = wire.started(holding=True) >> leg.says(close) << leg.gets(close)
+    talk = talk >> Ordered(wire.flow, Order(leg.direction.opposite, Close(3001))) << leg.back.gets(answer)
+    talk = talk >> leg.back.says(leg.back.peer.frame(3)) << wire.drop_server << wire.drop_app << wire.end
+    assert talk >> done
+    assert wire.ended == (3000, "", leg.client)
+
+
 # Mocked sockets: the answer to the handshake was an addon's
 
 

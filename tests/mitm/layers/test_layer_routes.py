@@ -81,8 +81,8 @@ def test_what_is_ordered_while_a_message_is_undecided_does_not_wait_for_it(leg: 
     wire.observer.decide = undecided
     talk = wire.started(holding=True) >> leg.says(leg.peer.text("one"))
     talk = talk >> ordered(leg, "ahead") << leg.gets(leg.peer.text("ahead"))
-    wire.observer.orders = [order(leg, "with it")]
-    assert talk >> leg.decided(None) << leg.gets(leg.peer.text("with it"))
+    talk = talk >> ordered(leg, "with it") << leg.gets(leg.peer.text("with it"))
+    assert talk >> leg.decided(None)
 
 
 @pytest.mark.parametrize("holding", [True, False], ids=["hold", "pass"])

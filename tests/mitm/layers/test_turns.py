@@ -9,7 +9,7 @@ from mitmproxy.proxy.commands import SendData
 
 from support.frames import Peer, pieces
 from support.wire_layer import Leg, Wire, turns, undecided, written
-from wirewright.mitm.layers.socket_layer import HELD_WORK, TURN_WORK, NextTurn
+from wirewright.mitm.layers.turns import HELD_WORK, TURN_WORK, NextTurn
 from wirewright.mitm.patches import back_pressure
 from wirewright.values import Direction
 from wirewright.wire.frames import Opcode
@@ -110,7 +110,7 @@ def test_compressed_messages_are_inflated_in_bounded_turns(
     size = 12 << 20
     data = leg.peer.compressed(bytes(size)) + leg.peer.compressed("the last")
     inflated: list[int] = []
-    reader = wire.layer._legs[Direction.RECEIVED].stream.reader
+    reader = wire.layer._socket.legs[Direction.RECEIVED].stream.reader
     assert reader._inflater is not None
     push = reader._inflater.push
 
@@ -198,7 +198,7 @@ def test_frame_in_two_reads_is_forwarded_once_after_a_turn_of_held_messages(leg:
     for _ in turns(talk >> leg.says(leg.peer.text("a"))):
         pass
     for _ in range(2 * TURN_WORK // HELD_WORK):
-        if wire.layer._work >= TURN_WORK:
+        if wire.layer._socket.work >= TURN_WORK:
             break
         for event in (leg.says(leg.peer.text("a")), leg.decided("a")):
             for _ in turns(talk >> event):

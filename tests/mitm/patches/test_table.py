@@ -22,6 +22,9 @@ from mitmproxy.test import taddons
 from support.servers import serving
 from wirewright import Error, Proxy, launch
 from wirewright.mitm.addon import WirewrightAddon
+from wirewright.mitm.layers.hold_mode import HoldMode
+from wirewright.mitm.layers.open_socket import OpenSocket
+from wirewright.mitm.layers.pass_mode import PassMode
 from wirewright.mitm.layers.wire_layer import WireLayer
 from wirewright.mitm.patches import installation
 from wirewright.mitm.patches.installation import missing_internal
@@ -285,11 +288,19 @@ async def test_layer_that_raises_sends_sockets_to_the_hooks_lane(
             await echo_through(proxy)
 
 
-@pytest.mark.parametrize("step", ["_source_closed", "_messages_passed", "_offer_held", "_end"])
+@pytest.mark.parametrize(
+    ("part", "step"),
+    [
+        (OpenSocket, "close_arrived"),
+        (PassMode, "_messages_passed"),
+        (HoldMode, "_offer_held"),
+        (OpenSocket, "_tell_end"),
+    ],
+)
 async def test_layer_that_leaves_something_out_sends_sockets_to_the_hooks_lane(
-    step: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    part: type, step: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(WireLayer, step, lambda *_: iter(()))
+    monkeypatch.setattr(part, step, lambda *_, **__: iter(()))
     before = stock_objects()
     with taddons.context(WirewrightAddon()) as tctx:
         (warning,) = warnings_of(caplog)

@@ -13,8 +13,8 @@ from wsproto.events import CloseConnection
 from wsproto.frame_protocol import CloseReason
 
 from wirewright.mitm.layers.events import Aborted, CloseInjected, Ordered
-from wirewright.mitm.layers.socket_layer import CLOSING_SECONDS
 from wirewright.values import Direction
+from wirewright.wire.closing_actions import CLOSING_SECONDS
 from wirewright.wire.frames import CloseCode
 from wirewright.wire.stream import content_of
 

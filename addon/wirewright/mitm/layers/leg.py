@@ -1,4 +1,4 @@
-"""One direction of a socket, between its two connections, and how far its closing is."""
+"""One direction of a socket, between its two connections."""
 
 import sys
 from collections import deque
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Literal
 
 from wirewright.memory import ITEM_BYTES, Share
 from wirewright.values import Direction
-from wirewright.wire.frames import CloseCode, FrameCutter, Opcode, ProtocolError, decode_close
+from wirewright.wire.closing_actions import End
+from wirewright.wire.frames import FrameCutter, Opcode, ProtocolError, decode_close
 from wirewright.wire.observer import Demand
 from wirewright.wire.reader import Control, Deflated, Event, Violation
-from wirewright.wire.stream import Close, Ours, Stream
+from wirewright.wire.stream import Ours, Stream
 
 if TYPE_CHECKING:
     from mitmproxy.connection import Connection
@@ -77,13 +78,12 @@ def weight_of(item: Held) -> int:
     return ITEM_BYTES + (sys.getsizeof(item) if isinstance(item, (str, bytes)) else 0)
 
 
-@dataclass
+@dataclass(slots=True)
 class Leg:
-    """One direction: from whom, to where, and how far its closing is."""
+    """One direction: its bytes, and the messages of it that wait."""
 
     direction: Direction
-    destination: "Connection | None"
-    """None for a server that is not there: an addon answers in its stead, or it has gone before the app."""
+    destination: "Connection"
     stream: Stream
     demand: Demand | None = None
     """The demand that was applied last."""
@@ -103,29 +103,11 @@ class Leg:
     """True while the decision on an offered message is open."""
     compresses: bool = False
     """True if the undecided message is forwarded compressed."""
-    closed: bool = False
-    """Whether its source has sent a close frame."""
-    copied: bool = False
-    """True once that close frame was forwarded to the destination."""
-    violated: bool = False
-    failure: ProtocolError | None = None
-    """A violation by the source that was forwarded, so that the destination fails the socket."""
     bad_frame: FrameCutter | None = None
     """The frame that broke the protocol: its destination may judge it once it has all of it."""
-    lost: bool = False
-    """Whether its source's connection has ended."""
-    ordered_close: Close | None = None
-    """The close frame with which a route closed the destination: the other side gets the same."""
-    timer: object = None
-    """The timer for the answer to our close frame, or for items that wait after the loss of the source."""
 
     @property
-    def told(self) -> bool:
-        """True once its destination was sent a close frame, the source's or one of ours."""
-        return self.copied or self.stream.ended
-
-    @property
-    def end_of_source(self) -> "End":
+    def end_of_source(self) -> End:
         """How its source ended: by a close frame that still waits for its turn, or by the loss of its
         connection."""
         for each in self.held:
@@ -133,23 +115,3 @@ class Leg:
                 with suppress(ProtocolError):
                     return End(self.direction, *decode_close(each.payload))
         return End(self.direction)
-
-    @property
-    def is_cut(self) -> bool:
-        """True if nothing more may be sent to its destination, because a close frame of ours was."""
-        return self.stream.ended and self.destination is not None
-
-    @property
-    def is_over(self) -> bool:
-        """True if the source has closed, or if its bytes are ignored after a violation."""
-        return self.closed or (self.violated and self.stream.ended)
-
-
-@dataclass
-class End:
-    """How the socket ended: by the first close frame, or by a TCP connection that was lost."""
-
-    direction: Direction | None
-    """That of the frame, or of the lost connection's messages; None if the proxy ended it."""
-    code: int = CloseCode.ABNORMAL
-    reason: str | None = None

@@ -1,0 +1,135 @@
+"""The actions by which a socket closes: return values of the closing machine, which a layer carries out."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from wirewright.values import Direction
+from wirewright.wire.frames import CloseCode
+from wirewright.wire.stream import Close
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a socket ended: by the first close frame, or by the loss of a connection."""
+
+    direction: Direction | None
+    """That of the frame, or of the messages of the lost connection; None if the proxy ended the socket."""
+    code: int = CloseCode.ABNORMAL
+    reason: str | None = None
+
+
+class Timer:
+    """One time limit. Timers differ by identity."""
+
+
+class Place(Enum):
+    """Where a close frame of ours goes."""
+
+    NEXT = "next"
+    """Behind what was sent before it, as soon as a frame fits."""
+    LAST = "last"
+    """Behind the messages that are held, too."""
+    NOW = "now"
+    """At once, or never if no frame fits: the connection ends."""
+
+
+CLOSING_SECONDS = 2.0
+"""How long the ends may take to answer a close frame of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardClose:
+    """Send the close frame of the source on to the destination."""
+
+    direction: Direction
+    instead: Close | None
+    """The close frame that is sent in its place: the one that the source has answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendClose:
+    """Send a close frame of ours, and report that by `close_sent` when it has gone out."""
+
+    direction: Direction
+    close: Close
+    place: Place = Place.NEXT
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardViolation:
+    """Send bytes that break the protocol on, so that the destination fails the socket."""
+
+    direction: Direction
+
+
+@dataclass(frozen=True, slots=True)
+class StopForwarding:
+    """Forward nothing more in this direction: no close frame fits into bytes that cannot be read."""
+
+    direction: Direction
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLoss:
+    """Have `lost` called once the messages that wait in this direction are dealt with."""
+
+    direction: Direction
+
+
+@dataclass(frozen=True, slots=True)
+class DropHeld:
+    """Drop the messages that wait in this direction."""
+
+    direction: Direction
+
+
+@dataclass(frozen=True, slots=True)
+class StartTimer:
+    """Have `time_is_up` called with this timer after CLOSING_SECONDS."""
+
+    timer: Timer
+
+
+@dataclass(frozen=True, slots=True)
+class TellFailure:
+    """Tell that an end broke the protocol."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class TellRoute:
+    """Tell the route that handles the close of this direction's source."""
+
+    direction: Direction
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TellEnd:
+    """Tell how the socket ended."""
+
+    end: End
+
+
+@dataclass(frozen=True, slots=True)
+class EndConnection:
+    """End the connection of this direction's source."""
+
+    direction: Direction
+
+
+Action = (
+    ForwardClose
+    | SendClose
+    | ForwardViolation
+    | StopForwarding
+    | QueueLoss
+    | DropHeld
+    | StartTimer
+    | TellFailure
+    | TellRoute
+    | TellEnd
+    | EndConnection
+)
