@@ -23,4 +23,4 @@ async def wait_until_ready(ws: WebSocket) -> None:
     except Error as error:  # the socket closed or failed, or a minute passed
         print(f"{ws.url}: not ready: {error.message}")
     else:
-        print(f"{ws.url}: ready after {time.monotonic() - began:.3f} s: {frame}")
+        print(f"{ws.url}: ready after {time.monotonic() - began:.3f} s: {frame!s}")

@@ -26,17 +26,23 @@ from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from threading import RLock
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from wirewright import async_api
 from wirewright.capture.replay.comparisons import ignoring_keys
 from wirewright.model import proxy as own_proxy
 from wirewright.model import route as own_route
 from wirewright.model import websocket as own_websocket
-from wirewright.model.catch_up import Backlog, CatchUp, find
 from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwright's name
+from wirewright.model.event_signatures import (
+    ProxyListening,
+    ProxyRemoval,
+    ProxyWaiting,
+    SocketListening,
+    SocketRemoval,
+    SocketWaiting,
+)
 from wirewright.model.handshake import HeaderChanges, HeaderFields
 from wirewright.model.history import Message
 from wirewright.model.matching import UrlMatch, UrlPattern
@@ -44,65 +50,77 @@ from wirewright.model.proxy import Replay
 from wirewright.model.route import CloseHandler, Directions, MessageHandler, Milliseconds
 from wirewright.model.running_proxies import RunningProxy, running_proxies
 from wirewright.model.waiter import Predicate, Timeout
-from wirewright.remote import inside
 from wirewright.sync.bridge import Bridge
-from wirewright.sync.wrappers import (
-    Asked,
-    AskedUrl,
-    EventContextManager,
-    EventInfo,
-    Face,
-    Faces,
-    Kinds,
-    Wait,
-    WaitingFace,
-)
-from wirewright.values import ClosedBy, Conditions
+from wirewright.sync.listeners import SocketsWrapper, SocketWrapper
+from wirewright.sync.waits import EventContextManager, EventInfo, SyncWait
+from wirewright.sync.wrappers import Asked, AskedUrl, PassedProperty, Wrapper, Wrappers
+from wirewright.values import ClosedBy, Conditions, Payload
 
 __all__ = ["Error", "EventInfo", "Proxy", "TimeoutError", "WebSocket", "WebSocketRoute", "connect", "launch"]
 
 RouteHandler = Callable[["WebSocketRoute"], Any] | Callable[[], Any]
 """Is given the app's side of the route before the handshake is answered."""
 
-FRAMES = ("framesent", "framereceived")
+
+def _socket_expecting(
+    function: Callable[..., Any],
+) -> SocketWaiting[
+    "WebSocket",
+    EventContextManager[Payload],
+    EventContextManager["WebSocket"],
+    EventContextManager[str],
+    EventContextManager[int],
+]:
+    return function
 
 
-class WebSocket(WaitingFace[own_websocket.WebSocket]):
+def _socket_waiting(
+    function: Callable[..., Any],
+) -> SocketWaiting["WebSocket", Payload, "WebSocket", str, int]:
+    return function
+
+
+def _expecting(function: Callable[..., Any]) -> "ProxyWaiting[WebSocket, EventContextManager[WebSocket]]":
+    return function
+
+
+def _waiting(function: Callable[..., Any]) -> "ProxyWaiting[WebSocket, WebSocket]":
+    return function
+
+
+class WebSocket(SocketWrapper):
     """One socket of an app, as `wirewright.WebSocket`.
 
     Events: `framesent` and `framereceived` with the payload (str for text, bytes for binary), `socketerror`
     with a str, `close` with this WebSocket, once.
     """
 
-    def __init__(self, own: own_websocket.WebSocket, faces: Faces) -> None:
-        super().__init__(own, faces)
-        self._missed = 0
-        """Of what its listeners are not told yet."""
-        self._lock = RLock()  # a signal's handler may come here in the middle
+    if TYPE_CHECKING:
+        on: SocketListening["WebSocket"]  # type: ignore[assignment]
+        once: SocketListening["WebSocket"]  # type: ignore[assignment]
+        remove_listener: SocketRemoval  # type: ignore[assignment]
+
+    url = PassedProperty[str](own_websocket.WebSocket.url)
+    request_headers = PassedProperty[dict[str, str]](own_websocket.WebSocket.request_headers)
+    response_headers = PassedProperty[dict[str, str] | None](own_websocket.WebSocket.response_headers)
+    status = PassedProperty[int | None](own_websocket.WebSocket.status)
+    subprotocol = PassedProperty[str | None](own_websocket.WebSocket.subprotocol)
+    client_address = PassedProperty[tuple[str, int] | None](own_websocket.WebSocket.client_address)
+    server_address = PassedProperty[tuple[str, int] | None](own_websocket.WebSocket.server_address)
+    opened_at = PassedProperty[float | None](own_websocket.WebSocket.opened_at)
+    closed_at = PassedProperty[float | None](own_websocket.WebSocket.closed_at)
+    close_code = PassedProperty[int | None](own_websocket.WebSocket.close_code)
+    close_reason = PassedProperty[str | None](own_websocket.WebSocket.close_reason)
+    closed_by = PassedProperty[ClosedBy | None](own_websocket.WebSocket.closed_by)
+    route_errors = PassedProperty[int](own_websocket.WebSocket.route_errors)
 
     @property
-    def url(self) -> str:
-        """The `ws://` or `wss://` URL that the app asked for, with no fragment."""
-        return self._own.url
-
-    @property
-    def flow(self) -> Any:
+    def flow(self) -> None:
         """None: mitmproxy's flow is for the proxy's own thread."""
-        return self._own.flow
 
     def is_closed(self) -> bool:
         """Whether it is over."""
         return self._own.is_closed()
-
-    @property
-    def request_headers(self) -> dict[str, str]:
-        """Names in lower case, as they went to the server; repeated ones are joined, `cookie` by "; "."""
-        return self._own.request_headers
-
-    @property
-    def response_headers(self) -> dict[str, str] | None:
-        """Names in lower case; None until the handshake is answered. `set-cookie` is joined by a newline."""
-        return self._own.response_headers
 
     def request_headers_array(self) -> list[dict[str, str]]:
         """Each field of the request as `{"name": ..., "value": ...}`: in wire order, names as written."""
@@ -112,56 +130,7 @@ class WebSocket(WaitingFace[own_websocket.WebSocket]):
         """Each field of the answer as `{"name": ..., "value": ...}`; None until there is one."""
         return self._own.response_headers_array()
 
-    @property
-    def status(self) -> int | None:
-        """The HTTP status of the handshake's answer."""
-        return self._own.status
-
-    @property
-    def subprotocol(self) -> str | None:
-        """What the server chose of the app's `Sec-WebSocket-Protocol`, or None."""
-        return self._own.subprotocol
-
-    @property
-    def client_address(self) -> tuple[str, int] | None:
-        """The app's host and port, as the proxy sees them."""
-        return self._own.client_address
-
-    @property
-    def server_address(self) -> tuple[str, int] | None:
-        """The server's host and port, once the socket is open; None for a mocked one."""
-        return self._own.server_address
-
-    @property
-    def opened_at(self) -> float | None:
-        """Seconds since the epoch; None for a socket that is not open yet, or never was."""
-        return self._own.opened_at
-
-    @property
-    def closed_at(self) -> float | None:
-        """Seconds since the epoch; None while the socket is open."""
-        return self._own.closed_at
-
-    @property
-    def close_code(self) -> int | None:
-        """RFC 6455, 7.4; None while the socket is open, and for one that never was."""
-        return self._own.close_code
-
-    @property
-    def close_reason(self) -> str | None:
-        """The reason of the close frame; None where `close_code` is None."""
-        return self._own.close_reason
-
-    @property
-    def closed_by(self) -> ClosedBy | None:
-        """The end that closed the socket; None while it is open, and if that is not known."""
-        return self._own.closed_by
-
-    @property
-    def route_errors(self) -> int:
-        """How often a handler of this socket's route has raised. Each time is logged."""
-        return self._own.route_errors
-
+    @_socket_expecting
     def expect_event(
         self,
         event: str,
@@ -176,9 +145,12 @@ class WebSocket(WaitingFace[own_websocket.WebSocket]):
         closed"), Error("Socket error") or TimeoutError at the end of the block.
         """
         return EventContextManager(
-            lambda: self._wait(event, predicate, timeout, history=history, is_for_block=True)
+            lambda: SyncWait(
+                self._wrappers, self._own, event, predicate, timeout, history=history, is_for_block=True
+            )
         )
 
+    @_socket_waiting
     def wait_for_event(
         self,
         event: str,
@@ -188,7 +160,7 @@ class WebSocket(WaitingFace[own_websocket.WebSocket]):
         history: bool = False,
     ) -> Any:
         """The event's next value for which the predicate holds. The errors are those of `expect_event`."""
-        return self._wait(event, predicate, timeout, history=history).take()
+        return SyncWait[Any](self._wrappers, self._own, event, predicate, timeout, history=history).take()
 
     def send_to_client(self, message: Message) -> None:
         """Send the app a message, as if the server had. Raises Error on a socket that is not open."""
@@ -206,74 +178,16 @@ class WebSocket(WaitingFace[own_websocket.WebSocket]):
         """Cut the connections of both sides with no close frame. Raises Error where they are not open."""
         self._do(self._own.abort)
 
-    def _heard(self, event: str, *values: object) -> None:
-        if event == "missed":
-            (frames,) = values
-            assert isinstance(frames, int)
-            self._miss(frames)
-        elif event in FRAMES and self._bridge.is_behind():
-            if self._is_held or self._is_wanted(event):
-                self._miss(1)
-        else:
-            super()._heard(event, *values)
 
-    def _related(self, event: str) -> Iterable[str]:
-        # Who hears a question may want to hear its answer, which is on its way by then.
-        return FRAMES if event in FRAMES else (event,)
-
-    def _miss(self, frames: int) -> None:
-        with self._lock:
-            is_waiting = bool(self._missed)
-            self._missed += frames
-        if not is_waiting:  # whoever is behind already need not be told one by one
-            self._bridge.dispatch(self._emit_missed)
-
-    def _emit_missed(self) -> None:
-        with self._lock:
-            frames, self._missed = self._missed, 0
-        self._emit("missed", frames)
-
-    def _catch_up(self) -> CatchUp | None:
-        return find(self._own._history)
-
-    def _wait(
-        self,
-        event: str,
-        predicate: Predicate | None,
-        timeout: Timeout,
-        *,
-        history: bool,
-        is_for_block: bool = False,
-    ) -> Wait[Any]:
-        return Wait(
-            self._faces,
-            predicate,
-            lambda judge: self._own._waiter(
-                event, judge, timeout, history=history, is_for_block=is_for_block
-            ),
-        )
-
-
-class WebSocketRoute(Face[own_route.WebSocketRoute]):
+class WebSocketRoute(Wrapper[own_route.WebSocketRoute]):
     """One side of a routed socket, the app's or the server's, as `wirewright.WebSocketRoute`.
 
     A route's handler is given the app's side, and `connect_to_server` returns the server's.
     """
 
-    @property
-    def url(self) -> str:
-        """The `ws://` or `wss://` URL that the app asked for."""
-        return self._own.url
-
-    @property
-    def protocols(self) -> list[str]:
-        """The subprotocols that the app asked for, the best first."""
-        return self._own.protocols
-
-    @property
-    def request_headers(self) -> dict[str, str]:
-        """Of the app's handshake, as `WebSocket.request_headers`."""
-        return self._own.request_headers
+    url = PassedProperty[str](own_route.WebSocketRoute.url)
+    protocols = PassedProperty[list[str]](own_route.WebSocketRoute.protocols)
+    request_headers = PassedProperty[dict[str, str]](own_route.WebSocketRoute.request_headers)
 
     def request_headers_array(self) -> list[dict[str, str]]:
         """Of the app's handshake, as `WebSocket.request_headers_array`."""
@@ -289,29 +203,29 @@ class WebSocketRoute(Face[own_route.WebSocketRoute]):
 
     def on_message(self, handler: MessageHandler) -> None:
         """Give this side's messages to a handler instead of forwarding them. A later handler replaces it."""
-        self._call(self._own.on_message, Asked(self._faces, handler))
+        self._call(self._own.on_message, Asked(self._wrappers, handler))
 
     def on_close(self, handler: CloseHandler) -> None:
         """Tell a handler of this side's end, which then is not the other side's end, too."""
-        self._call(self._own.on_close, Asked(self._faces, handler, 2))
+        self._call(self._own.on_close, Asked(self._wrappers, handler, 2))
 
     def connect_to_server(self, headers: HeaderChanges | None = None) -> "WebSocketRoute":
         """Have the handshake go to the server, and return the server's side.
 
         Only the app's side, which a route's handler is given, can do that.
         """
-        side: WebSocketRoute = self._faces.of(self._call(self._own.connect_to_server, headers))
+        side: WebSocketRoute = self._wrappers.of(self._call(self._own.connect_to_server, headers))
         return side
 
     @property
     def server(self) -> "WebSocketRoute":
         """The server's side, whether or not there is a server."""
-        side: WebSocketRoute = self._faces.of(self._own.server)
+        side: WebSocketRoute = self._wrappers.of(self._own.server)
         return side
 
     def redirect(self, url: str, headers: HeaderChanges | None = None) -> "WebSocketRoute":
         """Have the handshake go to another server, and return that server's side."""
-        side: WebSocketRoute = self._faces.of(self._call(self._own.redirect, url, headers))
+        side: WebSocketRoute = self._wrappers.of(self._call(self._own.redirect, url, headers))
         return side
 
     def accept(self, protocol: str | None, headers: HeaderFields | None = None) -> None:
@@ -358,16 +272,21 @@ class WebSocketRoute(Face[own_route.WebSocketRoute]):
         self._call(self._own.abort)
 
 
-class Proxy(WaitingFace[own_proxy.Proxy]):
+class Proxy(SocketsWrapper[own_proxy.Proxy]):
     """All sockets that pass, as `wirewright.Proxy`.
 
     Event: `websocket` with the WebSocket, at the handshake's request.
     """
 
+    if TYPE_CHECKING:
+        on: ProxyListening[WebSocket]  # type: ignore[assignment]
+        once: ProxyListening[WebSocket]  # type: ignore[assignment]
+        remove_listener: ProxyRemoval  # type: ignore[assignment]
+
     @property
     def web_sockets(self) -> list[WebSocket]:
         """The sockets that are open now, or opening, oldest first."""
-        return [self._faces.of(each) for each in self._call(lambda: self._own.web_sockets)]
+        return [self._wrappers.of(each) for each in self._call(lambda: self._own.web_sockets)]
 
     @property
     def port(self) -> int:
@@ -379,15 +298,17 @@ class Proxy(WaitingFace[own_proxy.Proxy]):
         """The PEM file of the CA that apps must trust."""
         return self._call(lambda: self._own.ca_certificate)
 
+    @_expecting
     def expect_event(
         self, event: str, predicate: Predicate | None = None, timeout: Timeout = None
     ) -> EventContextManager[Any]:
         """Wait for an event that the block causes: the listener is there before the block runs."""
-        return EventContextManager(lambda: self._wait(event, predicate, timeout))
+        return EventContextManager(lambda: SyncWait(self._wrappers, self._own, event, predicate, timeout))
 
+    @_waiting
     def wait_for_event(self, event: str, predicate: Predicate | None = None, timeout: Timeout = None) -> Any:
         """The event's next value for which the predicate holds."""
-        return self._wait(event, predicate, timeout).take()
+        return SyncWait[Any](self._wrappers, self._own, event, predicate, timeout).take()
 
     def expect_websocket(
         self,
@@ -419,13 +340,13 @@ class Proxy(WaitingFace[own_proxy.Proxy]):
 
         It is called in the dispatcher's thread with a WebSocketRoute, and the handshake waits for it.
         """
-        self._faces.check_going_on()
-        self._do(self._own.route_web_socket, self._asked(url), Asked(self._faces, handler), times)
-        self._faces.note(lambda: self.unroute_web_socket(url, handler))
+        self._wrappers.check_going_on()
+        self._do(self._own.route_web_socket, self._asked(url), Asked(self._wrappers, handler), times)
+        self._wrappers.note(lambda: self.unroute_web_socket(url, handler))
 
     def unroute_web_socket(self, url: UrlMatch | None, handler: RouteHandler | None = None) -> None:
         """Take back a handler, or all that were registered for this URL. Open sockets keep theirs."""
-        own = None if handler is None else Asked(self._faces, handler)
+        own = None if handler is None else Asked(self._wrappers, handler)
         self._do(self._own.unroute_web_socket, self._asked(url), own)
 
     def route_from_capture(
@@ -439,7 +360,7 @@ class Proxy(WaitingFace[own_proxy.Proxy]):
         compare: Any = "exact",
     ) -> Replay:
         """Play the recorded server to sockets that are opened from now on; see `wirewright.Proxy`."""
-        self._faces.check_going_on()
+        self._wrappers.check_going_on()
         is_function = callable(compare) and not isinstance(compare, ignoring_keys)
 
         async def route() -> Replay:
@@ -449,13 +370,13 @@ class Proxy(WaitingFace[own_proxy.Proxy]):
                 match=match,
                 speed=speed,
                 on_mismatch=on_mismatch,
-                compare=Asked(self._faces, compare, 2) if is_function else compare,
+                compare=Asked(self._wrappers, compare, 2) if is_function else compare,
             )
             await replay.started
             return replay
 
         replay = self._bridge.wait(route())
-        self._faces.note(lambda: self._do(self._own.unroute_web_socket, replay.matches, replay))
+        self._wrappers.note(lambda: self._do(self._own.unroute_web_socket, replay.matches, replay))
         return replay
 
     def start_capture(
@@ -500,33 +421,14 @@ class Proxy(WaitingFace[own_proxy.Proxy]):
         """
         before = self._own._scope.default_timeout
         self._call(self._own.set_default_timeout, timeout)
-        self._faces.note(lambda: self._call(self._own.set_default_timeout, before))
-
-    def _heard(self, event: str, *values: object) -> None:
-        (own,) = values
-        assert isinstance(own, own_websocket.WebSocket)
-        self._faces.of(own)._hold()
-        self._bridge.dispatch(self._emit_opening, event, own, Backlog(own._history))
-
-    def _emit_opening(self, event: str, own: own_websocket.WebSocket, backlog: Backlog) -> None:
-        socket: WebSocket = self._faces.of(own)
-        try:
-            if not self._faces.are_over:
-                self._listeners.emit_opening(event, socket, backlog)
-            if not self._listeners.are_for(event):  # it was for once
-                self._bridge.post(self._drop_relays)
-        finally:
-            self._bridge.post(socket._release)
-
-    def _wait(self, event: str, predicate: Predicate | None, timeout: Timeout) -> Wait[Any]:
-        return Wait(self._faces, predicate, lambda judge: self._own._waiter(event, judge, timeout))
+        self._wrappers.note(lambda: self._call(self._own.set_default_timeout, before))
 
     def _asked(self, url: UrlMatch | None) -> Any:
         """A rule that is a function is a user's code: it is asked where that runs."""
-        return AskedUrl(self._faces, url) if callable(url) else url
+        return AskedUrl(self._wrappers, url) if callable(url) else url
 
 
-_KINDS: Kinds = {
+_KINDS: dict[type, type[Wrapper[Any]]] = {
     own_websocket.WebSocket: WebSocket,
     own_route.WebSocketRoute: WebSocketRoute,
 }
@@ -540,18 +442,18 @@ def _both(url: UrlPattern | Predicate | None, predicate: Predicate | None) -> Pr
 @contextmanager
 def for_a_while(proxy: Proxy) -> Iterator[Proxy]:
     """The same proxy; what is registered on it, and on its sockets, is taken back at the end of the block."""
-    faces = Faces(proxy._bridge, _KINDS)
+    wrappers = Wrappers(proxy._bridge, _KINDS)
     undo: list[Callable[[], object]] = []
-    faces.undo = undo
+    wrappers.undo = undo
     try:
-        yield Proxy(proxy._own, faces)
+        yield Proxy(proxy._own, wrappers)
     finally:
-        faces.end()
+        wrappers.end()
         for take_back in reversed(undo):
             with suppress(Error):  # the proxy may be gone
                 take_back()
         with suppress(Error):
-            proxy._bridge.call(faces.catch_up)
+            proxy._bridge.call(wrappers.catch_up)
 
 
 class _InThread(ABC):
@@ -563,15 +465,15 @@ class _InThread(ABC):
 
     def __enter__(self) -> Proxy:
         self._is_inside = False
-        self._faces: Faces | None = None
+        self._wrappers: Wrappers | None = None
         self._own = self._open()
         self._bridge = Bridge()
         try:
             self._bridge.start()
             own = self._bridge.wait(self._enter())
             self._let_settle(own)
-            self._faces = Faces(self._bridge, _KINDS)
-            return Proxy(own, self._faces)
+            self._wrappers = Wrappers(self._bridge, _KINDS)
+            return Proxy(own, self._wrappers)
         except BaseException:  # Ctrl-C may come when it is inside already
             self._stop()
             raise
@@ -611,8 +513,9 @@ class _InThread(ABC):
             try:
                 await self._own.__aexit__(None, None, None)
             finally:
-                if self._faces is not None:
-                    self._faces.catch_up()
+                self._bridge.is_ended = True
+                if self._wrappers is not None:
+                    self._wrappers.catch_up()
 
 
 class launch(_InThread):  # noqa: N801  used like a function, as in Playwright
@@ -636,7 +539,7 @@ class launch(_InThread):  # noqa: N801  used like a function, as in Playwright
         self._launching = async_api.launch(port, host=host, mode=mode, options=options, confdir=confdir)
 
     def _open(self) -> AbstractAsyncContextManager[own_proxy.Proxy]:
-        return inside.launched(self._launching)
+        return self._launching
 
 
 class connect(_InThread):  # noqa: N801  used like a function, as in Playwright

@@ -55,8 +55,8 @@ class Notes(types.ModuleType):
         self.told: list[str] = []
         self._more = asyncio.Event()
 
-    def tell(self, note: str) -> None:
-        self.told.append(note)
+    def tell(self, note: object) -> None:
+        self.told.append(str(note))
         self._more.set()
 
     async def until(self, note: str) -> None:
@@ -349,7 +349,7 @@ async def test_bad_script_changes_nothing_for_app_and_server(
 ) -> None:
     indented = "\n".join(line.removeprefix("        ") for line in body.splitlines())
     script = write_script(tmp_path / "bad.py", f"import asyncio\nfrom wirewright import proxy\n{indented}\n")
-    seen: list[str] = []
+    seen: list[object] = []
     async with scripted(confdir, script) as proxy:
         proxy.on("websocket", lambda ws: ws.on("framereceived", seen.append))
         for _ in range(2):

@@ -19,6 +19,7 @@ from support.frames import Peer
 from support.raw_peers import RawEnd, RawServer, RawSocket, raw_app, raw_socket
 from support.servers import serving
 from wirewright import Error, Proxy, WebSocket, launch
+from wirewright.values import FrameEvent
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import Opcode
 
@@ -140,7 +141,7 @@ async def test_history_has_what_nobody_listened_to(proxy: Proxy, by_app: bool) -
         for message in messages:
             await source.send(message)
             assert await destination.message() == message
-        event = "framesent" if by_app else "framereceived"
+        event: FrameEvent = "framesent" if by_app else "framereceived"
         for message in messages:
             assert await ws.wait_for_event(event, partial(eq, message), history=True) == message
         flow = ws.flow

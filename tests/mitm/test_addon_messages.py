@@ -9,7 +9,7 @@ from mitmproxy.websocket import WebSocketMessage
 
 from support.addon_hooks import Hooks, addon_context
 from wirewright import TimeoutError, WebSocket  # noqa: A004  Playwright's name
-from wirewright.values import Direction
+from wirewright.values import Direction, FrameEvent
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def resume(hooks: Hooks) -> None:
     hooks.tctx.master.commands.call("flow.resume", [hooks.flow])
 
 
-async def remembered(ws: WebSocket, event: str = "framesent") -> list[object]:
+async def remembered(ws: WebSocket, event: FrameEvent = "framesent") -> list[object]:
     payloads: list[object] = []
     with pytest.raises(TimeoutError):
         await ws.wait_for_event(event, payloads.append, timeout=1, history=True)

@@ -48,9 +48,9 @@ def listen(ws: WebSocket) -> list[str]:
     heard: list[str] = []
     ws.on("close", lambda closed: heard.append("close" if closed is ws else "another"))
     ws.on("missed", lambda number: heard.append(f"missed {number}"))
-    ws.on("framereceived", lambda payload: heard.append(f"received {payload}"))
+    ws.on("framereceived", lambda payload: heard.append("received " + str(payload)))
     ws.on("socketerror", lambda message: heard.append(f"error {message}"))
-    ws.on("framesent", lambda payload: heard.append(f"sent {payload}"))
+    ws.on("framesent", lambda payload: heard.append("sent " + str(payload)))
     return heard
 
 
@@ -126,7 +126,7 @@ Take = Callable[[Proxy, Callable[[], None]], Awaitable[WebSocket]]
 @pytest.mark.parametrize("limit", [None, HistoryLimit(0, 0)])
 @in_virtual_time
 async def test_first_wait_begins_at_the_opening(
-    take: Take, event: str, value: object, limit: HistoryLimit | None
+    take: Take, event: Any, value: object, limit: HistoryLimit | None
 ) -> None:
     proxy = Proxy()
     ws = await take(proxy, lambda: converse(open_socket(proxy, limit=limit)))
@@ -227,7 +227,7 @@ async def test_no_event_is_given_twice(has_past: bool) -> None:
 async def test_past_and_present_follow_each_other_without_a_gap() -> None:
     ws, feed = await opened(Proxy())
     heard = listen(ws)
-    once: list[str] = []
+    once: list[object] = []
     ws.once("framereceived", once.append)
     receive(feed, "before the past is heard")
     assert heard == once == []
@@ -251,7 +251,7 @@ async def test_listener_has_heard_the_past_when_a_wait_for_it_returns() -> None:
 @in_virtual_time
 async def test_listener_that_a_listener_registers_hears_what_follows() -> None:
     ws, feed = await opened(Proxy())
-    rest: list[str] = []
+    rest: list[object] = []
     ws.once("framereceived", lambda: ws.on("framereceived", rest.append))
     ws.on("framesent", lambda: ws.wait_for_event("framereceived").close())
     await asyncio.sleep(1)
@@ -262,7 +262,7 @@ async def test_listener_that_a_listener_registers_hears_what_follows() -> None:
 @in_virtual_time
 async def test_listener_that_is_taken_back_hears_nothing() -> None:
     ws, _ = await opened(Proxy())
-    heard: list[str] = []
+    heard: list[object] = []
     ws.on("framereceived", heard.append)
     ws.remove_listener("framereceived", heard.append)
     await asyncio.sleep(1)
@@ -273,9 +273,9 @@ async def test_listener_that_is_taken_back_hears_nothing() -> None:
 @in_virtual_time
 async def test_async_and_failing_listeners_hear_the_past_too(caplog: pytest.LogCaptureFixture) -> None:
     ws, _ = await opened(Proxy())
-    heard: list[str] = []
+    heard: list[object] = []
 
-    async def note(payload: str) -> None:
+    async def note(payload: str | bytes) -> None:
         heard.append(payload)
 
     ws.on("framereceived", lambda: 1 / 0)
@@ -302,7 +302,7 @@ async def test_nobody_else_waits_for_the_code_that_catches_up() -> None:
 async def test_each_of_several_that_waited_catches_up_by_itself() -> None:
     proxy = Proxy()
 
-    async def follow() -> list[str]:
+    async def follow() -> list[str | bytes]:
         ws = await proxy.wait_for_websocket()
         return [await ws.wait_for_event("framereceived") for _ in range(2)]
 

@@ -129,7 +129,7 @@ def test_forgotten_script_s_listeners_are_gone_from_the_proxy_and_its_sockets(pr
 
 
 def test_other_owners_keep_their_listeners(proxy: Proxy) -> None:
-    heard: dict[str, list[str]] = {"old": [], "new": [], "program": []}
+    heard: dict[str, list[Any]] = {"old": [], "new": [], "program": []}
     old, _new = (load_script(WATCHING, proxy=proxy, heard=heard[key], seen=[]) for key in ("old", "new"))
     proxy.on("websocket", lambda ws: ws.on("framereceived", heard["program"].append))
     feed = open_socket(proxy)

@@ -162,8 +162,8 @@ async def test_wrong_argument_is_told_at_the_call(
 @in_virtual_time
 async def test_unknown_event_is_a_value_error() -> None:
     proxy = Proxy()
-    start: Callable[..., object]
-    for start in (proxy.on, proxy.once, proxy.expect_event, proxy.wait_for_event):
+    starts: list[Callable[..., object]] = [proxy.on, proxy.once, proxy.expect_event, proxy.wait_for_event]
+    for start in starts:
         with pytest.raises(ValueError, match=r"^unknown event 'close': Proxy has \"websocket\"$"):
             start("close")
 

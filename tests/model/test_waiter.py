@@ -7,7 +7,7 @@ import math
 import weakref
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -17,7 +17,7 @@ from wirewright.model.feed import Feed
 from wirewright.model.waiter import Predicate, Timeout
 from wirewright.model.websocket import WebSocket
 
-EVENT = "framereceived"
+EVENT: Final = "framereceived"
 
 
 @in_virtual_time
@@ -61,9 +61,9 @@ async def test_value_may_be_awaited_inside_of_the_body() -> None:
 @in_virtual_time
 async def test_wait_ends_with_the_first_value() -> None:
     feed = open_socket()
-    seen: list[str] = []
+    seen: list[object] = []
 
-    def predicate(payload: str) -> bool:
+    def predicate(payload: str | bytes) -> bool:
         seen.append(payload)
         return payload == "b"
 
@@ -245,9 +245,9 @@ async def test_timeout_of_0_never_ends_a_wait() -> None:
 @in_virtual_time
 async def test_async_predicate_is_cancelled_when_time_is_up() -> None:
     feed = open_socket()
-    ended: set[str] = set()
+    ended: set[object] = set()
 
-    async def never(payload: str) -> None:
+    async def never(payload: str | bytes) -> None:
         try:
             await asyncio.Event().wait()
         finally:
@@ -364,7 +364,7 @@ async def use_expectation(ws: WebSocket, predicate: Predicate) -> None:
         pass
 
 
-def use_wait_at_once(ws: WebSocket, predicate: Predicate) -> Awaitable[None]:
+def use_wait_at_once(ws: WebSocket, predicate: Predicate) -> Awaitable[object]:
     return ws.wait_for_event(EVENT, predicate, timeout=0)
 
 

@@ -30,7 +30,7 @@ def logged(feed: Feed) -> list[object]:
     """What the socket emits from now on."""
     log: list[object] = []
     for event in WebSocket.EVENTS:
-        feed.socket.on(event, lambda value, event=event: log.append((event, value)))
+        feed.socket.on(event, lambda value, event=event: log.append((event, value)))  # type: ignore[call-overload]
     return log
 
 
@@ -155,7 +155,7 @@ def test_failure_is_emitted_once() -> None:
     ],
 )
 @in_virtual_time
-async def test_wait_fails_when_the_socket_ends_first(event: str, end: str, message: str) -> None:
+async def test_wait_fails_when_the_socket_ends_first(event: Any, end: str, message: str) -> None:
     feed = open_socket()
     wait = feed.socket.wait_for_event(event)
     expectation = feed.socket.expect_event(event)
@@ -191,7 +191,7 @@ async def test_wait_for_an_error_is_given_its_text() -> None:
 
 @pytest.mark.parametrize("event", sorted(WebSocket.EVENTS - {"close"}))
 @in_virtual_time
-async def test_wait_on_a_closed_socket_fails_at_once(event: str) -> None:
+async def test_wait_on_a_closed_socket_fails_at_once(event: Any) -> None:
     feed = open_socket()
     receive(feed, "a")
     feed.closed(1000)
@@ -216,7 +216,7 @@ async def test_wait_for_the_close_of_a_closed_socket_returns_at_once() -> None:
     assert asyncio.get_running_loop().time() == 0
 
 
-async def is_b_later(payload: str) -> bool:
+async def is_b_later(payload: str | bytes) -> bool:
     await asyncio.sleep(1)
     return payload == "b"
 
@@ -247,7 +247,7 @@ async def test_close_fails_a_wait_when_the_last_slow_predicate_says_no() -> None
 @pytest.mark.parametrize("predicate", [lambda payload: payload == "b", is_b_later])
 @in_virtual_time
 async def test_history_also_offers_what_has_passed(
-    event: FrameEvent, closed: bool, predicate: Callable[[str], Any]
+    event: FrameEvent, closed: bool, predicate: Callable[[str | bytes], Any]
 ) -> None:
     feed = open_socket()
     feed.frame("framesent" if event == "framereceived" else "framereceived", "b", 1)
@@ -294,7 +294,7 @@ async def test_history_of_close_is_the_closed_socket(closed: bool) -> None:
 @pytest.mark.parametrize("predicate", [lambda payload: payload == "x", is_b_later])
 @in_virtual_time
 async def test_closed_socket_whose_history_will_not_do_fails_the_wait(
-    predicate: Callable[[str], Any],
+    predicate: Callable[[str | bytes], Any],
 ) -> None:
     feed = open_socket(limit=HistoryLimit(1, 100))
     receive(feed, "b", "c")

@@ -52,7 +52,7 @@ async def test_code_that_waited_for_a_socket_begins_at_its_opening(proxy: Proxy)
         with pytest.raises(TimeoutError):
             await remote.wait_for_websocket(timeout=100)
         ws = await opened.value
-        heard: list[str] = []
+        heard: list[object] = []
         ws.on("close", lambda: heard.append("close"))
         ws.on("framesent", heard.append)
         assert await ws.wait_for_event("framereceived") == "one"

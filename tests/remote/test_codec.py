@@ -13,7 +13,6 @@ from wirewright.remote import codec, protocol
 from wirewright.remote.codec import (
     JSON,
     MESSAGEPACK,
-    OBJECTS,
     SUBPROTOCOLS,
     MessageTooLarge,
     ProtocolError,
@@ -55,7 +54,7 @@ def through(subprotocol: str, message: Any, expects: Any = FromProxy) -> Any:
     return reader.decode(last)
 
 
-@pytest.mark.parametrize("subprotocol", [*SUBPROTOCOLS, OBJECTS])
+@pytest.mark.parametrize("subprotocol", SUBPROTOCOLS)
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
 def test_message_is_the_same_at_the_other_side(subprotocol: str, message: Any) -> None:
     assert through(subprotocol, message) == message

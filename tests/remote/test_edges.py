@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import websockets
 
+from support import memory_transport
 from support.event_log import eventually
 from support.routes import NOWHERE, app
 from support.servers import serving
@@ -17,7 +18,7 @@ from support.time_limits import STEP_MILLISECONDS, STEP_SECONDS
 from wirewright import Error, Proxy, TimeoutError, WebSocketRoute  # noqa: A004
 from wirewright.async_api import connect
 from wirewright.model.matching import LateMatch
-from wirewright.remote import codec, discovery, inside, outbox, protocol, server
+from wirewright.remote import codec, discovery, outbox, protocol, server
 from wirewright.remote.client import Client
 from wirewright.remote.protocol import EVENTS
 from wirewright.remote.transport import reach
@@ -369,7 +370,7 @@ async def test_message_that_is_too_large_in_json_is_left_out_and_counted(proxy: 
     async with serving() as url, client_of(codec.JSON) as remote, app(proxy, url) as client:
         await eventually(lambda: bool(remote.proxy.web_sockets))
         (ws,) = remote.proxy.web_sockets
-        seen: dict[str, list[object]] = {"framesent": [], "framereceived": [], "missed": []}
+        seen: dict[Any, list[object]] = {"framesent": [], "framereceived": [], "missed": []}
         for event, values in seen.items():
             ws.on(event, values.append)
         for message in ("first", TOO_LARGE, "x" * 20_000, TOO_LARGE, "last"):
@@ -485,7 +486,7 @@ async def test_client_that_is_sent_away_says_why(proxy: Proxy, monkeypatch: pyte
 
 @pytest.mark.parametrize("way", ["tcp", "memory"])
 async def test_gone_proxy_says_so_at_once(proxy: Proxy, way: str) -> None:
-    async with connect() if way == "tcp" else inside.connected() as remote:
+    async with connect() if way == "tcp" else memory_transport.connected() as remote:
         pass
     attempts: list[Callable[[], Any]] = [
         lambda: remote.wait_for_websocket(timeout=0),

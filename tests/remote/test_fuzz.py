@@ -13,12 +13,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from support.memory_transport import memory_connections
 from support.routes import app
 from support.servers import serving
 from wirewright import Proxy
 from wirewright.remote import protocol
 from wirewright.remote.codec import JSON, MESSAGEPACK, Codec, MessagePackCodec, make_codec
-from wirewright.remote.connection import Disconnected, memory_connections
+from wirewright.remote.connection import Disconnected
 from wirewright.remote.protocol import FromClient
 from wirewright.remote.server import RemoteServer
 from wirewright.state import control

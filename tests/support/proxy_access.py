@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from support import memory_transport
 from support.time_limits import STEP_MILLISECONDS
 from wirewright import Proxy
-from wirewright.remote import inside
 from wirewright.remote.client import Client
 from wirewright.remote.codec import JSON
 from wirewright.remote.protocol import EVENTS
@@ -27,7 +27,7 @@ async def reached(launched: Proxy, way: str, folder: Path) -> AsyncIterator[Prox
         yield launched
         return
     if way == "memory":
-        async with inside.connected() as proxy:
+        async with memory_transport.connected() as proxy:
             yield proxy
         return
     server = RemoteServer(control)

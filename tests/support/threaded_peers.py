@@ -10,7 +10,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import Server, ServerConnection, serve
 
 from support.time_limits import STEP_MILLISECONDS, STEP_SECONDS
-from wirewright.model.waiter import Waiter
+from wirewright.model.waiter import EventWait
 from wirewright.sync_api import Proxy, WebSocket, launch
 from wirewright.sync_api import connect as connect_to
 
@@ -78,7 +78,7 @@ def let_waits_time_out(proxy: Proxy) -> None:
 
     def time_out() -> None:
         for wait in list(proxy._own._scope._waits):
-            assert isinstance(wait, Waiter)
+            assert isinstance(wait, EventWait)
             assert wait._timer is not None
             wait._timer._run()
 
@@ -95,10 +95,10 @@ def settle(proxy: Proxy) -> None:
     bridge.wait(proxy._own._running_host().apps_seen())
 
     def look() -> None:
-        if bridge._waiting:
-            bridge.post(bridge.in_turn, look)
+        if bridge.dispatcher.waiting:
+            bridge.post(bridge.dispatcher.in_turn, look)
         else:
             done.set()
 
-    bridge.in_turn(look)
+    bridge.dispatcher.in_turn(look)
     assert done.wait(STEP_SECONDS)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -20,6 +20,7 @@ from wirewright.async_api import connect
 from wirewright.capture.filters import has_any
 from wirewright.capture.reasons import named
 from wirewright.model.errors import Error
+from wirewright.model.event_signatures import SocketEvent
 from wirewright.model.matching import UrlMatch, compile_match
 from wirewright.model.proxy import Control, Proxy
 from wirewright.model.websocket import WebSocket
@@ -127,7 +128,8 @@ class _Following:
     """The sockets of a proxy, those that are open and those that open, until one of them has an event."""
 
     def __init__(self, proxy: Proxy, events: Sequence[str], texts: Sequence[str], history: bool) -> None:
-        self._events, self._texts, self._history = events, texts, history
+        self._events = cast(Sequence[SocketEvent], events)
+        self._texts, self._history = texts, history
         self._urls: dict[str, None] = {}
         self._is_proxys_end = False
         """Whether the last event was that the proxy has closed a socket: it may end."""
@@ -160,7 +162,7 @@ class _Following:
             coming: Coroutine[Any, Any, Payload | WebSocket]
             if event == "close":
                 coming = self._close(socket, socket.wait_for_event("close", timeout=0))
-            else:
+            elif event != "missed":
                 coming = socket.wait_for_event(event, self._fits, timeout=0, history=self._history)
             waiting = asyncio.ensure_future(coming)
             self._waits.add(waiting)
@@ -190,7 +192,7 @@ class _Following:
             self._is_proxys_end = socket.closed_by == "proxy" and (value is None or value is socket)
             self.first.set_result(value)
 
-    def _after_proxy(self, gone: "asyncio.Future[object]") -> None:
+    def _after_proxy(self, gone: "asyncio.Future[Any]") -> None:
         if not gone.cancelled() and (error := gone.exception()) and not self.first.done():
             self.first.set_exception(error)
 

@@ -124,8 +124,8 @@ def bind(catch_up: CatchUp) -> None:
 
 
 def bound() -> tuple[CatchUp, ...]:
-    """The catch-ups of the caller."""
-    return _own.get()
+    """The catch-ups of the caller that are not closed yet."""
+    return tuple(each for each in _own.get() if each._backlog is not None)
 
 
 def find(history: History) -> CatchUp | None:

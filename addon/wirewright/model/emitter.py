@@ -3,7 +3,7 @@
 import inspect
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar, overload
 
 from pyee import EventEmitter
@@ -17,6 +17,8 @@ from wirewright.model.scope import Scope
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+EventTap = Callable[[Sequence[Any]], object]
+"""A function of Wirewright that is given the values of an event in batches, in the loop's thread."""
 Listeners = dict[str, "OrderedDict[Callable[..., Any], Callable[..., Any]]"]
 
 
@@ -38,7 +40,8 @@ class Emitter(EventEmitter):
         super().__init__()
         self._scope = scope
         self._version = 0
-        """Counts the changes of the listeners."""
+        """Counts the changes of the listeners and taps."""
+        self._taps: dict[str, tuple[EventTap, ...]] = {}
         self._late: set[RegisteredListener] | None = None
         """The listeners that hear past events, while `replay` emits them."""
 
@@ -99,8 +102,23 @@ class Emitter(EventEmitter):
         super().remove_all_listeners(event)
         self._version += 1
 
-    def emit_each(self, event: str, values: Iterable[object]) -> None:
+    def _tap(self, event: str, tap: EventTap) -> None:
+        """Give each batch of an event's values to `tap`, before the listeners are called with them."""
+        self._taps[event] = (*self._taps.get(event, ()), tap)
+        self._version += 1
+
+    def _untap(self, event: str, tap: EventTap) -> None:
+        """Remove a tap. Nothing happens if there is no such tap."""
+        self._taps[event] = tuple(each for each in self._taps.get(event, ()) if each != tap)
+        self._version += 1
+
+    def _is_heard(self, event: str) -> bool:
+        return bool(self._events.get(event) or self._taps.get(event))
+
+    def emit_each(self, event: str, values: Sequence[object]) -> None:
         """Emit one event for each of many values: what `emit` does, at a fraction of its cost."""
+        for tap in self._taps.get(event, ()):
+            tap(values)
         version, listeners = -1, list[RegisteredListener]()
         for value in values:
             if version != self._version:  # they may come and go while they are called

@@ -187,7 +187,7 @@ class Feed:
 
     def is_heard(self, event: str) -> bool:
         """Whether anybody listens to or waits for an event."""
-        return bool(self.socket._events.get(event)) or any(event in tap.hears for tap in self._taps)
+        return self.socket._is_heard(event) or any(event in tap.hears for tap in self._taps)
 
     def frame(self, event: FrameEvent, payload: Payload, size: int) -> None:
         """A whole message passed; `size` is its bytes."""
@@ -264,7 +264,7 @@ class Feed:
         """Messages were left out. Only a client of a proxy that runs elsewhere is told so."""
         self.history.total += frames
         self.history.note("missed", frames)
-        self.socket.emit("missed", frames)
+        self.socket.emit_each("missed", (frames,))
 
     def failed(self, message: str) -> None:
         """The socket failed; `closed` follows."""
@@ -275,7 +275,7 @@ class Feed:
             for tap in self._taps:
                 tap.failed(message)
             self.history.note("socketerror", message)
-            self.socket.emit("socketerror", message)
+            self.socket.emit_each("socketerror", (message,))
 
     def run(self, awaitable: Awaitable[object]) -> "asyncio.Task[Any]":
         """Start a task for the socket. It is cancelled HANDLER_GRACE_SECONDS after the end of the socket."""
@@ -324,4 +324,4 @@ class Feed:
             tap.closed(self)
         self._begin_grace()
         self.history.note("close", socket)
-        socket.emit("close", socket)
+        socket.emit_each("close", (socket,))

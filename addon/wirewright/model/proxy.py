@@ -6,13 +6,14 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from wirewright.model.app_connections import AppsSeen
 from wirewright.model.arguments import fit
 from wirewright.model.awaitables import Completion
 from wirewright.model.emitter import Listeners
 from wirewright.model.errors import Error
+from wirewright.model.event_signatures import ProxyListening, ProxyRemoval, ProxyWaiting
 from wirewright.model.feed import Feed, Tape
 from wirewright.model.history import HistoryLimit
 from wirewright.model.matching import LateMatch, UrlMatch, UrlPattern, compile_match
@@ -26,6 +27,7 @@ from wirewright.model.waiter import (
     Timeout,
     Waiter,
     WaitingEmitter,
+    WaitOptions,
     to_milliseconds,
 )
 from wirewright.model.websocket import Carrier, Handshake, WebSocket
@@ -105,11 +107,25 @@ STOPPED = "the proxy has stopped"
 """The reason of an end that `Control.close_all` makes."""
 
 
+def _expecting(function: Callable[..., Any]) -> ProxyWaiting[WebSocket, EventContextManager[WebSocket]]:
+    return function
+
+
+def _waiting(function: Callable[..., Any]) -> ProxyWaiting[WebSocket, Coroutine[Any, Any, WebSocket]]:
+    return function
+
+
 class Proxy(WaitingEmitter):
     """All sockets that pass. There is one in a process: `wirewright.proxy`.
 
     Event: `websocket` with the WebSocket, at the handshake's request, before there is an answer.
     """
+
+    if TYPE_CHECKING:
+        on: ProxyListening[WebSocket]  # type: ignore[assignment]
+        once: ProxyListening[WebSocket]  # type: ignore[assignment]
+        add_listener: ProxyListening[WebSocket]  # type: ignore[assignment]
+        remove_listener: ProxyRemoval  # type: ignore[assignment]
 
     EVENTS = frozenset({"websocket"})
 
@@ -143,6 +159,20 @@ class Proxy(WaitingEmitter):
         """The PEM file of the CA that apps must trust. Raises Error while no proxy runs."""
         return self._running_host().ca_certificate
 
+    @_expecting
+    def expect_event(
+        self, event: str, predicate: Predicate | None = None, timeout: Timeout = None
+    ) -> EventContextManager[Any]:
+        """Wait for an event that the block causes: the listener is there before the block runs."""
+        return EventContextManager(Waiter(self, event, predicate, timeout, self._wait_options(event)))
+
+    @_waiting
+    def wait_for_event(
+        self, event: str, predicate: Predicate | None = None, timeout: Timeout = None
+    ) -> Coroutine[Any, Any, Any]:
+        """The event's next value for which the predicate holds. The listener is there from the call on."""
+        return Waiter[Any](self, event, predicate, timeout, self._wait_options(event)).wait()
+
     def expect_websocket(
         self,
         url: UrlPattern | Predicate | None = None,
@@ -167,8 +197,8 @@ class Proxy(WaitingEmitter):
         """
         return self.wait_for_event("websocket", both(url, predicate), timeout)
 
-    def _waiter(self, event: str, predicate: Predicate | None, timeout: Timeout) -> Waiter[Any]:
-        return Waiter(self._scope, self, event, predicate, timeout, history_of=lambda socket: socket._history)
+    def _wait_options(self, event: str) -> WaitOptions:
+        return WaitOptions(history_of=lambda socket: socket._history)
 
     def route_web_socket(
         self, url: UrlMatch | LateMatch | None, handler: RouteHandler, times: int | None = None
@@ -352,7 +382,7 @@ class Control:
         for watcher in self.watchers:
             watcher.opening(key, feed)
         if is_new:
-            self.proxy.emit("websocket", socket)
+            self.proxy.emit_each("websocket", (socket,))
         return feed
 
     async def take_route(self, url: str) -> Rule | None:
@@ -420,6 +450,7 @@ class Control:
         self.close_all()
         await self.proxy._scope.end(message)
         self.proxy._events = keep.listeners
+        self.proxy._taps.clear()
         self.proxy._routes.restore(keep.routes)
         self.proxy._scope.default_timeout = keep.default_timeout
         self.proxy._scope.is_ending = False

@@ -6,16 +6,24 @@ https://playwright.dev/python/docs/api/class-websocket
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from wirewright.model.awaitables import Completion
 from wirewright.model.catch_up import CatchUp, find
 from wirewright.model.close_codes import check_close
 from wirewright.model.errors import Error
+from wirewright.model.event_signatures import SocketListening, SocketRemoval, SocketWaiting
 from wirewright.model.handshake import Headers
 from wirewright.model.history import History, HistoryLimit, Message, PastEvent, to_payload
 from wirewright.model.scope import Scope
-from wirewright.model.waiter import EventContextManager, Predicate, Timeout, Waiter, WaitingEmitter
+from wirewright.model.waiter import (
+    EventContextManager,
+    Predicate,
+    Timeout,
+    Waiter,
+    WaitingEmitter,
+    WaitOptions,
+)
 from wirewright.printable import shown_url
 from wirewright.values import ClosedBy, Direction, Payload
 
@@ -46,6 +54,30 @@ class Handshake:
     flow: Any = None
 
 
+def _socket_expecting(
+    function: Callable[..., Any],
+) -> SocketWaiting[
+    "WebSocket",
+    EventContextManager[Payload],
+    EventContextManager["WebSocket"],
+    EventContextManager[str],
+    EventContextManager[int],
+]:
+    return function
+
+
+def _socket_waiting(
+    function: Callable[..., Any],
+) -> SocketWaiting[
+    "WebSocket",
+    Coroutine[Any, Any, Payload],
+    Coroutine[Any, Any, "WebSocket"],
+    Coroutine[Any, Any, str],
+    Coroutine[Any, Any, int],
+]:
+    return function
+
+
 class WebSocket(WaitingEmitter):
     """One socket of an app. Made by the proxy, never by a user.
 
@@ -54,6 +86,12 @@ class WebSocket(WaitingEmitter):
     with the number of messages that were left out: a client of the proxy does not keep up (docs/remote.md),
     or code took the socket when more messages had passed than it remembers (docs/testing.md).
     """
+
+    if TYPE_CHECKING:
+        on: SocketListening["WebSocket"]  # type: ignore[assignment]
+        once: SocketListening["WebSocket"]  # type: ignore[assignment]
+        add_listener: SocketListening["WebSocket"]  # type: ignore[assignment]
+        remove_listener: SocketRemoval  # type: ignore[assignment]
 
     EVENTS = frozenset({"close", "framereceived", "framesent", "missed", "socketerror"})
     ENDS: ClassVar[Mapping[str, str]] = {"close": "Socket closed", "socketerror": "Socket error"}
@@ -181,6 +219,7 @@ class WebSocket(WaitingEmitter):
         """The `mitmproxy.http.HTTPFlow` that this socket is. In the proxy's own process only."""
         return self._handshake.flow
 
+    @_socket_expecting
     def expect_event(
         self,
         event: str,
@@ -196,10 +235,10 @@ class WebSocket(WaitingEmitter):
 
         Raises Error("Socket closed"), Error("Socket error") or TimeoutError at the end of the block.
         """
-        return EventContextManager(
-            self._waiter(event, predicate, timeout, history=history, is_for_block=True)
-        )
+        options = self._wait_options(event, history=history, is_for_block=True)
+        return EventContextManager(Waiter(self, event, predicate, timeout, options))
 
+    @_socket_waiting
     def wait_for_event(
         self,
         event: str,
@@ -213,7 +252,8 @@ class WebSocket(WaitingEmitter):
         `history` and the errors are those of `expect_event`. On a socket that is closed already a wait for
         `close` returns at once, and any other one fails.
         """
-        return self._waiter(event, predicate, timeout, history=history).wait()
+        options = self._wait_options(event, history=history)
+        return Waiter(self, event, predicate, timeout, options).wait()
 
     def send_to_client(self, message: Message) -> Completion[None]:
         """Send the app a message, as if the server had. Raises Error on a socket that is not open.
@@ -262,32 +302,14 @@ class WebSocket(WaitingEmitter):
         if self._opened_at is None:
             raise Error("Socket is not open yet: its handshake has not been answered")
 
-    def _waiter(
-        self,
-        event: str,
-        predicate: Predicate | None,
-        timeout: Timeout,
-        *,
-        history: bool = False,
-        is_for_block: bool = False,
-    ) -> Waiter[Any]:
+    def _wait_options(self, event: str, *, history: bool = False, is_for_block: bool = False) -> WaitOptions:
         catch_up = find(self._history)
         past = self._past(catch_up, history=history, is_for_block=is_for_block)
         closed = "Socket closed" if self.is_closed() else None
         if history or (closed and event == "close"):
             past = [each for each in past if each.event in (event, "missed")]
-        return Waiter(
-            self._scope,
-            self,
-            event,
-            predicate,
-            timeout,
-            ends=self.ENDS,
-            past=past,
-            closed=closed,
-            remark=self._remark(history=history, past=past),
-            catch_up=catch_up,
-        )
+        remark = self._remark(history=history, past=past)
+        return WaitOptions(self.ENDS, past, closed, remark, catch_up)
 
     def _past(self, catch_up: CatchUp | None, *, history: bool, is_for_block: bool) -> list[PastEvent]:
         """The events that a wait which begins now tries first. Those without a number are -1."""

@@ -47,10 +47,9 @@ class RemoteProxy(Proxy):
         super().__init__()
         self._client = client
 
-    def on(self, event: str, f: Any = None) -> Any:
-        """As `Proxy.on`. Raises Error once the proxy is gone."""
+    def _add_event_handler(self, event: str, k: Callable[..., Any], v: Callable[..., Any]) -> None:
         self._scope.check_runs()
-        return super().on(event, f)
+        super()._add_event_handler(event, k, v)
 
     def route_web_socket(
         self, url: UrlMatch | LateMatch | None, handler: RouteHandler, times: int | None = None

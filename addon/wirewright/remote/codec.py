@@ -1,7 +1,6 @@
 """How the protocol's messages are written.
 
-A connection is a WebSocket whose subprotocol names the version and the codec. Inside of one process the
-messages are handed over as they are.
+A connection is a WebSocket whose subprotocol names the version and the codec.
 """
 
 import json
@@ -18,8 +17,6 @@ VERSION = 2
 MESSAGEPACK, JSON = f"wirewright.v{VERSION}.msgpack", f"wirewright.v{VERSION}.json"
 SUBPROTOCOLS = (MESSAGEPACK, JSON)
 """The best first."""
-OBJECTS = "objects"
-"""No subprotocol: both ends are in one process."""
 
 LARGEST_MESSAGE = 128 * 1024 * 1024
 """Bytes of a message on its way: a frame of `ws_max_message` fits."""
@@ -76,20 +73,6 @@ class Codec(ABC):
     @abstractmethod
     def decode(self, data: Any) -> Any:
         """The message that is complete with this WebSocket message, or None. Raises ProtocolError."""
-
-
-class ObjectsCodec(Codec):
-    """They are frozen: both ends may have them."""
-
-    def __init__(self, expects: Any) -> None:
-        pass
-
-    def encode_in_steps(self, message: Any) -> "EncodingSteps[list[Any]]":
-        yield from ()
-        return [message]
-
-    def decode(self, data: Any) -> Any:
-        return data
 
 
 class MessagePackCodec(Codec):
@@ -182,7 +165,7 @@ def make_codec(subprotocol: str, expects: Any) -> Codec:
     return _CODECS[subprotocol](expects)
 
 
-_CODECS: dict[str, type[Codec]] = {MESSAGEPACK: MessagePackCodec, JSON: JsonCodec, OBJECTS: ObjectsCodec}
+_CODECS: dict[str, type[Codec]] = {MESSAGEPACK: MessagePackCodec, JSON: JsonCodec}
 
 
 def _said(error: Exception) -> str:

@@ -6,9 +6,8 @@ from wirewright.model.proxy import Proxy
 
 
 async def wait_for_price(proxy: Proxy, price: float, timeout: float) -> str:
-    def is_high(payload: str) -> bool:
+    def is_high(payload: str | bytes) -> bool:
         return float(json.loads(payload)["price"]) >= price
 
     ws = await proxy.wait_for_websocket("**/ticker", timeout=timeout)
-    quote: str = await ws.wait_for_event("framereceived", is_high, timeout)
-    return quote
+    return str(await ws.wait_for_event("framereceived", is_high, timeout))

@@ -1,0 +1,268 @@
+"""How a user's listeners are called by the dispatcher.
+
+The listeners are kept in the sync API's object, which taps those events of its async object that have
+listeners. The tap gives each batch of events a sequence number, and leaves it to the dispatcher. A listener
+hears batches whose number is larger than the one at which it was registered.
+"""
+
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from wirewright.model.arguments import fit
+from wirewright.model.catch_up import ORDER_SECONDS, Backlog, CatchUp, bind, find
+from wirewright.model.emitter import EventTap
+from wirewright.model.history import PastEvent
+from wirewright.model.waiter import WaitingEmitter
+from wirewright.model.websocket import WebSocket
+from wirewright.sync.dispatcher import Calls, size_of
+from wirewright.sync.wrappers import Wrapper, Wrappers, check_listener
+
+WaitingT = TypeVar("WaitingT", bound=WaitingEmitter)
+F = TypeVar("F", bound=Callable[..., Any])
+
+FRAMES = ("framesent", "framereceived")
+NOT_YET = 1 << 62
+"""The sequence number of a listener that is to hear the past first."""
+
+
+class SyncListener:
+    """A user's function that is registered for an event."""
+
+    __slots__ = ("call", "function", "is_for_once", "since")
+
+    def __init__(self, function: Callable[..., Any], since: int, *, is_for_once: bool) -> None:
+        self.function = function
+        self.call = fit(function, 1)
+        self.since = since
+        """It hears events with larger sequence numbers."""
+        self.is_for_once = is_for_once
+
+
+Registered = dict[Callable[..., Any], SyncListener]
+"""The listeners of one event, in the order in which they were registered."""
+
+
+class ListeningWrapper(Wrapper[WaitingT]):
+    """An object of the sync API with events."""
+
+    def __init__(self, own: WaitingT, wrappers: Wrappers) -> None:
+        super().__init__(own, wrappers)
+        self._listeners: dict[str, dict[Callable[..., Any], SyncListener]] = {
+            event: {} for event in own.EVENTS
+        }
+        self._taps: dict[str, EventTap] = {}
+        """Changed in the loop's thread alone."""
+        self._is_held = False
+        """True if all events are tapped."""
+        self._is_opening = False
+        """True until the dispatcher has called all `websocket` listeners, each up to its first wait. In the
+        dispatcher's thread."""
+        self._late: set[SyncListener] | None = None
+        """The listeners that hear past events, while these are replayed. In the dispatcher's thread."""
+
+    def on(self, event: str, f: F | None = None) -> Any:
+        """Call `f` each time, in the dispatcher's thread; without `f`, a decorator."""
+        return self._register(event, f, is_for_once=False)
+
+    def once(self, event: str, f: F | None = None) -> Any:
+        """Call `f` the next time only; without `f`, a decorator."""
+        return self._register(event, f, is_for_once=True)
+
+    def remove_listener(self, event: str, f: Callable[..., Any]) -> None:
+        """Remove `f`. Nothing happens if it is not registered."""
+        self._own.check_event(event)
+        self._listeners[event].pop(f, None)
+        self._bridge.post(self._untap_unheard)
+
+    def remove_all_listeners(self, event: str | None = None) -> None:
+        """Remove all listeners of one event, or of all events."""
+        for each in self._listeners if event is None else (event,):
+            self._listeners.get(each, {}).clear()
+        self._bridge.post(self._untap_unheard)
+
+    def _register(self, event: str, f: F | None, *, is_for_once: bool) -> Any:
+        if f is None:
+            return lambda f: self._register(event, f, is_for_once=is_for_once)
+        check_listener(f)
+        self._own.check_event(event)
+        if self._bridge.dispatcher.is_current:
+            self._own._scope.check_runs()
+            self._wrappers.check_going_on()
+            catch_up = None if self._is_opening else self._catch_up()
+            # Batches that the dispatcher has not begun yet are still to come for this listener.
+            listener = SyncListener(f, 0 if catch_up is None else NOT_YET, is_for_once=is_for_once)
+            if self._late is not None:
+                self._late.add(listener)
+            self._listeners[event][f] = listener
+            self._bridge.post(self._begin_to_hear, event, listener, catch_up)
+        else:
+            self._call(self._add, event, f, is_for_once)
+        self._wrappers.note(partial(_remove, weakref.ref(self), event, f))
+        return f
+
+    def _catch_up(self) -> CatchUp | None:
+        """The past events that a listener registered now hears first; None if it hears only live ones."""
+        return None
+
+    def _related(self, event: str) -> Iterable[str]:
+        """The events that are tapped together with this one."""
+        return (event,)
+
+    # In the loop's thread
+
+    def _add(self, event: str, f: Callable[..., Any], is_for_once: bool) -> None:
+        self._own._scope.check_runs()
+        self._wrappers.check_going_on()
+        catch_up = self._catch_up()
+        if catch_up is not None and not catch_up.events():
+            catch_up = None
+        before = self._listeners[event].get(f)
+        since = self._bridge.dispatcher.dispatched if before is None else before.since
+        listener = SyncListener(f, since if catch_up is None else NOT_YET, is_for_once=is_for_once)
+        self._listeners[event][f] = listener
+        self._begin_to_hear(event, listener, catch_up)
+
+    def _begin_to_hear(self, event: str, listener: SyncListener, catch_up: CatchUp | None) -> None:
+        for related in self._related(event):
+            if related not in self._taps:
+                tap = self._taps[related] = partial(self._hear, related)
+                self._own._tap(related, tap)
+        if catch_up is not None:
+            seconds = ORDER_SECONDS if catch_up.events() else 0
+            catch_up.follow(self._replay, event, listener.function, seconds)
+
+    def _hold(self) -> None:
+        """Tap all events until `_release`: listeners are registered before the dispatcher calls them."""
+        self._is_held = True
+        for event in self._own.EVENTS:
+            if event not in self._taps:
+                tap = self._taps[event] = partial(self._hear, event)
+                self._own._tap(event, tap)
+
+    def _release(self) -> None:
+        self._is_held = False
+        self._untap_unheard()
+
+    def _untap_unheard(self) -> None:
+        for event, tap in list(self._taps.items()):
+            if not self._is_wanted(event):
+                del self._taps[event]
+                self._own._untap(event, tap)
+
+    def _is_wanted(self, event: str) -> bool:
+        return self._is_held or any(self._listeners[related] for related in self._related(event))
+
+    def _hear(self, event: str, values: Sequence[Any]) -> None:
+        self._bridge.dispatcher.dispatch(self._calls, event, values, size=size_of(values))
+
+    def _replay(self, past: Sequence[PastEvent], behind: Sequence[tuple[str, Callable[..., Any]]]) -> None:
+        self._bridge.dispatcher.dispatch(self._past_calls, past, behind)
+
+    # In the dispatcher's thread
+
+    def _calls(self, event: str, values: Sequence[Any], number: int) -> Calls:
+        """The calls of listeners with the values of an event."""
+        listeners = self._listeners[event]
+        for value in values:
+            hearing = [each for each in list(listeners.values()) if each.since < number]
+            yield from self._calls_of(hearing, event, value)
+        if not listeners:
+            self._bridge.post(self._untap_unheard)
+
+    def _calls_of(self, hearing: Iterable[SyncListener], event: str, value: Any) -> Calls:
+        listeners, shown = self._listeners[event], self._wrappers.of(value)
+        for listener in hearing:
+            # The calls before may have removed it, and may have taken a long time.
+            if listeners.get(listener.function) is not listener:
+                continue
+            if self._wrappers.are_over:
+                return
+            if listener.is_for_once:
+                del listeners[listener.function]
+            yield listener.call, shown, self
+
+    def _past_calls(
+        self, past: Sequence[PastEvent], behind: Sequence[tuple[str, Callable[..., Any]]], number: int
+    ) -> Calls:
+        """The calls with past events of the listeners that are behind, and of those that they register."""
+        found = (self._listeners[event].get(f) for event, f in behind)
+        late = self._late = {each for each in found if each is not None}
+        try:
+            for _, event, value in past:
+                hearing = [each for each in list(self._listeners[event].values()) if each in late]
+                yield from self._calls_of(hearing, event, value)
+        finally:
+            self._late = None
+            for listener in late:
+                listener.since = number
+        self._bridge.post(self._untap_unheard)
+
+
+class SocketWrapper(ListeningWrapper[WebSocket]):
+    """A socket, whose frames are left out while too many wait for the dispatcher."""
+
+    def __init__(self, own: WebSocket, wrappers: Wrappers) -> None:
+        super().__init__(own, wrappers)
+        self._missed = 0
+        """The number of frames that were left out, and of which `missed` has not told yet."""
+        self._lock = threading.Lock()  # of the loop and the dispatcher
+
+    def _hear(self, event: str, values: Sequence[Any]) -> None:
+        if event == "missed":
+            self._miss(sum(values))
+        elif event not in FRAMES or not self._bridge.dispatcher.is_behind():
+            self._bridge.dispatcher.dispatch(self._calls, event, values, size=size_of(values))
+        elif self._is_held or self._listeners[event]:
+            self._miss(len(values))
+
+    def _related(self, event: str) -> Iterable[str]:
+        # Who hears a question may want to hear its answer, which is on its way by then.
+        return FRAMES if event in FRAMES else (event,)
+
+    def _catch_up(self) -> CatchUp | None:
+        return find(self._own._history)
+
+    def _miss(self, frames: int) -> None:
+        with self._lock:
+            is_waiting = bool(self._missed)
+            self._missed += frames
+        if not is_waiting:  # a dispatcher that is behind need not be told one by one
+            self._bridge.dispatcher.dispatch(self._missed_calls)
+
+    def _missed_calls(self, number: int) -> Calls:
+        with self._lock:
+            frames, self._missed = self._missed, 0
+        yield from self._calls("missed", [frames], number)
+
+
+class SocketsWrapper(ListeningWrapper[WaitingT]):
+    """An emitter of sockets that open. A listener's first waits and listeners on a socket begin at its
+    opening, whenever the dispatcher gets to it."""
+
+    def _hear(self, event: str, values: Sequence[Any]) -> None:
+        for own in values:
+            self._wrappers.of(own)._hold()
+            self._bridge.dispatcher.dispatch(self._opening_calls, event, own, Backlog(own._history))
+
+    def _opening_calls(self, event: str, own: WebSocket, backlog: Backlog, number: int) -> Calls:
+        wrapper: ListeningWrapper[Any] = self._wrappers.of(own)
+        wrapper._is_opening = True
+        for call, socket, source in self._calls(event, [own], number):
+            yield partial(self._call_with, call, CatchUp(backlog)), socket, source
+        wrapper._is_opening = False
+        self._bridge.post(wrapper._release)
+
+    def _call_with(self, call: Callable[[Any], Any], catch_up: CatchUp, socket: object) -> None:
+        bind(catch_up)
+        try:
+            self._bridge.call_user(call, (socket,))
+        finally:
+            self._bridge.post(catch_up.close)
+
+
+def _remove(wrapper: "weakref.ref[ListeningWrapper[Any]]", event: str, f: Callable[..., Any]) -> None:
+    if (listening := wrapper()) is not None:  # else its socket is gone
+        listening.remove_listener(event, f)

@@ -1,0 +1,306 @@
+"""`expect_event` and `wait_for_event` of the sync API.
+
+The loop puts an event's values into an inbox, in batches. The waiting thread takes them out and calls the
+predicate.
+"""
+
+import asyncio
+import inspect
+import weakref
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from wirewright.memory import MemoryUse, budget
+from wirewright.model.catch_up import CatchUp, bind, bound
+from wirewright.model.emitter import Emitter
+from wirewright.model.errors import EndedError, Error
+from wirewright.model.waiter import (
+    Candidate,
+    EventWait,
+    Predicate,
+    Timeout,
+    WaitingEmitter,
+    WaitOptions,
+    fitted,
+)
+from wirewright.sync.bridge import as_exception
+from wirewright.sync.dispatcher import is_too_much, size_of
+from wirewright.sync.wrappers import Wrappers
+
+T = TypeVar("T")
+
+OVERDUE_SECONDS = 1.0
+"""How long an async predicate may take that is called after the wait's timeout."""
+
+
+class EventInbox(EventWait):
+    """The loop's end of a wait."""
+
+    def __init__(
+        self, emitter: Emitter, event: str, timeout: Timeout, options: WaitOptions, *, takes_any: bool
+    ) -> None:
+        """With `takes_any` the first value ends the wait: there is no predicate."""
+        self.items: SimpleQueue[list[Candidate | Error]] = SimpleQueue()
+        self.judged = 0
+        """Bytes of the values that the waiting thread has taken out. Written by that thread."""
+        self._noted = 0
+        self._share = budget.share(MemoryUse.QUEUED)
+        self._takes_any = takes_any
+        self._left_out = 0
+        """The number of values that were not put in: too many waited for the predicate."""
+        self._is_over = False
+        self._call_when_filled: Callable[[], object] | None = None
+        super().__init__(emitter, event, timeout, options)
+        self.deadline = None if self._timer is None else self._timer.when()
+        """The loop's time of the timeout; None for a wait without a limit."""
+
+    @property
+    def is_over(self) -> bool:
+        return self._is_over
+
+    @property
+    def catch_up(self) -> CatchUp | None:
+        """What the wait began with."""
+        return self._options.catch_up
+
+    def when_filled(self, call: Callable[[], object]) -> None:
+        """Call a function once there is an item."""
+        if self.items.empty():
+            self._call_when_filled = call
+        else:
+            call()
+
+    def cancel(self) -> None:
+        self._is_over = True
+        self._share.follow(0)
+        self._dispose()
+
+    def fail(self, message: str) -> None:
+        self._conclude(EndedError(message))
+
+    def _listen(self, event: str, listener: Callable[..., Any]) -> None:
+        self._emitter._tap(event, listener)
+
+    def _ignore(self, event: str, listener: Callable[..., Any]) -> None:
+        self._emitter._untap(event, listener)
+
+    def _consider(self, value: Any, number: int | None = None) -> None:
+        self._add([value], number)
+
+    def _hear(self, event: Sequence[Any]) -> None:
+        self._add(event, None)
+
+    def _add(self, values: Sequence[Any], number: int | None) -> None:
+        candidates: list[Candidate | Error] = []
+        for value in values:
+            if is_too_much(self._noted - self.judged):
+                self._left_out += 1
+                continue
+            self._noted += size_of((value,))
+            candidates.append(self._candidate(value, number))
+            if self._takes_any:
+                self._put(candidates)
+                self.cancel()
+                return
+        self._share.follow(self._noted - self.judged)
+        if candidates:
+            self._put(candidates)
+
+    def _conclude(self, error: Error) -> None:
+        if not self._is_over:
+            self._put([error])
+            self.cancel()
+
+    def _put(self, items: list[Candidate | Error]) -> None:
+        self.items.put(items)
+        if (call := self._call_when_filled) is not None:
+            self._call_when_filled = None
+            call()
+
+    def _remark(self) -> str:
+        left_out = f" ({self._left_out:,} messages were left out: too many waited for the predicate)"
+        return super()._remark() + (left_out if self._left_out else "")
+
+
+class SyncWait(Generic[T]):
+    """The waiting thread's end of a wait."""
+
+    def __init__(
+        self,
+        wrappers: Wrappers,
+        own: WaitingEmitter,
+        event: str,
+        predicate: Predicate | None,
+        timeout: Timeout,
+        **options: bool,
+    ) -> None:
+        self._wrappers, self._bridge = wrappers, wrappers.bridge
+        self._predicate = fitted(predicate)
+        self._taken: deque[Candidate | Error] = deque()
+        self._outcome: Candidate | BaseException | None = None
+        self._is_judging = False
+        self._is_overdue = False
+        """True if an async predicate was cancelled, as the wait timed out. The inbox has an Error then."""
+        self._bridge.check_may_wait()
+        self._bridge.call(self._begin, own, event, timeout, options)
+
+    def _begin(self, own: WaitingEmitter, event: str, timeout: Timeout, options: dict[str, bool]) -> None:
+        """Fill the inbox from the past, and have it filled with live events. In the loop's thread."""
+        self._wrappers.check_going_on()
+        for catch_up in bound():
+            catch_up.flush()
+        own_options = own._wait_options(event, **options)
+        inbox = EventInbox(own, event, timeout, own_options, takes_any=self._predicate is None)
+        # Ctrl-C may come at any moment, and then no thread is left that would end the wait.
+        self._finalizer = weakref.finalize(self, self._bridge.post, inbox.cancel)
+        self._wrappers.waits.add(inbox)
+        self._inbox = inbox
+
+    def is_over(self) -> bool:
+        """Whether the values that have come until now end the wait."""
+        if not self._is_judging:
+            self._judge(is_patient=False)
+        return self._outcome is not None
+
+    def result(self) -> T:
+        """The value that ends the wait; raises what the wait failed with."""
+        if self._is_judging:
+            raise Error("another thread, or the function that a signal has interrupted, waits for this event")
+        self._judge(is_patient=True)
+        if isinstance(self._outcome, BaseException):
+            raise self._outcome.with_traceback(None)
+        assert self._outcome is not None
+        value: T = self._wrappers.of(self._outcome.value)
+        return value
+
+    def take(self) -> T:
+        """The result. If it is a socket, the caller's next wait begins at its opening."""
+        value = self.result()
+        if isinstance(self._outcome, Candidate) and self._outcome.backlog is not None:
+            catch_up = CatchUp(self._outcome.backlog)
+            self._outcome = self._outcome._replace(backlog=None)
+            self._wrappers.catch_ups.add(catch_up)
+            bind(catch_up)
+        return value
+
+    def cancel(self) -> None:
+        """Give the wait up."""
+        self._bridge.call(self._inbox.cancel)
+        self._finalizer.detach()
+
+    def _judge(self, *, is_patient: bool) -> None:
+        """Take values out until one of them ends the wait, or (not `is_patient`) there are no more now."""
+        self._is_judging = True
+        try:
+            while self._outcome is None:
+                if not self._taken:
+                    items = (
+                        self._bridge.receive(self._inbox) if is_patient else self._inbox.items.get_nowait()
+                    )
+                    self._taken.extend(items)
+                item = self._taken.popleft()
+                if isinstance(item, Error) or (not self._is_overdue and self._holds(item.value)):
+                    self._end(item)
+        except Empty:
+            pass
+        finally:
+            self._is_judging = False
+
+    def _holds(self, value: object) -> bool:
+        if self._predicate is None:
+            return True
+        try:
+            holds = self._bridge.call_user(self._call_predicate, (self._wrappers.of(value),))
+        except StopIteration as error:
+            self._end(as_exception(error))
+            return False
+        except BaseException as error:
+            self._end(error)
+            raise
+        self._inbox.judged += size_of((value,))
+        return bool(holds)
+
+    def _call_predicate(self, value: object) -> Any:
+        assert self._predicate is not None
+        verdict = self._predicate(value)
+        return self._in_time(verdict) if inspect.isawaitable(verdict) else verdict
+
+    async def _in_time(self, verdict: Awaitable[object]) -> object:
+        seconds = None
+        if self._inbox.deadline is not None:
+            seconds = max(self._inbox.deadline - self._bridge.loop.time(), OVERDUE_SECONDS)
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                return await verdict
+        except TimeoutError:
+            if not limit.expired():
+                raise  # the predicate's own
+            self._is_overdue = True
+            return False
+
+    def _end(self, outcome: Candidate | BaseException) -> None:
+        self._outcome = outcome
+        self._finalizer.detach()
+        number = outcome.number if isinstance(outcome, Candidate) else None
+        if catch_ups := bound():  # their sockets are to forget what the caller's next wait is not given
+            with suppress(Error):  # the proxy is gone
+                self._bridge.call(_end_in_loop, self._inbox, number, catch_ups)
+        else:
+            self._bridge.post(self._inbox.cancel)
+
+
+def _end_in_loop(inbox: EventInbox, number: int | None, catch_ups: Sequence[CatchUp]) -> None:
+    inbox.cancel()
+    if number is not None and inbox.catch_up is not None:
+        inbox.catch_up.advance(number)
+    else:
+        for catch_up in catch_ups:  # the caller has waited for something new
+            catch_up.close()
+
+
+class EventInfo(Generic[T]):
+    """What an `expect_event` block is given."""
+
+    def __init__(self, wait: SyncWait[T]) -> None:
+        self._wait = wait
+
+    @property
+    def value(self) -> T:
+        """The event's value: a str or bytes for frames, the WebSocket for `close` and `websocket`.
+
+        After the block it is there; inside the block this waits for it. One thread may wait at a time.
+        """
+        return self._wait.take()
+
+    def is_done(self) -> bool:
+        """Whether the wait is over. The predicate is called with values that have come until now."""
+        return self._wait.is_over()
+
+
+class EventContextManager(Generic[T]):
+    """`with ws.expect_event(...) as info:`; the wait begins with the block, whose end waits for the event.
+
+    An exception of the block wins over the wait, which is then cancelled.
+    """
+
+    def __init__(self, begin: Callable[[], SyncWait[T]]) -> None:
+        self._begin = begin
+
+    def __enter__(self) -> EventInfo[T]:
+        self._wait = self._begin()
+        return EventInfo(self._wait)
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exc is not None:
+            self._wait.cancel()
+        else:
+            self._wait.result()

@@ -1,0 +1,39 @@
+"""What mypy and pyright say about a user's code."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.processes import ROOT
+
+SAMPLES = ROOT / "tests" / "typing_samples"
+
+
+def error_lines(checker: str, sample: Path) -> set[int]:
+    """The numbers of the lines for which a type checker shows an error."""
+    if checker == "mypy":
+        command = [sys.executable, "-m", "mypy", "--strict", str(sample)]
+    else:
+        pytest.importorskip("pyright")
+        command = [sys.executable, "-m", "pyright", "--project", str(SAMPLES)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    shown = re.findall(rf"{sample.name}:(\d+):(?:\d+ -)? error", run.stdout)
+    assert re.search(r"\d+ error|Success", run.stdout), run.stdout + run.stderr
+    return set(map(int, shown))
+
+
+@pytest.mark.parametrize("checker", ["mypy", "pyright"])
+def test_events_have_types(checker: str) -> None:
+    assert error_lines(checker, SAMPLES / "good.py") == set()
+
+
+@pytest.mark.parametrize("checker", ["mypy", "pyright"])
+def test_misspelt_events_and_wrong_parameters_are_errors(checker: str) -> None:
+    sample = SAMPLES / "bad.py"
+    lines = sample.read_text().splitlines()
+    assert error_lines(checker, sample) == {
+        number for number, line in enumerate(lines, 1) if line.endswith("# error")
+    }

@@ -1,0 +1,31 @@
+"""A user's mistakes. Each line with a comment is an error for mypy and pyright, and no other line is."""
+
+from wirewright import Proxy, WebSocket, sync_api
+
+
+async def misspell(proxy: Proxy, ws: WebSocket) -> None:
+    ws.on("framesend", print)  # error
+    ws.once("message", print)  # error
+    ws.remove_listener("closed", print)  # error
+    proxy.on("web_socket", print)  # error
+    await ws.wait_for_event("framerecieved")  # error
+    await proxy.wait_for_event("close")  # error
+
+
+def misspell_sync(proxy: sync_api.Proxy, ws: sync_api.WebSocket) -> None:
+    ws.on("framesend", print)  # error
+    ws.once("message", print)  # error
+    ws.remove_listener("closed", print)  # error
+    proxy.on("web_socket", print)  # error
+    ws.wait_for_event("framerecieved")  # error
+    ws.expect_event("error")  # error
+    proxy.expect_event("close")  # error
+
+
+def take_text(payload: str) -> None:
+    print(payload)
+
+
+def listen(ws: WebSocket, sync_ws: sync_api.WebSocket) -> None:
+    ws.on("framesent", take_text)  # error
+    sync_ws.on("framesent", take_text)  # error
