@@ -134,3 +134,41 @@ def test_architecture_names_modules_that_exist() -> None:
     named = re.findall(r"^- `(.*?)`:", ARCHITECTURE, re.MULTILINE)
     assert named
     assert [name for name in named if not (PACKAGE / name).exists()] == []
+
+
+def _class_names(tree: ast.AST) -> Iterator[str]:
+    return (node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+
+
+def test_no_two_classes_have_the_same_name() -> None:
+    """Except the public classes of both APIs. Messages of the protocol are used by their module's name."""
+    of_both = {
+        "EventContextManager",
+        "EventInfo",
+        "Proxy",
+        "WebSocket",
+        "WebSocketRoute",
+        "connect",
+        "launch",
+    }
+    homes: dict[str, list[str]] = {}
+    for module, tree in TREES.items():
+        if module != "remote.protocol":
+            for name in _class_names(tree):
+                homes.setdefault(name, []).append(module)
+    assert {name: each for name, each in homes.items() if len(each) > 1 and name not in of_both} == {}
+    assert all(len(homes[name]) == 2 for name in of_both)
+
+
+def test_no_boolean_stands_for_a_direction() -> None:
+    """Only `mitm/` has such parameters, where it reads attributes of mitmproxy."""
+    ends = ("app", "client", "server")
+    forbidden = {f"{way}_{end}" for way in ("by", "from", "is", "to") for end in ends} | {"is_ours"}
+    found = {
+        (module, node.arg)
+        for module, tree in TREES.items()
+        if _room(module) != "mitm"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.arg) and node.arg in forbidden
+    }
+    assert found == set()

@@ -46,7 +46,7 @@ from wirewright.model.event_signatures import (
 from wirewright.model.handshake import HeaderChanges, HeaderFields
 from wirewright.model.history import Message
 from wirewright.model.matching import UrlMatch, UrlPattern
-from wirewright.model.proxy import Replay
+from wirewright.model.proxy import ReplayHandler
 from wirewright.model.route import CloseHandler, Directions, MessageHandler, Milliseconds
 from wirewright.model.running_proxies import RunningProxy, running_proxies
 from wirewright.model.waiter import Predicate, Timeout
@@ -358,12 +358,12 @@ class Proxy(SocketsWrapper[own_proxy.Proxy]):
         speed: float = 1.0,
         on_mismatch: Literal["abort", "wait", "passthrough"] = "abort",
         compare: Any = "exact",
-    ) -> Replay:
+    ) -> ReplayHandler:
         """Play the recorded server to sockets that are opened from now on; see `wirewright.Proxy`."""
         self._wrappers.check_going_on()
         is_function = callable(compare) and not isinstance(compare, ignoring_keys)
 
-        async def route() -> Replay:
+        async def route() -> ReplayHandler:
             replay = self._own.route_from_capture(
                 path,
                 url=self._asked(url),

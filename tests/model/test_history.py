@@ -4,14 +4,14 @@ from collections.abc import Iterator
 import pytest
 
 from wirewright.memory import MemoryBudget
-from wirewright.model.history import Frame, History, HistoryLimit, Window
+from wirewright.model.history import History, HistoryLimit, PastFrame, Window
 from wirewright.values import Payload
 
 
 def remembered(limit: HistoryLimit, *payloads: Payload) -> list[Payload]:
     history = History(limit)
     for payload in payloads:
-        history.append(Frame("framereceived", payload), len(payload))
+        history.append(PastFrame("framereceived", payload), len(payload))
     kept = list(history.payloads("framereceived"))
     assert len(history) == len(kept)
     return kept
@@ -62,7 +62,7 @@ def test_directions_are_told_apart_but_share_the_limit() -> None:
         ("framesent", "3"),
         ("framesent", "4"),
     ]:
-        history.append(Frame(event, payload), 1)
+        history.append(PastFrame(event, payload), 1)
     assert list(history.payloads("framesent")) == ["3", "4"]
     assert list(history.payloads("framereceived")) == ["2"]
     assert list(history.payloads("close")) == []
@@ -70,11 +70,11 @@ def test_directions_are_told_apart_but_share_the_limit() -> None:
 
 def test_frames_may_arrive_while_the_past_is_read() -> None:
     history = History(HistoryLimit(2, 100))
-    history.append(Frame("framesent", "1"), 1)
-    history.append(Frame("framesent", "2"), 1)
+    history.append(PastFrame("framesent", "1"), 1)
+    history.append(PastFrame("framesent", "2"), 1)
     payloads = history.payloads("framesent")
     first = next(payloads)
-    history.append(Frame("framesent", "3"), 1)
+    history.append(PastFrame("framesent", "3"), 1)
     assert [first, *payloads] == ["1", "2"]
 
 
@@ -112,13 +112,13 @@ class Sealed:
 
 def test_unread_messages_are_read_when_somebody_looks_back() -> None:
     history, sealed = History(HistoryLimit(3, 100)), Sealed("b", b"c", "d")
-    history.append(Frame("framereceived", "a"), 1)
+    history.append(PastFrame("framereceived", "a"), 1)
     history.extend_unread("framereceived", sealed, 1.0)
     assert (history.total, sealed.opened) == (4, 0)
     assert list(history.payloads("framereceived")) == ["b", b"c", "d"]
     assert history.since(2) == [
-        Frame("framereceived", b"c", 1.0),
-        Frame("framereceived", "d", 1.0),
+        PastFrame("framereceived", b"c", 1.0),
+        PastFrame("framereceived", "d", 1.0),
     ]
 
 
@@ -142,7 +142,7 @@ def test_history_that_gives_way_forgets_its_oldest_frames(monkeypatch: pytest.Mo
     history = History(HistoryLimit(1_000_000, 100_000_000))
     history.retain()
     for number in range(100):
-        history.append(Frame("framereceived", f"{number:02}" * 50_000), 100_000)
+        history.append(PastFrame("framereceived", f"{number:02}" * 50_000), 100_000)
     kept = [payload[:2] for payload in history.payloads("framereceived")]
     assert kept == [f"{number:02}" for number in range(100 - len(kept), 100)]
     assert 60 < len(kept) <= 70
@@ -163,7 +163,7 @@ def test_text_counts_as_the_memory_that_it_takes(monkeypatch: pytest.MonkeyPatch
     for number in range(50):
         text = f"{number:02}" + "\U0001f600" + "x" * 100_000
         if takes == "append":
-            history.append(Frame("framereceived", text), len(text.encode()))
+            history.append(PastFrame("framereceived", text), len(text.encode()))
         else:
             history.extend("framereceived", [text], 1.0)
     assert 10 < len(history) <= 17
@@ -175,7 +175,7 @@ def test_newest_socket_keeps_its_history_when_memory_is_short(monkeypatch: pytes
     histories = [History(HistoryLimit()) for _ in range(5)]
     for _ in range(20):
         for history in histories:
-            history.append(Frame("framereceived", "x" * 100_000), 100_000)
+            history.append(PastFrame("framereceived", "x" * 100_000), 100_000)
     lengths = [len(history) for history in histories]
     assert lengths[0] < 5
     assert lengths[-1] == 20

@@ -48,10 +48,10 @@ class Sessions:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked: list[str] = []
         """The URLs of the handshakes."""
-        self._all: list[server.Session] = []
-        stock_init, stock_put = server.Session.__init__, Outbox.put
+        self._all: list[server.ClientSession] = []
+        stock_init, stock_put = server.ClientSession.__init__, Outbox.put
 
-        def init(session: server.Session, *given: Any) -> None:
+        def init(session: server.ClientSession, *given: Any) -> None:
             stock_init(session, *given)
             self._all.append(session)
 
@@ -60,7 +60,7 @@ class Sessions:
                 self.asked.append(message.socket.url)
             stock_put(outbox, message)
 
-        monkeypatch.setattr(server.Session, "__init__", init)
+        monkeypatch.setattr(server.ClientSession, "__init__", init)
         monkeypatch.setattr(Outbox, "put", put)
 
     async def are_late(self) -> None:

@@ -14,8 +14,8 @@ from wirewright.remote.codec import (
     JSON,
     MESSAGEPACK,
     SUBPROTOCOLS,
+    InvalidMessage,
     MessageTooLarge,
-    ProtocolError,
     make_codec,
 )
 from wirewright.remote.protocol import FromClient, FromProxy
@@ -145,7 +145,7 @@ def test_message_pack_has_bytes_as_they_are() -> None:
 def test_what_is_no_message_has_a_code_and_a_reason(
     subprotocol: str, data: str | bytes, code: int, said: str
 ) -> None:
-    with pytest.raises(ProtocolError) as raised:
+    with pytest.raises(InvalidMessage) as raised:
         make_codec(subprotocol, FromClient).decode(data)
     assert raised.value.code == code
     assert said in raised.value.reason
@@ -155,7 +155,7 @@ def test_what_is_no_message_has_a_code_and_a_reason(
 def test_attachment_must_be_binary() -> None:
     codec = make_codec(JSON, FromClient)
     assert codec.decode('{"type":"stopcapture","id":1,"attachments":1}') is None
-    with pytest.raises(ProtocolError, match="an attachment is binary"):
+    with pytest.raises(InvalidMessage, match="an attachment is binary"):
         codec.decode("text")
 
 

@@ -273,9 +273,11 @@ def _late(ask: Callable[[str], Any]) -> Any:
 
 
 async def test_client_that_stands_still_is_asked_once(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    sessions: list[server.Session] = []
+    sessions: list[server.ClientSession] = []
     monkeypatch.setattr(
-        server.Session, "opening", lambda self, *_: sessions.append(self) if self not in sessions else None
+        server.ClientSession,
+        "opening",
+        lambda self, *_: sessions.append(self) if self not in sessions else None,
     )
     async with serving() as url, client_of() as remote:
         for _ in range(5):
@@ -348,7 +350,7 @@ async def test_messages_that_handlers_wait_for_end_no_client(
 # Messages that are too large for a client
 
 
-def session() -> server.Session:
+def session() -> server.ClientSession:
     """The proxy's side of the one client."""
     servers = [each for each in control.watchers if isinstance(each, server.RemoteServer)]
     (found,) = [session for each in servers for session in each._sessions]

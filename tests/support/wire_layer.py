@@ -26,9 +26,9 @@ from wirewright.values import Direction, Payload
 from wirewright.wire.closing_actions import CLOSING_SECONDS
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import Opcode
-from wirewright.wire.lazy import Unread
+from wirewright.wire.lazy import LazyBatch
 from wirewright.wire.observer import UNDECIDED, Decided, Decision, Demand, Order
-from wirewright.wire.reader import Control
+from wirewright.wire.reader import ControlFrame
 from wirewright.wire.stream import Close
 
 Offer = tuple[Payload, Direction, bool]
@@ -108,13 +108,13 @@ class FakeObserver:
     def ordered(self, payload: Payload, *, direction: Direction) -> None:
         self.passed([payload], direction=direction, injected=True)
 
-    def passed_unheard(self, messages: Unread, *, direction: Direction) -> None:
+    def passed_unheard(self, messages: LazyBatch, *, direction: Direction) -> None:
         self.told.append(("unheard", *messages))
 
     def too_large(self, *, direction: Direction) -> None:
         self.told.append(("too large",))
 
-    def controls(self, frames: Sequence[Control], *, direction: Direction, injected: bool) -> None:
+    def controls(self, frames: Sequence[ControlFrame], *, direction: Direction, injected: bool) -> None:
         self.reported += [(each.opcode, each.payload, direction, injected) for each in frames]
 
     def failed(self, message: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from support.frames import Peer, pieces, read
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import Opcode, encode_close
-from wirewright.wire.reader import Control, Event, MessageReader
+from wirewright.wire.reader import ControlFrame, Event, MessageReader
 
 BYE = encode_close(1000, "bye")
 OURS = "ours"
@@ -113,7 +113,7 @@ def test_control_frame_of_ours_is_read_between_frames(peer: Peer) -> None:
     for offset in stream.frames:
         data = stream.data[:offset] + peer.frame(Opcode.PONG, b"ours") + stream.data[offset:]
         events = read(peer.reader(), pieces(data, 5))
-        events.remove(Control(Opcode.PONG, b"ours"))
+        events.remove(ControlFrame(Opcode.PONG, b"ours"))
         assert events == stream.events
 
 

@@ -32,7 +32,7 @@ from wsproto.frame_protocol import (
 from support.frames import KEY, MAX_MESSAGE, pieces
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import ProtocolError, decode_close, encode_frame
-from wirewright.wire.reader import Control, MessageReader, TooLarge
+from wirewright.wire.reader import ControlFrame, MessageReader, TooLarge
 
 Said = str | bytes | tuple[str, bytes] | tuple[int, str]
 """A message, a control frame by its name, or a close."""
@@ -142,7 +142,7 @@ def read_by_ours(reader: MessageReader, parts: Iterator[bytes]) -> Reading:
         for said in reader.feed(part):
             if isinstance(said, TooLarge):
                 continue  # its header announces more than the stream has, so wsproto waits for the rest
-            if not isinstance(said, Control):
+            if not isinstance(said, ControlFrame):
                 assert isinstance(said, str | bytes)
                 reading.said.append(said)
             elif said.opcode != Opcode.CLOSE:

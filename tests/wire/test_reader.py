@@ -7,8 +7,8 @@ import pytest
 from support.frames import MAX_MESSAGE, Peer, pieces, read
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import CloseCode, Opcode, encode_close
-from wirewright.wire.lazy import Unread
-from wirewright.wire.reader import Control, Event, MessageReader, TooLarge
+from wirewright.wire.lazy import LazyBatch
+from wirewright.wire.reader import ControlFrame, Event, MessageReader, TooLarge
 
 INVALID = "Invalid frame header"
 BYE = encode_close(1000, "bye")
@@ -30,10 +30,10 @@ def conversation(peer: Peer) -> tuple[list[bytes], list[Event]]:
         *(peer.text("x" * 130), *peer.fragments(Opcode.BINARY, b"a" * 126, b"b" * 7)),
         *(peer.text("last"), peer.frame(Opcode.CLOSE, BYE)),
     ]
-    said_ping, said_pong = Control(Opcode.PING, b"?"), Control(Opcode.PONG, b"")
+    said_ping, said_pong = ControlFrame(Opcode.PING, b"?"), ControlFrame(Opcode.PONG, b"")
     events: list[Event] = [
         *("hello", b"\x00\xff", "", b"", said_ping, said_pong, said_ping, "aé🙂", said_ping, b""),
-        *("x" * 130, b"a" * 126 + b"b" * 7, "last", Control(Opcode.CLOSE, BYE)),
+        *("x" * 130, b"a" * 126 + b"b" * 7, "last", ControlFrame(Opcode.CLOSE, BYE)),
     ]
     return frames, events
 
@@ -95,13 +95,13 @@ def test_mask_of_zeros_is_a_mask() -> None:
 def test_control_payloads_have_up_to_125_bytes(peer: Peer) -> None:
     for opcode in (Opcode.PING, Opcode.PONG, Opcode.CLOSE):
         for parts in halves(peer.frame(opcode, b"\x03\xe8" + b"x" * 123)):
-            assert read(peer.reader(), parts) == [Control(opcode, b"\x03\xe8" + b"x" * 123)]
+            assert read(peer.reader(), parts) == [ControlFrame(opcode, b"\x03\xe8" + b"x" * 123)]
 
 
 def test_close_is_handed_on_unread(peer: Peer) -> None:
     """Whoever wants its code decodes it, and finds what is wrong with it."""
     reader = peer.reader()
-    assert reader.feed(peer.frame(Opcode.CLOSE, b"\x03")) == [Control(Opcode.CLOSE, b"\x03")]
+    assert reader.feed(peer.frame(Opcode.CLOSE, b"\x03")) == [ControlFrame(Opcode.CLOSE, b"\x03")]
     assert reader.failure is None
 
 
@@ -111,7 +111,9 @@ def test_close_is_handed_on_unread(peer: Peer) -> None:
 def opened(events: list[Event]) -> list[Event]:
     """The same, with what is unread read."""
     return [
-        event for found in events for event in (list[Event](found) if isinstance(found, Unread) else [found])
+        event
+        for found in events
+        for event in (list[Event](found) if isinstance(found, LazyBatch) else [found])
     ]
 
 
@@ -130,7 +132,7 @@ def test_short_messages_are_handed_out_unread_with_their_number_and_size(peer: P
     reader.lazy = True
     data = b"".join(peer.text(p) if isinstance(p, str) else peer.binary(p) for p in payloads)
     (unread,) = reader.feed(data + rest[:4])
-    assert isinstance(unread, Unread)
+    assert isinstance(unread, LazyBatch)
     assert list(unread) == list(unread) == payloads
     assert (len(unread), unread.size) == (6, 5 + 2 + 126 + 400 + 3)
     assert reader.only_messages
@@ -219,7 +221,7 @@ def test_violation_ends_the_reading(stream: bytes, message: str, size: int) -> N
     events = read(reader, pieces(b"\x81\x01m" + stream + b"\x81\x01n", size))
     assert events[0] == "m"
     assert "n" not in events
-    assert all(event == "a" or isinstance(event, Control) for event in events[1:])
+    assert all(event == "a" or isinstance(event, ControlFrame) for event in events[1:])
     assert reader.failure is not None
     code = CloseCode.INVALID_DATA if message == BAD_TEXT else CloseCode.PROTOCOL_ERROR
     assert (reader.failure.message, reader.failure.code) == (message, code)
@@ -268,7 +270,7 @@ def test_nothing_is_read_after_a_violation(peer: Peer) -> None:
 
 def test_one_byte_after_a_close_is_no_frame_yet() -> None:
     reader = MessageReader(masked=False, max_message=100)
-    assert reader.feed(CLOSED + b"\x81") == [Control(Opcode.CLOSE, b"\x03\xe8")]
+    assert reader.feed(CLOSED + b"\x81") == [ControlFrame(Opcode.CLOSE, b"\x03\xe8")]
     assert reader.failure is None
 
 
@@ -293,7 +295,7 @@ def test_only_control_frames_are_read_where_nobody_wants_messages(peer: Peer, pi
     frames, events = conversation(peer)
     reader = peer.reader(limit=0)
     stream = peer.text("\udcff".encode(errors="surrogateescape").decode("latin-1")) + b"".join(frames)
-    controls = [event for event in events if isinstance(event, Control)]
+    controls = [event for event in events if isinstance(event, ControlFrame)]
     assert read(reader, pieces(stream, piece)) == controls
     assert reader.failure is None
 
@@ -362,7 +364,7 @@ def test_reading_in_steps_finds_what_reading_at_once_finds(
 
 
 def flat(event: Event) -> list[object]:
-    return list(event) if isinstance(event, Unread) else [event]
+    return list(event) if isinstance(event, LazyBatch) else [event]
 
 
 def test_rest_has_no_byte_of_an_earlier_piece(peer: Peer) -> None:
@@ -371,7 +373,7 @@ def test_rest_has_no_byte_of_an_earlier_piece(peer: Peer) -> None:
     reader.feed(frame[:1])
     events = reader.feed(frame[1:], 0)
     assert len(reader.rest) < len(frame)
-    assert events + reader.feed(reader.rest) == [Control(Opcode.PING, b"hi")]
+    assert events + reader.feed(reader.rest) == [ControlFrame(Opcode.PING, b"hi")]
 
 
 def test_work_of_a_flood_is_that_of_its_frames(peer: Peer) -> None:

@@ -8,13 +8,13 @@ import pytest
 from support.frames import Peer, pieces
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import Opcode, ProtocolError
-from wirewright.wire.reader import Control, Deflated, Event
+from wirewright.wire.reader import ControlFrame, Deflated, Event
 from wirewright.wire.stream import Close, Encoder, Mode, Received, Stream
 
 TAKEOVER = Compression()
 NO_TAKEOVER = Compression(takeover=False)
 LONG = "long " * 300
-PING = Control(Opcode.PING, b"?")
+PING = ControlFrame(Opcode.PING, b"?")
 
 
 def stream_of(peer: Peer) -> Stream:
@@ -296,7 +296,7 @@ def test_hold_stays_where_messages_share_a_window(peer: Peer) -> None:
 # Closing
 
 CLOSE = Close(3000, "bye")
-BYE = Control(Opcode.CLOSE, b"\x0b\xb8bye")
+BYE = ControlFrame(Opcode.CLOSE, b"\x0b\xb8bye")
 
 
 @pytest.mark.parametrize("fragments", [0, 1, 2])

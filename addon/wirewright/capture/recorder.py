@@ -24,7 +24,7 @@ from wirewright.capture.writer import Writer
 from wirewright.model import user_errors
 from wirewright.model.feed import Tape
 from wirewright.model.handshake import Headers
-from wirewright.model.history import Unread, payload_size
+from wirewright.model.history import UnreadBatch, payload_size
 from wirewright.model.matching import UrlMatch, compile_match
 from wirewright.model.websocket import WebSocket
 from wirewright.values import ClosedBy, Direction, Payload
@@ -62,7 +62,7 @@ class Messages:
     socket_id: int
     time_ns: int
     direction: Direction
-    payloads: Sequence[Payload] | Unread
+    payloads: Sequence[Payload] | UnreadBatch
     size: int
     policy: Policy
     flags: int = 0
@@ -302,7 +302,12 @@ class SocketTape(Tape):
         self._set(closed_ns=int(at * 1e9), close_code=code, close_reason=kept, closed_by=by)
 
     def messages(
-        self, payloads: Sequence[Payload] | Unread, size: int, *, direction: Direction, injected: bool = False
+        self,
+        payloads: Sequence[Payload] | UnreadBatch,
+        size: int,
+        *,
+        direction: Direction,
+        injected: bool = False,
     ) -> None:
         flags = INJECTED if injected else 0
         self._put(Messages(self._id, time.time_ns(), direction, payloads, size, self._policy, flags))

@@ -16,7 +16,7 @@ from wirewright.model.websocket import Handshake
 from wirewright.values import Direction
 from wirewright.wire.frames import Opcode
 from wirewright.wire.observer import Observer
-from wirewright.wire.reader import Control as ControlFrame
+from wirewright.wire.reader import ControlFrame as ControlFrame
 from wirewright.wire.reader import MessageReader
 from wirewright.wire.stream import Close, Encoder, content_of
 

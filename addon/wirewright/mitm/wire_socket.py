@@ -17,9 +17,9 @@ from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit
 from wirewright.printable import get_logger, shown_url
 from wirewright.values import Direction, Payload
-from wirewright.wire.lazy import Unread
+from wirewright.wire.lazy import LazyBatch
 from wirewright.wire.observer import UNDECIDED, Decided, Decision, Demand, Order
-from wirewright.wire.reader import Control
+from wirewright.wire.reader import ControlFrame
 
 logger = get_logger(__name__)
 
@@ -150,7 +150,7 @@ class WiredSocket(InjectingCarrier):
             self._list.store(new_message(payload, direction=Direction.RECEIVED, injected=True))
         self._update_soon()
 
-    def passed_unheard(self, messages: Unread, *, direction: Direction) -> None:
+    def passed_unheard(self, messages: LazyBatch, *, direction: Direction) -> None:
         self._list.current()
         self._feed.passed_unheard(messages, direction=direction)
         self._update_soon()
@@ -167,7 +167,7 @@ class WiredSocket(InjectingCarrier):
             self.max_message,
         )
 
-    def controls(self, frames: Sequence[Control], *, direction: Direction, injected: bool) -> None:
+    def controls(self, frames: Sequence[ControlFrame], *, direction: Direction, injected: bool) -> None:
         told = [(each.opcode, each.payload) for each in frames]
         self._feed.controls(told, direction=direction, injected=injected)
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Container, Mapping, Sequence
 from typing import Any, Protocol
 
 from wirewright.model.handshake import Headers
-from wirewright.model.history import Frame, History, Unread, total_size
+from wirewright.model.history import History, PastFrame, UnreadBatch, total_size
 from wirewright.model.websocket import Carrier, WebSocket
 from wirewright.printable import get_logger, shown_url
 from wirewright.values import ClosedBy, Direction, FrameEvent, Payload
@@ -32,7 +32,12 @@ class Tape(Protocol):
         """The handshake succeeded; `at` is seconds since the epoch."""
 
     def messages(
-        self, payloads: Sequence[Payload] | Unread, size: int, *, direction: Direction, injected: bool = False
+        self,
+        payloads: Sequence[Payload] | UnreadBatch,
+        size: int,
+        *,
+        direction: Direction,
+        injected: bool = False,
     ) -> None:
         """Messages have passed, of so many bytes together; `injected` ones are the proxy's own."""
 
@@ -194,7 +199,7 @@ class Feed:
         socket = self.socket
         if socket.is_closed():
             return
-        socket._history.append(Frame(event, payload, time.time()), size)
+        socket._history.append(PastFrame(event, payload, time.time()), size)
         self._tell_taps(event, (payload,))
         socket.emit_each(event, (payload,))
 
@@ -219,7 +224,7 @@ class Feed:
             self._tape.messages(payloads, total_size(payloads), direction=direction, injected=injected)
         self.frames(direction.event, payloads)
 
-    def passed_unheard(self, messages: Unread, *, direction: Direction) -> None:
+    def passed_unheard(self, messages: UnreadBatch, *, direction: Direction) -> None:
         """Messages have passed that nobody listens to. They are read when somebody looks back."""
         if self._tape:
             # One that came in parts is put together here, and not in the recorder's thread.

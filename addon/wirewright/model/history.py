@@ -72,7 +72,7 @@ class Window:
         return len(self._sizes)
 
 
-class Frame(NamedTuple):
+class PastFrame(NamedTuple):
     """One remembered message."""
 
     event: str
@@ -91,7 +91,7 @@ class PastEvent(NamedTuple):
     value: Any
 
 
-class Unread(Protocol):
+class UnreadBatch(Protocol):
     """Messages that nobody has read yet: iterating over them reads them."""
 
     size: int
@@ -102,11 +102,11 @@ class Unread(Protocol):
     def __iter__(self) -> Iterator[Payload]: ...
 
 
-class _Batch(NamedTuple):
+class _MessageBatch(NamedTuple):
     """Messages of one direction that came at the same time."""
 
     event: str
-    payloads: Sequence[Payload] | Unread
+    payloads: Sequence[Payload] | UnreadBatch
     timestamp: float
     size: int
     """Bytes of the payloads."""
@@ -134,7 +134,7 @@ class History:
         """How many frames were added; a client that does not keep up is not given all of `total`."""
         self._notes: list[tuple[int, str, Any]] = []
         """Other events, each with the number of frames that were added before it."""
-        self._batches: deque[_Batch] = deque()
+        self._batches: deque[_MessageBatch] = deque()
         self._count = self._size = self._memory = 0
 
     @property
@@ -206,23 +206,25 @@ class History:
             events.append(PastEvent(forgotten - 1, "missed", forgotten - number))
         return sorted((event for event in events if event.number >= number), key=attrgetter("number"))
 
-    def append(self, frame: Frame, size: int) -> None:
+    def append(self, frame: PastFrame, size: int) -> None:
         """Remember a frame of so many bytes."""
-        self._add(_Batch(frame.event, [frame.payload], frame.timestamp, size, memory_size(frame.payload)))
+        self._add(
+            _MessageBatch(frame.event, [frame.payload], frame.timestamp, size, memory_size(frame.payload))
+        )
 
     def extend(self, event: str, payloads: Sequence[Payload], timestamp: float) -> None:
         """Remember messages of one direction that came at the same time."""
-        self._add(_Batch(event, payloads, timestamp, *_sizes(payloads)))
+        self._add(_MessageBatch(event, payloads, timestamp, *_sizes(payloads)))
 
-    def extend_unread(self, event: str, messages: Unread, timestamp: float) -> None:
+    def extend_unread(self, event: str, messages: UnreadBatch, timestamp: float) -> None:
         """Remember messages of one direction that came at the same time, without reading them."""
-        self._add(_Batch(event, messages, timestamp, messages.size, messages.size))
+        self._add(_MessageBatch(event, messages, timestamp, messages.size, messages.size))
 
     def payloads(self, event: str) -> Iterator[Payload]:
         """What is kept of one direction, oldest first."""
         return (frame.payload for frame in self._kept() if frame.event == event)
 
-    def since(self, total: int) -> list[Frame]:
+    def since(self, total: int) -> list[PastFrame]:
         """What is kept of the frames that came after `total` of them had."""
         if total == self.total:
             return []
@@ -233,7 +235,7 @@ class History:
     def __len__(self) -> int:
         return len(self._kept())
 
-    def _add(self, batch: _Batch) -> None:
+    def _add(self, batch: _MessageBatch) -> None:
         self.total += len(batch.payloads)
         self._added += len(batch.payloads)
         if not (self.limit.messages and self.limit.size):
@@ -259,16 +261,16 @@ class History:
         if not -REPORT_STEP < memory + ITEM_BYTES * count - self._reported < REPORT_STEP:
             self._report_memory()
 
-    def _cut(self, batch: _Batch) -> _Batch:
+    def _cut(self, batch: _MessageBatch) -> _MessageBatch:
         window, payloads = Window(self.limit), list(batch.payloads)
         for payload in payloads:
             window.push(payload_size(payload))
         left = payloads[len(payloads) - len(window) :]
         return batch._replace(payloads=left, size=window.size, memory=sum(map(memory_size, left)))
 
-    def _kept(self) -> list[Frame]:
+    def _kept(self) -> list[PastFrame]:
         frames = [
-            Frame(batch.event, payload, batch.timestamp)
+            PastFrame(batch.event, payload, batch.timestamp)
             for batch in self._batches
             for payload in batch.payloads
         ]

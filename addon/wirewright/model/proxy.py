@@ -64,11 +64,11 @@ class Host(Protocol):
     async def apps_seen(self) -> AppsSeen:
         """The counts of apps' connections and requests, and the TLS handshakes that failed."""
 
-    def replay(self, path: Path, **options: Any) -> "Replay":
+    def replay(self, path: Path, **options: Any) -> "ReplayHandler":
         """A route's handler that plays a capture."""
 
 
-class Replay(Protocol):
+class ReplayHandler(Protocol):
     """A recorded server."""
 
     mismatches: deque[Any]
@@ -92,7 +92,7 @@ class Watcher(Protocol):
         """An app asks for a socket; nothing of it has been emitted yet."""
 
 
-class Recorder(Protocol):
+class SocketRecorder(Protocol):
     """What records sockets."""
 
     @property
@@ -133,7 +133,7 @@ class Proxy(WaitingEmitter):
         super().__init__(Scope())
         self._feeds: dict[str, Feed] = {}
         self._routes = Routes()
-        self._recorder: Recorder | None = None
+        self._recorder: SocketRecorder | None = None
         self._next_number = 1
         """The number of the next socket."""
         self._host: Host | None = None
@@ -229,7 +229,7 @@ class Proxy(WaitingEmitter):
         speed: float = 1.0,
         on_mismatch: Literal["abort", "wait", "passthrough"] = "abort",
         compare: "str | re.Pattern[str] | Callable[[Payload, Payload], object]" = "exact",
-    ) -> Replay:
+    ) -> ReplayHandler:
         """Play the recorded server to sockets that are opened from now on; the real one is not contacted.
 
         Those of a recorded URL are meant, and of them the ones that match `url`; with a `url` the recording
@@ -331,7 +331,7 @@ class Control:
         self.proxy = proxy
         self.watchers: list[Watcher] = []
 
-    def start_recording(self, recorder: Recorder) -> None:
+    def start_recording(self, recorder: SocketRecorder) -> None:
         """Record the sockets that are open and those that will be; all get numbers of the recording."""
         proxy = self.proxy
         proxy._recorder, proxy._next_number = recorder, recorder.first_number

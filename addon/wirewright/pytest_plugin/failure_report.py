@@ -9,7 +9,7 @@ from wirewright.capture.redaction import Redaction
 from wirewright.model.app_connections import NOTHING_SEEN, AppsSeen
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
-from wirewright.model.history import Frame
+from wirewright.model.history import PastFrame
 from wirewright.model.running_proxies import RunningProxy
 from wirewright.model.websocket import WebSocket
 from wirewright.printable import printable
@@ -197,7 +197,7 @@ def _state(socket: WebSocket) -> str:
     return f"closed {' '.join(said)}"
 
 
-def _tell_frame(frame: Frame) -> str:
+def _tell_frame(frame: PastFrame) -> str:
     payload = REDACTION.preview(frame.payload, WIDTH)
     shown = repr(payload)
     shown = shown if len(shown) <= WIDTH else f"{shown[:WIDTH]}… ({len(frame.payload):,} in all)"

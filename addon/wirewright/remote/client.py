@@ -27,7 +27,7 @@ from wirewright.model.websocket import Handshake, WebSocket, missed_in
 from wirewright.printable import get_logger
 from wirewright.remote import protocol
 from wirewright.remote.client_carriers import All, RemoteHost, RouteOrders, SocketOrders, describe
-from wirewright.remote.codec import ProtocolError, make_codec
+from wirewright.remote.codec import InvalidMessage, make_codec
 from wirewright.remote.connection import Connection, Disconnected
 
 logger = get_logger(__name__)
@@ -135,7 +135,7 @@ class Client:
         self.put(protocol.Subscribe(described, list(events)))
         try:
             welcome = await asyncio.wait_for(self._receive(), WELCOME_SECONDS)
-        except (Disconnected, ProtocolError, TimeoutError) as error:
+        except (Disconnected, InvalidMessage, TimeoutError) as error:
             raise Error(f"the proxy did not answer: {error}") from None
         if not isinstance(welcome, protocol.Welcome):
             raise Error("what answers is no Wirewright")
@@ -175,7 +175,7 @@ class Client:
                 await self._handle(await self._receive())
         except Disconnected as end:
             why = str(end) if end.code not in (1000, 1001, 1006) else ""
-        except ProtocolError as error:
+        except InvalidMessage as error:
             why = f"it has sent what it must not: {error}"
             await self._connection.close(error.code, error.reason)
         finally:

@@ -30,7 +30,7 @@ _ESCAPED_SIZE = 6
 _CONTROL_CHARACTERS = bytes(range(0x20))
 
 
-class ProtocolError(Exception):
+class InvalidMessage(Exception):
     """The other side has sent what it must not: its connection is closed with this code (RFC 6455, 7.4)."""
 
     def __init__(self, code: int, reason: str) -> None:
@@ -72,7 +72,7 @@ class Codec(ABC):
 
     @abstractmethod
     def decode(self, data: Any) -> Any:
-        """The message that is complete with this WebSocket message, or None. Raises ProtocolError."""
+        """The message that is complete with this WebSocket message, or None. Raises InvalidMessage."""
 
 
 class MessagePackCodec(Codec):
@@ -91,11 +91,11 @@ class MessagePackCodec(Codec):
 
     def decode(self, data: str | bytes) -> Any:
         if isinstance(data, str):
-            raise ProtocolError(1003, "a message of this subprotocol is binary")
+            raise InvalidMessage(1003, "a message of this subprotocol is binary")
         try:
             return self._decoder.decode(data)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, OverflowError) as error:
-            raise ProtocolError(1007, _said(error)) from None
+            raise InvalidMessage(1007, _said(error)) from None
 
 
 class JsonCodec(Codec):
@@ -130,23 +130,23 @@ class JsonCodec(Codec):
         if self._missing:
             return self._attach(data)
         if isinstance(data, bytes):
-            raise ProtocolError(1003, "a message of this subprotocol is text")
+            raise InvalidMessage(1003, "a message of this subprotocol is text")
         try:
             value = json.loads(data)
             missing = value.pop("attachments", 0) if isinstance(value, dict) else 0
         except (ValueError, RecursionError) as error:
-            raise ProtocolError(1007, _said(error)) from None
+            raise InvalidMessage(1007, _said(error)) from None
         if not (type(missing) is int and 0 <= missing <= MOST_ATTACHMENTS):
-            raise ProtocolError(1007, "attachments must be how many binary messages follow")
+            raise InvalidMessage(1007, "attachments must be how many binary messages follow")
         self._pending, self._missing, self._attachments = value, missing, []
         return None if missing else self._complete()
 
     def _attach(self, data: str | bytes) -> Any:
         if isinstance(data, str):
-            raise ProtocolError(1003, "an attachment is binary")
+            raise InvalidMessage(1003, "an attachment is binary")
         self._attachments.append(data)
         if sum(map(len, self._attachments)) > LARGEST_MESSAGE:
-            raise ProtocolError(1009, f"attachments have {LARGEST_MESSAGE:,} bytes together at most")
+            raise InvalidMessage(1009, f"attachments have {LARGEST_MESSAGE:,} bytes together at most")
         self._missing -= 1
         return None if self._missing else self._complete()
 
@@ -157,7 +157,7 @@ class JsonCodec(Codec):
                 _attached(pending, self._attachments), self._expects, builtin_types=(bytes,)
             )
         except (msgspec.ValidationError, RecursionError, IndexError, TypeError, OverflowError) as error:
-            raise ProtocolError(1007, _said(error)) from None
+            raise InvalidMessage(1007, _said(error)) from None
 
 
 def make_codec(subprotocol: str, expects: Any) -> Codec:

@@ -81,13 +81,13 @@ class Outbox:
             return
         self._tell_missed(key, event)
         last = self._waiting[-1] if self._waiting else None
-        if isinstance(last, _Batch) and last.takes_more(key, event) and self._weights[-1] < BATCH_BYTES:
+        if isinstance(last, _FrameBatch) and last.takes_more(key, event) and self._weights[-1] < BATCH_BYTES:
             last.payloads.extend(payloads)
             self._weights[-1] += weight
             self._weight += weight
             self._report_memory()
         else:
-            self._append(_Batch(key, event, number, list(payloads), at), weight)
+            self._append(_FrameBatch(key, event, number, list(payloads), at), weight)
 
     def closed(self, message: Closed) -> None:
         """The end of a socket, and before it what was missed of it."""
@@ -108,7 +108,7 @@ class Outbox:
         self._weight -= self._weights.popleft()
         message = self._waiting.popleft()
         self._report_memory()
-        if isinstance(message, _Batch):
+        if isinstance(message, _FrameBatch):
             return message.message()
         if not isinstance(message, Missed):
             self._other_weight -= _weight(message)
@@ -147,7 +147,7 @@ def _weight(message: Any) -> int:
     return 500 + size
 
 
-class _Batch:
+class _FrameBatch:
     """Frames that are not sent yet, to which more may come."""
 
     __slots__ = ("at", "event", "key", "number", "payloads")

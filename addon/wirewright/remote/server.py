@@ -20,7 +20,7 @@ from wirewright.model.route import WebSocketRoute
 from wirewright.model.websocket import WebSocket
 from wirewright.printable import get_logger
 from wirewright.remote import protocol
-from wirewright.remote.codec import MessageTooLarge, ProtocolError, make_codec
+from wirewright.remote.codec import InvalidMessage, MessageTooLarge, make_codec
 from wirewright.remote.connection import Connection, Disconnected
 from wirewright.remote.outbox import Outbox
 from wirewright.remote.server_route import RemoteRoute
@@ -59,7 +59,7 @@ class RemoteServer:
 
     def __init__(self, control: Control) -> None:
         self.control = control
-        self._sessions: set[Session] = set()
+        self._sessions: set[ClientSession] = set()
         control.watchers.append(self)
 
     async def serve(self, connection: Connection) -> None:
@@ -67,7 +67,7 @@ class RemoteServer:
         if len(self._sessions) >= MOST_CLIENTS:
             await connection.close(1013, f"there are {MOST_CLIENTS} clients already")
             return
-        session = Session(self, connection)
+        session = ClientSession(self, connection)
         self._sessions.add(session)
         try:
             await session.run()
@@ -84,7 +84,7 @@ class RemoteServer:
         self.control.watchers.remove(self)
 
 
-class Session:
+class ClientSession:
     """One client."""
 
     def __init__(self, server: RemoteServer, connection: Connection) -> None:
@@ -120,11 +120,11 @@ class Session:
         try:
             first = await asyncio.wait_for(self._receive(), FIRST_SECONDS)
             if not isinstance(first, protocol.Subscribe):
-                raise ProtocolError(1002, "the first message must be subscribe")
+                raise InvalidMessage(1002, "the first message must be subscribe")
             self._subscribe(first)
             while True:
                 self._handle(await self._receive())
-        except ProtocolError as error:
+        except InvalidMessage as error:
             code, reason = error.code, error.reason
         except TimeoutError:
             code, reason = 1002, "the first message did not come"
@@ -214,7 +214,7 @@ class Session:
         try:
             self._is_meant = compile_match(rule_of(message.url))
         except ValueError as error:
-            raise ProtocolError(1007, str(error)[:100]) from None
+            raise InvalidMessage(1007, str(error)[:100]) from None
         self._events = message.events
         host = self._proxy._running_host()
         feeds = self._control.feeds().items()
@@ -241,12 +241,12 @@ class Session:
             if question is not None and not question.done():
                 question.set_result(message.is_meant)
         elif isinstance(message, protocol.Subscribe):
-            raise ProtocolError(1002, "subscribe comes once")
+            raise InvalidMessage(1002, "subscribe comes once")
         elif route := self._routes.get(message.key) or self._conditioned.get(message.key):
             try:
                 route.handle(message)
             except (ValueError, TypeError) as error:
-                raise ProtocolError(1007, str(error)[:100]) from None
+                raise InvalidMessage(1007, str(error)[:100]) from None
             except Error as error:  # not in this lane
                 logger.error("%s: what its route's handler wants cannot be: %s", message.key, error.message)
                 route.fail()
@@ -443,7 +443,7 @@ class _Tap:
 class _AskedUrl(LateMatch):
     """A rule that is a function of a client's."""
 
-    def __init__(self, session: Session, command: protocol.Route) -> None:
+    def __init__(self, session: ClientSession, command: protocol.Route) -> None:
         self._session = session
         self._command = command
 

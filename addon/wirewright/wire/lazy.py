@@ -7,7 +7,7 @@ from wirewright.wire.frames import FIN, MASK_SIZE, MASKED, MAX_CONTROL_PAYLOAD, 
 from wirewright.wire.payload_buffer import Parts
 
 
-class Unread(ABC):
+class LazyBatch(ABC):
     """Messages that have been found but not read: iterating over them reads them.
 
     Text that is not UTF-8 is mended then; nobody was there to be told.
@@ -23,7 +23,7 @@ class Unread(ABC):
     def __iter__(self) -> Iterator[str | bytes]: ...
 
 
-class ShortMessages(Unread):
+class ShortMessages(LazyBatch):
     """One after another, each in one frame, in a piece of the stream."""
 
     __slots__ = ("_count", "_data", "_end", "_masked", "_start", "size")
@@ -55,7 +55,7 @@ class ShortMessages(Unread):
             yield payload.decode(errors="replace") if first == FIN | Opcode.TEXT else payload
 
 
-class OneMessage(Unread):
+class OneMessage(LazyBatch):
     """One that came in parts."""
 
     __slots__ = ("_opcode", "_parts", "size")

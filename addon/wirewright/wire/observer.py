@@ -6,8 +6,8 @@ from enum import Enum
 from typing import Final, Literal, Protocol
 
 from wirewright.values import Conditions, Direction, Payload
-from wirewright.wire.lazy import Unread
-from wirewright.wire.reader import Control
+from wirewright.wire.lazy import LazyBatch
+from wirewright.wire.reader import ControlFrame
 from wirewright.wire.stream import Ours
 
 
@@ -86,13 +86,13 @@ class Observer(Protocol):
     def ordered(self, payload: Payload, *, direction: Direction) -> None:
         """A message that a route ordered was sent in this direction."""
 
-    def passed_unheard(self, messages: Unread, *, direction: Direction) -> None:
+    def passed_unheard(self, messages: LazyBatch, *, direction: Direction) -> None:
         """Messages were forwarded unread, because they are only remembered."""
 
     def too_large(self, *, direction: Direction) -> None:
         """A message is forwarded unread: it is larger than the demand's limit, or memory is short."""
 
-    def controls(self, frames: Sequence[Control], *, direction: Direction, injected: bool) -> None:
+    def controls(self, frames: Sequence[ControlFrame], *, direction: Direction, injected: bool) -> None:
         """Pings and pongs, or a close frame, were forwarded; `injected` ones are our own."""
 
     def failed(self, message: str) -> None:

@@ -20,7 +20,7 @@ from wirewright.wire.frames import (
     ProtocolError,
     apply_mask,
 )
-from wirewright.wire.lazy import OneMessage, ShortMessages, Unread
+from wirewright.wire.lazy import LazyBatch, OneMessage, ShortMessages
 from wirewright.wire.payload_buffer import Parts
 
 _RSV = 0x70
@@ -44,7 +44,7 @@ _BAD_TEXT = "Could not decode a text frame as UTF-8."
 
 
 @dataclass(frozen=True, slots=True)
-class Control:
+class ControlFrame:
     """A ping, a pong or a close frame."""
 
     opcode: int
@@ -79,7 +79,7 @@ class Violation:
     """The frame, as it came so far, if its header broke the protocol."""
 
 
-Event = str | bytes | Deflated | Unread | Control | TooLarge
+Event = str | bytes | Deflated | LazyBatch | ControlFrame | TooLarge
 """A `str` is a text message and `bytes` a binary one, whole and inflated."""
 
 
@@ -93,7 +93,7 @@ class MessageReader:
     """The largest wanted message, in bytes. With 0 only frame headers are read, and messages that a shared
     compression window needs."""
     lazy: bool
-    """True if messages are only remembered: they are then returned as Unread."""
+    """True if messages are only remembered: they are then returned as LazyBatch."""
     holds: bool
     """True in HOLD. A compressed message is then returned as Deflated, and an incomplete message is dropped
     last when memory is short."""
@@ -347,7 +347,7 @@ class MessageReader:
         payload = data[start:end]
         self._closed = opcode == Opcode.CLOSE
         self.only_messages = False
-        events.append(Control(opcode, apply_mask(payload, mask) if mask else payload))
+        events.append(ControlFrame(opcode, apply_mask(payload, mask) if mask else payload))
         return end
 
     def give_way(self, size: int) -> None:

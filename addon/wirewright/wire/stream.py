@@ -12,7 +12,7 @@ from enum import Enum
 
 from wirewright.wire.deflate import Compression, deflate
 from wirewright.wire.frames import CloseCode, Opcode, encode_close, encode_frame
-from wirewright.wire.reader import Control, Event, MessageReader, Violation
+from wirewright.wire.reader import ControlFrame, Event, MessageReader, Violation
 
 _NOT_DEFLATED = b"\xff" * 5
 """No window inflates this: a block of the reserved type (RFC 1951, 3.2.3)."""
@@ -59,7 +59,7 @@ class Encoder:
         """A ping, a pong or a close frame."""
         return encode_frame(opcode, payload, mask=self._mask())
 
-    def controls(self, frames: Iterable[Control]) -> list[bytes]:
+    def controls(self, frames: Iterable[ControlFrame]) -> list[bytes]:
         """Pings and pongs, each in a frame."""
         return [self.control(each.opcode, each.payload) for each in frames]
 

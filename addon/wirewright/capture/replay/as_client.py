@@ -104,7 +104,7 @@ async def play_as_client(
         return played
     try:
         async with attempt as connection:
-            await _Performance(capture, played, manner, connection, told).play()
+            await _ClientPerformance(capture, played, manner, connection, told).play()
     except InvalidHandshake as error:
         played.failure = f"the handshake failed: {error or type(error).__name__}{_redirect(error)}"
     except (OSError, TimeoutError, WebSocketException) as error:
@@ -136,7 +136,7 @@ def _options(socket: Socket, url: str, manner: Manner, headers: Headers) -> dict
     }
 
 
-class _Performance:
+class _ClientPerformance:
     """One live connection, as the peer of one recorded socket."""
 
     def __init__(

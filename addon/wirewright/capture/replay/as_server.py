@@ -117,7 +117,7 @@ class Replay:
             server = route.stand_in_for_server()
         else:
             accept(route, socket)
-        route.run(_Performance(self, recorded, route, server).play())
+        route.run(_ServerPerformance(self, recorded, route, server).play())
 
     def _candidates(self, url: str) -> list[Recorded]:
         """The recorded sockets that are nearest to a live one, in the order in which they were opened."""
@@ -155,7 +155,7 @@ def _forget(_: Payload) -> None:
     """What a live server says before it is asked is not wanted."""
 
 
-class _Performance:
+class _ServerPerformance:
     """One live socket, as the peer of one recorded one."""
 
     def __init__(

@@ -16,7 +16,7 @@ from wirewright.values import Direction, Payload
 from wirewright.wire.closing_actions import SendClose
 from wirewright.wire.frames import CloseCode, FrameCutter, Opcode, ProtocolError, decode_close
 from wirewright.wire.observer import UNDECIDED
-from wirewright.wire.reader import Control, Deflated, TooLarge, Violation
+from wirewright.wire.reader import ControlFrame, Deflated, TooLarge, Violation
 from wirewright.wire.stream import Close, content_of
 
 
@@ -140,12 +140,12 @@ class HoldMode:
             assert isinstance(event.ours, Close)
             if closing.has_destination(leg.direction):
                 socket.send_close(SendClose(leg.direction, event.ours))
-        elif isinstance(event, Control):
+        elif isinstance(event, ControlFrame):
             yield from self._handle_close(leg, event)
         else:
             raise TypeError(event)  # messages are offered, and none is unread
 
-    def _handle_close(self, leg: Leg, close: Control) -> layer.CommandGenerator[None]:
+    def _handle_close(self, leg: Leg, close: ControlFrame) -> layer.CommandGenerator[None]:
         closing, direction = self._socket.closing, leg.direction
         # Where the close frame is not sent on, we are the endpoint that judges it.
         is_endpoint = not closing.has_destination(direction) or closing.is_kept(direction)
@@ -166,7 +166,7 @@ class HoldMode:
         close = Close(CloseCode.TOO_BIG, reason)
         yield from self._socket.carry_out(self._socket.closing.refused(leg.direction, failure, close))
 
-    def _send_pings(self, leg: Leg, pings: Sequence[Control]) -> None:
+    def _send_pings(self, leg: Leg, pings: Sequence[ControlFrame]) -> None:
         """Send pings and pongs on, all that follow each other at once."""
         if not self._socket.closing.nothing_may_follow(leg.direction):
             self._socket.send(leg, *leg.stream.encoder.controls(pings))
@@ -178,7 +178,7 @@ class HoldMode:
         The value is what has to wait.
         """
         waiting: list[Held] = []
-        pings: list[Control] = []
+        pings: list[ControlFrame] = []
         for event in received:
             if _is_ping(event):
                 pings.append(event)
@@ -189,15 +189,15 @@ class HoldMode:
         return waiting
 
 
-def _is_ping(event: Held) -> TypeGuard[Control]:
+def _is_ping(event: Held) -> TypeGuard[ControlFrame]:
     """True for a ping and a pong."""
-    return isinstance(event, Control) and event.opcode != Opcode.CLOSE
+    return isinstance(event, ControlFrame) and event.opcode != Opcode.CLOSE
 
 
-def _take_pings(held: HeldQueue) -> Iterator[Control]:
+def _take_pings(held: HeldQueue) -> Iterator[ControlFrame]:
     """Take out the pings and pongs at the beginning of a queue."""
     while held and _is_ping(held[0]):
-        yield cast("Control", held.popleft())
+        yield cast("ControlFrame", held.popleft())
 
 
 def _broken_close(payload: bytes, *, as_endpoint: bool) -> ProtocolError | None:

@@ -14,7 +14,7 @@ from wirewright.values import Direction
 from wirewright.wire.closing_actions import End
 from wirewright.wire.frames import FrameCutter, Opcode, ProtocolError, decode_close
 from wirewright.wire.observer import Demand
-from wirewright.wire.reader import Control, Deflated, Event, Violation
+from wirewright.wire.reader import ControlFrame, Deflated, Event, Violation
 from wirewright.wire.stream import Ours, Stream
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class HeldQueue(deque[Held]):
 
 def weight_of(item: Held) -> int:
     """About how many bytes of memory an item takes that has to wait."""
-    if isinstance(item, (Control, Deflated)):
+    if isinstance(item, (ControlFrame, Deflated)):
         return ITEM_BYTES + sys.getsizeof(item.payload)
     if isinstance(item, Injected):
         return ITEM_BYTES + sys.getsizeof(item.ours)
@@ -111,7 +111,7 @@ class Leg:
         """How its source ended: by a close frame that still waits for its turn, or by the loss of its
         connection."""
         for each in self.held:
-            if isinstance(each, Control) and each.opcode == Opcode.CLOSE:
+            if isinstance(each, ControlFrame) and each.opcode == Opcode.CLOSE:
                 with suppress(ProtocolError):
                     return End(self.direction, *decode_close(each.payload))
         return End(self.direction)

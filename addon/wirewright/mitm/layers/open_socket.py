@@ -39,7 +39,7 @@ from wirewright.wire.closing_actions import (
 from wirewright.wire.deflate import Agreement, parse_agreement
 from wirewright.wire.frames import Opcode, ProtocolError, decode_close
 from wirewright.wire.observer import Observer, Order
-from wirewright.wire.reader import Control, MessageReader, Violation
+from wirewright.wire.reader import ControlFrame, MessageReader, Violation
 from wirewright.wire.stream import Close, Encoder, Mode, Stream, content_of
 
 
@@ -170,7 +170,7 @@ class OpenSocket:
     # Closing
 
     def close_arrived(
-        self, leg: Leg, close: Control, *, is_forwarded: bool = False
+        self, leg: Leg, close: ControlFrame, *, is_forwarded: bool = False
     ) -> layer.CommandGenerator[None]:
         """The close frame of a source has its turn. In PASS it may have gone on already."""
         self.report_close(leg, close.payload, injected=False)
@@ -195,7 +195,7 @@ class OpenSocket:
                 yield from self.carry_out(self.closing.lost(leg.direction))
             elif isinstance(event, Violation):
                 yield from self.carry_out(self.closing.violated(leg.direction, event.error))
-            elif isinstance(event, Control) and event.opcode == Opcode.CLOSE:
+            elif isinstance(event, ControlFrame) and event.opcode == Opcode.CLOSE:
                 yield from self.close_arrived(leg, event)
 
     def wake(self, timer: commands.RequestWakeup) -> layer.CommandGenerator[None]:
@@ -259,11 +259,11 @@ class OpenSocket:
             self.outgoing[leg.direction].append(frame)
             self.close_went(leg, close)
 
-    def report_pings(self, leg: Leg, pings: Sequence[Control]) -> None:
+    def report_pings(self, leg: Leg, pings: Sequence[ControlFrame]) -> None:
         """Report pings and pongs. A server that is not there has its pings answered here (5.5.2)."""
         self.observer.controls(pings, direction=leg.direction, injected=False)
         if not self.closing.has_destination(leg.direction):
-            pongs = [Control(Opcode.PONG, each.payload) for each in pings if each.opcode == Opcode.PING]
+            pongs = [ControlFrame(Opcode.PONG, each.payload) for each in pings if each.opcode == Opcode.PING]
             if pongs and not self.closing.nothing_may_follow(Direction.RECEIVED):
                 self.observer.controls(pongs, direction=Direction.RECEIVED, injected=True)
                 server = self.legs[Direction.RECEIVED]
@@ -276,7 +276,7 @@ class OpenSocket:
 
     def report_close(self, leg: Leg, payload: bytes, *, injected: bool) -> None:
         """Report a close frame, which is ours or the source's."""
-        close = Control(Opcode.CLOSE, payload)
+        close = ControlFrame(Opcode.CLOSE, payload)
         self.observer.controls([close], direction=leg.direction, injected=injected)
 
     def cut(self, reason: str) -> layer.CommandGenerator[None]:

@@ -9,8 +9,8 @@ from wirewright.mitm.layers.leg import Leg
 from wirewright.mitm.layers.open_socket import OpenSocket
 from wirewright.values import Payload
 from wirewright.wire.frames import Opcode
-from wirewright.wire.lazy import Unread
-from wirewright.wire.reader import Control, Event, TooLarge
+from wirewright.wire.lazy import LazyBatch
+from wirewright.wire.reader import ControlFrame, Event, TooLarge
 from wirewright.wire.stream import Close, Ours
 
 
@@ -22,7 +22,7 @@ class PassMode:
     def __init__(self, socket: OpenSocket) -> None:
         self._socket = socket
 
-    def passed(self, leg: Leg, received: list[Event]) -> Control | None:
+    def passed(self, leg: Leg, received: list[Event]) -> ControlFrame | None:
         """Report messages, pings and pongs. A close frame among them is the value."""
         if leg.stream.reader.only_messages:
             self._messages_passed(leg, received)
@@ -32,12 +32,12 @@ class PassMode:
             if kind is _Kind.MESSAGE:
                 self._messages_passed(leg, list(events))
             elif kind is _Kind.PING:
-                self._socket.report_pings(leg, cast("list[Control]", list(events)))
+                self._socket.report_pings(leg, cast("list[ControlFrame]", list(events)))
             elif kind is _Kind.TOO_LARGE:
                 for _ in events:
                     self._socket.observer.too_large(direction=leg.direction)
             else:
-                (close,) = cast("Iterable[Control]", events)
+                (close,) = cast("Iterable[ControlFrame]", events)
         return close
 
     def _messages_passed(self, leg: Leg, received: list[Event]) -> None:
@@ -46,7 +46,7 @@ class PassMode:
             return  # the server has gone: this has gone nowhere
         if leg.stream.reader.lazy:
             for event in received:
-                if isinstance(event, Unread):
+                if isinstance(event, LazyBatch):
                     socket.observer.passed_unheard(event, direction=direction)
         elif received:
             socket.observer.passed(cast("list[Payload]", received), direction=direction, injected=False)
@@ -70,6 +70,6 @@ class _Kind(Enum):
 
 
 def _kind(event: Event) -> _Kind:
-    if isinstance(event, Control):
+    if isinstance(event, ControlFrame):
         return _Kind.CLOSE if event.opcode == Opcode.CLOSE else _Kind.PING
     return _Kind.TOO_LARGE if isinstance(event, TooLarge) else _Kind.MESSAGE

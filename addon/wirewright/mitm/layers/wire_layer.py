@@ -17,7 +17,7 @@ from wirewright.mitm.layers.reading_limits import ReadingLimits
 from wirewright.mitm.layers.turns import TURN_WORK, NextTurn, TurnBegan
 from wirewright.values import Conditions, Direction, Payload
 from wirewright.wire.observer import Observer
-from wirewright.wire.reader import Control
+from wirewright.wire.reader import ControlFrame
 from wirewright.wire.stream import Mode, Ours
 
 
@@ -140,7 +140,7 @@ class WireLayer(websocket.WebsocketLayer):
                 yield from socket.carry_out(socket.closing.broken(direction, failure))
 
     def _ours_or_close_passed(
-        self, leg: Leg, ours: Sequence[Ours], close: Control | None
+        self, leg: Leg, ours: Sequence[Ours], close: ControlFrame | None
     ) -> layer.CommandGenerator[None]:
         """Handle what followed the messages that have passed: what is ours, and the source's close frame."""
         if ours and leg.stream.mode is Mode.HOLD:
