@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from support.certificates import Certificates, make_certificates
+from support.private_keys import check_each_private_key_once
 from support.time_limits import lengthen_limits_of_websockets
 from wirewright import Proxy, launch
 
@@ -18,6 +19,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 lengthen_limits_of_websockets()
+check_each_private_key_once()
 
 
 @pytest.fixture(scope="session")
