@@ -9,6 +9,8 @@ from support.hostile_captures import run
 from support.model_sockets import begin_socket
 from wirewright.capture import Capture, CaptureError
 from wirewright.capture import open as open_capture
+from wirewright.capture.events import EventReader
+from wirewright.capture.filters import Filter
 from wirewright.capture.recorder import Recorder
 from wirewright.model.proxy import Control
 from wirewright.values import Direction
@@ -20,6 +22,7 @@ READINGS: dict[str, Callable[[Capture], object]] = {
     "gaps": Capture.gaps,
     "annotations": Capture.annotations,
 }
+DAMAGE = r"session\.db: it is damaged: "
 BAD_VALUES: dict[str, dict[str, tuple[str, ...]]] = {
     "sessions": {
         "started_ns": ("'x'", "1.5", "x'00'"),
@@ -49,7 +52,7 @@ BAD_VALUES: dict[str, dict[str, tuple[str, ...]]] = {
         "response_body": ("'x'", "1.5"),
     },
     "frames": {
-        "time_ns": ("'x'", "1e300"),
+        "time_ns": ("'x'", "1e300", "x'ff00'"),
         "from_client": ("'x'", "2"),
         "opcode": ("'x'", "16", "-1", "2", "8"),
         "size": ("'x'", "-1", "1e300"),
@@ -57,9 +60,19 @@ BAD_VALUES: dict[str, dict[str, tuple[str, ...]]] = {
         "flags": ("'x'", "16", "-1", "1.5"),
         "original": ("5",),
     },
-    "gaps": {"time_ns": ("'x'",), "frames": ("'x'", "-1"), "bytes": ("'x'",), "reason": ("x'00'",)},
-    "annotations": {"time_ns": ("'x'",), "text": ("x'00'",)},
+    "gaps": {
+        "session_id": ("9", "-1", "'x'"),
+        "time_ns": ("'x'",),
+        "frames": ("'x'", "-1"),
+        "bytes": ("'x'",),
+        "reason": ("x'00'",),
+    },
+    "annotations": {"session_id": ("9", "-1", "'x'"), "time_ns": ("'x'",), "text": ("x'00'",)},
 }
+
+
+def read_events(capture: Capture) -> object:
+    return list(EventReader(capture, Filter()).read())
 
 
 @pytest.fixture
@@ -88,8 +101,9 @@ def test_value_that_no_recorder_writes_is_damage(capture: Path, table: str, colu
     with open_capture(capture) as opened:
         assert READINGS[table](opened)
     run(capture, f"UPDATE {table} SET {column} = {value}")
-    with open_capture(capture) as opened, pytest.raises(CaptureError, match=r"session\.db: it is damaged: "):
-        READINGS[table](opened)
+    for read in (READINGS[table], read_events):
+        with open_capture(capture) as opened, pytest.raises(CaptureError, match=DAMAGE):
+            read(opened)
 
 
 def test_values_of_an_older_import_are_read(capture: Path) -> None:

@@ -36,6 +36,7 @@ from support.mutations import (
 
 WRITERS: tuple[Callable[[Path, list[Any]], Path], ...] = (write_har, write_gzip, write_zip, write_trace)
 EXPORTS = ("out.har", "out.mitm", "out.jsonl", "out.parquet")
+CAPTURE = "session.db"
 VICTIM = "notes.txt"
 CASES_A_ROUND = 20
 """Hypothesis plans so many at a time. The time is looked at between rounds."""
@@ -148,7 +149,7 @@ class FileFuzzer:
         if kind == "import":
             self._import(data)
             return
-        path = self._folder / "session.db"
+        path = self._folder / CAPTURE
         shutil.copy(self._capture, path)
         if kind == "capture":
             accepted = captures.apply(path, data.draw(captures.hostile_sql()))
@@ -215,7 +216,7 @@ class FileFuzzer:
         after = dict(self._state())
         touched = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
         # SQLite's own files beside a capture that is being read come and go.
-        source = arguments[1]
+        source = CAPTURE if arguments[1] == "." else arguments[1]
         own = {source + suffix for suffix in captures.COMPANIONS if source + suffix not in before}
         others = touched - written - own
         return f"it wrote or deleted {', '.join(sorted(others))}" if others else None

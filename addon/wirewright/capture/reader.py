@@ -194,6 +194,9 @@ class Annotation:
     text: str
 
 
+RowT = TypeVar("RowT", Socket, Gap, Annotation)
+
+
 class Capture:
     """An open capture; a context manager that closes it. It sees what is written meanwhile."""
 
@@ -227,14 +230,11 @@ class Capture:
         # Another program may add a session meanwhile, and with it the tables become those of this version.
         statement = _SOCKETS_OF_VERSION_1 if version_of(self._connection) == 1 else _SOCKETS
         rows = self._table(statement, row_types.SOCKET)
-        known = {session.id for session in self.sessions()}
         try:
             sockets = [_socket(row) for row in rows]
         except ValueError:
             raise self._damage("a socket's headers, URL or end cannot be read") from None
-        if not all(socket.session_id in known for socket in sockets):
-            raise self._damage("a socket is of no session")
-        return sockets
+        return self._of_sessions(sockets)
 
     def frames(
         self, *, after: int = 0, until: int | None = None, socket: int | None = None, page: int = PAGE
@@ -272,12 +272,13 @@ class Capture:
 
     def gaps(self) -> list[Gap]:
         """What is missing."""
-        return [Gap(*row[1:]) for row in self._table(_GAPS, row_types.GAP)]
+        return self._of_sessions([Gap(*row[1:]) for row in self._table(_GAPS, row_types.GAP)])
 
     def annotations(self) -> list[Annotation]:
         """The remarks, oldest first."""
         rows = self._table(_ANNOTATIONS, row_types.ANNOTATION)
-        return [Annotation(*row[1:]) for row in sorted(rows, key=lambda row: (row[2], row[0]))]
+        remarks = [Annotation(*row[1:]) for row in sorted(rows, key=lambda row: (row[2], row[0]))]
+        return self._of_sessions(remarks)
 
     def spans(self) -> dict[int, tuple[int, int]]:
         """The ids of the first and of the last frame of each socket that has any."""
@@ -353,6 +354,13 @@ class Capture:
             raise self._damage(str(error)) from None
         return rows
 
+    def _of_sessions(self, rows: list[RowT]) -> list[RowT]:
+        """The same rows. Raises CaptureError if one of them is of no session."""
+        known = {session.id for session in self.sessions()}
+        if not all(row.session_id in known for row in rows):
+            raise self._damage("a row is of no session")
+        return rows
+
     def _rows(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
         self._statement_limit.begin()
         try:
@@ -366,6 +374,8 @@ class Capture:
     def _failure(self, error: sqlite3.Error) -> CaptureError:
         if ended := self._statement_limit.explain(error):
             return ended
+        if isinstance(error, sqlite3.IntegrityError):  # of a temporary table: nothing else is written
+            return self._damage("a frame has a value that is not one of its column")
         # A capture that is read takes no room. SQLite's temporary files do, which may be on another disk.
         reason = _NO_ROOM if "full" in str(error) else explain(error)
         return CaptureError(f"{self.path}: {reason}")

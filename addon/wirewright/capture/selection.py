@@ -39,8 +39,8 @@ class Selection:
         self._capture, self._ranks = capture, ranks
         self._name = f"temp.selection_{next(_numbers)}"
         capture._rows(
-            f"CREATE TABLE {self._name} (rank INTEGER, time_ns INTEGER, frame_id INTEGER, "
-            "socket_id INTEGER, PRIMARY KEY (rank, time_ns, frame_id)) WITHOUT ROWID"
+            f"CREATE TABLE {self._name} (rank INTEGER, time_ns INTEGER CHECK (typeof(time_ns) = 'integer'), "
+            "frame_id INTEGER, socket_id INTEGER, PRIMARY KEY (rank, time_ns, frame_id)) WITHOUT ROWID"
         )
         if holds is None:
             self._take_all(after, until)
