@@ -16,6 +16,10 @@ from bench.proxies import (
     BARE,
     BARE_CHANGING,
     HOOK_CHANGING,
+    LAUNCHED_ASYNC,
+    LAUNCHED_ASYNC_LISTENER,
+    LAUNCHED_SYNC,
+    LAUNCHED_SYNC_LISTENER,
     LISTENER,
     MOCKED,
     NO_LISTENER,
@@ -79,6 +83,17 @@ def measures(scale: Scale) -> list[Measure]:
             "server to app, 100-byte text, beside a client in another process",
             carriers=(NO_LISTENER.name, OTHER.name, STALLED.name),
             base=NO_LISTENER.name,
+        ),
+        Speed(
+            "flood-launched",
+            "server to app, 100-byte text, in a test's own process",
+            carriers=(
+                LAUNCHED_ASYNC.name,
+                LAUNCHED_SYNC.name,
+                LAUNCHED_ASYNC_LISTENER.name,
+                LAUNCHED_SYNC_LISTENER.name,
+            ),
+            base=LAUNCHED_ASYNC.name,
         ),
         Recorded(
             "flood-recorded",

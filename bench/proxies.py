@@ -172,6 +172,26 @@ def _subscribed(name: str, title: str) -> Subscribed:
 
 
 @dataclass(frozen=True)
+class Launched(Carrier):
+    """A proxy of `launch`, in a Python process of its own."""
+
+    face: str = "async"
+    """Or `sync`."""
+    listens: bool = False
+
+    @property
+    def is_proxy(self) -> bool:
+        return True
+
+    async def start(self, place: Workplace) -> Route:
+        listener = ("listener",) if self.listens else ()
+        command = (sys.executable, "-m", "bench.launched_proxy", self.face, place.confdir, place.server_ca)
+        process = await Child.start(*command, *listener)
+        port = await _first_word(process, "PORT ")
+        return Route(place.confdir / "mitmproxy-ca-cert.pem", f"http://{HOST}:{port}", process)
+
+
+@dataclass(frozen=True)
 class Mockttp(Carrier):
     """The npm package mockttp, which passes everything through and emits an event for each message."""
 
@@ -227,6 +247,14 @@ RECORDING = Mitmdump(
 
 OTHER = _subscribed("other", "Wirewright, a client that follows other sockets")
 STALLED = _subscribed("stalled", "Wirewright, a client that has stopped reading")
+LAUNCHED_ASYNC = Launched("launched-async", "`async_api.launch`")
+LAUNCHED_SYNC = Launched("launched-sync", "`sync_api.launch`", "sync")
+LAUNCHED_ASYNC_LISTENER = Launched(
+    "launched-async-listener", "`async_api.launch`, one listener", "async", listens=True
+)
+LAUNCHED_SYNC_LISTENER = Launched(
+    "launched-sync-listener", "`sync_api.launch`, one listener", "sync", listens=True
+)
 
 CARRIERS: Mapping[str, Carrier] = {
     carrier.name: carrier
@@ -245,6 +273,10 @@ CARRIERS: Mapping[str, Carrier] = {
         RECORDING,
         OTHER,
         STALLED,
+        LAUNCHED_ASYNC,
+        LAUNCHED_SYNC,
+        LAUNCHED_ASYNC_LISTENER,
+        LAUNCHED_SYNC_LISTENER,
     )
 }
 

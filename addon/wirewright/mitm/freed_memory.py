@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable
 
 DELAY_SECONDS = 5.0
-"""From the end of a connection until memory is given back: its buffers are freed by then. Memory that is given
-back is taken again for the next connections, which costs time: this is not done more often."""
+"""From the end of a connection until memory is given back: its buffers are freed by then. It is not done more
+often, because the next connections take this memory again, which costs time."""
 
 
 class FreedMemory:
