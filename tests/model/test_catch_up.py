@@ -346,6 +346,22 @@ async def test_history_is_not_doubled() -> None:
     assert await ws.wait_for_event("framereceived") == "bye"
 
 
+@in_virtual_time
+async def test_history_has_what_the_limit_allows_once_the_code_was_given_the_rest() -> None:
+    ws, _ = await opened(Proxy(), HistoryLimit(1, 100))
+    assert await ws.wait_for_event("framereceived", lambda payload: payload == "bye", history=True) == "bye"
+    assert await ws.wait_for_event("framereceived", history=True) == "bye"
+
+
+@in_virtual_time
+async def test_history_is_no_longer_for_one_while_others_catch_up() -> None:
+    feed = open_socket(Proxy(), limit=HistoryLimit(1, 100))
+    others = Backlog(feed.history)
+    receive(feed, "hello", "bye")
+    assert await feed.socket.wait_for_event("framereceived", history=True) == "bye"
+    assert [event.value for event in CatchUp(others).events()] == ["hello", "bye"]
+
+
 @pytest.mark.parametrize("limit", [HistoryLimit(), HistoryLimit(0, 0), HistoryLimit(5, 10)])
 @in_virtual_time
 async def test_more_than_a_socket_remembers_is_left_out_and_counted(limit: HistoryLimit) -> None:
@@ -381,7 +397,7 @@ async def test_sockets_keep_nothing_for_those_who_do_not_come() -> None:
         feed = open_socket(proxy, limit=limit)
         receive(feed, "hello")
         assert feed.history.is_retained
-        assert len(feed.history) == 1
+        assert feed.history.size == len("hello")
     del info
     await asyncio.sleep(2)
     with pytest.raises(ZeroDivisionError):
@@ -390,7 +406,7 @@ async def test_sockets_keep_nothing_for_those_who_do_not_come() -> None:
     await asyncio.sleep(0)
     receive(feed, "more")
     assert not feed.history.is_retained
-    assert len(feed.history) == 0
+    assert feed.history.size == 0
     for wait in waits:
         wait.close()
     assert not left_behind(proxy)

@@ -191,7 +191,7 @@ class History:
     def events_since(self, number: int) -> list[PastEvent]:
         """The retained events from this number on, oldest first. If the oldest ones are forgotten, a `missed`
         with how many comes first."""
-        frames = self._kept()
+        frames = self._kept(self.limit)
         forgotten = self._added - len(frames)
         positions = [position for position, _, _ in self._notes]
         events = [
@@ -205,6 +205,12 @@ class History:
         if forgotten > number:
             events.append(PastEvent(forgotten - 1, "missed", forgotten - number))
         return sorted((event for event in events if event.number >= number), key=attrgetter("number"))
+
+    @property
+    def oldest(self) -> int:
+        """The number of the oldest event that the socket's own limit remembers."""
+        index = self._added - len(self)
+        return index + sum(position <= index for position, _, _ in self._notes)
 
     def append(self, frame: PastFrame, size: int) -> None:
         """Remember a frame of so many bytes."""
@@ -222,18 +228,18 @@ class History:
 
     def payloads(self, event: str) -> Iterator[Payload]:
         """What is kept of one direction, oldest first."""
-        return (frame.payload for frame in self._kept() if frame.event == event)
+        return (frame.payload for frame in self._kept(self._own_limit) if frame.event == event)
 
     def since(self, total: int) -> list[PastFrame]:
         """What is kept of the frames that came after `total` of them had."""
         if total == self.total:
             return []
-        kept = self._kept()
+        kept = self._kept(self._own_limit)
         new = min(self.total - total, len(kept))
         return kept[len(kept) - new :]
 
     def __len__(self) -> int:
-        return len(self._kept())
+        return len(self._kept(self._own_limit))
 
     def _add(self, batch: _MessageBatch) -> None:
         self.total += len(batch.payloads)
@@ -268,13 +274,13 @@ class History:
         left = payloads[len(payloads) - len(window) :]
         return batch._replace(payloads=left, size=window.size, memory=sum(map(memory_size, left)))
 
-    def _kept(self) -> list[PastFrame]:
+    def _kept(self, limit: HistoryLimit) -> list[PastFrame]:
         frames = [
             PastFrame(batch.event, payload, batch.timestamp)
             for batch in self._batches
             for payload in batch.payloads
         ]
-        window = Window(self.limit)
+        window = Window(limit)
         for frame in frames:
             window.push(payload_size(frame.payload))
         return frames[len(frames) - len(window) :]

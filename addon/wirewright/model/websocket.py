@@ -317,7 +317,7 @@ class WebSocket(WaitingEmitter):
             frames = self._history.since(0) if history else []
             past = [PastEvent(-1, frame.event, frame.payload) for frame in frames]
         elif history:
-            past = self._history.events_since(0)
+            past = self._history.events_since(min(catch_up.next, self._history.oldest))
         elif is_for_block and catch_up.next:
             past = []  # the code has waited already, and this is for what the block causes
         else:
