@@ -2,13 +2,16 @@
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format bench soak autobahn fuzz clean
+.PHONY: demo quick test check format bench soak autobahn fuzz clean
 
 demo: $(VENV)/.demo  ## See the frames of a real app behind a real proxy, and a script that waits for one
 	@$(BIN)/wirewright demo
 
 test: $(VENV)/.dev  ## The whole test suite; ARGS="-k name" for a part of it
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+quick: $(VENV)/.dev  ## The fast tests: those that start no program, no browser and no proxy
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" $(ARGS)
 
 check: $(VENV)/.dev  ## Lint, format and types
 	$(BIN)/ruff check .

@@ -21,6 +21,17 @@ settings.load_profile("any machine")
 lengthen_limits_of_websockets()
 check_each_private_key_once()
 
+SLOW_FOLDERS = {"cli", "conformance", "end_to_end", "fuzzing", "parity", "pytest_plugin"}
+"""Tests that start programs, browsers or proxies. Modules elsewhere that do so are marked one by one."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    tests = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(tests).parts[0] in SLOW_FOLDERS or item.get_closest_marker("browser"):
+            item.add_marker("slow")
+
 
 @pytest.fixture(scope="session")
 def confdir(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -13,6 +13,8 @@ import yaml
 from support.ports import free_port
 from support.processes import BIN, ROOT, Running, running
 
+pytestmark = pytest.mark.slow
+
 COMPOSE = ROOT / "docker-compose.yml"
 
 

@@ -16,6 +16,8 @@ from support.ports import free_port
 from support.processes import BIN, ROOT, mitmdump, running
 from support.servers import serving, serving_raw
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = ROOT / "examples"
 
 

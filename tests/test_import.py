@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 def modules_after(statement: str) -> set[str]:
     """The top-level packages that a fresh interpreter has after a statement."""

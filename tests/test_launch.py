@@ -22,6 +22,8 @@ from wirewright import Error, Proxy, launch
 from wirewright import proxy as the_proxy
 from wirewright.mitm import master
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def taken_port() -> Iterator[int]:

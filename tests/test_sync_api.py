@@ -31,6 +31,8 @@ from wirewright.memory import QUEUE_LEAST, MemoryBudget, MemoryUse
 from wirewright.sync import dispatcher
 from wirewright.sync_api import Error, Proxy, TimeoutError, WebSocket, WebSocketRoute, launch  # noqa: A004
 
+pytestmark = pytest.mark.slow
+
 NOWHERE = "ws://nowhere.invalid/live"
 
 

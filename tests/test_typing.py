@@ -9,6 +9,8 @@ import pytest
 
 from support.processes import ROOT
 
+pytestmark = pytest.mark.slow
+
 SAMPLES = ROOT / "tests" / "typing_samples"
 
 

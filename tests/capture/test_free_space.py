@@ -25,6 +25,8 @@ from wirewright.model.proxy import Control
 from wirewright.state import control as the_control
 from wirewright.values import Direction
 
+pytestmark = pytest.mark.slow
+
 MIB = 2**20
 
 

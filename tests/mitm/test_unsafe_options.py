@@ -13,6 +13,8 @@ from wirewright import Error, launch
 from wirewright.mitm.unsafe_options import LEAKED_KEY_OPTIONS
 from wirewright.state import proxy
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def options() -> Options:

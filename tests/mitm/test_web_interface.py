@@ -11,6 +11,8 @@ from support.scripts import write_script
 from wirewright.mitm.web_interface import SAFE_VERSION
 from wirewright.requirements import is_older
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = ("--no-web-open-browser", "-p", "0", "--listen-host", "127.0.0.1")
 WARNING = r"lets every client of the proxy use its web interface.*CVE-2025-23217"
 

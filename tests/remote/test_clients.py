@@ -27,6 +27,8 @@ from wirewright.remote.server_route import RemoteRoute
 from wirewright.remote.transport import reach
 from wirewright.values import Payload
 
+pytestmark = pytest.mark.slow
+
 
 async def test_late_client_has_what_was_said_before(proxy: Proxy) -> None:
     async with serving() as url, app(proxy, f"{url}/live") as client:

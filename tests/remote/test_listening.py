@@ -21,6 +21,8 @@ from wirewright.remote import discovery, listening, transport
 from wirewright.remote.codec import JSON
 from wirewright.remote.listening import ListeningSocket, listen_at_port
 
+pytestmark = pytest.mark.slow
+
 DESCRIPTORS = 300
 
 

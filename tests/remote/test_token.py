@@ -18,6 +18,8 @@ from wirewright.remote import discovery
 from wirewright.remote.discovery import Endpoint, EndpointError, Token
 from wirewright.remote.transport import reach
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "5ecret" * 10
 WAYS = ["async", "sync", "list", "wait", "send", "attach", "pytest"]
 """How a user reaches a running proxy."""

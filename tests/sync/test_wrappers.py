@@ -24,6 +24,8 @@ from support.time_limits import STEP_SECONDS
 from wirewright.sync import bridge
 from wirewright.sync_api import Error, Proxy, WebSocket, WebSocketRoute, for_a_while, launch
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=["launch", "connect"])
 def proxy(

@@ -35,6 +35,8 @@ from wirewright.capture.formats.import_report import ImportReport
 from wirewright.capture.formats.importer import Imported, import_file
 from wirewright.cli import captures
 
+pytestmark = pytest.mark.slow
+
 
 @st.composite
 def odd_entries(draw: st.DrawFn) -> Any:

@@ -24,6 +24,8 @@ from wirewright.model.handshake import Headers
 from wirewright.model.proxy import Control, Proxy
 from wirewright.values import Direction, Payload
 
+pytestmark = pytest.mark.slow
+
 Message = tuple[bool, Payload]
 """Whether it is the client's, and what it says."""
 FLOAT_NS = 250

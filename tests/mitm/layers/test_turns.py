@@ -14,6 +14,8 @@ from wirewright.mitm.patches import back_pressure
 from wirewright.values import Direction
 from wirewright.wire.frames import Opcode
 
+pytestmark = pytest.mark.slow
+
 READ = 65535
 """Bytes that mitmproxy reads at a time."""
 FLOOD = 2 * READ
