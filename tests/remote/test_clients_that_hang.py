@@ -13,7 +13,7 @@ from support.routes import NOWHERE, app
 from support.servers import serving
 from support.time_limits import STEP_SECONDS
 from wirewright import Proxy, WebSocketRoute
-from wirewright.remote import discovery, protocol, server
+from wirewright.remote import discovery, protocol, server, server_rules
 from wirewright.remote.client import Client
 from wirewright.remote.outbox import Outbox
 from wirewright.remote.transport import reach
@@ -26,7 +26,7 @@ ANY_TIME = 0
 
 @asynccontextmanager
 async def client(monkeypatch: pytest.MonkeyPatch, fallback: str = "pass") -> AsyncIterator[Client]:
-    monkeypatch.setattr(server, "PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(server_rules, "PROBE_SECONDS", 0.01)
     connection = await reach(discovery.find(None, None))
     remote = Client(connection, route_timeout=SLOW, route_fallback=fallback)  # type: ignore[arg-type]
     await remote.start(None, protocol.EVENTS)
@@ -66,13 +66,13 @@ class Sessions:
     async def are_late(self) -> None:
         """Return once the only client is known to hang."""
         (session,) = self._all
-        await eventually(lambda: session._is_late)
+        await eventually(lambda: session.rules.is_late)
 
     async def are_checked(self) -> bool:
         """Whether the only client turned out to hang."""
         (session,) = self._all
-        await eventually(lambda: not session._is_probed)
-        return session._is_late
+        await eventually(lambda: not session.rules._is_probed)
+        return session.rules.is_late
 
 
 def connect(ws: WebSocketRoute) -> None:
@@ -88,7 +88,7 @@ async def test_client_that_hangs_is_asked_once(proxy: Proxy, monkeypatch: pytest
     async with serving() as url, client(monkeypatch) as remote:
         await route(remote, "**", connect, SLOW)
         with monkeypatch.context() as hanging:
-            hanging.setattr(remote, "put", lambda message: None)
+            hanging.setattr(remote.sender, "put", lambda message: None)
             async with app(proxy, url):
                 await sessions.are_late()
             for _ in range(5):
@@ -96,7 +96,7 @@ async def test_client_that_hangs_is_asked_once(proxy: Proxy, monkeypatch: pytest
                     await connection.send("passes")
                     assert await connection.recv() == "passes"
             assert len(sessions.asked) == 1
-        await remote.command(protocol.CountApps)  # it lives again
+        await remote.sender.command(protocol.CountApps)  # it lives again
         async with app(proxy, url):
             assert len(sessions.asked) == 2
 
@@ -108,7 +108,7 @@ async def test_sockets_that_wait_for_a_client_that_hangs_go_on_once_that_is_know
     async with serving() as url, client(monkeypatch, "drop") as remote:
         await route(remote, "**/patient", connect, ANY_TIME)
         await route(remote, "**/live", connect, SLOW)
-        monkeypatch.setattr(remote, "put", lambda message: None)
+        monkeypatch.setattr(remote.sender, "put", lambda message: None)
         waiting = asyncio.ensure_future(app(proxy, f"{url}/patient").__aenter__())
         await eventually(lambda: len(sessions.asked) == 1)
         for each in (app(proxy, f"{url}/live").__aenter__(), waiting):
@@ -121,7 +121,7 @@ async def test_client_with_a_slow_handler_is_asked_for_other_sockets(
 ) -> None:
     sessions = Sessions(monkeypatch)
     async with serving() as url, client(monkeypatch) as remote:
-        monkeypatch.setattr(server, "PROBE_SECONDS", STEP_SECONDS)
+        monkeypatch.setattr(server_rules, "PROBE_SECONDS", STEP_SECONDS)
         await route(remote, "**/slow", never, SLOW)
         await route(remote, "**/mocked", lambda ws: ws.send("mocked"), ANY_TIME)
         async with app(proxy, f"{url}/slow"):

@@ -286,10 +286,10 @@ async def test_client_that_stands_still_is_asked_once(proxy: Proxy, monkeypatch:
             async with app(proxy, url):
                 pass
         (session,) = sessions
-        assert session._question == 1
+        assert session.rules._question == 1
         await remote.add_rule(remote.proxy._routes.add("**/x", never))  # it lives
         async with app(proxy, url):
-            assert session._question == 2
+            assert session.rules._question == 2
 
 
 async def test_rules_that_are_used_up_are_gone(proxy: Proxy) -> None:
@@ -431,7 +431,7 @@ async def test_routed_message_that_is_too_large_in_json_has_its_fallback(proxy: 
             await client.send("b")
             if fallback == "pass":
                 assert [await client.recv(), await client.recv()] == [TOO_LARGE, "b"]
-            await eventually(lambda: all(each._is_lost for each in session()._routes.values()))
+            await eventually(lambda: all(each._is_lost for each in session().rules._routes.values()))
         assert remote.proxy.port == proxy.port  # the client goes on
 
 

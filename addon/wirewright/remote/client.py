@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from wirewright.model import user_errors
-from wirewright.model.app_connections import NOTHING_SEEN, AppsSeen
+from wirewright.model.app_connections import AppsSeen
 from wirewright.model.awaitables import Completion
 from wirewright.model.errors import ENDS_THE_PROGRAM, Error
 from wirewright.model.feed import Feed
@@ -26,14 +26,15 @@ from wirewright.model.tls_failures import TlsFailure
 from wirewright.model.websocket import Handshake, WebSocket, missed_in
 from wirewright.printable import get_logger
 from wirewright.remote import protocol
-from wirewright.remote.client_carriers import All, RemoteHost, RouteOrders, SocketOrders, describe
+from wirewright.remote.client_carriers import RemoteHost, RemoteRouteCarrier, RemoteSocketCarrier, describe
+from wirewright.remote.client_sender import ClientSender
 from wirewright.remote.codec import InvalidMessage, make_codec
 from wirewright.remote.connection import Connection, Disconnected
 
 logger = get_logger(__name__)
 
 GONE = "Proxy closed"
-"""What whoever still wants something of it is told."""
+"""The message of the errors that waits and commands raise after the end."""
 LAST_SECONDS = 1.0
 """How long it may take to send what is left at the end."""
 WELCOME_SECONDS = 10.0
@@ -72,7 +73,7 @@ class RemoteSocket(WebSocket):
     """How many of its messages were left out."""
 
     def _check_open(self) -> None:
-        # Whether it is open yet, the proxy knows first.
+        # The proxy knows earlier than this client that it is open.
         if self.is_closed():
             raise Error("Socket closed")
 
@@ -98,7 +99,7 @@ class RemoteSocket(WebSocket):
 
 
 class Client:
-    """One connection."""
+    """The connection of a remote client, and the Proxy that follows the one at its other end."""
 
     def __init__(
         self,
@@ -114,15 +115,10 @@ class Client:
         self.control = Control(self.proxy)
         self._before = self.control.settings()
         self._scope = self.proxy._scope
-        self._outgoing: asyncio.Queue[list[str | bytes]] = asyncio.Queue()
-        self._answers: dict[int, asyncio.Future[None]] = {}
-        self._id = 0
+        self.sender = ClientSender(connection, self._codec, self._scope)
+        self._last_rule = 0
         self._rules: dict[int, Rule] = {}
-        self._gone: set[Rule] = set()
-        """Those that are taken back."""
-        self._routes: dict[str, RouteOrders] = {}
-        self.apps_seen = NOTHING_SEEN
-        """The counts of the last `CountApps`."""
+        self._routes: dict[str, RemoteRouteCarrier] = {}
         self._is_over = False
         self._tasks: list[asyncio.Task[Any]] = []
 
@@ -131,15 +127,15 @@ class Client:
         described = describe(url)
         if isinstance(described, protocol.Function):
             raise TypeError("url must be a glob or a regex: the proxy has to know it")
-        self._tasks.append(self._scope.start(self._send(), None, self.proxy))
-        self.put(protocol.Subscribe(described, list(events)))
+        self._tasks.append(self._scope.start(self.sender.run(), None, self.proxy))
+        self.sender.put(protocol.Subscribe(described, list(events)))
         try:
             welcome = await asyncio.wait_for(self._receive(), WELCOME_SECONDS)
         except (Disconnected, InvalidMessage, TimeoutError) as error:
             raise Error(f"the proxy did not answer: {error}") from None
         if not isinstance(welcome, protocol.Welcome):
             raise Error("what answers is no Wirewright")
-        self.control.attach(RemoteHost(self, welcome))
+        self.control.attach(RemoteHost(self.sender, welcome))
         for socket in welcome.sockets:
             self._open(socket, is_new=False)
         self._tasks.append(self._scope.start(self._follow(), None, self.proxy))
@@ -148,7 +144,7 @@ class Client:
         """Close the connection once all is sent; waits end with Error."""
         if not self._is_over:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._outgoing.join(), LAST_SECONDS)
+                await asyncio.wait_for(self.sender.all_sent(), LAST_SECONDS)
         await self._connection.close(1000, "")
         await self._end()
 
@@ -156,17 +152,14 @@ class Client:
         if self._is_over:
             return
         self._is_over = True
-        for answer in self._answers.values():
-            if not answer.done():
-                answer.set_exception(Error(message))
-                answer.exception()
+        self.sender.end(message)
         for task in self._tasks:
             if task is not asyncio.current_task():
                 task.cancel()
         self._scope.over = message
         await self.control.end(self._before, message)
 
-    # What the proxy tells
+    # Messages of the proxy
 
     async def _follow(self) -> None:
         why = ""
@@ -217,31 +210,25 @@ class Client:
                     for each in message.tls_failures
                 )
                 counts = (message.connections, message.requests, message.at)
-                self.apps_seen = AppsSeen(*counts, tuple(failures))
-            case protocol.Succeeded():
-                if answer := self._answers.pop(message.id, None):
-                    _settle(answer, None)
-            case protocol.Refused():
-                if answer := self._answers.pop(message.id, None):
-                    kind = {"ValueError": ValueError, "TypeError": TypeError}.get(message.kind, Error)
-                    _settle(answer, kind(message.message))
+                self.sender.apps_seen = AppsSeen(*counts, tuple(failures))
+            case protocol.Succeeded() | protocol.Refused():
+                self.sender.answered(message)
             case protocol.Asked():
                 self._scope.start(self._judge(message), None, self.proxy)
             case protocol.Routed():
                 self._scope.start(self._route(message), None, self.proxy)
             case protocol.RouteMessage() | protocol.RouteEnd():
-                if orders := self._routes.get(message.key):
-                    self._scope.start(orders.handle(message), None, self.proxy)
+                if carrier := self._routes.get(message.key):
+                    self._scope.start(carrier.handle(message), None, self.proxy)
             case protocol.RouteLost():
-                if orders := self._routes.pop(message.key, None):
-                    orders.lost()
+                if carrier := self._routes.pop(message.key, None):
+                    carrier.lost()
 
     def _open(self, socket: protocol.Snapshot, *, is_new: bool) -> Feed:
         asked = Handshake(socket.url, protocol.headers_of(socket.request_headers), socket.client_address)
         limit = self.proxy._running_host().history
-        feed = self.control.open(
-            socket.key, asked, SocketOrders(self, socket.key), limit, kind=RemoteSocket, is_new=is_new
-        )
+        carrier = RemoteSocketCarrier(self.sender, socket.key)
+        feed = self.control.open(socket.key, asked, carrier, limit, kind=RemoteSocket, is_new=is_new)
         for remembered in socket.history:
             feed.history.extend(remembered.event, [remembered.payload], remembered.at)
         feed.history.total += socket.forgotten
@@ -254,16 +241,16 @@ class Client:
             if rule is not None:
                 is_meant = await rule.means(message.url)
         finally:
-            self.put(protocol.Verdict(message.question, is_meant))
+            self.sender.put(protocol.Verdict(message.question, is_meant))
 
     async def _route(self, message: protocol.Routed) -> None:
         key, rule = message.socket.key, self._use(message.rule)
         feed = self.control.feed(key) or self._open(message.socket, is_new=False)
-        orders = self._routes[key] = RouteOrders(self, key, feed.socket)
+        carrier = self._routes[key] = RemoteRouteCarrier(self.sender, key, feed.socket)
         answer: Any = protocol.Fail()
         try:
             if rule is not None:
-                answer = await orders.decide(rule)
+                answer = await carrier.decide(rule)
         except ENDS_THE_PROGRAM:
             raise
         except BaseException:
@@ -271,23 +258,23 @@ class Client:
                 raise  # the client ends
             feed.socket._route_errors += 1
             user_errors.report(feed.socket, "a route's handler", sys.exception())
-        self.put(protocol.Decided(key, answer))
+        self.sender.put(protocol.Decided(key, answer))
 
     def _use(self, number: int) -> Rule | None:
         rule = self._rules.get(number)
-        if rule is not None and rule not in self._gone:
+        if rule is not None and rule in self.proxy._routes.rules:  # else the proxy has not removed it yet
             self.proxy._routes.use(rule)
             if rule.times == 0:
                 del self._rules[number]
         return rule
 
-    # What a user does
+    # Routes of the user
 
     def add_rule(self, rule: Rule) -> Awaitable[None]:
-        """Tell the proxy of a route."""
-        self._id += 1
-        number = self._id
-        told = self.command(
+        """Register a route in the proxy."""
+        self._last_rule += 1
+        number = self._last_rule
+        told = self.sender.command(
             protocol.Route,
             rule=number,
             url=describe(rule.url),
@@ -298,50 +285,17 @@ class Client:
         self._rules[number] = rule
         return told
 
-    def keep_rules(self, rules: Sequence[Rule]) -> Awaitable[None]:
-        """Tell the proxy which routes are no more."""
-        gone = [
-            number for number, rule in self._rules.items() if rule not in rules and rule not in self._gone
-        ]
-        self._gone |= {self._rules[number] for number in gone}
-        told: list[Awaitable[None]] = []
-        for number in gone:
-            answer = self.command(protocol.Unroute, rule=number)
-            # Until the proxy knows, it may still be asked.
+    def keep_rules(self, rules: Sequence[Rule]) -> Awaitable[None] | None:
+        """Remove all other routes from the proxy. Returns its last answer."""
+        answer = None
+        for number in [number for number, rule in self._rules.items() if rule not in rules]:
+            answer = self.sender.command(protocol.Unroute, rule=number)
+            # Until then the proxy may ask for it.
             answer.add_done_callback(partial(self._forget_rule, number))
-            told.append(answer)
-        return All(told)
-
-    def _forget_rule(self, number: int, _: object) -> None:
-        if rule := self._rules.pop(number, None):
-            self._gone.discard(rule)
-
-    def command(self, kind: Callable[..., Any], **values: Any) -> "asyncio.Future[None]":
-        """Have the proxy do something. The future raises what it refuses it with."""
-        self._scope.check_runs()
-        self._id += 1
-        command = protocol.checked(kind(id=self._id, **values))
-        answer = self._answers[self._id] = asyncio.get_running_loop().create_future()
-        answer.add_done_callback(_log_refusal)
-        try:
-            self.put(command)
-        except (ValueError, OverflowError) as error:
-            del self._answers[self._id]
-            raise ValueError(f"it cannot be sent: {error}") from None
         return answer
 
-    def put(self, message: Any) -> None:
-        """Send a message, after those before it. Raises ValueError and OverflowError."""
-        self._outgoing.put_nowait(self._codec.encode(message))
-
-    async def _send(self) -> None:
-        try:
-            while True:
-                for data in await self._outgoing.get():
-                    await self._connection.send(data)
-                self._outgoing.task_done()
-        except Disconnected:
-            pass  # whoever receives is told, too
+    def _forget_rule(self, number: int, _: object) -> None:
+        self._rules.pop(number, None)
 
 
 def _apply(feed: Feed, seen: protocol.Changed | protocol.Snapshot) -> None:
@@ -356,18 +310,3 @@ def _apply(feed: Feed, seen: protocol.Changed | protocol.Snapshot) -> None:
         feed.answered(seen.status, protocol.headers_of(seen.response_headers))
     if seen.opened_at is not None:
         feed.opened(seen.server_address, seen.opened_at)
-
-
-def _settle(answer: "asyncio.Future[None]", error: Exception | None) -> None:
-    if answer.done():
-        return
-    if error is None:
-        answer.set_result(None)
-    else:
-        answer.set_exception(error)
-
-
-def _log_refusal(answer: "asyncio.Future[None]") -> None:
-    """Nobody has to await what a command comes to."""
-    if not answer.cancelled() and (error := answer.exception()):
-        logger.debug("the proxy refused a command: %s", error)

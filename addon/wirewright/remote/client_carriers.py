@@ -1,12 +1,11 @@
-"""What a user does with a client's model, as messages to the proxy."""
+"""Calls of a remote client's user, as messages to the proxy."""
 
-import asyncio
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from wirewright.capture.redaction import redacted_names
 from wirewright.capture.replay.as_server import Replay
@@ -20,29 +19,17 @@ from wirewright.model.route_table import Rule
 from wirewright.model.websocket import WebSocket
 from wirewright.printable import get_logger
 from wirewright.remote import protocol
+from wirewright.remote.client_sender import ClientSender
 from wirewright.values import Conditions, Direction, Payload
 
 logger = get_logger(__name__)
 
 
-class Orders(Protocol):
-    """Takes them to the proxy, in the order of the calls."""
-
-    apps_seen: AppsSeen
-    """The counts of the last `CountApps`."""
-
-    def command(self, kind: Callable[..., Any], **values: Any) -> "asyncio.Future[None]":
-        """Have the proxy do something. The future raises what it refuses it with."""
-
-    def put(self, message: Any) -> None:
-        """Tell the proxy something that it does not answer. Raises ValueError and OverflowError."""
-
-
 class RemoteHost:
-    """The proxy, as its Proxy knows it."""
+    """The host of a remote client's Proxy: the proxy that it is connected to."""
 
-    def __init__(self, orders: Orders, welcome: protocol.Welcome) -> None:
-        self._orders = orders
+    def __init__(self, sender: ClientSender, welcome: protocol.Welcome) -> None:
+        self._sender = sender
         self.port = welcome.port
         self.ca_certificate = Path(welcome.ca_certificate)
         self.history = HistoryLimit(welcome.history_messages, welcome.history_bytes)
@@ -56,7 +43,7 @@ class RemoteHost:
         if isinstance(url, protocol.Function):
             raise TypeError("url must be a glob or a regex: the proxy cannot ask a function for a capture")
         redact = options.pop("redact")
-        return self._orders.command(
+        return self._sender.command(
             protocol.StartCapture,
             path=str(path.absolute()),  # of this program's folder
             url=url,
@@ -65,43 +52,43 @@ class RemoteHost:
         )
 
     def stop_capture(self) -> Awaitable[None]:
-        return self._orders.command(protocol.StopCapture)
+        return self._sender.command(protocol.StopCapture)
 
     def annotate(self, text: str) -> Awaitable[None]:
         if not isinstance(text, str):
             raise TypeError(f"a remark must be a str, not {type(text).__name__}")
-        return self._orders.command(protocol.Annotate, text=text)
+        return self._sender.command(protocol.Annotate, text=text)
 
     async def apps_seen(self) -> AppsSeen:
-        await self._orders.command(protocol.CountApps)
-        return self._orders.apps_seen
+        await self._sender.command(protocol.CountApps)
+        return self._sender.apps_seen
 
     def replay(self, path: Path, **options: Any) -> Replay:
         return Replay(path, **options)
 
 
-class SocketOrders:
-    """What a socket of the model sends with."""
+class RemoteSocketCarrier:
+    """The carrier of a remote client's socket."""
 
-    def __init__(self, orders: Orders, key: str) -> None:
-        self._orders = orders
+    def __init__(self, sender: ClientSender, key: str) -> None:
+        self._sender = sender
         self._key = key
 
     def send(self, payload: Payload, *, direction: Direction) -> Awaitable[None]:
-        return self._orders.command(protocol.Send, key=self._key, payload=payload, direction=direction)
+        return self._sender.command(protocol.Send, key=self._key, payload=payload, direction=direction)
 
     def close(self, code: int, reason: str) -> Awaitable[None]:
-        return self._orders.command(protocol.Close, key=self._key, code=code, reason=reason)
+        return self._sender.command(protocol.Close, key=self._key, code=code, reason=reason)
 
     def abort(self) -> Awaitable[None]:
-        return self._orders.command(protocol.Abort, key=self._key)
+        return self._sender.command(protocol.Abort, key=self._key)
 
 
-class RouteOrders:
-    """What a route of the model orders with."""
+class RemoteRouteCarrier:
+    """The carrier of a remote client's route."""
 
-    def __init__(self, orders: Orders, key: str, socket: WebSocket) -> None:
-        self._orders = orders
+    def __init__(self, sender: ClientSender, key: str, socket: WebSocket) -> None:
+        self._sender = sender
         self._key = key
         self.route = WebSocketRoute(socket, self)
 
@@ -135,29 +122,29 @@ class RouteOrders:
             working = side.closed(message.code, message.reason)
         if working is not None:
             await working
-        self._orders.put(protocol.Handled(self._key, message.number, message.direction))
+        self._sender.put(protocol.Handled(self._key, message.number, message.direction))
 
     def lost(self) -> None:
         logger.error("%s: its handler took too long: the proxy goes on without it", self.route)
 
     def check_can(self, what: str) -> None:
-        """The proxy says so itself."""
+        """The proxy checks it."""
 
     def order(self, message: Payload, *, direction: Direction) -> None:
-        self._orders.put(protocol.RouteSend(message, self._key, direction))
+        self._sender.put(protocol.RouteSend(message, self._key, direction))
 
     def order_close(self, code: int, reason: str, *, direction: Direction) -> None:
-        self._orders.put(protocol.RouteClose(self._key, direction, code, reason))
+        self._sender.put(protocol.RouteClose(self._key, direction, code, reason))
 
     def order_conditions(self, conditions: Conditions, *, direction: Direction) -> None:
-        self._orders.put(protocol.RouteConditions(self._key, direction, asdict(conditions)))
+        self._sender.put(protocol.RouteConditions(self._key, direction, asdict(conditions)))
 
     def abort(self) -> None:
-        self._orders.put(protocol.RouteAbort(self._key))
+        self._sender.put(protocol.RouteAbort(self._key))
 
     def handlers_changed(self) -> None:
         app, server = self.route, self.route.server
-        self._orders.put(
+        self._sender.put(
             protocol.Handlers(
                 self._key,
                 app_messages=app.handles_messages,
@@ -169,7 +156,7 @@ class RouteOrders:
 
 
 def describe(url: UrlMatch | LateMatch | None) -> protocol.UrlRule:
-    """A rule as the proxy is told of it."""
+    """The description of a rule for the proxy."""
     if url is None or isinstance(url, str):
         return protocol.Glob(url or "")
     if isinstance(url, Globs):
@@ -177,14 +164,3 @@ def describe(url: UrlMatch | LateMatch | None) -> protocol.UrlRule:
     if isinstance(url, re.Pattern):
         return protocol.Regex(url.pattern, url.flags)
     return protocol.Function()
-
-
-class All:
-    """What several commands come to. Nobody has to await it."""
-
-    def __init__(self, told: Sequence[Awaitable[None]]) -> None:
-        self._told = told
-
-    def __await__(self) -> Generator[Any, None, None]:
-        for each in self._told:
-            yield from each.__await__()

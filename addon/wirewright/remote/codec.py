@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from wirewright.model.history import payload_size
+from wirewright.remote.protocol import FromClient, FromProxy, messages_of
 
 VERSION = 2
 MESSAGEPACK, JSON = f"wirewright.v{VERSION}.msgpack", f"wirewright.v{VERSION}.json"
@@ -28,6 +29,9 @@ EncodingSteps = Generator[None, None, T]
 _ESCAPED_SIZE = 6
 """Bytes of a control character in JSON, such as \\u0000; no other character has more."""
 _CONTROL_CHARACTERS = bytes(range(0x20))
+_LONG_TEXT = secrets.token_hex(16)
+"""Stands for a long text in a JSON value, until the text is written part by part in its place."""
+Sender = type[FromProxy] | type[FromClient]
 
 
 class InvalidMessage(Exception):
@@ -50,8 +54,8 @@ class Codec(ABC):
     """Writes messages, and reads those of the other side."""
 
     @abstractmethod
-    def __init__(self, expects: Any) -> None:
-        """`expects` is `FromProxy` or `FromClient`."""
+    def __init__(self, sender: Sender) -> None:
+        """`sender` is the one whose messages are decoded."""
 
     def encode(self, message: Any) -> list[Any]:
         """Encode a message as one or more WebSocket messages.
@@ -78,9 +82,9 @@ class Codec(ABC):
 class MessagePackCodec(Codec):
     """One binary WebSocket message each; text is str, bytes are bytes."""
 
-    def __init__(self, expects: Any) -> None:
+    def __init__(self, sender: Sender) -> None:
         self._encoder = msgspec.msgpack.Encoder()
-        self._decoder = msgspec.msgpack.Decoder(expects)
+        self._decoder = msgspec.msgpack.Decoder(messages_of(sender))
 
     def encode_in_steps(self, message: Any) -> "EncodingSteps[list[Any]]":
         yield from ()
@@ -104,8 +108,8 @@ class JsonCodec(Codec):
     A payload of bytes is `{"attachment": 0}`, with the number of its attachment: so it is never base64.
     """
 
-    def __init__(self, expects: Any) -> None:
-        self._expects = expects
+    def __init__(self, sender: Sender) -> None:
+        self._expected = messages_of(sender)
         self._pending: Any = None
         self._attachments: list[bytes] = []
         self._missing = 0
@@ -113,9 +117,7 @@ class JsonCodec(Codec):
     def encode_in_steps(self, message: Any) -> EncodingSteps[list[Any]]:
         attachments: list[bytes] = []
         texts: list[str] = []
-        shown = _with_attachments_replaced(
-            msgspec.to_builtins(message, builtin_types=(bytes,)), attachments, texts
-        )
+        shown = _replaced(msgspec.to_builtins(message, builtin_types=(bytes,)), attachments, texts)
         if attachments:
             shown["attachments"] = len(attachments)
         if len(attachments) > MOST_ATTACHMENTS or sum(map(len, attachments)) > LARGEST_MESSAGE:
@@ -154,18 +156,15 @@ class JsonCodec(Codec):
         pending, self._pending = self._pending, None
         try:
             return msgspec.convert(
-                _attached(pending, self._attachments), self._expects, builtin_types=(bytes,)
+                _attached(pending, self._attachments), self._expected, builtin_types=(bytes,)
             )
         except (msgspec.ValidationError, RecursionError, IndexError, TypeError, OverflowError) as error:
             raise InvalidMessage(1007, _said(error)) from None
 
 
-def make_codec(subprotocol: str, expects: Any) -> Codec:
-    """The codec that a subprotocol names."""
-    return _CODECS[subprotocol](expects)
-
-
-_CODECS: dict[str, type[Codec]] = {MESSAGEPACK: MessagePackCodec, JSON: JsonCodec}
+def make_codec(subprotocol: str, sender: Sender) -> Codec:
+    """The codec that a subprotocol names, for a connection to this sender."""
+    return MessagePackCodec(sender) if subprotocol == MESSAGEPACK else JsonCodec(sender)
 
 
 def _said(error: Exception) -> str:
@@ -173,18 +172,21 @@ def _said(error: Exception) -> str:
     return str(error).encode("ascii", "replace")[:120].decode() or type(error).__name__
 
 
-def _with_attachments_replaced(value: Any, attachments: list[bytes], texts: list[str]) -> Any:
-    """A JSON value in which bytes are numbers of `attachments`. All texts in it are in `texts`, too."""
+def _replaced(value: Any, attachments: list[bytes], texts: list[str]) -> Any:
+    """A JSON value in which bytes are numbers of `attachments`, and _LONG_TEXT stands for each long text.
+
+    All its texts are in `texts`, too.
+    """
     if isinstance(value, str):
         texts.append(value)
-        return value
+        return value if len(value) <= TEXT_STEP else _LONG_TEXT
     if isinstance(value, bytes):
         attachments.append(value)
         return {"attachment": len(attachments) - 1}
     if isinstance(value, dict):
-        return {name: _with_attachments_replaced(each, attachments, texts) for name, each in value.items()}
+        return {name: _replaced(each, attachments, texts) for name, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_with_attachments_replaced(each, attachments, texts) for each in value]
+        return [_replaced(each, attachments, texts) for each in value]
     return value
 
 
@@ -208,14 +210,13 @@ def _check_size(texts: Sequence[str]) -> EncodingSteps[None]:
 
 
 def _write(value: Any, texts: Sequence[str]) -> EncodingSteps[str]:
-    """A JSON value as text. Long ones of its texts are written part by part, in the place of a mark."""
-    if all(len(text) <= TEXT_STEP for text in texts):
+    """A JSON value as text, with the long ones of its texts part by part in their places."""
+    long_texts = [text for text in texts if len(text) > TEXT_STEP]
+    if not long_texts:
         return _dumps(value)
-    mark = secrets.token_hex(16)
-    replaced: list[str] = []
-    start, *rest = _dumps(_with_long_texts_replaced(value, mark, replaced)).split(f'"{mark}"')
+    start, *rest = _dumps(value).split(f'"{_LONG_TEXT}"')
     written = [start]
-    for text, after in zip(replaced, rest, strict=True):
+    for text, after in zip(long_texts, rest, strict=True):
         written.append('"')
         for part in _parts(text):
             written.append(_dumps(part)[1:-1])
@@ -230,18 +231,6 @@ def _dumps(value: Any) -> str:
 
 def _parts(text: str) -> Iterator[str]:
     return (text[start : start + TEXT_STEP] for start in range(0, len(text), TEXT_STEP))
-
-
-def _with_long_texts_replaced(value: Any, mark: str, replaced: list[str]) -> Any:
-    """A JSON value in which a mark stands for each long text; they are in `replaced`."""
-    if isinstance(value, str) and len(value) > TEXT_STEP:
-        replaced.append(value)
-        return mark
-    if isinstance(value, dict):
-        return {name: _with_long_texts_replaced(each, mark, replaced) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_with_long_texts_replaced(each, mark, replaced) for each in value]
-    return value
 
 
 def _attached(value: Any, attachments: Sequence[bytes]) -> Any:

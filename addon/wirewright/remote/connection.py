@@ -1,4 +1,4 @@
-"""What carries the protocol's messages, whatever the transport: what a codec has made of them."""
+"""The interface of a connection: it carries encoded messages over any transport."""
 
 from typing import Any, Protocol
 
@@ -12,11 +12,11 @@ class Disconnected(Exception):
 
 
 class Connection(Protocol):
-    """A WebSocket, or what behaves like one."""
+    """A WebSocket, or an object that behaves like one."""
 
     @property
     def subprotocol(self) -> str:
-        """Which codec it takes: one of `SUBPROTOCOLS`."""
+        """The name of its codec: one of `SUBPROTOCOLS`."""
 
     async def send(self, data: Any) -> None:
         """Raises Disconnected."""

@@ -37,7 +37,7 @@ class Token(str):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """What `connect` needs to know. Raises EndpointError for a token that no header can carry."""
+    """Where a proxy runs, and its token. Raises EndpointError for a token that no header can carry."""
 
     address: str
     """`ws://127.0.0.1:9000`, `wss://…`, or `unix:///run/….sock`."""
@@ -45,7 +45,7 @@ class Endpoint:
     pid: int = 0
     """Of the proxy."""
     certificate: str = ""
-    """What the proxy at a `wss://` address proves itself with, PEM; "" for one of a known authority."""
+    """The certificate of a `wss://` address, PEM. "" for one that a known authority has signed."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch("[!-~]*", self.token):  # RFC 9110, 5.5: a CR or LF would end the header
@@ -93,7 +93,8 @@ def find(endpoint: str | Path | None, token: str | None) -> Endpoint:
     if asked == AUTO:
         found = _only_one()
     elif address := _address(asked):
-        found = _known(address) or Endpoint(address, "")
+        same = (each for each in _running() if _place(each.address) == _place(address))
+        found = next(same, Endpoint(address, ""))
         if not (found.token or token):
             running = ", ".join(each.address for each in _running()) or "none"
             raise Error(f"{asked} wants a token: of this user's proxies ({running}) none has that address")
@@ -118,10 +119,6 @@ def _address(asked: str) -> str | None:
         return f"{scheme}://{rest.rstrip('/')}"
     is_place = re.fullmatch(r"[^/\\]+:[0-9]+", asked) is not None and not Path(asked).exists()
     return f"ws://{asked}" if is_place else None
-
-
-def _known(address: str) -> Endpoint | None:
-    return next((each for each in _running() if _place(each.address) == _place(address)), None)
 
 
 def _place(address: str) -> str:
@@ -155,7 +152,7 @@ def _running() -> list[Endpoint]:
 
 
 def _is_private(folder: Path) -> bool:
-    """Whether a folder is this user's own, and nobody else can read it."""
+    """True if a folder belongs to this user, and nobody else can read it."""
     found = folder.lstat()
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
 
@@ -164,17 +161,13 @@ def _read(path: Path) -> Endpoint:
     try:
         if path.stat().st_uid != os.getuid():
             raise Error(f"{path}: it is another user's")
-        return _parse(path.read_text())
+        values = json.loads(path.read_text())
+        certificate = str(values.get("certificate", ""))
+        return Endpoint(str(values["address"]), str(values["token"]), int(values["pid"]), certificate)
     except OSError as error:
         raise Error(f"{path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise Error(f"{path}: it is no endpoint of a proxy") from None
-
-
-def _parse(text: str) -> Endpoint:
-    values = json.loads(text)
-    certificate = str(values.get("certificate", ""))
-    return Endpoint(str(values["address"]), str(values["token"]), int(values["pid"]), certificate)
 
 
 def _is_alive(pid: int) -> bool:
@@ -188,7 +181,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def _listens(address: str) -> bool:
-    """Whether somebody does at an address of this machine."""
+    """True if a program listens at an address of this machine."""
     parts = urlsplit(address)
     try:
         if parts.scheme == "unix":

@@ -26,7 +26,7 @@ class ListeningSocket(socket.socket):
         self._unproven: deque[socket.socket] = deque()
         """The oldest first."""
         self._closing: list[socket.socket] = []
-        """Those that are shut down here and are still open in the event loop."""
+        """Connections that are shut down here and are still open in the event loop."""
 
     def accept(self) -> tuple[socket.socket, Any]:
         """As `socket.accept`. Raises BlockingIOError while too many connections are closing."""
@@ -79,7 +79,7 @@ def listen_at_file(path: Path) -> ListeningSocket:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
                 if asking.connect_ex(str(path)) == 0:
                     raise OSError(errno.EADDRINUSE, "another program listens there")
-            path.unlink()  # what a program that was killed has left
+            path.unlink()  # a program that was killed has left it
         before = os.umask(0o177)  # the socket is there before its mode could be changed
         try:
             listening.bind(str(path))

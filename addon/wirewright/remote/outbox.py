@@ -1,4 +1,4 @@
-"""What waits to be sent to one client, bounded: a slow one is told what it missed, and slows nobody."""
+"""The bounded queue of messages to one client. A slow client is told how many frames it missed."""
 
 import asyncio
 from collections import deque
@@ -7,20 +7,8 @@ from typing import Any
 
 from wirewright.memory import ITEM_BYTES, MemoryUse, budget
 from wirewright.model.history import payload_size
-from wirewright.remote.protocol import (
-    Asked,
-    Changed,
-    Closed,
-    Event,
-    Failed,
-    Frames,
-    Missed,
-    Opening,
-    Refused,
-    Routed,
-    RouteMessage,
-    Welcome,
-)
+from wirewright.remote import protocol
+from wirewright.remote.protocol import Event
 from wirewright.remote.snapshots import size_of, smaller
 from wirewright.values import Payload
 
@@ -35,7 +23,7 @@ BATCH, BATCH_BYTES = 1_000, 1024 * 1024
 
 
 class Outbox:
-    """One client's. All of it happens in the loop."""
+    """The queue of one client. It is used in one event loop."""
 
     def __init__(self, overflow: Callable[[], object] = lambda: None) -> None:
         """`overflow` is called once, when more waits than any client may leave waiting."""
@@ -80,16 +68,17 @@ class Outbox:
             self._missed[key, event] = frames + len(payloads), size + lost
             return
         self._tell_missed(key, event)
-        last = self._waiting[-1] if self._waiting else None
-        if isinstance(last, _FrameBatch) and last.takes_more(key, event) and self._weights[-1] < BATCH_BYTES:
+        last: Any = self._waiting[-1] if self._waiting else None
+        is_same = isinstance(last, protocol.Frames) and (last.key, last.event) == (key, event)
+        if is_same and len(last.payloads) < BATCH and self._weights[-1] < BATCH_BYTES:
             last.payloads.extend(payloads)
             self._weights[-1] += weight
             self._weight += weight
             self._report_memory()
         else:
-            self._append(_FrameBatch(key, event, number, list(payloads), at), weight)
+            self._append(protocol.Frames(key, event, number, list(payloads), at), weight)
 
-    def closed(self, message: Closed) -> None:
+    def closed(self, message: protocol.Closed) -> None:
         """The end of a socket, and before it what was missed of it."""
         for key, event in [each for each in self._missed if each[0] == message.key]:
             self._tell_missed(key, event)
@@ -108,9 +97,7 @@ class Outbox:
         self._weight -= self._weights.popleft()
         message = self._waiting.popleft()
         self._report_memory()
-        if isinstance(message, _FrameBatch):
-            return message.message()
-        if not isinstance(message, Missed):
+        if not isinstance(message, (protocol.Frames, protocol.Missed)):
             self._other_weight -= _weight(message)
         return message
 
@@ -126,37 +113,20 @@ class Outbox:
 
     def _tell_missed(self, key: str, event: Event) -> None:
         if lost := self._missed.pop((key, event), None):
-            self._append(Missed(key, event, *lost), 0)
+            self._append(protocol.Missed(key, event, *lost), 0)
 
 
 def _weight(message: Any) -> int:
-    """About the memory of a message that is no frame. The wire has a RouteMessage's payload anyway."""
+    """About the memory of a message without frames. A RouteMessage's payload is in memory anyway."""
     match message:
-        case RouteMessage():
-            size = 0
-        case Opening(socket=socket) | Routed(socket=socket):
+        case protocol.Opening(socket=socket) | protocol.Routed(socket=socket):
             size = size_of(socket)
-        case Changed():
+        case protocol.Changed():
             size = size_of(message)
-        case Welcome(sockets=sockets):
+        case protocol.Welcome(sockets=sockets):
             size = sum(ITEM_BYTES + size_of(socket) for socket in sockets)
-        case Asked(url=text) | Failed(message=text) | Refused(message=text):
+        case protocol.Asked(url=text) | protocol.Failed(message=text) | protocol.Refused(message=text):
             size = len(text)
         case _:
             size = 0
     return 500 + size
-
-
-class _FrameBatch:
-    """Frames that are not sent yet, to which more may come."""
-
-    __slots__ = ("at", "event", "key", "number", "payloads")
-
-    def __init__(self, key: str, event: Event, number: int, payloads: list[Payload], at: float) -> None:
-        self.key, self.event, self.number, self.payloads, self.at = key, event, number, payloads, at
-
-    def takes_more(self, key: str, event: Event) -> bool:
-        return (self.key, self.event) == (key, event) and len(self.payloads) < BATCH
-
-    def message(self) -> Frames:
-        return Frames(self.key, self.event, self.number, self.payloads, self.at)

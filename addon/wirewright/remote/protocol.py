@@ -1,11 +1,13 @@
 """The messages between a running proxy and its clients, which docs/remote.md describes.
 
-Pure: no sockets, no loop. In both directions each message is one of the types below, with its name in lower
-case as its `type`; `codec` writes them.
+Pure: no sockets, no loop. Each message is a subclass of `FromProxy` or of `FromClient`, and its `type` is the
+name of its class in lower case. `codec` encodes them.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
+from operator import or_
 from typing import Any, Literal
 
 import msgspec
@@ -25,6 +27,27 @@ Address = tuple[str, int]
 
 class _Message(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower, forbid_unknown_fields=True):
     pass
+
+
+class FromProxy(_Message, frozen=True):
+    """A message of the proxy to a client."""
+
+
+class FromClient(_Message, frozen=True):
+    """A message of a client to the proxy."""
+
+
+class Command(FromClient, frozen=True):
+    """A message with an `id`, which `Succeeded` or `Refused` answers."""
+
+
+def messages_of(sender: type[FromProxy] | type[FromClient]) -> Any:
+    """The union of all messages of a sender, for a decoder."""
+    return reduce(or_, _leaves(sender))
+
+
+def _leaves(kind: type[Any]) -> list[type[Any]]:
+    return [leaf for each in kind.__subclasses__() for leaf in _leaves(each)] or [kind]
 
 
 class _WithPayload(_Message, frozen=True):
@@ -93,7 +116,7 @@ class Snapshot(_Message, frozen=True):
     server_address: Address | None = None
     opened_at: float | None = None
     history: Sequence[Remembered] = ()
-    """What the proxy remembers of it."""
+    """The messages that the proxy remembers."""
     forgotten: int = 0
     """How many messages came before those."""
     left_out: int = 0
@@ -103,7 +126,7 @@ class Snapshot(_Message, frozen=True):
 # From the proxy
 
 
-class Welcome(_Message, frozen=True):
+class Welcome(FromProxy, frozen=True):
     """The answer to `Subscribe`."""
 
     program: str
@@ -113,16 +136,16 @@ class Welcome(_Message, frozen=True):
     history_messages: int
     history_bytes: int
     sockets: Sequence[Snapshot]
-    """Those that are open, or opening, and of a subscribed URL."""
+    """The sockets of a subscribed URL that are open, or opening."""
 
 
-class Opening(_Message, frozen=True):
+class Opening(FromProxy, frozen=True):
     """An app asks for a socket."""
 
     socket: Snapshot
 
 
-class Changed(_Message, frozen=True):
+class Changed(FromProxy, frozen=True):
     """The handshake went on; all of it as it is now."""
 
     key: str
@@ -135,7 +158,7 @@ class Changed(_Message, frozen=True):
     """Bytes of header fields that are left out, as they are too large for a client."""
 
 
-class Frames(_Message, frozen=True):
+class Frames(FromProxy, frozen=True):
     """Messages of one direction, in their order; between directions, the order is that of these messages."""
 
     key: str
@@ -150,7 +173,7 @@ class Frames(_Message, frozen=True):
             check_payload(payload)
 
 
-class Missed(_Message, frozen=True):
+class Missed(FromProxy, frozen=True):
     """Messages that are left out, because the client did not keep up."""
 
     key: str
@@ -159,14 +182,14 @@ class Missed(_Message, frozen=True):
     bytes: int
 
 
-class Failed(_Message, frozen=True):
+class Failed(FromProxy, frozen=True):
     """A socket's `socketerror`."""
 
     key: str
     message: str
 
 
-class Closed(_Message, frozen=True):
+class Closed(FromProxy, frozen=True):
     """A socket is over."""
 
     key: str
@@ -177,7 +200,7 @@ class Closed(_Message, frozen=True):
     """Seconds since the epoch."""
 
 
-class Asked(_Message, frozen=True):
+class Asked(FromProxy, frozen=True):
     """Asks if a rule that is a function matches a URL. `Verdict` answers; False if the rule is unknown."""
 
     question: int
@@ -185,14 +208,14 @@ class Asked(_Message, frozen=True):
     url: str
 
 
-class Routed(_Message, frozen=True):
+class Routed(FromProxy, frozen=True):
     """A socket opens that a rule of the client's matches: `Decided` answers."""
 
     rule: int
     socket: Snapshot
 
 
-class RouteMessage(_WithPayload, frozen=True):
+class RouteMessage(_WithPayload, FromProxy, frozen=True):
     """A message for the route's handler: "sent" is one of the app's. `Handled` answers."""
 
     key: str
@@ -201,7 +224,7 @@ class RouteMessage(_WithPayload, frozen=True):
     direction: Direction
 
 
-class RouteEnd(_Message, frozen=True):
+class RouteEnd(FromProxy, frozen=True):
     """The end of one side for the route's handler: "sent" is that of the app. `Handled` answers."""
 
     key: str
@@ -211,13 +234,13 @@ class RouteEnd(_Message, frozen=True):
     reason: str
 
 
-class RouteOver(_Message, frozen=True):
+class RouteOver(FromProxy, frozen=True):
     """A routed socket is over, and nothing more of it is asked."""
 
     key: str
 
 
-class RouteLost(_Message, frozen=True):
+class RouteLost(FromProxy, frozen=True):
     """The client has taken too long: its fallback holds for this socket from now on."""
 
     key: str
@@ -233,7 +256,7 @@ class TlsFailed(_Message, frozen=True):
     reason: str
 
 
-class AppsCounted(_Message, frozen=True):
+class AppsCounted(FromProxy, frozen=True):
     """Counts of apps' connections and requests since the start of the proxy. It is sent before the
     `Succeeded` of `CountApps`."""
 
@@ -246,13 +269,13 @@ class AppsCounted(_Message, frozen=True):
     """The newest ones, oldest first."""
 
 
-class Succeeded(_Message, frozen=True):
+class Succeeded(FromProxy, frozen=True):
     """A command was carried out."""
 
     id: int
 
 
-class Refused(_Message, frozen=True):
+class Refused(FromProxy, frozen=True):
     """A command could not be carried out."""
 
     id: int
@@ -260,36 +283,17 @@ class Refused(_Message, frozen=True):
     message: str
 
 
-FromProxy = (
-    Welcome
-    | Opening
-    | Changed
-    | Frames
-    | Missed
-    | Failed
-    | Closed
-    | Asked
-    | Routed
-    | RouteMessage
-    | RouteEnd
-    | RouteLost
-    | RouteOver
-    | AppsCounted
-    | Succeeded
-    | Refused
-)
-
 # From a client
 
 
-class Subscribe(_Message, frozen=True):
-    """The first message of a client, and once only: which sockets it is told of, and what of them."""
+class Subscribe(FromClient, frozen=True):
+    """The first message of a client, and sent once only: the URLs and events that it subscribes to."""
 
     url: UrlPattern
     events: Sequence[Event] = EVENTS
 
 
-class Send(_WithPayload, frozen=True):
+class Send(_WithPayload, Command, frozen=True):
     """Send a message in one direction of a socket: "received" goes to the app."""
 
     id: int
@@ -297,7 +301,7 @@ class Send(_WithPayload, frozen=True):
     direction: Direction
 
 
-class Close(_Message, frozen=True):
+class Close(Command, frozen=True):
     """Close a socket towards both sides."""
 
     id: int
@@ -306,14 +310,14 @@ class Close(_Message, frozen=True):
     reason: str
 
 
-class Abort(_Message, frozen=True):
+class Abort(Command, frozen=True):
     """Cut a socket's connections."""
 
     id: int
     key: str
 
 
-class Route(_Message, frozen=True):
+class Route(Command, frozen=True):
     """From now on the client decides on sockets of this URL."""
 
     id: int
@@ -324,22 +328,22 @@ class Route(_Message, frozen=True):
     timeout: float
     """Milliseconds that it may take for each answer."""
     fallback: Fallback
-    """What becomes of a socket, and of its messages, where it takes longer, or is gone."""
+    """The treatment of sockets and messages for which the client takes longer, or is gone."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.timeout <= LONGEST_TIMEOUT:
             raise ValueError(f"timeout must be 0 (no limit) to {LONGEST_TIMEOUT:,} ms, not {self.timeout!r}")
 
 
-class Unroute(_Message, frozen=True):
+class Unroute(Command, frozen=True):
     """It no longer does; sockets that are open keep their route."""
 
     id: int
     rule: int
 
 
-class Verdict(_Message, frozen=True):
-    """Whether a rule that is a function means a URL."""
+class Verdict(FromClient, frozen=True):
+    """True if a rule that is a function matches a URL."""
 
     question: int
     is_meant: bool
@@ -378,15 +382,15 @@ class Fail(_Message, frozen=True):
     """The handler has raised: the handshake is refused with 502."""
 
 
-class Decided(_Message, frozen=True):
-    """What becomes of a handshake."""
+class Decided(FromClient, frozen=True):
+    """The decision on a handshake."""
 
     key: str
     answer: Mock | Connect | Reject | Cut | Fail
 
 
-class Handlers(_Message, frozen=True):
-    """What of a routed socket the client wants to handle."""
+class Handlers(FromClient, frozen=True):
+    """The messages and ends of a routed socket that the client handles."""
 
     key: str
     app_messages: bool
@@ -395,14 +399,14 @@ class Handlers(_Message, frozen=True):
     server_end: bool
 
 
-class RouteSend(_WithPayload, frozen=True):
+class RouteSend(_WithPayload, FromClient, frozen=True):
     """Send a message in one direction of a routed socket: "received" goes to the app."""
 
     key: str
     direction: Direction
 
 
-class RouteClose(_Message, frozen=True):
+class RouteClose(FromClient, frozen=True):
     """Send a close frame in one direction of a routed socket. The code 1005 stands for one without a code."""
 
     key: str
@@ -411,7 +415,7 @@ class RouteClose(_Message, frozen=True):
     reason: str
 
 
-class RouteConditions(_Message, frozen=True):
+class RouteConditions(FromClient, frozen=True):
     """Put one direction of the app's network under conditions."""
 
     key: str
@@ -424,13 +428,13 @@ class RouteConditions(_Message, frozen=True):
                 raise ValueError(f"{name} must be a number, not {value!r}")
 
 
-class RouteAbort(_Message, frozen=True):
+class RouteAbort(FromClient, frozen=True):
     """Cut a routed socket's connections."""
 
     key: str
 
 
-class Handled(_Message, frozen=True):
+class Handled(FromClient, frozen=True):
     """The handler is done with a message or an end; what it has sent came before."""
 
     key: str
@@ -438,7 +442,7 @@ class Handled(_Message, frozen=True):
     direction: Direction
 
 
-class StartCapture(_Message, frozen=True):
+class StartCapture(Command, frozen=True):
     """Record sockets in a file on the proxy's machine."""
 
     id: int
@@ -451,48 +455,23 @@ class StartCapture(_Message, frozen=True):
     min_free: int | None = None
 
 
-class StopCapture(_Message, frozen=True):
+class StopCapture(Command, frozen=True):
     """Record no more."""
 
     id: int
 
 
-class Annotate(_Message, frozen=True):
+class Annotate(Command, frozen=True):
     """Put a remark into the capture."""
 
     id: int
     text: str
 
 
-class CountApps(_Message, frozen=True):
+class CountApps(Command, frozen=True):
     """Ask what apps have done besides opening sockets."""
 
     id: int
-
-
-FromClient = (
-    Subscribe
-    | Send
-    | Close
-    | Abort
-    | Route
-    | Unroute
-    | Verdict
-    | Decided
-    | Handlers
-    | RouteSend
-    | RouteClose
-    | RouteConditions
-    | RouteAbort
-    | Handled
-    | StartCapture
-    | StopCapture
-    | Annotate
-    | CountApps
-)
-
-Command = Send | Close | Abort | Route | Unroute | StartCapture | StopCapture | Annotate | CountApps
-"""Those that `Succeeded` or `Refused` answers."""
 
 
 def plain(text: str) -> str:

@@ -1,29 +1,25 @@
-"""The proxy's end of the protocol: one session a client. `serving` brings it its connections."""
+"""The proxy's end of the protocol: one session for each client. `transport` accepts the connections."""
 
 import asyncio
-import re
 import time
-from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, cast
 
-import msgspec
+from msgspec.structs import replace
 
 from wirewright.model.app_connections import AppsSeen
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import payload_size
-from wirewright.model.matching import Globs, LateMatch, compile_match
+from wirewright.model.matching import compile_match
 from wirewright.model.proxy import Control
-from wirewright.model.route import WebSocketRoute
 from wirewright.model.websocket import WebSocket
 from wirewright.printable import get_logger
 from wirewright.remote import protocol
 from wirewright.remote.codec import InvalidMessage, MessageTooLarge, make_codec
 from wirewright.remote.connection import Connection, Disconnected
 from wirewright.remote.outbox import Outbox
-from wirewright.remote.server_route import RemoteRoute
+from wirewright.remote.server_rules import ClientRules, rule_of
 from wirewright.remote.snapshots import changed, smaller, snapshot, snapshots
 from wirewright.state import app_connections, tls_failures
 from wirewright.values import VERSION, Direction, FrameEvent, Payload
@@ -31,16 +27,8 @@ from wirewright.values import VERSION, Direction, FrameEvent, Payload
 logger = get_logger(__name__)
 
 MOST_CLIENTS = 256
-MOST_RULES = 1_000
-"""Of one client."""
 LONGEST_REASON = 10_000
 """Characters of an error or a reason that a client gets."""
-MOST_CONDITIONED = 100
-"""Sockets of one client that are over and whose conditions can still be changed, the newest."""
-PROBE_SECONDS = 1.0
-"""How long a client that was late may take to show that it still answers."""
-PROBE_RULE = -1
-"""The number of a rule that no client has: its answer shows that it still answers."""
 FIRST_SECONDS = 10.0
 """How long a client may take for its first message."""
 
@@ -55,7 +43,7 @@ def _counted() -> protocol.AppsCounted:
 
 
 class RemoteServer:
-    """What clients of a running proxy share."""
+    """Serves the clients of a running proxy."""
 
     def __init__(self, control: Control) -> None:
         self.control = control
@@ -63,11 +51,11 @@ class RemoteServer:
         control.watchers.append(self)
 
     async def serve(self, connection: Connection) -> None:
-        """A client, until it is gone."""
+        """Serve a client until it is gone."""
         if len(self._sessions) >= MOST_CLIENTS:
             await connection.close(1013, f"there are {MOST_CLIENTS} clients already")
             return
-        session = ClientSession(self, connection)
+        session = ClientSession(self.control, connection)
         self._sessions.add(session)
         try:
             await session.run()
@@ -75,46 +63,31 @@ class RemoteServer:
             self._sessions.discard(session)
 
     def opening(self, key: str, feed: Feed) -> None:
-        """Tell of a new socket."""
+        """Report a new socket to the clients."""
         for session in list(self._sessions):
             session.opening(key, feed)
 
     def stop(self) -> None:
-        """Tell of no more sockets. The connections are closed by whoever brought them."""
+        """Report no more sockets. The caller of `serve` closes the connections."""
         self.control.watchers.remove(self)
 
 
 class ClientSession:
-    """One client."""
+    """The session of one client."""
 
-    def __init__(self, server: RemoteServer, connection: Connection) -> None:
-        self.server = server
+    def __init__(self, control: Control, connection: Connection) -> None:
         self.connection = connection
         self.outbox = Outbox(self._overflow)
-        self._is_over = False
-        self._is_late = False
-        """It has left a question unanswered, and has said nothing since."""
-        self._is_probed = False
-        """Whether a client that was late is asked for a sign of life."""
+        self.rules = ClientRules(control, self.outbox, self._follow)
         self._codec = make_codec(connection.subprotocol, protocol.FromClient)
-        self._control = server.control
-        self._proxy = server.control.proxy
+        self._control = control
+        self._proxy = control.proxy
         self._is_meant: Callable[[str], bool] = lambda _: False
         self._events: Sequence[FrameEvent] = ()
         self._taps: dict[str, _Tap] = {}
-        self._rules: dict[int, tuple[Any, Any]] = {}
-        self._routes: dict[str, RemoteRoute] = {}
-        self._conditioned: OrderedDict[str, RemoteRoute] = OrderedDict()
-        """Those of sockets that are over, whose app may not know it yet."""
-        self._questions: dict[int, asyncio.Future[bool | None]] = {}
-        self._question = 0
-        self._asking: Counter[int] = Counter()
-        """Handshakes that wait for what each rule says."""
-        self._used: dict[int, int] = {}
-        """For how many sockets each rule was taken."""
 
     async def run(self) -> None:
-        """Until the client is gone, or says what it must not."""
+        """Serve the client until it is gone, or sends a message that it must not send."""
         sending = self._proxy._scope.start(self._send(), None, self)
         code, reason = 1000, ""
         try:
@@ -136,10 +109,15 @@ class ClientSession:
         await self.connection.close(code, reason)
 
     def opening(self, key: str, feed: Feed) -> None:
-        """A new socket."""
+        """Report a new socket if the client is subscribed to its URL."""
         if self._is_meant(feed.socket.url):
             self._tap(key, feed, self._events)
             self.outbox.put(protocol.Opening(snapshot(key, feed.socket, with_history=False)))
+
+    def _follow(self, key: str) -> None:
+        """Report the life of a socket, and none of its messages, if the client is not subscribed to it."""
+        if key not in self._taps and (feed := self._control.feed(key)):
+            self._tap(key, feed, ())
 
     def _tap(self, key: str, feed: Feed, events: Sequence[FrameEvent]) -> None:
         tap = self._taps[key] = _Tap(key, self.outbox, events, lambda: self._taps.pop(key, None))
@@ -151,7 +129,7 @@ class ClientSession:
                 async for data in self._encode(await self.outbox.take()):
                     await self.connection.send(data)
         except Disconnected:
-            pass  # whoever receives is told, too
+            pass  # `run` ends, too
         except MessageTooLarge:
             logger.error("a client of the proxy is sent away: a message to it would be too large")
             await self.connection.close(1009, "a message of the proxy is too large for this subprotocol")
@@ -188,12 +166,14 @@ class ClientSession:
         match message:
             case protocol.Frames(payloads=[payload]):
                 return [protocol.Missed(message.key, message.event, 1, payload_size(payload))]
-            case protocol.Frames():
-                return split_in_halves(message)
-            case protocol.RouteMessage(key=key):
-                if route := self._routes.get(key):  # None once the socket has ended
-                    logger.error("message too large for a remote handler: the fallback of %s holds", route)
-                    route.lose()
+            case protocol.Frames(payloads=payloads):
+                middle = len(payloads) // 2
+                return [
+                    replace(message, payloads=payloads[:middle]),
+                    replace(message, payloads=payloads[middle:], number=message.number + middle),
+                ]
+            case protocol.RouteMessage():
+                self.rules.lose(message)
                 return []
         if (part := smaller(message)) is not None:
             return [part]
@@ -233,23 +213,13 @@ class ClientSession:
         )
 
     def _handle(self, message: Any) -> None:
-        self._is_late = False
+        self.rules.is_late = False
         if isinstance(message, protocol.Command):
             self._carry_out(message)
-        elif isinstance(message, protocol.Verdict):
-            question = self._questions.pop(message.question, None)
-            if question is not None and not question.done():
-                question.set_result(message.is_meant)
         elif isinstance(message, protocol.Subscribe):
             raise InvalidMessage(1002, "subscribe comes once")
-        elif route := self._routes.get(message.key) or self._conditioned.get(message.key):
-            try:
-                route.handle(message)
-            except (ValueError, TypeError) as error:
-                raise InvalidMessage(1007, str(error)[:100]) from None
-            except Error as error:  # not in this lane
-                logger.error("%s: what its route's handler wants cannot be: %s", message.key, error.message)
-                route.fail()
+        else:
+            self.rules.handle(message)
 
     def _carry_out(self, command: Any) -> None:
         try:
@@ -276,9 +246,9 @@ class ClientSession:
             case protocol.Abort():
                 self._socket(command.key).abort()
             case protocol.Route():
-                self._add_rule(command)
+                self.rules.add(command)
             case protocol.Unroute():
-                self._take_back(command.rule)
+                self.rules.remove(command.rule)
             case protocol.StartCapture():
                 names = ("max_payload", "redact", "max_size", "rotate", "min_free")
                 options = {name: getattr(command, name) for name in names}
@@ -296,123 +266,15 @@ class ClientSession:
             raise Error("Socket closed")
         return feed.socket
 
-    # Routes
-
-    def _add_rule(self, command: protocol.Route) -> None:
-        if len(self._rules) >= MOST_RULES:
-            raise Error(f"a client may have {MOST_RULES:,} routes")
-        if command.rule in self._rules:
-            raise Error(f"there is a rule {command.rule} already")
-        if isinstance(command.url, protocol.Function):
-            url: Any = _AskedUrl(self, command)
-        else:
-            url = rule_of(command.url)
-
-        async def handler(route: WebSocketRoute) -> None:
-            await self._route(command, route)
-
-        self._proxy.route_web_socket(url, handler, command.times)
-        self._rules[command.rule] = url, handler
-
-    async def _route(self, command: protocol.Route, route: WebSocketRoute) -> None:
-        try:
-            key = self._control.key_of(route.socket)
-        except KeyError:
-            return  # the app has left while it was asked
-        self._used[command.rule] = self._used.get(command.rule, 0) + 1
-        if self._used[command.rule] == command.times:
-            self._rules.pop(command.rule, None)
-        if key not in self._taps and (feed := self._control.feed(key)):
-            self._tap(key, feed, ())  # one that was not subscribed to: its life, and none of its messages
-        remote = self._routes[key] = RemoteRoute(key, command, route, self.outbox, self._probe_client)
-        route.socket.once("close", lambda _: self._proxy._scope.start(self._end_route(key), None, self))
-        if self._is_over or self._is_late:
-            remote.lose()
-            return
-        self.outbox.put(protocol.Routed(command.rule, snapshot(key, route.socket, with_history=False)))
-        await remote.decide()
-
-    async def _end_route(self, key: str) -> None:
-        if route := self._routes.get(key):
-            await route.drained()
-            del self._routes[key]
-            if route.has_conditions:  # what is under way still arrives, or is stuck until they change
-                self._conditioned[key] = route
-                while len(self._conditioned) > MOST_CONDITIONED:
-                    self._conditioned.popitem(last=False)
-            self.outbox.put(protocol.RouteOver(key))
-
-    async def ask(self, command: protocol.Route, url: str) -> bool:
-        """Whether a rule that is a function of the client's means a URL.
-
-        If the client does not answer, it does where the fallback is to drop the socket.
-        """
-        fallback = command.fallback == "drop"
-        if self._is_over or self._is_late or self.outbox.is_crowded:
-            return fallback
-        self._asking[command.rule] += 1
-        question, answer = self._ask_client(command.rule, url)
-        try:
-            is_meant = await asyncio.wait_for(answer, command.timeout / 1000 or None)
-        except TimeoutError:
-            self._is_late = True
-            return fallback
-        finally:
-            self._questions.pop(question, None)
-            self._asking[command.rule] -= 1
-            if self._is_over and not self._asking[command.rule]:
-                # Whoever has asked goes on first: where the rule is taken back, the answer is no.
-                asyncio.get_running_loop().call_soon(self._take_back, command.rule)
-        return fallback if is_meant is None else is_meant
-
-    def _ask_client(self, rule: int, url: str) -> tuple[int, "asyncio.Future[bool | None]"]:
-        """Put a question. Returns its number and the answer to come."""
-        self._question += 1
-        answer = self._questions[self._question] = asyncio.get_running_loop().create_future()
-        self.outbox.put(protocol.Asked(self._question, rule, protocol.plain(url)))
-        return self._question, answer
-
-    def _probe_client(self) -> None:
-        """Find out whether a client that was late still answers at all, or only one of its handlers hangs."""
-        if not self._is_probed and not self._is_late and not self._is_over:
-            self._is_probed = True
-            self._proxy._scope.start(self._await_sign_of_life(), None, self)
-
-    async def _await_sign_of_life(self) -> None:
-        question, answer = self._ask_client(PROBE_RULE, "")
-        try:
-            await asyncio.wait_for(answer, PROBE_SECONDS)
-        except TimeoutError:
-            self._is_late = True
-            for route in list(self._routes.values()):
-                if route.is_waiting:
-                    route.lose()
-        finally:
-            self._is_probed = False
-            self._questions.pop(question, None)
-
-    def _take_back(self, number: int) -> None:
-        if rule := self._rules.pop(number, None):
-            self._proxy.unroute_web_socket(*rule)
-
     def _end(self) -> None:
-        self._is_over = True
         for key, tap in self._taps.items():
             if feed := self._control.feed(key):
                 feed.detach(tap)
-        for question in self._questions.values():
-            if not question.done():
-                question.set_result(None)
-        for number in list(self._rules):
-            if not self._asking[number]:
-                self._take_back(number)
-        for route in (*self._routes.values(), *self._conditioned.values()):
-            with suppress(Error):  # the proxy may be ending itself
-                route.lose()
+        self.rules.end()
 
 
 class _Tap:
-    """What a client is told of one socket."""
+    """Reports one socket to a client."""
 
     def __init__(
         self, key: str, outbox: Outbox, events: Sequence[FrameEvent], over: Callable[[], object]
@@ -440,38 +302,5 @@ class _Tap:
         self._over()
 
 
-class _AskedUrl(LateMatch):
-    """A rule that is a function of a client's."""
-
-    def __init__(self, session: ClientSession, command: protocol.Route) -> None:
-        self._session = session
-        self._command = command
-
-    def __call__(self, url: str) -> Awaitable[bool]:
-        return self._session.ask(self._command, url)
-
-
-def rule_of(url: protocol.UrlPattern) -> str | Globs | re.Pattern[str]:
-    """As the model has it. Raises ValueError for a regex that is none, and for a glob of several."""
-    if isinstance(url, protocol.Glob):
-        return url.glob
-    if isinstance(url, protocol.Globs):
-        return Globs(tuple(url.globs))
-    try:
-        return re.compile(url.pattern, url.flags & ~re.DEBUG)  # which would print it
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"url must be a regex, and {url.pattern!r} is none: {error}") from None
-
-
 def _short(text: str) -> str:
     return protocol.plain(text)[:LONGEST_REASON]
-
-
-def split_in_halves(frames: protocol.Frames) -> tuple[protocol.Frames, protocol.Frames]:
-    """The first and the second half of several frames."""
-    middle = len(frames.payloads) // 2
-    first, last = frames.payloads[:middle], frames.payloads[middle:]
-    return (
-        msgspec.structs.replace(frames, payloads=first),
-        msgspec.structs.replace(frames, payloads=last, number=frames.number + middle),
-    )

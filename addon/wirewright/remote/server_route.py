@@ -32,20 +32,20 @@ class RemoteRoute:
         self._on_timeout = on_timeout
         self._seconds = command.timeout / 1000 or None
         self.has_conditions = False
-        """Whether the client has put the app's network under some."""
+        """True if the client has put the app's network under conditions."""
         self._passes_on = command.fallback == "pass"
         self._is_lost = False
         self._decision: asyncio.Future[protocol.Decided] = asyncio.get_running_loop().create_future()
         self._pending: dict[tuple[Direction, int], asyncio.Future[None]] = {}
         self._numbers = dict.fromkeys(Direction, 0)
         self._has_sent_on = dict.fromkeys(Direction, False)
-        """Whether something was sent on since the last message of a direction was given to the client."""
+        """By direction, True if the client has sent a message since it was given the last one."""
 
     def __repr__(self) -> str:
         return repr(self._route)
 
     async def decide(self) -> None:
-        """What the client decides on the handshake."""
+        """Carry out the client's decision on the handshake."""
         try:
             decided = await asyncio.wait_for(asyncio.shield(self._decision), self._seconds)
         except TimeoutError:
@@ -56,7 +56,7 @@ class RemoteRoute:
             self._answer(decided.answer)
 
     def handle(self, message: Any) -> None:
-        """What the client orders, or says that it has done. Raises ValueError and TypeError."""
+        """Handle an order or an answer of the client. Raises ValueError and TypeError."""
         if self._is_lost:
             return
         match message:
@@ -83,13 +83,13 @@ class RemoteRoute:
 
     async def drained(self) -> None:
         """Return when what was asked until now is answered, the ends that were told last, too."""
-        await asyncio.sleep(0)  # an end that is told in this moment is asked in the next
+        await asyncio.sleep(0)  # an end that is reported now is sent to the client in the next turns
         await asyncio.sleep(0)
         while self._pending:
             await asyncio.wait(self._pending.values())
 
     def fail(self) -> None:
-        """What the handler wants cannot be: as if it had raised."""
+        """The handler's order is not possible: treat the handler as if it had raised."""
         if self._decision.done():
             self.lose()
         else:
@@ -102,7 +102,7 @@ class RemoteRoute:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the client owes an answer."""
+        """True if the client owes an answer."""
         return not self._decision.done() or bool(self._pending)
 
     def _destination(self, direction: Direction) -> WebSocketRoute:
@@ -149,21 +149,26 @@ class RemoteRoute:
         number = self._next(direction)
         message = protocol.RouteMessage(payload, self._key, number, direction)
         self._has_sent_on[direction] = False
-        if not await self._answered(message, direction, number) and not self._has_sent_on[direction]:
-            self._pass(direction, payload)
+        is_answered = await self._answered(message, direction, number) or self._has_sent_on[direction]
+        if not is_answered and self._passes_on and self._route.is_connected:
+            self._destination(direction).send(payload)
 
     async def _tell_end(self, direction: Direction, code: int, reason: str) -> None:
         number = self._next(direction)
         message = protocol.RouteEnd(self._key, number, direction, code, reason)
-        if not await self._answered(message, direction, number):
-            self._pass_end(direction, code, reason)
+        if await self._answered(message, direction, number):
+            return
+        if code == 1006:
+            self._route.abort()
+        else:  # as it came: a handler may not send every code, such as 1001
+            self._route._carrier.order_close(code, reason, direction=direction)
 
     def _next(self, direction: Direction) -> int:
         self._numbers[direction] += 1
         return self._numbers[direction]
 
     async def _answered(self, message: Any, direction: Direction, number: int) -> bool:
-        """Whether the client has handled a message; not, if it does not say so in time."""
+        """True if the client has handled a message. False if it does not answer in time."""
         if self._is_lost:
             return False
         handled = self._pending[direction, number] = asyncio.get_running_loop().create_future()
@@ -189,20 +194,7 @@ class RemoteRoute:
         self._pending.clear()
         if self.has_conditions and self._passes_on:
             self._route.conditions()
-        if self._route.is_decided:
-            if not self._route.is_connected:
-                self._route.abort()  # who would answer?
-        elif self._passes_on:
+        if self._passes_on and not self._route.is_decided:
             self._route.connect_to_server()
-        else:
-            self._route.abort()
-
-    def _pass(self, direction: Direction, payload: Payload) -> None:
-        if self._passes_on and self._route.is_connected:
-            self._destination(direction).send(payload)
-
-    def _pass_end(self, direction: Direction, code: int, reason: str) -> None:
-        if code == 1006:
-            self._route.abort()
-        else:  # as it came: a browser's 1001 is none that a handler could send
-            self._route._carrier.order_close(code, reason, direction=direction)
+        elif not (self._route.is_decided and self._route.is_connected):
+            self._route.abort()  # nobody would answer the app

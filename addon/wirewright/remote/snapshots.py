@@ -7,20 +7,11 @@ its connection, and with it all of its routes.
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from wirewright.model.feed import Feed
 from wirewright.model.websocket import WebSocket
-from wirewright.remote.protocol import (
-    Changed,
-    Fields,
-    Opening,
-    Remembered,
-    Routed,
-    Snapshot,
-    Welcome,
-    plain,
-)
+from wirewright.remote.protocol import Changed, Fields, Opening, Remembered, Routed, Snapshot, Welcome, plain
 
 LARGEST_HEADERS = 256 * 1024
 """Bytes of the header fields of one request or one answer. Fields that do not fit are left out."""
@@ -55,44 +46,34 @@ def snapshot(key: str, socket: WebSocket, *, with_history: bool) -> Snapshot:
     """A socket as it is now."""
     kept = socket._history.since(0) if with_history else []
     url = plain(socket.url)
-    request, request_size = bounded(socket._request_headers.octets())
-    response, response_size = _answer_fields(socket)
+    handshake = changed(key, socket)
+    left_out = handshake.left_out + max(0, len(url) - LONGEST_URL)
     return Snapshot(
-        key=key,
+        **asdict(replace(handshake, left_out=left_out)),
         url=url[:LONGEST_URL],
-        request_headers=request,
-        response_headers=response,
-        status=socket.status,
         client_address=socket.client_address,
-        server_address=socket.server_address,
-        opened_at=socket.opened_at,
         history=[
             Remembered(frame.payload, frame.event, frame.timestamp)  # type: ignore[arg-type]
             for frame in kept
         ],
         forgotten=socket._history.total - len(kept),
-        left_out=request_size + response_size + max(0, len(url) - LONGEST_URL),
     )
 
 
 def changed(key: str, socket: WebSocket) -> Changed:
     """The handshake of a socket as it is now."""
     request, request_size = bounded(socket._request_headers.octets())
-    response, response_size = _answer_fields(socket)
+    headers = socket._response_headers
+    response, response_size = bounded(() if headers is None else headers.octets())
     return Changed(
         key=key,
         request_headers=request,
-        response_headers=response,
+        response_headers=None if headers is None else response,
         status=socket.status,
         opened_at=socket.opened_at,
         server_address=socket.server_address,
         left_out=request_size + response_size,
     )
-
-
-def without_history(socket: Snapshot) -> Snapshot:
-    """The same snapshot without the remembered messages, which count as forgotten."""
-    return replace(socket, history=(), forgotten=socket.forgotten + len(socket.history))
 
 
 def smaller(message: Any) -> Any:
@@ -103,7 +84,10 @@ def smaller(message: Any) -> Any:
         case Changed() if bare(message) != message:
             return bare(message)
         case Welcome(sockets=sockets) if any(socket.history for socket in sockets):
-            return replace(message, sockets=[without_history(each) for each in sockets])
+            bare_sockets = [
+                replace(each, history=(), forgotten=each.forgotten + len(each.history)) for each in sockets
+            ]
+            return replace(message, sockets=bare_sockets)
         case Welcome(sockets=sockets) if any(bare(socket) != socket for socket in sockets):
             return replace(message, sockets=[bare(each) for each in sockets])
     return None
@@ -141,8 +125,3 @@ def bounded(fields: Fields) -> tuple[Fields, int]:
 
 def _size(fields: Sequence[tuple[str, str]]) -> int:
     return sum(len(name) + len(value) for name, value in fields)
-
-
-def _answer_fields(socket: WebSocket) -> tuple[Fields | None, int]:
-    headers = socket._response_headers
-    return (None, 0) if headers is None else bounded(headers.octets())

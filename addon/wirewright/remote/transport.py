@@ -1,7 +1,7 @@
 """The server's sockets: a TCP port or a Unix socket, and who may come in.
 
 A web page must not get in: any request with an `Origin` is refused, and one whose `Host` is none of ours (DNS
-rebinding). Whoever comes in has the token of this run.
+rebinding). Each client must send the token of this run.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -43,13 +43,13 @@ MOST_SAID = 500
 """Bytes of the body of a refusal that are repeated."""
 Serve = Callable[[Connection], Awaitable[None]]
 Tls = ssl.SSLContext | str | Path
-"""What a client trusts: a context, or the PEM file of an authority or of the certificate itself."""
+"""The trust of a client: a context, or the PEM file of an authority or of the certificate itself."""
 CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", re.DOTALL)
 """The first one is the server's own (RFC 8446, 4.4.2)."""
 
 logger = get_logger(__name__)
 _library_logger = logging.getLogger(f"{__name__}.websockets")
-_library_logger.setLevel(logging.CRITICAL)  # who comes, and goes in the middle of a handshake, is no news
+_library_logger.setLevel(logging.CRITICAL)  # connections that end within the handshake are not worth a line
 
 
 class SocketConnection:
@@ -78,13 +78,25 @@ class SocketConnection:
             self._socket.transport.abort()
 
 
+def _options(subprotocols: Iterable[str]) -> dict[str, Any]:
+    """The options of both ends of a connection."""
+    return {
+        "subprotocols": [Subprotocol(each) for each in subprotocols],
+        "max_size": LARGEST_MESSAGE,
+        "compression": None,
+        "ping_interval": None,  # a client at a breakpoint is not gone; the kernel reports lost connections
+        "close_timeout": CLOSE_SECONDS,
+        "logger": _library_logger,
+    }
+
+
 def _disconnected(error: ConnectionClosed) -> Disconnected:
     received = error.rcvd
     return Disconnected(received.code, received.reason) if received else Disconnected(1006, "")
 
 
 class Listener:
-    """One address at which clients are served."""
+    """Serves clients at one address."""
 
     def __init__(self, serve: Serve, *, may_be_far: bool = False, certificate: Path | None = None) -> None:
         """`may_be_far` allows an address that other machines can reach; `certificate` is a PEM file with its
@@ -107,15 +119,10 @@ class Listener:
     async def start(self, address: str) -> None:
         """Listen at `host:port` (0 for a free one) or `unix:path`. Raises Error where that cannot be."""
         options: dict[str, Any] = {
-            "subprotocols": [Subprotocol(each) for each in SUBPROTOCOLS],
+            **_options(SUBPROTOCOLS),
             "process_request": self._check,
-            "max_size": LARGEST_MESSAGE,
-            "compression": None,
             "server_header": None,
             "open_timeout": HANDSHAKE_SECONDS,
-            "ping_interval": None,  # one at a breakpoint is not gone; of those that are the kernel tells
-            "close_timeout": CLOSE_SECONDS,
-            "logger": _library_logger,
         }
         certificate = ""
         if self._certificate is not None:
@@ -211,14 +218,9 @@ async def reach(
     """
     _check_address(endpoint.address, allow_cleartext=allow_cleartext)
     options: dict[str, Any] = {
-        "subprotocols": [Subprotocol(each) for each in ([codec] if codec else SUBPROTOCOLS)],
+        **_options([codec] if codec else SUBPROTOCOLS),
         "additional_headers": {"Authorization": Token(f"Bearer {endpoint.token}")},
-        "max_size": LARGEST_MESSAGE,
-        "compression": None,
         "user_agent_header": None,
-        "ping_interval": None,
-        "close_timeout": CLOSE_SECONDS,
-        "logger": _library_logger,
     }
     try:
         address = endpoint.address
@@ -281,7 +283,7 @@ def _load(path: Path) -> tuple[ssl.SSLContext, str]:
 
 
 def _trust(endpoint: Endpoint, tls: Tls | None) -> ssl.SSLContext:
-    """What a client goes by. Without a word from its user that is the certificate in the endpoint's file."""
+    """The context of a client. Without `tls` it trusts the certificate in the endpoint's file."""
     if isinstance(tls, ssl.SSLContext):
         return tls
     if tls is not None:
