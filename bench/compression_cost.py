@@ -15,7 +15,8 @@ from bench.sender import payload
 from bench.table import markdown, number
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import Opcode, encode_frame
-from wirewright.wire.reader import Deflated, MessageReader
+from wirewright.wire.reader import MessageReader
+from wirewright.wire.reader_events import Deflated
 from wirewright.wire.stream import Encoder, Mode, Stream
 
 SIZES = (20, 100, 1_000, 16_000, 1_000_000)

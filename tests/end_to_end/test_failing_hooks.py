@@ -15,6 +15,7 @@ from support.event_log import Recordings, eventually
 from support.raw_peers import RawEnd, RawServer, asking
 from wirewright import Proxy, WebSocketRoute
 from wirewright.mitm.addon import WirewrightAddon
+from wirewright.mitm.connection_ends import ServerResets
 from wirewright.mitm.handshake_hooks import HandshakeHooks
 from wirewright.model.feed import Feed
 from wirewright.wire.frames import Opcode
@@ -84,13 +85,13 @@ BREAKS: dict[str, list[Break]] = {
     "websocket_message": [
         breaking(lambda: Feed, "frame"),
         breaking(lambda: Feed, "frames"),
-        breaking(addon_module, "HookedSocket", "flush"),
+        breaking(addon_module, "HookSocket", "flush"),
     ],
     "update": [breaking(lambda: HandshakeHooks, "answer_decided")],
     "websocket_end": [breaking(addon_module, "chromium_errors", "violation_text")],
     "error": [breaking(handshakes, "chromium_errors", "no_answer_text")],
-    "server_connected": [breaking(handshakes, "connection_ends", "ServerResets", "connected")],
-    "server_disconnected": [breaking(handshakes, "connection_ends", "ServerResets", "disconnected")],
+    "server_connected": [breaking(handshakes, "connection_ends", "ServerResets", "server_connected")],
+    "server_disconnected": [breaking(handshakes, "connection_ends", "ServerResets", "server_disconnected")],
     "client_connected": [breaking(addon_module, "app_connections", "__class__", "connections")],
     "client_disconnected": [breaking(addon_module, "control", "sockets")],
 }
@@ -105,7 +106,9 @@ CASES = [
 
 def test_each_hook_of_the_addon_is_broken_here() -> None:
     ours = {
-        name for name in hooks.all_hooks if hasattr(WirewrightAddon, name) or hasattr(HandshakeHooks, name)
+        name
+        for name in hooks.all_hooks
+        if any(hasattr(addon, name) for addon in (WirewrightAddon, HandshakeHooks, ServerResets))
     }
     assert ours - {"load", "configure", "running", "done"} == BREAKS.keys()
 

@@ -11,7 +11,7 @@ from support.raw_peers import RawEnd, RawSocket, raw_socket
 from wirewright import Proxy, WebSocket, WebSocketRoute
 from wirewright.mitm.layers.turns import TURN_WORK
 from wirewright.mitm.patches import back_pressure
-from wirewright.mitm.wire_socket import WiredSocket
+from wirewright.mitm.wire_socket import WireSocket
 from wirewright.wire.frames import Opcode
 
 pytestmark = pytest.mark.wire("mitmproxy's own layer handles all that it has read at once")
@@ -46,13 +46,13 @@ def turns(monkeypatch: pytest.MonkeyPatch) -> Turns:
     counted = Turns()
 
     def count(name: str, size: Callable[[Any], int]) -> None:
-        report = getattr(WiredSocket, name)
+        report = getattr(WireSocket, name)
 
-        def counting(self: WiredSocket, what: Any, **rest: Any) -> Any:
+        def counting(self: WireSocket, what: Any, **rest: Any) -> Any:
             counted.add(size(what))
             return report(self, what, **rest)
 
-        monkeypatch.setattr(WiredSocket, name, counting)
+        monkeypatch.setattr(WireSocket, name, counting)
 
     count("passed", len)
     count("passed_unheard", len)

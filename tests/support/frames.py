@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import Opcode, encode_frame
-from wirewright.wire.reader import Event, MessageReader
+from wirewright.wire.reader import MessageReader
+from wirewright.wire.reader_events import Event
 
 KEY = b"\x12\x00\xff\x7a"
 """The mask of each frame of a client."""

@@ -26,9 +26,8 @@ from wirewright.values import Direction, Payload
 from wirewright.wire.closing_actions import CLOSING_SECONDS
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import Opcode
-from wirewright.wire.lazy import LazyBatch
 from wirewright.wire.observer import UNDECIDED, Decided, Decision, Demand, Order
-from wirewright.wire.reader import ControlFrame
+from wirewright.wire.reader_events import ControlFrame, LazyBatch
 from wirewright.wire.stream import Close
 
 Offer = tuple[Payload, Direction, bool]

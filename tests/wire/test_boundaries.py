@@ -7,7 +7,8 @@ import pytest
 from support.frames import Peer, pieces, read
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import Opcode, encode_close
-from wirewright.wire.reader import ControlFrame, Event, MessageReader
+from wirewright.wire.reader import MessageReader
+from wirewright.wire.reader_events import ControlFrame, Event
 
 BYE = encode_close(1000, "bye")
 OURS = "ours"

@@ -85,7 +85,7 @@ def test_answer_to_an_ordered_close_is_replaced_by_it(direction: Direction) -> N
     actions = machine.close_ordered(direction, BYE)
     assert but_timers(actions) == [SendClose(direction, BYE)]
     machine.close_sent(direction)
-    assert machine.awaits_answer(direction.opposite)
+    assert direction.opposite in machine.answers
     back = direction.opposite
     assert machine.close_received(back, 3001, "") == [ForwardClose(back, BYE)]
     assert machine.close_received(direction, 3002, "") == []

@@ -32,7 +32,8 @@ from wsproto.frame_protocol import (
 from support.frames import KEY, MAX_MESSAGE, pieces
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import ProtocolError, decode_close, encode_frame
-from wirewright.wire.reader import ControlFrame, MessageReader, TooLarge
+from wirewright.wire.reader import MessageReader
+from wirewright.wire.reader_events import ControlFrame, TooLarge
 
 Said = str | bytes | tuple[str, bytes] | tuple[int, str]
 """A message, a control frame by its name, or a close."""

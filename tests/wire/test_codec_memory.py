@@ -11,7 +11,8 @@ import pytest
 from support.frames import KEY, Peer, pieces
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import Opcode, apply_mask
-from wirewright.wire.reader import Event, MessageReader, TooLarge
+from wirewright.wire.reader import MessageReader
+from wirewright.wire.reader_events import Event, TooLarge
 
 KIB = 1024
 MIB = 1024 * KIB

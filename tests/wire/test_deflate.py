@@ -9,7 +9,7 @@ from support.frames import MAX_MESSAGE, Peer, pieces, read
 from wirewright.wire import deflate as deflate_module
 from wirewright.wire.deflate import MESSAGE_TAIL, Agreement, Compression, Inflater, deflate, parse_agreement
 from wirewright.wire.frames import CloseCode, Opcode, ProtocolError, encode_frame
-from wirewright.wire.reader import TooLarge
+from wirewright.wire.reader_events import TooLarge
 
 TAKEOVER = Compression()
 NO_TAKEOVER = Compression(takeover=False)
@@ -176,7 +176,7 @@ def test_messages_that_nobody_wanted_still_fill_the_window(limit: int) -> None:
     reader = peer.reader(limit=limit)
     said = [TooLarge(Opcode.BINARY)] if limit else []
     assert read(reader, pieces(peer.compressed(noise), 7)) == said
-    reader.limit = MAX_MESSAGE
+    reader.wanted.limit = MAX_MESSAGE
     assert reader.feed(peer.compressed(noise)) == [noise]
 
 
@@ -365,7 +365,7 @@ def test_flood_of_empty_final_blocks_makes_a_bounded_number_of_decompressors(
 def test_message_is_inflated_no_further_than_is_wanted_if_no_later_one_refers_to_it(limit: int) -> None:
     peer = Peer(compression=NO_TAKEOVER)
     reader = peer.reader(limit=limit)
-    inflater = reader._inflater
+    inflater = reader._message.inflater
     assert inflater is not None
     for _ in range(3):
         assert reader.feed(peer.compressed(bytes(MAX_MESSAGE))) == [TooLarge(Opcode.BINARY)] * bool(limit)

@@ -8,7 +8,8 @@ import pytest
 from support.frames import MAX_MESSAGE
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import Opcode
-from wirewright.wire.reader import Event, MessageReader
+from wirewright.wire.reader import MessageReader
+from wirewright.wire.reader_events import Event
 from wirewright.wire.stream import Encoder
 
 TAKEOVER = Compression()

@@ -7,8 +7,8 @@ import pytest
 from support.frames import MAX_MESSAGE, Peer, pieces, read
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import CloseCode, Opcode, encode_close
-from wirewright.wire.lazy import LazyBatch
-from wirewright.wire.reader import ControlFrame, Event, MessageReader, TooLarge
+from wirewright.wire.reader import MessageReader
+from wirewright.wire.reader_events import ControlFrame, Event, LazyBatch, TooLarge
 
 INVALID = "Invalid frame header"
 BYE = encode_close(1000, "bye")
@@ -121,7 +121,7 @@ def opened(events: list[Event]) -> list[Event]:
 def test_lazy_reader_finds_the_same_messages(peer: Peer, size: int) -> None:
     frames, events = conversation(peer)
     reader = peer.reader()
-    reader.lazy = True
+    reader.wanted.lazy = True
     assert opened(read(reader, pieces(b"".join(frames), size))) == events
     assert reader.failure is None
 
@@ -129,7 +129,7 @@ def test_lazy_reader_finds_the_same_messages(peer: Peer, size: int) -> None:
 def test_short_messages_are_handed_out_unread_with_their_number_and_size(peer: Peer) -> None:
     payloads: list[str | bytes] = ["hello", b"\x00\xff", "", b"x" * 126, "é" * 200, "end"]
     reader, rest = peer.reader(), peer.text("half")
-    reader.lazy = True
+    reader.wanted.lazy = True
     data = b"".join(peer.text(p) if isinstance(p, str) else peer.binary(p) for p in payloads)
     (unread,) = reader.feed(data + rest[:4])
     assert isinstance(unread, LazyBatch)
@@ -142,7 +142,7 @@ def test_short_messages_are_handed_out_unread_with_their_number_and_size(peer: P
 
 def test_lazy_reader_skips_what_is_larger_than_anyone_wants(peer: Peer) -> None:
     reader = peer.reader(limit=3)
-    reader.lazy = True
+    reader.wanted.lazy = True
     assert opened(reader.feed(peer.text("abc") + peer.text("abcd") + peer.text("xyz"))) == [
         "abc",
         TooLarge(Opcode.TEXT),
@@ -152,7 +152,7 @@ def test_lazy_reader_skips_what_is_larger_than_anyone_wants(peer: Peer) -> None:
 
 def test_bad_text_that_nobody_read_is_mended(peer: Peer) -> None:
     reader = peer.reader()
-    reader.lazy = True
+    reader.wanted.lazy = True
     assert opened(reader.feed(peer.frame(Opcode.TEXT, b"a\xff") + peer.text("b"))) == ["a\ufffd", "b"]
     assert reader.failure is None
 
@@ -310,11 +310,11 @@ def test_frames_are_checked_where_nobody_wants_messages() -> None:
 def test_limit_may_change_between_messages(peer: Peer) -> None:
     reader = peer.reader(limit=0)
     assert reader.feed(peer.text("a") + peer.binary(bytes(300))) == []
-    reader.limit = 100
+    reader.wanted.limit = 100
     assert reader.feed(peer.text("b") + peer.binary(bytes(300))) == ["b", TooLarge(Opcode.BINARY)]
-    reader.limit = MAX_MESSAGE
+    reader.wanted.limit = MAX_MESSAGE
     assert reader.feed(peer.text("c") + peer.binary(bytes(300))) == ["c", bytes(300)]
-    reader.limit = 0
+    reader.wanted.limit = 0
     assert reader.feed(peer.text("d") + peer.binary(bytes(300))) == []
 
 
@@ -322,7 +322,7 @@ def test_message_that_began_unwanted_is_not_said_to_be_too_large(peer: Peer) -> 
     reader = peer.reader(limit=0)
     first, second = peer.fragments(Opcode.TEXT, b"ab", b"c")
     assert reader.feed(first) == []
-    reader.limit = MAX_MESSAGE
+    reader.wanted.limit = MAX_MESSAGE
     assert reader.feed(second + peer.text("d")) == ["d"]
 
 
@@ -330,7 +330,7 @@ def test_lowered_limit_ends_the_message_under_way(peer: Peer) -> None:
     reader = peer.reader(limit=100)
     first, second = peer.fragments(Opcode.TEXT, b"ab", b"c")
     assert reader.feed(first) == []
-    reader.limit = 2
+    reader.wanted.limit = 2
     assert reader.feed(second + peer.text("d")) == [TooLarge(Opcode.TEXT), "d"]
 
 
@@ -348,7 +348,7 @@ def test_reading_in_steps_finds_what_reading_at_once_finds(
     ping, texts = peer.frame(Opcode.PING, b"?"), peer.text("ab") + peer.text("") + peer.text("abcd" * 50)
     stream = (ping * 3 + texts * 5 + fragments + peer.binary(bytes(200)) + ping + texts) * 3
     at_once, in_steps = peer.reader(limit=limit), peer.reader(limit=limit)
-    at_once.lazy = in_steps.lazy = lazy
+    at_once.wanted.lazy = in_steps.wanted.lazy = lazy
     expected, events = at_once.feed(stream), []
     for piece in pieces(stream, size):
         while piece:
@@ -384,6 +384,6 @@ def test_work_of_a_flood_is_that_of_its_frames(peer: Peer) -> None:
     assert reader.work >= 100
     reader.feed(b"".join(peer.fragments(Opcode.TEXT, *[b"a"] * 100)))
     assert reader.work >= 100
-    reader.lazy = True
+    reader.wanted.lazy = True
     reader.feed(peer.text("a") * 100)
     assert reader.work >= 25

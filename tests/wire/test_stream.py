@@ -8,7 +8,7 @@ import pytest
 from support.frames import Peer, pieces
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import Opcode, ProtocolError
-from wirewright.wire.reader import ControlFrame, Deflated, Event
+from wirewright.wire.reader_events import ControlFrame, Deflated, Event
 from wirewright.wire.stream import Close, Encoder, Mode, Received, Stream
 
 TAKEOVER = Compression()
@@ -90,7 +90,7 @@ def test_pass_forwards_what_breaks_the_protocol(peer: Peer, after: int) -> None:
 
 def test_pass_forwards_though_nobody_wants_to_read(peer: Peer) -> None:
     stream, data = stream_of(peer), b"".join(conversation(peer))
-    stream.reader.limit = 0
+    stream.reader.wanted.limit = 0
     assert forwarded(stream, pieces(data, 100)) == data
 
 

@@ -8,7 +8,8 @@ from support.frames import Peer
 from wirewright.memory import MemoryBudget, MemoryUse
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import Opcode
-from wirewright.wire.reader import MessageReader, TooLarge
+from wirewright.wire.reader import MessageReader
+from wirewright.wire.reader_events import TooLarge
 
 MIB = 1024 * 1024
 LIMIT = 20 * MIB
@@ -18,7 +19,7 @@ COMPRESSED = Compression()
 @pytest.fixture
 def budget(monkeypatch: pytest.MonkeyPatch) -> MemoryBudget:
     budget = MemoryBudget(LIMIT)
-    monkeypatch.setattr("wirewright.wire.reader.budget", budget)
+    monkeypatch.setattr("wirewright.wire.unfinished_message.budget", budget)
     return budget
 
 
@@ -81,7 +82,7 @@ def test_messages_after_one_that_was_given_up_are_still_inflated(budget: MemoryB
 def test_held_message_gives_way_when_nothing_else_does(budget: MemoryBudget) -> None:
     peer = Peer()
     reader = peer.reader(max_message=64 * MIB)
-    reader.holds = True
+    reader.wanted.holds = True
     others = budget.share(MemoryUse.HELD)
     others.set(LIMIT * 9 // 10)
     assert reader.feed(begun(peer, MIB)) == []

@@ -19,11 +19,11 @@ from wirewright.capture.redaction import DEFAULT
 from wirewright.mitm import admission, connection_ends, end_reasons, request_start
 from wirewright.mitm.capture_session import CaptureSession
 from wirewright.mitm.console_commands import SocketCommands
-from wirewright.mitm.flow_socket import InjectingCarrier, server_address
+from wirewright.mitm.flow_socket import FlowSocket, server_address
 from wirewright.mitm.freed_memory import FreedMemory
 from wirewright.mitm.handshake_hooks import HandshakeHooks, reason_to_hang_up
 from wirewright.mitm.hangup import stop_on_hangup
-from wirewright.mitm.hook_socket import HookedSocket
+from wirewright.mitm.hook_socket import HookSocket
 from wirewright.mitm.host import MitmproxyHost
 from wirewright.mitm.other_addons import OtherAddons
 from wirewright.mitm.patches import installation, websocket_layer
@@ -145,13 +145,13 @@ class WirewrightAddon:
         if feed := control.feed(flow.id):
             end_reasons.forget(flow)
             feed.opened(server_address(flow))
-            if isinstance(feed.carrier, HookedSocket):
+            if isinstance(feed.carrier, HookSocket):
                 feed.carrier.opened()
-            if isinstance(feed.carrier, InjectingCarrier) and installation.is_installed():
+            if isinstance(feed.carrier, FlowSocket) and installation.is_installed():
                 connection_ends.allow_idleness(feed.carrier)
 
     def websocket_message(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
-        if not ((feed := control.feed(flow.id)) and isinstance(feed.carrier, HookedSocket)):
+        if not ((feed := control.feed(flow.id)) and isinstance(feed.carrier, HookSocket)):
             return None
         try:
             return feed.carrier.message(feed)
@@ -166,7 +166,7 @@ class WirewrightAddon:
                 continue
             if feed.socket.opened_at is None:
                 self._handshakes.answer_decided(flow, feed)
-            elif isinstance(feed.carrier, HookedSocket):
+            elif isinstance(feed.carrier, HookSocket):
                 feed.carrier.message_decided(feed)
 
     def websocket_end(self, flow: http.HTTPFlow) -> None:
@@ -174,7 +174,7 @@ class WirewrightAddon:
         feed = control.feed(flow.id)
         if feed is None or flow.websocket is None:
             return
-        if isinstance(feed.carrier, InjectingCarrier):
+        if isinstance(feed.carrier, FlowSocket):
             feed.carrier.end(feed)
         ended = flow.websocket
         if self._others.hold_flows() and (left := len(ended.messages)) < feed.history.total:

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from mitmproxy import ctx, http
 
 from wirewright.mitm import end_reasons
-from wirewright.mitm.flow_socket import InjectingCarrier, server_address
+from wirewright.mitm.flow_socket import FlowSocket, server_address
 from wirewright.mitm.patches.websocket_layer import NotAdmitted
-from wirewright.mitm.wire_socket import WiredSocket
+from wirewright.mitm.wire_socket import WireSocket
 from wirewright.model.errors import ENDS_THE_PROGRAM
 from wirewright.model.handshake import asked_url, is_handshake
 from wirewright.model.route import is_being_cancelled
@@ -80,7 +80,7 @@ def refusal_reason(flow: http.HTTPFlow) -> str | None:
     if feed is None:
         return end_reasons.reason_for(flow) or "no handshake asked for a WebSocket"
     carrier = feed.carrier
-    assert isinstance(carrier, InjectingCarrier)
+    assert isinstance(carrier, FlowSocket)
     if not carrier.routes_asked and _may_be_routed(flow):
         return "no route was asked"
     if carrier.route is not None and flow.request.stream:
@@ -95,7 +95,7 @@ def _may_be_routed(flow: http.HTTPFlow) -> bool:
         return True
 
 
-def admit(flow: http.HTTPFlow) -> WiredSocket | None:
+def admit(flow: http.HTTPFlow) -> WireSocket | None:
     """Begin a socket that opens now, and return it as the layer's observer; None on the hooks lane.
 
     Raises NotAdmitted if the socket must not open. This is called by the layer and not by a hook: an addon
@@ -105,7 +105,7 @@ def admit(flow: http.HTTPFlow) -> WiredSocket | None:
         raise NotAdmitted(reason)
     feed = control.feed(flow.id)
     assert feed is not None
-    if not isinstance(feed.carrier, WiredSocket):
+    if not isinstance(feed.carrier, WireSocket):
         return None
     end_reasons.forget(flow)
     feed.opened(server_address(flow))

@@ -1,6 +1,5 @@
 """The one capture that runs in a process, if one does."""
 
-import asyncio
 import atexit
 from collections.abc import Iterable
 from contextlib import suppress
@@ -10,6 +9,7 @@ from typing import Any
 from wirewright.capture.errors import CaptureError
 from wirewright.capture.recorder import Recorder
 from wirewright.capture.redaction import DEFAULT
+from wirewright.mitm.flow_socket import running_loop
 from wirewright.model.ownership import Owner
 from wirewright.printable import get_logger
 from wirewright.state import control
@@ -42,7 +42,7 @@ class CaptureSession:
         self._drop_ended()
         if self._recorder is not None:
             raise CaptureError(f"a capture runs already: {self._recorder.path}")
-        loop = _running_loop()
+        loop = running_loop()
 
         def over(recorder: Recorder) -> None:
             if loop is not None:
@@ -92,10 +92,3 @@ class CaptureSession:
             atexit.unregister(self.stop)
             control.stop_recording()
             recorder.stop()
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

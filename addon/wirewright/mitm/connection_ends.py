@@ -7,11 +7,11 @@ from time import monotonic
 from typing import Any
 
 from mitmproxy import ctx, http
-from mitmproxy.connection import ConnectionState
+from mitmproxy.connection import Client, ConnectionState
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from wirewright.mitm import end_reasons
-from wirewright.mitm.flow_socket import InjectingCarrier, proxyserver
+from wirewright.mitm.flow_socket import FlowSocket, proxyserver
 from wirewright.model.feed import HANDLER_GRACE_SECONDS, LATE_HANDLER_LOG
 from wirewright.printable import get_logger, shown_url
 
@@ -25,7 +25,7 @@ LOOK_SECONDS = 1.0
 logger = get_logger(__name__)
 
 
-def watch_idleness(carrier: InjectingCarrier) -> None:
+def watch_idleness(carrier: FlowSocket) -> None:
     """Have the carrier of a new socket end it when mitmproxy cuts its idle connection (`tcp_timeout`)."""
     handler = proxyserver().connections.get(carrier.flow.client_conn.id)
     if handler is None:
@@ -42,7 +42,7 @@ def watch_idleness(carrier: InjectingCarrier) -> None:
     watchdog.callback = cut
 
 
-def allow_idleness(carrier: InjectingCarrier) -> None:
+def allow_idleness(carrier: FlowSocket) -> None:
     """Let the connection of an open socket be idle for a day, if the user has not set `tcp_timeout`."""
     handler = proxyserver().connections.get(carrier.flow.client_conn.id)
     is_set = "tcp_timeout" in ctx.options and ctx.options.has_changed("tcp_timeout")  # not in mitmproxy 11
@@ -68,22 +68,27 @@ async def await_handler(flow: http.HTTPFlow, handler: asyncio.Task[Any]) -> None
 
 
 class ServerResets:
-    """Tells which clients' servers have reset their connections (RFC 9293, 3.10.7)."""
+    """Notes which clients' servers have reset their connections (RFC 9293, 3.10.7)."""
+
+    name = "wirewright-server-resets"
 
     def __init__(self) -> None:
         self._readers: dict[str, StreamReader] = {}
         self._reset: set[str] = set()
 
-    def connected(self, data: ServerConnectionHookData) -> None:
+    def server_connected(self, data: ServerConnectionHookData) -> None:
         handler = proxyserver().connections.get(data.client.id)
         transport = handler and handler.transports.get(data.server)
         if transport and isinstance(transport.reader, StreamReader):
             self._readers[data.server.id] = transport.reader
 
-    def disconnected(self, data: ServerConnectionHookData) -> None:
+    def server_disconnected(self, data: ServerConnectionHookData) -> None:
         reader = self._readers.pop(data.server.id, None)
         if reader is not None and isinstance(reader.exception(), ConnectionError):
             self._reset.add(data.client.id)
+
+    def client_disconnected(self, client: Client) -> None:
+        self.take(client.id)
 
     def take(self, client_id: str) -> bool:
         """True if a server of this client has reset its connection since the last call."""

@@ -16,7 +16,7 @@ MESSAGE_BYTES = 400
 
 
 class LazyMessages(list[WebSocketMessage]):
-    """mitmproxy's list of a flow's messages, brought up to date by whoever looks at it."""
+    """mitmproxy's list of a flow's messages. It is brought up to date when it is read."""
 
     def __init__(self, fill: Callable[["LazyMessages"], None], messages: list[WebSocketMessage]) -> None:
         super().__init__(messages)
@@ -56,13 +56,13 @@ class LazyMessages(list[WebSocketMessage]):
 class MessageList:
     """Keeps the list of one flow.
 
-    A message is either stored here before it is told, or it is told, remembered by the socket's history, and
-    added from there when somebody looks.
+    A message is either stored here before it is reported, or it is reported, remembered by the socket's
+    history, and added from there when the list is read.
     """
 
     def __init__(self, flow: http.HTTPFlow, limit: HistoryLimit, history: History) -> None:
         self.keep_all = False
-        """Whether mitmproxy is asked to save the whole flow."""
+        """True if mitmproxy is asked to save the whole flow."""
         self._flow = flow
         self._history = history
         self._kept = Window(limit)

@@ -1,7 +1,8 @@
-"""What carries a socket's messages inside mitmproxy, and can be asked to send."""
+"""The base of the carriers of a flow's socket: sends, closes and cuts by events for its layer."""
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -26,8 +27,8 @@ ABORTED = "abort() was called"
 """The `close_reason` of a socket that `abort()` ended."""
 
 
-class InjectingCarrier(ABC):
-    """Sends by telling the layer of a socket, from whatever thread, in the order of the calls."""
+class FlowSocket(ABC):
+    """Sends by events for the layer of a socket, in the order of the calls. Any thread may call it."""
 
     _feed: Feed
     """Set once the socket is open, or has a route."""
@@ -35,22 +36,23 @@ class InjectingCarrier(ABC):
     def __init__(self, flow: http.HTTPFlow) -> None:
         self.flow = flow
         self.route: WebSocketRoute | None = None
-        """What decides on its messages and its end, if anything does."""
+        """The route that decides on its messages and its end; None without one."""
         self.routes_asked = False
         """True once the routes were asked about the handshake, or another addon answered it first."""
         self._is_open = False
-        self._early_orders: list[Order] = []
-        """What a route has ordered before the socket is open."""
+        self._collected: list[Order] | None = []
+        """The orders of a route that are given to the layer together: those before the socket is open, and
+        those during a call of the layer. None while each order is carried out when it comes."""
 
     def opened(self) -> list[Order]:
         """The socket is open, and its layer there. Returns what a route has ordered until now."""
         self._is_open = True
-        orders, self._early_orders = self._early_orders, []
+        orders, self._collected = self._collected or [], None
         return orders
 
     @abstractmethod
     def end(self, feed: Feed) -> None:
-        """Nothing follows."""
+        """The socket has ended."""
 
     def send(self, payload: Payload, *, direction: Direction) -> None:
         message = new_message(payload, direction=direction)
@@ -67,10 +69,10 @@ class InjectingCarrier(ABC):
     def abort(self) -> None:
         if self._is_open:
             check_our_layer("cut")
-        loop = ctx.master.event_loop
-        if running_loop() is not loop:
-            loop.call_soon_threadsafe(self.abort)
-        elif self._is_open:
+        _call_in_loop(self._abort)
+
+    def _abort(self) -> None:
+        if self._is_open:
             self.tell(Aborted(self.flow, ABORTED))
         elif connection := proxyserver().connections.get(self.flow.client_conn.id):
             end_reasons.note(self.flow, ABORTED)
@@ -83,10 +85,9 @@ class InjectingCarrier(ABC):
 
     def inject(self, event: MessageInjected[Any]) -> None:
         """Have the layer handle an event. Raises Error if its connection is gone."""
-        loop = ctx.master.event_loop
-        if running_loop() is not loop:
-            loop.call_soon_threadsafe(self.inject, event)
-            return
+        _call_in_loop(self._inject, event)
+
+    def _inject(self, event: MessageInjected[Any]) -> None:
         try:
             proxyserver().inject_event(event)
         except ValueError:
@@ -104,38 +105,26 @@ class InjectingCarrier(ABC):
         """Raise Error if this lane has no such thing."""
 
     def order(self, message: Payload, *, direction: Direction) -> None:
-        self._order(Order(direction, message))
+        _call_in_loop(self._take_order, Order(direction, message))
 
     def order_close(self, code: int, reason: str, *, direction: Direction) -> None:
-        self._order(Order(direction, Close(code, reason)))
+        _call_in_loop(self._take_order, Order(direction, Close(code, reason)))
 
     def order_conditions(self, conditions: Conditions, *, direction: Direction) -> None:
-        self._order(Order(direction, conditions))
+        _call_in_loop(self._take_order, Order(direction, conditions))
 
     def handlers_changed(self) -> None:
         self._feed.handlers_changed()
 
-    def _order(self, order: Order) -> None:
-        loop = ctx.master.event_loop
-        if running_loop() is loop:
-            self._take_order(order)
-        else:
-            loop.call_soon_threadsafe(self._take_order, order)
-
     def _take_order(self, order: Order) -> None:
-        if self._is_open:
+        if self._collected is None:
             self._carry_out(order)
         else:
-            self._early_orders.append(order)
+            self._collected.append(order)
 
     @abstractmethod
     def _carry_out(self, order: Order) -> None:
         """Have an order carried out: the socket is open."""
-
-    @property
-    def is_mocked(self) -> bool:
-        """Whether a route has answered the handshake in the server's stead."""
-        return self.route is not None and not self.route.is_connected
 
     def _side(self, direction: Direction) -> WebSocketRoute | None:
         """The side of the route that a direction comes from."""
@@ -145,7 +134,7 @@ class InjectingCarrier(ABC):
 
 
 def check_our_layer(verb: str) -> None:
-    """Raise Error where mitmproxy's layers are all there are, which take no orders."""
+    """Raise Error if only mitmproxy's own layers carry sockets: they take no orders."""
     if not installation.is_installed():
         raise Error(f"this mitmproxy cannot {verb} a socket from outside: see its warning at the start")
 
@@ -186,8 +175,17 @@ def direction_of(message: WebSocketMessage) -> Direction:
     return Direction.SENT if message.from_client else Direction.RECEIVED
 
 
+def _call_in_loop(call: Callable[..., object], *arguments: Any) -> None:
+    """Call a function in mitmproxy's event loop: at once if the caller runs in it, else soon."""
+    loop = ctx.master.event_loop
+    if running_loop() is loop:
+        call(*arguments)
+    else:
+        loop.call_soon_threadsafe(call, *arguments)
+
+
 def running_loop() -> asyncio.AbstractEventLoop | None:
-    """That of the caller, or None in a thread without one."""
+    """The event loop of the caller; None in a thread without one."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:

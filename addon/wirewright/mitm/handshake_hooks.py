@@ -6,19 +6,18 @@ in `error`, or in `response` if the server answers with anything but a 101. Both
 
 import asyncio
 
-from mitmproxy import connection, ctx, http
-from mitmproxy.proxy.server_hooks import ServerConnectionHookData
+from mitmproxy import ctx, http
 from mitmproxy.websocket import WebSocketData
 
 from wirewright.capture.formats.bodies import kept_body
 from wirewright.mitm import admission, connection_ends, end_reasons
-from wirewright.mitm.flow_socket import InjectingCarrier
+from wirewright.mitm.flow_socket import FlowSocket
 from wirewright.mitm.handshake_routing import route_handshake
-from wirewright.mitm.hook_socket import HookedSocket
+from wirewright.mitm.hook_socket import HookSocket
 from wirewright.mitm.host import history_limit
 from wirewright.mitm.other_addons import OtherAddons
 from wirewright.mitm.patches import installation
-from wirewright.mitm.wire_socket import WiredSocket
+from wirewright.mitm.wire_socket import WireSocket
 from wirewright.model import chromium_errors, handshake
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit
@@ -40,6 +39,7 @@ class HandshakeHooks:
         """The reason why this mitmproxy's own layer carries all sockets; None if Wirewright's layers can."""
         self._others = others
         self._resets = connection_ends.ServerResets()
+        self.addons = [self._resets]
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         with admission.failing_closed(flow):
@@ -68,13 +68,13 @@ class HandshakeHooks:
         await asyncio.sleep(0)
         return feed
 
-    def _carrier(self, flow: http.HTTPFlow, limit: HistoryLimit) -> InjectingCarrier:
+    def _carrier(self, flow: http.HTTPFlow, limit: HistoryLimit) -> FlowSocket:
         if self.why_hooks is not None:
-            return HookedSocket(flow, limit, self.why_hooks)
+            return HookSocket(flow, limit, self.why_hooks)
         if ctx.options.ws_lane == "hooks":
-            return HookedSocket(flow, limit, "ws_lane is hooks, and must be auto")
+            return HookSocket(flow, limit, "ws_lane is hooks, and must be auto")
         options = ctx.options
-        return WiredSocket(flow, limit, options.ws_max_message, options.ws_max_held, self._others)
+        return WireSocket(flow, limit, options.ws_max_message, options.ws_max_held, self._others)
 
     async def request(self, flow: http.HTTPFlow) -> None:
         with admission.failing_closed(flow):
@@ -83,7 +83,7 @@ class HandshakeHooks:
                 return
             if feed is None:  # another addon kept mitmproxy from calling our first hook, or that one raised
                 feed = await self._open(flow)
-            assert isinstance(feed.carrier, InjectingCarrier)
+            assert isinstance(feed.carrier, FlowSocket)
             if flow.response is None and control.has_routes:
                 if admission.is_too_large(flow):
                     size = f"{admission.LARGEST_HANDSHAKE:,}"
@@ -144,7 +144,7 @@ class HandshakeHooks:
     def _failed(self, feed: Feed, message: str) -> None:
         """A socket has failed before it was open."""
         feed.failed(message)
-        if isinstance(feed.carrier, WiredSocket) and feed.carrier.keeps_close(direction=Direction.RECEIVED):
+        if isinstance(feed.carrier, WireSocket) and feed.carrier.keeps_close(direction=Direction.RECEIVED):
             feed.carrier.closed(1006, "", direction=Direction.RECEIVED)
 
     def answer_decided(self, flow: http.HTTPFlow, feed: Feed) -> None:
@@ -178,17 +178,8 @@ class HandshakeHooks:
             self._failed(feed, text)
             control.close(flow.id, reason=reason, by=by)
 
-    def server_connected(self, data: ServerConnectionHookData) -> None:
-        self._resets.connected(data)
 
-    def server_disconnected(self, data: ServerConnectionHookData) -> None:
-        self._resets.disconnected(data)
-
-    def client_disconnected(self, client: connection.Client) -> None:
-        self._resets.take(client.id)
-
-
-async def _route(flow: http.HTTPFlow, feed: Feed, carrier: InjectingCarrier) -> Exception | None:
+async def _route(flow: http.HTTPFlow, feed: Feed, carrier: FlowSocket) -> Exception | None:
     """Have a route decide on a handshake. Returns an error of ours, which is not one of a handler."""
     try:
         if rule := await control.take_route(feed.socket.url):

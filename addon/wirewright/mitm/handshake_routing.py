@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from mitmproxy import http
 
 from wirewright.mitm import end_reasons
-from wirewright.mitm.flow_socket import InjectingCarrier
+from wirewright.mitm.flow_socket import FlowSocket
 from wirewright.model import user_errors
 from wirewright.model.errors import ENDS_THE_PROGRAM
 from wirewright.model.feed import Feed
@@ -18,7 +18,7 @@ from wirewright.model.route import Abort, Connect, Reject, WebSocketRoute, is_be
 from wirewright.model.route_table import Rule
 
 
-async def route_handshake(flow: http.HTTPFlow, feed: Feed, carrier: InjectingCarrier, rule: Rule) -> None:
+async def route_handshake(flow: http.HTTPFlow, feed: Feed, carrier: FlowSocket, rule: Rule) -> None:
     """Have a rule's handler decide on a handshake. One that raises has it refused with 502."""
     try:
         route = carrier.begin_route(feed)
@@ -40,7 +40,7 @@ async def route_handshake(flow: http.HTTPFlow, feed: Feed, carrier: InjectingCar
         user_errors.report(feed.socket, "a route's handler", sys.exception())
 
 
-def _carry_out(route: WebSocketRoute, carrier: InjectingCarrier, flow: http.HTTPFlow) -> None:
+def _carry_out(route: WebSocketRoute, carrier: FlowSocket, flow: http.HTTPFlow) -> None:
     answer = route.decided()
     if isinstance(answer, Connect):
         if answer.url is not None:

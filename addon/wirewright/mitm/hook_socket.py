@@ -10,7 +10,7 @@ from mitmproxy.websocket import WebSocketMessage
 
 from wirewright.mitm.connection_ends import await_handler
 from wirewright.mitm.flow_socket import (
-    InjectingCarrier,
+    FlowSocket,
     check_our_layer,
     direction_of,
     new_message,
@@ -30,8 +30,8 @@ from wirewright.wire.stream import Close
 logger = get_logger(__name__)
 
 
-class HookedSocket(InjectingCarrier):
-    """What mitmproxy's hooks tell is reported here, and what a route sends is injected."""
+class HookSocket(FlowSocket):
+    """Reports the messages of mitmproxy's hooks, and injects the messages of a route."""
 
     def __init__(self, flow: http.HTTPFlow, limit: HistoryLimit, why_hooks: str) -> None:
         """`why_hooks` says why mitmproxy's own layer carries the socket."""
@@ -40,11 +40,11 @@ class HookedSocket(InjectingCarrier):
         self._why_hooks = why_hooks
         self._undecided: WebSocketMessage | None = None
         self._unrecorded: WebSocketMessage | None = None
-        """What a tape has been offered, and not yet told what became of it."""
+        """The message that was offered to a tape, and not settled yet."""
         self._in_hand: WebSocketMessage | None = None
         """The message that a route's handler has been given: what it sends on first takes its place."""
         self._under_way: list[Ordered] = []
-        """What it has sent, and mitmproxy has not yet shown us as a message."""
+        """The orders of the route that mitmproxy has not called a hook for yet."""
 
     def opened(self) -> list[Order]:
         for order in super().opened():
@@ -153,7 +153,7 @@ class HookedSocket(InjectingCarrier):
                 self.tell(WebSocketMessageInjected(self.flow, message))
 
     def _takes_its_place(self, ours: Payload, *, direction: Direction) -> bool:
-        """Whether a message that is sent on is the one that the route's handler has in hand, changed.
+        """True if a message that is sent takes the place of the one that the route's handler has in hand.
 
         So it keeps its place, and is there before an end that has come with it. It must not overtake others.
         """
@@ -167,7 +167,7 @@ class HookedSocket(InjectingCarrier):
         return True
 
     def _is_ordered(self) -> bool:
-        """Whether the message of which mitmproxy tells is one that a route has sent."""
+        """True if the message of mitmproxy's hook is one that a route has sent."""
         for ordered in self._under_way:
             if ordered.is_relayed:
                 self._under_way.remove(ordered)

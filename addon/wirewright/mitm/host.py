@@ -11,7 +11,6 @@ from wirewright.mitm.capture_session import CaptureSession
 from wirewright.mitm.flow_socket import proxyserver
 from wirewright.model.app_connections import AppsSeen
 from wirewright.model.history import HistoryLimit
-from wirewright.model.ownership import Owner
 from wirewright.printable import get_logger
 from wirewright.state import app_connections, tls_failures
 
@@ -22,19 +21,8 @@ class MitmproxyHost:
     """The mitmproxy that this addon runs in."""
 
     def __init__(self, capture: CaptureSession) -> None:
-        self._capture = capture
-
-    def start_capture(self, path: Path, **options: Any) -> None:
-        self._capture.start(path, **options)
-
-    def stop_capture(self) -> None:
-        self._capture.stop()
-
-    def forget(self, owner: Owner) -> None:
-        self._capture.forget(owner)
-
-    def annotate(self, text: str) -> None:
-        self._capture.annotate(text)
+        self.start_capture, self.stop_capture = capture.start, capture.stop
+        self.annotate, self.forget = capture.annotate, capture.forget
 
     async def apps_seen(self) -> AppsSeen:
         return AppsSeen.now(app_connections, tls_failures)

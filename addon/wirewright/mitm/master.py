@@ -119,7 +119,7 @@ def _tasks() -> set["asyncio.Task[Any]"]:
 
 
 def _endless_tasks(master: Master) -> set["asyncio.Task[Any]"]:
-    """Those that end in no other way than by their addon's `done`."""
+    """mitmproxy's tasks that end only by the `done` of their addon."""
     loader = _get(master, "scriptloader", ScriptLoader)
     playback = _get(master, "clientplayback", ClientPlayback).playback_task
     tasks = [playback, *(script.reloadtask for script in loader.addons)]
@@ -133,7 +133,7 @@ def _get(master: Master, name: str, kind: type[T]) -> T:
 
 
 class _ErrorLog(logging.Handler):
-    """What mitmproxy and its addons log as errors while they start: the only place where they tell."""
+    """Collects the errors that mitmproxy and its addons log while they start. They raise none."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)

@@ -27,18 +27,18 @@ Hook = Callable[[http.HTTPFlow], Awaitable[None] | None]
 
 
 class OtherAddons:
-    """As they are now: they come and go with scripts and options. One for all sockets."""
+    """The other addons as they are now: they change with scripts and options. One object for all sockets."""
 
     hooks: list[Hook]
-    """What mitmproxy would call for each message, in its order, but for what would do nothing."""
+    """The hooks that mitmproxy would call for each message, in its order, without those that do nothing."""
     may_change: bool
-    """One has a hook that may change or drop a message, or intercepts."""
+    """True if an addon may change, drop or intercept a message."""
     keep_all: bool
-    """mitmproxy is asked to save whole flows."""
+    """True if mitmproxy is asked to save whole flows."""
     dumper: Dumper | None
     """mitmdump's own printing, if it prints messages."""
     is_viewed: bool
-    """A user interface shows flows, and is to be told when they change."""
+    """True if a user interface shows flows, and must be updated when they change."""
     _have_message_hooks: bool
     _have_flow_hooks: bool
 
@@ -54,7 +54,7 @@ class OtherAddons:
     def refresh(self) -> int:
         """Look again if something has changed. The number of times that there was something to look at."""
         lookup = ctx.master.addons.lookup
-        # Whoever comes is the last one then, whoever goes makes it one less.
+        # An addon that is added is the last one. One that is removed makes the number smaller.
         registered = (len(lookup), next(reversed(lookup.values())))
         now = time.monotonic()
         if registered == self._registered and now - self._looked_at < LOOK_AGAIN:

@@ -1,6 +1,7 @@
 """Serves the API to other processes, if `ws_remote` asks for it."""
 
 from pathlib import Path
+from typing import Any
 
 from mitmproxy import addonmanager, ctx, exceptions
 
@@ -19,7 +20,8 @@ class RemoteAddon:
 
     def __init__(self) -> None:
         self._is_running = False
-        self._served: _Served | None = None
+        self._server: Any = None
+        self._listener: Any = None
 
     def load(self, loader: addonmanager.Loader) -> None:
         loader.add_option(
@@ -46,56 +48,48 @@ class RemoteAddon:
     @property
     def shown(self) -> str | None:
         """Where the API is served, for a person; None where it is not."""
-        return None if self._served is None else f"{self._served.address} ({self._served.file})"
+        listener = self._listener
+        is_served = listener is not None and listener.file is not None
+        return f"{listener.endpoint.address} ({listener.file})" if is_served else None
 
     async def running(self) -> None:
         self._is_running = True
-        options = ctx.options
-        if not options.ws_remote:
+        if not ctx.options.ws_remote:
             return
-        served = _Served()
         try:
-            await served.start(options.ws_remote, options.ws_remote_insecure_bind, options.ws_remote_cert)
+            await self._serve()
         except (Error, RequirementError) as error:
             logger.error("%s", error)
-            return
-        self._served = served
-        logger.info("The API is served at %s", served.address)
+        else:
+            logger.info("The API is served at %s", self._listener.endpoint.address)
+
+    async def _serve(self) -> None:
+        require(["msgspec", "websockets"])
+        # Imported here, so that a proxy without ws_remote starts faster.
+        from wirewright.remote.server import RemoteServer
+        from wirewright.remote.transport import Listener
+
+        options = ctx.options
+        path = options.ws_remote_cert
+        certificate = Path(path).expanduser() if path else None  # noqa: ASYNC240
+        self._server = RemoteServer(control)
+        self._listener = Listener(
+            self._server.serve, may_be_far=options.ws_remote_insecure_bind, certificate=certificate
+        )
+        try:
+            await self._listener.start(options.ws_remote)
+        except BaseException:
+            self._stop()
+            raise
 
     def done(self) -> None:
         # mitmproxy awaits no `done` where it loads a script anew.
         self._is_running = False
-        served, self._served = self._served, None
-        if served is not None:
-            served.stop()
+        self._stop()
 
-
-class _Served:
-    """A server and its listener; what they import is paid for by those alone who ask for them."""
-
-    async def start(self, address: str, may_be_far: bool, certificate: str) -> None:
-        require(["msgspec", "websockets"])
-        from wirewright.remote.server import RemoteServer
-        from wirewright.remote.transport import Listener
-
-        path = Path(certificate).expanduser() if certificate else None  # noqa: ASYNC240
-        self._server = RemoteServer(control)
-        self._listener = Listener(self._server.serve, may_be_far=may_be_far, certificate=path)
-        try:
-            await self._listener.start(address)
-        except BaseException:
-            self.stop()
-            raise
-
-    @property
-    def address(self) -> str:
-        return self._listener.endpoint.address
-
-    @property
-    def file(self) -> Path | None:
-        return self._listener.file
-
-    def stop(self) -> None:
-        self._server.stop()
-        self._listener.stop()
-        control.proxy._scope.start(self._listener.stopped(), None, self)
+    def _stop(self) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            self._server.stop()
+            listener.stop()
+            control.proxy._scope.start(listener.stopped(), None, self)

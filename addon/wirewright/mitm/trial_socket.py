@@ -9,15 +9,15 @@ from mitmproxy.websocket import WebSocketData
 
 from wirewright.mitm.other_addons import OtherAddons
 from wirewright.mitm.patches import websocket_layer
-from wirewright.mitm.wire_socket import WiredSocket
+from wirewright.mitm.wire_socket import WireSocket
 from wirewright.model.history import HistoryLimit
 from wirewright.model.proxy import Control, Proxy
 from wirewright.model.websocket import Handshake
 from wirewright.values import Direction
 from wirewright.wire.frames import Opcode
 from wirewright.wire.observer import Observer
-from wirewright.wire.reader import ControlFrame as ControlFrame
 from wirewright.wire.reader import MessageReader
+from wirewright.wire.reader_events import ControlFrame
 from wirewright.wire.stream import Close, Encoder, content_of
 
 LIMIT = 64 * 1024
@@ -54,7 +54,7 @@ class _TrialSocket:
     def __init__(self, *, holds: bool) -> None:
         self._flow = flow = _open_flow()
         limit = HistoryLimit(LIMIT, LIMIT)
-        self._carrier = WiredSocket(flow, limit, LIMIT, LIMIT, _NoOtherAddons(holds=holds))
+        self._carrier = WireSocket(flow, limit, LIMIT, LIMIT, _NoOtherAddons(holds=holds))
         # A proxy of its own: nothing listens, and nothing is routed or recorded.
         asked = Handshake(url=flow.request.url, headers={}, client_address=None, flow=flow)
         self._feed = Control(Proxy()).open(flow.id, asked, self._carrier, limit)

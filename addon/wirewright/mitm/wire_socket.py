@@ -10,27 +10,26 @@ from mitmproxy.hooks import UpdateHook
 from mitmproxy.websocket import WebSocketMessage
 
 from wirewright.mitm.flow_messages import MessageList
-from wirewright.mitm.flow_socket import InjectingCarrier, direction_of, new_message, payload_of, proxyserver
+from wirewright.mitm.flow_socket import FlowSocket, direction_of, new_message, payload_of, proxyserver
 from wirewright.mitm.layers.events import DecidedEvent, Ordered
 from wirewright.mitm.other_addons import Hook, OtherAddons, await_hooks, call_hooks, log_error
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit
 from wirewright.printable import get_logger, shown_url
 from wirewright.values import Direction, Payload
-from wirewright.wire.lazy import LazyBatch
 from wirewright.wire.observer import UNDECIDED, Decided, Decision, Demand, Order
-from wirewright.wire.reader import ControlFrame
+from wirewright.wire.reader_events import ControlFrame, LazyBatch
 
 logger = get_logger(__name__)
 
 T = TypeVar("T")
 
 UPDATE_SECONDS = 0.1
-"""A user interface is told no more often that messages have passed."""
+"""The least time between two updates of a user interface."""
 
 
-class WiredSocket(InjectingCarrier):
-    """The wire's observer: what passes is reported here, and what is held is offered to the other addons."""
+class WireSocket(FlowSocket):
+    """The observer of the wire: reports what has passed, and offers held messages to the other addons."""
 
     _list: MessageList
 
@@ -45,12 +44,10 @@ class WiredSocket(InjectingCarrier):
         self._demand_version: object = None
         """The versions of addons and listeners for which `_demands` was computed."""
         self._deciding: dict[Direction, asyncio.Task[None]] = {}
-        """By direction, what sees to a message that could not be decided at once."""
+        """By direction, the task that decides on a message for which a hook or a user takes time."""
         self._interruptible: set[asyncio.Task[Any]] = set()
-        """Which of them only wait, so that the end of the socket may end them."""
+        """Those of them that only wait: the end of the socket cancels them."""
         self._ended = False
-        self._orders: list[Order] | None = None
-        """What a route orders during a call of the layer, which gets it with the answer. None otherwise."""
         self._unanswered: set[Direction] = set()
         """The directions of which a route handles a message, and has not sent anything on for it."""
         self._told_too_large = False
@@ -61,7 +58,7 @@ class WiredSocket(InjectingCarrier):
         self._feed = feed
         self._list = MessageList(self.flow, self._limit, feed.history)
         self._list.current()
-        self.demand(direction=Direction.SENT)  # whom the other addons are is known from now on
+        self.demand(direction=Direction.SENT)  # the first look at the other addons
 
     def end(self, feed: Feed) -> None:
         self._ended = True
@@ -71,7 +68,7 @@ class WiredSocket(InjectingCarrier):
         for waiting in self._interruptible:
             waiting.cancel()
 
-    # What the wire asks, and tells
+    # The wire's questions and reports
 
     def demand(self, *, direction: Direction) -> Demand:
         version = self._addons.refresh(), self._feed.listeners_version
@@ -83,7 +80,7 @@ class WiredSocket(InjectingCarrier):
 
     def _new_demand(self, direction: Direction) -> Demand:
         addons, feed = self._addons, self._feed
-        # Whoever waits for the socket's failure is told of bad text, too, for which it must be read.
+        # Bad text is a `socketerror`, too: messages are read if that event has a listener.
         listened = feed.is_heard(direction.event) or feed.is_heard("socketerror")
         heard = listened or addons.keep_all or addons.dumper is not None
         kept = feed.history.limit
@@ -177,7 +174,7 @@ class WiredSocket(InjectingCarrier):
     # Held messages
 
     def _begin(self, message: WebSocketMessage) -> Iterator[Hook]:
-        """Show a message to whom it may concern; the hooks that are to be called for it."""
+        """Store and report a message. Returns the hooks to call for it."""
         self._feed.offered(payload_of(message), direction=direction_of(message))
         self._list.store(message)
         if not message.from_client and (message.injected or not self._answers_the_app):
@@ -185,7 +182,7 @@ class WiredSocket(InjectingCarrier):
         return iter(self._addons.hooks)
 
     def _settle(self, message: WebSocketMessage) -> tuple[Payload | None, Awaitable[None] | None]:
-        """All addons have had their say: what is sent on, and what a route's handler awaits before that."""
+        """All addons were called. Returns the payload to send on, and the work of an async handler."""
         self._update_soon()
         direction = direction_of(message)
         if not message.dropped and not isinstance(message.content, bytes):
@@ -197,7 +194,7 @@ class WiredSocket(InjectingCarrier):
         payload = payload_of(message)
         side = self._side(direction)
         handled = side is not None and side.handles_messages and not message.injected
-        arrives = message.from_client and self._answers_the_app  # at a mock, or at what plays the server
+        arrives = message.from_client and self._answers_the_app  # at a mock, or at a stand-in for the server
         if message.from_client and (arrives or not handled):
             self._report(message)
         if arrives or not handled:
@@ -260,7 +257,7 @@ class WiredSocket(InjectingCarrier):
         self.tell(DecidedEvent(self.flow, Decided(direction_of(message), None)))
 
     async def _wait_for(self, awaitable: Awaitable[Any]) -> None:
-        """Wait for what the end of the socket makes pointless."""
+        """Wait for something that the end of the socket cancels."""
         task = asyncio.current_task()
         assert task is not None
         self._interruptible.add(task)
@@ -280,21 +277,21 @@ class WiredSocket(InjectingCarrier):
         """It can do everything."""
 
     def _with_orders(self, call: Callable[..., T], *arguments: Any) -> tuple[T, Sequence[Order]]:
-        """The result of a call, and what a route has ordered during it."""
+        """The result of a call, and the orders of a route during it."""
         orders: list[Order] = []
-        self._orders = orders
+        before, self._collected = self._collected, orders
         try:
             return call(*arguments), orders
         finally:
-            self._orders = None
+            self._collected = before
 
-    def _carry_out(self, order: Order) -> None:
+    def _take_order(self, order: Order) -> None:
         if isinstance(order.ours, (str, bytes)):
             self._unanswered.discard(order.direction)
-        if self._orders is not None:
-            self._orders.append(order)
-        else:
-            self.tell(Ordered(self.flow, order))
+        super()._take_order(order)
+
+    def _carry_out(self, order: Order) -> None:
+        self.tell(Ordered(self.flow, order))
 
     # User interfaces
 

@@ -7,23 +7,8 @@ return value. After they are carried out, `conclude` returns those that end the 
 from collections.abc import Callable
 
 from wirewright.values import Direction
-from wirewright.wire.closing_actions import (
-    Action,
-    DropHeld,
-    End,
-    EndConnection,
-    ForwardClose,
-    ForwardViolation,
-    Place,
-    QueueLoss,
-    SendClose,
-    StartTimer,
-    StopForwarding,
-    TellEnd,
-    TellFailure,
-    TellRoute,
-    Timer,
-)
+from wirewright.wire import closing_actions as act
+from wirewright.wire.closing_actions import Action, End, Place, Timer
 from wirewright.wire.closing_states import Move, State, moved
 from wirewright.wire.frames import CloseCode, ProtocolError
 from wirewright.wire.stream import Close
@@ -32,7 +17,6 @@ _NOTHING_MAY_FOLLOW = {State.CLOSE_SENT, State.COPIED, State.CLOSED, State.FAILE
 _STOPPED = _NOTHING_MAY_FOLLOW - {State.COPIED}
 _SOURCE_HAS_CLOSED = {State.CLOSE_RECEIVED, State.COPIED, State.CLOSED, State.LOST}
 _BY_THE_ENDS = {State.COPIED, State.FAILED}
-_NO_DIRECTION: frozenset[Direction] = frozenset()
 
 
 class Closing:
@@ -58,17 +42,17 @@ class Closing:
         self.is_closing = self.is_told = self.is_finished = False
         self._handles_close = handles_close
         self._is_to_finish = False
-        self._gone = _NO_DIRECTION
+        self.gone: frozenset[Direction] = frozenset()
         """The directions of which the connection of the source has ended, perhaps before its turn."""
-        self._waiting_losses = _NO_DIRECTION
-        """Those of which the loss waits behind messages."""
+        self._waiting_losses: frozenset[Direction] = frozenset()
+        """The directions of which the loss of the source waits behind messages."""
         self._owed: Close | None = None
         """The newest close frame of ours: a side that has none at the end gets this one."""
-        self._answers: dict[Direction, Close] = {}
+        self.answers: dict[Direction, Close] = {}
         """By direction, the close frame that its source is to answer."""
-        self._broken = _NO_DIRECTION
+        self._broken: frozenset[Direction] = frozenset()
         """The directions of which the source broke the protocol."""
-        self._failures: dict[Direction, ProtocolError] = {}
+        self.failures: dict[Direction, ProtocolError] = {}
         """By direction, the violation that was forwarded."""
         self._timers: dict[Direction, Timer] = {}
         """By direction, the time limit for the answer of its destination."""
@@ -76,42 +60,30 @@ class Closing:
     # Questions
 
     def nothing_may_follow(self, direction: Direction) -> bool:
-        """Whether the destination has been sent a close frame, or a violation."""
+        """True if the destination has been sent a close frame, or a violation."""
         return self.states[direction] in _NOTHING_MAY_FOLLOW
 
     def is_cut(self, direction: Direction) -> bool:
-        """Whether the messages of a source are dropped, as its destination has got a close frame of ours."""
+        """True if messages of a source are dropped, because its destination has got a close frame of ours."""
         return self._has_stopped(direction) and self.has_destination(direction)
 
-    def has_failed(self, direction: Direction) -> bool:
-        """Whether the destination has been sent a violation of the source."""
-        return direction in self._failures
-
     def has_closed(self, direction: Direction) -> bool:
-        """Whether nothing more is expected of a direction's source."""
+        """True if nothing more is expected of a direction's source."""
         return self.states[direction] in _SOURCE_HAS_CLOSED
 
     def has_destination(self, direction: Direction) -> bool:
-        """Whether there is anybody to send to in a direction."""
+        """True if a direction has a destination: a server may be missing."""
         return self.has_server or direction is Direction.RECEIVED
 
     def is_kept(self, direction: Direction) -> bool:
-        """Whether the close of a direction's source is not forwarded, as the other side goes on."""
+        """True if the close of a direction's source is not forwarded, because the other side goes on."""
         return self._handles_close(direction) and not self.has_closed(direction.opposite)
 
-    def awaits_answer(self, direction: Direction) -> bool:
-        """Whether a direction's source is to answer a close frame of ours, so that its answer is replaced."""
-        return direction in self._answers
-
     def must_be_read(self, direction: Direction) -> bool:
-        """Whether a direction's source is to end, too: its end is not noticed while reading is paused."""
+        """True if a direction's source is to end, too: its end is not noticed while reading is paused."""
         back = direction.opposite
-        has_lost_end = self.has_destination(direction) and (self.has_closed(back) or back in self._gone)
+        has_lost_end = self.has_destination(direction) and (self.has_closed(back) or back in self.gone)
         return self.is_finished or has_lost_end or self.nothing_may_follow(back)
-
-    def is_gone(self, direction: Direction) -> bool:
-        """Whether the connection of a direction's source has ended."""
-        return direction in self._gone
 
     # Events
 
@@ -121,9 +93,9 @@ class Closing:
             return []
         actions: list[Action] = []
         if not self.has_closed(direction.opposite):
-            self._answers[direction.opposite] = close
+            self.answers[direction.opposite] = close
             actions += self._begin(close, direction)
-        return [*actions, SendClose(direction, close)]
+        return [*actions, act.SendClose(direction, close)]
 
     def close_requested(self, close: Close) -> list[Action]:
         """The proxy is to close both sides."""
@@ -136,9 +108,9 @@ class Closing:
                 continue
             if self.states[direction] is State.BROKEN:
                 self._move(direction, Move.SEND)
-                actions.append(StopForwarding(direction))
+                actions.append(act.StopForwarding(direction))
             else:
-                actions.append(SendClose(direction, close, Place.LAST))
+                actions.append(act.SendClose(direction, close, Place.LAST))
         return actions
 
     def close_sent(self, direction: Direction) -> None:
@@ -159,7 +131,7 @@ class Closing:
         ):
             self._move(direction, Move.COPY)
             if not is_forwarded:
-                actions.append(ForwardClose(direction, self._answers.get(direction)))
+                actions.append(act.ForwardClose(direction, self.answers.get(direction)))
         else:
             self._move(direction, Move.RECEIVE)
             actions += self.close_ordered(direction.opposite, Close(code, reason))
@@ -172,7 +144,7 @@ class Closing:
 
     def hung_up(self, direction: Direction) -> None:
         """The connection of a source has ended. `loss_arrived` follows."""
-        self._gone |= {direction}
+        self.gone |= {direction}
 
     def loss_arrived(self, direction: Direction, waiting: End | None, *, is_handled: bool) -> list[Action]:
         """The loss of a source is next behind the messages that wait.
@@ -181,17 +153,17 @@ class Closing:
         loss. `is_handled` tells whether a route handles the messages: it may wait for just this end.
         """
         waits = waiting is not None and self.has_destination(direction) and not self._has_stopped(direction)
-        if not waits or direction.opposite in self._gone:
+        if not waits or direction.opposite in self.gone:
             return self.lost(direction)
         self.end = self.end or waiting
         self._waiting_losses |= {direction}
-        return [QueueLoss(direction), *(self._start_timer(direction) if is_handled else ())]
+        return [act.QueueLoss(direction), *(self._start_timer(direction) if is_handled else ())]
 
     def lost(self, direction: Direction, end: End | None = None) -> list[Action]:
         """The loss of a source has its turn. `end` is another reason for which it is not heard any more."""
         if self.is_finished:
             return []
-        client_is_open = Direction.SENT not in self._gone and self.states[direction] is not State.COPIED
+        client_is_open = Direction.SENT not in self.gone and self.states[direction] is not State.COPIED
         goes_on = direction is Direction.RECEIVED and client_is_open and self.is_kept(direction)
         self._waiting_losses -= {direction}
         told: list[Action] = []
@@ -200,7 +172,7 @@ class Closing:
             told = self._tell_route(direction, CloseCode.ABNORMAL, "")
         if goes_on:
             self.has_server = False
-            return [EndConnection(direction), *told]
+            return [act.EndConnection(direction), *told]
         self.end = self.end or end or End(direction)
         self._is_to_finish = True
         return told
@@ -229,11 +201,11 @@ class Closing:
         actions = self._tell_failure(direction, failure.message)
         if self.has_destination(direction) and not self.is_kept(direction):
             self._move(direction, Move.FAIL)
-            self._failures[direction] = failure
-            return [*actions, ForwardViolation(direction), *self._start_timer(direction)]
+            self.failures[direction] = failure
+            return [*actions, act.ForwardViolation(direction), *self._start_timer(direction)]
         back = direction.opposite
         if self.has_destination(back) and not self.nothing_may_follow(back):
-            actions.append(SendClose(back, Close(failure.code), Place.NOW))
+            actions.append(act.SendClose(back, Close(failure.code), Place.NOW))
         self._owed = None
         return actions + self.lost(direction, End(None, failure.code, failure.message))
 
@@ -247,10 +219,10 @@ class Closing:
             return actions
         self._move(direction, Move.BREAK)
         self.is_closing = True
-        self._answers[direction.opposite] = close
+        self.answers[direction.opposite] = close
         actions += self._begin(close, direction)
         if self.has_destination(direction):
-            return [*actions, SendClose(direction, close)]
+            return [*actions, act.SendClose(direction, close)]
         self._is_to_finish = True
         return actions
 
@@ -268,10 +240,10 @@ class Closing:
             if self._timers.get(direction) is not timer:
                 continue
             if direction in self._waiting_losses:
-                actions += (DropHeld(direction), *self.lost(direction))
+                actions += (act.DropHeld(direction), *self.lost(direction))
                 if not self._has_stopped(direction):
                     continue
-            failure = self._failures.get(direction)
+            failure = self.failures.get(direction)
             is_answered = self.has_closed(direction.opposite) and self.nothing_may_follow(direction)
             is_answered = is_answered or not self.has_destination(direction)
             keeps_server = direction is Direction.RECEIVED and self._has_stopped(direction)
@@ -297,7 +269,7 @@ class Closing:
         return self._finish()
 
     def _is_over(self, end: Direction) -> bool:
-        """Whether the source of a direction has closed or failed, and has got a close frame."""
+        """True if the source of a direction has closed or failed, and has got a close frame."""
         if end is Direction.RECEIVED and not self.has_server:
             return True
         is_heard = self.states[end] in {State.OPEN, State.CLOSE_SENT, State.BROKEN}
@@ -309,27 +281,27 @@ class Closing:
         actions: list[Action] = []
         if self._owed is not None:
             for direction in Direction:
-                is_there = self.has_destination(direction) and direction.opposite not in self._gone
+                is_there = self.has_destination(direction) and direction.opposite not in self.gone
                 if is_there and not self.nothing_may_follow(direction):
-                    actions.append(SendClose(direction, self._owed, Place.NOW))
-        actions += (EndConnection(Direction.RECEIVED), EndConnection(Direction.SENT))
+                    actions.append(act.SendClose(direction, self._owed, Place.NOW))
+        actions += (act.EndConnection(Direction.RECEIVED), act.EndConnection(Direction.SENT))
         return actions if self.is_told else actions + self._tell_end()
 
     def _tell_end(self) -> list[Action]:
         if self.end is None:
-            failure = next(iter(self._failures.values()))
+            failure = next(iter(self.failures.values()))
             self.end = End(None, failure.code, failure.message)
         self.is_told = True
-        return [TellEnd(self.end)]
+        return [act.TellEnd(self.end)]
 
     def _tell_failure(self, direction: Direction, message: str) -> list[Action]:
         if direction in self._broken:
             return []
         self._broken |= {direction}
-        return [TellFailure(message)]
+        return [act.TellFailure(message)]
 
     def _tell_route(self, direction: Direction, code: int, reason: str) -> list[Action]:
-        return [TellRoute(direction, code, reason)] if self._handles_close(direction) else []
+        return [act.TellRoute(direction, code, reason)] if self._handles_close(direction) else []
 
     def _begin(self, close: Close, *directions: Direction) -> list[Action]:
         """A close frame of ours goes, or is to go, to the destinations of these directions."""
@@ -340,7 +312,7 @@ class Closing:
     def _start_timer(self, *directions: Direction) -> list[Action]:
         timer = Timer()
         self._timers.update(dict.fromkeys(directions, timer))
-        return [StartTimer(timer)]
+        return [act.StartTimer(timer)]
 
     def _has_stopped(self, direction: Direction) -> bool:
         return self.states[direction] in _STOPPED

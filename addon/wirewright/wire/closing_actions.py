@@ -13,13 +13,13 @@ class End:
     """How a socket ended: by the first close frame, or by the loss of a connection."""
 
     direction: Direction | None
-    """That of the frame, or of the messages of the lost connection; None if the proxy ended the socket."""
+    """The direction of the frame, or of the lost source. None if the proxy ended the socket."""
     code: int = CloseCode.ABNORMAL
     reason: str | None = None
 
 
 class Timer:
-    """One time limit. Timers differ by identity."""
+    """A time limit. Timers differ by identity."""
 
 
 class Place(Enum):
@@ -35,6 +35,11 @@ class Place(Enum):
 
 CLOSING_SECONDS = 2.0
 """How long the ends may take to answer a close frame of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class _OfDirection:
+    direction: Direction
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,32 +60,20 @@ class SendClose:
     place: Place = Place.NEXT
 
 
-@dataclass(frozen=True, slots=True)
-class ForwardViolation:
+class ForwardViolation(_OfDirection):
     """Send bytes that break the protocol on, so that the destination fails the socket."""
 
-    direction: Direction
 
-
-@dataclass(frozen=True, slots=True)
-class StopForwarding:
+class StopForwarding(_OfDirection):
     """Forward nothing more in this direction: no close frame fits into bytes that cannot be read."""
 
-    direction: Direction
 
-
-@dataclass(frozen=True, slots=True)
-class QueueLoss:
+class QueueLoss(_OfDirection):
     """Have `lost` called once the messages that wait in this direction are dealt with."""
 
-    direction: Direction
 
-
-@dataclass(frozen=True, slots=True)
-class DropHeld:
+class DropHeld(_OfDirection):
     """Drop the messages that wait in this direction."""
-
-    direction: Direction
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +106,8 @@ class TellEnd:
     end: End
 
 
-@dataclass(frozen=True, slots=True)
-class EndConnection:
+class EndConnection(_OfDirection):
     """End the connection of this direction's source."""
-
-    direction: Direction
 
 
 Action = (

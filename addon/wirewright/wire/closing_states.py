@@ -25,7 +25,7 @@ class State(Enum):
 
 
 class Move(Enum):
-    """What changes the state of a direction."""
+    """A change of the state of a direction."""
 
     SEND = "send"
     """A close frame of ours goes to the destination."""

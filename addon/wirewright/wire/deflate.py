@@ -7,7 +7,7 @@ from wirewright.wire.frames import CloseCode, ProtocolError
 
 EXTENSION = "permessage-deflate"
 MESSAGE_TAIL = b"\x00\x00\xff\xff"
-"""What a sender strips from the end of each message and a receiver appends (7.2.1, 7.2.2)."""
+"""The bytes that a sender strips from the end of each message and a receiver appends (7.2.1, 7.2.2)."""
 _MIN_ZLIB_BITS = 9
 """zlib has no raw window of 8 bits."""
 _MAX_WINDOW_BITS = 15
@@ -19,16 +19,16 @@ _MAX_FINAL_BLOCKS = 1_000
 
 @dataclass(frozen=True)
 class Compression:
-    """What the two ends agreed on for one direction."""
+    """The agreement of the two ends for one direction."""
 
     window_bits: int = _MAX_WINDOW_BITS
     takeover: bool = True
-    """Whether a message may refer to the ones before it (7.1.1)."""
+    """True if a message may refer to the ones before it (7.1.1)."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """What a Sec-WebSocket-Extensions answer means for both directions."""
+    """The meaning of a Sec-WebSocket-Extensions answer for both directions."""
 
     sent: Compression | None = None
     received: Compression | None = None
@@ -37,7 +37,7 @@ class Agreement:
 
 
 def parse_agreement(header: str) -> Agreement:
-    """What a server's Sec-WebSocket-Extensions header agrees to (RFC 6455, 9.1; RFC 7692, 7.1)."""
+    """Parse a server's Sec-WebSocket-Extensions header (RFC 6455, 9.1; RFC 7692, 7.1)."""
     agreement = Agreement()
     for offer in filter(None, (part.strip() for part in header.split(","))):
         name, *rest = (part.strip() for part in offer.split(";"))
@@ -82,14 +82,14 @@ class Inflater:
         self.size = self.final_blocks = 0
 
     def push(self, data: bytes, limit: int) -> bytes:
-        """What a piece of a message holds; nothing more once the message is larger than `limit` bytes.
+        """Inflate a piece of a message; nothing more once the message is larger than `limit` bytes.
 
         Raises ProtocolError for data that is broken, and for more final blocks than any sender makes.
         """
         self._used = True
         inflated: list[bytes] = []
         try:
-            # zlib copies what it has not come to yet: as little as a step.
+            # zlib copies the input that it has not used yet: at most one step.
             for start in range(0, len(data), _STEP):
                 self._inflate(data[start : start + _STEP], limit, inflated)
         except zlib.error:

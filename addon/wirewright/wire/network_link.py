@@ -1,6 +1,6 @@
-"""One direction of a network under conditions: what goes in comes out later, or twice, or not at all.
+"""One direction of a network under conditions: items that are put in come out later, or twice, or never.
 
-It has no clock: it is told the time, in seconds of one that never goes back, and asked what has arrived.
+It has no clock: the caller gives it the time, in seconds of a clock that never goes back.
 """
 
 from collections import deque
@@ -17,7 +17,7 @@ HELD_BACK_SECONDS = 1.0
 
 
 class Link(Generic[T]):
-    """What is under way is kept in memory."""
+    """The items that are under way are kept in memory."""
 
     def __init__(self, name: str) -> None:
         """`name` is that of the direction: the other one has its own luck with the same seed."""
@@ -27,7 +27,7 @@ class Link(Generic[T]):
         self._under_way: deque[tuple[float, int, T]] = deque()
         """By when it arrives, and its size."""
         self._held_back: tuple[float, list[tuple[int, T]]] | None = None
-        """What changes places with the next message, and until when it waits for one."""
+        """The message that changes places with the next one, and the time until which it waits for it."""
         self._stalled: list[tuple[T, int, bool]] = []
         self._last_arrival = self._free_at = 0.0
         self.change(Conditions(), 0.0)
@@ -44,17 +44,17 @@ class Link(Generic[T]):
 
     @property
     def is_stalled(self) -> bool:
-        """Whether nothing that is put into it now would arrive."""
+        """True if an item that is put into it now would not arrive."""
         return self.conditions.stall_after is not None and self._count >= self.conditions.stall_after
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is under way, or stuck."""
+        """True if no item is under way, or stuck."""
         return not (self._under_way or self._held_back or self._stalled)
 
     @property
     def is_perfect(self) -> bool:
-        """Whether what is put into it comes out at once."""
+        """True if an item that is put into it comes out at once."""
         return self.conditions.is_perfect and self.is_empty
 
     @property
@@ -123,7 +123,7 @@ class Link(Generic[T]):
         self.weight += size + ITEM_BYTES
 
     def _arrival(self, size: int, now: float, jitter: float) -> float:
-        """When it arrives: once it is sent in full, and was under way, and what came before it is there."""
+        """The time of arrival: after the time to send it, the latency, and all earlier arrivals."""
         conditions = self.conditions
         self._free_at = max(now, self._free_at)
         if conditions.bytes_per_second is not None:

@@ -6,8 +6,7 @@ from enum import Enum
 from typing import Final, Literal, Protocol
 
 from wirewright.values import Conditions, Direction, Payload
-from wirewright.wire.lazy import LazyBatch
-from wirewright.wire.reader import ControlFrame
+from wirewright.wire.reader_events import ControlFrame, LazyBatch
 from wirewright.wire.stream import Ours
 
 

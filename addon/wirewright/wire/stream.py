@@ -1,7 +1,7 @@
-"""One direction of one socket: bytes in, bytes and events out. It knows no loop, no flow and no layer.
+"""One direction of a socket: bytes in, bytes and events out. It knows no loop, no flow and no layer.
 
-In PASS what comes is forwarded as it is and read along. In HOLD nothing is forwarded by itself: each message
-is handed out whole, and whoever decides on it has it encoded anew.
+In PASS bytes are forwarded as they come, and read along. In HOLD each message is returned whole, and the
+decision on it is encoded anew.
 """
 
 import os
@@ -12,7 +12,8 @@ from enum import Enum
 
 from wirewright.wire.deflate import Compression, deflate
 from wirewright.wire.frames import CloseCode, Opcode, encode_close, encode_frame
-from wirewright.wire.reader import ControlFrame, Event, MessageReader, Violation
+from wirewright.wire.reader import MessageReader
+from wirewright.wire.reader_events import ControlFrame, Event, Violation
 
 _NOT_DEFLATED = b"\xff" * 5
 """No window inflates this: a block of the reserved type (RFC 1951, 3.2.3)."""
@@ -20,9 +21,9 @@ _NOT_DEFLATED = b"\xff" * 5
 
 class Mode(Enum):
     PASS = "pass"  # noqa: S105
-    """Nobody may change what comes: it is forwarded at once, as it is."""
+    """No message may be changed: bytes are forwarded at once, as they are."""
     HOLD = "hold"
-    """Somebody may: each message waits for a decision."""
+    """Each message waits for a decision."""
 
 
 def content_of(payload: str | bytes) -> tuple[Opcode, bytes]:
@@ -81,31 +82,31 @@ class Close:
 
 
 Ours = str | bytes | Close
-"""What we have a stream carry: a text message, a binary one, or the end."""
+"""A message or a close frame of our own."""
 
 
 @dataclass(slots=True)
 class Received:
-    """What came of some bytes."""
+    """The result of reading some bytes."""
 
     mode: Mode
     """In HOLD the messages and control frames among `events` are still to be forwarded."""
     forward: bytes
     """To be sent on at once."""
     events: list[Event]
-    """What was read."""
+    """The messages and control frames that were read."""
     ours: Sequence[Ours] = ()
-    """What waited for this place: it is among `forward`, unless the stream is in HOLD now."""
+    """Messages of ours that waited for this place: in `forward`, unless the stream is in HOLD now."""
 
 
 class Stream:
-    """One direction."""
+    """One direction of a socket."""
 
     mode: Mode
     wished: Mode
     """The mode to change to as soon as that is possible: between two messages."""
     ended: bool
-    """Whether a close frame of ours has gone out: nothing may follow it (5.5.1)."""
+    """True once a close frame of ours has gone out: nothing may follow it (5.5.1)."""
 
     def __init__(self, reader: MessageReader, encoder: Encoder, *, shared_window: bool) -> None:
         """`shared_window` tells whether compressed messages may refer to earlier ones (RFC 7692, 7.1.1)."""
@@ -126,7 +127,7 @@ class Stream:
         """Take in what came from the source, up to so much `work`: the `rest` of the reader comes next."""
         if self.mode is not self.wished:
             self._change_mode()
-        self.reader.holds = self.mode is Mode.HOLD
+        self.reader.wanted.holds = self.mode is Mode.HOLD
         events = self.reader.feed(data, work)
         if self.reader.rest:
             data = data[: -len(self.reader.rest)]
@@ -163,11 +164,11 @@ class Stream:
         return self.encoder.message(*content_of(ours), compress=self.mode is Mode.HOLD)
 
     def _at_boundary(self, data: bytes, boundary: int, events: list[Event]) -> Received:
-        """What waited for the end of a message: what is ours, and the change to HOLD."""
+        """At the end of a message, send messages of ours that waited for it, or change to HOLD."""
         pieces = [data[:boundary]]
         ours, self._waiting = self._waiting, []
         if self.wished is Mode.HOLD and self.reader.only_messages:
-            # The message that has begun is held as a whole: the reader has what came of it so far.
+            # The message that has begun is held as a whole: the reader has its first part.
             self.mode = Mode.HOLD
         else:
             sent: list[Ours] = []

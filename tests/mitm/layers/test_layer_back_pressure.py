@@ -250,7 +250,7 @@ def test_held_message_for_which_there_is_no_memory_closes_the_socket(
     leg: Leg, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     budget = MemoryBudget(10_000_000)
-    monkeypatch.setattr("wirewright.wire.reader.budget", budget)
+    monkeypatch.setattr("wirewright.wire.unfinished_message.budget", budget)
     others = budget.share(MemoryUse.HELD)
     others.set(9_900_000)
     wire.observer.max_message = 10_000_000

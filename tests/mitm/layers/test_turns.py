@@ -113,14 +113,14 @@ def test_compressed_messages_are_inflated_in_bounded_turns(
     data = leg.peer.compressed(bytes(size)) + leg.peer.compressed("the last")
     inflated: list[int] = []
     reader = wire.layer._socket.legs[Direction.RECEIVED].stream.reader
-    assert reader._inflater is not None
-    push = reader._inflater.push
+    assert reader._message.inflater is not None
+    push = reader._message.inflater.push
 
     def counting(part: bytes, limit: int) -> bytes:
         inflated.append(len(result := push(part, limit)))
         return result
 
-    monkeypatch.setattr(reader._inflater, "push", counting)
+    monkeypatch.setattr(reader._message.inflater, "push", counting)
     passed, most, seen = b"", 0, 0
     for said in turns(talk >> leg.says(data)):
         passed += written(said)

@@ -29,7 +29,7 @@ from wirewright.mitm.layers.wire_layer import WireLayer
 from wirewright.mitm.patches import installation
 from wirewright.mitm.patches.installation import missing_internal
 from wirewright.mitm.patches.table import TABLE, Internal
-from wirewright.mitm.wire_socket import WiredSocket
+from wirewright.mitm.wire_socket import WireSocket
 from wirewright.state import control
 
 CHANGES = [row for row in TABLE if row.replace is not None]
@@ -312,7 +312,7 @@ async def test_layer_that_leaves_something_out_sends_sockets_to_the_hooks_lane(
 async def test_socket_that_raises_sends_sockets_to_the_hooks_lane_with_one_line_in_the_log(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.delattr(WiredSocket, "start")
+    monkeypatch.delattr(WireSocket, "start")
     with taddons.context(WirewrightAddon()) as tctx:
         (record,) = caplog.records
         assert record.getMessage().startswith(f"{LANE}a socket that was tried in memory failed (Attr")

@@ -10,7 +10,7 @@ from mitmproxy.proxy import commands, layer
 from wirewright.mitm.layers.leg import Held, Lost
 from wirewright.values import Conditions, Direction
 from wirewright.wire.network_link import Link
-from wirewright.wire.reader import Deflated
+from wirewright.wire.reader_events import Deflated
 
 CONTROL_BIT = 0x08
 """Of an opcode: control frames have it (RFC 6455, 5.2)."""
@@ -51,7 +51,7 @@ class AppNetwork:
                 self.sent.put(event, 0, now, is_message=False)
 
     def lose_app(self) -> bool:
-        """The app's connection has ended. Whether that comes to us later, behind what is under way.
+        """The app's connection has ended. Returns True if the end comes later, behind items under way.
 
         `advance` has to follow then.
         """
@@ -61,7 +61,7 @@ class AppNetwork:
         return True
 
     def forget_received(self) -> None:
-        """What the app has said concerns nobody any more."""
+        """Drop the items from the app that are under way."""
         self.sent.clear()
 
     def send(self, frames: Iterable[bytes]) -> layer.CommandGenerator[None]:
@@ -73,7 +73,7 @@ class AppNetwork:
         yield from self._set_timer()
 
     def is_timer(self, command: commands.RequestWakeup) -> bool:
-        """Whether this was a wakeup of ours; it is over then."""
+        """True if this was a wakeup of ours; it is over then."""
         return self._timers.pop(command, None) is not None
 
     def advance(self) -> layer.CommandGenerator[list[Held]]:

@@ -1,4 +1,4 @@
-"""What a socket's layer is told from outside, as events of mitmproxy's."""
+"""Events for a socket's layer that come from outside: from users, routes and other addons."""
 
 from mitmproxy.proxy.events import MessageInjected
 
@@ -7,7 +7,7 @@ from wirewright.wire.stream import Close
 
 
 class CloseInjected(MessageInjected[Close]):
-    """Somebody asked the proxy to close a socket."""
+    """The proxy is asked to close a socket."""
 
 
 class Aborted(MessageInjected[str]):
@@ -22,4 +22,4 @@ class Ordered(MessageInjected[Order]):
     """A route has given an order."""
 
     is_relayed = False
-    """Whether mitmproxy's own layer tells its hooks of just this."""
+    """True while mitmproxy's own layer calls its hooks for this order."""

@@ -16,7 +16,7 @@ from wirewright.values import Direction, Payload
 from wirewright.wire.closing_actions import SendClose
 from wirewright.wire.frames import CloseCode, FrameCutter, Opcode, ProtocolError, decode_close
 from wirewright.wire.observer import UNDECIDED
-from wirewright.wire.reader import ControlFrame, Deflated, TooLarge, Violation
+from wirewright.wire.reader_events import ControlFrame, Deflated, TooLarge, Violation
 from wirewright.wire.stream import Close, content_of
 
 
@@ -82,7 +82,7 @@ class HoldMode:
         yield from self._offer_held(leg)
 
     def _offer_held(self, leg: Leg) -> layer.CommandGenerator[None]:
-        """Offer one held message after another, and send on what becomes of them, until one is undecided."""
+        """Offer one held message after another, and send the decisions on, until a message is undecided."""
         socket, held, direction = self._socket, leg.held, leg.direction
         encode, offer = leg.stream.encoder.message, socket.observer.offer
         is_cut = socket.closing.is_cut(direction)
@@ -133,7 +133,7 @@ class HoldMode:
         elif isinstance(event, Violation):
             frames = leg.stream.encoder.violation(event)
             yield from socket.carry_out(closing.violated(leg.direction, event.error), frames)
-            if event.frame and closing.has_failed(leg.direction):
+            if event.frame and leg.direction in closing.failures:
                 leg.bad_frame = FrameCutter()
                 leg.bad_frame.take(event.frame)
         elif isinstance(event, Injected):
@@ -149,9 +149,11 @@ class HoldMode:
         closing, direction = self._socket.closing, leg.direction
         # Where the close frame is not sent on, we are the endpoint that judges it.
         is_endpoint = not closing.has_destination(direction) or closing.is_kept(direction)
-        if broken := _broken_close(close.payload, as_endpoint=is_endpoint):
+        try:
+            decode_close(close.payload, as_endpoint=is_endpoint)
+        except ProtocolError as failure:
             frame = leg.stream.encoder.control(Opcode.CLOSE, close.payload)
-            yield from self._socket.carry_out(closing.violated(direction, broken), frame)
+            yield from self._socket.carry_out(closing.violated(direction, failure), frame)
         else:
             yield from self._socket.close_arrived(leg, close)
 
@@ -177,16 +179,10 @@ class HoldMode:
 
         The value is what has to wait.
         """
-        waiting: list[Held] = []
-        pings: list[ControlFrame] = []
-        for event in received:
-            if _is_ping(event):
-                pings.append(event)
-            else:
-                waiting.append(event)
-        if pings:
+        received = list(received)
+        if pings := [event for event in received if _is_ping(event)]:
             self._send_pings(leg, pings)
-        return waiting
+        return [event for event in received if not _is_ping(event)]
 
 
 def _is_ping(event: Held) -> TypeGuard[ControlFrame]:
@@ -198,11 +194,3 @@ def _take_pings(held: HeldQueue) -> Iterator[ControlFrame]:
     """Take out the pings and pongs at the beginning of a queue."""
     while held and _is_ping(held[0]):
         yield cast("ControlFrame", held.popleft())
-
-
-def _broken_close(payload: bytes, *, as_endpoint: bool) -> ProtocolError | None:
-    try:
-        decode_close(payload, as_endpoint=as_endpoint)
-    except ProtocolError as failure:
-        return failure
-    return None

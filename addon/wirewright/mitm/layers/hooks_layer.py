@@ -19,7 +19,7 @@ from wirewright.wire.frames import CloseCode
 from wirewright.wire.stream import content_of
 
 NO_FRAGMENT = [b""]
-"""What mitmproxy has of a message while none has begun."""
+"""mitmproxy's buffer of a message's frames while no message has begun."""
 
 
 class HooksLayer(websocket.WebsocketLayer):

@@ -14,7 +14,7 @@ from wirewright.values import Direction
 from wirewright.wire.closing_actions import End
 from wirewright.wire.frames import FrameCutter, Opcode, ProtocolError, decode_close
 from wirewright.wire.observer import Demand
-from wirewright.wire.reader import ControlFrame, Deflated, Event, Violation
+from wirewright.wire.reader_events import ControlFrame, Deflated, Event, Violation
 from wirewright.wire.stream import Ours, Stream
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class HeldQueue(deque[Held]):
         super().__init__(items)
         self.weight = 0
         self._weights: deque[int] | None = None
-        """Those of the first items. None while none was weighed: thousands of sockets have such a queue."""
+        """The weights of the first items. None while none was weighed: thousands of sockets have a queue."""
 
     def weigh(self) -> None:
         """Weigh the items that were added since the last call."""

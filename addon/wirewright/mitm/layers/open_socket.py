@@ -17,29 +17,14 @@ from wirewright.mitm.layers.leg import Held, Injected, Leg, Lost
 from wirewright.mitm.layers.turns import NextTurn
 from wirewright.mitm.patches import back_pressure
 from wirewright.values import Conditions, Direction
+from wirewright.wire import closing_actions as act
 from wirewright.wire.closing import Closing
-from wirewright.wire.closing_actions import (
-    CLOSING_SECONDS,
-    Action,
-    DropHeld,
-    End,
-    EndConnection,
-    ForwardClose,
-    ForwardViolation,
-    Place,
-    QueueLoss,
-    SendClose,
-    StartTimer,
-    StopForwarding,
-    TellEnd,
-    TellFailure,
-    TellRoute,
-    Timer,
-)
+from wirewright.wire.closing_actions import CLOSING_SECONDS, Action, End, Place, SendClose, Timer
 from wirewright.wire.deflate import Agreement, parse_agreement
 from wirewright.wire.frames import Opcode, ProtocolError, decode_close
 from wirewright.wire.observer import Observer, Order
-from wirewright.wire.reader import ControlFrame, MessageReader, Violation
+from wirewright.wire.reader import MessageReader
+from wirewright.wire.reader_events import ControlFrame, Violation
 from wirewright.wire.stream import Close, Encoder, Mode, Stream, content_of
 
 
@@ -113,18 +98,18 @@ class OpenSocket:
 
     def adopt(self, leg: Leg) -> None:
         """Apply the current demand to a direction: the messages to read, and PASS or HOLD."""
-        stream, reader = leg.stream, leg.stream.reader
+        stream, wanted = leg.stream, leg.stream.reader.wanted
         demand = leg.demand = self.observer.demand(direction=leg.direction)
         holds = demand.holds or leg.held or leg.undecided or self.has_conditions(leg)
-        if self.closing.awaits_answer(leg.direction):
+        if leg.direction in self.closing.answers:
             holds = True  # the source's answer is not to be copied
         if self.is_mocked and leg.direction is Direction.SENT:
             holds = True  # frames end here, and are judged as a server does
         stream.wish(Mode.HOLD if holds else Mode.PASS)
         if Mode.HOLD in (stream.mode, stream.wished):
-            reader.limit, reader.lazy = self.observer.max_message, False
+            wanted.limit, wanted.lazy = self.observer.max_message, False
         else:
-            reader.limit, reader.lazy = demand.limit, not demand.heard
+            wanted.limit, wanted.lazy = demand.limit, not demand.heard
 
     # Orders of routes
 
@@ -215,36 +200,33 @@ class OpenSocket:
 
     def _carry_out(self, action: Action, content: bytes = b"") -> layer.CommandGenerator[None]:
         match action:
-            case SendClose():
+            case act.SendClose():
                 self.send_close(action)
-            case ForwardClose(direction, instead):
+            case act.ForwardClose(direction, instead):
                 payload = content if instead is None else instead.payload
-                self.send_frame(direction, Opcode.CLOSE, payload)
-            case ForwardViolation(direction):
+                frame = self.legs[direction].stream.encoder.control(Opcode.CLOSE, payload)
+                self.outgoing[direction].append(frame)
+            case act.ForwardViolation(direction):
                 self.legs[direction].stream.ended = True
                 self.outgoing[direction].append(content)
-            case StopForwarding(direction):
+            case act.StopForwarding(direction):
                 self.legs[direction].stream.ended = True
-            case QueueLoss(direction):
+            case act.QueueLoss(direction):
                 self.legs[direction].held.append(Lost.LOST)
-            case DropHeld(direction):
+            case act.DropHeld(direction):
                 self.legs[direction].held.clear()
-            case StartTimer(timer):
+            case act.StartTimer(timer):
                 wakeup = commands.RequestWakeup(CLOSING_SECONDS)
                 self._timers[wakeup] = timer
                 yield wakeup
-            case TellFailure(message):
+            case act.TellFailure(message):
                 self.observer.failed(message)
-            case TellRoute(direction, code, reason):
+            case act.TellRoute(direction, code, reason):
                 yield from self.obey(self.observer.closed(code, reason, direction=direction))
-            case TellEnd(end):
+            case act.TellEnd(end):
                 yield from self._tell_end(end)
-            case EndConnection(direction):
+            case act.EndConnection(direction):
                 yield from self._end_connection(direction)
-
-    def send_frame(self, direction: Direction, opcode: Opcode, payload: bytes) -> None:
-        """Send a control frame to a direction's destination."""
-        self.outgoing[direction].append(self.legs[direction].stream.encoder.control(opcode, payload))
 
     def send_close(self, action: SendClose) -> None:
         """Send a close frame of ours, or have it sent when its place comes."""
@@ -292,7 +274,7 @@ class OpenSocket:
         if direction is Direction.RECEIVED:
             if not self.is_mocked:
                 yield commands.CloseConnection(self.context.server)
-        elif self.network is not None and not self.closing.is_gone(Direction.SENT):
+        elif self.network is not None and Direction.SENT not in self.closing.gone:
             self.network.forget_received()
             yield from self.end_app_when_all_has_arrived(self.network)
         else:

@@ -1,16 +1,14 @@
 """PASS: the bytes of a direction have been forwarded as they came, and what was read of them is reported."""
 
-from collections.abc import Iterable, Sequence
-from enum import Enum
+from collections.abc import Sequence
 from itertools import groupby
-from typing import cast
+from typing import Any, cast
 
 from wirewright.mitm.layers.leg import Leg
 from wirewright.mitm.layers.open_socket import OpenSocket
 from wirewright.values import Payload
 from wirewright.wire.frames import Opcode
-from wirewright.wire.lazy import LazyBatch
-from wirewright.wire.reader import ControlFrame, Event, TooLarge
+from wirewright.wire.reader_events import ControlFrame, Event, LazyBatch, TooLarge
 from wirewright.wire.stream import Close, Ours
 
 
@@ -27,24 +25,26 @@ class PassMode:
         if leg.stream.reader.only_messages:
             self._messages_passed(leg, received)
             return None
-        close = None
-        for kind, events in groupby(received, _kind):
-            if kind is _Kind.MESSAGE:
-                self._messages_passed(leg, list(events))
-            elif kind is _Kind.PING:
-                self._socket.report_pings(leg, cast("list[ControlFrame]", list(events)))
-            elif kind is _Kind.TOO_LARGE:
+        last = received[-1]
+        close = last if isinstance(last, ControlFrame) and last.opcode == Opcode.CLOSE else None
+        if close is not None:
+            received.pop()  # nothing is read after it
+        for kind, group in groupby(received, _kind):
+            events: list[Any] = list(group)
+            if kind is ControlFrame:
+                self._socket.report_pings(leg, events)
+            elif kind is TooLarge:
                 for _ in events:
                     self._socket.observer.too_large(direction=leg.direction)
             else:
-                (close,) = cast("Iterable[ControlFrame]", events)
+                self._messages_passed(leg, events)
         return close
 
     def _messages_passed(self, leg: Leg, received: list[Event]) -> None:
         socket, direction = self._socket, leg.direction
         if not (socket.closing.has_destination(direction) or socket.is_mocked):
             return  # the server has gone: this has gone nowhere
-        if leg.stream.reader.lazy:
+        if leg.stream.reader.wanted.lazy:
             for event in received:
                 if isinstance(event, LazyBatch):
                     socket.observer.passed_unheard(event, direction=direction)
@@ -60,16 +60,6 @@ class PassMode:
                 self._socket.close_went(leg, each)
 
 
-class _Kind(Enum):
-    """Events of one kind that follow each other are reported together."""
-
-    MESSAGE = "message"
-    PING = "ping"
-    TOO_LARGE = "too large"
-    CLOSE = "close"
-
-
-def _kind(event: Event) -> _Kind:
-    if isinstance(event, ControlFrame):
-        return _Kind.CLOSE if event.opcode == Opcode.CLOSE else _Kind.PING
-    return _Kind.TOO_LARGE if isinstance(event, TooLarge) else _Kind.MESSAGE
+def _kind(event: Event) -> type:
+    """The class of an event. Messages have one in common, so that those in a row are reported together."""
+    return type(event) if isinstance(event, (ControlFrame, TooLarge)) else object

@@ -17,7 +17,7 @@ from wirewright.mitm.layers.reading_limits import ReadingLimits
 from wirewright.mitm.layers.turns import TURN_WORK, NextTurn, TurnBegan
 from wirewright.values import Conditions, Direction, Payload
 from wirewright.wire.observer import Observer
-from wirewright.wire.reader import ControlFrame
+from wirewright.wire.reader_events import ControlFrame
 from wirewright.wire.stream import Mode, Ours
 
 

@@ -19,7 +19,7 @@ from wirewright.mitm.patches import (
 
 @dataclass(frozen=True)
 class Internal:
-    """One row: a class, a function or an attribute inside mitmproxy."""
+    """A row of the table: a class, a function or an attribute inside mitmproxy."""
 
     target: str
     """The module and the name inside it, such as `mitmproxy.proxy.server:ConnectionHandler.wakeup_timer`."""

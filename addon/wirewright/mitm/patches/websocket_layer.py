@@ -39,7 +39,7 @@ def layer_class(stock: object) -> Callable[..., layer.Layer]:
 
     mitmproxy's HTTP layer looks the class up in its module each time that it needs one.
     """
-    # Their base class is what this replaces, so a mitmproxy without it is found out before.
+    # Imported here: their base class is the one that this replaces, and a mitmproxy may not have it.
     from wirewright.mitm.layers.cut_layer import CutLayer
     from wirewright.mitm.layers.hooks_layer import HooksLayer
     from wirewright.mitm.layers.wire_layer import WireLayer

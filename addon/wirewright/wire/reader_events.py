@@ -1,10 +1,58 @@
-"""Messages that nobody listens to: they are found at once, and read when somebody looks back."""
+"""The results of reading: messages, control frames, and violations of the protocol.
+
+Messages that nobody listens to are only found (LazyBatch), and read when somebody looks back.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from wirewright.wire.frames import FIN, MASK_SIZE, MASKED, MAX_CONTROL_PAYLOAD, Opcode, apply_mask
+from wirewright.wire.frames import (
+    FIN,
+    MASK_SIZE,
+    MASKED,
+    MAX_CONTROL_PAYLOAD,
+    Opcode,
+    ProtocolError,
+    apply_mask,
+)
 from wirewright.wire.payload_buffer import Parts
+
+
+@dataclass(frozen=True, slots=True)
+class ControlFrame:
+    """A ping, a pong or a close frame."""
+
+    opcode: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TooLarge:
+    """A message that is dropped, because it is above the limit or memory is short. It may be incomplete."""
+
+    opcode: int
+    lacks_memory: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Deflated:
+    """A message that its sender had compressed, inflated."""
+
+    payload: str | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """Bytes that broke the protocol: enough for another reader to fail in the same way."""
+
+    error: ProtocolError
+    opcode: int
+    """Of the message that was under way; 0 between messages."""
+    content: bytes
+    """The content of that message before the frame, or the text that is not UTF-8."""
+    frame: bytes
+    """The frame, as it came so far, if its header broke the protocol."""
 
 
 class LazyBatch(ABC):
@@ -24,7 +72,7 @@ class LazyBatch(ABC):
 
 
 class ShortMessages(LazyBatch):
-    """One after another, each in one frame, in a piece of the stream."""
+    """Messages that follow each other in a piece of the stream, each in one frame."""
 
     __slots__ = ("_count", "_data", "_end", "_masked", "_start", "size")
 
@@ -56,7 +104,7 @@ class ShortMessages(LazyBatch):
 
 
 class OneMessage(LazyBatch):
-    """One that came in parts."""
+    """A message that came in parts."""
 
     __slots__ = ("_opcode", "_parts", "size")
 
@@ -71,3 +119,7 @@ class OneMessage(LazyBatch):
     def __iter__(self) -> Iterator[str | bytes]:
         payload = self._parts.join()
         yield payload.decode(errors="replace") if self._opcode == Opcode.TEXT else payload
+
+
+Event = str | bytes | Deflated | LazyBatch | ControlFrame | TooLarge
+"""A `str` is a text message and `bytes` a binary one, whole and inflated."""
