@@ -1,5 +1,6 @@
 """What the documents say, held against the code."""
 
+import ast
 import inspect
 import re
 from pathlib import Path
@@ -54,6 +55,26 @@ def test_links_lead_somewhere(document: Path) -> None:
     for link in re.findall(r"\]\(([^)#]+)\)", text):
         if not link.startswith("http"):
             assert (document.parent / link).exists(), link
+
+
+PACKAGE = ROOT / "addon" / "wirewright"
+NAMED_FILE = re.compile(r"`((?:\w+/)+\w+\.py)`")
+CAMEL_CASE = re.compile(r"\b(?:[A-Z][a-z]+){2,}\b")
+
+
+@pytest.mark.parametrize("document", [each for each in DOCUMENTS if each.name != "CHANGELOG.md"])
+def test_named_modules_exist(document: Path) -> None:
+    """A path begins in the package or in the repository."""
+    for name in NAMED_FILE.findall(document.read_text()):
+        assert (PACKAGE / name).exists() or (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("name", ["architecture.md", "how-it-works.md"])
+def test_named_classes_exist(name: str) -> None:
+    trees = (ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py"))
+    classes = {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    named = set(CAMEL_CASE.findall((ROOT / "docs" / name).read_text()))
+    assert named - classes == named & {"MessagePack", "StreamReader"}
 
 
 NAMED_TEST = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
