@@ -1,4 +1,4 @@
-"""The one capture that runs in a process, if one does."""
+"""The capture of the process: at most one runs."""
 
 import atexit
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ logger = get_logger(__name__)
 
 
 class CaptureSession:
-    """Begins and ends it."""
+    """Begins and ends captures."""
 
     def __init__(self) -> None:
         self._recorder: Recorder | None = None
@@ -44,10 +44,10 @@ class CaptureSession:
             raise CaptureError(f"a capture runs already: {self._recorder.path}")
         loop = running_loop()
 
-        def over(recorder: Recorder) -> None:
+        def over(_: Recorder) -> None:
             if loop is not None:
                 with suppress(RuntimeError):  # the loop is closed
-                    loop.call_soon_threadsafe(self._forget_recorder, recorder)
+                    loop.call_soon_threadsafe(self._drop_ended)
 
         self._recorder = Recorder(
             path,
@@ -75,13 +75,8 @@ class CaptureSession:
             self.stop()
 
     def _drop_ended(self) -> None:
-        """End a recording that has ended by itself, and of whose end no loop was told."""
-        if self._recorder is not None and self._recorder.has_ended:
-            self.stop()
-
-    def _forget_recorder(self, recorder: Recorder) -> None:
         """End a recording that has ended by itself, for lack of free space."""
-        if self._recorder is recorder:
+        if self._recorder is not None and self._recorder.has_ended:
             self.stop()
 
     def stop(self) -> None:

@@ -7,9 +7,9 @@ the loop's exception handler and task factory, and leaves its connections to the
 import asyncio
 import errno
 import logging
-from collections.abc import Awaitable, Mapping
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from collections.abc import Awaitable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from mitmproxy import exceptions
 from mitmproxy.addons import default_addons
@@ -35,7 +35,7 @@ async def start(options: Mapping[str, Any]) -> Master:
     """A running master with mitmproxy's default addons and Wirewright. Raises Error if it cannot run."""
     if missing := missing_right(options.get("mode", ())):
         raise Error(missing)
-    with _ErrorLog() as errors:
+    with _collected_errors() as errors:
         master = Master(Options())
         try:
             # First, so that it sees what a server sent before a script changes it.
@@ -149,14 +149,12 @@ class _ErrorLog(logging.Handler):
             because = f": {type(cause).__name__}: {cause}" if cause else ""
             raise Error(f"{record.getMessage()}{because}") from cause
 
-    def __enter__(self) -> Self:
-        logging.getLogger().addHandler(self)
-        return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        logging.getLogger().removeHandler(self)
+@contextmanager
+def _collected_errors() -> Iterator[_ErrorLog]:
+    errors = _ErrorLog()
+    logging.getLogger().addHandler(errors)
+    try:
+        yield errors
+    finally:
+        logging.getLogger().removeHandler(errors)

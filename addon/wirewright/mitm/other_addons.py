@@ -66,7 +66,8 @@ class OtherAddons:
         self.hooks, self.dumper, self.may_change, self.is_viewed = [], None, False, False
         self._have_flow_hooks = self._have_message_hooks = False
         for addon in traverse(ctx.master.addons.chain):
-            package = _package_of(addon)
+            name = addon.__name__ if isinstance(addon, ModuleType) else type(addon).__module__
+            package = name.partition(".")[0]
             if package == "wirewright":
                 continue
             if package != "mitmproxy":
@@ -99,11 +100,6 @@ class OtherAddons:
         """True if a script's hooks are given flows: the script may keep them and look at messages later."""
         self.refresh()
         return self._have_flow_hooks
-
-
-def _package_of(addon: object) -> str:
-    name = addon.__name__ if isinstance(addon, ModuleType) else type(addon).__module__
-    return name.partition(".")[0]
 
 
 def _has_hook(addon: object, names: Iterable[str]) -> bool:

@@ -31,7 +31,8 @@ class _Concerned:
     def __init__(self, manager: AddonManager, hook: Hook) -> None:
         self._manager = manager
         self._had_its_turn = end_reasons.watch(hook)
-        self.chain = _having(manager, hook.name)
+        # Each is asked in its turn: an addon that was called before may have given it the hook.
+        self.chain = (addon for addon in manager.chain if _has(addon, hook.name))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._manager, name)
@@ -47,11 +48,6 @@ class _Concerned:
         for each, hook in self._manager._iter_hooks(addon, event):
             yield each, hook
             self._had_its_turn(each)
-
-
-def _having(manager: AddonManager, hook: str) -> Iterator[object]:
-    # Each when its turn comes: one that was called before may have given it the hook.
-    return (addon for addon in manager.chain if _has(addon, hook))
 
 
 def _has(addon: object, hook: str) -> bool:
