@@ -292,9 +292,6 @@ class SocketTape(Tape):
         quoted = message.replace(self._secret, REDACTED) if self._secret else message
         self._set(error=self._policy.redaction.text(quoted))
 
-    def offer_over(self, *, direction: Direction) -> None:
-        self._drop_offered(direction)
-
     def closed(self, at: float, code: int | None, reason: str | None, by: ClosedBy | None) -> None:
         for direction in list(self._offered):
             self._drop_offered(direction)

@@ -211,7 +211,7 @@ class WireSocket(FlowSocket):
         """A route has handled a message: if nothing was sent on for it, it is recorded as dropped."""
         if direction in self._unanswered:
             self._unanswered.discard(direction)
-            self._feed.offer_over(direction=direction)
+            self._feed.settled(None, direction=direction)
 
     @property
     def _answers_the_app(self) -> bool:

@@ -45,14 +45,10 @@ class Tape(Protocol):
         """A message is held. What is told next of its direction tells what became of it."""
 
     def settled(self, payload: Payload | None, *, direction: Direction, injected: bool = False) -> None:
-        """The message that was offered last is sent on as this, or (None) dropped."""
+        """The message that was offered last is sent on as this, or (None) dropped if not settled yet."""
 
     def ordered(self, payload: Payload, *, direction: Direction) -> None:
         """A route has sent something: what it made of the message that was offered last, or its own."""
-
-    def offer_over(self, *, direction: Direction) -> None:
-        """Whoever handled the message that was offered last has done so: if nothing was sent on, it is
-        dropped."""
 
     def too_large(self) -> None:
         """A message has passed that was too large to be read."""
@@ -234,12 +230,12 @@ class Feed:
             self.socket._history.extend_unread(direction.event, messages, time.time())
 
     def offered(self, payload: Payload, *, direction: Direction) -> None:
-        """A message is held. Only a tape hears of it: `settled`, `ordered` or `offer_over` follows."""
+        """A message is held. Only a tape hears of it: `settled` or `ordered` follows."""
         if self._tape:
             self._tape.offered(payload, direction=direction)
 
     def settled(self, payload: Payload | None, *, direction: Direction, injected: bool = False) -> None:
-        """The message that was offered last is sent on as this, or (None) dropped."""
+        """The message that was offered last is sent on as this, or (None) dropped if not settled yet."""
         if self._tape:
             self._tape.settled(payload, direction=direction, injected=injected)
 
@@ -247,11 +243,6 @@ class Feed:
         """A route has sent something: what it made of the message that was offered last, or its own."""
         if self._tape:
             self._tape.ordered(payload, direction=direction)
-
-    def offer_over(self, *, direction: Direction) -> None:
-        """The message that was offered last is handled: if nothing was sent on, it is dropped."""
-        if self._tape:
-            self._tape.offer_over(direction=direction)
 
     def too_large(self) -> None:
         """A message has passed that was too large to be read."""

@@ -352,7 +352,7 @@ class Control:
         self.proxy._recorder = None
         for feed in self.proxy._feeds.values():
             for direction in Direction:
-                feed.offer_over(direction=direction)
+                feed.settled(None, direction=direction)
             feed.tape = None
 
     def attach(self, host: Host | None) -> None:
