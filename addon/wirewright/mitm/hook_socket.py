@@ -38,9 +38,8 @@ class HookSocket(FlowSocket):
         super().__init__(flow)
         self._kept = Window(limit)
         self._why_hooks = why_hooks
-        self._undecided: WebSocketMessage | None = None
-        self._unrecorded: WebSocketMessage | None = None
-        """The message that was offered to a tape, and not settled yet."""
+        self._unsettled: WebSocketMessage | None = None
+        """The newest message, until all addons have seen it."""
         self._in_hand: WebSocketMessage | None = None
         """The message that a route's handler has been given: what it sends on first takes its place."""
         self._under_way: list[Ordered] = []
@@ -64,10 +63,8 @@ class HookSocket(FlowSocket):
         is_ordered = self._is_ordered()
         if feed.is_recorded:
             feed.offered(payload_of(message), direction=direction_of(message))
-            self._unrecorded = message
-        if message.from_client:
-            self._undecided = message
-        elif not is_ordered:
+        self._unsettled = message
+        if not message.from_client and not is_ordered:
             self._report(feed, message)
         if not (ctx.options.save_stream_file or ctx.options.hardump):
             self._kept.push(len(message.content))
@@ -103,23 +100,24 @@ class HookSocket(FlowSocket):
             return
         if not self.flow.intercepted:
             self.flush(feed)
-        elif (message := self._undecided or self._unrecorded) is not None:
-            feed.run(self._once_resumed(feed, message))
+        elif self._unsettled is not None:
+            feed.run(self._once_resumed(feed, self._unsettled))
 
     async def _once_resumed(self, feed: Feed, message: WebSocketMessage) -> None:
         await self.flow.wait_for_resume()
-        if message in (self._undecided, self._unrecorded):
+        if message is self._unsettled:
             self.flush(feed)
 
     def flush(self, feed: Feed) -> None:
-        """Report the message from the app that was waiting, unless it was dropped."""
-        message, self._undecided = self._undecided, None
-        if message is not None and not message.dropped:
+        """All addons have seen the newest message: report it if it is from the app and was not dropped."""
+        message, self._unsettled = self._unsettled, None
+        if message is None:
+            return
+        if message.from_client and not message.dropped:
             self._report(feed, message)
-        recorded, self._unrecorded = self._unrecorded, None
-        if recorded is not None:
-            payload = None if recorded.dropped else payload_of(recorded)
-            feed.settled(payload, direction=direction_of(recorded), injected=recorded.injected)
+        if feed.is_recorded:
+            payload = None if message.dropped else payload_of(message)
+            feed.settled(payload, direction=direction_of(message), injected=message.injected)
 
     def end(self, feed: Feed) -> None:
         self.flush(feed)
