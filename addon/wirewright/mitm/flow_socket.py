@@ -2,7 +2,6 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -69,10 +68,10 @@ class FlowSocket(ABC):
     def abort(self) -> None:
         if self._is_open:
             check_our_layer("cut")
-        _call_in_loop(self._abort)
-
-    def _abort(self) -> None:
-        if self._is_open:
+        loop = ctx.master.event_loop
+        if running_loop() is not loop:
+            loop.call_soon_threadsafe(self.abort)
+        elif self._is_open:
             self.tell(Aborted(self.flow, ABORTED))
         elif connection := proxyserver().connections.get(self.flow.client_conn.id):
             end_reasons.note(self.flow, ABORTED)
@@ -85,9 +84,10 @@ class FlowSocket(ABC):
 
     def inject(self, event: MessageInjected[Any]) -> None:
         """Have the layer handle an event. Raises Error if its connection is gone."""
-        _call_in_loop(self._inject, event)
-
-    def _inject(self, event: MessageInjected[Any]) -> None:
+        loop = ctx.master.event_loop
+        if running_loop() is not loop:
+            loop.call_soon_threadsafe(self.inject, event)
+            return
         try:
             proxyserver().inject_event(event)
         except ValueError:
@@ -105,16 +105,23 @@ class FlowSocket(ABC):
         """Raise Error if this lane has no such thing."""
 
     def order(self, message: Payload, *, direction: Direction) -> None:
-        _call_in_loop(self._take_order, Order(direction, message))
+        self._order(Order(direction, message))
 
     def order_close(self, code: int, reason: str, *, direction: Direction) -> None:
-        _call_in_loop(self._take_order, Order(direction, Close(code, reason)))
+        self._order(Order(direction, Close(code, reason)))
 
     def order_conditions(self, conditions: Conditions, *, direction: Direction) -> None:
-        _call_in_loop(self._take_order, Order(direction, conditions))
+        self._order(Order(direction, conditions))
 
     def handlers_changed(self) -> None:
         self._feed.handlers_changed()
+
+    def _order(self, order: Order) -> None:
+        loop = ctx.master.event_loop
+        if running_loop() is loop:
+            self._take_order(order)
+        else:
+            loop.call_soon_threadsafe(self._take_order, order)
 
     def _take_order(self, order: Order) -> None:
         if self._collected is None:
@@ -173,15 +180,6 @@ def payload_of(message: WebSocketMessage) -> Payload:
 def direction_of(message: WebSocketMessage) -> Direction:
     """The direction of a message of mitmproxy's."""
     return Direction.SENT if message.from_client else Direction.RECEIVED
-
-
-def _call_in_loop(call: Callable[..., object], *arguments: Any) -> None:
-    """Call a function in mitmproxy's event loop: at once if the caller runs in it, else soon."""
-    loop = ctx.master.event_loop
-    if running_loop() is loop:
-        call(*arguments)
-    else:
-        loop.call_soon_threadsafe(call, *arguments)
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

@@ -288,7 +288,10 @@ class WireSocket(FlowSocket):
     def _take_order(self, order: Order) -> None:
         if isinstance(order.ours, (str, bytes)):
             self._unanswered.discard(order.direction)
-        super()._take_order(order)
+        if self._collected is None:
+            self._carry_out(order)
+        else:
+            self._collected.append(order)
 
     def _carry_out(self, order: Order) -> None:
         self.tell(Ordered(self.flow, order))
