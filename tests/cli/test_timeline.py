@@ -68,8 +68,8 @@ def draw(
     if confdir is not None:
         control.attach(NoHost(confdir))  # type: ignore[arg-type]
     console = Console(file=out, width=width, force_terminal=terminal, color_system=None)
-    timeline = Timeline(control, console, url=url, max_preview=max_preview)
-    timeline.start(failures)
+    timeline = Timeline(control, failures, console, url=url, max_preview=max_preview)
+    timeline.start()
     return Drawing(control, timeline, out, failures)
 
 

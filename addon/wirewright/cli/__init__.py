@@ -1,1 +1,1 @@
-"""The command line: one module for each group of commands, the timeline, and the demo."""
+"""The command line: the commands, what each does, the timeline, and the demo."""

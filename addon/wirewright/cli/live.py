@@ -5,11 +5,10 @@ import code
 import json
 import math
 import sys
-from collections.abc import Awaitable, Coroutine, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, cast
+from importlib.util import find_spec
+from typing import Any, Literal, cast, get_args
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -19,8 +18,8 @@ from wirewright import sync_api
 from wirewright.async_api import connect
 from wirewright.capture.filters import has_any
 from wirewright.capture.reasons import named
+from wirewright.cli.program import ProxyAddress
 from wirewright.model.errors import Error
-from wirewright.model.event_signatures import SocketEvent
 from wirewright.model.matching import UrlMatch, compile_match
 from wirewright.model.proxy import Control, Proxy
 from wirewright.model.websocket import WebSocket
@@ -30,9 +29,15 @@ from wirewright.values import Direction, Payload
 
 TIMED_OUT, CLOSED = 1, 4
 """Exit codes of `wait`, beside 2 for a mistake in the command line and 3 for a missing proxy."""
-WAITED_FOR = ("framereceived", "framesent", "socketerror", "close")
+WaitedFor = Literal["framereceived", "framesent", "socketerror", "close"]
+"""The events that `wait` can wait for."""
 LAST_SECONDS = 1.0
 """How long after its sockets a proxy that ends may be gone."""
+DESCRIBED = (
+    *("url", "status", "subprotocol", "client_address", "server_address", "opened_at"),
+    *("request_headers", "response_headers"),
+)
+"""The properties of a socket that `list --json` prints."""
 UNBOUNDED = 1_000_000
 """Columns where there is no terminal to fit into."""
 
@@ -45,26 +50,17 @@ class NothingCame(Error):
         self.code = code
 
 
-@dataclass(frozen=True)
-class ProxyAddress:
-    """The running proxy that a command uses."""
-
-    endpoint: str | None
-    allow_cleartext: bool
-
-    def open_client(self, url: UrlMatch | None = None, events: Sequence[protocol.Event] = ()) -> connect:
-        """A client that is given no messages, unless `events` says so."""
-        return connect(self.endpoint, url=url, events=events, allow_cleartext=self.allow_cleartext)
-
-
 async def list_sockets(console: Console, target: ProxyAddress, url: UrlMatch | None, as_json: bool) -> None:
     """The sockets that are open now."""
-    async with target.open_client() as proxy:
+    async with _client(target) as proxy:
         opened = Control(proxy).sockets()
     matches = compile_match(url)
     sockets = [(key, socket) for key, socket in opened if matches(socket.url)]
     if as_json:
-        print(json.dumps([_described(key, socket) for key, socket in sockets]))
+        described = (
+            {"id": key} | {name: getattr(socket, name) for name in DESCRIBED} for key, socket in sockets
+        )
+        print(json.dumps(list(described)))
         return
     if not console.file.isatty():
         console.width = UNBOUNDED
@@ -96,22 +92,26 @@ async def wait(
     gone.
     """
     for event in events:
-        if event not in WAITED_FOR:
-            raise ValueError(f"--event must be one of {', '.join(WAITED_FOR)}, not {event!r}")
+        if event not in get_args(WaitedFor):
+            raise ValueError(f"--event must be one of {', '.join(get_args(WaitedFor))}, not {event!r}")
     if not math.isfinite(timeout):
         raise ValueError(f"--timeout must be a number of seconds, not {timeout}")
     what = " or ".join(events) + (f" with {' or '.join(map(repr, texts))}" if texts else "")
-    async with target.open_client(url, protocol.EVENTS) as proxy:
-        following = _Following(proxy, events, texts, history)
-        try:
-            async with asyncio.timeout(timeout or None):
-                value = await following.first
-        except TimeoutError:
-            there = following.named or await _nothing_there(target, url)
-            raise NothingCame(f"no {what} came within {timeout:g} s: {there}", TIMED_OUT) from None
-        await following.check_proxy()
+    async with _client(target, url, protocol.EVENTS) as proxy:
+        followed = _FollowedSockets(proxy, events, texts, history)
+        proxy_end = asyncio.ensure_future(_end_of(proxy))
+        waiting: list[asyncio.Future[Any]] = [followed.first, proxy_end]
+        await asyncio.wait(waiting, timeout=timeout or None, return_when=asyncio.FIRST_COMPLETED)
+        if followed.is_end_of_proxy:
+            await asyncio.wait([proxy_end], timeout=LAST_SECONDS)
+        if proxy_end.done() and (followed.is_end_of_proxy or not followed.first.done()):
+            raise proxy_end.result()
+        if not followed.first.done():
+            there = named(followed.urls) or await _nothing_there(target, url)
+            raise NothingCame(f"no {what} came within {timeout:g} s: {there}", TIMED_OUT)
+        value = followed.first.result()
         if value is None:
-            raise NothingCame(f"all sockets closed before a {what} came: {following.named}", CLOSED)
+            raise NothingCame(f"all sockets closed before a {what} came: {named(followed.urls)}", CLOSED)
     _print(value)
 
 
@@ -119,88 +119,69 @@ async def _nothing_there(target: ProxyAddress, url: UrlMatch | None) -> str:
     """A sentence: no socket whose URL matches was there. It names the URLs of the open sockets."""
     opened: list[WebSocket] = []
     with suppress(Error):
-        async with target.open_client() as proxy:
+        async with _client(target) as proxy:
             opened = proxy.web_sockets
     return _nothing(url, "was there", (socket.url for socket in opened))
 
 
-class _Following:
-    """The sockets of a proxy, those that are open and those that open, until one of them has an event."""
+async def _end_of(proxy: Proxy) -> Error:
+    """Return when the proxy has ended."""
+    try:
+        await proxy.wait_for_event("websocket", lambda _: False, timeout=0)
+    except Error as error:
+        return error
+    raise AssertionError("no socket fits")
+
+
+class _FollowedSockets:
+    """Follows the sockets of a proxy, those that are open and those that open, until an event fits."""
 
     def __init__(self, proxy: Proxy, events: Sequence[str], texts: Sequence[str], history: bool) -> None:
-        self._events = cast(Sequence[SocketEvent], events)
-        self._texts, self._history = texts, history
-        self._urls: dict[str, None] = {}
-        self._is_proxys_end = False
-        """Whether the last event was that the proxy has closed a socket: it may end."""
-        self._waits: set[asyncio.Future[Payload | WebSocket]] = set()
+        self._events = cast(Sequence[WaitedFor], events)
+        self._texts = texts
+        self._open: set[WebSocket] = set()
+        self.urls: dict[str, None] = {}
+        """The URLs of all sockets that were followed."""
         self.first: asyncio.Future[Payload | WebSocket | None] = asyncio.get_running_loop().create_future()
-        """What the first event that fits says, or None once all sockets have closed. Raises Error where the
-        proxy is gone."""
-        never = proxy.wait_for_event("websocket", lambda _: False, timeout=0)
-        self._proxy_gone = asyncio.ensure_future(never)
-        self._proxy_gone.add_done_callback(self._after_proxy)
+        """What the first event that fits says, or None once all sockets have closed."""
+        self.is_end_of_proxy = False
+        """True if `first` is a close by the proxy: a proxy that ends closes its sockets first."""
         proxy.on("websocket", self._follow)
         for socket in reversed(proxy.web_sockets):
             self._follow(socket)
-
-    @property
-    def named(self) -> str:
-        """The URLs of the sockets that were there; at most a few."""
-        return named(self._urls)
-
-    async def check_proxy(self) -> None:
-        """Raise Error if it is the proxy that has ended, of which its sockets tell first."""
-        if self._is_proxys_end:
-            await asyncio.wait([self._proxy_gone], timeout=LAST_SECONDS)
-            if self._proxy_gone.done():
-                self._proxy_gone.result()
+            for event in events if history else ():
+                for payload in socket._history.payloads(event):
+                    self._settle_if_it_fits(payload)
 
     def _follow(self, socket: WebSocket) -> None:
-        self._urls[socket.url] = None
+        self.urls[socket.url] = None
+        self._open.add(socket)
         for event in self._events:
-            coming: Coroutine[Any, Any, Payload | WebSocket]
-            if event == "close":
-                coming = self._close(socket, socket.wait_for_event("close", timeout=0))
-            elif event != "missed":
-                coming = socket.wait_for_event(event, self._fits, timeout=0, history=self._history)
-            waiting = asyncio.ensure_future(coming)
-            self._waits.add(waiting)
-            waiting.add_done_callback(partial(self._after_wait, socket))
+            if event != "close":
+                socket.on(event, self._settle_if_it_fits)
+        socket.on("close", self._closed)
 
-    async def _close(self, socket: WebSocket, coming: Awaitable[WebSocket]) -> WebSocket:
-        """A socket that has closed. Raises Error where that is not what is waited for: nothing follows it."""
-        try:
-            await coming
-        except Error:  # it was a `socketerror`: `close` follows, or has come since
-            await socket.wait_for_event("close", timeout=0, history=True)
-        if not self._fits(socket):
-            raise Error("Socket closed")
-        return socket
+    def _closed(self, socket: WebSocket) -> None:
+        self._open.discard(socket)
+        if self.first.done():
+            return
+        if "close" in self._events:
+            self._settle_if_it_fits(socket)
+        if not (self._open or self.first.done()):
+            self.first.set_result(None)
+        self.is_end_of_proxy = self.first.done() and socket.closed_by == "proxy"
 
-    def _fits(self, value: Payload | WebSocket) -> bool:
+    def _settle_if_it_fits(self, value: Payload | WebSocket) -> None:
         said = _said(value)
         text = said.decode(errors="replace") if isinstance(said, bytes) else said
-        return not self._texts or has_any(self._texts, text)
-
-    def _after_wait(self, socket: WebSocket, waiting: "asyncio.Future[Payload | WebSocket]") -> None:
-        self._waits.discard(waiting)
-        if waiting.cancelled():
-            return
-        value = None if waiting.exception() else waiting.result()
-        if not self.first.done() and (value is not None or not self._waits):
-            self._is_proxys_end = socket.closed_by == "proxy" and (value is None or value is socket)
+        if not self.first.done() and (not self._texts or has_any(self._texts, text)):
             self.first.set_result(value)
-
-    def _after_proxy(self, gone: "asyncio.Future[Any]") -> None:
-        if not gone.cancelled() and (error := gone.exception()) and not self.first.done():
-            self.first.set_exception(error)
 
 
 async def send(target: ProxyAddress, url: UrlMatch | None, direction: Direction, message: Payload) -> None:
     """Send a message in one direction of the newest matching socket. Raises Error if there is none."""
     matches = compile_match(url)
-    async with target.open_client() as proxy:
+    async with _client(target) as proxy:
         opened = [socket for socket in proxy.web_sockets if socket.opened_at is not None]
         sockets = [socket for socket in opened if matches(socket.url)]
         if not sockets:
@@ -208,6 +189,13 @@ async def send(target: ProxyAddress, url: UrlMatch | None, direction: Direction,
         newest = sockets[-1]
         sending = newest.send_to_client if direction is Direction.RECEIVED else newest.send_to_server
         await sending(message)
+
+
+def _client(
+    target: ProxyAddress, url: UrlMatch | None = None, events: Sequence[protocol.Event] = ()
+) -> connect:
+    """A client that is sent no messages, unless `events` are given."""
+    return connect(target.endpoint, url=url, events=events, allow_cleartext=target.allow_cleartext)
 
 
 def read_message(text: str, binary: bool) -> Payload:
@@ -228,18 +216,14 @@ def attach(target: ProxyAddress) -> None:
         count = len(proxy.web_sockets)
         sockets = f"{count} open socket{'' if count == 1 else 's'}"
         banner = f"proxy is {proxy!r}, of the sync API, with {sockets}: proxy.web_sockets"
-        try:
+        if find_spec("IPython"):
             from IPython import start_ipython
-        except ModuleNotFoundError:
-            start_ipython = None
-        if (
-            start_ipython is None
-        ):  # not above: all that goes wrong in it would be told as the import's failure
-            _complete(names)
-            code.interact(banner, local=names, exitmsg="")
-        else:
+
             print(banner)
             start_ipython(argv=["--no-banner"], user_ns=names)
+        else:
+            _complete(names)
+            code.interact(banner, local=names, exitmsg="")
 
 
 def _complete(names: dict[str, Any]) -> None:
@@ -278,17 +262,3 @@ def _said(value: Payload | WebSocket) -> Payload:
     if isinstance(value, WebSocket):
         return f"{value.close_code or ''} {value.close_reason or ''}".strip()
     return value
-
-
-def _described(key: str, socket: WebSocket) -> dict[str, object]:
-    return {
-        "id": key,
-        "url": socket.url,
-        "status": socket.status,
-        "subprotocol": socket.subprotocol,
-        "client_address": socket.client_address,
-        "server_address": socket.server_address,
-        "opened_at": socket.opened_at,
-        "request_headers": socket.request_headers,
-        "response_headers": socket.response_headers,
-    }

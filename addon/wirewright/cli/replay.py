@@ -1,7 +1,6 @@
 """`wirewright replay`: a recorded server for live apps, or a recorded app for a live server."""
 
 import asyncio
-import re
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,33 +15,22 @@ from wirewright.capture.reasons import why_no_socket
 from wirewright.capture.redaction import REDACTED
 from wirewright.capture.replay.as_client import Manner, Played, play_as_client
 from wirewright.capture.replay.as_server import Replay
-from wirewright.capture.replay.comparisons import SHOWN, Compare, comparison, ignoring, ignoring_keys
+from wirewright.capture.replay.comparisons import SHOWN, Compare, comparison
 from wirewright.capture.replay.lockstep import Mismatch
 from wirewright.model.handshake import sendable_headers
+from wirewright.model.matching import UrlMatch
 from wirewright.printable import print_line
 from wirewright.state import proxy
 
 
-def comparing(json: bool, keys: Sequence[str], patterns: Sequence[str]) -> Compare:
-    """What the options of the command line mean. Raises ValueError where they contradict each other."""
-    if patterns:
-        if json or keys:
-            raise ValueError("--ignore goes with neither --json nor --ignore-key")
-        for pattern in patterns:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ValueError(f"--ignore must be a regex, and {pattern!r} is none: {error}") from None
-        return ignoring(re.compile("|".join(f"(?:{pattern})" for pattern in patterns)))
-    return ignoring_keys(*keys) if json or keys else "exact"
+def serve(
+    path: Path, url: UrlMatch | None, match: Any, speed: float, on_mismatch: Any, compare: Compare
+) -> str:
+    """Have a recorded server answer the sockets of this process's proxy. Returns a sentence with their URLs.
 
-
-def serve(path: Path, **options: Any) -> str:
-    """Have the sockets of this process's proxy answered by a recorded server. `options` are the replay's.
-
-    Returns what is answered, as a sentence. Raises CaptureError, ValueError and TypeError, as it does.
+    Raises CaptureError, ValueError and TypeError, as `Replay` does.
     """
-    replay = Replay(path, **options)
+    replay = Replay(path, url=url, match=match, speed=speed, on_mismatch=on_mismatch, compare=compare)
     proxy.route_web_socket(replay.matches, replay)
     urls = list(dict.fromkeys(map(SHOWN.url, replay.urls)))  # an imported capture is not redacted
     return f"{path} answers {', '.join(urls[:3])}{f' and {len(urls) - 3:,} more' if len(urls) > 3 else ''}"

@@ -4,8 +4,8 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Collection, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,7 +19,7 @@ from rich.console import Console
 
 from wirewright.capture.redaction import Redaction
 from wirewright.cli.banner import greeting
-from wirewright.cli.main import USAGE
+from wirewright.cli.program import USAGE
 from wirewright.cli.timeline import Timeline
 from wirewright.mitm.addon import WirewrightAddon
 from wirewright.mitm.mode_rights import missing_right
@@ -51,38 +51,18 @@ def run_mitmdump(
     arguments = list(arguments)
     if config is not None and config.is_dir():
         arguments = ["--set", f"confdir={config}", *arguments]
-    timeline = None
+    addons: list[object] = [checks := StartChecks()]
     if not quiet:
-        timeline = Timeline(control, Terminal(file=sys.stdout), url=url, max_preview=max_preview)
+        terminal = Terminal(file=sys.stdout)
+        timeline = Timeline(control, tls_failures, terminal, url=url, max_preview=max_preview)
+        addons.append(TimelineAddon(timeline, remark))
         # All that others print, mitmproxy's log included, comes after the lines that wait.
         sys.stdout, sys.stderr = InOrder(sys.stdout, timeline), InOrder(sys.stderr, timeline)
     logging.getLogger("mitmproxy.proxy.server").addFilter(HandshakeFailures(is_shown=quiet))
-
-    def make_master(options: Options) -> DumpMaster:
-        try:
-            return master_with(options)
-        except OptionsError as error:  # in `config`; mitmproxy expects none here
-            print(printable(f"{PROGRAM}: {error}"), file=sys.stderr)
-            sys.exit(1)
-
-    def master_with(options: Options) -> DumpMaster:
-        master = DumpMaster(options)
-        for handler in logging.getLogger().handlers:  # of mitmproxy's lines and those of scripts
-            handler.addFilter(PrintableRecords())
-        options.update(**DEFAULTS)
-        if config is not None and config.is_file():
-            load_paths(options, config)
-        master.addons.add(UnsafeOptionsCheck())
-        master.addons.add(WirewrightAddon(), StartChecks(_names_set(arguments)))
-        # First, so that it sees what a server sent before a script changes it.
-        master.addons.chain.insert(0, master.addons.chain.pop(-2))
-        if timeline is not None:
-            master.addons.add(TimelineAddon(timeline, remark))
-        return master
-
     try:
         sys.argv[0] = PROGRAM  # mitmproxy's messages begin with it
-        main.run(make_master, cmdline.mitmdump, arguments, _filters)  # type: ignore[arg-type]
+        make_master = partial(_make_master, config=config, addons=addons)
+        main.run(make_master, cmdline.mitmdump, arguments, checks.read)  # type: ignore[arg-type]
     except SystemExit as end:
         reason = end.__context__  # mitmproxy ends with 1 for every mistake, and for `--version`
         if isinstance(reason, OptionsError):
@@ -90,6 +70,25 @@ def run_mitmdump(
         if isinstance(reason, SystemExit):  # argparse's
             raise SystemExit(reason.code) from None
         raise
+
+
+def _make_master(options: Options, *, config: Path | None, addons: Sequence[object]) -> DumpMaster:
+    master = DumpMaster(options)
+    for handler in logging.getLogger().handlers:  # of mitmproxy's lines and those of scripts
+        handler.addFilter(PrintableRecords())
+    try:
+        options.update(**DEFAULTS)
+        if config is not None and config.is_file():
+            load_paths(options, config)
+        wirewright = WirewrightAddon()
+        master.addons.add(UnsafeOptionsCheck(), wirewright, *addons)
+    except OptionsError as error:  # in `config`; mitmproxy expects none here
+        print(printable(f"{PROGRAM}: {error}"), file=sys.stderr)
+        sys.exit(1)
+    # First, so that it sees what a server sent before a script changes it.
+    master.addons.chain.remove(wirewright)
+    master.addons.chain.insert(0, wirewright)
+    return master
 
 
 class Terminal(Console):
@@ -140,13 +139,21 @@ class HandshakeFailures(logging.Filter):
 class StartChecks:
     """Ends the program before it takes another port than it was given, or a mode that this user may not use.
 
-    `names_set` are the options that the command line sets: a warning names those that do not exist.
+    Warns of options that the command line sets and that do not exist.
     """
 
     name = "wirewright-start-checks"
 
-    def __init__(self, names_set: Collection[str]) -> None:
-        self._names_set = names_set
+    def __init__(self) -> None:
+        self._names_set: set[str] = set()
+
+    def read(self, arguments: Any) -> dict[str, str]:
+        """The options for the filter expression that may end the command line, as mitmdump sets them."""
+        self._names_set = {each.partition("=")[0] for each in arguments.setoptions}
+        if not arguments.filter_args:
+            return {}
+        expression = " ".join(arguments.filter_args)
+        return dict.fromkeys(("save_stream_filter", "readfile_filter", "dumper_filter"), expression)
 
     def configure(self, updated: set[str]) -> None:
         port = ctx.options.listen_port
@@ -180,22 +187,7 @@ class TimelineAddon:
             return  # it has said why it cannot run
         servers = list(ctx.master.addons.get("proxyserver").servers)
         self._timeline.head(greeting(servers, self._remark, remote))
-        self._timeline.start(tls_failures)
+        self._timeline.start()
 
     def done(self) -> None:
         self._timeline.stop()
-
-
-def _names_set(arguments: Sequence[str]) -> set[str]:
-    """The options in `--set NAME=VALUE`."""
-    settings = [value for flag, value in pairwise(arguments) if flag == "--set"]
-    settings += [each.removeprefix("--set=") for each in arguments if each.startswith("--set=")]
-    return {each.partition("=")[0] for each in settings}
-
-
-def _filters(arguments: Any) -> dict[str, str]:
-    """mitmdump's own handling of the filter expression that may end its command line."""
-    if not arguments.filter_args:
-        return {}
-    expression = " ".join(arguments.filter_args)
-    return dict.fromkeys(("save_stream_filter", "readfile_filter", "dumper_filter"), expression)

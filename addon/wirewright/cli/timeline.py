@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Container, Sequence
+from contextlib import suppress
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -56,12 +57,13 @@ class Timeline:
     def __init__(
         self,
         control: Control,
+        tls_failures: TlsFailures,
         console: Console,
         *,
         url: UrlMatch | None = None,
         max_preview: int | None = None,
     ) -> None:
-        self._control = control
+        self._control, self._tls_failures = control, tls_failures
         self._console = console
         self._matches = compile_match(url)
         self._max_preview = max_preview
@@ -71,7 +73,6 @@ class Timeline:
         self._flush_handle: asyncio.TimerHandle | None = None
         self.redaction = Redaction()
         """Takes secrets out of the messages, URLs, close reasons and failures that are shown."""
-        self._tls_failures = TlsFailures()
         self._advised: set[str] = set()
         """Servers for which the timeline has said what to do about a refused certificate."""
 
@@ -81,18 +82,15 @@ class Timeline:
         wrapped = [self._wrapped(each, HEAD_INDENT) for each in lines]
         self._console.print(Text("\n").join(wrapped), highlight=False, soft_wrap=True)
 
-    def start(self, tls_failures: TlsFailures | None = None) -> None:
+    def start(self) -> None:
         """Show the sockets that open from now on, and apps that refuse the proxy's certificate."""
         self._control.watchers.append(self)
-        if tls_failures is not None:
-            self._tls_failures = tls_failures
-            tls_failures.watchers.append(self._tls_failed)
+        self._tls_failures.watchers.append(self._tls_failed)
 
     def stop(self) -> None:
-        """Show what is still to be shown, and no more sockets."""
-        if self in self._control.watchers:
+        """Print the waiting lines, and show no more sockets."""
+        with suppress(ValueError):  # it has not started, or has stopped already
             self._control.watchers.remove(self)
-        if self._tls_failed in self._tls_failures.watchers:
             self._tls_failures.watchers.remove(self._tls_failed)
         if self._flush_handle is not None:
             self._flush_handle.cancel()
@@ -114,7 +112,6 @@ class Timeline:
             feed.attach(_SocketLines(self, self._control, feed.socket))
 
     def frame(self, label: str, event: FrameEvent, payload: Payload) -> None:
-        """Show a message."""
         if self._frames >= FRAMES_PER_FLUSH:
             self._left_out += 1
             return
@@ -124,10 +121,10 @@ class Timeline:
         text = preview(self.redaction.preview(payload, width), width)
         self._append(line(label, mark, shown_size(payload_size(payload)), text, style))
 
-    def event(self, label: str, kind: str, text: str) -> None:
-        """Show what happened to a socket. `kind` is one of `MARKS`."""
+    def event(self, label: str, kind: str, text: str, title: str | None = None) -> None:
+        """Show what happened to a socket. `kind` is one of `MARKS`, and the title if there is no other."""
         mark, style = MARKS[kind]
-        shown = line(label, mark, kind, text, style)
+        shown = line(label, mark, title or kind, text, style)
         self._append(self._wrapped(shown, _LABEL_INDENT) if kind == "error" else shown)
 
     def explained(self, ws: WebSocket, message: str) -> str:
@@ -145,9 +142,7 @@ class Timeline:
         if failure.server_name not in self._advised:
             self._advised.add(failure.server_name)
             text = self._with_remedy(failure)
-        mark, style = MARKS["error"]
-        shown = line(failure.server_name, mark, "TLS", f"{failure.server_name}: {text}", style)
-        self._append(self._wrapped(shown, _LABEL_INDENT))
+        self.event(failure.server_name, "error", f"{failure.server_name}: {text}", "TLS")
 
     def _with_remedy(self, failure: TlsFailure) -> str:
         remedy = failure.remedy(self._control.proxy.ca_certificate)

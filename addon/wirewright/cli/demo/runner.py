@@ -22,7 +22,7 @@ from wirewright.cli.timeline import Timeline
 from wirewright.launch import launch
 from wirewright.model.errors import Error
 from wirewright.printable import printable
-from wirewright.state import control
+from wirewright.state import control, tls_failures
 
 APP_QUOTES = 12
 """One comes each 0.4 s. The ninth is the first with the price that the script waits for."""
@@ -32,18 +32,13 @@ TIMEOUT = 12_000.0
 """Milliseconds."""
 
 
-async def run(
-    console: Console, *, price: float = PRICE, timeout: float = TIMEOUT, capture: Path = CAPTURE
-) -> bool:
-    """Show the demo; True if the script's frame came. `timeout` is in milliseconds.
-
-    What passes is recorded in the file `capture`.
-    """
+async def run(console: Console, timeout: float = TIMEOUT) -> bool:
+    """Show the demo and record it in CAPTURE. True if the frame came within `timeout` milliseconds."""
     console.print("A market app and its service, with the proxy between them. Meanwhile this script waits:\n")
     console.print(Panel(Syntax(_source(), "python", background_color="default"), expand=False))
     try:
         with tempfile.TemporaryDirectory(prefix="wirewright-demo-") as folder:
-            quote = await _show(console, Path(folder), price, timeout, capture)
+            quote = await _show(console, Path(folder), timeout)
     except CaptureError:
         raise
     except Error as error:
@@ -59,24 +54,24 @@ async def run(
     command = shlex.quote(_command())
     console.print("\nAll that passed was recorded. Look into it:", highlight=False)
     for arguments in (
-        f"show {capture} --url '**/chat' --session last",
-        f"stats {capture} --session last",
-        f"export {capture} - --session last",
+        f"show {CAPTURE} --url '**/chat' --session last",
+        f"stats {CAPTURE} --session last",
+        f"export {CAPTURE} - --session last",
     ):
         console.print(Text(f"  {command} {arguments}", "bold"), soft_wrap=True, highlight=False)
     console.print(Text.assemble("Now your own app: ", (f"{command} run", "bold")), soft_wrap=True)
     return True
 
 
-async def _show(console: Console, folder: Path, price: float, timeout: float, capture: Path) -> str:
+async def _show(console: Console, folder: Path, timeout: float) -> str:
     async with _module("service", "--certificates", folder) as service:
         service_url = await _listening(service)
         options = {"ssl_verify_upstream_trusted_ca": str(folder / CA_FILE)}
         async with launch(port=0, confdir=folder, options=options) as proxy:
-            proxy.start_capture(capture)
-            timeline = Timeline(control, console)
+            proxy.start_capture(CAPTURE)
+            timeline = Timeline(control, tls_failures, console)
             timeline.start()
-            waiting = asyncio.ensure_future(script.wait_for_price(proxy, price, timeout))
+            waiting = asyncio.ensure_future(script.wait_for_price(proxy, PRICE, timeout))
             proxy_url = f"http://127.0.0.1:{proxy.port}"
             app = ("--service", service_url, "--proxy", proxy_url, "--ca", proxy.ca_certificate)
             async with _module("app", *app, "--quotes", APP_QUOTES) as process:

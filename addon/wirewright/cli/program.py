@@ -1,0 +1,162 @@
+"""The program: what its commands have in common, from shared options to errors and exit codes."""
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, get_args
+
+import typer
+from rich.console import Console
+from typer import Argument, Option
+from typer.core import TyperCommand, TyperGroup
+
+from wirewright.model.errors import Error
+from wirewright.model.matching import Globs, any_of_globs
+from wirewright.printable import print_line
+
+USAGE = 2
+"""Exit code of every command for a mistake in the command line."""
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+"""Settings of a command whose other arguments are mitmdump's."""
+
+
+class _FlagsWithoutType:
+    """Leaves out `<bool>` in the help of options that take no value."""
+
+    def get_params(self, context: Any) -> list[Any]:
+        params: list[Any] = super().get_params(context)  # type: ignore[misc]  # of what this is mixed into
+        for param in params:
+            if getattr(param, "is_flag", False):
+                param.metavar = ""
+        return params
+
+
+class Command(_FlagsWithoutType, TyperCommand):
+    """A command of this program."""
+
+
+class Group(_FlagsWithoutType, TyperGroup):
+    """The program."""
+
+
+@dataclass(frozen=True)
+class OptionGroup:
+    """Annotates a parameter that stands for several options of the command line."""
+
+    make: Callable[..., object]
+    """Its parameters are the options, and its result is the value of the parameter."""
+
+
+def command(
+    commands: typer.Typer, name: str | None = None, *, error_code: int | None = 1, **settings: Any
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add a function to a module's commands. Its parameters are the arguments and options.
+
+    `error_code` is for `clear_errors`; None for a function that handles its errors itself.
+    """
+
+    def add(function: Callable[..., None]) -> Callable[..., None]:
+        clear = function if error_code is None else clear_errors(error_code)(function)
+        commands.command(name, cls=Command, **settings)(_with_options_of_groups(clear))
+        return function
+
+    return add
+
+
+def _with_options_of_groups(function: Callable[..., None]) -> Callable[..., None]:
+    """The function for typer: options take the place of the parameters that have an OptionGroup."""
+    signature = inspect.signature(function)
+    groups = {
+        name: each.make
+        for name, parameter in signature.parameters.items()
+        for each in get_args(parameter.annotation)
+        if isinstance(each, OptionGroup)
+    }
+    options = {name: inspect.signature(make).parameters for name, make in groups.items()}
+    parameters = [
+        each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in signature.parameters.items()
+        for each in (options[name].values() if name in groups else [parameter])
+    ]
+
+    @wraps(function)
+    def run(**arguments: Any) -> None:
+        with clear_errors():
+            values = {
+                name: make(**{option: arguments.pop(option) for option in options[name]})
+                for name, make in groups.items()
+            }
+        function(**arguments, **values)
+
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # for typer
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    return run
+
+
+@contextmanager
+def clear_errors(code: int = 1) -> Iterator[None]:
+    """End the program with one sentence for an error that the user can mend, and silently for a closed pipe
+    or Ctrl-C.
+
+    The exit code is `code`, but 2 for a ValueError: that is a mistake in the command line.
+    """
+    try:
+        yield
+    except ValueError as error:
+        fail(str(error), USAGE)
+    except Error as error:
+        fail(error.message, code)
+    except OSError as error:
+        # What is left is flushed at the end of the program, and must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise typer.Exit(code) from None
+        fail(f"stdout: {error.strerror}", code)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def fail(sentence: str, code: int = 1) -> NoReturn:
+    """End the program with a sentence on stderr."""
+    print_line(Console(stderr=True), f"wirewright: {sentence}", "red")
+    raise typer.Exit(code)
+
+
+UrlOption = Annotated[
+    list[str] | None,
+    Option(
+        "--url",
+        help="Sockets whose URL matches this glob, with or without its query. More than once: any of them.",
+        metavar="GLOB",
+    ),
+]
+
+
+def _any_of_urls(url: UrlOption = None) -> Globs | None:
+    return any_of_globs(url or ())
+
+
+Urls = Annotated[Globs | None, OptionGroup(_any_of_urls)]
+FileArgument = Annotated[Path, Argument(help="A capture.", metavar="FILE")]
+
+
+@dataclass(frozen=True)
+class ProxyAddress:
+    """The running proxy that a command uses."""
+
+    endpoint: Annotated[
+        str | None,
+        Option(
+            help="The proxy, if several run here: its address, or its file (or WIREWRIGHT_ENDPOINT).",
+            metavar="ENDPOINT",
+        ),
+    ] = None
+    allow_cleartext: Annotated[
+        bool,
+        Option("--allow-cleartext", help="Send the token to another machine without encryption (ws://)."),
+    ] = False
