@@ -15,15 +15,16 @@ from rich.text import Text
 from wirewright.capture.capture_file import begins_as_capture
 from wirewright.capture.errors import CaptureError
 from wirewright.capture.filters import Filter
-from wirewright.capture.losses import amount
 from wirewright.capture.read_limits import size_of
 from wirewright.capture.reader import Capture, Session, T
 from wirewright.capture.reasons import why_no_frame
 from wirewright.capture.schema import ALIVE_SECONDS
 from wirewright.capture.statistics import PERCENTILES, DirectionStatistics, statistics
-from wirewright.cli.recorded_timeline import RecordedTimeline
+from wirewright.cli.recorded_timeline import RecordedTimeline, gap_text
+from wirewright.cli.timeline import FRAME_MARKS
 from wirewright.memory import parse_size
 from wirewright.printable import print_line, printable
+from wirewright.values import Direction
 
 if TYPE_CHECKING:
     import rich.progress
@@ -70,7 +71,7 @@ def show(console: Console, path: Path, chosen: Filter, max_preview: int | None) 
         lines = RecordedTimeline(console, capture, chosen, max_preview)
         lines.print_new()
         if lines.is_empty:
-            _print_reason(console, capture, chosen)
+            print_line(console, why_no_frame(capture, chosen))
 
 
 def follow(
@@ -80,35 +81,27 @@ def follow(
     max_preview: int | None,
     wait: Callable[[float], None] = time.sleep,
 ) -> None:
-    """A timeline that goes on with what is being written, until the recorder ends."""
+    """A timeline that goes on with what is being written, until the recorder ends.
+
+    A recorder has ended, too, if its session was the same for ALIVE_SECONDS, whatever is done to the clock.
+    """
     with Capture(path) as capture:
         lines = RecordedTimeline(console, capture, chosen, max_preview)
-        recorder = RecorderWatch()
+        last: list[Session] = []
+        looks = 0
         is_told = False
         while True:
-            is_over = all(recorder.is_over(session) for session in capture.sessions()[-1:])
+            newest = capture.sessions()[-1:]
+            last, looks = newest, looks + 1 if newest == last else 0
+            is_silent = looks * FOLLOW_SECONDS >= ALIVE_SECONDS
+            is_over = is_silent or all(session.ended_ns is not None for session in newest)
             lines.print_new()
             if lines.is_empty and not is_told and (is_over or capture.count()):
                 is_told = True
-                _print_reason(console, capture, chosen)
+                print_line(console, why_no_frame(capture, chosen))
             if is_over:
                 return
             wait(FOLLOW_SECONDS)
-
-
-class RecorderWatch:
-    """Looks, every FOLLOW_SECONDS, whether a recorder is alive, whatever is done to the clock meanwhile."""
-
-    def __init__(self) -> None:
-        self._seen: Session | None = None
-        self._looks = 0
-        """How many looks have found the session as it was."""
-
-    def is_over(self, session: Session) -> bool:
-        """True if the session has ended, or if its recorder has not written for ALIVE_SECONDS."""
-        self._looks = self._looks + 1 if session == self._seen else 0
-        self._seen = session
-        return session.ended_ns is not None or self._looks * FOLLOW_SECONDS >= ALIVE_SECONDS
 
 
 def show_statistics(console: Console, path: Path, chosen: Filter) -> None:
@@ -120,29 +113,27 @@ def show_statistics(console: Console, path: Path, chosen: Filter) -> None:
             table = Table("", "messages", "bytes", "a second", *BETWEEN, box=None, collapse_padding=True)
             for column in table.columns[1:]:
                 column.justify = "right"
-            table.add_row(Text("→ sent", "cyan"), *_figures(each.sent))
-            table.add_row(Text("← received", "green"), *_figures(each.received))
+            for direction in Direction:
+                mark, style = FRAME_MARKS[direction.event]
+                table.add_row(Text(f"{mark} {direction}", style), *_figures(each.direction(direction)))
             print_line(console, f"#{each.socket.id} {each.socket.url}", "bold")
             console.print(table, highlight=False)
             console.print(f"  {each.control_frames:,} control frames", style="dim", highlight=False)
         if not found:
-            _print_reason(console, capture, chosen)
+            print_line(console, why_no_frame(capture, chosen))
         _print_gaps(console, capture)
 
 
 def export(console: Console, path: Path, target: Path, chosen: Filter) -> None:
     """Write what is chosen into a new file of the format that its name tells; `-` is JSON lines on stdout."""
-    from wirewright.capture.formats import (  # the other commands start sooner without them
-        exporter,
-        json_lines,
-    )
+    from wirewright.capture.formats import exporter, json_lines  # the other commands start faster without
 
     with Capture(path) as capture:
         if str(target) == "-":
             watch = Progress(capture, is_shown=False)
             sys.stdout.writelines(json_lines.lines(capture, chosen, watch))
             if not watch.frames:
-                _print_reason(Console(stderr=True), capture, chosen)
+                print_line(Console(stderr=True), why_no_frame(capture, chosen))
             return
         with Progress(capture) as watch:
             exported = exporter.export(capture, target, chosen, watch)
@@ -150,12 +141,12 @@ def export(console: Console, path: Path, target: Path, chosen: Filter) -> None:
         for sentence in exported.report.sentences():
             print_line(console, sentence, "yellow")
         if not watch.frames:
-            _print_reason(console, capture, chosen)
+            print_line(console, why_no_frame(capture, chosen))
         _print_gaps(console, capture)
 
 
 def import_file(console: Console, source: Path, target: Path, min_free: str | None = None) -> None:
-    """Add the WebSockets of another program's recording to a capture, and print_line what was left out.
+    """Add the WebSockets of another program's recording to a capture, and print what was left out.
 
     `min_free` is a size such as `100m`. Raises ValueError for anything else.
     """
@@ -247,15 +238,9 @@ class Progress:
             self._bar.update(task.id, description="frames", total=total, completed=self.frames)
 
 
-def _print_reason(console: Console, capture: Capture, chosen: Filter) -> None:
-    """Print the reason why no frame matches."""
-    print_line(console, why_no_frame(capture, chosen))
-
-
 def _print_gaps(console: Console, capture: Capture) -> None:
     for gap in capture.gaps():
-        missing = f"{amount(gap.frames, decimal(gap.bytes))} are missing: {gap.reason}"
-        print_line(console, f"{_moment(gap.time_ns):%H:%M:%S}  {missing}", "bold red")
+        print_line(console, f"{_moment(gap.time_ns):%H:%M:%S}  {gap_text(gap)}", "bold red")
 
 
 def _figures(direction: DirectionStatistics) -> list[str]:

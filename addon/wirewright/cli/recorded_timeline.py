@@ -14,6 +14,7 @@ from wirewright.capture.filters import Filter
 from wirewright.capture.losses import amount
 from wirewright.capture.reader import Annotation, Capture, Frame, FrameFlag, Gap, Socket
 from wirewright.cli.timeline import (
+    FRAME_MARKS,
     MARKS,
     Part,
     close_text,
@@ -89,7 +90,7 @@ class RecordedTimeline:
         return [self._painted([(head, "bold")])]
 
     def _frame(self, socket: Socket, frame: Frame) -> list[Part]:
-        mark, style = ("→", "cyan") if frame.direction == "sent" else ("←", "green")
+        mark, style = FRAME_MARKS[frame.direction.event]
         if frame.opcode in CONTROL_NAMES:
             detail, text = CONTROL_NAMES[frame.opcode], self._preview(_control(frame))
         else:
@@ -106,8 +107,7 @@ class RecordedTimeline:
         if isinstance(event, Annotation):
             return event.session_id, note_parts(event.text, at)
         if isinstance(event, Gap):
-            missing = f"{amount(event.frames, decimal(event.bytes))} are missing: {event.reason}"
-            return event.session_id, [(f"{at}  {printable(missing)}", "bold red")]
+            return event.session_id, [(f"{at}  {printable(gap_text(event))}", "bold red")]
         socket, (mark, style) = event.socket, MARKS[event.kind]
         label, text = self._label(socket), _said(event.kind, socket)
         return socket.session_id, line_parts(label, mark, event.kind, text, style, at)
@@ -126,6 +126,11 @@ class RecordedTimeline:
         if second != self._second:
             self._second, self._clock = second, f"{datetime.fromtimestamp(second):%H:%M:%S}"
         return f"{self._clock}.{rest // 1_000_000:03}"
+
+
+def gap_text(gap: Gap) -> str:
+    """A sentence: frames were not recorded, and why."""
+    return f"{amount(gap.frames, decimal(gap.bytes))} are missing: {gap.reason}"
 
 
 def _said(kind: SocketEventKind, socket: Socket) -> str:
