@@ -162,7 +162,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         run.settle()  # the report of its failure has what they raised
         raise
     run.settle()
-    outcomes = _outcomes_of_unittest(item)
+    # The failures and skips of a test of a `unittest.TestCase`: pytest keeps them until the report.
+    outcomes: list[pytest.ExceptionInfo[BaseException]] = getattr(item, "_excinfo", None) or []
     if all(isinstance(each.value, pytest.skip.Exception) for each in outcomes):
         try:
             run.raise_errors()
@@ -194,27 +195,16 @@ def pytest_runtest_makereport(
     if report.failed:
         run.has_failed = True
         for title, text in run.sections():
-            _add_section(report, title, text)
+            if isinstance(report.longrepr, ExceptionRepr):  # then JUnit's XML has it, too
+                report.longrepr.addsection(title, text)
+            else:
+                report.sections.append((title, text))
         report.user_properties.extend(run.properties())
     if report.when == "teardown":
         run.end()
         report.user_properties.extend(run.properties())
         del item.stash[_RUN]  # items live as long as the session, and what sockets remember is large
     return report
-
-
-def _outcomes_of_unittest(item: pytest.Item) -> "list[pytest.ExceptionInfo[BaseException]]":
-    """How a test of a `unittest.TestCase` has failed or was skipped: pytest keeps it until the report."""
-    outcomes: list[pytest.ExceptionInfo[BaseException]] | None = getattr(item, "_excinfo", None)
-    return [] if outcomes is None else outcomes
-
-
-def _add_section(report: pytest.TestReport, title: str, text: str) -> None:
-    """Add to the text of the failure, so that every kind of report has it, JUnit's XML too."""
-    if isinstance(report.longrepr, ExceptionRepr):
-        report.longrepr.addsection(title, text)
-    else:
-        report.sections.append((title, text))
 
 
 def _worker(config: pytest.Config) -> int:

@@ -27,77 +27,74 @@ MOST_FAILURES = 5
 """How many different failures of TLS handshakes a report has, the newest."""
 
 
-class Passing:
+class ProxyTraffic:
     """The sockets and the apps that a proxy sees while a test runs. For the proxy's event loop."""
 
     def __init__(self, running: RunningProxy) -> None:
         self._proxy, self._control = running.proxy, running.control
-        self._seen: list[_Seen] = []
+        self._seen: list[_SocketTraffic] = []
         self._left_out = 0
         self._address = ""
         self._ca_certificate = Path()
         self._before = self._apps = NOTHING_SEEN
 
     async def start(self) -> None:
-        """Follow what passes from now on."""
+        """Follow the sockets that are open, and those that open."""
         with suppress(Error):  # it may listen on no port
             self._address = f" at 127.0.0.1:{self._proxy.port}"
         self._ca_certificate = self._proxy.ca_certificate
         self._control.watchers.append(self)
         for feed in self._control.feeds().values():
-            self._add(_Seen(feed, feed.history.total, is_new=False))
+            self._add(_SocketTraffic(feed, feed.history.total, is_new=False))
         self._before = self._apps = await self._proxy._running_host().apps_seen()
 
-    async def look(self) -> None:
-        """Ask what apps have done until now; `tell` has it."""
+    async def count_apps(self) -> None:
+        """Ask for the counts of apps' connections and requests; `lines` has them."""
         self._apps = await self._proxy._running_host().apps_seen()
 
     def stop(self) -> None:
-        """Follow it no more."""
         with suppress(ValueError):  # it has not begun
             self._control.watchers.remove(self)
         for seen in self._seen:
             seen.stop()
 
     def opening(self, key: str, feed: Feed) -> None:
-        """An app asks for a socket."""
-        self._add(_Seen(feed, 0, is_new=True))
+        self._add(_SocketTraffic(feed, 0, is_new=True))
 
-    def _add(self, seen: "_Seen") -> None:
+    def _add(self, seen: "_SocketTraffic") -> None:
         self._seen.append(seen)
         if len(self._seen) > MOST:
             oldest = next((each for each in self._seen if each.is_over), self._seen[0])
             self._seen.remove(oldest)
             oldest.stop()
-            self._left_out += oldest.has_passed
+            self._left_out += oldest.has_any
 
     @property
-    def has_passed(self) -> bool:
+    def has_any(self) -> bool:
         """True if the report has anything to show."""
-        return bool(self.has_sockets or self._new_apps.tls_failures)
+        return self.has_sockets or bool(self._new_apps.tls_failures)
 
     @property
     def has_sockets(self) -> bool:
         """True if anything happened to a socket: then a capture has something to show."""
-        return bool(self._left_out or any(each.has_passed for each in self._seen))
+        return bool(self._left_out or any(each.has_any for each in self._seen))
 
     @property
     def _new_apps(self) -> AppsSeen:
         return self._apps.since(self._before)
 
-    def tell(self) -> Iterator[str]:
-        """The lines of a report."""
-        told = [seen for seen in self._seen if seen.has_passed]
+    def lines(self) -> Iterator[str]:
+        shown = [seen for seen in self._seen if seen.has_any]
         if self._left_out:
             yield f"… {self._left_out:,} sockets before these"
-        for number, seen in enumerate(told, 1 + self._left_out):
+        for number, seen in enumerate(shown, 1 + self._left_out):
             first, *others = seen.lines()
             yield f"#{number} {first}"
             yield from others
         apps = self._new_apps
-        if not told:
+        if not shown:
             yield self._why_none(apps)
-        yield from self._tell_tls_failures(apps)
+        yield from self._tls_failure_lines(apps)
 
     def _why_none(self, apps: AppsSeen) -> str:
         if any(failure.side == "client" for failure in apps.tls_failures):
@@ -110,7 +107,7 @@ class Passing:
             return f"no message passed: {len(self._seen):,} sockets are open since before the test"
         return f"no app connected to the proxy{self._address}: does the app use it?"
 
-    def _tell_tls_failures(self, apps: AppsSeen) -> Iterator[str]:
+    def _tls_failure_lines(self, apps: AppsSeen) -> Iterator[str]:
         different = {(each.server_name, each.sentence): each for each in apps.tls_failures}
         if different:
             yield f"TLS handshakes that failed: {len(apps.tls_failures):,}"
@@ -120,11 +117,11 @@ class Passing:
                 yield f"     {printable(remedy)}"
 
 
-class _Seen:
-    """A socket, and what passed of it since some moment. Once it has closed, lines are all that is kept."""
+class _SocketTraffic:
+    """A socket and its frames since the test began. Once it has closed, only its lines are kept."""
 
     hears: Container[FrameEvent] = ()
-    """A tap without frames: those that count are remembered by the socket."""
+    """No frames: the socket's history has them."""
 
     def __init__(self, feed: Feed, before: int, *, is_new: bool) -> None:
         """`before` is how many frames have passed already."""
@@ -139,19 +136,15 @@ class _Seen:
         if self._feed is not None:
             self._feed.detach(self)
 
-    def changed(self, feed: Feed) -> None:
-        """Nothing to do: the socket is read when the report is made."""
+    def changed(self, feed: Feed) -> None: ...
 
-    def frames(self, event: FrameEvent, payloads: Sequence[Payload]) -> None:
-        """None are heard."""
+    def frames(self, event: FrameEvent, payloads: Sequence[Payload]) -> None: ...
 
     def failed(self, message: str) -> None:
-        """The socket failed."""
         self._error = message
 
     def closed(self, feed: Feed) -> None:
-        """The socket is over."""
-        self._lines = list(self._told(feed.socket))
+        self._lines = list(self._lines_of(feed.socket))
         self._feed = None
 
     @property
@@ -159,15 +152,15 @@ class _Seen:
         return self._feed is None
 
     @property
-    def has_passed(self) -> bool:
-        """Whether anything has happened to it."""
+    def has_any(self) -> bool:
+        """True if anything has happened to it."""
         return self._is_new or self._feed is None or self._feed.history.total > self._before
 
     def lines(self) -> list[str]:
-        """What it is, its last frames, and its failure."""
-        return self._lines if self._feed is None else list(self._told(self._feed.socket))
+        """Its URL and state, its last frames, and its failure."""
+        return self._lines if self._feed is None else list(self._lines_of(self._feed.socket))
 
-    def _told(self, socket: WebSocket) -> Iterator[str]:
+    def _lines_of(self, socket: WebSocket) -> Iterator[str]:
         since = "" if self._is_new else ", since before the test"
         yield f"{printable(REDACTION.url(socket.url))} ({_state(socket)}{since})"
         history = socket._history
@@ -177,7 +170,7 @@ class _Seen:
             yield f"   … {earlier:,} earlier"
         elif not frames:
             yield "   no frame"
-        yield from map(_tell_frame, frames)
+        yield from map(_frame_line, frames)
         if self._error is not None:
             yield f"   ✕ {printable(REDACTION.text(self._error))}"
 
@@ -197,7 +190,7 @@ def _state(socket: WebSocket) -> str:
     return f"closed {' '.join(said)}"
 
 
-def _tell_frame(frame: PastFrame) -> str:
+def _frame_line(frame: PastFrame) -> str:
     payload = REDACTION.preview(frame.payload, WIDTH)
     shown = repr(payload)
     shown = shown if len(shown) <= WIDTH else f"{shown[:WIDTH]}… ({len(frame.payload):,} in all)"

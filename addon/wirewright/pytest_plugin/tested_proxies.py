@@ -27,58 +27,49 @@ class TestedProxy:
     """A proxy while a test runs."""
 
     def __init__(self, running: RunningProxy, *, is_used: bool) -> None:
-        from wirewright.pytest_plugin.failure_report import (
-            Passing,  # it imports what colours lines: most tests need none
-        )
+        # Most tests use no proxy, and do not need this import.
+        from wirewright.pytest_plugin.failure_report import ProxyTraffic
 
         self.running = running
-        self.passing = Passing(running)
+        self.traffic = ProxyTraffic(running)
         self.is_used = is_used
-        """Whether the test uses it, also if nothing passes."""
+        """True if the test uses it, even if no app does."""
         self.capture: Path | None = None
         self._has_ended = False
 
     async def ending(self) -> None:
-        """The proxy ends before the test."""
-        await self._stop_recording()
-        self._has_ended = True
-
-    async def _stop_recording(self) -> None:
-        with suppress(Error):  # the other process may be gone
-            await self.passing.look()
-            if self.capture is not None:
-                await self.running.proxy.stop_capture()
+        """The proxy ends, or the test: count and record nothing more."""
+        if not self._has_ended:
+            self._has_ended = True
+            with suppress(Error):  # the other process may be gone
+                await self.traffic.count_apps()
+                if self.capture is not None:
+                    await self.running.proxy.stop_capture()
 
     async def _stop(self) -> None:
-        await self._stop_recording()
-        self.passing.stop()
+        await self.ending()
+        self.traffic.stop()
 
     def stop(self) -> None:
         """Follow it no more."""
-        if self._has_ended:
-            self.passing.stop()
-            return
         try:
             self.running.run(self._stop())
         except Error:  # its loop is closed, or blocked
-            self.passing.stop()
+            self.traffic.stop()
 
-    async def _look(self) -> list[str]:
+    async def _lines_now(self) -> list[str]:
         with suppress(Error):
-            await self.passing.look()
-        return list(self.passing.tell())
+            await self.traffic.count_apps()
+        return list(self.traffic.lines())
 
-    def tell(self) -> list[str]:
+    def lines(self) -> list[str]:
         """The lines of a report; none if the test has nothing to do with this proxy."""
-        lines = list(self.passing.tell()) if self._has_ended else self.running.run(self._look())
-        if not (self.is_used or self.passing.has_passed):
+        lines = list(self.traffic.lines()) if self._has_ended else self.running.run(self._lines_now())
+        if not (self.is_used or self.traffic.has_any):
             return []
-        return [*lines, *self._tell_capture()]
-
-    def _tell_capture(self) -> list[str]:
-        if self.capture is None or not self.passing.has_sockets:
-            return []
-        return [f"all of it: wirewright show {shown(self.capture)}"]
+        if self.capture is not None and self.traffic.has_sockets:
+            lines.append(f"all of it: wirewright show {shown(self.capture)}")
+        return lines
 
 
 class TestRun:
@@ -112,7 +103,7 @@ class TestRun:
         """Follow a proxy and record what passes; an error of the capture is for `warn`."""
         tested = TestedProxy(running, is_used=self._is_new or self._uses_fixture)
         with suppress(Error):  # it is gone already
-            await tested.passing.start()
+            await tested.traffic.start()
             self._proxies[running] = tested
             await self._record(tested)
 
@@ -145,7 +136,7 @@ class TestRun:
 
     def _is_kept(self, tested: TestedProxy) -> bool:
         wanted = self._options.ws_capture == "on" or self.has_failed
-        return wanted and (tested.is_used or tested.passing.has_passed)
+        return wanted and (tested.is_used or tested.traffic.has_any)
 
     def properties(self) -> list[tuple[str, str]]:
         """The properties of the test's report, for JUnit's XML and the like."""
@@ -163,8 +154,10 @@ class TestRun:
     # Exceptions of listeners, handlers and rules
 
     def _note(self, error: UserError) -> None:
-        # A handler that still waits is no failure if a fixture closes its app.
-        if not (self.is_over and is_end_of_socket(error.exception)):
+        exception, ends = error.exception, tuple(WebSocket.ENDS.values())
+        is_end_of_socket = isinstance(exception, Error) and exception.message.startswith(ends)
+        # A handler that still waits is not a failure if a fixture closes its app.
+        if not (self.is_over and is_end_of_socket):
             self._errors.append(error)
 
     def settle(self) -> None:
@@ -197,21 +190,22 @@ class TestRun:
 
     def sections(self) -> list[tuple[str, str]]:
         """Titles and texts of what a failed test's report has besides its own traceback."""
-        told = [(error.raised, self._traceback(error.exception)) for error in self._take_errors()]
+        sections = []
+        for error in self._take_errors():
+            raised = pytest.ExceptionInfo.from_exception(error.exception)
+            sections.append((error.raised, str(self._item.repr_failure(raised))))
         self._mark_used()
         for tested in self._proxies.values():
             with suppress(Exception):  # the proxy may be gone: the test's failure is what counts
-                if lines := tested.tell():
-                    told.append(("WebSockets", "\n".join(lines)))
-        return [(printable(title), printable_lines(text)) for title, text in told]
-
-    def _traceback(self, exception: BaseException) -> str:
-        return str(self._item.repr_failure(pytest.ExceptionInfo.from_exception(exception)))
+                if lines := tested.lines():
+                    sections.append(("WebSockets", "\n".join(lines)))
+        return [(printable(title), printable_lines(text)) for title, text in sections]
 
     def _mark_used(self) -> None:
         """A test that has a proxy of a wider scope as the value of a fixture uses it."""
-        values = getattr(self._item, "funcargs", {}).values()
-        if any(type(value).__name__ in ("Proxy", "RemoteProxy") and _is_ours(value) for value in values):
+        kinds = [type(value) for value in getattr(self._item, "funcargs", {}).values()]
+        names = ("Proxy", "RemoteProxy")
+        if any(kind.__name__ in names and kind.__module__.startswith("wirewright.") for kind in kinds):
             for tested in self._proxies.values():
                 tested.is_used = True
 
@@ -233,12 +227,6 @@ class TestRun:
         raise Error(f"{folder}: there are too many captures of this test")
 
 
-def is_end_of_socket(exception: BaseException) -> bool:
-    """Whether a wait failed because its socket closed or failed."""
-    ends = tuple(WebSocket.ENDS.values())
-    return isinstance(exception, Error) and exception.message.startswith(ends)
-
-
 def capture_folder(config: pytest.Config) -> Path:
     """Of `--ws-capture-dir`; the proxy may run elsewhere."""
     return Path(config.option.ws_capture_dir).absolute()
@@ -253,7 +241,3 @@ def remove(capture: Path) -> None:
 def shown(path: Path) -> Path:
     """A path as short as it can be."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def _is_ours(value: object) -> bool:
-    return type(value).__module__.startswith("wirewright.")
