@@ -1,4 +1,4 @@
-"""Captures on the command line: what they hold, as lines and tables."""
+"""The work of commands for captures: lists, timelines, statistics, export and import."""
 
 import sys
 import time
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     import rich.progress
 
 FOLLOW_SECONDS = 0.2
-"""How often `follow` looks whether there is more."""
+"""Seconds between two looks of `follow` into the file."""
 PROGRESS_AFTER = 1.0
-"""Seconds that something may take before there is a progress bar."""
+"""Seconds of work after which there is a progress bar."""
 
 BETWEEN = [f"between: p{PERCENTILES[0]}", *(f"p{each}" for each in PERCENTILES[1:])]
 """Headings of the time between one message and the next."""
 
 
 def list_captures(console: Console, folder: Path) -> None:
-    """The captures in a folder, newest first."""
+    """Print a table of the captures in a folder, newest first."""
     table = Table(
         "capture", "sessions", "sockets", "frames", "size", "last session", box=None, pad_edge=False
     )
@@ -66,7 +66,7 @@ def list_captures(console: Console, folder: Path) -> None:
 
 
 def show(console: Console, path: Path, chosen: Filter, max_preview: int | None) -> None:
-    """A timeline: a line a frame, a line where a socket opens and closes, and what is missing."""
+    """Print a line for each frame, each opening and end of a socket, and each gap."""
     with Capture(path) as capture:
         lines = RecordedTimeline(console, capture, chosen, max_preview)
         lines.print_new()
@@ -81,9 +81,9 @@ def follow(
     max_preview: int | None,
     wait: Callable[[float], None] = time.sleep,
 ) -> None:
-    """A timeline that goes on with what is being written, until the recorder ends.
+    """Print the same lines, and those of new events, until the recorder ends.
 
-    A recorder has ended, too, if its session was the same for ALIVE_SECONDS, whatever is done to the clock.
+    A recorder whose session has not changed for ALIVE_SECONDS has ended, too. The clock may be set meanwhile.
     """
     with Capture(path) as capture:
         lines = RecordedTimeline(console, capture, chosen, max_preview)
@@ -105,7 +105,7 @@ def follow(
 
 
 def show_statistics(console: Console, path: Path, chosen: Filter) -> None:
-    """A table of two lines for each socket."""
+    """Print a table for each socket, with a line for each direction."""
     with Capture(path) as capture:
         with Progress(capture) as watch:
             found = statistics(watch(chosen.frames(capture)))
@@ -125,7 +125,7 @@ def show_statistics(console: Console, path: Path, chosen: Filter) -> None:
 
 
 def export(console: Console, path: Path, target: Path, chosen: Filter) -> None:
-    """Write what is chosen into a new file of the format that its name tells; `-` is JSON lines on stdout."""
+    """Write the chosen frames into a new file, in the format of its ending; `-` is JSON lines on stdout."""
     from wirewright.capture.formats import exporter, json_lines  # the other commands start faster without
 
     with Capture(path) as capture:
@@ -201,7 +201,7 @@ class Progress:
         self._is_shown = is_shown
         self._started = time.monotonic()
         self.frames = 0
-        """How many there were."""
+        """The number of frames so far."""
         self._bar: rich.progress.Progress | None = None
 
     def __enter__(self) -> Self:

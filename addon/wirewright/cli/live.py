@@ -1,4 +1,4 @@
-"""A running proxy on the command line: `wirewright list`, `wait`, `send` and `attach`."""
+"""The work of commands for a running proxy: `wirewright list`, `wait`, `send` and `attach`."""
 
 import asyncio
 import code
@@ -32,7 +32,7 @@ TIMED_OUT, CLOSED = 1, 4
 WaitedFor = Literal["framereceived", "framesent", "socketerror", "close"]
 """The events that `wait` can wait for."""
 LAST_SECONDS = 1.0
-"""How long after its sockets a proxy that ends may be gone."""
+"""Seconds that a proxy may take to end after it has closed its sockets."""
 DESCRIBED = (
     *("url", "status", "subprotocol", "client_address", "server_address", "opened_at"),
     *("request_headers", "response_headers"),
@@ -43,7 +43,7 @@ UNBOUNDED = 1_000_000
 
 
 class NothingCame(Error):
-    """What `wait` has waited for did not come; `code` is the exit code that says why."""
+    """`wait` ended without its event; `code` is the exit code that says why."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
@@ -51,7 +51,7 @@ class NothingCame(Error):
 
 
 async def list_sockets(console: Console, target: ProxyAddress, url: UrlMatch | None, as_json: bool) -> None:
-    """The sockets that are open now."""
+    """Print a table of the sockets that are open now, or JSON."""
     async with _client(target) as proxy:
         opened = Control(proxy).sockets()
     matches = compile_match(url)
@@ -85,11 +85,11 @@ async def wait(
     timeout: float,
     history: bool,
 ) -> None:
-    """Print what an event says: the first that fits, of any matching socket that is open or opens meanwhile.
+    """Print the value of the first event that fits, of any matching socket that is open or opens meanwhile.
 
-    `events` are names; with `texts`, one of them has to be in what the event says. `timeout` is in seconds.
-    Raises NothingCame if the time is up, and if all of these sockets have closed, and Error if the proxy is
-    gone.
+    `events` are names; if there are `texts`, the value must contain one of them. `timeout` is in seconds.
+    Raises NothingCame if the time is up, and if all of these sockets have closed, and Error if the proxy has
+    ended.
     """
     for event in events:
         if event not in get_args(WaitedFor):
@@ -125,7 +125,7 @@ async def _nothing_there(target: ProxyAddress, url: UrlMatch | None) -> str:
 
 
 async def _end_of(proxy: Proxy) -> Error:
-    """Return when the proxy has ended."""
+    """The error of waits when the proxy ends. Returns then."""
     try:
         await proxy.wait_for_event("websocket", lambda _: False, timeout=0)
     except Error as error:
@@ -143,7 +143,7 @@ class _FollowedSockets:
         self.urls: dict[str, None] = {}
         """The URLs of all sockets that were followed."""
         self.first: asyncio.Future[Payload | WebSocket | None] = asyncio.get_running_loop().create_future()
-        """What the first event that fits says, or None once all sockets have closed."""
+        """The value of the first event that fits, or None once all sockets have closed."""
         self.is_end_of_proxy = False
         """True if `first` is a close by the proxy: a proxy that ends closes its sockets first."""
         proxy.on("websocket", self._follow)
@@ -258,7 +258,7 @@ def _print(value: Payload | WebSocket) -> None:
 
 
 def _said(value: Payload | WebSocket) -> Payload:
-    """What an event says, as it is printed and searched."""
+    """The value of an event as it is printed and searched; of `close`, its code and reason."""
     if isinstance(value, WebSocket):
         return f"{value.close_code or ''} {value.close_reason or ''}".strip()
     return value

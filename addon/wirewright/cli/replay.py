@@ -60,7 +60,7 @@ def play_to_server(console: Console, path: Path, chosen: Filter, url: str, manne
 
 
 def manner(compare: Compare, speed: float, timeout: float, headers: Sequence[str], insecure: bool) -> Manner:
-    """What the options of the command line mean. Raises ValueError for a bad one."""
+    """The options of the command line as a Manner. Raises ValueError for a bad one."""
     if not speed > 0:
         raise ValueError(f"--speed must be more than 0, not {speed!r}")
     tls = None

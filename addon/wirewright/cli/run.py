@@ -56,9 +56,9 @@ def run_mitmdump(
         terminal = Terminal(file=sys.stdout)
         timeline = Timeline(control, tls_failures, terminal, url=url, max_preview=max_preview)
         addons.append(TimelineAddon(timeline, remark))
-        # All that others print, mitmproxy's log included, comes after the lines that wait.
-        sys.stdout, sys.stderr = InOrder(sys.stdout, timeline), InOrder(sys.stderr, timeline)
-    logging.getLogger("mitmproxy.proxy.server").addFilter(HandshakeFailures(is_shown=quiet))
+        # Other output, mitmproxy's log included, comes after the waiting lines.
+        sys.stdout, sys.stderr = OrderedStream(sys.stdout, timeline), OrderedStream(sys.stderr, timeline)
+    logging.getLogger("mitmproxy.proxy.server").addFilter(HandshakeFailureFilter(is_shown=quiet))
     try:
         sys.argv[0] = PROGRAM  # mitmproxy's messages begin with it
         make_master = partial(_make_master, config=config, addons=addons)
@@ -92,7 +92,7 @@ def _make_master(options: Options, *, config: Path | None, addons: Sequence[obje
 
 
 class Terminal(Console):
-    """stdout. Where nobody reads it any more, such as behind `| head`, the proxy ends."""
+    """stdout. The proxy ends when its reader is gone, as with `| head`."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -100,8 +100,8 @@ class Terminal(Console):
         ctx.master.shutdown()
 
 
-class InOrder:
-    """An output stream that has the timeline's waiting lines printed before anything is written to it."""
+class OrderedStream:
+    """An output stream. The timeline's waiting lines are printed before anything is written to it."""
 
     def __init__(self, stream: IO[str], timeline: Timeline) -> None:
         self._stream = stream
@@ -118,7 +118,7 @@ class InOrder:
         return getattr(self._stream, name)
 
 
-class HandshakeFailures(logging.Filter):
+class HandshakeFailureFilter(logging.Filter):
     """mitmproxy's line about an app that refuses the proxy's certificate.
 
     It is INFO where the app just hangs up, although it is often the only trace of the app. The timeline has a
@@ -169,7 +169,7 @@ class StartChecks:
 
 
 class TimelineAddon:
-    """Says how to reach the proxy once it runs, and prints the timeline."""
+    """Prints the banner once the proxy runs, and then the timeline."""
 
     name = "wirewright-timeline"
 

@@ -97,7 +97,7 @@ class Timeline:
             self._flush()
 
     def note(self, text: str) -> None:
-        """A remark between the lines, in its place."""
+        """Print a remark after the lines so far."""
         self._append(Text.assemble(*note_parts(text, clock(datetime.now()))))
 
     def draw(self) -> None:
@@ -149,7 +149,7 @@ class Timeline:
         return failure.sentence if remedy is None else f"{failure.sentence}. Remedy: {remedy}"
 
     def _wrapped(self, sentence: Text, indent: int) -> Text:
-        """In a terminal, what is too long for a line is broken between words, and goes on indented."""
+        """In a terminal, a text that is too long for a line is broken between words and indented."""
         width = self._console.width
         if not self._console.is_terminal or width <= 2 * indent:
             return sentence
@@ -229,7 +229,7 @@ Part = tuple[str, str]
 
 
 def line(label: str, mark: str, detail: str, text: str, style: str) -> Text:
-    """A line of now."""
+    """A line with the time of now."""
     return Text.assemble(*line_parts(label, mark, detail, text, style, clock(datetime.now())))
 
 
@@ -257,7 +257,7 @@ def close_text(code: int | None, reason: str | None, by: ClosedBy | None) -> str
 
 
 def shown_size(size: int) -> str:
-    """A number of bytes, as short as can be."""
+    """A number of bytes in a short form."""
     return f"{size} B" if size < 1_000 else decimal(size)
 
 

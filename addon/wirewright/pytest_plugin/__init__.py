@@ -1,4 +1,4 @@
-"""The pytest plugin: a proxy for the tests of a session, and for each test what it needs of it.
+"""The pytest plugin: fixtures with a proxy, reports of failed tests, and a capture of each test.
 
     def test_order(ws, app):
         with ws.expect_websocket("**/live") as opened:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from wirewright.sync_api import Proxy
 
 DEPRECATING = ("ldap3", "mitmproxy", "passlib", "pyasn1", "pyparsing")
-"""mitmproxy and what it imports use what is deprecated; no user can mend that."""
+"""Packages that use deprecated functions: mitmproxy and its dependencies. Users cannot mend that."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -159,7 +159,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         run.raise_errors()
         raise
     except BaseException:
-        run.settle()  # the report of its failure has what they raised
+        run.settle()  # the report of its failure has their exceptions
         raise
     run.settle()
     # The failures and skips of a test of a `unittest.TestCase`: pytest keeps them until the report.
@@ -174,7 +174,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
-    """Fail the teardown if they raised after the test's end."""
+    """Fail the teardown if one of them has raised after the test's end."""
     __tracebackhide__ = True
     run = item.stash[_RUN]
     run.is_over = True

@@ -16,7 +16,7 @@ from wirewright.printable import printable
 from wirewright.values import FrameEvent, Payload
 
 REDACTION = Redaction()
-"""A report is passed around as a capture is, and shows no more secrets than one."""
+"""Reports are shared as captures are, so the same secrets are redacted."""
 MOST = 20
 """How many sockets a report has: those that are open, and the newest of the others."""
 LAST = 10
@@ -76,7 +76,7 @@ class ProxyTraffic:
 
     @property
     def has_sockets(self) -> bool:
-        """True if anything happened to a socket: then a capture has something to show."""
+        """True if anything happened to a socket, so that a capture has it."""
         return bool(self._left_out or any(each.has_any for each in self._seen))
 
     @property

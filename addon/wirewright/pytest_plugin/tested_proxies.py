@@ -84,9 +84,9 @@ class TestRun:
         self._not_recorded: list[str] = []
         self._uses_fixture = not FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
         self.is_over = False
-        """Whether the test has returned and its fixtures are torn down."""
+        """True once the teardown of the fixtures has begun."""
         self._is_new = False
-        """Whether a proxy that starts now is one that the test starts."""
+        """True if proxies that start now are started by the test."""
 
     # The beginning and the end
 
@@ -100,7 +100,7 @@ class TestRun:
         self._is_new = True
 
     async def started(self, running: RunningProxy) -> None:
-        """Follow a proxy and record what passes; an error of the capture is for `warn`."""
+        """Follow a proxy and record its sockets; an error of the capture is for `warn`."""
         tested = TestedProxy(running, is_used=self._is_new or self._uses_fixture)
         with suppress(Error):  # it is gone already
             await tested.traffic.start()
@@ -130,13 +130,11 @@ class TestRun:
         self._mark_used()
         for tested in self._proxies.values():
             tested.stop()
-            if tested.capture is not None and not self._is_kept(tested):
+            is_wanted = self._options.ws_capture == "on" or self.has_failed
+            is_kept = is_wanted and (tested.is_used or tested.traffic.has_any)
+            if tested.capture is not None and not is_kept:
                 remove(tested.capture)
                 tested.capture = None
-
-    def _is_kept(self, tested: TestedProxy) -> bool:
-        wanted = self._options.ws_capture == "on" or self.has_failed
-        return wanted and (tested.is_used or tested.traffic.has_any)
 
     def properties(self) -> list[tuple[str, str]]:
         """The properties of the test's report, for JUnit's XML and the like."""
@@ -161,7 +159,7 @@ class TestRun:
             self._errors.append(error)
 
     def settle(self) -> None:
-        """Return when listeners and handlers have been called with all that has come until now."""
+        """Return when listeners and handlers have been called for all events so far."""
         for running in running_proxies.running_proxies():
             with suppress(Error):
                 running.settle()
@@ -176,7 +174,7 @@ class TestRun:
             raise BaseExceptionGroup("listeners, handlers or rules raised", errors)
 
     def _take_errors(self) -> list[UserError]:
-        """The first ones, each with a note that tells whose function it was; none if the test allows them."""
+        """The first errors, each with a note that names the function; none if the test allows them."""
         taken, self._errors[:] = self._errors.copy(), []
         if self._item.get_closest_marker(ALLOWING) is not None:
             return []
@@ -189,7 +187,7 @@ class TestRun:
     # The report
 
     def sections(self) -> list[tuple[str, str]]:
-        """Titles and texts of what a failed test's report has besides its own traceback."""
+        """Titles and texts of the sections that are added to a failed test's report."""
         sections = []
         for error in self._take_errors():
             raised = pytest.ExceptionInfo.from_exception(error.exception)
@@ -212,7 +210,7 @@ class TestRun:
     # Captures
 
     def _new_capture(self) -> Path | None:
-        """A new file for this test; none that is there is touched."""
+        """Make a new file for this test. Existing files are not changed."""
         if self._options.ws_capture == "off":
             return None
         folder = capture_folder(self._item.config)
@@ -228,7 +226,7 @@ class TestRun:
 
 
 def capture_folder(config: pytest.Config) -> Path:
-    """Of `--ws-capture-dir`; the proxy may run elsewhere."""
+    """The folder of `--ws-capture-dir`, as an absolute path: the proxy may run in another folder."""
     return Path(config.option.ws_capture_dir).absolute()
 
 

@@ -19,7 +19,7 @@ LINE_SECONDS = 1.2
 
 
 class App:
-    """What the app was told: where the service is, and how to get there."""
+    """The app, which reaches the service through the proxy."""
 
     def __init__(self, service: str, proxy: str, ca: Path, heartbeat: Path | None = None) -> None:
         self.service = service
@@ -40,7 +40,7 @@ class App:
                     break
 
     async def chat(self) -> None:
-        """Say a few lines, and leave with a word."""
+        """Send a few lines, and close with a reason."""
         async with connect(f"{self.service}/chat", proxy=self.proxy, ssl=self.tls) as room:
             await room.recv()
             for line in LINES:

@@ -26,7 +26,7 @@ CA_FILE = "service-ca.pem"
 
 
 async def ticker(connection: ServerConnection) -> None:
-    """Quotes that go up and down, and further up than down."""
+    """Send quotes that rise more than they fall."""
     for tick in itertools.count():
         price = START_PRICE + STEP * (tick - (tick % 4 == 3) * 2)
         await connection.send(json.dumps({"symbol": SYMBOL, "price": price}))
@@ -34,7 +34,7 @@ async def ticker(connection: ServerConnection) -> None:
 
 
 async def chat(connection: ServerConnection) -> None:
-    """A friendly soul who also sends its picture."""
+    """Answer each line with a text message and a binary one."""
     await connection.send(json.dumps({"from": "service", "text": "welcome"}))
     async for line in connection:
         await connection.send(json.dumps({"from": "service", "text": f"you said {str(line)!r}"}))
@@ -52,7 +52,7 @@ async def handle(connection: ServerConnection) -> None:
 
 
 def make_tls(folder: Path, host: str) -> ssl.SSLContext:
-    """A certificate of a CA that is made here and now; whoever is to trust it finds it in the folder."""
+    """A context with a certificate of a new CA, which is written into the folder for clients to trust."""
     ca = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert(host, "localhost", "127.0.0.1").configure_cert(context)
