@@ -22,9 +22,7 @@ def _make_filter(
     url: UrlOption = None,
     socket: Annotated[
         list[str] | None,
-        Option(
-            "--socket", help="The socket with this number. More than once: any of them.", metavar="NUMBER"
-        ),
+        Option(help="The socket with this number. More than once: any of them.", metavar="NUMBER"),
     ] = None,
     session: Annotated[
         list[str] | None,
