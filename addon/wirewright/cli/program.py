@@ -5,10 +5,9 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, get_args
+from typing import Annotated, Any, NamedTuple, NoReturn, get_args
 
 import typer
 from rich.console import Console
@@ -44,8 +43,7 @@ class Group(_FlagsWithoutType, TyperGroup):
     """The program."""
 
 
-@dataclass(frozen=True)
-class OptionGroup:
+class OptionGroup(NamedTuple):
     """Annotates a parameter that stands for several options of the command line."""
 
     make: Callable[..., object]
@@ -145,8 +143,7 @@ Urls = Annotated[Globs | None, OptionGroup(_any_of_urls)]
 FileArgument = Annotated[Path, Argument(help="A capture.", metavar="FILE")]
 
 
-@dataclass(frozen=True)
-class ProxyAddress:
+class ProxyAddress(NamedTuple):
     """The running proxy that a command uses."""
 
     endpoint: Annotated[

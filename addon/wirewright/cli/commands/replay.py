@@ -1,8 +1,7 @@
 """`wirewright replay`."""
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 from rich.console import Console
@@ -59,8 +58,7 @@ def _make_comparison(
     return ignoring(re.compile("|".join(f"(?:{pattern})" for pattern in ignore)))
 
 
-@dataclass(frozen=True)
-class PlayOptions:
+class PlayOptions(NamedTuple):
     """Options for the order and the pace of the messages."""
 
     match: Annotated[
@@ -74,8 +72,7 @@ class PlayOptions:
     ] = None
 
 
-@dataclass(frozen=True)
-class ClientOptions:
+class ClientOptions(NamedTuple):
     """Options for the connection to a live server."""
 
     header: Annotated[
