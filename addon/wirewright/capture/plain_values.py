@@ -1,6 +1,8 @@
-"""The ends of values without quotes: parameters, lines of headers and YAML, XML elements, parts of forms."""
+"""The ends of values without quotes: parameters, lines of headers and YAML, XML elements, parts of forms, and
+passwords in URLs."""
 
 import re
+from functools import lru_cache
 
 from wirewright.capture.scanned_text import BLANKS, ScannedText, Span, span
 
@@ -18,6 +20,7 @@ _LONGEST_TAG = 80
 _LONGEST_TAG_END = 4096
 """Characters of the attributes of an element."""
 _AFTER_TAG_NAME = re.compile(r"[\s>]|\\{1,16}+u003[eE]|&gt;")
+_TAG_BEGIN = re.compile("<")
 _TAG_END = re.compile(r">|\\{1,16}+u003[eE]|&gt;")
 _CLOSING_TAG = re.compile(r"(?:<|\\{1,16}+u003[cC]|&lt;)\\{0,16}+/")
 _TAG_PREFIX = re.compile(r"(?:[\w.\-]{1,64}:)?")
@@ -87,6 +90,23 @@ class PlainValues:
             end = scanned.search(_LINE_END, words)
         return end
 
+    def password(self, at: int, deep: str | None, *, is_cut: bool) -> Span | None:
+        """The password before the host of a URL (RFC 3986, 3.2.1), whose user begins here.
+
+        `deep` is what is behind `%` if the URL is percent-encoded, and None if it is not. `is_cut`: the host
+        may have been cut off.
+        """
+        scanned = self._scanned
+        end_mark, colon = _authority_marks(deep)
+        end = scanned.search(end_mark, at)
+        host = scanned.find_before("@", end, at)
+        if deep is not None:
+            host = max(host, scanned.find_before(f"%{deep}40", end, at))
+        if host < 0 and is_cut and end == len(self._text):
+            host = end
+        found = colon.match(self._text, scanned.search(colon, at, host)) if host >= 0 else None
+        return span(found.end(), host) if found and found.start() < host else None
+
     # XML and forms
 
     def is_tag_before(self, start: int) -> bool:
@@ -111,7 +131,7 @@ class PlainValues:
         at = tag_end.end()
         is_after_word = text[start - 1] == "<" and text[max(0, start - 2) : start - 1].isalnum()
         if is_after_word and not text.startswith("<", at):
-            return span(at, scanned.find("<", at))
+            return span(at, scanned.search(_TAG_BEGIN, at))
         name = text[start:end].lower()
         close = at
         while (close := scanned.search(_CLOSING_TAG, close)) < len(text):
@@ -132,6 +152,15 @@ class PlainValues:
         head_end = _PART_HEAD_END.search(self._text, end, end + 4096)
         at = head_end.end() if head_end else end
         return span(at, self._scanned.search(_PART_END, at))
+
+
+@lru_cache
+def _authority_marks(deep: str | None) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """The end of an authority, and the mark before its password."""
+    if deep is None:
+        return re.compile(r"[\s/?#\"'\\<>]"), re.compile(":")
+    mark = f"%{deep}"
+    return re.compile(rf"[\s/?#\"'\\<>&]|{mark}(?:2[fF3]|3[fF])"), re.compile(rf":|{mark}3[aA]")
 
 
 _CONTROL = "u00(?:0[0-9aAdD]|22|26|3[cCeE])"

@@ -4,7 +4,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from wirewright.capture.scanned_text import REDACTED, WHITE_SPACE, ScannedText, Span
+from wirewright.capture.scanned_text import BACKSLASHES, REDACTED, WHITE_SPACE, ScannedText, Span
 
 SEPARATOR = re.compile(r"[:=]=?>?|\\{1,16}+(?:u003[adAD]|x3[adAD])")
 """Between a name and its value."""
@@ -59,8 +59,6 @@ class QuotedValues:
         self._text = scanned.text
         self._first_value: int | None = None
         """The place of the first key `value`, once it was looked for."""
-        self._next_value = -1
-        """The place of the first one after a name whose pair was looked for."""
 
     def quote_at(self, at: int) -> Quote | None:
         """The quote that begins here, with its backslashes."""
@@ -72,7 +70,7 @@ class QuotedValues:
             return _SINGLE
         if first not in ("\\", "&"):
             return None
-        mark_at = self._scanned.after_backslashes(at)
+        mark_at = self._scanned.after(BACKSLASHES, at)
         slashes = self._scanned.backslashes_before(mark_at, at)
         found = _MARK.match(text, mark_at)
         if found is None or (found[0][0] in "ux" and not slashes):
@@ -116,7 +114,7 @@ class QuotedValues:
         start = at + len(quote.text)
         if text.startswith(3 * quote.text, at):  # a block string of GraphQL, Python or TOML
             start += 2 * len(quote.text)
-            end = self._scanned.find(3 * quote.text, start)
+            end = self._scanned.search(re.compile(3 * re.escape(quote.text)), start)
             return start, end, REDACTED
         end, after = self.string_end(start, quote)
         return start, len(text) if self._is_broken_after(after) else end, REDACTED
@@ -133,37 +131,16 @@ class QuotedValues:
 
         A quote with fewer backslashes ends a string around this one, and so this one too.
         """
-        if quote.is_escape or len(quote.mark) > 1:
-            return self._escaped_string_end(at, quote)
         scanned, level, mark = self._scanned, quote.slashes, quote.mark
-        find, step, backslashes_before, period = (
-            scanned.find,
-            scanned.step,
-            scanned.backslashes_before,
-            quote.period,
-        )
+        marks, period = _string_marks(mark), quote.period
         end = len(self._text)
-        while (found := find(mark, at)) < end:
-            step()
-            slashes = backslashes_before(found, at)
-            if slashes < level:
-                return found - slashes, found - slashes
-            if slashes % period == level:
-                return found - level, found + 1
-            at = found + 1
-        return end, end
-
-    def _escaped_string_end(self, at: int, quote: Quote) -> tuple[int, int]:
-        """The same for a quote of more than one character."""
-        scanned, level, mark = self._scanned, quote.slashes, quote.mark
-        end = len(self._text)
-        while (found := scanned.search(_string_marks(mark), at)) < end:
+        while (found := scanned.search(marks, at)) < end:
             scanned.step()
             slashes = scanned.backslashes_before(found, at)
             is_same = self._text.startswith(mark, found)
-            if slashes < level and (slashes or not is_same):
+            if slashes < level and not (is_same and quote.is_escape and not slashes):
                 return found - slashes, found - slashes
-            if is_same and slashes % quote.period == level:
+            if is_same and slashes % period == level:
                 return found - level, found + len(mark)
             at = found + 1
         return end, end
@@ -195,9 +172,7 @@ class QuotedValues:
     def value_after(self, at: int, quote: Quote) -> Span | None:
         """In `{"name": "Authorization", "value": …}`, the value: that of the next such key of this object."""
         text, scanned = self._text, self._scanned
-        if self._next_value < at:
-            self._next_value = scanned.search(_VALUE_KEY, at)
-        if self._next_value == len(text):
+        if scanned.search(_VALUE_KEY, at) == len(text):
             return None
         marks = _object_marks(quote.mark)
         depth = 0
@@ -274,15 +249,14 @@ class QuotedValues:
     def open_value(self, end: int) -> Span | None:
         """In a text that is cut off: the value of a last key `value` that begins before `end` and does not
         end. The name of its pair may have been cut off."""
-        for found in reversed([*_OPEN_VALUE_KEY.finditer(self._text[:end])]):
-            span = self.value(found.end(), DOUBLE)
-            return span if span and span[1] == len(self._text) else None
-        return None
+        keys = [*_OPEN_VALUE_KEY.finditer(self._text[:end])]
+        span = self.value(keys[-1].end(), DOUBLE) if keys else None
+        return span if span and span[1] == len(self._text) else None
 
 
 @lru_cache
 def _string_marks(mark: str) -> re.Pattern[str]:
-    return re.compile(rf'{mark}|"')
+    return re.compile(rf'{mark}|"' if len(mark) > 1 else mark)
 
 
 @lru_cache

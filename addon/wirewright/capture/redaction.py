@@ -1,11 +1,14 @@
 """Secrets are taken out of a capture before they get to the disk."""
 
 import re
+import struct
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from typing import AnyStr
 from urllib.parse import unquote_plus
 
-from wirewright.capture.scanned_text import REDACTED
-from wirewright.capture.secret_names import AT_SIGNS, DEFAULT, OVERLAP, SEARCH_STEP, SecretNames
+from wirewright.capture.scanned_text import REDACTED, Span
+from wirewright.capture.secret_names import DEFAULT, SEARCH_STEP, SecretNames
 from wirewright.capture.secret_spans import SecretSpans
 from wirewright.model.handshake import Headers, split_tokens
 from wirewright.values import Payload
@@ -44,16 +47,13 @@ class Redaction:
         payloads = list(payloads)
         if len(payloads) == 1:
             return self._may_be_in(payloads[0])
-        texts: list[str] = []
-        binary: list[bytes] = []
-        for payload in payloads:
-            if isinstance(payload, str):
-                texts.append(payload)
-            else:
-                binary.append(payload)
-        if any(map(_utf_16, binary)):
-            return True
-        return self._may_be_in("\n".join(texts)) or self._may_be_in(b"\n".join(binary))
+        texts = [each for each in payloads if isinstance(each, str)]
+        binary = [each for each in payloads if isinstance(each, bytes)]
+        return (
+            self._may_be_in("\n".join(texts))
+            or self._may_be_in(b"\n".join(binary))
+            or any(map(_utf_16, binary))
+        )
 
     def headers(self, headers: Mapping[str, str]) -> Headers:
         """The same fields with secrets replaced by REDACTED: whole values by name, subprotocols that are
@@ -87,22 +87,25 @@ class Redaction:
         parameters = "&".join(map(self._parameter, query.split("&")))
         return self.text(before + mark + parameters)
 
-    def text(self, message: str) -> str:
-        """A text message."""
-        return self._replaced(message) if self._may_be_in(message) else message
+    def text(self, message: str, *, is_cut: bool = False) -> str:
+        """A text message. `is_cut`: it is only the beginning of one."""
+        return _replaced(message, self._secrets(message, is_cut=is_cut))
 
-    def binary(self, message: bytes) -> bytes:
+    def binary(self, message: bytes, *, is_cut: bool = False) -> bytes:
         """A binary message. Text in it, such as JSON, is treated as a text message."""
-        if not self._may_be_in(message):
-            return message
-        if encoding := _utf_16(message):
-            end = len(message) & ~1
-            text = message[:end].decode(encoding, "surrogatepass")
-            redacted = self.text(text)
-            return message if redacted is text else redacted.encode(encoding, "surrogatepass") + message[end:]
-        text = message.decode("latin-1")
-        redacted = self._replaced(text, is_binary=True)
-        return message if redacted is text else redacted.encode("latin-1")
+        if self._names and (encoding := _utf_16(message)):
+            secrets = self._secrets(_code_units(message, encoding), is_cut=is_cut)
+            return _replaced(
+                message,
+                (
+                    (2 * start, 2 * end, replacement.encode(encoding, "surrogatepass"))
+                    for start, end, replacement in secrets
+                ),
+            )
+        secrets = self._secrets(message, is_cut=is_cut)
+        return _replaced(
+            message, ((start, end, replacement.encode("latin-1")) for start, end, replacement in secrets)
+        )
 
     def payload(self, payload: Payload) -> Payload:
         """A message of either kind."""
@@ -114,13 +117,12 @@ class Redaction:
         A value that may be a secret is hidden if its end, or its name after it, is beyond what is looked at.
         """
         shown = payload[:length] if isinstance(payload, str) else payload[:length].decode("latin-1")
-        context = SEARCH_STEP if _OPEN_IN_PREVIEW.search(shown) else REDACTION_LOOKAHEAD
-        if len(payload) <= length + context or context == REDACTION_LOOKAHEAD or not self._names:
-            return self.payload(payload[: length + context])
-        cut = payload[: length + context]
-        if isinstance(cut, str):
-            return self._replaced(cut, is_cut=True)
-        return self._replaced(cut.decode("latin-1"), is_binary=True, is_cut=True).encode("latin-1")
+        is_open = _OPEN_IN_PREVIEW.search(shown) is not None
+        end = length + (SEARCH_STEP if is_open else REDACTION_LOOKAHEAD)
+        cut = payload[:end]
+        if not is_open or len(payload) <= end:
+            return self.payload(cut)
+        return self.text(cut, is_cut=True) if isinstance(cut, str) else self.binary(cut, is_cut=True)
 
     def close(self, payload: bytes) -> bytes:
         """The payload of a close frame (RFC 6455, 5.5.1): its code stays."""
@@ -132,32 +134,27 @@ class Redaction:
         return reason if redacted is reason else redacted.encode()[:123].decode(errors="ignore")
 
     def _may_be_in(self, message: Payload) -> bool:
-        """Whether a message may have a secret. It is looked at in steps, so that other threads can run."""
-        if not self._names or not message:
-            return False
         if isinstance(message, bytes) and _utf_16(message):
             return True
         if len(message) <= SEARCH_STEP:
             return self._names.may_be_in(message)
-        starts = range(0, len(message), SEARCH_STEP)
-        has_at = _has_at(message, starts)
-        return any(
-            self._names.may_be_in(message[start : start + SEARCH_STEP + OVERLAP], has_at=has_at)
-            for start in starts
-        )
+        return any(True for _ in self._names.parts(message))
 
-    def _replaced(self, text: str, *, is_binary: bool = False, is_cut: bool = False) -> str:
-        """The text with its secrets replaced; the same object if it has none."""
-        pieces: list[str] = []
-        position = 0
-        for start, end, replacement in SecretSpans(text, self._names, is_binary=is_binary, is_cut=is_cut):
-            pieces += (text[position:start], replacement)
-            position = end
-        if not pieces:
-            return text
-        pieces.append(text[position:])
-        redacted = "".join(pieces)
-        return text if redacted == text else redacted
+    def _secrets(self, message: Payload, *, is_cut: bool) -> Iterable[Span]:
+        """The secrets in a message. They are looked for in steps, so that other threads can run."""
+        if not self._names:
+            return ()
+        parts = self._names.parts(message)
+        first = next(parts, None)
+        if first is None and not is_cut:
+            return ()
+        return SecretSpans(
+            message if isinstance(message, str) else message.decode("latin-1"),
+            self._names,
+            parts if first is None else chain([first], parts),
+            is_binary=isinstance(message, bytes),
+            is_cut=is_cut,
+        )
 
     def _protocols(self, protocols: Iterable[str], before: str) -> Iterator[str]:
         for protocol in protocols:
@@ -174,14 +171,18 @@ class Redaction:
         return name + equals + REDACTED if is_secret else parameter
 
 
-def _has_at(message: Payload, starts: Iterable[int]) -> bool:
-    """Whether a message has a mark of a URL with a password."""
-    if isinstance(message, str):
-        return any(
-            message.find(each, start, start + SEARCH_STEP + 4) >= 0 for each in AT_SIGNS for start in starts
-        )
-    marks = [each.encode() for each in AT_SIGNS]
-    return any(message.find(each, start, start + SEARCH_STEP + 4) >= 0 for each in marks for start in starts)
+def _replaced(message: AnyStr, spans: Iterable[tuple[int, int, AnyStr]]) -> AnyStr:
+    """The message with other texts in the places of these; the same object if nothing changes."""
+    pieces: list[AnyStr] = []
+    position = 0
+    for start, end, replacement in spans:
+        if end - start != len(replacement) or message[start:end] != replacement:
+            pieces += (message[position:start], replacement)
+            position = end
+    if not pieces:
+        return message
+    pieces.append(message[position:])
+    return message[:0].join(pieces)
 
 
 def _utf_16(message: bytes) -> str | None:
@@ -193,3 +194,20 @@ def _utf_16(message: bytes) -> str | None:
     if message[:2] == b"\xfe\xff" or (message[:3:2] == b"\0\0" and message[1] and message[3:4] > b"\0"):
         return "utf-16-be"
     return None
+
+
+def _code_units(message: bytes, encoding: str) -> str:
+    """A text in UTF-16 with one character for two bytes, also for halves of surrogate pairs."""
+    pieces: list[str] = []
+    for start in range(0, len(message) - 1, SEARCH_STEP):
+        piece = message[start : start + SEARCH_STEP]
+        units = piece[: len(piece) & ~1]
+        try:
+            text = units.decode(encoding)
+        except UnicodeDecodeError:
+            text = ""
+        if 2 * len(text) != len(units):
+            order = "<" if encoding == "utf-16-le" else ">"
+            text = "".join(map(chr, struct.unpack(f"{order}{len(units) // 2}H", units)))
+        pieces.append(text)
+    return "".join(pieces)

@@ -5,8 +5,8 @@ import re
 from wirewright.capture.secret_names import SEARCH_STEP
 
 REDACTED = "REDACTED"
-MOST_STEPS = 1_000_000
-"""Words, quotes and brackets that are looked at. After these, the rest of the text is redacted as a whole."""
+MOST_STEPS = 500_000
+"""Names, quotes and brackets that are looked at. After these, the rest of the text is redacted as a whole."""
 MOST_BACKSLASHES = 4_095
 """Backslashes before a quote, likewise: twelve levels of JSON in JSON strings."""
 
@@ -15,7 +15,7 @@ Span = tuple[int, int, str]
 
 WHITE_SPACE = re.compile(r"\s*+")
 BLANKS = re.compile(r"[ \t]*+")
-_BACKSLASHES = re.compile(r"\\*+")
+BACKSLASHES = re.compile(r"\\*+")
 _LONGEST_MATCH = 64
 """Characters of a match that begins at the end of a step."""
 
@@ -33,19 +33,14 @@ class ScannedText:
     def __init__(self, text: str, most_steps: int = MOST_STEPS) -> None:
         self.text = text
         self._steps_left = most_steps
+        self._found: dict[re.Pattern[str], tuple[int, int]] = {}
+        """By pattern, the part of the text that was searched last: no match begins before its end."""
 
     def step(self, count: int = 1) -> None:
         """Count pieces. Raises TooManyPieces after too many."""
         self._steps_left -= count
         if self._steps_left < 0:
             raise TooManyPieces
-
-    def find(self, part: str, at: int) -> int:
-        """The place of a short text from here on, or the end of the text."""
-        for start in range(at, len(self.text), SEARCH_STEP):
-            if (found := self.text.find(part, start, start + SEARCH_STEP + len(part) - 1)) >= 0:
-                return found
-        return len(self.text)
 
     def find_before(self, part: str, end: int, start: int = 0) -> int:
         """The last place of a short text that ends before `end`, or -1."""
@@ -59,8 +54,20 @@ class ScannedText:
         return -1
 
     def search(self, pattern: re.Pattern[str], at: int, end: int | None = None) -> int:
-        """The place of a match of a few characters from here on, or the end."""
-        end = len(self.text) if end is None else end
+        """The place of a match of a few characters from here on, or the end.
+
+        The place of the last search to the end of the text is kept for each pattern: thousands of names may
+        be before one that is far away.
+        """
+        if end is None:
+            begin, found = self._found.get(pattern, (1, 0))
+            if not begin <= at <= found:
+                found = self._search(pattern, at, len(self.text))
+                self._found[pattern] = at, found
+            return found
+        return self._search(pattern, at, end)
+
+    def _search(self, pattern: re.Pattern[str], at: int, end: int) -> int:
         for start in range(at, end, SEARCH_STEP):
             if found := pattern.search(self.text, start, min(start + SEARCH_STEP + _LONGEST_MATCH, end)):
                 return found.start()
@@ -76,15 +83,14 @@ class ScannedText:
         """How many backslashes are right before this place, and not before `start`."""
         if not at or self.text[at - 1] != "\\":
             return 0
-        before = self.text[max(start, at - MOST_BACKSLASHES - 1) : at]
-        count = len(before) - len(before.rstrip("\\"))
+        for most in (16, MOST_BACKSLASHES + 1):  # there are rarely more than a few
+            before = self.text[max(start, at - most) : at]
+            count = len(before) - len(before.rstrip("\\"))
+            if count < most:
+                break
         if count > MOST_BACKSLASHES:
             raise TooManyPieces
         return count
-
-    def after_backslashes(self, at: int) -> int:
-        """The end of backslashes that begin here."""
-        return self.after(_BACKSLASHES, at)
 
 
 def span(start: int, end: int) -> Span | None:

@@ -1,10 +1,11 @@
 """The names whose values are secrets, and a quick check whether a text has one of them."""
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from itertools import groupby
-from typing import Any, AnyStr, Generic
+
+from wirewright.values import Payload
 
 DEFAULT = (
     "authorization",
@@ -50,8 +51,6 @@ OVERLAP = 256
 """Characters after a part of a text that are searched too, for a name that begins in the part."""
 MOST_NAMES = 64
 """With more names than this, every text is scanned: looking for each of them would take longer."""
-AT_SIGNS = ("@", "%40", "2540")
-"""One of these is before the host of each URL with a password, also in URLs in URLs."""
 _LONGEST_NAME = 128
 """Characters of a name whose last word counts."""
 SHORTEST_ROOT = 4
@@ -60,10 +59,24 @@ SHORTEST_ROOT = 4
 _ESCAPE = re.compile(r"\\+u([0-9a-fA-F]{4})")
 LETTER_ESCAPE = r"u00(?:2[dD]|3[0-9]|[46][1-9a-fA-F]|[57][0-9aA]|5[fF])"
 """The rest of an escape of JSON (RFC 8259, 7) that stands for an ASCII letter, a digit, `-` or `_`."""
-_ESCAPED = rf"\\{LETTER_ESCAPE}"
 LETTER_CODE = r"(?:2[dD]|3[0-9]|[46][1-9a-fA-F]|[57][0-9aA]|5[fF])"
-_PERCENT = rf"%(?:25){{0,8}}(?:40|{LETTER_CODE})"
-"""A percent-encoded letter (RFC 3986, 2.1), which may be in a name, or `@`."""
+"""The same in percent-encoding (RFC 3986, 2.1), after the `%`."""
+# Each of these begins with one literal character, which is found fast. A `?` may be any other character.
+_AUTHORITY = re.compile(rb"(:(?:\\{0,16}+(?:/|u002[fF])){2})[^\s/#\"'\\<>@]*+(?:@|\Z)")
+"""Before the user, the password and the host, which may be in the next part. The slashes have backslashes in
+JSON of PHP."""
+_ENCODED_AUTHORITY = re.compile(
+    rb"(%(?P<deep>(?:25){0,8}+)3[aA](?:%(?P=deep)2[fF]){2})"
+    rb"(?:[^\s/#\"'\\<>&%@]++|%(?!(?P=deep)(?:2[fF3]|3[fF]|40)))*+(?:@|%(?P=deep)40|\Z)"
+)
+"""The same in a URL that is a parameter of another one, once for each level."""
+_ESCAPED_WORD = re.compile(rb"\\%s(?:[\w\-]++|\\{1,16}+%b)*+" % (2 * (LETTER_ESCAPE.encode(),)))
+_ENCODED_WORD = re.compile(
+    rb"%%(?:25){0,8}+%s(?:[\w\-]++|%%(?:25){0,8}+%b)*+" % (2 * (LETTER_CODE.encode(),))
+)
+"""Words from their first letter on that is an escape, or percent-encoded."""
+_SEPARATOR = re.compile(rb"[-_]")
+_BACKSLASH, _PERCENT, _HYPHEN, _UNDERSCORE = b"\\%-_"
 
 
 def folded(name: str) -> str:
@@ -80,30 +93,10 @@ class SecretNames:
         binary = [name.encode("utf-8", "surrogatepass").decode("latin-1") for name in given]
         self._names = frozenset(map(folded, given + binary)) - {""}
         self.has_non_ascii = not all(name.isascii() for name in self._names)
-        roots = [] if self.has_non_ascii or len(self._names) > MOST_NAMES else _roots(self._names)
+        self.roots = () if self.has_non_ascii or len(self._names) > MOST_NAMES else _roots(self._names)
+        """Each name has one of these texts in it. Empty if all messages are to be scanned."""
+        self._octets = [root.encode() for root in self.roots]
         self._last_words = tuple(word for word in LAST_WORDS if word in self._names)
-        self._in_text = _Marks(
-            roots=roots,
-            backslash="\\",
-            percent="%",
-            at="@",
-            authorities=("://", "\\/", "u002f", "2f%"),
-            separators=("_", "-"),
-            nothing="",
-            escape=re.compile(_ESCAPED),
-            encoded=re.compile(_PERCENT),
-        )
-        self._in_binary = _Marks(
-            roots=[root.encode() for root in roots],
-            backslash=ord("\\"),
-            percent=ord("%"),
-            at=ord("@"),
-            authorities=(b"://", b"\\/", b"u002f", b"2f%"),
-            separators=(b"_", b"-"),
-            nothing=b"",
-            escape=re.compile(_ESCAPED.encode()),
-            encoded=re.compile(_PERCENT.encode()),
-        )
 
     def __bool__(self) -> bool:
         return bool(self._names)
@@ -121,57 +114,74 @@ class SecretNames:
         last = _LAST_WORD.search(name)
         return last is not None and last[1].lower() in self._last_words
 
-    def may_be_in(self, part: str | bytes, *, has_at: bool | None = None) -> bool:
-        """False if a part of about `SEARCH_STEP` characters has no such name and no password of a URL.
+    def parts(self, message: Payload) -> Iterator[tuple[int, int]]:
+        """The parts of a message, of `SEARCH_STEP` characters, that may have a secret."""
+        size = len(message)
+        for start in range(0, size, SEARCH_STEP):
+            part = message if size <= SEARCH_STEP else message[start : start + SEARCH_STEP + OVERLAP]
+            if self.may_be_in(part):
+                yield start, min(start + SEARCH_STEP, size)
 
-        `has_at` is whether the text has one of `AT_SIGNS` somewhere. By default the part is the whole text.
-        """
-        if isinstance(part, str):
-            return self._in_text.are_in(part.lower(), has_at)
-        return self._in_binary.are_in(part.lower(), has_at)
-
-
-@dataclass(frozen=True, slots=True)
-class _Marks(Generic[AnyStr]):
-    """What every text, or every binary message, with a secret has."""
-
-    roots: Sequence[AnyStr]
-    """Each name has one of these in it. None if all texts are to be scanned."""
-    backslash: Any
-    percent: Any
-    at: Any
-    """Characters; for bytes their numbers, which are found faster."""
-    authorities: tuple[AnyStr, ...]
-    """Before the user, the password and the host of a URL, or a part of that in JSON or percent-encoding."""
-    separators: tuple[AnyStr, AnyStr]
-    nothing: AnyStr
-    escape: re.Pattern[AnyStr]
-    encoded: re.Pattern[AnyStr]
-
-    def are_in(self, lowered: AnyStr, has_at: bool | None) -> bool:
+    def may_be_in(self, part: Payload) -> bool:
+        """False if a part of about `SEARCH_STEP` characters has no such name and no password of a URL."""
         if not self.roots:
+            return bool(part)
+        octets = _octets(part)
+        # `find` is faster than `in`, but for one byte. Most messages have none of these.
+        if (octets.find(b"://") >= 0 or octets.find(b":\\") >= 0) and _AUTHORITY.search(octets):
             return True
-        # Single characters are found ten times as fast as longer texts, and most messages have none of these.
-        if self.at in lowered if has_at is None else has_at:
-            for mark in self.authorities:
-                if mark in lowered:
-                    return True
-        if self.backslash in lowered and self.escape.search(lowered):
+        if _BACKSLASH in octets and _ESCAPED_WORD.search(octets):
             return True
-        if self.percent in lowered and self.encoded.search(lowered):
+        if _PERCENT in octets and (_ENCODED_WORD.search(octets) or _ENCODED_AUTHORITY.search(octets)):
             return True
-        for separator in self.separators:
-            if separator in lowered:
-                lowered = lowered.replace(separator, self.nothing)
-        for root in self.roots:  # noqa: SIM110  any() takes longer
-            if root in lowered:
+        octets = octets.lower()
+        if _HYPHEN in octets or _UNDERSCORE in octets:
+            octets = octets.translate(None, b"-_")
+        find = octets.find
+        for root in self._octets:  # noqa: SIM110  any() takes longer
+            if find(root) >= 0:
                 return True
         return False
 
+    def authorities(self, part: Payload, size: int) -> dict[int, str | None]:
+        """The places where the user and the password of a URL may begin, which begins in the first `size`
+        characters. With each, what is behind `%` if the URL is percent-encoded; None if it is not."""
+        octets = _octets(part)
+        plain = {found.end(1): None for found in _AUTHORITY.finditer(octets) if found.start() < size}
+        encoded = [found for found in _ENCODED_AUTHORITY.finditer(octets) if found.start() < size]
+        return plain | {found.end(1): found["deep"].decode() for found in encoded}
 
-def _roots(names: frozenset[str]) -> list[str]:
+    def name_places(self, part: Payload) -> list[int]:
+        """A place in each word that may be a name: in one of its roots, or in an encoded letter of it.
+
+        There must be roots.
+        """
+        octets = _octets(part)
+        folded = octets.lower().translate(None, b"-_")
+        places = [place for root in self._octets for place in _all_places(folded, root)]
+        if places and len(folded) < len(octets):
+            separators = [found.start() - count for count, found in enumerate(_SEPARATOR.finditer(octets))]
+            places = [place + bisect_right(separators, place) for place in places]
+        for word in (_ESCAPED_WORD, _ENCODED_WORD):
+            places += [found.start() + 1 for found in word.finditer(octets)]
+        return places
+
+
+def _octets(part: Payload) -> bytes:
+    """A part as bytes, with a byte for each character: `?` for one that is not in Latin-1."""
+    return part.encode("latin-1", "replace") if isinstance(part, str) else part
+
+
+def _all_places(octets: bytes, root: bytes) -> Iterator[int]:
+    place = octets.find(root)
+    while place >= 0:
+        yield place
+        place = octets.find(root, place + len(root))
+
+
+def _roots(names: frozenset[str]) -> tuple[str, ...]:
     """A few texts of which each name has one in it: names, or the beginning that several share."""
     shortest = [name for name in names if not any(other in name for other in names - {name})]
     alike = groupby(sorted(shortest), key=lambda name: name[:SHORTEST_ROOT])
     groups = [(beginning, list(group)) for beginning, group in alike]
-    return [group[0] if len(group) == 1 else beginning for beginning, group in groups]
+    return tuple(group[0] if len(group) == 1 else beginning for beginning, group in groups)

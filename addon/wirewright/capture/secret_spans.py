@@ -5,14 +5,14 @@ be cut off, broken, inside other text, or inside JSON strings at any depth.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from wirewright.capture import scanned_text
 from wirewright.capture.plain_values import PlainValues
 from wirewright.capture.quoted_values import DOUBLE, SEPARATOR, Quote, QuotedValues
 from wirewright.capture.scanned_text import BLANKS, REDACTED, WHITE_SPACE, ScannedText, Span, TooManyPieces
 from wirewright.capture.secret_names import (
-    AT_SIGNS,
     LAST_WORDS,
     LETTER_CODE,
     LETTER_ESCAPE,
@@ -20,28 +20,19 @@ from wirewright.capture.secret_names import (
     SEARCH_STEP,
     SecretNames,
 )
-from wirewright.capture.url_passwords import AUTHORITY, ENCODED_AUTHORITY, encoded_password, password
 
 MOST_SECRETS = 100_000
 """Values that are redacted one by one. After these, the rest of the text is redacted as a whole."""
 
-_WINDOW = 1024
-"""Characters around a possible name in which all words are looked at."""
-
-
-def _words(letters: str, escape: str) -> re.Pattern[str]:
-    return re.compile(
-        rf"(?<![{letters}])(?:[{letters}]++|\\{{1,16}}+(?:{escape}))++|(?P<authority>{AUTHORITY})"
-    )
-
-
-_ASCII_WORDS = _words(r"0-9A-Za-z_%\-", LETTER_ESCAPE)
-_WORDS = _words(r"\w\x80-\U0010ffff%\-", LETTER_ESCAPE + "|u(?:00[89a-fA-F]|(?!00)[0-9a-fA-F]{3})[0-9a-fA-F]")
-"""Names, and what is before the user and the password of a URL."""
-_LETTERS = re.compile(r"[\w%\-]*+")
-_ENCODED = re.compile(rf"%(?:25){{0,8}}(?!{LETTER_CODE}|[89a-fA-F])[0-9a-fA-F]{{2}}")
-"""A percent-encoded character (RFC 3986, 2.1), once for each level of URLs in URLs, that is not in a name."""
+_CODE = rf"%(?:25){{0,8}}+(?:{LETTER_CODE}|[89a-fA-F][0-9a-fA-F])"
+"""A percent-encoded character of a name (RFC 3986, 2.1), once for each level of URLs in URLs."""
+_OTHER_CODE = rf"(?!{_CODE})%(?:25){{0,8}}[0-7][0-9a-fA-F]"
+"""One that is not in a name, such as `%3F`."""
+_NAME_CODE, _AFTER_NAME = re.compile(_CODE), re.compile(_OTHER_CODE)
 _ENCODED_LETTER = re.compile(r"%(?:25){0,8}([0-9a-fA-F]{2})")
+_LONGEST_WORD = 1024
+"""Characters of a word that may be a name, as it is written."""
+_WORD_GOES_ON = re.compile(r"[\w%\-]")
 _AFTER_BACKSLASH = re.compile(r"[bfnrt]|u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})")
 """The rest of an escape, which is not the beginning of a name: `\\nToken` is a line feed and a name."""
 _QUOTE_BEGINS = frozenset("\\\"'&")
@@ -49,9 +40,8 @@ _TAG_ENDS = frozenset("<:;cC")
 """Characters right before the name of an XML element, as `<` may be written."""
 _SUBSCRIPTS = re.compile(r"\]?(?:\[[^\s\[\]=&:\"'\\]{0,64}+\]){0,8}+")
 """As in `user[password]=`, `token[]=` and `token[0]=`."""
-_PAIRED_KEY = re.compile(
-    r"(?i)(?:[\"']|u002[27]|x2[27]|;)(?:name|key|header|field)\\*(?:[\"']|u002[27]|x2[27]|&\w+;)\s*[:=]\s*$"
-)
+_PAIRED_KEY = re.compile(r"[\"'27;](?i:name|key|header|field)\\*(?:[\"']|u002[27]|x2[27]|&\w+;)\s*[:=]\s*$")
+"""The key before a name that is a value. A quote may be written as `\\u0022` or `&quot;`."""
 _CLOSING = re.compile(r"\s{0,64}+(?:[,}\]:]|\\{0,16}+[\"'][,}\]:\s]|$)")
 """After a quote that ends a string, and does not begin one."""
 
@@ -64,25 +54,58 @@ _TEXT_SOON = re.compile(r"[\s\S]{1,6}?[\x20-\x7e]{12}")
 """A text after its type and its length."""
 
 
+class _Words(NamedTuple):
+    """The patterns of words, which may be names."""
+
+    letters: re.Pattern[str]
+    escape: re.Pattern[str]
+    """A letter that is written as an escape of JSON, without the backslashes."""
+    word: re.Pattern[str]
+
+
+def _words(letters: str, escape: str) -> _Words:
+    return _Words(
+        re.compile(rf"[{letters}]*+"),
+        re.compile(escape),
+        re.compile(rf"(?:[{letters}]++|{_CODE}|\\{{1,16}}+(?:{escape}))++"),
+    )
+
+
+_ASCII_WORDS = _words(r"0-9A-Za-z_\-", LETTER_ESCAPE)
+_ANY_LETTERS = r"\w\x80-\U0010ffff\-"
+_ANY_WORDS = _words(_ANY_LETTERS, LETTER_ESCAPE + "|u(?:00[89a-fA-F]|(?!00)[0-9a-fA-F]{3})[0-9a-fA-F]")
+_PLAIN_WORD = re.compile(rf"[{_ANY_LETTERS}]++")
+
+
 class SecretSpans:
     """The secrets of one text, from first to last.
 
-    `is_binary` is true for a binary message, read as Latin-1. `is_cut` is true for the beginning of a
-    message: a value that does not end in it is a secret if its name may have been cut off.
+    `parts` are those of `SecretNames.parts`. `is_binary` is true for a binary message, read as Latin-1.
+    `is_cut` is true for the beginning of a message: a value that does not end in it is a secret if its name
+    may have been cut off.
     """
 
     def __init__(
-        self, text: str, names: SecretNames, *, is_binary: bool = False, is_cut: bool = False
+        self,
+        text: str,
+        names: SecretNames,
+        parts: Iterable[tuple[int, int]],
+        *,
+        is_binary: bool = False,
+        is_cut: bool = False,
     ) -> None:
         self._text = text
         self._names = names
-        self._words = _WORDS if names.has_non_ascii else _ASCII_WORDS
+        self._parts = parts
+        self._words = _ANY_WORDS if names.has_non_ascii else _ASCII_WORDS
         self._is_binary, self._is_cut = is_binary, is_cut
         self._scanned = ScannedText(text, scanned_text.MOST_STEPS)
         self._quoted = QuotedValues(self._scanned)
         self._plain = PlainValues(self._scanned)
         self._position = 0
         """The end of the last secret."""
+        self._word_end = 0
+        """The end of the last word that was looked at."""
 
     def __iter__(self) -> Iterator[Span]:
         position = 0
@@ -97,94 +120,97 @@ class SecretSpans:
         try:
             if self._is_cut and (span := self._quoted.open_value(SEARCH_STEP)):
                 spans.append(span)
-            for start, end in self._windows():
-                for span in self._in_window(start, end):
-                    if len(spans) >= MOST_SECRETS:
-                        raise TooManyPieces
-                    spans.append(span)
-                    self._position = max(self._position, span[1])
+            for span in self._found():
+                if len(spans) >= MOST_SECRETS:
+                    raise TooManyPieces
+                spans.append(span)
+                self._position = max(self._position, span[1])
         except TooManyPieces:
             spans.append((self._position, len(self._text), REDACTED))
         return spans
 
-    def _windows(self) -> Iterator[tuple[int, int]]:
-        """The parts of the text that may have names; of a short text all of it."""
-        text, may_be_in = self._text, self._names.may_be_in
-        if len(text) <= _WINDOW:
-            yield 0, len(text)
-            return
-        has_at = self._is_cut or any(self._scanned.find(each, 0) < len(text) for each in AT_SIGNS)
-        for start in range(0, len(text), SEARCH_STEP):
-            stop = min(start + SEARCH_STEP, len(text))
-            if stop <= self._position or not may_be_in(text[start : stop + OVERLAP], has_at=has_at):
-                continue
-            for begin in range(start, stop, _WINDOW):
-                end = min(begin + _WINDOW, stop)
-                if end > self._position and may_be_in(text[begin : end + OVERLAP], has_at=has_at):
-                    yield begin, end
-
-    def _in_window(self, start: int, end: int) -> Iterator[Span]:
-        last = min(end + _WINDOW, len(self._text))
-        if start >= _WINDOW:  # a URL in a URL may be a word that is longer than a window
-            long = _LETTERS.match(self._text, start - OVERLAP, last)
-            if long and long.end() > start and "%" in long[0]:
-                yield from self._encoded(long[0], long.start())
-        step = self._scanned.step
-        for found in self._words.finditer(self._text, start, last):
-            if found.start() >= end:
+    def _found(self) -> Iterator[Span]:
+        for start, stop in self._parts:
+            if self._position < stop:
+                yield from self._in_part(start, stop)
+            if self._position == len(self._text):
                 return
-            if found.start() < self._position:
+
+    def _in_part(self, start: int, stop: int) -> Iterator[Span]:
+        part, size = self._text[start : stop + OVERLAP], stop - start
+        if self._names.roots:
+            names = self._names.name_places(part)
+        else:
+            names = [found.start() for found in _PLAIN_WORD.finditer(part)]
+        authorities = self._names.authorities(part, size)
+        places = [*(at for at in names if at < size), *authorities]
+        places.sort()
+        for at in places:
+            place = start + at
+            if place < self._position:
                 continue
-            step()
-            if found.lastgroup is not None:
-                if span := password(self._scanned, found.end(), is_cut=self._is_cut):
-                    yield span
-            elif "%" in found[0]:
-                yield from self._encoded(found[0], found.start())
-            elif span := self._secret(found[0], found.start()):
+            self._scanned.step()
+            if at in authorities:  # the user may have the name of a secret, and is looked at next
+                span = self._plain.password(place, authorities.pop(at), is_cut=self._is_cut)
+            else:
+                span = self._at_name(place)
+            if span:
                 yield span
 
     # Names
 
-    def _encoded(self, word: str, start: int) -> Iterator[Span]:
-        """The secrets of a word with percent-encoded characters, such as a URL in a URL."""
-        for authority in ENCODED_AUTHORITY.finditer(word):
-            self._scanned.step()
-            at = start + authority.end()
-            if at >= self._position and (span := encoded_password(self._scanned, at, authority["deep"])):
-                yield span
-        begin = 0
-        for part in _ENCODED.finditer(word):
-            self._scanned.step()
-            name = word[begin : part.start()]
-            if start + begin >= self._position and _unquoted(name) in self._names:
-                at = start + part.end()
-                if word[part.end() - 2 : part.end()] in ("5D", "5d") and part.end() == len(word):
-                    span = self._of_bare_name(start + begin, at, "%", 0)  # user%5Bpassword%5D=
-                else:
-                    span = self._plain.parameter(at)
-                if span:
-                    yield span
-                    return
-            begin = part.end()
-        if start + begin >= self._position and (span := self._secret(word[begin:], start + begin)):
-            yield span
+    def _at_name(self, place: int) -> Span | None:
+        """The value of the word that has this place in it, if it is a name."""
+        if place < self._word_end:
+            return None
+        start = self._word_start(place)
+        word = self._words.word.match(self._text, start, start + _LONGEST_WORD)
+        if word is None:
+            return None
+        self._word_end = word.end()
+        return self._secret(word[0], start)
+
+    def _word_start(self, place: int) -> int:
+        """The beginning of the word that has this place in it. No letter before it is percent-encoded or an
+        escape, as that would have been a place before."""
+        text, least = self._text, max(self._position, self._word_end, place - _LONGEST_WORD)
+        while True:
+            letters = self._words.letters.match(text[least:place][::-1])
+            start = place - (letters.end() if letters else 0)
+            before = text[start - 1 : start]
+            if before == "%":
+                if code := _AFTER_NAME.match(text, start - 1):
+                    return code.end()
+                if start > least and _NAME_CODE.match(text, start - 1):
+                    place = start - 1
+                    continue
+            elif before == "\\" and start > least and self._words.escape.match(text, start):
+                place = max(least, start - min(16, self._scanned.backslashes_before(start)))
+                continue
+            return start
 
     def _secret(self, word: str, start: int) -> Span | None:
         """The value of a word, if the word is a secret name in the place of a key."""
         text = self._text
         escape = 0
         before = text[start - 1 : start]
-        if before == "\\" and (rest := _AFTER_BACKSLASH.match(word)):
+        rest = _AFTER_BACKSLASH.match(word) if before == "\\" else None
+        if rest and _unquoted(word[rest.end() :]) in self._names:
             escape = self._scanned.backslashes_before(start)
             start, word = start + rest.end(), word[rest.end() :]
             code = rest[1] or rest[2]
             before = chr(int(code, 16)) if code else rest[0]
-        if (_unquoted(word) if "%" in word else word) not in self._names:
+        elif _unquoted(word) not in self._names:
             return None
+        self._scanned.step(word.count("%"))
         end = start + len(word)
-        if text[end : end + 1] in _QUOTE_BEGINS and (quote := self._quoted.quote_at(end)):
+        following = text[end : end + 1]
+        if following in _QUOTE_BEGINS and (quote := self._quoted.quote_at(end)):
             return self._of_quoted_name(start, end, quote)
+        if following == "%" and (code := _AFTER_NAME.match(text, end)):
+            if code[0][-2:] not in ("5D", "5d") or _WORD_GOES_ON.match(text, code.end()):
+                return self._plain.parameter(code.end())
+            return self._of_bare_name(start, code.end(), "%", 0)  # user%5Bpassword%5D=
         return self._of_bare_name(start, end, before, escape)
 
     def _of_quoted_name(self, start: int, end: int, quote: Quote) -> Span | None:
@@ -271,4 +297,5 @@ class SecretSpans:
 
 
 def _unquoted(word: str) -> str:
-    return _ENCODED_LETTER.sub(lambda found: chr(int(found[1], 16)), word)
+    """A word without percent-encoding."""
+    return _ENCODED_LETTER.sub(lambda found: chr(int(found[1], 16)), word) if "%" in word else word
