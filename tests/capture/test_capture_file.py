@@ -15,9 +15,10 @@ from wirewright.capture import CaptureError, capture_file, schema
 from wirewright.capture import open as open_capture
 from wirewright.capture.formats import importer
 from wirewright.capture.formats.importer import import_file
-from wirewright.capture.reader import Socket, socket_row
 from wirewright.capture.recorder import Recorder
+from wirewright.capture.records import Socket
 from wirewright.capture.rotation import SMALLEST_MAX_SIZE
+from wirewright.capture.row_types import socket_row
 
 ENDINGS = ("-journal", "-wal", "-shm")
 

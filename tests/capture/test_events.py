@@ -14,8 +14,8 @@ from wirewright.capture.events import EventReader, SocketEvent
 from wirewright.capture.filters import Filter
 from wirewright.capture.formats import har_export, json_lines
 from wirewright.capture.formats.import_report import ImportReport
-from wirewright.capture.reader import Annotation, Frame, Gap
 from wirewright.capture.recorder import Recorder
+from wirewright.capture.records import Annotation, Frame, Gap
 from wirewright.capture.replay.as_server import Replay
 
 SECOND = 1_000_000_000

@@ -19,6 +19,7 @@ from support.time_limits import STEP_SECONDS
 from wirewright.capture import CaptureError, schema
 from wirewright.capture import open as open_capture
 from wirewright.capture.recorder import Recorder
+from wirewright.capture.records import ALIVE_SECONDS
 from wirewright.model.handshake import Headers
 from wirewright.model.proxy import Control
 
@@ -113,7 +114,7 @@ def test_session_that_was_seen_in_the_future_is_waited_for_no_longer_than_any(
     clock = SimpleNamespace(monotonic=lambda: sum(slept), sleep=slept.append, time_ns=time.time_ns)
     monkeypatch.setattr(schema, "time", clock)
     Recorder(path, "test").stop()
-    assert sum(slept) == pytest.approx(schema.ALIVE_SECONDS, abs=0.1)
+    assert sum(slept) == pytest.approx(ALIVE_SECONDS, abs=0.1)
 
 
 def test_file_that_could_not_be_begun_is_not_left(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

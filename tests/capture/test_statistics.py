@@ -1,4 +1,4 @@
-from wirewright.capture.reader import Frame, FrameFlag, Socket
+from wirewright.capture.records import Frame, FrameFlag, Socket
 from wirewright.capture.statistics import statistics
 from wirewright.model.handshake import Headers
 from wirewright.values import Direction

@@ -14,12 +14,13 @@ from capture.conftest import Record
 from support.foreign_recordings import archive, entry
 from support.model_sockets import begin_socket
 from wirewright.capture import open as open_capture
-from wirewright.capture import read_limits, schema, writer
+from wirewright.capture import read_limits, schema, write_queue, writer
 from wirewright.capture.formats.importer import import_file
-from wirewright.capture.losses import Frames, Row
-from wirewright.capture.recorder import Messages, Recorder
+from wirewright.capture.frame_batches import Messages, Row
+from wirewright.capture.recorder import Recorder
 from wirewright.capture.rotation import SMALLEST_MAX_SIZE, Rotation
-from wirewright.capture.statements import CUT_FIELD, SHORT_TEXT, Statement
+from wirewright.capture.statements import CUT_FIELD, SHORT_TEXT
+from wirewright.capture.write_queue import Queued
 from wirewright.capture.writer import Writer
 from wirewright.memory import QUEUE_LEAST, MemoryBudget, MemoryUse
 from wirewright.model.feed import Tape
@@ -74,7 +75,7 @@ def test_frames_for_which_there_is_no_room_are_counted(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(writer, "QUEUE_BYTES", 262_144)
+    monkeypatch.setattr(write_queue, "QUEUE_BYTES", 262_144)
     recorder = record()
     tape = tape_of(control)
     with held(recorder):
@@ -101,7 +102,7 @@ def test_frames_are_counted_while_all_messages_together_use_up_the_memory(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     budget = MemoryBudget(1_000_000)
-    monkeypatch.setattr("wirewright.capture.writer.budget", budget)
+    monkeypatch.setattr("wirewright.capture.write_queue.budget", budget)
     recorder = record()
     tape = tape_of(control)
     others = budget.share(MemoryUse.HELD)
@@ -122,7 +123,7 @@ def test_frames_that_wait_are_part_of_the_memory_that_messages_take(
     path: Path, control: Control, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     budget = MemoryBudget(100_000_000)
-    monkeypatch.setattr("wirewright.capture.losses.budget", budget)
+    monkeypatch.setattr("wirewright.capture.write_queue.budget", budget)
     recorder = record()
     tape = tape_of(control)
     with held(recorder):
@@ -136,9 +137,9 @@ def test_frames_that_wait_are_part_of_the_memory_that_messages_take(
 def test_large_message_costs_no_other(
     path: Path, control: Control, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "QUEUE_BYTES", 10_000)
-    monkeypatch.setattr(writer, "LARGE_BYTES", 1_000)
-    monkeypatch.setattr(writer, "LARGE_QUEUE_BYTES", 20_000)
+    monkeypatch.setattr(write_queue, "QUEUE_BYTES", 10_000)
+    monkeypatch.setattr(write_queue, "LARGE_BYTES", 1_000)
+    monkeypatch.setattr(write_queue, "LARGE_QUEUE_BYTES", 20_000)
     recorder = record()
     tape = tape_of(control)
     with held(recorder):
@@ -154,9 +155,9 @@ def test_large_message_costs_no_other(
 def test_large_messages_wait_for_one_another_alone(
     path: Path, control: Control, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "QUEUE_BYTES", 1_048_576)
-    monkeypatch.setattr(writer, "LARGE_BYTES", 1_000)
-    monkeypatch.setattr(writer, "LARGE_QUEUE_BYTES", 524_288)
+    monkeypatch.setattr(write_queue, "QUEUE_BYTES", 1_048_576)
+    monkeypatch.setattr(write_queue, "LARGE_BYTES", 1_000)
+    monkeypatch.setattr(write_queue, "LARGE_QUEUE_BYTES", 524_288)
     recorder = record()
     tape = tape_of(control)
     with held(recorder):
@@ -168,6 +169,23 @@ def test_large_messages_wait_for_one_another_alone(
         assert [(gap.frames, gap.bytes, gap.reason) for gap in capture.gaps()] == [
             (1, 300_000, "more than 0.5 MiB waited to be written")
         ]
+
+
+def test_text_takes_the_room_of_its_characters_in_memory(
+    path: Path, control: Control, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_queue, "QUEUE_BYTES", 100_000)
+    recorder = record()
+    tape = tape_of(control)
+    wide = "x" * 20_000 + "\U0001f600"  # 20,004 bytes, and four times as many in memory
+    with held(recorder):
+        for text in (wide, wide, "x" * 10_000):
+            tape.messages([text], len(text.encode()), direction=Direction.SENT)
+    recorder.stop()
+    assert payloads(path) == [wide, "x" * 10_000]
+    with open_capture(path) as capture:
+        assert [(gap.frames, gap.bytes) for gap in capture.gaps()] == [(1, 20_004)]
+    assert recorder._writer.queue.waiting_bytes == 0
 
 
 def as_bytes(payload: object) -> bytes:
@@ -275,7 +293,7 @@ def test_frames_beyond_the_queue_are_counted_while_the_disk_is_full(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(writer, "QUEUE_BYTES", 262_144)
+    monkeypatch.setattr(write_queue, "QUEUE_BYTES", 262_144)
     recorder = record()
     tape = tape_of(control)
     with full_disk(recorder):
@@ -326,7 +344,7 @@ def test_attempt_after_a_failure_is_a_small_one(
     recorder.flush()
     attempts: list[int] = []
 
-    def fail(taken: Sequence[Frames | Statement], totals: object) -> None:
+    def fail(taken: Sequence[Queued], totals: object) -> None:
         attempts.append(sum(each.size for each in taken if isinstance(each, Messages)))
         raise sqlite3.OperationalError("disk is full")
 
@@ -375,10 +393,10 @@ def test_messages_that_were_not_read_are_counted_together(
     recorder = record()
     tape = tape_of(control)
     with held(recorder):
-        waiting = len(recorder._writer._queue)
+        waiting = len(recorder._writer.queue)
         for _ in range(10_000):
             tape.too_large()
-        assert len(recorder._writer._queue) == waiting
+        assert len(recorder._writer.queue) == waiting
     recorder.stop()
     with open_capture(path) as capture:
         assert sum(gap.frames for gap in capture.gaps()) == 10_000
@@ -511,7 +529,7 @@ def test_handshakes_that_wait_are_part_of_the_memory_that_messages_take(
     path: Path, control: Control, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     budget = MemoryBudget(100_000_000)
-    monkeypatch.setattr("wirewright.capture.losses.budget", budget)
+    monkeypatch.setattr("wirewright.capture.write_queue.budget", budget)
     recorder = record()
     with held(recorder):
         for number in range(10):
@@ -531,12 +549,12 @@ def test_headers_are_cut_and_counted_while_too_much_waits(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(writer, "QUEUE_BYTES", 500_000)
+    monkeypatch.setattr(write_queue, "QUEUE_BYTES", 500_000)
     recorder = record()
     with held(recorder):
         for number in range(50):
             begin_socket(control.proxy, key=str(number), headers=big_headers(number, 100_000))
-        assert recorder._writer._room.waiting <= 500_000 + 50 * (2 * SHORT_TEXT + 2_000)
+        assert recorder._writer.queue.room.waiting <= 500_000 + 50 * (2 * SHORT_TEXT + 2_000)
     recorder.stop()
     with open_capture(path) as capture:
         sockets, gaps = capture.sockets(), capture.gaps()
@@ -551,12 +569,12 @@ def test_headers_are_cut_and_counted_while_too_much_waits(
 def test_handshakes_beyond_twice_the_queue_are_counted_with_their_frames(
     path: Path, control: Control, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "QUEUE_BYTES", 20_000)
+    monkeypatch.setattr(write_queue, "QUEUE_BYTES", 20_000)
     recorder = record()
     with held(recorder):
         for number in range(200):
             feed = begin_socket(control.proxy, key=str(number), headers=big_headers(number, 1_000))
-            assert recorder._writer._room.waiting <= 40_000
+            assert recorder._writer.queue.room.waiting <= 40_000
         last = feed.tape
         assert last is not None
     recorder.flush()
@@ -575,7 +593,7 @@ def test_headers_that_no_row_can_have_are_cut(
     path: Path, control: Control, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(read_limits, "ROW_BYTES", 100_000)
-    monkeypatch.setattr(writer, "LARGEST_TEXT", 20_000)
+    monkeypatch.setattr(write_queue, "LARGEST_TEXT", 20_000)
     recorder = record()
     fields = {"x-odd": "\udcff" * 15_000, **{f"x-{number}": "b" * 900 for number in range(100)}}
     feed = begin_socket(control.proxy, "ws://h/" + "c" * 200_000, headers=fields)
@@ -685,4 +703,4 @@ def test_frames_that_cannot_be_read_are_counted_once_however_often_the_rest_is_t
     with open_capture(path) as capture:
         assert [(gap.frames, gap.bytes) for gap in capture.gaps()] == [(1, 3)]
     assert caplog.text.count("RuntimeError: a mistake of ours") == 1
-    assert recorder._writer._room.waiting == 0
+    assert recorder._writer.queue.room.waiting == 0

@@ -19,7 +19,7 @@ from support.servers import serving
 from wirewright import Error, Proxy, WebSocketRoute, launch
 from wirewright.capture import CaptureError, FrameFlag
 from wirewright.capture import open as open_capture
-from wirewright.capture.writer import QUEUE_BYTES
+from wirewright.capture.write_queue import QUEUE_BYTES
 from wirewright.values import Payload
 from wirewright.wire.frames import Opcode
 

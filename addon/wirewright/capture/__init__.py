@@ -1,7 +1,8 @@
 """Capture sessions: what passes, on disk, and read again. docs/capture.md describes the file."""
 
 from wirewright.capture.errors import CaptureError
-from wirewright.capture.reader import Annotation, Capture, Frame, FrameFlag, Gap, Session, Socket, open  # noqa: A004
+from wirewright.capture.reader import Capture, open  # noqa: A004
+from wirewright.capture.records import Annotation, Frame, FrameFlag, Gap, Session, Socket
 from wirewright.capture.replay.comparisons import ignoring, ignoring_keys
 
 __all__ = [

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from wirewright.capture.filters import Filter
-from wirewright.capture.reader import Annotation, Capture, Frame, Gap, Session, Socket, Watch, was_open
+from wirewright.capture.reader import Capture, Watch
+from wirewright.capture.records import Annotation, Frame, Gap, Session, Socket, was_open
 from wirewright.capture.selection import Selection
 
 SocketEventKind = Literal["connecting", "open", "error", "close"]

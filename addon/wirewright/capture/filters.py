@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from wirewright.capture.moments import TimeOfDay
 from wirewright.capture.moments import parse_since as parse_since
-from wirewright.capture.reader import Capture, Frame, Session, Socket, SocketFrames, oldest_first
+from wirewright.capture.reader import Capture
+from wirewright.capture.records import Frame, Session, Socket, SocketFrames, oldest_first
 from wirewright.capture.selection import Selection
 from wirewright.model.matching import UrlMatch, compile_match
 from wirewright.values import Direction

@@ -1,11 +1,8 @@
 """Reads captures, also while they are written: lazily, a frame at a time, in the order of the file."""
 
 import sqlite3
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
-from enum import Flag
 from operator import lt
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
@@ -13,20 +10,12 @@ from typing import Any, Protocol, Self, TypeVar
 from wirewright.capture import row_types
 from wirewright.capture.errors import CaptureError
 from wirewright.capture.read_limits import LEAST_ROW, SizeLimit
-from wirewright.capture.schema import (
-    ALIVE_SECONDS,
-    explain,
-    headers_from_json,
-    headers_to_json,
-    open_to_read,
-    version_of,
-)
-from wirewright.model.handshake import Headers
-from wirewright.values import ClosedBy, Direction, Payload
+from wirewright.capture.records import Annotation, Frame, Gap, Session, Socket
+from wirewright.capture.row_types import SOCKET_COLUMNS
+from wirewright.capture.schema import explain, open_to_read, version_of
 
 T = TypeVar("T")
-SocketFrames = Iterator[tuple["Socket", Iterator["Frame"]]]
-"""Sockets, each with its frames; those have to be read before the next socket is asked for."""
+RowT = TypeVar("RowT", Socket, Gap, Annotation)
 PAGE = 500
 """How many frames are read at once."""
 PAGE_BYTES = 4 * 1024 * 1024
@@ -40,6 +29,8 @@ _NO_ROOM = (
 
 _GAPS = "SELECT id, session_id, time_ns, frames, bytes, reason FROM gaps ORDER BY id"
 _ANNOTATIONS = "SELECT id, session_id, time_ns, text FROM annotations ORDER BY id"
+_SOCKETS = f"SELECT {', '.join(SOCKET_COLUMNS)} FROM sockets ORDER BY id"  # noqa: S608
+_SOCKETS_OF_VERSION_1 = _SOCKETS.replace("response_body", "NULL AS response_body")
 _SESSIONS = "SELECT id, started_ns, seen_ns, ended_ns, program FROM sessions ORDER BY id"
 _FRAMES = """
 SELECT id, socket_id, time_ns, from_client, opcode, size, payload, flags, original
@@ -65,136 +56,6 @@ class Watch(Protocol):
 
     def __call__(self, frames: Iterable[T], /) -> Iterator[T]:
         """The same frames."""
-
-
-class FrameFlag(Flag):
-    """What is special about a frame."""
-
-    NONE = 0
-    INJECTED = 1
-    """The proxy has sent it itself."""
-    CHANGED = 2
-    """`Frame.original` is what came; `Frame.payload` was sent on."""
-    DROPPED = 4
-    """It was not sent on."""
-    TRUNCATED = 8
-    """`Frame.payload` is only its beginning; `Frame.size` is that of the whole."""
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """One run of a recorder."""
-
-    id: int
-    started_ns: int
-    """Nanoseconds since the epoch, as all times here."""
-    seen_ns: int
-    """Its recorder was alive then."""
-    ended_ns: int | None
-    """None while it runs, and for one that was not ended but cut off."""
-    program: str
-
-    @property
-    def is_over(self) -> bool:
-        """True if it has ended, or if its recorder was not seen within ALIVE_SECONDS.
-
-        A recorder that was seen in the future has not been alive since the clock was set back.
-        """
-        return self.ended_ns is not None or abs(time.time_ns() - self.seen_ns) > ALIVE_SECONDS * 1e9
-
-
-@dataclass(frozen=True, slots=True)
-class Socket:
-    """One recorded WebSocket."""
-
-    id: int
-    session_id: int
-    url: str
-    asked_ns: int
-    """When the app asked for it."""
-    opened_ns: int | None
-    closed_ns: int | None
-    request_headers: Headers
-    """A mapping with lower-case names; `pairs` are the fields in wire order."""
-    response_headers: Headers | None
-    status: int | None
-    subprotocol: str | None
-    extensions: str | None
-    client_address: str | None
-    server_address: str | None
-    close_code: int | None
-    close_reason: str | None
-    closed_by: ClosedBy | None
-    error: str | None
-    """What its `socketerror` said."""
-    response_body: bytes | None = None
-    """The body of an answer that refused the handshake, decompressed; None if it was not recorded."""
-
-
-def was_open(socket: Socket, *, has_frames: bool) -> bool:
-    """True if the WebSocket was open: it has an opening time, or frames.
-
-    A recorder writes the opening time when the handshake succeeds. An import writes it for a socket with a
-    101, any 2xx (RFC 8441, 5) or messages. Captures that were imported by an older Wirewright have sockets
-    with frames and without an opening time.
-    """
-    return socket.opened_ns is not None or has_frames
-
-
-SOCKET_COLUMNS = tuple(field.name for field in fields(Socket))
-_SOCKETS = f"SELECT {', '.join(SOCKET_COLUMNS)} FROM sockets ORDER BY id"  # noqa: S608
-_SOCKETS_OF_VERSION_1 = _SOCKETS.replace("response_body", "NULL AS response_body")
-_HEADERS = ("request_headers", "response_headers")
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """A whole message, or a control frame."""
-
-    id: int
-    socket_id: int
-    time_ns: int
-    direction: Direction
-    opcode: int
-    """RFC 6455, 5.2: 1 for text, 2 for binary, 8 for a close frame, 9 for a ping, 10 for a pong."""
-    size: int
-    """Bytes of the payload as it was sent, before compression."""
-    payload: Payload
-    flags: FrameFlag
-    original: Payload | None
-
-    @property
-    def is_message(self) -> bool:
-        """Whether it is no control frame."""
-        return self.opcode < 8
-
-    @property
-    def is_dropped(self) -> bool:
-        """Whether it was not sent on."""
-        return FrameFlag.DROPPED in self.flags
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Frames that are missing, or with 0 `frames` parts of handshakes, as the file knows itself."""
-
-    session_id: int
-    time_ns: int
-    frames: int
-    bytes: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Annotation:
-    """A remark."""
-
-    session_id: int
-    time_ns: int
-    text: str
-
-
-RowT = TypeVar("RowT", Socket, Gap, Annotation)
 
 
 class Capture:
@@ -231,7 +92,7 @@ class Capture:
         statement = _SOCKETS_OF_VERSION_1 if version_of(self._connection) == 1 else _SOCKETS
         rows = self._table(statement, row_types.SOCKET)
         try:
-            sockets = [_socket(row) for row in rows]
+            sockets = [row_types.socket_of(row) for row in rows]
         except ValueError:
             raise self._damage("a socket's headers, URL or end cannot be read") from None
         return self._of_sessions(sockets)
@@ -324,7 +185,7 @@ class Capture:
         self._statement_limit.begin()
         try:
             for row in self._connection.execute(statement, values):
-                frame = _frame(row)
+                frame = row_types.frame_of(row)
                 frames.append(frame)
                 original = frame.original
                 size += len(frame.payload) + (LEAST_ROW if original is None else LEAST_ROW + len(original))
@@ -384,41 +245,3 @@ class Capture:
 def open(path: str | Path) -> Capture:  # noqa: A001  as in `wirewright.capture.open`
     """Open a capture to read it."""
     return Capture(path)
-
-
-def oldest_first(sockets: Iterable[Socket]) -> list[Socket]:
-    """Session after session, by the time of the request. An import may have written them in another order."""
-    return sorted(sockets, key=lambda socket: (socket.session_id, socket.asked_ns, socket.id))
-
-
-def socket_row(socket: Socket) -> tuple[Any, ...]:
-    """As it is in the file."""
-    values = {name: getattr(socket, name) for name in SOCKET_COLUMNS}
-    headers = {name: headers_to_json(values[name]) for name in _HEADERS if values[name] is not None}
-    return tuple((values | headers).values())
-
-
-def _socket(row: tuple[Any, ...]) -> Socket:
-    """Raises ValueError for values that were not written here."""
-    row_types.check_socket(row)
-    values = dict(zip(SOCKET_COLUMNS, row, strict=True))
-    headers = {name: headers_from_json(values[name]) for name in _HEADERS if values[name] is not None}
-    return Socket(**(values | headers))
-
-
-def _frame(row: tuple[Any, ...]) -> Frame:
-    """Raises ValueError for values that were not written here. Only a text message has text."""
-    id_, socket_id, time_ns, from_client, opcode, size, payload, flags, original = row
-    if not (
-        type(id_) is type(socket_id) is type(time_ns) is type(opcode) is type(size) is int
-        and 0 <= opcode < 16
-        and size >= 0
-        and type(payload) is (str if opcode == 1 else bytes)
-        and (from_client == 0 or from_client == 1)
-        and (original is None or type(original) in (str, bytes))
-        and (flags == 0 or (type(flags) is int and 0 < flags < 16))
-    ):
-        raise ValueError("a frame has a value that is not one of its column")
-    direction = Direction.SENT if from_client else Direction.RECEIVED
-    shown = FrameFlag(flags) if flags else FrameFlag.NONE  # most have none
-    return Frame(id_, socket_id, time_ns, direction, opcode, size, payload, shown, original)

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from wirewright.capture.filters import Filter
-from wirewright.capture.reader import Capture, oldest_first
+from wirewright.capture.reader import Capture
+from wirewright.capture.records import oldest_first
 from wirewright.capture.selection import Selection
 
 MOST_NAMED = 3

@@ -3,23 +3,17 @@
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wirewright.capture.frame_batches import ChangedMessage, ControlFrames, Messages, Policy
 from wirewright.capture.free_space import FreeSpace
-from wirewright.capture.losses import Row
+from wirewright.capture.records import FrameFlag
 from wirewright.capture.redaction import DEFAULT, REDACTED, Redaction
 from wirewright.capture.rotation import Rotation
-from wirewright.capture.schema import (
-    CHANGED,
-    DROPPED,
-    INJECTED,
-    TRUNCATED,
-    create_or_append,
-    newest_socket,
-)
+from wirewright.capture.schema import create_or_append, newest_socket
 from wirewright.capture.tables import INSERT_REMARK
+from wirewright.capture.write_queue import WriteQueue
 from wirewright.capture.writer import Writer
 from wirewright.model import user_errors
 from wirewright.model.feed import Tape
@@ -28,140 +22,6 @@ from wirewright.model.history import UnreadBatch, payload_size
 from wirewright.model.matching import UrlMatch, compile_match
 from wirewright.model.websocket import WebSocket
 from wirewright.values import ClosedBy, Direction, Payload
-
-TEXT, BINARY, CLOSE = 1, 2, 8
-"""Opcodes (RFC 6455, 5.2)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What of a payload gets into the file."""
-
-    redaction: Redaction
-    max_payload: int | None
-    """Bytes; None for all of them."""
-
-    def keeps_all(self, payloads: Iterable[Payload]) -> bool:
-        """Whether all of these get into the file as they are."""
-        return self.max_payload is None and not self.redaction.concerns(payloads)
-
-    def kept(self, payload: Payload) -> tuple[Payload, int]:
-        """What is kept of a payload, and the flag that tells if that is not all."""
-        payload = self.redaction.payload(payload)
-        if self.max_payload is None or payload_size(payload) <= self.max_payload:
-            return payload, 0
-        if isinstance(payload, bytes):
-            return payload[: self.max_payload], TRUNCATED
-        return payload.encode()[: self.max_payload].decode(errors="ignore"), TRUNCATED
-
-
-@dataclass(slots=True)
-class Messages:
-    """Messages of one direction that came at the same time."""
-
-    socket_id: int
-    time_ns: int
-    direction: Direction
-    payloads: Sequence[Payload] | UnreadBatch
-    size: int
-    policy: Policy
-    flags: int = 0
-
-    def __len__(self) -> int:
-        return len(self.payloads)
-
-    def rows(self) -> Iterable[Row]:
-        socket_id, time_ns, from_client = self.socket_id, self.time_ns, self.direction is Direction.SENT
-        payloads = list(self.payloads)
-        if self.flags or not self.policy.keeps_all(payloads):
-            return [self._row(payload) for payload in payloads]
-        return [
-            (
-                socket_id,
-                time_ns,
-                from_client,
-                TEXT if isinstance(payload, str) else BINARY,
-                len(payload) if isinstance(payload, bytes) or payload.isascii() else payload_size(payload),
-                payload,
-            )
-            for payload in payloads
-        ]
-
-    def _row(self, payload: Payload) -> Row:
-        kept, truncated = self.policy.kept(payload)
-        return _row(self, _opcode(payload), payload_size(payload), kept, self.flags | truncated)
-
-
-@dataclass(slots=True)
-class Changed:
-    """A message of which something else was made, or nothing."""
-
-    socket_id: int
-    time_ns: int
-    direction: Direction
-    original: Payload
-    payload: Payload | None
-    """None if it was dropped."""
-    policy: Policy
-
-    @property
-    def size(self) -> int:
-        return payload_size(self.original)
-
-    def __len__(self) -> int:
-        return 1
-
-    def rows(self) -> Iterable[Row]:
-        sent = self.original if self.payload is None else self.payload
-        kept, truncated = self.policy.kept(sent)
-        original, original_truncated = self.policy.kept(self.original)
-        if self.payload is None:
-            flags, original_kept = truncated | DROPPED, None
-        else:
-            flags, original_kept = truncated | original_truncated | CHANGED, original
-        return [_row(self, _opcode(sent), payload_size(sent), kept, flags, original_kept)]
-
-
-@dataclass(slots=True)
-class ControlFrames:
-    """Pings, pongs and close frames of one direction that came at the same time."""
-
-    socket_id: int
-    time_ns: int
-    direction: Direction
-    frames: Sequence[tuple[int, bytes]]
-    """The opcode and the payload of each."""
-    size: int
-    flags: int
-    policy: Policy
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def rows(self) -> Iterable[Row]:
-        return [
-            _row(self, opcode, len(payload), self._kept(opcode, payload), self.flags)
-            for opcode, payload in self.frames
-        ]
-
-    def _kept(self, opcode: int, payload: bytes) -> bytes:
-        redaction = self.policy.redaction
-        return redaction.close(payload) if opcode == CLOSE else redaction.binary(payload)
-
-
-def _opcode(payload: Payload) -> int:
-    return TEXT if isinstance(payload, str) else BINARY
-
-
-def _row(
-    of: Messages | Changed | ControlFrames,
-    opcode: int,
-    size: int,
-    payload: Payload,
-    flags: int,
-    original: Payload | None = None,
-) -> Row:
-    return of.socket_id, of.time_ns, of.direction is Direction.SENT, opcode, size, payload, flags, original
 
 
 class Recorder:
@@ -210,13 +70,13 @@ class Recorder:
         except Exception:
             user_errors.report(socket, "a capture's url", sys.exception())
             return None
-        return SocketTape(number, self._session, socket, self._writer, self._policy)
+        return SocketTape(number, self._session, socket, self._writer.queue, self._policy)
 
     def annotate(self, text: str) -> None:
         """Add a remark to the session, redacted as messages are. Raises TypeError for what is no str."""
         if not isinstance(text, str):
             raise TypeError(f"a remark must be a str, not {type(text).__name__}")
-        self._writer.execute(
+        self._writer.queue.execute(
             INSERT_REMARK,
             self._session,
             time.time_ns(),
@@ -226,7 +86,7 @@ class Recorder:
     @property
     def has_ended(self) -> bool:
         """True if nothing more is recorded: after `stop`, or after an end for lack of free space."""
-        return self._writer.is_over
+        return self._writer.queue.is_closed
 
     def flush(self) -> None:
         """Return when everything that was recorded until now is in the file, or is counted as missing."""
@@ -241,17 +101,17 @@ class SocketTape(Tape):
     """Records one socket."""
 
     def __init__(
-        self, socket_id: int, session: int, socket: WebSocket, writer: Writer, policy: Policy
+        self, socket_id: int, session: int, socket: WebSocket, queue: WriteQueue, policy: Policy
     ) -> None:
-        self._id, self._session = socket_id, session
-        self._writer = writer
+        self._id = socket_id
+        self._queue = queue
         self._policy = policy
         self._offered: dict[Direction, tuple[int, Payload]] = {}
         """By direction, the message that is held, and when it came."""
         self._secret: str | None = None
         """What the server chose for a subprotocol, if that is a token: a failure may quote it."""
         asked_ns = time.time_ns() if socket.opened_at is None else int(socket.opened_at * 1e9)
-        self._has_row = writer.execute(
+        self._has_row = queue.execute(
             "INSERT INTO sockets (id, session_id, url, asked_ns, request_headers, client_address) "
             "VALUES (?, ?, ?, ?, ?, ?)",
             socket_id,
@@ -261,7 +121,7 @@ class SocketTape(Tape):
             policy.redaction.headers(socket._request_headers),
             _shown(socket.client_address),
         )
-        self._put = writer.put if self._has_row else writer.leave_out
+        self._put = queue.put if self._has_row else queue.leave_out
         if socket._response_headers is not None and socket.status is not None:
             self.answered(socket.status, socket._response_headers)
         if socket.opened_at is not None:
@@ -286,7 +146,7 @@ class SocketTape(Tape):
         self._set(opened_ns=int(at * 1e9), server_address=_shown(server_address))
 
     def too_large(self) -> None:
-        self._writer.count_unread()
+        self._queue.unread.frames += 1
 
     def failed(self, message: str) -> None:
         quoted = message.replace(self._secret, REDACTED) if self._secret else message
@@ -306,8 +166,8 @@ class SocketTape(Tape):
         direction: Direction,
         injected: bool = False,
     ) -> None:
-        flags = INJECTED if injected else 0
-        self._put(Messages(self._id, time.time_ns(), direction, payloads, size, self._policy, flags))
+        flags = FrameFlag.INJECTED if injected else FrameFlag.NONE
+        self._put(Messages(self._id, time.time_ns(), direction, self._policy, size, payloads, flags))
 
     def offered(self, payload: Payload, *, direction: Direction) -> None:
         self._drop_offered(direction)
@@ -316,10 +176,12 @@ class SocketTape(Tape):
     def settled(self, payload: Payload | None, *, direction: Direction, injected: bool = False) -> None:
         time_ns, original = self._offered.pop(direction, (time.time_ns(), payload))
         if payload is not None and payload == original:
-            size, flags = payload_size(payload), INJECTED if injected else 0
-            self._put(Messages(self._id, time_ns, direction, [payload], size, self._policy, flags))
+            flags = FrameFlag.INJECTED if injected else FrameFlag.NONE
+            size = payload_size(payload)
+            self._put(Messages(self._id, time_ns, direction, self._policy, size, [payload], flags))
         elif original is not None:
-            self._put(Changed(self._id, time_ns, direction, original, payload, self._policy))
+            size = payload_size(original)
+            self._put(ChangedMessage(self._id, time_ns, direction, self._policy, size, original, payload))
 
     def ordered(self, payload: Payload, *, direction: Direction) -> None:
         if direction in self._offered:
@@ -333,8 +195,9 @@ class SocketTape(Tape):
     def controls(
         self, frames: Sequence[tuple[int, bytes]], *, direction: Direction, injected: bool = False
     ) -> None:
-        size, flags = sum(len(payload) for _, payload in frames), INJECTED if injected else 0
-        self._put(ControlFrames(self._id, time.time_ns(), direction, frames, size, flags, self._policy))
+        size = sum(len(payload) for _, payload in frames)
+        flags = FrameFlag.INJECTED if injected else FrameFlag.NONE
+        self._put(ControlFrames(self._id, time.time_ns(), direction, self._policy, size, frames, flags))
 
     def _drop_offered(self, direction: Direction) -> None:
         """A message that a route was given, and of which it has sent on nothing until now."""
@@ -345,7 +208,7 @@ class SocketTape(Tape):
         if not self._has_row:
             return
         names = ", ".join(f"{name} = ?" for name in columns)
-        self._writer.execute(f"UPDATE sockets SET {names} WHERE id = ?", *columns.values(), self._id)  # noqa: S608
+        self._queue.execute(f"UPDATE sockets SET {names} WHERE id = ?", *columns.values(), self._id)  # noqa: S608
 
 
 def _shown(address: tuple[str, int] | None) -> str | None:

@@ -1,11 +1,18 @@
-"""The types of the values in a capture's rows. SQLite keeps a value of any type in any column."""
+"""The rows of a capture as objects, after a check: SQLite keeps a value of any type in any column."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 from urllib.parse import urlsplit
 
 from wirewright.capture.read_limits import LEAST_ROW
+from wirewright.capture.records import Frame, FrameFlag, Socket
+from wirewright.capture.schema import headers_from_json, headers_to_json
 from wirewright.capture.tables import LARGEST_ID
+from wirewright.values import Direction
+
+SOCKET_COLUMNS = tuple(field.name for field in fields(Socket))
+_HEADERS = ("request_headers", "response_headers")
 
 _LARGEST = 2**63 - 1
 Kind = range | type[str] | type[bytes] | None
@@ -41,14 +48,43 @@ def check_row(row: Sequence[Any], kinds: Sequence[Sequence[Kind]]) -> int:
     return size
 
 
-def check_socket(row: Sequence[Any]) -> None:
-    """Raise ValueError for a row of `sockets` with a text that was not written here."""
-    urlsplit(row[2])  # raises ValueError
-    if row[15] not in _CLOSED_BY:
-        raise ValueError(f"{row[15]!r:.40} does not close sockets")
-
-
 def _is_of(value: Any, kind: Kind) -> bool:
     if isinstance(kind, range):
         return type(value) is int and value in kind
     return value is None if kind is None else type(value) is kind
+
+
+def socket_row(socket: Socket) -> tuple[Any, ...]:
+    """The row of a socket."""
+    values = {name: getattr(socket, name) for name in SOCKET_COLUMNS}
+    headers = {name: headers_to_json(values[name]) for name in _HEADERS if values[name] is not None}
+    return tuple((values | headers).values())
+
+
+def socket_of(row: tuple[Any, ...]) -> Socket:
+    """The socket of a row. Raises ValueError for texts that were not written here."""
+    urlsplit(row[2])  # raises ValueError
+    values = dict(zip(SOCKET_COLUMNS, row, strict=True))
+    if values["closed_by"] not in _CLOSED_BY:
+        raise ValueError(f"{values['closed_by']!r:.40} does not close sockets")
+    headers = {name: headers_from_json(values[name]) for name in _HEADERS if values[name] is not None}
+    return Socket(**(values | headers))
+
+
+def frame_of(row: tuple[Any, ...]) -> Frame:
+    """The frame of a row. Raises ValueError for values that were not written here: only a text message has
+    text."""
+    id_, socket_id, time_ns, from_client, opcode, size, payload, flags, original = row
+    if not (
+        type(id_) is type(socket_id) is type(time_ns) is type(opcode) is type(size) is int
+        and 0 <= opcode < 16
+        and size >= 0
+        and type(payload) is (str if opcode == 1 else bytes)
+        and (from_client == 0 or from_client == 1)
+        and (original is None or type(original) in (str, bytes))
+        and (flags == 0 or (type(flags) is int and 0 < flags < 16))
+    ):
+        raise ValueError("a frame has a value that is not one of its column")
+    direction = Direction.SENT if from_client else Direction.RECEIVED
+    shown = FrameFlag(flags) if flags else FrameFlag.NONE  # most have none
+    return Frame(id_, socket_id, time_ns, direction, opcode, size, payload, shown, original)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from wirewright.capture.capture_file import JOURNAL, CaptureFile, check_readable
 from wirewright.capture.errors import CaptureError as CaptureError
 from wirewright.capture.read_limits import StatementLimit
+from wirewright.capture.records import ALIVE_SECONDS
 from wirewright.capture.tables import (
     APPLICATION_ID,
     TABLES,
@@ -25,14 +26,8 @@ from wirewright.printable import get_logger
 
 logger = get_logger(__name__)
 
-ALIVE_SECONDS = 2.0
-"""A session that has not ended is still being written if its recorder was seen within this time."""
-
 BUSY_SECONDS = 1.0
 """How long another program may keep the file locked."""
-
-INJECTED, CHANGED, DROPPED, TRUNCATED = 1, 2, 4, 8
-"""The bits of `frames.flags`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from typing import Self
 
 from wirewright.capture.errors import CaptureError
 from wirewright.capture.read_limits import SizeLimit
-from wirewright.capture.reader import PAGE, Capture, Frame
+from wirewright.capture.reader import PAGE, Capture
+from wirewright.capture.records import Frame
 
 BATCH = 1_000
 """How many rows are inserted at once."""

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from wirewright.capture.losses import Row
+from wirewright.capture.frame_batches import Row
 from wirewright.capture.scanned_text import REDACTED
 from wirewright.capture.schema import headers_to_json, writable
 from wirewright.model.handshake import Headers

@@ -4,7 +4,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from wirewright.capture.reader import Frame, Socket
+from wirewright.capture.records import Frame, Socket
 from wirewright.values import Direction
 
 PERCENTILES = (50, 95, 99)

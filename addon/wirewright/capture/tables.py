@@ -84,6 +84,7 @@ UPDATE sockets SET response_headers =
 _TOKEN = re.compile(r"\w+|[^\w\s]", re.ASCII)
 
 INSERT_REMARK = "INSERT INTO annotations (session_id, time_ns, text) VALUES (?, ?, ?)"
+INSERT_GAP = "INSERT INTO gaps (session_id, time_ns, frames, bytes, reason) VALUES (?, ?, ?, ?, ?)"
 END_SESSION = "UPDATE sessions SET ended_ns = ? WHERE id = ?"
 
 

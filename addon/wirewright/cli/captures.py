@@ -16,9 +16,9 @@ from wirewright.capture.capture_file import begins_as_capture
 from wirewright.capture.errors import CaptureError
 from wirewright.capture.filters import Filter
 from wirewright.capture.read_limits import size_of
-from wirewright.capture.reader import Capture, Session, T
+from wirewright.capture.reader import Capture, T
 from wirewright.capture.reasons import why_no_frame
-from wirewright.capture.schema import ALIVE_SECONDS
+from wirewright.capture.records import ALIVE_SECONDS, Session
 from wirewright.capture.statistics import PERCENTILES, DirectionStatistics, statistics
 from wirewright.cli.recorded_timeline import RecordedTimeline, gap_text
 from wirewright.cli.timeline import FRAME_MARKS

@@ -12,7 +12,8 @@ from rich.text import Text
 from wirewright.capture.events import EventReader, SocketEvent, SocketEventKind
 from wirewright.capture.filters import Filter
 from wirewright.capture.losses import amount
-from wirewright.capture.reader import Annotation, Capture, Frame, FrameFlag, Gap, Socket
+from wirewright.capture.reader import Capture
+from wirewright.capture.records import Annotation, Frame, FrameFlag, Gap, Socket
 from wirewright.cli.timeline import (
     FRAME_MARKS,
     MARKS,

@@ -10,8 +10,9 @@ from rich.console import Console
 
 from wirewright.capture.errors import CaptureError
 from wirewright.capture.filters import Filter
-from wirewright.capture.reader import Capture, was_open
+from wirewright.capture.reader import Capture
 from wirewright.capture.reasons import why_no_socket
+from wirewright.capture.records import was_open
 from wirewright.capture.redaction import REDACTED
 from wirewright.capture.replay.as_client import Manner, Played, play_as_client
 from wirewright.capture.replay.as_server import Replay

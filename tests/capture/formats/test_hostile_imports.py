@@ -16,7 +16,7 @@ from mitmproxy.test import tflow
 
 from support.foreign_recordings import archive, entry, message, read, with_message
 from wirewright.capture import CaptureError
-from wirewright.capture.formats import bounded_json, har_entries, import_source
+from wirewright.capture.formats import bounded_json, har_import, import_source
 from wirewright.capture.formats.importer import import_file
 
 NUMBERS = ["1e999000", "-1e999000", "1e-999000", "9" * 5_000, "1e99999999999999999999"]
@@ -163,7 +163,7 @@ def test_header_of_a_million_lines_is_left_out(tmp_path: Path, path: Path) -> No
     ((socket, _),), report = read(archive(tmp_path, entry(request=request)), path)
     assert [name for name, _ in socket.request_headers.pairs] == ["Host", "Cookie"]
     assert list(report.sentences()) == [
-        f"Skipped 1 value: `request.headers` of entry #1 (more than {har_entries.MOST_FIELDS:,} fields)."
+        f"Skipped 1 value: `request.headers` of entry #1 (more than {har_import.MOST_FIELDS:,} fields)."
     ]
 
 

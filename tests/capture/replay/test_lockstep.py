@@ -3,7 +3,7 @@
 import pytest
 
 from wirewright.capture import CaptureError
-from wirewright.capture.reader import Frame, FrameFlag
+from wirewright.capture.records import Frame, FrameFlag
 from wirewright.capture.replay.lockstep import Role, played_direction, steps
 from wirewright.values import Direction, Payload
 

@@ -13,8 +13,9 @@ from wirewright.capture.errors import CaptureError
 from wirewright.capture.filters import Filter
 from wirewright.capture.formats import har_export, json_lines
 from wirewright.capture.formats.import_report import ImportReport
-from wirewright.capture.reader import Capture, Socket, SocketFrames, T, Watch
-from wirewright.model.handshake import Headers, field_fault
+from wirewright.capture.reader import Capture, T, Watch
+from wirewright.capture.records import Socket, SocketFrames
+from wirewright.model.handshake import Headers
 
 
 class Exported(NamedTuple):
@@ -81,19 +82,16 @@ def _watched(sockets: SocketFrames, watch: Watch, report: ImportReport) -> Socke
 
 def _replayable(socket: Socket, report: ImportReport) -> Socket:
     """A socket that other programs may replay: without header fields that must not be sent."""
-    request = _sendable(socket.request_headers, socket.id, "request.headers", report)
+    request = _sendable(socket.request_headers, socket.id, "request", report)
     response = socket.response_headers
     if response is not None:
-        response = _sendable(response, socket.id, "response.headers", report)
+        response = _sendable(response, socket.id, "response", report)
     return replace(socket, request_headers=request, response_headers=response)
 
 
-def _sendable(headers: Headers, number: int, place: str, report: ImportReport) -> Headers:
-    """The fields that may be sent. Counts each of the others."""
-    faults = [field_fault(*pair) for pair in headers.pairs]
-    for fault in filter(None, faults):
-        report.skip_value(number, place, fault)
-    return Headers(pair for pair, fault in zip(headers.pairs, faults, strict=True) if fault is None)
+def _sendable(headers: Headers, number: int, side: str, report: ImportReport) -> Headers:
+    faults = report.faults(headers.pairs, number, f"{side}.headers")
+    return Headers(pair for pair, fault in zip(headers.pairs, faults, strict=True) if not fault)
 
 
 def _write_jsonl(

@@ -13,11 +13,10 @@ from wirewright.capture.formats.flow_records import LENGTH_DIGITS, check_record
 from wirewright.capture.formats.flows import OWN
 from wirewright.capture.formats.import_report import ImportReport
 from wirewright.capture.formats.own_fields import OWN_FIELDS, read_own_fields
-from wirewright.capture.formats.recorded_messages import OPCODES, RecordedMessage, RecordedMessages
+from wirewright.capture.formats.recorded_messages import OPCODES, RecordedMessages, message_frame
 from wirewright.capture.formats.recorded_values import epoch_ns, integer, recorded_url, shortened, text
-from wirewright.capture.reader import Frame, FrameFlag, Socket, SocketFrames
-from wirewright.model.handshake import Headers, asked_url, field_fault, is_handshake
-from wirewright.model.history import payload_size
+from wirewright.capture.records import Frame, FrameFlag, Socket, SocketFrames
+from wirewright.model.handshake import Headers, asked_url, is_handshake
 from wirewright.model.websocket import CLOSED_BY
 from wirewright.values import Direction, Payload
 
@@ -122,7 +121,12 @@ def _read(
         return None
     for side, message in (("request", read.request), ("response", read.response)):
         if message is not None:
-            _drop_faulty_fields(message, number, f"{side}.headers", report)
+            fields = message.headers.fields
+            as_text = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
+            faults = report.faults(as_text, number, f"{side}.headers")
+            message.headers.fields = tuple(
+                field for field, fault in zip(fields, faults, strict=True) if not fault
+            )
     socket = _socket(read, own, messages, neighbour_ns)
     return socket, messages.frames(socket.opened_ns or socket.asked_ns)
 
@@ -145,7 +149,7 @@ def _messages(items: Any, number: int, report: ImportReport) -> RecordedMessages
     return read
 
 
-def _message(item: Any) -> RecordedMessage:
+def _message(item: Any) -> Frame:
     """Raises ValueError with the reason for a message that cannot be read."""
     if not isinstance(item, list) or len(item) != 6:
         raise ValueError("not a message")
@@ -158,11 +162,10 @@ def _message(item: Any) -> RecordedMessage:
         raise ValueError("no content")
     payload: Payload = content.decode(errors="replace") if opcode == 1 else content
     flags = FrameFlag.DROPPED if dropped else FrameFlag.NONE
-    return RecordedMessage(
+    return message_frame(
         epoch_ns(timestamp),
         Direction.SENT if from_client else Direction.RECEIVED,
         opcode,
-        payload_size(payload),
         payload,
         flags | (FrameFlag.INJECTED if injected else FrameFlag.NONE),
     )
@@ -235,19 +238,6 @@ def _was_opened(read: http.HTTPFlow) -> bool:
 def _has_close(ended: websocket.WebSocketData) -> bool:
     """True if a close frame was recorded. mitmproxy before version 7 wrote one for each socket."""
     return ended.close_code is not None and ended.close_reason != _NO_CLOSE_OF_OLD_FLOWS
-
-
-def _drop_faulty_fields(
-    message: http.Request | http.Response, number: int, place: str, report: ImportReport
-) -> None:
-    """Leave out the fields that must not be sent, and count each."""
-    kept: list[tuple[bytes, bytes]] = []
-    for name, value in message.headers.fields:
-        if fault := field_fault(name.decode("latin-1"), value.decode("latin-1")):
-            report.skip_value(number, place, fault)
-        else:
-            kept.append((name, value))
-    message.headers.fields = tuple(kept)
 
 
 def _headers(message: http.Request | http.Response) -> Headers:

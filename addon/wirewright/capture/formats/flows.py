@@ -17,7 +17,7 @@ from mitmproxy.io import tnetstring
 
 from wirewright.capture.formats.import_report import ImportReport
 from wirewright.capture.formats.own_fields import own_fields
-from wirewright.capture.reader import Frame, FrameFlag, Socket, SocketFrames, was_open
+from wirewright.capture.records import Frame, FrameFlag, Socket, SocketFrames, was_open
 from wirewright.model.handshake import Headers, upstream_url
 from wirewright.model.websocket import CLOSED_BY
 from wirewright.values import Direction

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from wirewright.capture.formats import har_headers
 from wirewright.capture.formats.import_report import ImportReport
 from wirewright.capture.formats.own_fields import own_fields
-from wirewright.capture.reader import Frame, Socket, SocketFrames
+from wirewright.capture.records import Frame, Socket, SocketFrames
 from wirewright.model.handshake import Headers
 from wirewright.values import VERSION, Direction
 

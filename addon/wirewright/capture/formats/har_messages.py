@@ -7,10 +7,9 @@ from typing import Any
 
 from wirewright.capture.formats.bounded_json import Item
 from wirewright.capture.formats.import_report import ImportReport
-from wirewright.capture.formats.recorded_messages import OPCODES, RecordedMessage, RecordedMessages
+from wirewright.capture.formats.recorded_messages import OPCODES, RecordedMessages, message_frame
 from wirewright.capture.formats.recorded_values import base64_bytes, epoch_ns, integer, shortened, text
-from wirewright.capture.reader import FrameFlag
-from wirewright.model.history import payload_size
+from wirewright.capture.records import Frame, FrameFlag
 from wirewright.values import Direction
 
 MESSAGES = "_webSocketMessages"
@@ -44,7 +43,7 @@ def read_messages(
     return read
 
 
-def _message(item: Any) -> RecordedMessage:
+def _message(item: Any) -> Frame:
     """Raises ValueError with the reason for a message that cannot be read."""
     if not isinstance(item, dict):
         raise ValueError("not an object")
@@ -61,14 +60,14 @@ def _message(item: Any) -> RecordedMessage:
     if data is None:
         raise ValueError(_wrong(item, "data"))
     payload = data if opcode == 1 else _bytes(opcode, data)
-    size, flags = integer(item.get("_size")), integer(item.get("_flags"))
-    return RecordedMessage(
+    flags = integer(item.get("_flags"))
+    return message_frame(
         epoch_ns(item.get("time")),
         direction,
         opcode,
-        payload_size(payload) if size is None or size < 0 else size,
         payload,
         FrameFlag(flags & _KNOWN_FLAGS if flags is not None and flags > 0 else 0),
+        integer(item.get("_size")),
     )
 
 

@@ -1,9 +1,10 @@
 """The report of an import or an export: which entries, messages and values were left out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from wirewright.capture.formats import bounded_json
+from wirewright.model.handshake import field_fault
 from wirewright.printable import printable
 
 NAMED = 8
@@ -64,6 +65,13 @@ class ImportReport:
     def skip_value(self, entry: int, name: str, reason: str) -> None:
         """Count a part of an entry that is left out; the entry is read without it."""
         self.values.add(f"`{name}` of {self.entries.noun} #{entry}", reason)
+
+    def faults(self, fields: Iterable[tuple[str, str]], entry: int, place: str) -> list[str | None]:
+        """Why each of some header fields must not be sent; None for one that may be. Counts the faults."""
+        found = [field_fault(*field) for field in fields]
+        for fault in filter(None, found):
+            self.skip_value(entry, place, fault)
+        return found
 
     def note_long_strings(self, count: int) -> None:
         """Add a note where strings of a JSON file were too long to be read."""

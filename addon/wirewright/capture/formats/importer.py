@@ -7,15 +7,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, cast
 
 from wirewright.capture.errors import CaptureError
-from wirewright.capture.formats import har_import, playwright_trace
+from wirewright.capture.formats.har_import import archive_entries, read_entries
 from wirewright.capture.formats.import_report import ImportReport
 from wirewright.capture.formats.import_source import ImportSource, opened
+from wirewright.capture.formats.playwright_trace import trace_entries
 from wirewright.capture.free_space import FreeSpace
-from wirewright.capture.reader import SOCKET_COLUMNS, Frame, Socket, SocketFrames, socket_row
+from wirewright.capture.records import Frame, Socket, SocketFrames
+from wirewright.capture.row_types import SOCKET_COLUMNS, socket_row
 from wirewright.capture.schema import create_or_append, explain, newest_socket, writable
 from wirewright.capture.writer import insertion
 from wirewright.model.history import payload_size
@@ -58,7 +61,7 @@ def import_file(source: Path, target: Path, *, min_free: int | None = None) -> I
         sockets = _sockets(recording, files, report)
         first = _first(sockets, recording, report)
         session = _Session(target, f"wirewright {VERSION}, from {source.name}", report, space)
-        imported = session.add(_after(first, sockets))
+        imported = session.add(chain([first], sockets))
         return replace(imported, cut_off=recording.failure or imported.cut_off)
 
 
@@ -72,7 +75,7 @@ def _sockets(recording: ImportSource, files: ExitStack, report: ImportReport) ->
                 what = f"there must be one .har file in it, and there are {len(archives)}"
                 raise CaptureError(f"{recording.path}: {what}")
             openers = [partial(recording.open, each) for each in networks]
-            return playwright_trace.sockets(openers, recording.attached, report, latest_ns)
+            return read_entries(trace_entries(openers, report), recording.attached, report, latest_ns)
         (name,) = archives
     file = files.enter_context(recording.open(name))
     beginning = file.peek(64)[:64]
@@ -81,15 +84,17 @@ def _sockets(recording: ImportSource, files: ExitStack, report: ImportReport) ->
     if beginning.startswith(b'{"event":'):
         raise CaptureError(f"{recording.path}: JSON lines cannot be imported: {IMPORTABLE}")
     if beginning.startswith(b'{"type":"resource-snapshot"'):
-        return playwright_trace.sockets([recording.open], recording.attached, report, latest_ns)
+        entries = trace_entries([recording.open], report)
+        return read_entries(entries, recording.attached, report, latest_ns)
     if beginning.startswith(_UTF_16_BOMS):  # a redirection of PowerShell's
         recoded = cast(IO[bytes], codecs.EncodedFile(file, "utf-8", "utf-16"))
-        return har_import.sockets(recoded, recording.path, recording.attached, report, latest_ns)
+        entries = archive_entries(recoded, recording.path, report)
+        return read_entries(entries, recording.attached, report, latest_ns)
     if beginning.startswith(codecs.BOM_UTF8):
         file.read(len(codecs.BOM_UTF8))
     if beginning.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{"):
         attached = partial(recording.attached, beside=name or "")
-        return har_import.sockets(file, recording.path, attached, report, latest_ns)
+        return read_entries(archive_entries(file, recording.path, report), attached, report, latest_ns)
     if beginning and not _NETSTRING.match(beginning):
         raise CaptureError(f"{recording.path}: a file of this kind cannot be imported: {IMPORTABLE}")
     from wirewright.capture.formats import flow_import  # mitmproxy takes a second to import
@@ -110,11 +115,6 @@ def _first(
         what = f"{recording.path}: there is no WebSocket in it" + (" that can be read." if skipped else "")
         raise CaptureError((recording.failure or reason or what) + skipped)
     return first
-
-
-def _after(first: tuple[Socket, Iterator[Frame]], rest: SocketFrames) -> SocketFrames:
-    yield first
-    yield from rest
 
 
 class _DiskNearlyFull(CaptureError):

@@ -3,11 +3,13 @@
 import base64
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from wirewright.capture.events import EventReader, SocketEvent
 from wirewright.capture.filters import Filter
-from wirewright.capture.reader import Annotation, Capture, Frame, FrameFlag, Gap, Socket, Watch
+from wirewright.capture.reader import Capture, Watch
+from wirewright.capture.records import Annotation, Frame, FrameFlag, Gap, Socket
 from wirewright.model.handshake import Headers
 from wirewright.values import Payload
 
@@ -25,9 +27,9 @@ def lines(capture: Capture, chosen: Filter, watch: Watch = iter) -> Iterator[str
             if event.kind in ("connecting", "open"):
                 yield _line(_socket(event.socket))
         elif isinstance(event, Gap):
-            yield _line(_gap(event))
+            yield _line(_note("gap", event))
         elif not chosen.has_content:
-            yield _line(_annotation(event))
+            yield _line(_note("annotation", event))
 
 
 def _socket(socket: Socket) -> dict[str, Any]:
@@ -71,24 +73,9 @@ def _body(body: bytes | None) -> dict[str, str]:
         return _payload("response_body_", body)
 
 
-def _gap(gap: Gap) -> dict[str, Any]:
-    return {
-        "event": "gap",
-        "session": gap.session_id,
-        "time": gap.time_ns,
-        "frames": gap.frames,
-        "bytes": gap.bytes,
-        "reason": gap.reason,
-    }
-
-
-def _annotation(annotation: Annotation) -> dict[str, Any]:
-    return {
-        "event": "annotation",
-        "session": annotation.session_id,
-        "time": annotation.time_ns,
-        "text": annotation.text,
-    }
+def _note(kind: str, note: Gap | Annotation) -> dict[str, Any]:
+    values = asdict(note).items()
+    return {"event": kind} | {name.removesuffix("_id").removesuffix("_ns"): value for name, value in values}
 
 
 def _frame(frame: Frame) -> dict[str, Any]:

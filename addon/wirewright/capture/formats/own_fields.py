@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 from wirewright.capture.formats.import_report import ImportReport
 from wirewright.capture.formats.recorded_values import integer, recorded_url, shortened, text
-from wirewright.capture.reader import Socket
+from wirewright.capture.records import Socket
 from wirewright.values import ClosedBy
 
 OWN_FIELDS = tuple(

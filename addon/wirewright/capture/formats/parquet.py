@@ -6,7 +6,7 @@ from typing import Any, BinaryIO
 import pyarrow
 from pyarrow.parquet import ParquetWriter
 
-from wirewright.capture.reader import Frame, FrameFlag, Socket
+from wirewright.capture.records import Frame, FrameFlag, Socket
 from wirewright.values import Payload
 
 ROWS = 20_000

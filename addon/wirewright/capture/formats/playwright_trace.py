@@ -9,10 +9,8 @@ from decimal import Decimal
 from typing import IO, Any
 
 from wirewright.capture.formats.bounded_json import lines
-from wirewright.capture.formats.har_entries import Attached, read_entries
 from wirewright.capture.formats.import_report import ImportReport
 from wirewright.capture.formats.recorded_values import text
-from wirewright.capture.reader import SocketFrames
 
 _Key = tuple[str, str, str]
 
@@ -21,15 +19,8 @@ Opener = Callable[[], IO[bytes]]
 """Opens a file from its beginning."""
 
 
-def sockets(
-    files: Sequence[Opener], attached: Attached, report: ImportReport, latest_ns: int
-) -> SocketFrames:
-    """The WebSockets of the `.network` files of one trace."""
-    yield from read_entries(_entries(files, report), attached, report, latest_ns)
-
-
-def _entries(files: Sequence[Opener], report: ImportReport) -> Iterator[tuple[int, Any]]:
-    """The entries, numbered from 1, each once.
+def trace_entries(files: Sequence[Opener], report: ImportReport) -> Iterator[tuple[int, Any]]:
+    """The entries of the `.network` files of one trace, numbered from 1, each once.
 
     A socket that is open at the end of a chunk of the trace is written then, and again when it closes. Its
     last entry is the whole one.

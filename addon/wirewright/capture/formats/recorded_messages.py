@@ -2,36 +2,36 @@
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from wirewright.capture.reader import Frame, FrameFlag
+from wirewright.capture.records import Frame, FrameFlag
+from wirewright.model.history import payload_size
 from wirewright.values import Direction, Payload
 
 OPCODES = (0, 1, 2, 8, 9, 10)
 """RFC 6455, 11.8. The others are reserved, and no WebSocket can send them."""
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedMessage:
-    """A message, whose time may be missing."""
-
-    time_ns: int | None
-    direction: Direction
-    opcode: int
-    size: int
-    payload: Payload
-    flags: FrameFlag
-
-    def frame(self, time_ns: int) -> Frame:
-        """The frame of this message at a time."""
-        return Frame(0, 0, time_ns, self.direction, self.opcode, self.size, self.payload, self.flags, None)
+def message_frame(
+    time_ns: int | None,
+    direction: Direction,
+    opcode: int,
+    payload: Payload,
+    flags: FrameFlag,
+    size: int | None = None,
+) -> Frame:
+    """The frame of a message that is of no socket yet. `size` is that of a message of which only a part is
+    known, in bytes."""
+    size = payload_size(payload) if size is None or size < 0 else size
+    return Frame(0, 0, time_ns or 0, direction, opcode, size, payload, flags, None)
 
 
 @dataclass(slots=True)
 class RecordedMessages:
     """The messages of one socket."""
 
-    messages: list[RecordedMessage] = field(default_factory=list)
+    messages: list[Frame] = field(default_factory=list)
+    """A time of 0 is not known."""
     error: str | None = None
     """The text of the last error among them."""
     error_ns: int | None = None
@@ -41,20 +41,19 @@ class RecordedMessages:
     @property
     def first_ns(self) -> int | None:
         """The first time that is known, of a message or else of the error."""
-        known = (message.time_ns for message in self.messages if message.time_ns is not None)
-        return next(known, self.error_ns)
+        return next((message.time_ns for message in self.messages if message.time_ns), self.error_ns)
 
     def span(self) -> tuple[int | None, int | None]:
         """The earliest and the latest time of a message."""
-        known = [message.time_ns for message in self.messages if message.time_ns is not None]
+        known = [message.time_ns for message in self.messages if message.time_ns]
         return (min(known), max(known)) if known else (None, None)
 
     def frames(self, asked_ns: int) -> Iterator[Frame]:
         """The frames of the messages. A missing time is that of the message before it, or else after it."""
         latest = self.first_ns or asked_ns
         for message in self.messages:
-            latest = latest if message.time_ns is None else message.time_ns
-            yield message.frame(latest)
+            latest = message.time_ns or latest
+            yield replace(message, time_ns=latest)
 
     def close(self) -> tuple[int, str, Direction] | None:
         """Code, reason and direction of the first close frame; 1005 if it has no code (RFC 6455, 7.1.5)."""

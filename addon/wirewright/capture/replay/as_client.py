@@ -13,7 +13,8 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.typing import Subprotocol
 
 from wirewright.capture.errors import CaptureError
-from wirewright.capture.reader import Capture, Socket
+from wirewright.capture.reader import Capture
+from wirewright.capture.records import Socket
 from wirewright.capture.redaction import REDACTED
 from wirewright.capture.replay.comparisons import Comparison
 from wirewright.capture.replay.lockstep import Mismatch, Pace, Step, Verdict, play_lockstep, steps

@@ -10,7 +10,8 @@ from typing import Literal, get_args
 from urllib.parse import parse_qsl, urlsplit
 
 from wirewright.capture.errors import CaptureError
-from wirewright.capture.reader import Capture, Frame, Socket, oldest_first, was_open
+from wirewright.capture.reader import Capture
+from wirewright.capture.records import Frame, Socket, oldest_first, was_open
 from wirewright.capture.redaction import REDACTED
 from wirewright.capture.replay.comparisons import Compare, comparison
 from wirewright.capture.replay.handshake_answer import accept, refuse

@@ -1,6 +1,6 @@
 """Answers a live app's handshake as the recorded server did."""
 
-from wirewright.capture.reader import Socket
+from wirewright.capture.records import Socket
 from wirewright.capture.redaction import REDACTED
 from wirewright.model.handshake import Headers, sendable_headers
 from wirewright.model.route import WebSocketRoute

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from wirewright.capture.errors import CaptureError
-from wirewright.capture.reader import Frame, FrameFlag
+from wirewright.capture.records import Frame, FrameFlag
 from wirewright.capture.replay.comparisons import SHOWN, Comparison, difference, is_same
 from wirewright.values import Direction, Payload
 
