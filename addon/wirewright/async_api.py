@@ -17,7 +17,7 @@ from typing import Literal
 
 from wirewright.launch import launch
 from wirewright.model import running_proxies
-from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwright's name
+from wirewright.model.errors import EndedError, EndpointError, Error, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.model.matching import UrlMatch
 from wirewright.model.proxy import Proxy
 from wirewright.model.route import WebSocketRoute
@@ -26,7 +26,18 @@ from wirewright.model.websocket import WebSocket
 from wirewright.remote import discovery
 from wirewright.values import Conditions
 
-__all__ = ["Conditions", "Error", "Proxy", "TimeoutError", "WebSocket", "WebSocketRoute", "connect", "launch"]
+__all__ = [
+    "Conditions",
+    "EndedError",
+    "EndpointError",
+    "Error",
+    "Proxy",
+    "TimeoutError",
+    "WebSocket",
+    "WebSocketRoute",
+    "connect",
+    "launch",
+]
 
 ROUTE_TIMEOUT = 5_000.0
 """Milliseconds."""

@@ -34,7 +34,7 @@ from wirewright.capture.replay.comparisons import ignoring_keys
 from wirewright.model import proxy as own_proxy
 from wirewright.model import route as own_route
 from wirewright.model import websocket as own_websocket
-from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwright's name
+from wirewright.model.errors import EndedError, EndpointError, Error, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.model.event_signatures import (
     ProxyListening,
     ProxyRemoval,
@@ -56,7 +56,18 @@ from wirewright.sync.waits import EventContextManager, EventInfo, SyncWait
 from wirewright.sync.wrappers import Asked, AskedUrl, PassedProperty, Wrapper, Wrappers
 from wirewright.values import ClosedBy, Conditions, Payload
 
-__all__ = ["Error", "EventInfo", "Proxy", "TimeoutError", "WebSocket", "WebSocketRoute", "connect", "launch"]
+__all__ = [
+    "EndedError",
+    "EndpointError",
+    "Error",
+    "EventInfo",
+    "Proxy",
+    "TimeoutError",
+    "WebSocket",
+    "WebSocketRoute",
+    "connect",
+    "launch",
+]
 
 RouteHandler = Callable[["WebSocketRoute"], Any] | Callable[[], Any]
 """Is given the app's side of the route before the handshake is answered."""

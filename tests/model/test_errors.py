@@ -1,10 +1,12 @@
 import asyncio
 import builtins
+import pickle
+import traceback
 
 import pytest
 
 import wirewright
-from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwright's name
+from wirewright.model.errors import EndedError, EndpointError, Error, TimeoutError  # noqa: A004  Playwright's name
 
 
 def test_error_carries_its_message() -> None:
@@ -32,3 +34,12 @@ def test_wrong_argument_is_no_error_of_a_socket(kind: type[Exception]) -> None:
 
 def test_errors_are_public() -> None:
     assert (wirewright.Error, wirewright.TimeoutError) == (Error, TimeoutError)
+
+
+@pytest.mark.parametrize("kind", [EndedError, EndpointError, Error, TimeoutError])
+def test_error_is_called_as_users_import_it(kind: type[Error]) -> None:
+    error = kind("a sentence")
+    assert traceback.format_exception_only(error) == [f"wirewright.{kind.__name__}: a sentence\n"]
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is getattr(wirewright, kind.__name__) is kind
+    assert copy.message == "a sentence"

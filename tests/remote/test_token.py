@@ -14,8 +14,9 @@ import pytest
 
 from support.processes import BIN, running
 from wirewright import Error, async_api, sync_api
+from wirewright.model.errors import EndpointError
 from wirewright.remote import discovery
-from wirewright.remote.discovery import Endpoint, EndpointError, Token
+from wirewright.remote.discovery import Endpoint, Token
 from wirewright.remote.transport import reach
 
 pytestmark = pytest.mark.slow

@@ -12,16 +12,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from wirewright.model.errors import Error
+from wirewright.model.errors import EndpointError, Error
 
 VARIABLE = "WIREWRIGHT_ENDPOINT"
 """The environment variable that names an endpoint: its file, or its address."""
 AUTO = "auto"
 """The one that runs here."""
-
-
-class EndpointError(Error, ValueError):
-    """An argument that is not an endpoint."""
 
 
 class Token(str):

@@ -24,13 +24,13 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
-from wirewright.model.errors import Error
+from wirewright.model.errors import EndpointError, Error
 from wirewright.no_redirects import ConnectWithoutRedirects
 from wirewright.printable import get_logger, printable
 from wirewright.remote import discovery
 from wirewright.remote.codec import LARGEST_MESSAGE, SUBPROTOCOLS
 from wirewright.remote.connection import Connection, Disconnected
-from wirewright.remote.discovery import Endpoint, EndpointError, Token
+from wirewright.remote.discovery import Endpoint, Token
 from wirewright.remote.listening import ListeningSocket, listen_at_file, listen_at_port
 
 HANDSHAKE_SECONDS = 10.0
