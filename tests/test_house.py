@@ -148,8 +148,6 @@ def test_no_two_classes_have_the_same_name() -> None:
         "Proxy",
         "WebSocket",
         "WebSocketRoute",
-        "connect",
-        "launch",
     }
     homes: dict[str, list[str]] = {}
     for module, tree in TREES.items():

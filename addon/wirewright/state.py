@@ -5,7 +5,8 @@ time the file is saved.
 """
 
 from wirewright.model.app_connections import AppConnections
-from wirewright.model.proxy import Control, Proxy
+from wirewright.model.proxy import Proxy
+from wirewright.model.proxy_control import Control
 from wirewright.model.tls_failures import TlsFailures
 
 proxy = Proxy()

@@ -19,15 +19,13 @@ may await anything of asyncio, it must not block, and it cannot wait with this A
 https://playwright.dev/python/docs/library
 """
 
-import ssl
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
 from wirewright import async_api
 from wirewright.capture.replay.comparisons import ignoring_keys
@@ -38,37 +36,62 @@ from wirewright.model.errors import EndedError, EndpointError, Error, TimeoutErr
 from wirewright.model.event_signatures import (
     ProxyListening,
     ProxyRemoval,
-    ProxyWaiting,
     SocketListening,
     SocketRemoval,
     SocketWaiting,
 )
+from wirewright.model.event_wait import Predicate, Timeout
 from wirewright.model.handshake import HeaderChanges, HeaderFields
 from wirewright.model.history import Message
 from wirewright.model.matching import UrlMatch, UrlPattern
 from wirewright.model.proxy import ReplayHandler
 from wirewright.model.route import CloseHandler, Directions, MessageHandler, Milliseconds
 from wirewright.model.running_proxies import RunningProxy, running_proxies
-from wirewright.model.waiter import Predicate, Timeout
 from wirewright.sync.bridge import Bridge
 from wirewright.sync.listeners import SocketsWrapper, SocketWrapper
 from wirewright.sync.waits import EventContextManager, EventInfo, SyncWait
-from wirewright.sync.wrappers import Asked, AskedUrl, PassedProperty, Wrapper, Wrappers
+from wirewright.sync.wrappers import (
+    Asked,
+    AskedUrl,
+    PassedProperty,
+    Wrapper,
+    Wrappers,
+    awaited_method,
+    passed_method,
+)
 from wirewright.values import ClosedBy, Conditions, Payload
 
 __all__ = [
+    "CloseHandler",
+    "ClosedBy",
+    "Conditions",
+    "Directions",
     "EndedError",
     "EndpointError",
     "Error",
+    "EventContextManager",
     "EventInfo",
+    "HeaderChanges",
+    "HeaderFields",
+    "Message",
+    "MessageHandler",
+    "Milliseconds",
+    "Payload",
+    "Predicate",
     "Proxy",
+    "ReplayHandler",
+    "RouteHandler",
+    "Timeout",
     "TimeoutError",
+    "UrlMatch",
+    "UrlPattern",
     "WebSocket",
     "WebSocketRoute",
     "connect",
     "launch",
 ]
 
+P = ParamSpec("P")
 RouteHandler = Callable[["WebSocketRoute"], Any] | Callable[[], Any]
 """Is given the app's side of the route before the handshake is answered."""
 
@@ -88,14 +111,6 @@ def _socket_expecting(
 def _socket_waiting(
     function: Callable[..., Any],
 ) -> SocketWaiting["WebSocket", Payload, "WebSocket", str, int]:
-    return function
-
-
-def _expecting(function: Callable[..., Any]) -> "ProxyWaiting[WebSocket, EventContextManager[WebSocket]]":
-    return function
-
-
-def _waiting(function: Callable[..., Any]) -> "ProxyWaiting[WebSocket, WebSocket]":
     return function
 
 
@@ -173,21 +188,10 @@ class WebSocket(SocketWrapper):
         """The event's next value for which the predicate holds. The errors are those of `expect_event`."""
         return SyncWait[Any](self._wrappers, self._own, event, predicate, timeout, history=history).take()
 
-    def send_to_client(self, message: Message) -> None:
-        """Send the app a message, as if the server had. Raises Error on a socket that is not open."""
-        self._do(self._own.send_to_client, message)
-
-    def send_to_server(self, message: Message) -> None:
-        """Send the server a message, as if the app had. Raises Error on a socket that is not open."""
-        self._do(self._own.send_to_server, message)
-
-    def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close the socket towards both sides. Raises Error on a socket that is not open."""
-        self._do(self._own.close, code, reason)
-
-    def abort(self) -> None:
-        """Cut the connections of both sides with no close frame. Raises Error where they are not open."""
-        self._do(self._own.abort)
+    send_to_client = awaited_method(own_websocket.WebSocket.send_to_client)
+    send_to_server = awaited_method(own_websocket.WebSocket.send_to_server)
+    close = awaited_method(own_websocket.WebSocket.close)
+    abort = awaited_method(own_websocket.WebSocket.abort)
 
 
 class WebSocketRoute(Wrapper[own_route.WebSocketRoute]):
@@ -204,9 +208,11 @@ class WebSocketRoute(Wrapper[own_route.WebSocketRoute]):
         """Of the app's handshake, as `WebSocket.request_headers_array`."""
         return self._own.request_headers_array()
 
-    def send(self, message: Message) -> None:
-        """Send this side a message: str as text, bytes as binary."""
-        self._call(self._own.send, message)
+    send = passed_method(own_route.WebSocketRoute.send)
+    accept = passed_method(own_route.WebSocketRoute.accept)
+    reject = passed_method(own_route.WebSocketRoute.reject)
+    conditions = passed_method(own_route.WebSocketRoute.conditions)
+    abort = passed_method(own_route.WebSocketRoute.abort)
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
         """Close this side, and then the other one with the same code, unless `on_close` is set here."""
@@ -228,59 +234,10 @@ class WebSocketRoute(Wrapper[own_route.WebSocketRoute]):
         side: WebSocketRoute = self._wrappers.of(self._call(self._own.connect_to_server, headers))
         return side
 
-    @property
-    def server(self) -> "WebSocketRoute":
-        """The server's side, whether or not there is a server."""
-        side: WebSocketRoute = self._wrappers.of(self._own.server)
-        return side
-
     def redirect(self, url: str, headers: HeaderChanges | None = None) -> "WebSocketRoute":
         """Have the handshake go to another server, and return that server's side."""
         side: WebSocketRoute = self._wrappers.of(self._call(self._own.redirect, url, headers))
         return side
-
-    def accept(self, protocol: str | None, headers: HeaderFields | None = None) -> None:
-        """Answer the handshake here with this subprotocol, or (None) without one; `headers` are added."""
-        self._call(self._own.accept, protocol, headers)
-
-    def reject(self, status: int, headers: HeaderFields | None = None, body: Message = b"") -> None:
-        """Refuse the handshake with an HTTP status (200 to 599).
-
-        `headers` are a mapping, or a list in which a name may occur again: of (name, value) pairs, or of
-        `{"name": ..., "value": ...}`.
-        """
-        self._call(self._own.reject, status, headers, body)
-
-    def conditions(
-        self,
-        *,
-        latency: Milliseconds = 0,
-        jitter: Milliseconds = 0,
-        bytes_per_second: float | None = None,
-        drop: float = 0,
-        duplicate: float = 0,
-        reorder: float = 0,
-        stall_after: int | None = None,
-        seed: int | None = None,
-        direction: Directions = "both",
-    ) -> Conditions:
-        """Put the network between the app and the proxy under conditions; see `wirewright.WebSocketRoute`."""
-        return self._call(
-            self._own.conditions,
-            latency=latency,
-            jitter=jitter,
-            bytes_per_second=bytes_per_second,
-            drop=drop,
-            duplicate=duplicate,
-            reorder=reorder,
-            stall_after=stall_after,
-            seed=seed,
-            direction=direction,
-        )
-
-    def abort(self) -> None:
-        """Cut the connections with no close frame: the app sees 1006. At any time."""
-        self._call(self._own.abort)
 
 
 class Proxy(SocketsWrapper[own_proxy.Proxy]):
@@ -309,17 +266,23 @@ class Proxy(SocketsWrapper[own_proxy.Proxy]):
         """The PEM file of the CA that apps must trust."""
         return self._call(lambda: self._own.ca_certificate)
 
-    @_expecting
     def expect_event(
-        self, event: str, predicate: Predicate | None = None, timeout: Timeout = None
-    ) -> EventContextManager[Any]:
+        self,
+        event: Literal["websocket"],
+        predicate: Callable[[WebSocket], object] | Callable[[], object] | None = None,
+        timeout: Timeout = None,
+    ) -> EventContextManager[WebSocket]:
         """Wait for an event that the block causes: the listener is there before the block runs."""
         return EventContextManager(lambda: SyncWait(self._wrappers, self._own, event, predicate, timeout))
 
-    @_waiting
-    def wait_for_event(self, event: str, predicate: Predicate | None = None, timeout: Timeout = None) -> Any:
+    def wait_for_event(
+        self,
+        event: Literal["websocket"],
+        predicate: Callable[[WebSocket], object] | Callable[[], object] | None = None,
+        timeout: Timeout = None,
+    ) -> WebSocket:
         """The event's next value for which the predicate holds."""
-        return SyncWait[Any](self._wrappers, self._own, event, predicate, timeout).take()
+        return SyncWait[WebSocket](self._wrappers, self._own, event, predicate, timeout).take()
 
     def expect_websocket(
         self,
@@ -331,7 +294,7 @@ class Proxy(SocketsWrapper[own_proxy.Proxy]):
 
         As in Playwright, the first argument may be the predicate: a callable is given the WebSocket.
         """
-        return self.expect_event("websocket", _both(url, predicate), timeout)
+        return self.expect_event("websocket", own_proxy.both(url, predicate), timeout)
 
     def wait_for_websocket(
         self,
@@ -343,8 +306,7 @@ class Proxy(SocketsWrapper[own_proxy.Proxy]):
 
         As in Playwright, the first argument may be the predicate: a callable is given the WebSocket.
         """
-        socket: WebSocket = self.wait_for_event("websocket", _both(url, predicate), timeout)
-        return socket
+        return self.wait_for_event("websocket", own_proxy.both(url, predicate), timeout)
 
     def route_web_socket(self, url: UrlMatch | None, handler: RouteHandler, times: int | None = None) -> None:
         """Have a handler decide what becomes of sockets of a matching URL that are opened from now on.
@@ -418,13 +380,8 @@ class Proxy(SocketsWrapper[own_proxy.Proxy]):
             min_free=min_free,
         )
 
-    def stop_capture(self) -> None:
-        """Record no more, and close the file. Nothing happens if no capture runs."""
-        self._do(self._own.stop_capture)
-
-    def annotate(self, text: str) -> None:
-        """Put a remark into the capture that runs. Raises Error while none runs."""
-        self._do(self._own.annotate, text)
+    stop_capture = awaited_method(own_proxy.Proxy.stop_capture)
+    annotate = awaited_method(own_proxy.Proxy.annotate)
 
     def set_default_timeout(self, timeout: float | timedelta) -> None:
         """How long a wait takes at most that has no `timeout` of its own, in milliseconds or as a timedelta;
@@ -445,11 +402,6 @@ _KINDS: dict[type, type[Wrapper[Any]]] = {
 }
 
 
-def _both(url: UrlPattern | Predicate | None, predicate: Predicate | None) -> Predicate | None:
-    """As the async API does it: both are asked in the thread that waits."""
-    return None if not url and predicate is None else own_proxy.both(url, predicate)
-
-
 @contextmanager
 def for_a_while(proxy: Proxy) -> Iterator[Proxy]:
     """The same proxy; what is registered on it, and on its sockets, is taken back at the end of the block."""
@@ -467,17 +419,15 @@ def for_a_while(proxy: Proxy) -> Iterator[Proxy]:
             proxy._bridge.call(wrappers.catch_up)
 
 
-class _InThread(ABC):
+class _InThread:
     """A proxy of the async API, in a loop of its own for as long as the block runs."""
 
-    @abstractmethod
-    def _open(self) -> AbstractAsyncContextManager[own_proxy.Proxy]:
-        """The proxy, for as long as the block runs."""
+    def __init__(self, own: AbstractAsyncContextManager[own_proxy.Proxy]) -> None:
+        self._own = own
 
     def __enter__(self) -> Proxy:
         self._is_inside = False
         self._wrappers: Wrappers | None = None
-        self._own = self._open()
         self._bridge = Bridge()
         try:
             self._bridge.start()
@@ -529,58 +479,33 @@ class _InThread(ABC):
                     self._wrappers.catch_up()
 
 
-class launch(_InThread):  # noqa: N801  used like a function, as in Playwright
+def _in_thread(
+    enter: Callable[P, AbstractAsyncContextManager[own_proxy.Proxy]], doc: str
+) -> Callable[P, AbstractContextManager[Proxy]]:
+    """The sync face of `launch` and `connect`."""
+
+    @wraps(enter, assigned=("__name__", "__qualname__"))
+    def in_thread(*arguments: P.args, **options: P.kwargs) -> AbstractContextManager[Proxy]:
+        return _InThread(enter(*arguments, **options))
+
+    in_thread.__doc__ = doc
+    return in_thread
+
+
+launch = _in_thread(
+    async_api.launch,
     """Run mitmproxy with Wirewright inside this program, in a thread of its own.
 
         with launch(port=0) as proxy:
             print(proxy.port, proxy.ca_certificate)
 
     The parameters, and the errors, are those of `wirewright.launch`.
-    """
-
-    def __init__(
-        self,
-        port: int = 8080,
-        *,
-        host: str = "127.0.0.1",
-        mode: Sequence[str] = ("regular",),
-        options: Mapping[str, Any] | None = None,
-        confdir: str | Path | None = None,
-    ) -> None:
-        self._launching = async_api.launch(port, host=host, mode=mode, options=options, confdir=confdir)
-
-    def _open(self) -> AbstractAsyncContextManager[own_proxy.Proxy]:
-        return self._launching
-
-
-class connect(_InThread):  # noqa: N801  used like a function, as in Playwright
+    """,
+)
+connect = _in_thread(
+    async_api.connect,
     """Use a proxy that runs in another process, with `ws_remote` set.
 
     The parameters, and the errors, are those of `wirewright.async_api.connect`.
-    """
-
-    def __init__(
-        self,
-        endpoint: str | Path | None = None,
-        *,
-        token: str | None = None,
-        url: UrlMatch | None = None,
-        events: Sequence[Literal["framesent", "framereceived"]] = ("framesent", "framereceived"),
-        route_timeout: float = async_api.ROUTE_TIMEOUT,
-        route_fallback: Literal["pass", "drop"] = "pass",
-        tls: ssl.SSLContext | str | Path | None = None,
-        allow_cleartext: bool = False,
-    ) -> None:
-        self._connecting = async_api.connect(
-            endpoint,
-            token=token,
-            url=url,
-            events=events,
-            route_timeout=route_timeout,
-            route_fallback=route_fallback,
-            tls=tls,
-            allow_cleartext=allow_cleartext,
-        )
-
-    def _open(self) -> AbstractAsyncContextManager[own_proxy.Proxy]:
-        return self._connecting
+    """,
+)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from wirewright.capture.recorder import Recorder
-from wirewright.model.proxy import Control, Proxy
+from wirewright.model.proxy import Proxy
+from wirewright.model.proxy_control import Control
 
 Record = Callable[..., Recorder]
 

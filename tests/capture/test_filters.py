@@ -13,7 +13,7 @@ from support.model_sockets import begin_socket
 from wirewright.capture import open as open_capture
 from wirewright.capture.filters import Filter, parse_session, parse_since, parse_socket, parse_value
 from wirewright.model.matching import any_of_globs
-from wirewright.model.proxy import Control
+from wirewright.model.proxy_control import Control
 from wirewright.values import Direction
 
 
@@ -29,7 +29,7 @@ def filled(path: Path, control: Control, record: Record) -> Path:
             direction=Direction.SENT,
         )
         tape.messages([b"\x00 binary text"], 0, direction=Direction.RECEIVED)
-        tape.control(9, b"text", direction=Direction.RECEIVED)
+        tape.controls([(9, b"text")], direction=Direction.RECEIVED)
     recorder.stop()
     return path
 

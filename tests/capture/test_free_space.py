@@ -21,7 +21,7 @@ from wirewright.capture.errors import CaptureError
 from wirewright.capture.free_space import FreeSpace
 from wirewright.capture.recorder import Recorder
 from wirewright.mitm.capture_session import CaptureSession
-from wirewright.model.proxy import Control
+from wirewright.model.proxy_control import Control
 from wirewright.state import control as the_control
 from wirewright.values import Direction
 

@@ -10,7 +10,7 @@ from wirewright.capture import open as open_capture
 from wirewright.capture.filters import Filter
 from wirewright.capture.reasons import named, numbers, shown, why_no_frame
 from wirewright.model.matching import any_of_globs
-from wirewright.model.proxy import Control
+from wirewright.model.proxy_control import Control
 from wirewright.values import Direction
 
 

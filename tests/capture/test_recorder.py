@@ -13,7 +13,7 @@ from capture.conftest import Record
 from support.model_sockets import begin_socket
 from wirewright.capture import CaptureError, FrameFlag, schema, writer
 from wirewright.capture import open as open_capture
-from wirewright.model.proxy import Control
+from wirewright.model.proxy_control import Control
 from wirewright.values import Direction, Payload
 
 HEADERS = {"host": "example.test", "authorization": "Bearer secret"}
@@ -38,7 +38,7 @@ def test_socket_is_recorded_from_its_handshake_to_its_end(
     assert feed.tape is not None
     feed.tape.messages(["text é", b"\x00\xff"], 9, direction=Direction.SENT)
     feed.tape.messages([""], 0, direction=Direction.RECEIVED, injected=True)
-    feed.tape.control(9, b"?", direction=Direction.RECEIVED)
+    feed.tape.controls([(9, b"?")], direction=Direction.RECEIVED)
     feed.closed(3000, "bye", "server")
     recorder.stop()
     with open_capture(path) as capture:
@@ -202,9 +202,9 @@ def test_secrets_of_control_frames_and_failures_do_not_get_into_the_file(
     recorder = record()
     feed = begin_socket(control.proxy, "ws://me:secret@h/live")
     assert feed.tape is not None
-    feed.tape.control(9, b'{"token":"secret"}', direction=Direction.SENT)
-    feed.tape.control(10, b"jwt=secret", direction=Direction.RECEIVED)
-    feed.tape.control(8, b"\x0b\xb8token=secret", direction=Direction.RECEIVED)
+    feed.tape.controls([(9, b'{"token":"secret"}')], direction=Direction.SENT)
+    feed.tape.controls([(10, b"jwt=secret")], direction=Direction.RECEIVED)
+    feed.tape.controls([(8, b"\x0b\xb8token=secret")], direction=Direction.RECEIVED)
     feed.failed("cannot open ws://h/?token=secret")
     feed.closed(3000, "token=secret", "server")
     recorder.stop()

@@ -12,7 +12,7 @@ from wirewright.capture import open as open_capture
 from wirewright.capture.events import EventReader
 from wirewright.capture.filters import Filter
 from wirewright.capture.recorder import Recorder
-from wirewright.model.proxy import Control
+from wirewright.model.proxy_control import Control
 from wirewright.values import Direction
 
 READINGS: dict[str, Callable[[Capture], object]] = {

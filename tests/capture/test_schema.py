@@ -21,7 +21,7 @@ from wirewright.capture import open as open_capture
 from wirewright.capture.recorder import Recorder
 from wirewright.capture.records import ALIVE_SECONDS
 from wirewright.model.handshake import Headers
-from wirewright.model.proxy import Control
+from wirewright.model.proxy_control import Control
 
 
 def text(path: Path) -> None:

@@ -13,7 +13,7 @@ from wirewright.capture import open as open_capture
 from wirewright.capture.formats.importer import import_file
 from wirewright.capture.recorder import Recorder
 from wirewright.capture.tables import TABLES, tokens
-from wirewright.model.proxy import Control
+from wirewright.model.proxy_control import Control
 from wirewright.values import Direction
 
 FRAMES = next(each for each in TABLES.split(";") if " frames " in each)

@@ -24,7 +24,7 @@ from wirewright.capture.write_queue import Queued
 from wirewright.capture.writer import Writer
 from wirewright.memory import QUEUE_LEAST, MemoryBudget, MemoryUse
 from wirewright.model.feed import Tape
-from wirewright.model.proxy import Control
+from wirewright.model.proxy_control import Control
 from wirewright.values import Direction, Payload
 
 

@@ -22,7 +22,8 @@ from wirewright.capture import Capture, read_limits
 from wirewright.capture.filters import Filter
 from wirewright.capture.recorder import Recorder
 from wirewright.cli import captures
-from wirewright.model.proxy import Control, Proxy
+from wirewright.model.proxy import Proxy
+from wirewright.model.proxy_control import Control
 from wirewright.values import Direction
 
 WIREWRIGHT = BIN / "wirewright"
@@ -47,8 +48,8 @@ def filled(path: Path) -> Path:
     feed.tape.messages(["hello é \x1b[31m", b"\x00\xff"], 0, direction=Direction.SENT)
     feed.tape.offered("buy", direction=Direction.RECEIVED)
     feed.tape.settled("sell", direction=Direction.RECEIVED)
-    feed.tape.control(9, b"?", direction=Direction.RECEIVED)
-    feed.tape.control(8, b"\x0b\xb8bye", direction=Direction.SENT)
+    feed.tape.controls([(9, b"?")], direction=Direction.RECEIVED)
+    feed.tape.controls([(8, b"\x0b\xb8bye")], direction=Direction.SENT)
     control.close("1", 3000, "bye", "client")
     recorder.stop()
     return path
@@ -250,8 +251,8 @@ def test_export_says_how_much_is_in_the_file(path: Path, tmp_path: Path, name: s
     feed.tape.messages(["a", b"b", "c"], 0, direction=Direction.SENT)
     feed.tape.offered("dropped", direction=Direction.RECEIVED)
     feed.tape.settled(None, direction=Direction.RECEIVED)
-    feed.tape.control(9, b"", direction=Direction.RECEIVED)
-    feed.tape.control(8, b"", direction=Direction.SENT)
+    feed.tape.controls([(9, b"")], direction=Direction.RECEIVED)
+    feed.tape.controls([(8, b"")], direction=Direction.SENT)
     recorder.stop()
     run = wirewright("export", path, tmp_path / name)
     assert run.stdout.startswith(f"{said} in "), run.stderr

@@ -19,7 +19,8 @@ from support.processes import BIN, running
 from support.servers import serving
 from support.time_limits import STEP_MILLISECONDS, STEP_SECONDS
 from wirewright.capture.recorder import Recorder
-from wirewright.model.proxy import Control, Proxy
+from wirewright.model.proxy import Proxy
+from wirewright.model.proxy_control import Control
 from wirewright.values import Direction
 
 WIREWRIGHT = BIN / "wirewright"

@@ -13,7 +13,8 @@ from wirewright.capture import open as open_capture
 from wirewright.capture.filters import Filter
 from wirewright.capture.recorder import Recorder
 from wirewright.cli.recorded_timeline import RecordedTimeline
-from wirewright.model.proxy import Control, Proxy
+from wirewright.model.proxy import Proxy
+from wirewright.model.proxy_control import Control
 from wirewright.values import Direction
 
 

@@ -16,7 +16,8 @@ from support.processes import BIN, running
 from support.servers import echo, serving
 from wirewright.capture.recorder import Recorder
 from wirewright.model.handshake import Headers
-from wirewright.model.proxy import Control, Proxy
+from wirewright.model.proxy import Proxy
+from wirewright.model.proxy_control import Control
 from wirewright.values import Direction, Payload
 
 WIREWRIGHT = BIN / "wirewright"

@@ -15,7 +15,8 @@ from wirewright.capture.redaction import REDACTION_LOOKAHEAD, Redaction
 from wirewright.cli.timeline import FRAMES_PER_FLUSH, Timeline
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit
-from wirewright.model.proxy import Control, Proxy
+from wirewright.model.proxy import Proxy
+from wirewright.model.proxy_control import Control
 from wirewright.model.tls_failures import TlsFailure, TlsFailures
 from wirewright.model.websocket import Handshake
 from wirewright.values import Direction, Payload
@@ -77,8 +78,8 @@ async def test_a_line_tells_time_socket_direction_size_and_content() -> None:
     drawing = draw()
     feed = drawing.open("wss://example.com/live?x=1")
     feed.opened()
-    feed.frame("framesent", "hello", 5)
-    feed.frame("framereceived", b"\x00\xff", 2)
+    feed.frames("framesent", ["hello"])
+    feed.frames("framereceived", [b"\x00\xff"])
     feed.failed("Socket is odd")
     drawing.control.close("wss://example.com/live?x=1", 3001, "bye", "server")
     stamps = [line[:12] for line in drawing.lines()]
@@ -126,8 +127,8 @@ async def test_close_of_a_socket_that_never_opened_has_a_line_only_if_there_is_s
 async def test_line_of_an_empty_message_has_no_blanks_at_its_end() -> None:
     drawing = draw()
     feed = drawing.open("ws://example.com/live")
-    feed.frame("framesent", "", 0)
-    feed.frame("framesent", b"", 0)
+    feed.frames("framesent", [""])
+    feed.frames("framesent", [b""])
     assert [line[-3:] for line in drawing.lines()[1:]] == ["0 B", "0 B"]
 
 
@@ -137,7 +138,7 @@ async def test_a_socket_opens_once_and_before_its_first_frame() -> None:
     feed.requested({"x-changed": "1"})
     feed.opened()
     feed.answered(101, {})
-    feed.frame("framesent", "hello", 5)
+    feed.frames("framesent", ["hello"])
     assert [line.split()[4] for line in drawing.lines()] == ["connecting", "open", "5"]
 
 
@@ -193,16 +194,16 @@ async def test_waiting_lines_are_drawn_before_another_output() -> None:
 async def test_sizes_are_bytes_on_the_wire_and_readable() -> None:
     drawing = draw()
     feed = drawing.open("ws://example.com/")
-    feed.frame("framesent", "é", 2)
-    feed.frame("framesent", "x" * 20_971_520, 20_971_520)
+    feed.frames("framesent", ["é"])
+    feed.frames("framesent", ["x" * 20_971_520])
     assert drawing.lines()[1].split()[4:6] == ["2", "B"]
     assert drawing.lines()[2].split()[4:6] == ["21.0", "MB"]
 
 
 async def test_only_sockets_of_a_matching_url_are_shown() -> None:
     drawing = draw(url="**/live")
-    drawing.open("ws://example.com/live").frame("framesent", "shown", 5)
-    drawing.open("ws://example.com/other").frame("framesent", "hidden", 6)
+    drawing.open("ws://example.com/live").frames("framesent", ["shown"])
+    drawing.open("ws://example.com/other").frames("framesent", ["hidden"])
     text = "\n".join(drawing.lines())
     assert "shown" in text
     assert "hidden" not in text
@@ -214,15 +215,15 @@ async def test_only_sockets_of_a_matching_url_are_shown() -> None:
 )
 async def test_a_preview_is_cut_where_it_was_told(payload: Payload, preview: str) -> None:
     drawing = draw(max_preview=10)
-    drawing.open("ws://example.com/").frame("framesent", payload, len(payload))
+    drawing.open("ws://example.com/").frames("framesent", [payload])
     assert drawing.lines()[1].endswith(preview)
 
 
 async def test_a_line_fits_the_terminal() -> None:
     drawing = draw(width=100, terminal=True)
     feed = drawing.open("ws://example.com/")
-    feed.frame("framesent", "wide 漢字 " * 100, 1)
-    feed.frame("framereceived", b"\x01" * 1000, 1000)
+    feed.frames("framesent", ["wide 漢字 " * 100])
+    feed.frames("framereceived", [b"\x01" * 1000])
     text, binary = drawing.lines()[1:]
     assert len(text) + text.count("漢") * 2 <= 100
     assert 95 <= len(binary) <= 100
@@ -267,7 +268,7 @@ async def test_an_error_is_one_line_where_the_output_is_no_terminal() -> None:
 async def test_a_message_cannot_steer_the_terminal() -> None:
     drawing = draw()
     feed = drawing.open("ws://example.com/\x1b[2J")
-    feed.frame("framesent", "a\x1b[31m\nb\r\x07", 10)
+    feed.frames("framesent", ["a\x1b[31m\nb\r\x07"])
     feed.failed("c\x1b[0m")
     text = "\n".join(drawing.lines())
     assert "\x1b" not in text
@@ -276,7 +277,7 @@ async def test_a_message_cannot_steer_the_terminal() -> None:
 
 async def test_markup_of_the_terminal_library_is_shown_as_it_is() -> None:
     drawing = draw()
-    drawing.open("ws://example.com/").frame("framesent", "[bold]x[/] :smile:", 1)
+    drawing.open("ws://example.com/").frames("framesent", ["[bold]x[/] :smile:"])
     assert drawing.lines()[1].endswith("[bold]x[/] :smile:")
 
 
@@ -284,7 +285,7 @@ async def test_a_flood_is_counted_and_not_drawn() -> None:
     drawing = draw()
     feed = drawing.open("ws://example.com/")
     for number in range(10_000):
-        feed.frame("framereceived", str(number), 1)
+        feed.frames("framereceived", [str(number)])
     drawing.control.close("ws://example.com/", 1000, "", "client")
     lines = drawing.lines()
     assert sum("←" in line for line in lines) == FRAMES_PER_FLUSH
@@ -322,7 +323,7 @@ async def test_open_sockets_get_the_numbers_of_a_recording_that_begins_with_a_re
         recorder = Recorder(path, "test")
         drawing.control.start_recording(recorder)
         for feed in feeds[1:]:
-            feed.frame("framesent", f"{count}", 1)
+            feed.frames("framesent", [f"{count}"])
         drawing.control.stop_recording()
         recorder.stop()
     drawing.open("ws://example.com/d")
@@ -362,8 +363,8 @@ async def lines_with(redaction: Redaction | None) -> str:
         drawing.timeline.redaction = redaction
     feed = drawing.open(url)
     feed.opened()
-    feed.frame("framesent", text, 5)
-    feed.frame("framereceived", binary, 2)
+    feed.frames("framesent", [text])
+    feed.frames("framereceived", [binary])
     feed.failed(failure)
     drawing.control.close(url, 3001, reason, "server")
     return "\n".join(drawing.lines())
@@ -385,6 +386,6 @@ async def test_secret_behind_the_preview_is_not_looked_at() -> None:
     drawing = draw(max_preview=10)
     sizes: list[int] = []
     drawing.timeline.redaction.payload = lambda payload: sizes.append(len(payload)) or payload  # type: ignore
-    drawing.open("ws://h/").frame("framesent", "x" * 1_000_000, 1_000_000)
+    drawing.open("ws://h/").frames("framesent", ["x" * 1_000_000])
     drawing.lines()
     assert sizes == [10 + REDACTION_LOOKAHEAD]

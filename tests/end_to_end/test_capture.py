@@ -188,20 +188,19 @@ async def test_frames_of_one_read_keep_their_order(proxy: Proxy, path: Path, rec
 async def test_what_a_route_drops_is_not_what_it_sends_later(
     proxy: Proxy, path: Path, recordings: Recordings
 ) -> None:
-    routes: list[WebSocketRoute] = []
+    servers: list[WebSocketRoute] = []
     handled = asyncio.Event()
 
     def handler(ws: WebSocketRoute) -> None:
-        ws.connect_to_server()
         ws.on_message(lambda _: handled.set())
-        routes.append(ws)
+        servers.append(ws.connect_to_server())
 
     proxy.route_web_socket("**", handler)
     proxy.start_capture(path)
     async with raw_socket(proxy.port) as socket:
         await socket.app.send("drop")
         await handled.wait()
-        routes[0].server.send("tick")
+        servers[0].send("tick")
         assert await socket.server.message() == "tick"
     await recordings.only.closed.wait()
     proxy.stop_capture()

@@ -83,7 +83,6 @@ BREAKS: dict[str, list[Break]] = {
         breaking(lambda: Feed, "opened"),
     ],
     "websocket_message": [
-        breaking(lambda: Feed, "frame"),
         breaking(lambda: Feed, "frames"),
         breaking(addon_module, "HookSocket", "flush"),
     ],

@@ -21,7 +21,7 @@ from wirewright.capture import open as open_capture
 from wirewright.capture.filters import Filter
 from wirewright.capture.formats.exporter import export
 from wirewright.capture.recorder import Recorder
-from wirewright.model.proxy import Control
+from wirewright.model.proxy_control import Control
 from wirewright.values import Direction
 from wirewright.wire.frames import Opcode
 

@@ -18,8 +18,8 @@ from wirewright.capture import open as open_capture
 from wirewright.capture.formats.bodies import BODY_BYTES
 from wirewright.capture.formats.importer import import_file
 from wirewright.capture.recorder import Recorder
-from wirewright.model import proxy as model
 from wirewright.model.handshake import Headers
+from wirewright.model.proxy_control import Control
 from wirewright.values import Direction
 
 pytestmark = pytest.mark.wire("a mocked server needs our own layer")
@@ -155,7 +155,7 @@ async def test_redacted_header_of_an_opening_is_said(
 async def test_header_that_cannot_be_sent_is_left_out_and_said(
     proxy: Proxy, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    control, recorder = model.Control(model.Proxy()), Recorder(path, "test")
+    control, recorder = Control(Proxy()), Recorder(path, "test")
     control.start_recording(recorder)
     feed = begin_socket(control.proxy, URL)
     feed.answered(429, Headers([("X-Bad", "a\r\nSet-Cookie: injected=1"), ("b ad", "x"), ("Good", "1")]), b"")
@@ -200,7 +200,7 @@ async def test_socket_with_messages_is_opened_whatever_its_recorded_status(
 
 
 async def test_socket_that_an_older_import_took_for_closed_is_opened(proxy: Proxy, path: Path) -> None:
-    control, recorder = model.Control(model.Proxy()), Recorder(path, "test")
+    control, recorder = Control(Proxy()), Recorder(path, "test")
     control.start_recording(recorder)
     feed = begin_socket(control.proxy, URL)
     feed.answered(200, {})
@@ -224,7 +224,7 @@ async def test_refusal_of_an_archive_is_replayed(proxy: Proxy, path: Path) -> No
 
 
 async def test_answer_that_never_came_is_replayed_as_a_cut(proxy: Proxy, path: Path) -> None:
-    control, recorder = model.Control(model.Proxy()), Recorder(path, "test")
+    control, recorder = Control(Proxy()), Recorder(path, "test")
     control.start_recording(recorder)
     begin_socket(control.proxy, URL).closed()
     recorder.stop()

@@ -127,17 +127,18 @@ async def test_addon_that_looks_at_messages_leaves_each_as_compressed_as_it_came
 
 
 async def test_message_of_ours_into_a_direction_that_passes_is_not_compressed(proxy: Proxy) -> None:
-    routes: list[WebSocketRoute] = []
+    sides: list[WebSocketRoute] = []
 
     def handler(ws: WebSocketRoute) -> None:
-        ws.on_message(ws.connect_to_server().send)
-        routes.append(ws)
+        server = ws.connect_to_server()
+        ws.on_message(server.send)
+        sides.extend([ws, server])
 
     proxy.unroute_web_socket("**")
     proxy.route_web_socket("**", handler)
     async with raw_socket(proxy.port, extensions="permessage-deflate") as socket:
-        routes[0].send("to the app")
-        routes[0].server.send("to the server")
+        sides[0].send("to the app")
+        sides[1].send("to the server")
         app_got, server_got = await socket.app.frame(), await socket.server.frame()
         assert (app_got.rsv1, app_got.payload) == (False, b"to the app")
         assert server_got.rsv1

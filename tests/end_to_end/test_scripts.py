@@ -103,7 +103,7 @@ async def say(client: websockets.ClientConnection, message: str) -> None:
 def listeners(*emitters: Proxy | WebSocket) -> int:
     """How many listeners there are, on all events together."""
     return sum(
-        len(emitter.listeners(event)) for emitter in emitters for event in sorted(type(emitter).EVENTS)
+        len(emitter.listeners(event)) for emitter in emitters for event in sorted(type(emitter)._EVENTS)
     )
 
 

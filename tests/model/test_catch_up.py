@@ -20,7 +20,7 @@ EVERYTHING = ["sent hi", "received hello", "received bye", "error boom", "close"
 
 def send(feed: Feed, *payloads: str) -> None:
     for payload in payloads:
-        feed.frame("framesent", payload, len(payload))
+        feed.frames("framesent", [payload])
 
 
 def converse(feed: Feed) -> None:

@@ -13,7 +13,7 @@ from wirewright.model.scope import Scope
 
 
 class Bell(Emitter):
-    EVENTS = frozenset({"ring", "stop"})
+    _EVENTS = frozenset({"ring", "stop"})
 
     def __repr__(self) -> str:
         return "<Bell>"
@@ -67,7 +67,7 @@ async def test_listener_without_parameters_is_called_without_the_value(
     register(bell, "ring", ring if is_async else rang.set)
     bell.emit("ring", "a")
     await rang.wait()
-    bell.emit_each("ring", ["b", "c"])
+    bell._emit_each("ring", ["b", "c"])  # type: ignore[arg-type]
 
 
 @ways_to_register

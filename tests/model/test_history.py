@@ -8,11 +8,15 @@ from wirewright.model.history import History, HistoryLimit, PastFrame, Window
 from wirewright.values import Payload
 
 
+def payloads_of(history: History, event: str) -> list[Payload]:
+    return [frame.payload for frame in history.since(0) if frame.event == event]
+
+
 def remembered(limit: HistoryLimit, *payloads: Payload) -> list[Payload]:
     history = History(limit)
     for payload in payloads:
-        history.append(PastFrame("framereceived", payload), len(payload))
-    kept = list(history.payloads("framereceived"))
+        history.extend("framereceived", [payload], 0)
+    kept = payloads_of(history, "framereceived")
     assert len(history) == len(kept)
     return kept
 
@@ -62,20 +66,20 @@ def test_directions_are_told_apart_but_share_the_limit() -> None:
         ("framesent", "3"),
         ("framesent", "4"),
     ]:
-        history.append(PastFrame(event, payload), 1)
-    assert list(history.payloads("framesent")) == ["3", "4"]
-    assert list(history.payloads("framereceived")) == ["2"]
-    assert list(history.payloads("close")) == []
+        history.extend(event, [payload], 0)
+    assert payloads_of(history, "framesent") == ["3", "4"]
+    assert payloads_of(history, "framereceived") == ["2"]
+    assert payloads_of(history, "close") == []
 
 
 def test_frames_may_arrive_while_the_past_is_read() -> None:
     history = History(HistoryLimit(2, 100))
-    history.append(PastFrame("framesent", "1"), 1)
-    history.append(PastFrame("framesent", "2"), 1)
-    payloads = history.payloads("framesent")
-    first = next(payloads)
-    history.append(PastFrame("framesent", "3"), 1)
-    assert [first, *payloads] == ["1", "2"]
+    history.extend("framesent", ["1"], 0)
+    history.extend("framesent", ["2"], 0)
+    past = iter(history.since(0))
+    first = next(past)
+    history.extend("framesent", ["3"], 0)
+    assert [frame.payload for frame in (first, *past)] == ["1", "2"]
 
 
 def test_window_makes_room_for_the_newest() -> None:
@@ -112,10 +116,10 @@ class Sealed:
 
 def test_unread_messages_are_read_when_somebody_looks_back() -> None:
     history, sealed = History(HistoryLimit(3, 100)), Sealed("b", b"c", "d")
-    history.append(PastFrame("framereceived", "a"), 1)
+    history.extend("framereceived", ["a"], 0)
     history.extend_unread("framereceived", sealed, 1.0)
     assert (history.total, sealed.opened) == (4, 0)
-    assert list(history.payloads("framereceived")) == ["b", b"c", "d"]
+    assert payloads_of(history, "framereceived") == ["b", b"c", "d"]
     assert history.since(2) == [
         PastFrame("framereceived", b"c", 1.0),
         PastFrame("framereceived", "d", 1.0),
@@ -126,14 +130,14 @@ def test_unread_messages_are_forgotten_unread() -> None:
     history, sealed = History(HistoryLimit(2, 100)), Sealed("a", "b")
     history.extend_unread("framesent", sealed, 1.0)
     history.extend("framesent", ["c", "d"], 2.0)
-    assert list(history.payloads("framesent")) == ["c", "d"]
+    assert payloads_of(history, "framesent") == ["c", "d"]
     assert sealed.opened == 0
 
 
 def test_unread_messages_that_are_more_than_fit_are_cut() -> None:
     history = History(HistoryLimit(100, 4))
     history.extend_unread("framesent", Sealed("aa", "bb", "cc"), 1.0)
-    assert list(history.payloads("framesent")) == ["bb", "cc"]
+    assert payloads_of(history, "framesent") == ["bb", "cc"]
 
 
 def test_history_that_gives_way_forgets_its_oldest_frames(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,8 +146,8 @@ def test_history_that_gives_way_forgets_its_oldest_frames(monkeypatch: pytest.Mo
     history = History(HistoryLimit(1_000_000, 100_000_000))
     history.retain()
     for number in range(100):
-        history.append(PastFrame("framereceived", f"{number:02}" * 50_000), 100_000)
-    kept = [payload[:2] for payload in history.payloads("framereceived")]
+        history.extend("framereceived", [f"{number:02}" * 50_000], 0)
+    kept = [payload[:2] for payload in payloads_of(history, "framereceived")]
     assert kept == [f"{number:02}" for number in range(100 - len(kept), 100)]
     assert 60 < len(kept) <= 70
     assert budget.used <= 7_000_000
@@ -154,20 +158,16 @@ def test_history_that_gives_way_forgets_its_oldest_frames(monkeypatch: pytest.Mo
     assert budget.used == 0
 
 
-@pytest.mark.parametrize("takes", ["append", "extend"])
-def test_text_counts_as_the_memory_that_it_takes(monkeypatch: pytest.MonkeyPatch, takes: str) -> None:
+def test_text_counts_as_the_memory_that_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     """One character beyond the basic plane makes all characters of a text take four bytes."""
     budget = MemoryBudget(10_000_000)
     monkeypatch.setattr("wirewright.model.history.budget", budget)
     history = History(HistoryLimit(1_000, 100_000_000))
     for number in range(50):
         text = f"{number:02}" + "\U0001f600" + "x" * 100_000
-        if takes == "append":
-            history.append(PastFrame("framereceived", text), len(text.encode()))
-        else:
-            history.extend("framereceived", [text], 1.0)
+        history.extend("framereceived", [text], 1.0)
     assert 10 < len(history) <= 17
-    assert sum(map(sys.getsizeof, history.payloads("framereceived"))) <= budget.used <= 7_000_000
+    assert sum(map(sys.getsizeof, payloads_of(history, "framereceived"))) <= budget.used <= 7_000_000
 
 
 def test_newest_socket_keeps_its_history_when_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +175,7 @@ def test_newest_socket_keeps_its_history_when_memory_is_short(monkeypatch: pytes
     histories = [History(HistoryLimit()) for _ in range(5)]
     for _ in range(20):
         for history in histories:
-            history.append(PastFrame("framereceived", "x" * 100_000), 100_000)
+            history.extend("framereceived", ["x" * 100_000], 0)
     lengths = [len(history) for history in histories]
     assert lengths[0] < 5
     assert lengths[-1] == 20

@@ -12,7 +12,8 @@ import pytest
 import wirewright
 from support.model_sockets import in_virtual_time, left_behind, load_script, open_socket, receive
 from wirewright.model.ownership import Owner, current_owner
-from wirewright.model.proxy import Control, Proxy
+from wirewright.model.proxy import Proxy
+from wirewright.model.proxy_control import Control
 
 PACKAGE = Path(wirewright.__file__).resolve().parent
 
@@ -121,7 +122,7 @@ def test_forgotten_script_s_listeners_are_gone_from_the_proxy_and_its_sockets(pr
     assert feed.socket.event_names() == {"framereceived", "close"}
     receive(feed, "a")
 
-    proxy.forget(script)
+    Control(proxy).forget(script)
     receive(feed, "b")
     assert heard == ["a"]
     assert not left_behind(proxy)
@@ -133,7 +134,7 @@ def test_other_owners_keep_their_listeners(proxy: Proxy) -> None:
     old, _new = (load_script(WATCHING, proxy=proxy, heard=heard[key], seen=[]) for key in ("old", "new"))
     proxy.on("websocket", lambda ws: ws.on("framereceived", heard["program"].append))
     feed = open_socket(proxy)
-    proxy.forget(old)
+    Control(proxy).forget(old)
     receive(feed, "a")
     receive(open_socket(proxy, key="2"), "b")
     assert heard == {"old": [], "new": ["a", "b"], "program": ["a", "b"]}
@@ -165,7 +166,7 @@ async def test_forgotten_script_s_waits_are_cancelled() -> None:
     own = asyncio.ensure_future(feed.socket.wait_for_event("framereceived"))
     await asyncio.sleep(0)
 
-    proxy.forget(old)
+    Control(proxy).forget(old)
     await asyncio.wait(waits[id(old)])
     assert all(wait.cancelled() for wait in waits[id(old)])
     receive(feed, "a")
@@ -198,7 +199,7 @@ async def test_forgotten_script_s_tasks_are_cancelled() -> None:
     await asyncio.sleep(0)
     assert len(proxy._scope._tasks) == 4
 
-    proxy.forget(old)
+    Control(proxy).forget(old)
     await asyncio.sleep(0.001)
     assert ended == {"old": ["a", "b"], "new": []}
     assert len(proxy._scope._tasks) == 2
@@ -212,7 +213,7 @@ async def test_task_that_is_cancelled_before_it_began_warns_nobody() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         receive(feed, "a")
-        proxy.forget(script)
+        Control(proxy).forget(script)
         await asyncio.sleep(0.001)
         gc.collect()
     assert [str(warning.message) for warning in caught] == []
@@ -234,16 +235,16 @@ async def test_host_is_told_of_a_script_once() -> None:
     waits = [asyncio.ensure_future(waiting["wait"]()) for _ in range(2)]
     assert [owner is waiting for owner in told] == [False, True]
 
-    proxy.forget(waiting)
+    Control(proxy).forget(waiting)
     await asyncio.wait(waits)
     again = asyncio.ensure_future(waiting["wait"]())
     assert [owner is waiting for owner in told] == [False, True, True]
-    proxy.forget(waiting)
+    Control(proxy).forget(waiting)
     await asyncio.wait([again])
 
 
 def test_program_s_registration_of_a_script_s_function_is_the_program_s(proxy: Proxy) -> None:
     script = load_script("def watch(ws): seen.append(ws)", seen=[])
     proxy.on("websocket", script["watch"])
-    proxy.forget(script)
+    Control(proxy).forget(script)
     assert script["seen"] == [open_socket(proxy).socket]

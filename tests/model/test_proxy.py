@@ -9,10 +9,11 @@ import pytest
 
 from support.model_sockets import begin_socket, in_virtual_time, left_behind, open_socket, receive
 from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwright's name
+from wirewright.model.event_wait import Predicate
 from wirewright.model.history import HistoryLimit
-from wirewright.model.proxy import Control, Proxy, Settings
+from wirewright.model.proxy import Proxy
+from wirewright.model.proxy_control import Control, Settings
 from wirewright.model.scope import DEFAULT_TIMEOUT
-from wirewright.model.waiter import Predicate
 from wirewright.model.websocket import WebSocket
 
 NOTHING = Settings({}, [], DEFAULT_TIMEOUT)

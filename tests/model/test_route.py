@@ -13,6 +13,7 @@ from wirewright.model.errors import Error
 from wirewright.model.handshake import Headers
 from wirewright.model.history import HistoryLimit
 from wirewright.model.route import Abort, Connect, Mock, Reject, WebSocketRoute
+from wirewright.model.route_control import RouteControl
 from wirewright.model.scope import Scope
 from wirewright.model.websocket import Handshake, WebSocket
 from wirewright.values import Conditions, Direction, Payload
@@ -66,11 +67,11 @@ def route(socket: WebSocket, orders: Orders) -> WebSocketRoute:
 
 @pytest.fixture(params=["app", "server"])
 def side(route: WebSocketRoute, request: pytest.FixtureRequest) -> WebSocketRoute:
-    return route if request.param == "app" else route.server
+    return route if request.param == "app" else route._server
 
 
 def name_of(side: WebSocketRoute) -> str:
-    return "server" if side is side.server else "app"
+    return "server" if side is side._server else "app"
 
 
 def test_both_sides_tell_url_and_protocols(side: WebSocketRoute) -> None:
@@ -129,7 +130,7 @@ async def test_close_may_be_awaited_or_be_a_task(side: WebSocketRoute, orders: O
 def test_both_sides_are_routes(route: WebSocketRoute) -> None:
     server = route.connect_to_server()
     assert isinstance(server, WebSocketRoute)
-    assert server is route.server is server.server
+    assert server is route._server is server._server
     assert [repr(each) for each in (route, server)] == ["<WebSocketRoute url='wss://host/live'>"] * 2
 
 
@@ -146,13 +147,13 @@ async def test_handlers_take_as_many_values_as_they_like(
         called.append("none")
 
     side.on_message(note_none if is_async else lambda: called.append("none"))
-    await (side.receive("a") or side.close())
+    await (RouteControl(side).receive("a") or side.close())
     side.on_close(lambda code: called.append(code))
-    await (side.closed(3000, "bye") or side.close())
+    await (RouteControl(side).closed(3000, "bye") or side.close())
     side.on_close(note_none if is_async else lambda: called.append("none"))
-    await (side.closed(3001, "bye") or side.close())
+    await (RouteControl(side).closed(3001, "bye") or side.close())
     side.on_close(note_all)
-    await (side.closed(3002, "bye") or side.close())
+    await (RouteControl(side).closed(3002, "bye") or side.close())
     assert called == ["none", 3000, "none", 3002, "bye"]
     assert not caplog.messages
 
@@ -160,21 +161,22 @@ async def test_handlers_take_as_many_values_as_they_like(
 def test_app_is_closed_with_a_servers_codes_and_a_server_with_an_apps(route: WebSocketRoute) -> None:
     route.close(1011)
     with pytest.raises(ValueError, match="code must be 1000 or 3000 to 4999, not 1011"):
-        route.server.close(1011)
-    for each in (route, route.server):
+        route._server.close(1011)
+    for each in (route, route._server):
         with pytest.raises(ValueError, match="123 bytes"):
             each.close(1000, "é" * 62)
 
 
 def test_messages_and_ends_are_given_to_the_newest_handler(side: WebSocketRoute, orders: Orders) -> None:
     got: list[object] = []
-    assert (side.handles_messages, side.handles_close) == (False, False)
+    control = RouteControl(side)
+    assert (control.handles_messages, control.handles_close) == (False, False)
     side.on_message(lambda message: got.append("old"))
     side.on_message(got.append)
     side.on_close(lambda code, reason: got.append((code, reason)))
-    assert (side.handles_messages, side.handles_close, orders.changes) == (True, True, 3)
-    assert side.receive("text") is None
-    assert side.closed(1001, "away") is None
+    assert (control.handles_messages, control.handles_close, orders.changes) == (True, True, 3)
+    assert control.receive("text") is None
+    assert control.closed(1001, "away") is None
     assert got == ["text", (1001, "away")]
 
 
@@ -186,7 +188,7 @@ async def test_async_handler_is_to_be_awaited(side: WebSocketRoute) -> None:
         got.append(message)
 
     side.on_message(handler)
-    handling = side.receive("text")
+    handling = RouteControl(side).receive("text")
     assert handling is not None
     assert got == []
     await handling
@@ -205,7 +207,7 @@ async def test_handler_that_raises_is_logged_and_counted(
         raise ValueError("a mistake")
 
     side.on_message(later if late else at_once)
-    handling = side.receive("text")
+    handling = RouteControl(side).receive("text")
     assert (handling is not None) is late
     if handling is not None:
         await handling
@@ -245,8 +247,8 @@ def test_handler_must_be_callable(side: WebSocketRoute, handler: Any) -> None:
 )
 def test_handler_decides_on_the_handshake(route: WebSocketRoute, decide: Change, answer: object) -> None:
     decide(route)
-    assert route.decided() == answer
-    assert route.is_connected is isinstance(answer, Connect)
+    assert RouteControl(route).decide() == answer
+    assert RouteControl(route).is_connected is isinstance(answer, Connect)
 
 
 def test_only_a_protocol_that_was_asked_for_is_accepted(route: WebSocketRoute) -> None:
@@ -256,29 +258,29 @@ def test_only_a_protocol_that_was_asked_for_is_accepted(route: WebSocketRoute) -
 
 
 def test_handshake_is_decided_once(route: WebSocketRoute) -> None:
-    assert route.connect_to_server() is route.server
+    assert route.connect_to_server() is route._server
     for decide in (route.connect_to_server, lambda: route.reject(403)):
         with pytest.raises(Error, match=r"^Already connected to the server$"):
             decide()
 
 
 def test_answered_handshake_is_not_decided_again(route: WebSocketRoute, orders: Orders) -> None:
-    route.decided()
+    RouteControl(route).decide()
     for decide in (route.connect_to_server, lambda: route.reject(403)):
         with pytest.raises(Error, match="must be called before the route's handler returns"):
             decide()
     route.abort()
     assert orders.noted == [("abort",)]
 
-    connected = WebSocketRoute(route.socket, orders)
+    connected = WebSocketRoute(route._socket, orders)
     connected.connect_to_server()
-    connected.decided()
+    RouteControl(connected).decide()
     with pytest.raises(Error, match=r"^Already connected to the server$"):
         connected.connect_to_server()
 
 
 def test_only_the_apps_side_decides(route: WebSocketRoute, orders: Orders) -> None:
-    server = route.server
+    server = route._server
     with pytest.raises(Error, match=r"^connectToServer must be called on the page-side WebSocketRoute$"):
         server.connect_to_server()
     for decide in (
@@ -293,9 +295,9 @@ def test_only_the_apps_side_decides(route: WebSocketRoute, orders: Orders) -> No
 
 
 def test_either_side_cuts_both_connections(route: WebSocketRoute, orders: Orders) -> None:
-    route.server.abort()
-    assert route.decided() == Abort()
-    route.server.abort()
+    route._server.abort()
+    assert RouteControl(route).decide() == Abort()
+    route._server.abort()
     assert orders.noted == [("abort",)]
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from wirewright import Error, async_api, launch, sync_api
 from wirewright.model import running_proxies
-from wirewright.model.proxy import Control, Proxy
+from wirewright.model.proxy import Proxy
+from wirewright.model.proxy_control import Control
 from wirewright.model.running_proxies import RunningProxy
 
 

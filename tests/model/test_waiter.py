@@ -13,8 +13,8 @@ import pytest
 
 from support.model_sockets import in_virtual_time, left_behind, open_socket, receive
 from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwright's name
+from wirewright.model.event_wait import Predicate, Timeout
 from wirewright.model.feed import Feed
-from wirewright.model.waiter import Predicate, Timeout
 from wirewright.model.websocket import WebSocket
 
 EVENT: Final = "framereceived"

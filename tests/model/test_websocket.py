@@ -29,7 +29,7 @@ both_directions = pytest.mark.parametrize("event", ["framesent", "framereceived"
 def logged(feed: Feed) -> list[object]:
     """What the socket emits from now on."""
     log: list[object] = []
-    for event in WebSocket.EVENTS:
+    for event in WebSocket._EVENTS:
         feed.socket.on(event, lambda value, event=event: log.append((event, value)))  # type: ignore[call-overload]
     return log
 
@@ -39,7 +39,7 @@ def logged(feed: Feed) -> list[object]:
 def test_frame_is_given_as_its_payload(event: FrameEvent, payload: Payload) -> None:
     feed = open_socket()
     log = logged(feed)
-    feed.frame(event, payload, len(payload))
+    feed.frames(event, [payload])
     assert log == [(event, payload)]
 
 
@@ -117,7 +117,7 @@ def test_nothing_is_emitted_after_the_end() -> None:
     feed = open_socket()
     feed.closed(1000)
     log = logged(feed)
-    feed.frame("framesent", "late", 4)
+    feed.frames("framesent", ["late"])
     receive(feed, "late")
     feed.failed("late")
     feed.closed(1000)
@@ -189,7 +189,7 @@ async def test_wait_for_an_error_is_given_its_text() -> None:
     assert await wait == "boom"
 
 
-@pytest.mark.parametrize("event", sorted(WebSocket.EVENTS - {"close"}))
+@pytest.mark.parametrize("event", sorted(WebSocket._EVENTS - {"close"}))
 @in_virtual_time
 async def test_wait_on_a_closed_socket_fails_at_once(event: Any) -> None:
     feed = open_socket()
@@ -250,9 +250,9 @@ async def test_history_also_offers_what_has_passed(
     event: FrameEvent, closed: bool, predicate: Callable[[str | bytes], Any]
 ) -> None:
     feed = open_socket()
-    feed.frame("framesent" if event == "framereceived" else "framereceived", "b", 1)
+    feed.frames("framesent" if event == "framereceived" else "framereceived", ["b"])
     for payload in "abc":
-        feed.frame(event, payload, 1)
+        feed.frames(event, [payload])
     if closed:
         feed.closed(1000)
     assert await feed.socket.wait_for_event(event, predicate, history=True) == "b"

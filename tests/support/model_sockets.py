@@ -7,10 +7,11 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, ParamSpec
 
 from support.clock import VirtualTimeLoop
+from wirewright.model.emitter import Emitter
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit
-from wirewright.model.proxy import Control, Proxy
-from wirewright.model.waiter import WaitingEmitter
+from wirewright.model.proxy import Proxy
+from wirewright.model.proxy_control import Control
 from wirewright.model.websocket import Handshake
 from wirewright.values import Direction, Payload
 
@@ -63,10 +64,10 @@ def open_socket(
 def receive(feed: Feed, *payloads: Payload) -> None:
     """The server sends messages."""
     for payload in payloads:
-        feed.frame("framereceived", payload, len(payload))
+        feed.frames("framereceived", [payload])
 
 
-def left_behind(emitter: WaitingEmitter) -> list[object]:
+def left_behind(emitter: Emitter) -> list[object]:
     """The listeners of an emitter, and the waits and tasks of all that share its scope."""
     scope = emitter._scope
     return [*emitter.event_names(), *scope._waits, *scope._tasks]

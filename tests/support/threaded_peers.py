@@ -10,7 +10,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import Server, ServerConnection, serve
 
 from support.time_limits import STEP_MILLISECONDS, STEP_SECONDS
-from wirewright.model.waiter import EventWait
+from wirewright.model.event_wait import EventWait
 from wirewright.sync_api import Proxy, WebSocket, launch
 from wirewright.sync_api import connect as connect_to
 

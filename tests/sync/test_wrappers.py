@@ -57,7 +57,7 @@ class Gate:
 
 def heard_events(ws: WebSocket) -> set[str]:
     """The events of a socket that anybody listens to or waits for. In the loop's thread."""
-    return {event for event in ws._own.EVENTS if ws._own._is_heard(event)}
+    return {event for event in ws._own._EVENTS if ws._own._is_heard(event)}
 
 
 # Turns
@@ -466,8 +466,8 @@ def test_block_that_is_never_entered_waits_for_nothing(proxy: Proxy, url: str) -
 def test_both_sides_of_a_route_are_there(proxy: Proxy, url: str) -> None:
     def handler(ws: WebSocketRoute) -> None:
         server = ws.connect_to_server()
-        assert ws.server is server
-        ws.on_message(lambda message: ws.server.send(f"changed {message!r}"))
+        assert ws._wrappers.of(ws._own._server) is server
+        ws.on_message(lambda message: server.send(f"changed {message!r}"))
 
     proxy.route_web_socket("**", handler)
     with app(proxy, url) as client:

@@ -189,9 +189,6 @@ class SocketTape(Tape):
         else:
             self.messages([payload], payload_size(payload), direction=direction, injected=True)
 
-    def control(self, opcode: int, payload: bytes, *, direction: Direction, injected: bool = False) -> None:
-        self.controls([(opcode, payload)], direction=direction, injected=injected)
-
     def controls(
         self, frames: Sequence[tuple[int, bytes]], *, direction: Direction, injected: bool = False
     ) -> None:

@@ -21,7 +21,8 @@ from wirewright.capture.reasons import named
 from wirewright.cli.program import ProxyAddress
 from wirewright.model.errors import Error
 from wirewright.model.matching import UrlMatch, compile_match
-from wirewright.model.proxy import Control, Proxy
+from wirewright.model.proxy import Proxy
+from wirewright.model.proxy_control import Control
 from wirewright.model.websocket import WebSocket
 from wirewright.printable import print_line, printable, printable_lines
 from wirewright.remote import protocol

@@ -5,6 +5,7 @@ import re
 from collections.abc import Container, Sequence
 from contextlib import suppress
 from datetime import datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 from rich.cells import cell_len, set_cell_size
@@ -14,10 +15,11 @@ from rich.text import Text
 
 from wirewright.capture.redaction import Redaction
 from wirewright.model.chromium_errors import SERVER_TLS_ERRORS
+from wirewright.model.emitter import EmittedEvent
 from wirewright.model.feed import Feed
 from wirewright.model.history import payload_size
 from wirewright.model.matching import UrlMatch, compile_match
-from wirewright.model.proxy import Control
+from wirewright.model.proxy_control import Control
 from wirewright.model.tls_failures import TlsFailure, TlsFailures
 from wirewright.model.websocket import WebSocket
 from wirewright.printable import printable
@@ -182,7 +184,7 @@ class Timeline:
 class _SocketLines:
     """The lines of one socket."""
 
-    hears: Container[FrameEvent] = tuple(FRAME_MARKS)
+    wants: Container[str] = tuple(FRAME_MARKS)
 
     def __init__(self, timeline: Timeline, control: Control, ws: WebSocket) -> None:
         self._timeline = timeline
@@ -193,22 +195,24 @@ class _SocketLines:
         self._is_open = self._has_failed = False
         timeline.event(self._label(), "connecting", timeline.redaction.url(ws.url))
 
-    def changed(self, feed: Feed) -> None:
-        if self._ws.opened_at is not None and not self._is_open:
-            self._is_open = True
-            self._timeline.event(self._label(), "open", self._timeline.redaction.url(self._ws.url))
+    def hear(self, event: EmittedEvent, values: Sequence[Any]) -> None:
+        match event:
+            case "framesent" | "framereceived":
+                label = self._label()
+                for payload in values:
+                    self._timeline.frame(label, event, payload)
+            case "changed":
+                if self._ws.opened_at is not None and not self._is_open:
+                    self._is_open = True
+                    self._timeline.event(self._label(), "open", self._timeline.redaction.url(self._ws.url))
+            case "socketerror":
+                self._has_failed = True
+                explained = self._timeline.explained(self._ws, values[0])
+                self._timeline.event(self._label(), "error", self._timeline.redaction.text(explained))
+            case "close":
+                self._closed()
 
-    def frames(self, event: FrameEvent, payloads: Sequence[Payload]) -> None:
-        label = self._label()
-        for payload in payloads:
-            self._timeline.frame(label, event, payload)
-
-    def failed(self, message: str) -> None:
-        self._has_failed = True
-        explained = self._timeline.explained(self._ws, message)
-        self._timeline.event(self._label(), "error", self._timeline.redaction.text(explained))
-
-    def closed(self, feed: Feed) -> None:
+    def _closed(self) -> None:
         ws = self._ws
         reason = self._timeline.redaction.text(ws.close_reason or "")
         text = close_text(ws.close_code, reason, ws.closed_by)

@@ -14,9 +14,9 @@ from wirewright.mitm import end_reasons
 from wirewright.mitm.flow_socket import FlowSocket, server_address
 from wirewright.mitm.patches.websocket_layer import NotAdmitted
 from wirewright.mitm.wire_socket import WireSocket
+from wirewright.model.awaitables import is_being_cancelled
 from wirewright.model.errors import ENDS_THE_PROGRAM
 from wirewright.model.handshake import asked_url, is_handshake
-from wirewright.model.route import is_being_cancelled
 from wirewright.printable import get_logger, shown_url
 from wirewright.state import control
 

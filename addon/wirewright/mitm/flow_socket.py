@@ -18,6 +18,7 @@ from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import Window
 from wirewright.model.route import WebSocketRoute
+from wirewright.model.route_control import RouteControl
 from wirewright.values import Conditions, Direction, Payload
 from wirewright.wire.observer import Order
 from wirewright.wire.stream import Close, content_of
@@ -34,7 +35,7 @@ class FlowSocket(ABC):
 
     def __init__(self, flow: http.HTTPFlow) -> None:
         self.flow = flow
-        self.route: WebSocketRoute | None = None
+        self.route: RouteControl | None = None
         """The route that decides on its messages and its end; None without one."""
         self.routes_asked = False
         """True once the routes were asked about the handshake, or another addon answered it first."""
@@ -95,9 +96,9 @@ class FlowSocket(ABC):
 
     # For a route, as its carrier
 
-    def begin_route(self, feed: Feed) -> WebSocketRoute:
+    def begin_route(self, feed: Feed) -> RouteControl:
         """A route is to decide on the socket, beginning with its handshake."""
-        self._feed, self.route = feed, WebSocketRoute(feed.socket, self)
+        self._feed, self.route = feed, RouteControl(WebSocketRoute(feed.socket, self))
         return self.route
 
     @abstractmethod
@@ -133,7 +134,7 @@ class FlowSocket(ABC):
     def _carry_out(self, order: Order) -> None:
         """Have an order carried out: the socket is open."""
 
-    def _side(self, direction: Direction) -> WebSocketRoute | None:
+    def _side(self, direction: Direction) -> RouteControl | None:
         """The side of the route that a direction comes from."""
         if self.route is None:
             return None

@@ -11,10 +11,12 @@ from mitmproxy import http
 from wirewright.mitm import end_reasons
 from wirewright.mitm.flow_socket import FlowSocket
 from wirewright.model import user_errors
+from wirewright.model.awaitables import is_being_cancelled
 from wirewright.model.errors import ENDS_THE_PROGRAM
 from wirewright.model.feed import Feed
 from wirewright.model.handshake import Headers, accept_key
-from wirewright.model.route import Abort, Connect, Reject, WebSocketRoute, is_being_cancelled
+from wirewright.model.route import Abort, Connect, Reject
+from wirewright.model.route_control import RouteControl
 from wirewright.model.route_table import Rule
 
 
@@ -22,7 +24,7 @@ async def route_handshake(flow: http.HTTPFlow, feed: Feed, carrier: FlowSocket, 
     """Have a rule's handler decide on a handshake. One that raises has it refused with 502."""
     try:
         route = carrier.begin_route(feed)
-        result = rule.call(route)
+        result = rule.call(route.side)
         if inspect.isawaitable(result):
             await result
         _carry_out(route, carrier, flow)
@@ -36,12 +38,12 @@ async def route_handshake(flow: http.HTTPFlow, feed: Feed, carrier: FlowSocket, 
         end_reasons.note(flow, "the route's handler raised")
         feed.socket._route_errors += 1
         if carrier.route is not None:
-            carrier.route.decided()
+            carrier.route.decide()
         user_errors.report(feed.socket, "a route's handler", sys.exception())
 
 
-def _carry_out(route: WebSocketRoute, carrier: FlowSocket, flow: http.HTTPFlow) -> None:
-    answer = route.decided()
+def _carry_out(route: RouteControl, carrier: FlowSocket, flow: http.HTTPFlow) -> None:
+    answer = route.decide()
     if isinstance(answer, Connect):
         if answer.url is not None:
             flow.request.url = answer.url

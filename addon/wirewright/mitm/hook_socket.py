@@ -123,7 +123,7 @@ class HookSocket(FlowSocket):
         self.flush(feed)
 
     def _report(self, feed: Feed, message: WebSocketMessage) -> None:
-        feed.frame(direction_of(message).event, payload_of(message), len(message.content))
+        feed.frames(direction_of(message).event, [payload_of(message)])
 
     # Routes
 

@@ -8,7 +8,7 @@ from typing import Any
 from mitmproxy import addonmanager, ctx
 
 from wirewright.model.ownership import Owner
-from wirewright.state import proxy
+from wirewright.state import control
 
 
 def take_back_when_done(owner: Owner) -> None:
@@ -25,12 +25,12 @@ def _hook_done(owner: Owner) -> None:
         if isinstance(addon, ModuleType) and vars(addon) is owner and hasattr(addon, "name"):
             addon.done = _forgetting(owner, getattr(addon, "done", None))  # type: ignore[attr-defined]
             return
-    proxy.forget(owner)  # an error ended its loading half-way
+    control.forget(owner)  # an error ended its loading half-way
 
 
 def _forgetting(owner: Owner, own_done: Callable[[], Any] | None) -> Callable[[], Any]:
     def done() -> Any:
-        proxy.forget(owner)
+        control.forget(owner)
         return own_done() if own_done else None
 
     return done

@@ -11,7 +11,8 @@ from wirewright.mitm.other_addons import OtherAddons
 from wirewright.mitm.patches import websocket_layer
 from wirewright.mitm.wire_socket import WireSocket
 from wirewright.model.history import HistoryLimit
-from wirewright.model.proxy import Control, Proxy
+from wirewright.model.proxy import Proxy
+from wirewright.model.proxy_control import Control
 from wirewright.model.websocket import Handshake
 from wirewright.values import Direction
 from wirewright.wire.frames import Opcode

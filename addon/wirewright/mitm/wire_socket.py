@@ -267,9 +267,8 @@ class WireSocket(FlowSocket):
             self._interruptible.discard(task)
 
     def _report(self, message: WebSocketMessage) -> None:
-        payload = payload_of(message)
         self._list.expect(1)
-        self._feed.frame(direction_of(message).event, payload, len(message.content))
+        self._feed.frames(direction_of(message).event, [payload_of(message)])
 
     # Routes
 

@@ -1,5 +1,6 @@
-"""The awaitable that a method returns for work that has already begun."""
+"""The awaitable that a method returns for work that has already begun, and the cancelling of tasks."""
 
+import asyncio
 from collections.abc import Awaitable, Coroutine, Generator
 from typing import Any, TypeVar
 
@@ -22,19 +23,16 @@ class Completion(Coroutine[Any, Any, T]):
         return _nothing() if self._awaitable is None else self._awaitable.__await__()
 
     def send(self, value: Any) -> Any:
-        if self._steps is None:
-            self._steps = self.__await__()
-        try:
-            return self._steps.send(value)
-        except BaseException:
-            self._steps = None
-            raise
+        return self._step("send", value)
 
     def throw(self, *exception: Any) -> Any:
+        return self._step("throw", *exception)
+
+    def _step(self, way: str, *values: Any) -> Any:
         if self._steps is None:
             self._steps = self.__await__()
         try:
-            return self._steps.throw(*exception)
+            return getattr(self._steps, way)(*values)
         except BaseException:
             self._steps = None
             raise
@@ -43,6 +41,12 @@ class Completion(Coroutine[Any, Any, T]):
         if self._steps is not None:
             self._steps.close()
             self._steps = None
+
+
+def is_being_cancelled() -> bool:
+    """True if a CancelledError is meant for the task that runs, and not for something that it awaited."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _nothing() -> Generator[Any, Any, Any]:

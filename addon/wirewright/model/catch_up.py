@@ -23,7 +23,7 @@ ORDER_SECONDS = 0.1
 """How long a listener of another thread waits for further ones, so that they hear the past in one order."""
 
 Replay = Callable[[Sequence[PastEvent], Sequence[tuple[str, Callable[..., object]]]], object]
-"""Emits past events to some listeners, which hear live events from then on: `Emitter.replay`."""
+"""Emits past events to some listeners, which hear live events from then on: `Emitter._replay`."""
 
 
 class Backlog:

@@ -7,7 +7,7 @@ sync and the async API share them: they differ in the class of the socket, and i
 from collections.abc import Callable
 from typing import Any, Literal, Protocol, TypeVar, overload
 
-from wirewright.model.waiter import Timeout
+from wirewright.model.event_wait import Timeout
 from wirewright.values import FrameEvent, Payload
 
 SocketT_co = TypeVar("SocketT_co", covariant=True)
@@ -114,14 +114,3 @@ class SocketWaiting(Protocol[SocketT_co, OfFrameT_co, OfSocketT_co, OfTextT_co, 
         *,
         history: bool = False,
     ) -> OfNumberT_co: ...
-
-
-class ProxyWaiting(Protocol[SocketT_co, OfSocketT_co]):
-    """`expect_event` and `wait_for_event` of a Proxy."""
-
-    def __call__(
-        self,
-        event: Literal["websocket"],
-        predicate: Callable[[SocketT_co], object] | Callable[[], object] | None = None,
-        timeout: Timeout = None,
-    ) -> OfSocketT_co: ...

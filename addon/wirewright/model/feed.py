@@ -2,11 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Container, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Protocol
 
+from wirewright.model.emitter import Tap
 from wirewright.model.handshake import Headers
-from wirewright.model.history import History, PastFrame, UnreadBatch, total_size
+from wirewright.model.history import History, UnreadBatch, total_size
 from wirewright.model.websocket import Carrier, WebSocket
 from wirewright.printable import get_logger, shown_url
 from wirewright.values import ClosedBy, Direction, FrameEvent, Payload
@@ -53,9 +54,6 @@ class Tape(Protocol):
     def too_large(self) -> None:
         """A message has passed that was too large to be read."""
 
-    def control(self, opcode: int, payload: bytes, *, direction: Direction, injected: bool = False) -> None:
-        """A ping, a pong or a close frame has passed."""
-
     def controls(
         self, frames: Sequence[tuple[int, bytes]], *, direction: Direction, injected: bool = False
     ) -> None:
@@ -68,26 +66,6 @@ class Tape(Protocol):
         """The socket is over; `at` is seconds since the epoch."""
 
 
-class Tap(Protocol):
-    """Is told of a socket's life and of its messages, as listeners are, but in batches."""
-
-    @property
-    def hears(self) -> Container[FrameEvent]:
-        """Of which messages it is told."""
-
-    def changed(self, feed: "Feed") -> None:
-        """The handshake went on: headers, status or addresses are others now."""
-
-    def frames(self, event: FrameEvent, payloads: Sequence[Payload]) -> None:
-        """Whole messages of one direction that came at the same time."""
-
-    def failed(self, message: str) -> None:
-        """The socket failed."""
-
-    def closed(self, feed: "Feed") -> None:
-        """The socket is over."""
-
-
 class Feed:
     """The other side of a WebSocket: what carries its bytes reports here, in the order of the wire.
 
@@ -98,24 +76,21 @@ class Feed:
         self.socket = socket
         self._failed = False
         self._tape: Tape | None = None
-        self._taps: tuple[Tap, ...] = ()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._grace_timer: asyncio.TimerHandle | None = None
         """Runs from the end of the socket on, while there are tasks."""
 
     def attach(self, tap: Tap) -> None:
-        """Tell a tap of what follows."""
-        self._taps = (*self._taps, tap)
-        self.socket._version += 1
+        """Give a tap all events that follow."""
+        self.socket._attach(tap)
 
     def detach(self, tap: Tap) -> None:
-        """Tell it no more."""
-        self._taps = tuple(each for each in self._taps if each is not tap)
-        self.socket._version += 1
+        """Remove a tap."""
+        self.socket._detach(tap)
 
     def _changed(self) -> None:
-        for tap in self._taps:
-            tap.changed(self)
+        for tap in self.socket._taps:
+            tap.hear("changed", (self.socket,))
 
     @property
     def tape(self) -> Tape | None:
@@ -188,16 +163,7 @@ class Feed:
 
     def is_heard(self, event: str) -> bool:
         """Whether anybody listens to or waits for an event."""
-        return self.socket._is_heard(event) or any(event in tap.hears for tap in self._taps)
-
-    def frame(self, event: FrameEvent, payload: Payload, size: int) -> None:
-        """A whole message passed; `size` is its bytes."""
-        socket = self.socket
-        if socket.is_closed():
-            return
-        socket._history.append(PastFrame(event, payload, time.time()), size)
-        self._tell_taps(event, (payload,))
-        socket.emit_each(event, (payload,))
+        return self.socket._is_heard(event)
 
     def frames(self, event: FrameEvent, payloads: Sequence[Payload], at: float | None = None) -> None:
         """Whole messages of one direction that came at the same time, in seconds since the epoch; None for
@@ -206,13 +172,7 @@ class Feed:
         if socket.is_closed():
             return
         socket._history.extend(event, payloads, at or time.time())
-        self._tell_taps(event, payloads)
-        socket.emit_each(event, payloads)
-
-    def _tell_taps(self, event: FrameEvent, payloads: Sequence[Payload]) -> None:
-        for tap in self._taps:
-            if event in tap.hears:
-                tap.frames(event, payloads)
+        socket._emit_each(event, payloads)
 
     def passed(self, payloads: Sequence[Payload], *, direction: Direction, injected: bool = False) -> None:
         """Messages that came at the same time have passed; `injected` ones are the proxy's own."""
@@ -260,7 +220,7 @@ class Feed:
         """Messages were left out. Only a client of a proxy that runs elsewhere is told so."""
         self.history.total += frames
         self.history.note("missed", frames)
-        self.socket.emit_each("missed", (frames,))
+        self.socket._emit_each("missed", (frames,))
 
     def failed(self, message: str) -> None:
         """The socket failed; `closed` follows."""
@@ -268,10 +228,8 @@ class Feed:
             self._failed = True
             if self._tape:
                 self._tape.failed(message)
-            for tap in self._taps:
-                tap.failed(message)
             self.history.note("socketerror", message)
-            self.socket.emit_each("socketerror", (message,))
+            self.socket._emit_each("socketerror", (message,))
 
     def run(self, awaitable: Awaitable[object]) -> "asyncio.Task[Any]":
         """Start a task for the socket. It is cancelled HANDLER_GRACE_SECONDS after the end of the socket."""
@@ -316,8 +274,6 @@ class Feed:
         socket._close_code, socket._close_reason, socket._closed_by = code, reason, by
         if self._tape:
             self._tape.closed(socket._closed_at, code, reason, by)
-        for tap in self._taps:
-            tap.closed(self)
         self._begin_grace()
         self.history.note("close", socket)
-        socket.emit_each("close", (socket,))
+        socket._emit_each("close", (socket,))

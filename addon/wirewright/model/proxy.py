@@ -3,7 +3,6 @@
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -11,27 +10,20 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from wirewright.model.app_connections import AppsSeen
 from wirewright.model.arguments import fit
 from wirewright.model.awaitables import Completion
-from wirewright.model.emitter import Listeners
+from wirewright.model.emitter import Emitter
 from wirewright.model.errors import Error
-from wirewright.model.event_signatures import ProxyListening, ProxyRemoval, ProxyWaiting
+from wirewright.model.event_signatures import ProxyListening, ProxyRemoval
+from wirewright.model.event_wait import Predicate, Timeout, WaitOptions, to_milliseconds
 from wirewright.model.feed import Feed, Tape
 from wirewright.model.history import HistoryLimit
-from wirewright.model.matching import LateMatch, UrlMatch, UrlPattern, compile_match
+from wirewright.model.matching import UrlMatch, UrlPattern, compile_match
 from wirewright.model.ownership import Owner, current_owner
 from wirewright.model.route import WebSocketRoute
-from wirewright.model.route_table import RouteHandler, Routes, Rule
+from wirewright.model.route_table import RouteHandler, Routes
 from wirewright.model.scope import Scope
-from wirewright.model.waiter import (
-    EventContextManager,
-    Predicate,
-    Timeout,
-    Waiter,
-    WaitingEmitter,
-    WaitOptions,
-    to_milliseconds,
-)
-from wirewright.model.websocket import Carrier, Handshake, WebSocket
-from wirewright.values import ClosedBy, Direction, Payload
+from wirewright.model.waiter import EventContextManager, Waiter
+from wirewright.model.websocket import WebSocket
+from wirewright.values import Payload
 
 
 class Host(Protocol):
@@ -85,13 +77,6 @@ class ReplayHandler(Protocol):
         """Play to a socket."""
 
 
-class Watcher(Protocol):
-    """Is told of each socket."""
-
-    def opening(self, key: str, feed: Feed) -> None:
-        """An app asks for a socket; nothing of it has been emitted yet."""
-
-
 class SocketRecorder(Protocol):
     """What records sockets."""
 
@@ -103,19 +88,7 @@ class SocketRecorder(Protocol):
         """Begin to record one as this number; None if it is not one of those that are meant."""
 
 
-STOPPED = "the proxy has stopped"
-"""The reason of an end that `Control.close_all` makes."""
-
-
-def _expecting(function: Callable[..., Any]) -> ProxyWaiting[WebSocket, EventContextManager[WebSocket]]:
-    return function
-
-
-def _waiting(function: Callable[..., Any]) -> ProxyWaiting[WebSocket, Coroutine[Any, Any, WebSocket]]:
-    return function
-
-
-class Proxy(WaitingEmitter):
+class Proxy(Emitter):
     """All sockets that pass. There is one in a process: `wirewright.proxy`.
 
     Event: `websocket` with the WebSocket, at the handshake's request, before there is an answer.
@@ -127,7 +100,7 @@ class Proxy(WaitingEmitter):
         add_listener: ProxyListening[WebSocket]  # type: ignore[assignment]
         remove_listener: ProxyRemoval  # type: ignore[assignment]
 
-    EVENTS = frozenset({"websocket"})
+    _EVENTS = frozenset({"websocket"})
 
     def __init__(self) -> None:
         super().__init__(Scope())
@@ -159,19 +132,23 @@ class Proxy(WaitingEmitter):
         """The PEM file of the CA that apps must trust. Raises Error while no proxy runs."""
         return self._running_host().ca_certificate
 
-    @_expecting
     def expect_event(
-        self, event: str, predicate: Predicate | None = None, timeout: Timeout = None
-    ) -> EventContextManager[Any]:
+        self,
+        event: Literal["websocket"],
+        predicate: Callable[[WebSocket], object] | Callable[[], object] | None = None,
+        timeout: Timeout = None,
+    ) -> EventContextManager[WebSocket]:
         """Wait for an event that the block causes: the listener is there before the block runs."""
         return EventContextManager(Waiter(self, event, predicate, timeout, self._wait_options(event)))
 
-    @_waiting
     def wait_for_event(
-        self, event: str, predicate: Predicate | None = None, timeout: Timeout = None
-    ) -> Coroutine[Any, Any, Any]:
+        self,
+        event: Literal["websocket"],
+        predicate: Callable[[WebSocket], object] | Callable[[], object] | None = None,
+        timeout: Timeout = None,
+    ) -> Coroutine[Any, Any, WebSocket]:
         """The event's next value for which the predicate holds. The listener is there from the call on."""
-        return Waiter[Any](self, event, predicate, timeout, self._wait_options(event)).wait()
+        return Waiter[WebSocket](self, event, predicate, timeout, self._wait_options(event)).wait()
 
     def expect_websocket(
         self,
@@ -201,7 +178,7 @@ class Proxy(WaitingEmitter):
         return WaitOptions(history_of=lambda socket: socket._history)
 
     def route_web_socket(
-        self, url: UrlMatch | LateMatch | None, handler: RouteHandler, times: int | None = None
+        self, url: UrlMatch | None, handler: RouteHandler, times: int | None = None
     ) -> Completion[None]:
         """Have a handler decide what becomes of sockets of a matching URL that are opened from now on.
 
@@ -214,7 +191,7 @@ class Proxy(WaitingEmitter):
         return Completion()
 
     def unroute_web_socket(
-        self, url: UrlMatch | LateMatch | None, handler: RouteHandler | None = None
+        self, url: UrlMatch | None, handler: RouteHandler | None = None
     ) -> Completion[None]:
         """Take back a handler, or all that were registered for this URL. Open sockets keep theirs."""
         self._routes.remove(url, handler)
@@ -307,16 +284,6 @@ class Proxy(WaitingEmitter):
         """
         self._scope.default_timeout = to_milliseconds(timeout)
 
-    def forget(self, owner: Owner) -> None:
-        """Take back all that a script registered here and on the open sockets, and cancel its waits."""
-        super().forget(owner)
-        self._routes.forget(owner)
-        if self._host is not None:
-            self._host.forget(owner)
-        for socket in self.web_sockets:
-            socket.forget(owner)
-        self._scope.forget(owner)
-
     def _running_host(self) -> Host:
         self._scope.check_runs()
         if self._host is None:
@@ -324,154 +291,14 @@ class Proxy(WaitingEmitter):
         return self._host
 
 
-class Control:
-    """The other side of a Proxy: for what runs it, not for its users."""
+def both(url: UrlPattern | Predicate | None, predicate: Predicate | None) -> Predicate | None:
+    """The predicate on sockets that holds where the URL matches and the predicate holds.
 
-    def __init__(self, proxy: Proxy) -> None:
-        self.proxy = proxy
-        self.watchers: list[Watcher] = []
-
-    def start_recording(self, recorder: SocketRecorder) -> None:
-        """Record the sockets that are open and those that will be; all get numbers of the recording."""
-        proxy = self.proxy
-        proxy._recorder, proxy._next_number = recorder, recorder.first_number
-        for feed in proxy._feeds.values():
-            feed.socket._number = self._take_number()
-            feed.tape = recorder.record(feed.socket, feed.socket._number)
-
-    def number_of(self, socket: WebSocket) -> int:
-        """The number by which people and captures know a socket. A recording that starts may change it."""
-        return socket._number
-
-    def _take_number(self) -> int:
-        number, self.proxy._next_number = self.proxy._next_number, self.proxy._next_number + 1
-        return number
-
-    def stop_recording(self) -> None:
-        """Record nothing more."""
-        self.proxy._recorder = None
-        for feed in self.proxy._feeds.values():
-            for direction in Direction:
-                feed.settled(None, direction=direction)
-            feed.tape = None
-
-    def attach(self, host: Host | None) -> None:
-        """A proxy runs now, or (None) no longer."""
-        self.proxy._host = host
-
-    def on_new_script(self, callback: Callable[[Owner], None]) -> None:
-        """`callback(owner)` is called the first time that a script registers something."""
-        self.proxy._scope.on_new_owner = callback
-
-    def open(
-        self,
-        key: str,
-        handshake: Handshake,
-        carrier: Carrier,
-        limit: HistoryLimit,
-        *,
-        kind: type[WebSocket] = WebSocket,
-        is_new: bool = True,
-    ) -> Feed:
-        """A socket; if it is new, its `websocket` event is emitted. `key` finds it again in `feed`."""
-        socket = kind(handshake, carrier, self.proxy._scope, limit)
-        socket._number = self._take_number()
-        feed = self.proxy._feeds[key] = Feed(socket)
-        if self.proxy._recorder is not None:
-            feed.tape = self.proxy._recorder.record(socket, socket._number)
-        for watcher in self.watchers:
-            watcher.opening(key, feed)
-        if is_new:
-            self.proxy.emit_each("websocket", (socket,))
-        return feed
-
-    async def take_route(self, url: str) -> Rule | None:
-        """The rule for a socket that opens now."""
-        return await self.proxy._routes.take(url)
-
-    @property
-    def has_routes(self) -> bool:
-        """Whether there is any rule."""
-        return bool(self.proxy._routes.rules)
-
-    def may_route(self, url: str) -> bool:
-        """`Routes.may_match` of the proxy."""
-        return self.proxy._routes.may_match(url)
-
-    def sockets(self) -> list[tuple[str, WebSocket]]:
-        """The sockets that are not closed yet, with their keys."""
-        return [(key, feed.socket) for key, feed in self.proxy._feeds.items()]
-
-    def feeds(self) -> dict[str, Feed]:
-        """Those of the sockets that are not closed yet, by their keys."""
-        return dict(self.proxy._feeds)
-
-    def key_of(self, socket: WebSocket) -> str:
-        """The key of a socket that is not closed yet. Raises KeyError for any other."""
-        for key, feed in self.proxy._feeds.items():
-            if feed.socket is socket:
-                return key
-        raise KeyError(socket.url)
-
-    def feed(self, key: str) -> Feed | None:
-        """The feed of a socket that is not closed yet."""
-        return self.proxy._feeds.get(key)
-
-    def close(
-        self,
-        key: str,
-        code: int | None = None,
-        reason: str | None = None,
-        by: ClosedBy | None = None,
-        at: float | None = None,
-    ) -> None:
-        """The end of a socket; see `Feed.closed`."""
-        feed = self.proxy._feeds.pop(key, None)
-        if feed is not None:
-            feed.closed(code, reason, by, at)
-
-    def close_all(self) -> None:
-        """The proxy ends all sockets, and then itself."""
-        self.proxy._scope.is_ending = True
-        for key, socket in self.sockets():
-            if socket.opened_at is None:
-                self.close(key, reason=STOPPED, by="proxy")
-            else:
-                self.close(key, 1006, STOPPED, "proxy")
-
-    def settings(self) -> "Settings":
-        """What a user has set up so far, to be given to `end` later."""
-        listeners = {event: listeners.copy() for event, listeners in self.proxy._events.items()}
-        return Settings(listeners, self.proxy._routes.copy(), self.proxy._scope.default_timeout)
-
-    async def end(self, keep: "Settings", message: str = "Proxy closed") -> None:
-        """Close what is open, fail what waits with this message, cancel what runs, and go back to the
-        settings in `keep`."""
-        self.close_all()
-        await self.proxy._scope.end(message)
-        self.proxy._events = keep.listeners
-        self.proxy._taps.clear()
-        self.proxy._routes.restore(keep.routes)
-        self.proxy._scope.default_timeout = keep.default_timeout
-        self.proxy._scope.is_ending = False
-        self.proxy._host = None
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a user has set up on a Proxy."""
-
-    listeners: Listeners
-    routes: list[Rule]
-    default_timeout: float
-    """Milliseconds."""
-
-
-def both(url: UrlPattern | Predicate | None, predicate: Predicate | None) -> Predicate:
-    """The predicate on sockets that holds where the URL matches and the predicate holds, if there is one.
-
-    As in Playwright, `url` may be the predicate itself. Raises ValueError and TypeError for anything else.
+    As in Playwright, `url` may be the predicate itself. None stands for any socket. Raises ValueError and
+    TypeError for anything else.
     """
+    if not url and predicate is None:
+        return None
     if callable(url):
         if predicate is not None:
             raise TypeError("give one predicate, as the first argument or as the second")

@@ -3,20 +3,16 @@
 https://playwright.dev/python/docs/api/class-websocketroute
 """
 
-import asyncio
-import inspect
 import secrets
-import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, Protocol
 
-from wirewright.model import user_errors
 from wirewright.model.arguments import fit
 from wirewright.model.awaitables import Completion
 from wirewright.model.close_codes import check_close
-from wirewright.model.errors import ENDS_THE_PROGRAM, Error
+from wirewright.model.errors import Error
 from wirewright.model.handshake import (
     HeaderChanges,
     HeaderFields,
@@ -129,7 +125,7 @@ class WebSocketRoute:
         self._on_close: Callable[..., Any] | None = None
         self._answer: Answer = Mock(next(iter(self.protocols), None))
         self._answered = False
-        self.server: WebSocketRoute = WebSocketRoute(socket, carrier, app=self) if app is None else self
+        self._server: WebSocketRoute = WebSocketRoute(socket, carrier, app=self) if app is None else self
         """The server's side, whether or not there is a server."""
 
     def __repr__(self) -> str:
@@ -202,7 +198,7 @@ class WebSocketRoute:
             # Playwright's message.
             raise Error("connectToServer must be called on the page-side WebSocketRoute")
         self._decide("connect_to_server", Connect(header_changes(headers)))
-        return self.server
+        return self._server
 
     def redirect(self, url: str, headers: HeaderChanges | None = None) -> "WebSocketRoute":
         """Have the handshake go to another server, and return that server's side.
@@ -211,16 +207,7 @@ class WebSocketRoute:
         Otherwise it is `connect_to_server`. `url` is `ws://…` or `wss://…`; ValueError for any other.
         """
         self._decide("redirect", Connect(header_changes(headers), upstream_url(url)))
-        return self.server
-
-    def stand_in_for_server(self) -> "WebSocketRoute":
-        """Connect to the server, but answer in its place. For what plays the server.
-
-        Events and captures have the messages of the app's side, as with a mock: those of the app when they
-        arrive, and those that the route sends the app.
-        """
-        self._decide("stand_in_for_server", Connect(is_stand_in=True))
-        return self.server
+        return self._server
 
     def accept(self, protocol: str | None, headers: HeaderFields | None = None) -> None:
         """Answer the handshake here, as without any decision, with this subprotocol or (None) without one.
@@ -299,90 +286,6 @@ class WebSocketRoute:
         else:
             self._app._answer = Abort()
 
-    # For what carries the socket
-
-    @property
-    def handles_messages(self) -> bool:
-        return self._on_message is not None
-
-    @property
-    def handles_close(self) -> bool:
-        return self._on_close is not None
-
-    def receive(self, message: Payload) -> Awaitable[None] | None:
-        """Give the handler a message; what is to be awaited before it is given the next one."""
-        assert self._on_message is not None
-        return self._call(self._on_message, message)
-
-    def closed(self, code: int, reason: str) -> Awaitable[None] | None:
-        """Tell the handler of this side's end."""
-        assert self._on_close is not None
-        return self._call(self._on_close, code, reason)
-
-    def decided(self) -> Answer:
-        """What becomes of the handshake; from now on that is settled. For what carries the socket."""
-        self._answered = True
-        return self._answer
-
-    def run(self, work: Awaitable[object]) -> None:
-        """Do something in the background until the socket is over. For what plays the server."""
-        task = self._socket._scope.start(work, None, self._socket)
-        self._socket.once("close", lambda _: task.cancel())
-
-    async def opened(self) -> None:
-        """Return when the handshake has succeeded. For what plays the server."""
-        if self._socket._opened_at is None:
-            opening = asyncio.get_running_loop().create_future()
-            self._socket._awaiting_opening += (opening,)
-            await opening
-
-    @property
-    def is_decided(self) -> bool:
-        """Whether the handshake is answered."""
-        return self._answered
-
-    @property
-    def socket(self) -> WebSocket:
-        """The socket that is routed."""
-        return self._socket
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether there is a server behind the route."""
-        return isinstance(self._answer, Connect)
-
-    @property
-    def answers_the_app(self) -> bool:
-        """True for a mock and a stand-in: messages of the app arrive here, and those of the route are the
-        server's."""
-        return not isinstance(self._answer, Connect) or self._answer.is_stand_in
-
-    def _call(self, handler: Callable[..., Any], *arguments: object) -> Awaitable[None] | None:
-        try:
-            result = handler(*arguments)
-        except ENDS_THE_PROGRAM:
-            raise
-        except BaseException:
-            self._log_failure()
-            return None
-        return self._finish(result) if inspect.isawaitable(result) else None
-
-    async def _finish(self, result: Awaitable[object]) -> None:
-        try:
-            await result
-        except asyncio.CancelledError:
-            if is_being_cancelled():
-                raise  # the proxy is shut down
-            self._log_failure()  # the handler has awaited what was cancelled
-        except ENDS_THE_PROGRAM:
-            raise
-        except BaseException:
-            self._log_failure()
-
-    def _log_failure(self) -> None:
-        self._socket._route_errors += 1
-        user_errors.report(self, "a route's handler", sys.exception())
-
     def _decide(self, method: str, answer: Answer) -> None:
         self._check_app(method)
         if isinstance(self._answer, Connect):
@@ -406,9 +309,3 @@ def _callable(handler: Callable[..., Any]) -> Callable[..., Any]:
 
 def _milliseconds(value: Milliseconds) -> float:
     return value / timedelta(milliseconds=1) if isinstance(value, timedelta) else value
-
-
-def is_being_cancelled() -> bool:
-    """Whether a CancelledError is meant for the task that runs, and not for something that it awaited."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

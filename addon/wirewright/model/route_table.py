@@ -10,10 +10,11 @@ from typing import Any
 
 from wirewright.model import user_errors
 from wirewright.model.arguments import fit
+from wirewright.model.awaitables import is_being_cancelled
 from wirewright.model.errors import ENDS_THE_PROGRAM
 from wirewright.model.matching import LateMatch, UrlMatch, compile_match
 from wirewright.model.ownership import Owner, current_owner
-from wirewright.model.route import WebSocketRoute, is_being_cancelled
+from wirewright.model.route import WebSocketRoute
 from wirewright.printable import shown_url
 
 RouteHandler = Callable[[WebSocketRoute], Any] | Callable[[], Any]
@@ -24,7 +25,7 @@ RouteHandler = Callable[[WebSocketRoute], Any] | Callable[[], Any]
 class Rule:
     """One registered handler."""
 
-    url: UrlMatch | LateMatch | None
+    url: UrlMatch | None
     matches: Callable[[str], bool]
     """Where `url` is no LateMatch."""
     handler: RouteHandler
@@ -62,9 +63,9 @@ class Routes:
     """The registered handlers, the newest first."""
 
     def __init__(self) -> None:
-        self._rules: list[Rule] = []
+        self.rules: list[Rule] = []
 
-    def add(self, url: UrlMatch | LateMatch | None, handler: RouteHandler, times: int | None = None) -> Rule:
+    def add(self, url: UrlMatch | None, handler: RouteHandler, times: int | None = None) -> Rule:
         """Raises ValueError and TypeError for what is no rule."""
         if not callable(handler):
             raise TypeError(f"handler must be callable, not {type(handler).__name__}")
@@ -72,22 +73,22 @@ class Routes:
             raise ValueError(f"times must be 1 or more, or None for any number, not {times!r}")
         matches = compile_match(None if isinstance(url, LateMatch) else url)
         rule = Rule(url, matches, handler, times, current_owner())
-        self._rules.insert(0, rule)
+        self.rules.insert(0, rule)
         return rule
 
-    def remove(self, url: UrlMatch | LateMatch | None, handler: RouteHandler | None = None) -> None:
+    def remove(self, url: UrlMatch | None, handler: RouteHandler | None = None) -> None:
         """Take back what was registered for just this URL, with this handler or with any."""
-        self._rules = [
+        self.rules = [
             rule
-            for rule in self._rules
+            for rule in self.rules
             if rule.url != url or (handler is not None and rule.handler != handler)
         ]
 
     async def take(self, url: str) -> Rule | None:
         """The newest rule for a socket that opens now; one that is used up is gone."""
-        for rule in list(self._rules):
+        for rule in list(self.rules):
             if (
-                rule in self._rules and await rule.means(url) and rule in self._rules
+                rule in self.rules and await rule.means(url) and rule in self.rules
             ):  # it may have been taken back meanwhile
                 self.use(rule)
                 return rule
@@ -95,27 +96,22 @@ class Routes:
 
     def may_match(self, url: str) -> bool:
         """True unless no rule can match this URL. A LateMatch is not asked."""
-        return any(rule.may_match(url) for rule in self._rules)
+        return any(rule.may_match(url) for rule in self.rules)
 
     def use(self, rule: Rule) -> None:
         """It has one socket more."""
         if rule.times is not None:
             rule.times -= 1
             if not rule.times:
-                self._rules.remove(rule)
+                self.rules.remove(rule)
 
     def forget(self, owner: Owner) -> None:
         """Take back what a script has registered."""
-        self._rules = [rule for rule in self._rules if rule.owner is not owner]
-
-    @property
-    def rules(self) -> list[Rule]:
-        """The newest first."""
-        return list(self._rules)
+        self.rules = [rule for rule in self.rules if rule.owner is not owner]
 
     def copy(self) -> list[Rule]:
         """As they are now, to be given to `restore` later."""
-        return [replace(rule) for rule in self._rules]
+        return [replace(rule) for rule in self.rules]
 
     def restore(self, rules: list[Rule]) -> None:
-        self._rules = [replace(rule) for rule in rules]
+        self.rules = [replace(rule) for rule in rules]

@@ -30,20 +30,15 @@ class Wait(Protocol):
 class Scope:
     """The tasks, the waits and the default timeout that a Proxy and its sockets share."""
 
-    default_timeout: float
-    """Milliseconds; 0 means no limit."""
-    on_new_owner: Callable[[Owner], None] | None
-    """Told of each script the first time that it registers something."""
-    over: str | None
-    """Why nothing can happen here any more; None while something can."""
-    is_ending: bool
-    """Whether the proxy closes what is left: an Error of a wait that fails then is an EndedError."""
-
     def __init__(self) -> None:
         self.default_timeout = DEFAULT_TIMEOUT
-        self.on_new_owner = None
-        self.over = None
+        """Milliseconds; 0 means no limit."""
+        self.on_new_owner: Callable[[Owner], None] | None = None
+        """It is called with each script, the first time that the script registers something."""
+        self.over: str | None = None
+        """Why nothing can happen here any more; None while something can."""
         self.is_ending = False
+        """True while the proxy closes its sockets: an Error of a wait that fails then is an EndedError."""
         self._owners: dict[int, Owner] = {}
         self._tasks: dict[asyncio.Task[Any], Owner | None] = {}
         self._waits: set[Wait] = set()

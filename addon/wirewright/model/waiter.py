@@ -1,184 +1,23 @@
-"""`expect_event` and `wait_for_event`.
+"""`expect_event` and `wait_for_event` of the async API.
 
 https://playwright.dev/python/docs/api/class-websocket#web-socket-wait-for-event
 """
 
 import asyncio
 import inspect
-import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import partial
 from types import TracebackType
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
-from wirewright.model.arguments import fit
 from wirewright.model.awaitables import Completion
-from wirewright.model.catch_up import Backlog, CatchUp, bind
-from wirewright.model.emitter import Emitter
+from wirewright.model.catch_up import CatchUp, bind
+from wirewright.model.emitter import Emitter, RegisteredListener
 from wirewright.model.errors import ENDS_THE_PROGRAM, EndedError, Error, TimeoutError  # noqa: A004  Playwright's name
-from wirewright.model.history import History, PastEvent
-from wirewright.model.ownership import current_owner
+from wirewright.model.event_wait import Candidate, EventWait, Predicate, Timeout, WaitOptions, fitted
 
 T = TypeVar("T")
-
-Predicate = Callable[[Any], object] | Callable[[], object]
-"""Is given the event's value, and says whether the wait is over; may be async."""
-Timeout = float | timedelta | None
-"""Milliseconds or a timedelta; 0 disables it, None stands for the default."""
-
-
-def to_milliseconds(timeout: float | timedelta) -> float:
-    """A timeout in milliseconds. Raises ValueError below 0 and TypeError for what is no time."""
-    if isinstance(timeout, timedelta):
-        milliseconds = timeout / timedelta(milliseconds=1)
-    elif isinstance(timeout, (int, float)) and not isinstance(timeout, bool):
-        milliseconds = float(timeout)
-    else:
-        raise TypeError(f"timeout must be milliseconds or a timedelta, not {type(timeout).__name__}")
-    if not math.isfinite(milliseconds) or milliseconds < 0:
-        raise ValueError(f"timeout must be 0 (no limit) or more milliseconds, not {timeout!r}")
-    return milliseconds
-
-
-@dataclass(frozen=True)
-class WaitOptions:
-    """What a wait knows of its emitter's past, and of the emitter's end."""
-
-    ends: Mapping[str, str] = field(default_factory=dict)
-    """The events that fail the wait, each with the message of the error."""
-    past: Sequence[PastEvent] = ()
-    """These are tried first. If none of them ends the wait, it fails at once with the message `closed`."""
-    closed: str | None = None
-    remark: Callable[[], str] = str
-    """It is called at the end of the wait, and its result is added to the message of the error."""
-    catch_up: CatchUp | None = None
-    """It is moved past the event that ends the wait."""
-    history_of: Callable[[Any], History] | None = None
-    """For an event whose value is a socket that opens: the history of the socket. It keeps events until the
-    code takes the socket."""
-
-
-class Candidate(NamedTuple):
-    """A value that may end a wait."""
-
-    value: Any
-    number: int | None = None
-    """Of the past event that it comes from; None for a live event."""
-    backlog: Backlog | None = None
-    """The backlog of the socket that opens, until the code takes the socket."""
-
-
-class EventWait(ABC):
-    """One wait for an event of an emitter, in the emitter's loop.
-
-    It has registered its listeners and its timer when it is made, and removes them when it ends.
-    """
-
-    def __init__(self, emitter: Emitter, event: str, timeout: Timeout, options: WaitOptions) -> None:
-        """Raises ValueError and TypeError for arguments that make no sense, and Error outside of the proxy's
-        event loop."""
-        emitter.check_event(event)
-        self._emitter, self._scope = emitter, emitter._scope
-        milliseconds = to_milliseconds(self._scope.default_timeout if timeout is None else timeout)
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            raise Error("a wait must be started inside the event loop of the proxy") from None
-        self.owner = current_owner()
-        self._options = options
-        self._timer: asyncio.TimerHandle | None = None
-        self._listeners: dict[str, Callable[..., Any]] = {}
-        self._scope.add_wait(self)
-        self._start(event)
-        if milliseconds and not self.is_over:
-            self._timer = loop.call_later(milliseconds / 1000, self._time_out, event, milliseconds)
-
-    @property
-    @abstractmethod
-    def is_over(self) -> bool:
-        """True if no further candidate is of use."""
-
-    @abstractmethod
-    def _consider(self, value: Any, number: int | None = None) -> None:
-        """Try a value of the event. `number` is that of a past event."""
-
-    @abstractmethod
-    def _hear(self, event: Any) -> None:
-        """A live event: what `_listen` calls."""
-
-    @abstractmethod
-    def cancel(self) -> None:
-        """End the wait without an outcome: nobody is interested in it any more."""
-
-    @abstractmethod
-    def fail(self, message: str) -> None:
-        """End the wait with `EndedError(message)`."""
-
-    @abstractmethod
-    def _conclude(self, error: Error) -> None:
-        """No candidates follow: the wait fails with `error`, unless an earlier candidate ends it."""
-
-    @abstractmethod
-    def _listen(self, event: str, listener: Callable[..., Any]) -> None:
-        """Call `listener` with live events."""
-
-    @abstractmethod
-    def _ignore(self, event: str, listener: Callable[..., Any]) -> None:
-        """Take back `_listen`."""
-
-    def _time_out(self, event: str, milliseconds: float) -> None:
-        shown = int(milliseconds) if milliseconds.is_integer() else milliseconds
-        message = f'Timeout {shown}ms exceeded while waiting for event "{event}"'
-        self._conclude(TimeoutError(message + self._remark()))
-
-    def _start(self, event: str) -> None:
-        """Try the past events, and listen to live ones if none of them ends the wait."""
-        options = self._options
-        closed = options.closed
-        for number, name, value in options.past:
-            if name == event:
-                self._consider(value, number)
-            elif name in options.ends:
-                closed = options.ends[name]
-                break
-            if self.is_over:
-                return
-        closed = closed or self._scope.over
-        if closed is not None:
-            self._fail_at_end(closed)
-            return
-        self._listen_to(event, self._hear)
-        for end, message in options.ends.items():
-            if end != event:
-                self._listen_to(end, partial(self._fail_at_end, message))
-
-    def _listen_to(self, event: str, listener: Callable[..., Any]) -> None:
-        self._listeners[event] = listener
-        self._listen(event, listener)
-
-    def _candidate(self, value: Any, number: int | None) -> Candidate:
-        history_of = self._options.history_of
-        return Candidate(value, number, None if history_of is None else Backlog(history_of(value)))
-
-    def _fail_at_end(self, message: str, *_: object) -> None:
-        kind = EndedError if self._scope.is_ending or self._scope.over else Error
-        self._conclude(kind(message + self._remark()))
-
-    def _remark(self) -> str:
-        return self._options.remark()
-
-    def _dispose(self, _: object = None) -> None:
-        for event, listener in self._listeners.items():
-            self._ignore(event, listener)
-        self._listeners.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._scope.discard_wait(self)
 
 
 class Waiter(EventWait, Generic[T]):
@@ -188,11 +27,11 @@ class Waiter(EventWait, Generic[T]):
         self,
         emitter: Emitter,
         event: str,
-        predicate: Predicate | None = None,
-        timeout: Timeout = None,
-        options: WaitOptions | None = None,
+        predicate: Predicate | None,
+        timeout: Timeout,
+        options: WaitOptions,
     ) -> None:
-        emitter.check_event(event)
+        emitter._check_event(event)
         self._predicate = fitted(predicate)
         self._pending: set[asyncio.Future[Any]] = set()
         self._failure: Error | None = None
@@ -200,7 +39,7 @@ class Waiter(EventWait, Generic[T]):
         with suppress(RuntimeError):  # the base class raises an Error
             self.future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
             self.future.add_done_callback(self._dispose)
-        super().__init__(emitter, event, timeout, options or WaitOptions())
+        super().__init__(emitter, event, timeout, options)
 
     @property
     def is_over(self) -> bool:
@@ -228,7 +67,7 @@ class Waiter(EventWait, Generic[T]):
             value = await self.future
         finally:
             self._dispose()
-        if (catch_up := self._options.catch_up) is not None:
+        if (catch_up := self.options.catch_up) is not None:
             if self._ended_by is None or self._ended_by.number is None:
                 catch_up.close()
             else:
@@ -246,14 +85,15 @@ class Waiter(EventWait, Generic[T]):
     def fail(self, message: str) -> None:
         self._settle_exception(EndedError(message))
 
-    def _listen(self, event: str, listener: Callable[..., Any]) -> None:
-        self._emitter.listen(event, listener)
+    def _listen(self) -> None:
+        ends = {event: partial(self._fail_at_end, message) for event, message in self.options.ends.items()}
+        self._listeners: dict[str, Callable[..., Any]] = {**ends, self._event: self._consider}
+        for event, listener in self._listeners.items():
+            self._emitter._register(event, listener, RegisteredListener(listener, None))
 
-    def _ignore(self, event: str, listener: Callable[..., Any]) -> None:
-        self._emitter.remove_listener(event, listener)
-
-    def _hear(self, event: Any) -> None:
-        self._consider(event)
+    def _ignore(self) -> None:
+        for event, listener in self._listeners.items():
+            self._emitter.remove_listener(event, listener)
 
     def _consider(self, value: Any, number: int | None = None) -> None:
         if self.future.done():
@@ -313,15 +153,6 @@ class Waiter(EventWait, Generic[T]):
         for pending in self._pending:
             pending.cancel()
         self._predicate = None
-
-
-def fitted(predicate: Predicate | None) -> Callable[[Any], object] | None:
-    """The predicate as a function of one value. Raises TypeError for an object that is not a predicate."""
-    if predicate is None:
-        return None
-    if not callable(predicate):
-        raise TypeError(f"predicate must be callable, not {type(predicate).__name__}")
-    return fit(predicate, 1)
 
 
 class WaitCoroutine(Coroutine[Any, Any, T]):
@@ -387,13 +218,3 @@ class EventContextManager(Generic[T]):
             self._waiter.cancel()
         else:
             await self._waiter.end()
-
-
-class WaitingEmitter(Emitter):
-    """An emitter on which one can wait."""
-
-    ENDS: ClassVar[Mapping[str, str]] = {}
-    """The events that end a wait for another one, with the message of the Error that it raises."""
-
-    _wait_options: Callable[..., WaitOptions]
-    """Returns what a wait for an event knows that begins now."""

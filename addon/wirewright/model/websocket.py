@@ -6,29 +6,26 @@ https://playwright.dev/python/docs/api/class-websocket
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from wirewright.model.awaitables import Completion
 from wirewright.model.catch_up import CatchUp, find
 from wirewright.model.close_codes import check_close
+from wirewright.model.emitter import Emitter
 from wirewright.model.errors import Error
 from wirewright.model.event_signatures import SocketListening, SocketRemoval, SocketWaiting
+from wirewright.model.event_wait import Predicate, Timeout, WaitOptions
 from wirewright.model.handshake import Headers
 from wirewright.model.history import History, HistoryLimit, Message, PastEvent, to_payload
 from wirewright.model.scope import Scope
-from wirewright.model.waiter import (
-    EventContextManager,
-    Predicate,
-    Timeout,
-    Waiter,
-    WaitingEmitter,
-    WaitOptions,
-)
+from wirewright.model.waiter import EventContextManager, Waiter
 from wirewright.printable import shown_url
 from wirewright.values import ClosedBy, Direction, Payload
 
 CLOSED_BY: Mapping[bool | None, ClosedBy] = {True: "client", False: "server", None: "proxy"}
 """By the value of mitmproxy's `closed_by_client`."""
+ENDS = {"close": "Socket closed", "socketerror": "Socket error"}
+"""The events that end a wait for another one, with the message of the Error that it raises."""
 
 
 class Carrier(Protocol):
@@ -78,7 +75,7 @@ def _socket_waiting(
     return function
 
 
-class WebSocket(WaitingEmitter):
+class WebSocket(Emitter):
     """One socket of an app. Made by the proxy, never by a user.
 
     Events: `framesent` and `framereceived` with the payload (str for text, bytes for binary; one a
@@ -93,8 +90,7 @@ class WebSocket(WaitingEmitter):
         add_listener: SocketListening["WebSocket"]  # type: ignore[assignment]
         remove_listener: SocketRemoval  # type: ignore[assignment]
 
-    EVENTS = frozenset({"close", "framereceived", "framesent", "missed", "socketerror"})
-    ENDS: ClassVar[Mapping[str, str]] = {"close": "Socket closed", "socketerror": "Socket error"}
+    _EVENTS = frozenset({"close", "framereceived", "framesent", "missed", "socketerror"})
 
     def __init__(self, handshake: Handshake, carrier: Carrier, scope: Scope, limit: HistoryLimit) -> None:
         super().__init__(scope)
@@ -258,7 +254,7 @@ class WebSocket(WaitingEmitter):
     def send_to_client(self, message: Message) -> Completion[None]:
         """Send the app a message, as if the server had. Raises Error on a socket that is not open.
 
-        It may be awaited; where the proxy runs in another process, that is when its refusal is known.
+        In the async API the result may be awaited: this raises the Error of a proxy in another process.
         """
         return self._send(message, direction=Direction.RECEIVED)
 
@@ -309,7 +305,7 @@ class WebSocket(WaitingEmitter):
         if history or (closed and event == "close"):
             past = [each for each in past if each.event in (event, "missed")]
         remark = self._remark(history=history, past=past)
-        return WaitOptions(self.ENDS, past, closed, remark, catch_up)
+        return WaitOptions(ENDS, past, closed, remark, catch_up)
 
     def _past(self, catch_up: CatchUp | None, *, history: bool, is_for_block: bool) -> list[PastEvent]:
         """The events that a wait which begins now tries first. Those without a number are -1."""
@@ -330,8 +326,8 @@ class WebSocket(WaitingEmitter):
         super()._add_event_handler(event, k, v)
         catch_up = None if self._late is not None else find(self._history)
         if catch_up is not None and catch_up.events():
-            self.put_behind(event, k)
-            catch_up.follow(self.replay, event, k)
+            self._put_behind(event, k)
+            catch_up.follow(self._replay, event, k)
 
     def _remark(self, *, history: bool, past: Sequence[PastEvent]) -> Callable[[], str]:
         """A function that returns the remark in the error of a wait: how many messages were left out."""

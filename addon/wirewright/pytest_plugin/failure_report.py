@@ -4,16 +4,17 @@ from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from wirewright.capture.redaction import Redaction
 from wirewright.model.app_connections import NOTHING_SEEN, AppsSeen
+from wirewright.model.emitter import EmittedEvent
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import PastFrame
 from wirewright.model.running_proxies import RunningProxy
 from wirewright.model.websocket import WebSocket
 from wirewright.printable import printable
-from wirewright.values import FrameEvent, Payload
 
 REDACTION = Redaction()
 """Reports are shared as captures are, so the same secrets are redacted."""
@@ -120,7 +121,7 @@ class ProxyTraffic:
 class _SocketTraffic:
     """A socket and its frames since the test began. Once it has closed, only its lines are kept."""
 
-    hears: Container[FrameEvent] = ()
+    wants: Container[str] = ()
     """No frames: the socket's history has them."""
 
     def __init__(self, feed: Feed, before: int, *, is_new: bool) -> None:
@@ -136,16 +137,13 @@ class _SocketTraffic:
         if self._feed is not None:
             self._feed.detach(self)
 
-    def changed(self, feed: Feed) -> None: ...
-
-    def frames(self, event: FrameEvent, payloads: Sequence[Payload]) -> None: ...
-
-    def failed(self, message: str) -> None:
-        self._error = message
-
-    def closed(self, feed: Feed) -> None:
-        self._lines = list(self._lines_of(feed.socket))
-        self._feed = None
+    def hear(self, event: EmittedEvent, values: Sequence[Any]) -> None:
+        """Note the socket's failure and its end."""
+        if event == "socketerror":
+            self._error = values[0]
+        elif event == "close":
+            self._lines = list(self._lines_of(values[0]))
+            self._feed = None
 
     @property
     def is_over(self) -> bool:

@@ -11,7 +11,7 @@ from wirewright.model import running_proxies, user_errors
 from wirewright.model.errors import Error
 from wirewright.model.running_proxies import RunningProxy
 from wirewright.model.user_errors import UserError
-from wirewright.model.websocket import WebSocket
+from wirewright.model.websocket import ENDS
 from wirewright.printable import printable, printable_lines
 
 ALLOWING = "ws_allow_errors"
@@ -152,7 +152,7 @@ class TestRun:
     # Exceptions of listeners, handlers and rules
 
     def _note(self, error: UserError) -> None:
-        exception, ends = error.exception, tuple(WebSocket.ENDS.values())
+        exception, ends = error.exception, tuple(ENDS.values())
         is_end_of_socket = isinstance(exception, Error) and exception.message.startswith(ends)
         # A handler that still waits is not a failure if a fixture closes its app.
         if not (self.is_over and is_end_of_socket):

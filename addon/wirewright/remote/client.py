@@ -14,13 +14,13 @@ from typing import Any
 
 from wirewright.model import user_errors
 from wirewright.model.app_connections import AppsSeen
-from wirewright.model.awaitables import Completion
+from wirewright.model.awaitables import Completion, is_being_cancelled
 from wirewright.model.errors import ENDS_THE_PROGRAM, Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import PastEvent
 from wirewright.model.matching import LateMatch, UrlMatch
-from wirewright.model.proxy import Control, Proxy
-from wirewright.model.route import is_being_cancelled
+from wirewright.model.proxy import Proxy
+from wirewright.model.proxy_control import Control
 from wirewright.model.route_table import RouteHandler, Rule
 from wirewright.model.tls_failures import TlsFailure
 from wirewright.model.websocket import Handshake, WebSocket, missed_in

@@ -15,6 +15,7 @@ from wirewright.model.history import HistoryLimit
 from wirewright.model.matching import Globs, LateMatch, UrlMatch
 from wirewright.model.ownership import Owner
 from wirewright.model.route import WebSocketRoute
+from wirewright.model.route_control import RouteControl
 from wirewright.model.route_table import Rule
 from wirewright.model.websocket import WebSocket
 from wirewright.printable import get_logger
@@ -90,16 +91,16 @@ class RemoteRouteCarrier:
     def __init__(self, sender: ClientSender, key: str, socket: WebSocket) -> None:
         self._sender = sender
         self._key = key
-        self.route = WebSocketRoute(socket, self)
+        self.route = RouteControl(WebSocketRoute(socket, self))
 
     async def decide(self, rule: Rule) -> Any:
         """Call a rule's handler, and describe what it has decided."""
         try:
-            result = rule.call(self.route)
+            result = rule.call(self.route.side)
             if inspect.isawaitable(result):
                 await result
         finally:
-            answer = self.route.decided()
+            answer = self.route.decide()
         match answer:
             case model_route.Connect():
                 return protocol.Connect(

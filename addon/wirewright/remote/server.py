@@ -8,11 +8,12 @@ from typing import Any, cast
 from msgspec.structs import replace
 
 from wirewright.model.app_connections import AppsSeen
+from wirewright.model.emitter import EmittedEvent
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import payload_size
 from wirewright.model.matching import compile_match
-from wirewright.model.proxy import Control
+from wirewright.model.proxy_control import Control
 from wirewright.model.websocket import WebSocket
 from wirewright.printable import get_logger
 from wirewright.remote import protocol
@@ -22,7 +23,7 @@ from wirewright.remote.outbox import Outbox
 from wirewright.remote.server_rules import ClientRules, rule_of
 from wirewright.remote.snapshots import changed, smaller, snapshot, snapshots
 from wirewright.state import app_connections, tls_failures
-from wirewright.values import VERSION, Direction, FrameEvent, Payload
+from wirewright.values import VERSION, Direction, FrameEvent
 
 logger = get_logger(__name__)
 
@@ -120,7 +121,7 @@ class ClientSession:
             self._tap(key, feed, ())
 
     def _tap(self, key: str, feed: Feed, events: Sequence[FrameEvent]) -> None:
-        tap = self._taps[key] = _Tap(key, self.outbox, events, lambda: self._taps.pop(key, None))
+        tap = self._taps[key] = _Tap(key, feed.socket, self.outbox, events, lambda: self._taps.pop(key, None))
         feed.attach(tap)
 
     async def _send(self) -> None:
@@ -277,24 +278,33 @@ class _Tap:
     """Reports one socket to a client."""
 
     def __init__(
-        self, key: str, outbox: Outbox, events: Sequence[FrameEvent], over: Callable[[], object]
+        self,
+        key: str,
+        socket: WebSocket,
+        outbox: Outbox,
+        events: Sequence[FrameEvent],
+        over: Callable[[], object],
     ) -> None:
-        self._over = over
-        self._key = key
+        """`over` is called when the socket has closed."""
+        self.wants = frozenset(events)
+        self._key, self._socket = key, socket
         self._outbox = outbox
-        self.hears = frozenset(events)
+        self._over = over
 
-    def changed(self, feed: Feed) -> None:
-        self._outbox.put(changed(self._key, feed.socket))
+    def hear(self, event: EmittedEvent, values: Sequence[Any]) -> None:
+        match event:
+            case "framesent" | "framereceived":
+                if event in self.wants:
+                    self._outbox.frames(self._key, event, values, time.time())
+            case "changed":
+                self._outbox.put(changed(self._key, self._socket))
+            case "socketerror":
+                self._outbox.put(protocol.Failed(self._key, _short(values[0])))
+            case "close":
+                self._closed()
 
-    def frames(self, event: FrameEvent, payloads: Sequence[Payload]) -> None:
-        self._outbox.frames(self._key, event, payloads, time.time())
-
-    def failed(self, message: str) -> None:
-        self._outbox.put(protocol.Failed(self._key, _short(message)))
-
-    def closed(self, feed: Feed) -> None:
-        socket = feed.socket
+    def _closed(self) -> None:
+        socket = self._socket
         reason = None if socket.close_reason is None else _short(socket.close_reason)
         self._outbox.closed(
             protocol.Closed(self._key, socket.close_code, reason, socket.closed_by, socket.closed_at)

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from wirewright.model.route import WebSocketRoute
+from wirewright.model.route_control import RouteControl
 from wirewright.printable import get_logger
 from wirewright.remote import protocol
 from wirewright.remote.outbox import Outbox
@@ -28,6 +29,7 @@ class RemoteRoute:
         """`on_timeout` is called when the client has left a question unanswered for too long."""
         self._key = key
         self._route = route
+        self._control = RouteControl(route)
         self._outbox = outbox
         self._on_timeout = on_timeout
         self._seconds = command.timeout / 1000 or None
@@ -111,7 +113,7 @@ class RemoteRoute:
 
     def _source(self, direction: Direction) -> WebSocketRoute:
         """The side from which messages of a direction come."""
-        return self._route if direction is Direction.SENT else self._route.server
+        return self._route if direction is Direction.SENT else self._control.server.side
 
     def _set_handlers(self, message: protocol.Handlers) -> None:
         for direction, handles, ends in (
@@ -129,7 +131,7 @@ class RemoteRoute:
             case protocol.Connect():
                 changes = protocol.changes_of(answer.headers)
                 if answer.is_stand_in:
-                    route.stand_in_for_server()
+                    self._control.stand_in_for_server()
                 elif answer.url is None:
                     route.connect_to_server(changes)
                 else:
@@ -141,8 +143,9 @@ class RemoteRoute:
             case protocol.Mock():
                 route.accept(answer.protocol, protocol.headers_of(answer.headers).pairs)
             case protocol.Fail():
-                logger.error("%s: its route's handler has raised in the client", route.socket)
-                route.socket._route_errors += 1
+                socket = self._control.socket
+                logger.error("%s: its route's handler has raised in the client", socket)
+                socket._route_errors += 1
                 route.reject(502, {}, b"The handler of this WebSocket's route failed.\n")
 
     async def _ask(self, direction: Direction, payload: Payload) -> None:
@@ -150,7 +153,7 @@ class RemoteRoute:
         message = protocol.RouteMessage(payload, self._key, number, direction)
         self._has_sent_on[direction] = False
         is_answered = await self._answered(message, direction, number) or self._has_sent_on[direction]
-        if not is_answered and self._passes_on and self._route.is_connected:
+        if not is_answered and self._passes_on and self._control.is_connected:
             self._destination(direction).send(payload)
 
     async def _tell_end(self, direction: Direction, code: int, reason: str) -> None:
@@ -194,7 +197,7 @@ class RemoteRoute:
         self._pending.clear()
         if self.has_conditions and self._passes_on:
             self._route.conditions()
-        if self._passes_on and not self._route.is_decided:
+        if self._passes_on and not self._control.is_decided:
             self._route.connect_to_server()
-        elif not (self._route.is_decided and self._route.is_connected):
+        elif not (self._control.is_decided and self._control.is_connected):
             self._route.abort()  # nobody would answer the app

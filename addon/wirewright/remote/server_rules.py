@@ -9,8 +9,9 @@ from typing import Any
 
 from wirewright.model.errors import Error
 from wirewright.model.matching import Globs, LateMatch
-from wirewright.model.proxy import Control
+from wirewright.model.proxy_control import Control
 from wirewright.model.route import WebSocketRoute
+from wirewright.model.route_control import RouteControl
 from wirewright.model.route_table import Rule
 from wirewright.printable import get_logger
 from wirewright.remote import protocol
@@ -111,8 +112,9 @@ class ClientRules:
                 route.lose()
 
     async def _route(self, command: protocol.Route, route: WebSocketRoute) -> None:
+        socket = RouteControl(route).socket
         try:
-            key = self._control.key_of(route.socket)
+            key = self._control.key_of(socket)
         except KeyError:
             return  # the app has left while it was asked
         rule = self._rules.get(command.rule)
@@ -120,11 +122,11 @@ class ClientRules:
             del self._rules[command.rule]
         self._follow(key)
         remote = self._routes[key] = RemoteRoute(key, command, route, self._outbox, self._probe)
-        route.socket.once("close", lambda _: self._proxy._scope.start(self._end_route(key), None, self))
+        socket.once("close", lambda _: self._proxy._scope.start(self._end_route(key), None, self))
         if self._is_over or self.is_late:
             remote.lose()
             return
-        self._outbox.put(protocol.Routed(command.rule, snapshot(key, route.socket, with_history=False)))
+        self._outbox.put(protocol.Routed(command.rule, snapshot(key, socket, with_history=False)))
         await remote.decide()
 
     async def _end_route(self, key: str) -> None:

@@ -217,7 +217,7 @@ class Bridge:
         """What a user's function returns or raises in the dispatcher's thread."""
         answer: asyncio.Future[Any] = self.loop.create_future()
         calls: Calls = iter([(self._answer, (answer, function, arguments), None)])
-        self.dispatcher.make(calls)
+        self.dispatcher.in_turn(lambda: calls)
         return answer
 
     def _run_loop(self) -> None:
@@ -232,11 +232,9 @@ class Bridge:
         if answer.done():
             return  # nobody waits for the answer any more
         try:
-            result = self.call_user(function, arguments)
+            self.post(_settle, answer, self.call_user(function, arguments), None)
         except BaseException as error:
-            self.post(_set_exception, answer, as_exception(error))
-        else:
-            self.post(_set_result, answer, result)
+            self.post(_settle, answer, None, as_exception(error))
 
 
 class _Task:
@@ -295,11 +293,10 @@ async def _outcome(awaitable: Awaitable[T]) -> tuple[T | None, BaseException | N
         return None, error
 
 
-def _set_result(answer: "asyncio.Future[Any]", value: object) -> None:
-    if not answer.done():
+def _settle(answer: "asyncio.Future[Any]", value: object, error: Exception | None) -> None:
+    if answer.done():
+        return
+    if error is None:
         answer.set_result(value)
-
-
-def _set_exception(answer: "asyncio.Future[Any]", error: Exception) -> None:
-    if not answer.done():
+    else:
         answer.set_exception(error)

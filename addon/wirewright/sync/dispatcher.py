@@ -63,13 +63,12 @@ class Dispatcher:
         """True in the dispatcher's thread."""
         return threading.current_thread() is self.thread
 
-    def in_turn(self, function: Callable[[], None]) -> None:
-        """Call a function that does not wait, after what the dispatcher was given until now."""
-        self._jobs.put((function, (), 0))
+    def in_turn(self, function: Callable[[], Calls | None]) -> None:
+        """Call a function, and make the calls that it returns, after what the dispatcher was given until now.
 
-    def make(self, calls: Calls) -> None:
-        """Make calls, after what the dispatcher was given until now. They have no sequence number."""
-        self._jobs.put((lambda: calls, (), 0))
+        They have no sequence number.
+        """
+        self._jobs.put((function, (), 0))
 
     def dispatch(self, function: Callable[..., Calls], *arguments: object, size: int = 0) -> None:
         """Make the calls that a function returns. It is given the arguments and a new sequence number.

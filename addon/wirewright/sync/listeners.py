@@ -1,26 +1,27 @@
 """How a user's listeners are called by the dispatcher.
 
-The listeners are kept in the sync API's object, which taps those events of its async object that have
-listeners. The tap gives each batch of events a sequence number, and leaves it to the dispatcher. A listener
-hears batches whose number is larger than the one at which it was registered.
+The listeners are kept in the sync API's object, which is a tap of its async object while it has listeners. It
+gives each batch of events a sequence number, and leaves it to the dispatcher. A listener hears batches whose
+number is larger than the one at which it was registered.
 """
 
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 from wirewright.model.arguments import fit
 from wirewright.model.catch_up import ORDER_SECONDS, Backlog, CatchUp, bind, find
-from wirewright.model.emitter import EventTap
+from wirewright.model.emitter import EmittedEvent, Emitter
 from wirewright.model.history import PastEvent
-from wirewright.model.waiter import WaitingEmitter
 from wirewright.model.websocket import WebSocket
 from wirewright.sync.dispatcher import Calls, size_of
 from wirewright.sync.wrappers import Wrapper, Wrappers, check_listener
 
-WaitingT = TypeVar("WaitingT", bound=WaitingEmitter)
+EmitterT = TypeVar("EmitterT", bound=Emitter)
 F = TypeVar("F", bound=Callable[..., Any])
 
 FRAMES = ("framesent", "framereceived")
@@ -41,22 +42,27 @@ class SyncListener:
         self.is_for_once = is_for_once
 
 
-Registered = dict[Callable[..., Any], SyncListener]
-"""The listeners of one event, in the order in which they were registered."""
+@dataclass(eq=False, slots=True)
+class WrapperTap:
+    """The tap through which a sync object hears its async object."""
+
+    hear: Callable[[EmittedEvent, Sequence[Any]], None]
+    wants: set[str]
+    """It is changed in the loop's thread alone."""
 
 
-class ListeningWrapper(Wrapper[WaitingT]):
+class ListeningWrapper(Wrapper[EmitterT], ABC):
     """An object of the sync API with events."""
 
-    def __init__(self, own: WaitingT, wrappers: Wrappers) -> None:
+    def __init__(self, own: EmitterT, wrappers: Wrappers) -> None:
         super().__init__(own, wrappers)
         self._listeners: dict[str, dict[Callable[..., Any], SyncListener]] = {
-            event: {} for event in own.EVENTS
+            event: {} for event in own._EVENTS
         }
-        self._taps: dict[str, EventTap] = {}
-        """Changed in the loop's thread alone."""
+        self._tap: WrapperTap | None = None
+        """None while nothing is wanted: the wrapper is in no circle of references then."""
         self._is_held = False
-        """True if all events are tapped."""
+        """True if all events are wanted."""
         self._is_opening = False
         """True until the dispatcher has called all `websocket` listeners, each up to its first wait. In the
         dispatcher's thread."""
@@ -73,21 +79,21 @@ class ListeningWrapper(Wrapper[WaitingT]):
 
     def remove_listener(self, event: str, f: Callable[..., Any]) -> None:
         """Remove `f`. Nothing happens if it is not registered."""
-        self._own.check_event(event)
+        self._own._check_event(event)
         self._listeners[event].pop(f, None)
-        self._bridge.post(self._untap_unheard)
+        self._bridge.post(self._want_less)
 
     def remove_all_listeners(self, event: str | None = None) -> None:
         """Remove all listeners of one event, or of all events."""
         for each in self._listeners if event is None else (event,):
             self._listeners.get(each, {}).clear()
-        self._bridge.post(self._untap_unheard)
+        self._bridge.post(self._want_less)
 
     def _register(self, event: str, f: F | None, *, is_for_once: bool) -> Any:
         if f is None:
             return lambda f: self._register(event, f, is_for_once=is_for_once)
         check_listener(f)
-        self._own.check_event(event)
+        self._own._check_event(event)
         if self._bridge.dispatcher.is_current:
             self._own._scope.check_runs()
             self._wrappers.check_going_on()
@@ -108,7 +114,7 @@ class ListeningWrapper(Wrapper[WaitingT]):
         return None
 
     def _related(self, event: str) -> Iterable[str]:
-        """The events that are tapped together with this one."""
+        """The events that are wanted together with this one."""
         return (event,)
 
     # In the loop's thread
@@ -126,63 +132,67 @@ class ListeningWrapper(Wrapper[WaitingT]):
         self._begin_to_hear(event, listener, catch_up)
 
     def _begin_to_hear(self, event: str, listener: SyncListener, catch_up: CatchUp | None) -> None:
-        for related in self._related(event):
-            if related not in self._taps:
-                tap = self._taps[related] = partial(self._hear, related)
-                self._own._tap(related, tap)
+        self._want(self._related(event))
         if catch_up is not None:
             seconds = ORDER_SECONDS if catch_up.events() else 0
             catch_up.follow(self._replay, event, listener.function, seconds)
 
+    def _want(self, events: Iterable[str]) -> None:
+        if self._tap is None:
+            self._tap = WrapperTap(self._hear, set())
+        if not self._tap.wants.issuperset(events):
+            self._tap.wants.update(events)
+            self._own._attach(self._tap)
+
     def _hold(self) -> None:
-        """Tap all events until `_release`: listeners are registered before the dispatcher calls them."""
+        """Want all events until `_release`: listeners are registered before the dispatcher calls them."""
         self._is_held = True
-        for event in self._own.EVENTS:
-            if event not in self._taps:
-                tap = self._taps[event] = partial(self._hear, event)
-                self._own._tap(event, tap)
+        self._want(self._own._EVENTS)
 
     def _release(self) -> None:
         self._is_held = False
-        self._untap_unheard()
+        self._want_less()
 
-    def _untap_unheard(self) -> None:
-        for event, tap in list(self._taps.items()):
-            if not self._is_wanted(event):
-                del self._taps[event]
-                self._own._untap(event, tap)
+    def _want_less(self) -> None:
+        tap = self._tap
+        if self._is_held or tap is None:
+            return
+        wanted = {each for each in tap.wants if any(self._listeners[event] for event in self._related(each))}
+        if not wanted:
+            self._own._detach(tap)
+            self._tap = None
+        elif wanted != tap.wants:
+            tap.wants = wanted
+            self._own._attach(tap)
 
-    def _is_wanted(self, event: str) -> bool:
-        return self._is_held or any(self._listeners[related] for related in self._related(event))
-
-    def _hear(self, event: str, values: Sequence[Any]) -> None:
-        self._bridge.dispatcher.dispatch(self._calls, event, values, size=size_of(values))
+    @abstractmethod
+    def _hear(self, event: EmittedEvent, values: Sequence[Any]) -> None:
+        """Have the dispatcher call the listeners of an event."""
 
     def _replay(self, past: Sequence[PastEvent], behind: Sequence[tuple[str, Callable[..., Any]]]) -> None:
         self._bridge.dispatcher.dispatch(self._past_calls, past, behind)
 
     # In the dispatcher's thread
 
-    def _calls(self, event: str, values: Sequence[Any], number: int) -> Calls:
-        """The calls of listeners with the values of an event."""
+    def _calls(
+        self, event: str, values: Sequence[Any], number: int, late: Container[SyncListener] | None = None
+    ) -> Calls:
+        """The calls of the `late` listeners with the values of an event, or of all that hear `number`."""
         listeners = self._listeners[event]
         for value in values:
-            hearing = [each for each in list(listeners.values()) if each.since < number]
-            yield from self._calls_of(hearing, event, value)
+            shown = self._wrappers.of(value)
+            for listener in list(listeners.values()):
+                hears = listener.since < number if late is None else listener in late
+                # The calls before may have removed it, and may have taken a long time.
+                if not hears or listeners.get(listener.function) is not listener:
+                    continue
+                if self._wrappers.are_over:
+                    return
+                if listener.is_for_once:
+                    del listeners[listener.function]
+                yield listener.call, shown, self
         if not listeners:
-            self._bridge.post(self._untap_unheard)
-
-    def _calls_of(self, hearing: Iterable[SyncListener], event: str, value: Any) -> Calls:
-        listeners, shown = self._listeners[event], self._wrappers.of(value)
-        for listener in hearing:
-            # The calls before may have removed it, and may have taken a long time.
-            if listeners.get(listener.function) is not listener:
-                continue
-            if self._wrappers.are_over:
-                return
-            if listener.is_for_once:
-                del listeners[listener.function]
-            yield listener.call, shown, self
+            self._bridge.post(self._want_less)
 
     def _past_calls(
         self, past: Sequence[PastEvent], behind: Sequence[tuple[str, Callable[..., Any]]], number: int
@@ -192,13 +202,11 @@ class ListeningWrapper(Wrapper[WaitingT]):
         late = self._late = {each for each in found if each is not None}
         try:
             for _, event, value in past:
-                hearing = [each for each in list(self._listeners[event].values()) if each in late]
-                yield from self._calls_of(hearing, event, value)
+                yield from self._calls(event, [value], number, late)
         finally:
             self._late = None
             for listener in late:
                 listener.since = number
-        self._bridge.post(self._untap_unheard)
 
 
 class SocketWrapper(ListeningWrapper[WebSocket]):
@@ -210,7 +218,9 @@ class SocketWrapper(ListeningWrapper[WebSocket]):
         """The number of frames that were left out, and of which `missed` has not told yet."""
         self._lock = threading.Lock()  # of the loop and the dispatcher
 
-    def _hear(self, event: str, values: Sequence[Any]) -> None:
+    def _hear(self, event: EmittedEvent, values: Sequence[Any]) -> None:
+        if self._tap is None or event not in self._tap.wants:
+            return
         if event == "missed":
             self._miss(sum(values))
         elif event not in FRAMES or not self._bridge.dispatcher.is_behind():
@@ -238,11 +248,11 @@ class SocketWrapper(ListeningWrapper[WebSocket]):
         yield from self._calls("missed", [frames], number)
 
 
-class SocketsWrapper(ListeningWrapper[WaitingT]):
+class SocketsWrapper(ListeningWrapper[EmitterT]):
     """An emitter of sockets that open. A listener's first waits and listeners on a socket begin at its
     opening, whenever the dispatcher gets to it."""
 
-    def _hear(self, event: str, values: Sequence[Any]) -> None:
+    def _hear(self, event: EmittedEvent, values: Sequence[Any]) -> None:
         for own in values:
             self._wrappers.of(own)._hold()
             self._bridge.dispatcher.dispatch(self._opening_calls, event, own, Backlog(own._history))

@@ -16,17 +16,9 @@ from typing import Any, Generic, TypeVar
 
 from wirewright.memory import MemoryUse, budget
 from wirewright.model.catch_up import CatchUp, bind, bound
-from wirewright.model.emitter import Emitter
+from wirewright.model.emitter import EmittedEvent, Emitter
 from wirewright.model.errors import EndedError, Error
-from wirewright.model.waiter import (
-    Candidate,
-    EventWait,
-    Predicate,
-    Timeout,
-    WaitingEmitter,
-    WaitOptions,
-    fitted,
-)
+from wirewright.model.event_wait import Candidate, EventWait, Predicate, Timeout, WaitOptions, fitted
 from wirewright.sync.bridge import as_exception
 from wirewright.sync.dispatcher import is_too_much, size_of
 from wirewright.sync.wrappers import Wrappers
@@ -54,6 +46,7 @@ class EventInbox(EventWait):
         """The number of values that were not put in: too many waited for the predicate."""
         self._is_over = False
         self._call_when_filled: Callable[[], object] | None = None
+        self.wants = (event, *options.ends)
         super().__init__(emitter, event, timeout, options)
         self.deadline = None if self._timer is None else self._timer.when()
         """The loop's time of the timeout; None for a wait without a limit."""
@@ -61,11 +54,6 @@ class EventInbox(EventWait):
     @property
     def is_over(self) -> bool:
         return self._is_over
-
-    @property
-    def catch_up(self) -> CatchUp | None:
-        """What the wait began with."""
-        return self._options.catch_up
 
     def when_filled(self, call: Callable[[], object]) -> None:
         """Call a function once there is an item."""
@@ -82,17 +70,20 @@ class EventInbox(EventWait):
     def fail(self, message: str) -> None:
         self._conclude(EndedError(message))
 
-    def _listen(self, event: str, listener: Callable[..., Any]) -> None:
-        self._emitter._tap(event, listener)
+    def _listen(self) -> None:
+        self._emitter._attach(self)
 
-    def _ignore(self, event: str, listener: Callable[..., Any]) -> None:
-        self._emitter._untap(event, listener)
+    def _ignore(self) -> None:
+        self._emitter._detach(self)
+
+    def hear(self, event: EmittedEvent, values: Sequence[Any]) -> None:
+        if event == self._event:
+            self._add(values, None)
+        elif event in self.options.ends:
+            self._fail_at_end(self.options.ends[event])
 
     def _consider(self, value: Any, number: int | None = None) -> None:
         self._add([value], number)
-
-    def _hear(self, event: Sequence[Any]) -> None:
-        self._add(event, None)
 
     def _add(self, values: Sequence[Any], number: int | None) -> None:
         candidates: list[Candidate | Error] = []
@@ -132,7 +123,7 @@ class SyncWait(Generic[T]):
     def __init__(
         self,
         wrappers: Wrappers,
-        own: WaitingEmitter,
+        own: Emitter,
         event: str,
         predicate: Predicate | None,
         timeout: Timeout,
@@ -148,12 +139,12 @@ class SyncWait(Generic[T]):
         self._bridge.check_may_wait()
         self._bridge.call(self._begin, own, event, timeout, options)
 
-    def _begin(self, own: WaitingEmitter, event: str, timeout: Timeout, options: dict[str, bool]) -> None:
+    def _begin(self, own: Emitter, event: str, timeout: Timeout, options: dict[str, bool]) -> None:
         """Fill the inbox from the past, and have it filled with live events. In the loop's thread."""
         self._wrappers.check_going_on()
         for catch_up in bound():
             catch_up.flush()
-        own_options = own._wait_options(event, **options)
+        own_options: WaitOptions = own._wait_options(event, **options)
         inbox = EventInbox(own, event, timeout, own_options, takes_any=self._predicate is None)
         # Ctrl-C may come at any moment, and then no thread is left that would end the wait.
         self._finalizer = weakref.finalize(self, self._bridge.post, inbox.cancel)
@@ -255,8 +246,8 @@ class SyncWait(Generic[T]):
 
 def _end_in_loop(inbox: EventInbox, number: int | None, catch_ups: Sequence[CatchUp]) -> None:
     inbox.cancel()
-    if number is not None and inbox.catch_up is not None:
-        inbox.catch_up.advance(number)
+    if number is not None and (catch_up := inbox.options.catch_up) is not None:
+        catch_up.advance(number)
     else:
         for catch_up in catch_ups:  # the caller has waited for something new
             catch_up.close()

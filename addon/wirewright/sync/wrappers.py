@@ -1,10 +1,12 @@
 """The sync API's objects, which wrap the async API's. Their methods run in the loop's thread."""
 
+import inspect
 import threading
 import weakref
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Generic, TypeVar, overload
+from functools import wraps
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from wirewright.model.arguments import fit
 from wirewright.model.catch_up import CatchUp
@@ -13,6 +15,7 @@ from wirewright.model.matching import LateMatch
 from wirewright.model.scope import Wait
 from wirewright.sync.bridge import Bridge
 
+P = ParamSpec("P")
 T = TypeVar("T")
 OwnT = TypeVar("OwnT")
 
@@ -117,6 +120,30 @@ class PassedProperty(Generic[T]):
     def __get__(self, wrapper: Wrapper[Any], kind: type) -> T: ...
     def __get__(self, wrapper: Wrapper[Any] | None, kind: type) -> "T | PassedProperty[T]":
         return self if wrapper is None else self._get(wrapper._own)
+
+
+def passed_method(own: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], T]:
+    """A method that calls the async object's method in the loop's thread."""
+
+    @wraps(own)
+    def call(wrapper: Any, /, *arguments: P.args, **options: P.kwargs) -> T:
+        value: T = wrapper._call(own, wrapper._own, *arguments, **options)
+        return value
+
+    return call
+
+
+def awaited_method(
+    own: Callable[Concatenate[Any, P], Awaitable[None]],
+) -> Callable[Concatenate[Any, P], None]:
+    """A method that calls the async object's method, and waits for the awaitable that it returns."""
+
+    @wraps(own)
+    def call(wrapper: Any, /, *arguments: P.args, **options: P.kwargs) -> None:
+        wrapper._do(own, wrapper._own, *arguments, **options)
+
+    call.__signature__ = inspect.signature(own).replace(return_annotation=None)  # type: ignore[attr-defined]
+    return call
 
 
 class Asked:

@@ -7,7 +7,7 @@ import pytest
 
 from support.model_sockets import begin_socket
 from wirewright.capture.recorder import Recorder
-from wirewright.model.proxy import Control
+from wirewright.model.proxy_control import Control
 from wirewright.values import Direction, Payload
 
 Fill = Callable[[Sequence[Payload]], Path]
@@ -27,7 +27,7 @@ def fill(path: Path, control: Control, record: Callable[..., Recorder]) -> Fill:
             feed.tape.messages([f"text é {name}", b"\x00\xff"], 9, direction=Direction.SENT)
             feed.tape.offered("dropped", direction=Direction.RECEIVED)
             feed.tape.settled(None, direction=Direction.RECEIVED)
-            feed.tape.control(9, b"?", direction=Direction.RECEIVED)
+            feed.tape.controls([(9, b"?")], direction=Direction.RECEIVED)
             feed.tape.messages(received, 0, direction=Direction.RECEIVED)
             control.close(name, 3000, "bye", "client")
         feed = begin_socket(control.proxy, "ws://h/refused", key="refused")

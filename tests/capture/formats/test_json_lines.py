@@ -6,7 +6,7 @@ from support.model_sockets import begin_socket
 from wirewright.capture import open as open_capture
 from wirewright.capture.filters import Filter
 from wirewright.capture.formats import json_lines
-from wirewright.model.proxy import Control
+from wirewright.model.proxy_control import Control
 from wirewright.values import Direction
 
 

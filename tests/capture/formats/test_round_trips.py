@@ -21,7 +21,8 @@ from wirewright.capture.formats.exporter import export
 from wirewright.capture.formats.importer import import_file
 from wirewright.capture.recorder import Recorder
 from wirewright.model.handshake import Headers
-from wirewright.model.proxy import Control, Proxy
+from wirewright.model.proxy import Proxy
+from wirewright.model.proxy_control import Control
 from wirewright.values import Direction, Payload
 
 pytestmark = pytest.mark.slow

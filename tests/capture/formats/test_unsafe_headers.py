@@ -20,7 +20,8 @@ from wirewright.capture.formats.exporter import export
 from wirewright.capture.recorder import Recorder
 from wirewright.capture.replay.handshake_answer import accept
 from wirewright.model.handshake import Headers
-from wirewright.model.proxy import Control, Proxy
+from wirewright.model.proxy import Proxy
+from wirewright.model.proxy_control import Control
 from wirewright.model.route import WebSocketRoute
 
 UNSAFE = [

@@ -20,6 +20,7 @@ from wirewright.model import user_errors
 from wirewright.model.awaitables import Completion
 from wirewright.model.matching import UrlMatch, compile_match
 from wirewright.model.route import WebSocketRoute
+from wirewright.model.route_control import RouteControl
 from wirewright.printable import get_logger
 from wirewright.values import Payload
 
@@ -113,12 +114,12 @@ class Replay:
         if not was_open(socket, has_frames=recorded.first <= recorded.last):
             refuse(route, socket)
             return
-        server = None
+        control, server = RouteControl(route), None
         if self._on_mismatch == "passthrough" and self._match == "lockstep":
-            server = route.stand_in_for_server()
+            server = control.stand_in_for_server()
         else:
             accept(route, socket)
-        route.run(_ServerPerformance(self, recorded, route, server).play())
+        control.run(_ServerPerformance(self, recorded, control, server).play())
 
     def _candidates(self, url: str) -> list[Recorded]:
         """The recorded sockets that are nearest to a live one, in the order in which they were opened."""
@@ -160,11 +161,11 @@ class _ServerPerformance:
     """One live socket, as the peer of one recorded one."""
 
     def __init__(
-        self, replay: Replay, recorded: Recorded, route: WebSocketRoute, server: WebSocketRoute | None
+        self, replay: Replay, recorded: Recorded, control: RouteControl, server: WebSocketRoute | None
     ) -> None:
         self._replay = replay
         self._recorded = recorded
-        self._route, self._server = route, server
+        self._control, self._route, self._server = control, control.side, server
         self._came: asyncio.Queue[Payload] = asyncio.Queue()
         self._server_end: tuple[int, str] | None = None
         """With what the live server has closed."""
@@ -173,7 +174,7 @@ class _ServerPerformance:
         if server is not None:
             server.on_message(_forget)
             server.on_close(self._remember_end)
-        route.on_message(self._came.put_nowait if replay._match == "lockstep" else _forget)
+        self._route.on_message(self._came.put_nowait if replay._match == "lockstep" else _forget)
 
     async def send(self, message: Payload) -> None:
         self._route.send(message)
@@ -194,7 +195,7 @@ class _ServerPerformance:
             self._route.abort()  # the app must not wait for ever
 
     async def _play(self) -> None:
-        await self._route.opened()
+        await self._control.opened()
         socket = self._recorded.socket
         pace = Pace(self._recorded.since_ns, self._replay._speed)
         script = steps(self._frames(), "server")

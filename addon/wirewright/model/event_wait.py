@@ -1,0 +1,173 @@
+"""A wait for an event of an emitter, as both APIs need it.
+
+https://playwright.dev/python/docs/api/class-websocket#web-socket-wait-for-event
+"""
+
+import asyncio
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from wirewright.model.arguments import fit
+from wirewright.model.catch_up import Backlog, CatchUp
+from wirewright.model.emitter import Emitter
+from wirewright.model.errors import EndedError, Error, TimeoutError  # noqa: A004  Playwright's name
+from wirewright.model.history import History, PastEvent
+from wirewright.model.ownership import current_owner
+
+Predicate = Callable[[Any], object] | Callable[[], object]
+"""Is given the event's value, and says whether the wait is over; may be async."""
+Timeout = float | timedelta | None
+"""Milliseconds or a timedelta; 0 disables it, None stands for the default."""
+
+
+def to_milliseconds(timeout: float | timedelta) -> float:
+    """A timeout in milliseconds. Raises ValueError below 0 and TypeError for what is no time."""
+    if isinstance(timeout, timedelta):
+        milliseconds = timeout / timedelta(milliseconds=1)
+    elif isinstance(timeout, (int, float)) and not isinstance(timeout, bool):
+        milliseconds = float(timeout)
+    else:
+        raise TypeError(f"timeout must be milliseconds or a timedelta, not {type(timeout).__name__}")
+    if not math.isfinite(milliseconds) or milliseconds < 0:
+        raise ValueError(f"timeout must be 0 (no limit) or more milliseconds, not {timeout!r}")
+    return milliseconds
+
+
+def fitted(predicate: Predicate | None) -> Callable[[Any], object] | None:
+    """The predicate as a function of one value. Raises TypeError for an object that is not a predicate."""
+    if predicate is None:
+        return None
+    if not callable(predicate):
+        raise TypeError(f"predicate must be callable, not {type(predicate).__name__}")
+    return fit(predicate, 1)
+
+
+@dataclass(frozen=True)
+class WaitOptions:
+    """What a wait knows of its emitter's past, and of the emitter's end."""
+
+    ends: Mapping[str, str] = field(default_factory=dict)
+    """The events that fail the wait, each with the message of the error."""
+    past: Sequence[PastEvent] = ()
+    """These are tried first. If none of them ends the wait, it fails at once with the message `closed`."""
+    closed: str | None = None
+    remark: Callable[[], str] = str
+    """It is called at the end of the wait, and its result is added to the message of the error."""
+    catch_up: CatchUp | None = None
+    """It is moved past the event that ends the wait."""
+    history_of: Callable[[Any], History] | None = None
+    """For an event whose value is a socket that opens: the history of the socket. It keeps events until the
+    code takes the socket."""
+
+
+class Candidate(NamedTuple):
+    """A value that may end a wait."""
+
+    value: Any
+    number: int | None = None
+    """Of the past event that it comes from; None for a live event."""
+    backlog: Backlog | None = None
+    """The backlog of the socket that opens, until the code takes the socket."""
+
+
+class EventWait(ABC):
+    """One wait for an event of an emitter, in the emitter's loop.
+
+    It listens, and its timer runs, from when it is made until it ends.
+    """
+
+    def __init__(self, emitter: Emitter, event: str, timeout: Timeout, options: WaitOptions) -> None:
+        """Raises ValueError and TypeError for arguments that make no sense, and Error outside of the proxy's
+        event loop."""
+        emitter._check_event(event)
+        self._emitter, self._scope = emitter, emitter._scope
+        milliseconds = to_milliseconds(self._scope.default_timeout if timeout is None else timeout)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise Error("a wait must be started inside the event loop of the proxy") from None
+        self.owner = current_owner()
+        self._event, self.options = event, options
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_listening = False
+        self._scope.add_wait(self)
+        self._start()
+        if milliseconds and not self.is_over:
+            self._timer = loop.call_later(milliseconds / 1000, self._time_out, milliseconds)
+
+    @property
+    @abstractmethod
+    def is_over(self) -> bool:
+        """True if no further candidate is of use."""
+
+    @abstractmethod
+    def _consider(self, value: Any, number: int | None = None) -> None:
+        """Try a value of the event. `number` is that of a past event."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """End the wait without an outcome: nobody is interested in it any more."""
+
+    @abstractmethod
+    def fail(self, message: str) -> None:
+        """End the wait with `EndedError(message)`."""
+
+    @abstractmethod
+    def _conclude(self, error: Error) -> None:
+        """No candidates follow: the wait fails with `error`, unless an earlier candidate ends it."""
+
+    @abstractmethod
+    def _listen(self) -> None:
+        """Have live events considered, and the wait failed at the emitter's end."""
+
+    @abstractmethod
+    def _ignore(self) -> None:
+        """Take back `_listen`."""
+
+    def _time_out(self, milliseconds: float) -> None:
+        shown = int(milliseconds) if milliseconds.is_integer() else milliseconds
+        message = f'Timeout {shown}ms exceeded while waiting for event "{self._event}"'
+        self._conclude(TimeoutError(message + self._remark()))
+
+    def _start(self) -> None:
+        """Try the past events, and listen to live ones if none of them ends the wait."""
+        options = self.options
+        closed = options.closed
+        for number, name, value in options.past:
+            if name == self._event:
+                self._consider(value, number)
+            elif name in options.ends:
+                closed = options.ends[name]
+                break
+            if self.is_over:
+                return
+        closed = closed or self._scope.over
+        if closed is not None:
+            self._fail_at_end(closed)
+        else:
+            self._is_listening = True
+            self._listen()
+
+    def _candidate(self, value: Any, number: int | None) -> Candidate:
+        history_of = self.options.history_of
+        return Candidate(value, number, None if history_of is None else Backlog(history_of(value)))
+
+    def _fail_at_end(self, message: str, *_: object) -> None:
+        kind = EndedError if self._scope.is_ending or self._scope.over else Error
+        self._conclude(kind(message + self._remark()))
+
+    def _remark(self) -> str:
+        return self.options.remark()
+
+    def _dispose(self, _: object = None) -> None:
+        if self._is_listening:
+            self._is_listening = False
+            self._ignore()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._scope.discard_wait(self)
