@@ -91,6 +91,8 @@ __all__ = [
     "launch",
 ]
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 P = ParamSpec("P")
 RouteHandler = Callable[["WebSocketRoute"], Any] | Callable[[], Any]
 """Is given the app's side of the route before the handshake is answered."""

@@ -18,6 +18,8 @@ from wirewright.model.errors import EndedError, Error, TimeoutError  # noqa: A00
 from wirewright.model.history import History, PastEvent
 from wirewright.model.ownership import current_owner
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 Predicate = Callable[[Any], object] | Callable[[], object]
 """Is given the event's value, and says whether the wait is over; may be async."""
 Timeout = float | timedelta | None

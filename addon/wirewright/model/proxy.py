@@ -25,6 +25,8 @@ from wirewright.model.waiter import EventContextManager, Waiter
 from wirewright.model.websocket import WebSocket
 from wirewright.values import Payload
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 
 class Host(Protocol):
     """The running proxy behind a Proxy."""

@@ -27,6 +27,8 @@ from wirewright.model.websocket import WebSocket
 from wirewright.printable import shown_url
 from wirewright.values import Conditions, Direction, Payload
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 MessageHandler = Callable[[Payload], Any] | Callable[[], Any]
 """Is given each message of one side: str for text, bytes for binary; may be async."""
 CloseHandler = Callable[[int, str], Any] | Callable[[int], Any] | Callable[[], Any]

@@ -17,6 +17,8 @@ from wirewright.model.emitter import Emitter, RegisteredListener
 from wirewright.model.errors import ENDS_THE_PROGRAM, EndedError, Error, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.model.event_wait import Candidate, EventWait, Predicate, Timeout, WaitOptions, fitted
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 T = TypeVar("T")
 
 

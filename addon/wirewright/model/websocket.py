@@ -22,6 +22,8 @@ from wirewright.model.waiter import EventContextManager, Waiter
 from wirewright.printable import shown_url
 from wirewright.values import ClosedBy, Direction, Payload
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 CLOSED_BY: Mapping[bool | None, ClosedBy] = {True: "client", False: "server", None: "proxy"}
 """By the value of mitmproxy's `closed_by_client`."""
 ENDS = {"close": "Socket closed", "socketerror": "Socket error"}

@@ -20,6 +20,8 @@ from wirewright.model.errors import EndedError, Error
 from wirewright.printable import get_logger
 from wirewright.sync.dispatcher import Calls, Dispatcher
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 logger = get_logger(__name__)
 
 T = TypeVar("T")

@@ -21,6 +21,8 @@ from wirewright.model.websocket import WebSocket
 from wirewright.sync.dispatcher import Calls, size_of
 from wirewright.sync.wrappers import Wrapper, Wrappers, check_listener
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 EmitterT = TypeVar("EmitterT", bound=Emitter)
 F = TypeVar("F", bound=Callable[..., Any])
 

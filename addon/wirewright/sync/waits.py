@@ -23,6 +23,8 @@ from wirewright.sync.bridge import as_exception
 from wirewright.sync.dispatcher import is_too_much, size_of
 from wirewright.sync.wrappers import Wrappers
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 T = TypeVar("T")
 
 OVERDUE_SECONDS = 1.0

@@ -15,6 +15,8 @@ from wirewright.model.matching import LateMatch
 from wirewright.model.scope import Wait
 from wirewright.sync.bridge import Bridge
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 P = ParamSpec("P")
 T = TypeVar("T")
 OwnT = TypeVar("OwnT")
