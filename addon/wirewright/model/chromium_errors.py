@@ -8,20 +8,18 @@ from wirewright.model.handshake import accepts, split_tokens
 
 _HANDSHAKE = "Error during WebSocket handshake: "
 
-_SERVER_TLS_FAILURES = (
-    (re.compile(r"certificate has expired|certificate is not yet valid", re.I), "ERR_CERT_DATE_INVALID"),
-    (re.compile(r"(hostname|IP address) mismatch", re.I), "ERR_CERT_COMMON_NAME_INVALID"),
-    (re.compile(r"certificate revoked", re.I), "ERR_CERT_REVOKED"),
-    (re.compile(r"certificate|CERTIFICATE_VERIFY_FAILED", re.I), "ERR_CERT_AUTHORITY_INVALID"),
-    (re.compile(r"does not speak TLS", re.I), "ERR_SSL_PROTOCOL_ERROR"),
-    (
-        re.compile(r"agree on a TLS version|alert handshake failure", re.I),
-        "ERR_SSL_VERSION_OR_CIPHER_MISMATCH",
-    ),
-    (re.compile(r"OpenSSL Error"), "ERR_SSL_PROTOCOL_ERROR"),
-    (re.compile(r"connection closed$"), "ERR_CONNECTION_CLOSED"),
-)
-SERVER_TLS_ERRORS = tuple(f"net::{name}" for _, name in _SERVER_TLS_FAILURES)
+_SERVER_TLS_FAILURES = {
+    "(?i)certificate has expired|certificate is not yet valid": "ERR_CERT_DATE_INVALID",
+    "(?i)(hostname|IP address) mismatch": "ERR_CERT_COMMON_NAME_INVALID",
+    "(?i)certificate revoked": "ERR_CERT_REVOKED",
+    "(?i)certificate|CERTIFICATE_VERIFY_FAILED": "ERR_CERT_AUTHORITY_INVALID",
+    "(?i)does not speak TLS": "ERR_SSL_PROTOCOL_ERROR",
+    "(?i)agree on a TLS version|alert handshake failure": "ERR_SSL_VERSION_OR_CIPHER_MISMATCH",
+    "OpenSSL Error": "ERR_SSL_PROTOCOL_ERROR",
+    "connection closed$": "ERR_CONNECTION_CLOSED",
+}
+"""Chromium's names by regexes of mitmproxy's errors. The first one that is found counts."""
+SERVER_TLS_ERRORS = tuple(f"net::{name}" for name in _SERVER_TLS_FAILURES.values())
 """Endings of the `socketerror` messages of sockets whose TLS handshake with the server failed."""
 
 _CONNECTING = "Error in connection establishment: "
@@ -29,30 +27,20 @@ NO_ANSWER = "Connection closed before receiving a handshake response"
 CLIENT_DISCONNECTED = "Client disconnected."
 """mitmproxy's error for an app that disconnected before the answer."""
 
-_CONNECT_FAILURES = (
-    (
-        re.compile(r"Errno 111|Errno 61|WinError 1225|Connect call failed|refused", re.I),
-        "ERR_CONNECTION_REFUSED",
-    ),
-    (
-        re.compile(r"Name or service not known|nodename nor servname|getaddrinfo|No address", re.I),
-        "ERR_NAME_NOT_RESOLVED",
-    ),
+_CONNECT_FAILURES = {
+    "(?i)Errno 111|Errno 61|WinError 1225|Connect call failed|refused": "ERR_CONNECTION_REFUSED",
+    "(?i)Name or service not known|nodename nor servname|getaddrinfo|No address": "ERR_NAME_NOT_RESOLVED",
     # The server's own complaints, which are alerts (RFC 8446, 6.2), come before those about its certificate.
-    (
-        re.compile(
-            r"alert (bad|unsupported) certificate|alert certificate|alert unknown ca|certificate required"
-        ),
-        "ERR_BAD_SSL_CLIENT_AUTH_CERT",
-    ),
-    (re.compile(r"alert handshake failure|alert protocol version"), "ERR_SSL_VERSION_OR_CIPHER_MISMATCH"),
-    (re.compile(r"unrecognized name"), "ERR_SSL_UNRECOGNIZED_NAME_ALERT"),
-    *_SERVER_TLS_FAILURES,
-    (re.compile(r"^connection closed"), "ERR_CONNECTION_CLOSED"),
-    (re.compile(r"Errno 104|Errno 54|WinError 10054|reset by peer", re.I), "ERR_CONNECTION_RESET"),
-    (re.compile(r"unreachable", re.I), "ERR_ADDRESS_UNREACHABLE"),
-    (re.compile(r"timed? ?out", re.I), "ERR_CONNECTION_TIMED_OUT"),
-)
+    "alert (bad |unsupported )?certificate|alert unknown ca": "ERR_BAD_SSL_CLIENT_AUTH_CERT",
+    "certificate required": "ERR_BAD_SSL_CLIENT_AUTH_CERT",
+    "alert handshake failure|alert protocol version": "ERR_SSL_VERSION_OR_CIPHER_MISMATCH",
+    "unrecognized name": "ERR_SSL_UNRECOGNIZED_NAME_ALERT",
+    **_SERVER_TLS_FAILURES,
+    "^connection closed": "ERR_CONNECTION_CLOSED",
+    "(?i)Errno 104|Errno 54|WinError 10054|reset by peer": "ERR_CONNECTION_RESET",
+    "(?i)unreachable": "ERR_ADDRESS_UNREACHABLE",
+    "(?i)timed? ?out": "ERR_CONNECTION_TIMED_OUT",
+}
 
 _UPSTREAM_PROXY_REFUSED = re.compile(r"Upstream proxy .* refused")
 _REASONS_OF_MITMPROXY = (
@@ -67,40 +55,23 @@ _REASONS_OF_MITMPROXY = (
 """mitmproxy's errors for answers that it refuses, although a browser may accept them."""
 _UNEXPECTED_ANSWER = re.compile(r"unexpected server response: (?P<bytes>b['\"].*)", re.DOTALL)
 
-_VIOLATIONS = (
-    (re.compile(r"Invalid opcode 0x(?P<opcode>[0-9a-f]+)"), "Unrecognized frame opcode: {opcode}"),
-    (re.compile(r"'utf-8' codec can't decode"), "Could not decode a text frame as UTF-8."),
-    (
-        re.compile("client received unexpected masked frame"),
-        "A server must not mask any frames that it sends to the client.",
+_VIOLATIONS = {
+    "Invalid opcode 0x(?P<opcode>[0-9a-f]+)": "Unrecognized frame opcode: {opcode}",
+    "'utf-8' codec can't decode": "Could not decode a text frame as UTF-8.",
+    "client received unexpected masked": "A server must not mask any frames that it sends to the client.",
+    "server received unexpected unmasked": "A client must mask all frames that it sends to the server.",
+    "Reserved bit set unexpectedly": "One or more reserved bits are on",
+    "unexpected CONTINUATION": "Received unexpected continuation frame.",
+    "expected CONTINUATION, got": "Received start of new message but previous message is unfinished.",
+    "Invalid attempt to fragment control frame|Control frame with payload len": "Invalid frame header",
+    "Payload length used|8-byte payload length|error in extension": "Invalid frame header",
+    "CLOSE with 1 byte payload": "Received a broken close frame with an invalid size of 1 byte.",
+    "remote CLOSE with local-only reason": (
+        "Received a broken close frame containing a reserved status code."
     ),
-    (
-        re.compile("server received unexpected unmasked frame"),
-        "A client must mask all frames that it sends to the server.",
-    ),
-    (re.compile("Reserved bit set unexpectedly"), "One or more reserved bits are on"),
-    (re.compile("unexpected CONTINUATION"), "Received unexpected continuation frame."),
-    (
-        re.compile("expected CONTINUATION, got"),
-        "Received start of new message but previous message is unfinished.",
-    ),
-    (
-        re.compile(
-            "Invalid attempt to fragment control frame|Control frame with payload len"
-            "|Payload length used|8-byte payload length|error in extension"
-        ),
-        "Invalid frame header",
-    ),
-    (
-        re.compile("CLOSE with 1 byte payload"),
-        "Received a broken close frame with an invalid size of 1 byte.",
-    ),
-    (
-        re.compile("remote CLOSE with local-only reason"),
-        "Received a broken close frame containing a reserved status code.",
-    ),
-    (re.compile("Error decoding CLOSE reason"), "Received a broken close frame containing invalid UTF-8."),
-)
+    "Error decoding CLOSE reason": "Received a broken close frame containing invalid UTF-8.",
+}
+"""Chromium's sentences by regexes at the beginning of wsproto's."""
 
 
 def accepts_websocket(status: int, headers: Mapping[str, str]) -> bool:
@@ -208,8 +179,8 @@ def reason_of_mitmproxy(error: str) -> str | None:
 
 
 def _connect_failure(error: str, *, was_reset: bool) -> str:
-    for pattern, name in _CONNECT_FAILURES:
-        if pattern.search(error):
+    for pattern, name in _CONNECT_FAILURES.items():
+        if re.search(pattern, error):
             is_reset = was_reset and name == "ERR_CONNECTION_CLOSED"
             return f"net::{'ERR_CONNECTION_RESET' if is_reset else name}"
     return error
@@ -232,8 +203,8 @@ def violation_text(code: int | None, reason: str | None) -> str | None:
     """
     if code not in (1002, 1007) or not reason:
         return None
-    for pattern, text in _VIOLATIONS:
-        if found := pattern.match(reason):
+    for pattern, text in _VIOLATIONS.items():
+        if found := re.match(pattern, reason):
             groups = found.groupdict()
             if "opcode" in groups:
                 groups["opcode"] = str(int(groups["opcode"], 16))
