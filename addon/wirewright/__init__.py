@@ -8,49 +8,13 @@ from wirewright.requirements import INSIDE_MITMPROXY, require
 require(["pyee"], with_them=INSIDE_MITMPROXY)  # before the modules that import it
 
 from wirewright.launch import launch
-from wirewright.model.awaitables import Completion
-from wirewright.model.errors import EndedError, EndpointError, Error, TimeoutError  # noqa: A004  Playwright's name
-from wirewright.model.event_wait import Predicate, Timeout
-from wirewright.model.handshake import HeaderChanges, HeaderFields
-from wirewright.model.history import Message
-from wirewright.model.matching import UrlMatch, UrlPattern
-from wirewright.model.proxy import Proxy, ReplayHandler
-from wirewright.model.route import CloseHandler, Directions, MessageHandler, Milliseconds, WebSocketRoute
-from wirewright.model.route_table import RouteHandler
-from wirewright.model.waiter import EventContextManager, EventInfo
-from wirewright.model.websocket import WebSocket
+from wirewright.model import public_names
+from wirewright.model.public_names import *  # noqa: F403
 from wirewright.state import proxy
-from wirewright.values import VERSION, ClosedBy, Conditions, Payload
+from wirewright.values import VERSION
 
-__all__ = [
-    "CloseHandler",
-    "ClosedBy",
-    "Completion",
-    "Conditions",
-    "Directions",
-    "EndedError",
-    "EndpointError",
-    "Error",
-    "EventContextManager",
-    "EventInfo",
-    "HeaderChanges",
-    "HeaderFields",
-    "Message",
-    "MessageHandler",
-    "Milliseconds",
-    "Payload",
-    "Predicate",
-    "Proxy",
-    "ReplayHandler",
-    "RouteHandler",
-    "Timeout",
-    "TimeoutError",
-    "UrlMatch",
-    "UrlPattern",
-    "WebSocket",
-    "WebSocketRoute",
-    "launch",
-    "proxy",
-]
+__all__ = []
+__all__ += public_names.__all__
+__all__ += ["launch", "proxy"]
 
 __version__ = VERSION

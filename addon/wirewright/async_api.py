@@ -12,55 +12,19 @@ or `start_capture`, is known once it is awaited; a proxy elsewhere has carried i
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Literal
 
 from wirewright.launch import launch
-from wirewright.model import running_proxies
-from wirewright.model.awaitables import Completion
-from wirewright.model.errors import EndedError, EndpointError, Error, TimeoutError  # noqa: A004  Playwright's name
-from wirewright.model.event_wait import Predicate, Timeout, to_milliseconds
-from wirewright.model.handshake import HeaderChanges, HeaderFields
-from wirewright.model.history import Message
-from wirewright.model.matching import UrlMatch, UrlPattern
-from wirewright.model.proxy import Proxy, ReplayHandler
-from wirewright.model.route import CloseHandler, Directions, MessageHandler, Milliseconds, WebSocketRoute
-from wirewright.model.route_table import RouteHandler
-from wirewright.model.waiter import EventContextManager, EventInfo
-from wirewright.model.websocket import WebSocket
+from wirewright.model import public_names, running_proxies
+from wirewright.model.event_wait import to_milliseconds
+from wirewright.model.matching import UrlMatch
+from wirewright.model.proxy import Proxy
+from wirewright.model.public_names import *  # noqa: F403
 from wirewright.remote import discovery
-from wirewright.values import ClosedBy, Conditions, Payload
 
-__all__ = [
-    "CloseHandler",
-    "ClosedBy",
-    "Completion",
-    "Conditions",
-    "Directions",
-    "EndedError",
-    "EndpointError",
-    "Error",
-    "EventContextManager",
-    "EventInfo",
-    "HeaderChanges",
-    "HeaderFields",
-    "Message",
-    "MessageHandler",
-    "Milliseconds",
-    "Payload",
-    "Predicate",
-    "Proxy",
-    "ReplayHandler",
-    "RouteHandler",
-    "Timeout",
-    "TimeoutError",
-    "UrlMatch",
-    "UrlPattern",
-    "WebSocket",
-    "WebSocketRoute",
-    "connect",
-    "launch",
-]
+__all__ = []
+__all__ += public_names.__all__
+__all__ += ["connect", "launch"]
 
 ROUTE_TIMEOUT = 5_000.0
 """Milliseconds."""
@@ -128,12 +92,7 @@ class connect:  # noqa: N801  used like a function, as in Playwright
             raise
         return self._client.proxy
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         try:
             await running_proxies.end(self._registered)
         finally:

@@ -24,7 +24,6 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, cont
 from datetime import timedelta
 from functools import partial, wraps
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
 from wirewright import async_api
@@ -39,6 +38,8 @@ from wirewright.model.event_signatures import (
     SocketListening,
     SocketRemoval,
     SocketWaiting,
+    Typed,
+    unchanged,
 )
 from wirewright.model.event_wait import Predicate, Timeout
 from wirewright.model.handshake import HeaderChanges, HeaderFields
@@ -98,22 +99,11 @@ RouteHandler = Callable[["WebSocketRoute"], Any] | Callable[[], Any]
 """Is given the app's side of the route before the handshake is answered."""
 
 
-def _socket_expecting(
-    function: Callable[..., Any],
-) -> SocketWaiting[
-    "WebSocket",
-    EventContextManager[Payload],
-    EventContextManager["WebSocket"],
-    EventContextManager[str],
-    EventContextManager[int],
-]:
-    return function
-
-
-def _socket_waiting(
-    function: Callable[..., Any],
-) -> SocketWaiting["WebSocket", Payload, "WebSocket", str, int]:
-    return function
+_Managed = EventContextManager
+_expecting: Typed[
+    SocketWaiting["WebSocket", _Managed[Payload], _Managed["WebSocket"], _Managed[str], _Managed[int]]
+] = unchanged
+_waiting: Typed[SocketWaiting["WebSocket", Payload, "WebSocket", str, int]] = unchanged
 
 
 class WebSocket(SocketWrapper):
@@ -158,7 +148,7 @@ class WebSocket(SocketWrapper):
         """Each field of the answer as `{"name": ..., "value": ...}`; None until there is one."""
         return self._own.response_headers_array()
 
-    @_socket_expecting
+    @_expecting
     def expect_event(
         self,
         event: str,
@@ -178,7 +168,7 @@ class WebSocket(SocketWrapper):
             )
         )
 
-    @_socket_waiting
+    @_waiting
     def wait_for_event(
         self,
         event: str,
@@ -441,12 +431,7 @@ class _InThread:
             self._stop()
             raise
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop()
 
     def _stop(self) -> None:

@@ -8,7 +8,6 @@ import inspect
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
 from functools import partial
-from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from wirewright.model.awaitables import Completion
@@ -210,13 +209,8 @@ class EventContextManager(Generic[T]):
     async def __aenter__(self) -> EventInfo[T]:
         return EventInfo(self._waiter)
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if exc is not None:
+    async def __aexit__(self, kind: object, exception: BaseException | None, traceback: object) -> None:
+        if exception is not None:
             self._waiter.cancel()
         else:
             await self._waiter.end()

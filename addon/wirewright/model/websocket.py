@@ -13,7 +13,7 @@ from wirewright.model.catch_up import CatchUp, find
 from wirewright.model.close_codes import check_close
 from wirewright.model.emitter import Emitter
 from wirewright.model.errors import Error
-from wirewright.model.event_signatures import SocketListening, SocketRemoval, SocketWaiting
+from wirewright.model.event_signatures import SocketListening, SocketRemoval, SocketWaiting, Typed, unchanged
 from wirewright.model.event_wait import Predicate, Timeout, WaitOptions
 from wirewright.model.handshake import Headers
 from wirewright.model.history import History, HistoryLimit, Message, PastEvent, to_payload
@@ -53,28 +53,19 @@ class Handshake:
     flow: Any = None
 
 
-def _socket_expecting(
-    function: Callable[..., Any],
-) -> SocketWaiting[
-    "WebSocket",
-    EventContextManager[Payload],
-    EventContextManager["WebSocket"],
-    EventContextManager[str],
-    EventContextManager[int],
-]:
-    return function
-
-
-def _socket_waiting(
-    function: Callable[..., Any],
-) -> SocketWaiting[
-    "WebSocket",
-    Coroutine[Any, Any, Payload],
-    Coroutine[Any, Any, "WebSocket"],
-    Coroutine[Any, Any, str],
-    Coroutine[Any, Any, int],
-]:
-    return function
+_Managed = EventContextManager
+_expecting: Typed[
+    SocketWaiting["WebSocket", _Managed[Payload], _Managed["WebSocket"], _Managed[str], _Managed[int]]
+] = unchanged
+_waiting: Typed[
+    SocketWaiting[
+        "WebSocket",
+        Coroutine[Any, Any, Payload],
+        Coroutine[Any, Any, "WebSocket"],
+        Coroutine[Any, Any, str],
+        Coroutine[Any, Any, int],
+    ]
+] = unchanged
 
 
 class WebSocket(Emitter):
@@ -217,7 +208,7 @@ class WebSocket(Emitter):
         """The `mitmproxy.http.HTTPFlow` that this socket is. In the proxy's own process only."""
         return self._handshake.flow
 
-    @_socket_expecting
+    @_expecting
     def expect_event(
         self,
         event: str,
@@ -236,7 +227,7 @@ class WebSocket(Emitter):
         options = self._wait_options(event, history=history, is_for_block=True)
         return EventContextManager(Waiter(self, event, predicate, timeout, options))
 
-    @_socket_waiting
+    @_waiting
     def wait_for_event(
         self,
         event: str,

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from wirewright.memory import MemoryUse, budget
@@ -287,13 +286,8 @@ class EventContextManager(Generic[T]):
         self._wait = self._begin()
         return EventInfo(self._wait)
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if exc is not None:
+    def __exit__(self, kind: object, exception: BaseException | None, traceback: object) -> None:
+        if exception is not None:
             self._wait.cancel()
         else:
             self._wait.result()
