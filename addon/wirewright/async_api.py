@@ -5,8 +5,8 @@
             phone.open_app()
         ws = await opened.value
 
-All names and what they do are the same for both. What a command comes to, such as that of `route_web_socket`
-or `start_capture`, is known once it is awaited; a proxy elsewhere has carried it out by then.
+Both have the same names. Methods such as `route_web_socket` and `start_capture` may be awaited: a proxy
+elsewhere has carried out the command then, or its Error is raised.
 """
 
 import ssl
@@ -33,19 +33,18 @@ ROUTE_TIMEOUT = 5_000.0
 class connect:  # noqa: N801  used like a function, as in Playwright
     """Use a proxy that runs in another process, with `ws_remote` set.
 
-    `endpoint` is its address (`ws://127.0.0.1:9000`, `unix:///path`), or its file; without one it is that of
-    the environment variable WIREWRIGHT_ENDPOINT, or the one proxy of this user's that runs on this machine.
-    `token` is the proxy's; without one it is found in the same file. What a `wss://` proxy proves itself with
-    is there, too; without that file `tls` says what to trust: an SSLContext, or the PEM file of an authority
-    or of the certificate. At a `ws://` address of another machine the token would be sent in clear, so it is
-    refused unless `allow_cleartext` is True. No redirect is followed.
+    `endpoint` is the address of the proxy (`ws://127.0.0.1:9000`, `unix:///path`), or its endpoint file. The
+    default is the environment variable WIREWRIGHT_ENDPOINT, or else the only proxy of this user on this
+    machine. The file also has the `token`, and the certificate of a `wss://` proxy. Without the file, `tls`
+    is an SSLContext, or the PEM file of an authority or of the certificate. A `ws://` address of another
+    machine is refused, unless `allow_cleartext` is True: the token would be sent unencrypted. Redirects are
+    not followed.
 
-    `url`, a glob or a regex, and `events` say which sockets, and which of their messages, are told of at all:
-    what nobody asks for costs nothing. A route's handler has `route_timeout` milliseconds for each of its
-    answers; where it takes longer, or this program is gone, `route_fallback` holds for its socket: `"pass"`,
-    as if there were no route, or `"drop"`.
+    The proxy reports only sockets whose URL matches `url`, a glob or a regex, and of their messages only
+    `events`. A route's handler has `route_timeout` milliseconds for each answer. If it takes longer, or this
+    program ends, `route_fallback` applies to its socket: `"pass"`, as if there were no route, or `"drop"`.
 
-    Raises Error where no proxy can be reached. At the end of the block routes and listeners are taken back.
+    Raises Error if no proxy can be reached. The end of the block removes its routes and listeners.
     """
 
     def __init__(

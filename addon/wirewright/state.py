@@ -1,7 +1,7 @@
-"""What there is once in a process.
+"""The objects that exist once in a process.
 
-It is here and not in the addon because mitmproxy loads a script under a name of its own, and again each
-time the file is saved.
+They are not in the addon: mitmproxy loads a script under a name of its own, and again each time the file is
+saved.
 """
 
 from wirewright.model.app_connections import AppConnections
@@ -16,7 +16,7 @@ app_connections = AppConnections()
 """Counts of apps' connections and requests that open no socket."""
 
 control = Control(proxy)
-"""The proxy's other side, for the addon and for `launch`."""
+"""The proxy's back side, for the addon and for `launch`."""
 
 tls_failures = TlsFailures()
-"""TLS handshakes that failed with apps or servers: no socket tells of them."""
+"""TLS handshakes that failed with apps or servers."""

@@ -10,8 +10,8 @@
 
 The proxy runs in a thread of its own. A wait's predicate is called in the thread that waits. Listeners and
 routes' handlers are called in one other thread, one after the other, in the order of the events; they may
-call and wait for everything here, too, and while one waits the next one has its turn. All of it may be used
-from several threads.
+call and wait for everything here, too; while one waits, the next one is called. Several threads may use the
+API at the same time.
 
 Any of these functions may be async. It begins in its place in that order and runs in the proxy's thread: it
 may await anything of asyncio, it must not block, and it cannot wait with this API.
@@ -96,7 +96,7 @@ __tracebackhide__ = True  # pytest shows the line that calls
 
 P = ParamSpec("P")
 RouteHandler = Callable[["WebSocketRoute"], Any] | Callable[[], Any]
-"""Is given the app's side of the route before the handshake is answered."""
+"""A function of the app's side of the route, called before the handshake is answered."""
 
 
 _Managed = EventContextManager
@@ -137,7 +137,7 @@ class WebSocket(SocketWrapper):
         """None: mitmproxy's flow is for the proxy's own thread."""
 
     def is_closed(self) -> bool:
-        """Whether it is over."""
+        """True if the socket is closed."""
         return self._own.is_closed()
 
     def request_headers_array(self) -> list[dict[str, str]]:
@@ -215,7 +215,7 @@ class WebSocketRoute(Wrapper[own_route.WebSocketRoute]):
         self._call(self._own.on_message, Asked(self._wrappers, handler))
 
     def on_close(self, handler: CloseHandler) -> None:
-        """Tell a handler of this side's end, which then is not the other side's end, too."""
+        """Call a handler when this side closes. The close is not forwarded to the other side then."""
         self._call(self._own.on_close, Asked(self._wrappers, handler, 2))
 
     def connect_to_server(self, headers: HeaderChanges | None = None) -> "WebSocketRoute":
@@ -301,7 +301,7 @@ class Proxy(SocketsWrapper[own_proxy.Proxy]):
         return self.wait_for_event("websocket", own_proxy.both(url, predicate), timeout)
 
     def route_web_socket(self, url: UrlMatch | None, handler: RouteHandler, times: int | None = None) -> None:
-        """Have a handler decide what becomes of sockets of a matching URL that are opened from now on.
+        """Call a handler for each socket of a matching URL that opens from now on.
 
         It is called in the dispatcher's thread with a WebSocketRoute, and the handshake waits for it.
         """
@@ -310,7 +310,7 @@ class Proxy(SocketsWrapper[own_proxy.Proxy]):
         self._wrappers.note(lambda: self.unroute_web_socket(url, handler))
 
     def unroute_web_socket(self, url: UrlMatch | None, handler: RouteHandler | None = None) -> None:
-        """Take back a handler, or all that were registered for this URL. Open sockets keep theirs."""
+        """Remove a handler, or all that were registered for this URL. Open sockets keep theirs."""
         own = None if handler is None else Asked(self._wrappers, handler)
         self._do(self._own.unroute_web_socket, self._asked(url), own)
 
@@ -396,7 +396,7 @@ _KINDS: dict[type, type[Wrapper[Any]]] = {
 
 @contextmanager
 def for_a_while(proxy: Proxy) -> Iterator[Proxy]:
-    """The same proxy; what is registered on it, and on its sockets, is taken back at the end of the block."""
+    """The same proxy. At the end of the block, the listeners and routes that it registered are removed."""
     wrappers = Wrappers(proxy._bridge, _KINDS)
     undo: list[Callable[[], object]] = []
     wrappers.undo = undo

@@ -1,4 +1,4 @@
-"""What may stand in a close frame: RFC 6455, 5.5 and 7.4."""
+"""The codes and reasons that a close frame may have: RFC 6455, 5.5 and 7.4."""
 
 MAX_REASON_SIZE = 123
 """Bytes of UTF-8: a control frame carries 125, two of which are the code (5.5)."""

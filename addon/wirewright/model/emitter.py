@@ -1,4 +1,4 @@
-"""pyee's event emitter, with known event names and with listeners that cannot hurt each other."""
+"""pyee's event emitter, with known event names. An exception of one listener does not reach the others."""
 
 import inspect
 import sys
@@ -68,7 +68,7 @@ class Emitter(EventEmitter):
         super().__init__()
         self._scope = scope
         self._version = 0
-        """Counts the changes of the listeners and taps."""
+        """The number of changes of the listeners and taps."""
         self._taps: tuple[Tap, ...] = ()
         self._late: set[RegisteredListener] | None = None
         """The listeners that hear past events, while `_replay` emits them."""
@@ -101,13 +101,13 @@ class Emitter(EventEmitter):
         return listener
 
     def remove_listener(self, event: str, f: Callable[..., Any]) -> None:
-        """Take `f` back; one that is not registered is no error."""
+        """Remove `f`. Nothing happens if it is not registered."""
         self._check_event(event)
         if f in self._events.get(event, ()):  # pyee 13 raises a KeyError where later ones do not
             super().remove_listener(event, f)
 
     def remove_all_listeners(self, event: str | None = None) -> None:
-        """Take back every listener of one event, or of all."""
+        """Remove all listeners of one event, or of all events."""
         super().remove_all_listeners(event)
         self._version += 1
 
@@ -144,7 +144,7 @@ class Emitter(EventEmitter):
         """Call the `late` listeners of an event with values, or all that are live."""
         version, listeners = -1, list[RegisteredListener]()
         for value in values:
-            if version != self._version:  # they may come and go while they are called
+            if version != self._version:  # listeners may be added and removed during the calls
                 version = self._version
                 registered: Iterable[RegisteredListener] = self._events.get(event, {}).values()
                 listeners = [each for each in registered if (each.is_live if late is None else each in late)]
@@ -174,7 +174,7 @@ class Emitter(EventEmitter):
             self._late.add(listener)
 
     def _forget(self, owner: Owner) -> None:
-        """Take back every listener that a script registered."""
+        """Remove all listeners of a script."""
         for event, listeners in list(self._events.items()):
             for f, listener in list(listeners.items()):
                 if listener.owner is owner:
@@ -206,6 +206,6 @@ class Emitter(EventEmitter):
             self._version += 1
 
     def _remove_listener(self, event: str, f: Callable[..., Any]) -> None:
-        # Every way to take one back ends here.
+        # All ways to remove a listener end here.
         super()._remove_listener(event, f)
         self._version += 1

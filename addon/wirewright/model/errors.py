@@ -1,4 +1,4 @@
-"""What a wait or a socket could not do.
+"""The errors of waits, sockets and proxies.
 
     Exception
     └── Error
@@ -12,7 +12,7 @@ A wrong argument is neither: it is a ValueError or a TypeError, raised at the ca
 import builtins
 
 ENDS_THE_PROGRAM = (KeyboardInterrupt, SystemExit)
-"""What a listener or a handler raises is its own affair, but for these."""
+"""Exceptions of listeners and handlers that are not caught: they end the program."""
 
 
 class Error(Exception):

@@ -21,13 +21,13 @@ from wirewright.model.ownership import current_owner
 __tracebackhide__ = True  # pytest shows the line that calls
 
 Predicate = Callable[[Any], object] | Callable[[], object]
-"""Is given the event's value, and says whether the wait is over; may be async."""
+"""A function of the event's value that returns True if the wait is over. It may be async."""
 Timeout = float | timedelta | None
 """Milliseconds or a timedelta; 0 disables it, None stands for the default."""
 
 
 def to_milliseconds(timeout: float | timedelta) -> float:
-    """A timeout in milliseconds. Raises ValueError below 0 and TypeError for what is no time."""
+    """A timeout in milliseconds. Raises ValueError below 0, and TypeError for another type."""
     if isinstance(timeout, timedelta):
         milliseconds = timeout / timedelta(milliseconds=1)
     elif isinstance(timeout, (int, float)) and not isinstance(timeout, bool):
@@ -50,7 +50,7 @@ def fitted(predicate: Predicate | None) -> Callable[[Any], object] | None:
 
 @dataclass(frozen=True)
 class WaitOptions:
-    """What a wait knows of its emitter's past, and of the emitter's end."""
+    """The past events of an emitter, and the events that end a wait."""
 
     ends: Mapping[str, str] = field(default_factory=dict)
     """The events that fail the wait, each with the message of the error."""
@@ -112,7 +112,7 @@ class EventWait(ABC):
 
     @abstractmethod
     def cancel(self) -> None:
-        """End the wait without an outcome: nobody is interested in it any more."""
+        """End the wait without an outcome: its result is not needed any more."""
 
     @abstractmethod
     def fail(self, message: str) -> None:
@@ -128,7 +128,7 @@ class EventWait(ABC):
 
     @abstractmethod
     def _ignore(self) -> None:
-        """Take back `_listen`."""
+        """Undo `_listen`."""
 
     def _time_out(self, milliseconds: float) -> None:
         shown = int(milliseconds) if milliseconds.is_integer() else milliseconds

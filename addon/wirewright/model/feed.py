@@ -1,4 +1,4 @@
-"""The other side of a WebSocket: what carries its bytes reports here, and what records it is told."""
+"""The back side of a WebSocket: the carrier of its bytes reports here, and recorders and taps listen here."""
 
 import asyncio
 import time
@@ -21,7 +21,7 @@ LATE_HANDLER_LOG = "%s: a handler was still running %g s after its socket ended,
 
 
 class Tape(Protocol):
-    """What records a socket, from its handshake or from the middle of its life."""
+    """The recorder of one socket, from its handshake or from the middle of its life."""
 
     def requested(self, headers: Headers) -> None:
         """The handshake goes to the server with these headers."""
@@ -43,7 +43,7 @@ class Tape(Protocol):
         """Messages have passed, of so many bytes together; `injected` ones are the proxy's own."""
 
     def offered(self, payload: Payload, *, direction: Direction) -> None:
-        """A message is held. What is told next of its direction tells what became of it."""
+        """A message is held. The next call for its direction says if it was sent, changed or dropped."""
 
     def settled(self, payload: Payload | None, *, direction: Direction, injected: bool = False) -> None:
         """The message that was offered last is sent on as this, or (None) dropped if not settled yet."""
@@ -67,9 +67,9 @@ class Tape(Protocol):
 
 
 class Feed:
-    """The other side of a WebSocket: what carries its bytes reports here, in the order of the wire.
+    """The back side of a WebSocket: the carrier of its bytes reports here, in the order of the wire.
 
-    Nothing is reported twice, and nothing after the end: what comes late is dropped.
+    Reports after the end of the socket are dropped.
     """
 
     def __init__(self, socket: WebSocket) -> None:
@@ -94,22 +94,22 @@ class Feed:
 
     @property
     def tape(self) -> Tape | None:
-        """What records the socket now, if anything does."""
+        """The recorder of the socket; None if it is not recorded."""
         return self._tape
 
     @tape.setter
     def tape(self, tape: Tape | None) -> None:
         self._tape = tape
-        self.socket._version += 1  # somebody hears it, or no longer does
+        self.socket._version += 1  # its messages are wanted, or no longer
 
     @property
     def is_recorded(self) -> bool:
-        """Whether something records the socket now."""
+        """True if the socket is recorded."""
         return self._tape is not None
 
     @property
     def carrier(self) -> Carrier:
-        """What the socket was made with."""
+        """The carrier of the socket's bytes."""
         return self.socket._carrier
 
     def requested(self, headers: Mapping[str, str]) -> None:
@@ -148,21 +148,20 @@ class Feed:
 
     @property
     def history(self) -> History:
-        """What the socket remembers."""
+        """The remembered frames."""
         return self.socket._history
 
     @property
     def listeners_version(self) -> object:
-        """Changes whenever somebody begins or ends to listen, to wait, to retain or to record events, or
-        when a route gets a handler."""
+        """A value that changes with the listeners, waits, taps, recorders and handlers of the socket."""
         return self.socket._version, self.socket._history.limit
 
     def handlers_changed(self) -> None:
-        """A route has got a handler, or another one."""
+        """A handler of the route was set or replaced."""
         self.socket._version += 1
 
     def is_heard(self, event: str) -> bool:
-        """Whether anybody listens to or waits for an event."""
+        """True if there is a listener, a wait or a tap for an event."""
         return self.socket._is_heard(event)
 
     def frames(self, event: FrameEvent, payloads: Sequence[Payload], at: float | None = None) -> None:
@@ -217,7 +216,7 @@ class Feed:
             self._tape.controls(frames, direction=direction, injected=injected)
 
     def missed(self, frames: int) -> None:
-        """Messages were left out. Only a client of a proxy that runs elsewhere is told so."""
+        """Messages were left out. This happens only in a client of a proxy in another process."""
         self.history.total += frames
         self.history.note("missed", frames)
         self.socket._emit_each("missed", (frames,))

@@ -299,5 +299,5 @@ def accept_key(key: str) -> str:
 
 
 def accepts(request: Mapping[str, str], response: Mapping[str, str]) -> bool:
-    """Whether a browser would take the server's answer for its own key's."""
+    """True if the server's answer belongs to the key of the request."""
     return response.get("sec-websocket-accept", "") == accept_key(request.get("sec-websocket-key", ""))

@@ -20,11 +20,11 @@ UrlMatch = UrlPattern | Callable[[str], object] | Callable[[], object]
 
 
 class LateMatch(ABC):
-    """A rule that is asked elsewhere, as in another thread, and answers later. For routes only."""
+    """A rule of a route that is asked in another thread or process, and answers later."""
 
     @abstractmethod
     def __call__(self, url: str) -> Awaitable[object]:
-        """Whether it means a URL."""
+        """True if the rule matches a URL."""
 
 
 def compile_match(url: UrlMatch | None) -> Callable[[str], bool]:

@@ -1,7 +1,7 @@
-"""Whose code registered a listener or started a wait: a user's script, or the program itself.
+"""The owner of a listener, a wait or a route: a user's script, or the program itself.
 
-mitmproxy loads a script again each time it is saved, and knows nothing of what the old version left
-behind in other objects. So whatever a script registers is marked with its owner, and goes with it.
+mitmproxy loads a script again each time it is saved. Registrations of the old version are found by their
+owner, and removed.
 """
 
 import sys

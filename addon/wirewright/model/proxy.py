@@ -29,7 +29,7 @@ __tracebackhide__ = True  # pytest shows the line that calls
 
 
 class Host(Protocol):
-    """The running proxy behind a Proxy."""
+    """The running program behind a Proxy."""
 
     @property
     def port(self) -> int | None:
@@ -47,13 +47,13 @@ class Host(Protocol):
         """Record sockets in a file."""
 
     def stop_capture(self) -> Awaitable[None] | None:
-        """Record no more."""
+        """End the recording."""
 
     def forget(self, owner: Owner) -> None:
-        """End the capture that a script has begun."""
+        """End the capture that a script started."""
 
     def annotate(self, text: str) -> Awaitable[None] | None:
-        """Put a remark into the capture that runs."""
+        """Write a remark into the running capture."""
 
     async def apps_seen(self) -> AppsSeen:
         """The counts of apps' connections and requests, and the TLS handshakes that failed."""
@@ -68,19 +68,19 @@ class ReplayHandler(Protocol):
     mismatches: deque[Any]
     """The newest messages of apps that were not the recorded ones; `str` of one says what differs."""
     finished: int
-    """How many sockets have got to the end of their recording."""
+    """The number of sockets whose recording was played to its end."""
     started: Completion[None]
-    """Once it is awaited the proxy knows of it."""
+    """Awaiting it returns when the proxy has the route."""
 
     def matches(self, url: str) -> bool:
-        """Whether it plays to a socket that opens."""
+        """True if a socket with this URL gets the recording."""
 
     def __call__(self, route: WebSocketRoute) -> object:
         """Play to a socket."""
 
 
 class SocketRecorder(Protocol):
-    """What records sockets."""
+    """Records sockets: what makes the tapes of a capture."""
 
     @property
     def first_number(self) -> int:
@@ -182,11 +182,11 @@ class Proxy(Emitter):
     def route_web_socket(
         self, url: UrlMatch | None, handler: RouteHandler, times: int | None = None
     ) -> Completion[None]:
-        """Have a handler decide what becomes of sockets of a matching URL that are opened from now on.
+        """Call a handler for each socket of a matching URL that opens from now on.
 
-        It is given a `WebSocketRoute`, before the handshake is answered, and is awaited if it is async. The
-        newest matching handler is called and no other; `times` is for how many sockets, None for all. Raises
-        ValueError and TypeError for what is no rule.
+        The handler gets a `WebSocketRoute` before the handshake is answered, and is awaited if it is async.
+        Only the newest matching handler is called. `times` limits the number of sockets; None is no limit.
+        Raises ValueError and TypeError for arguments that are not a rule.
         """
         rule = self._routes.add(url, handler, times)
         self._scope.note_owner(rule.owner)
@@ -195,7 +195,7 @@ class Proxy(Emitter):
     def unroute_web_socket(
         self, url: UrlMatch | None, handler: RouteHandler | None = None
     ) -> Completion[None]:
-        """Take back a handler, or all that were registered for this URL. Open sockets keep theirs."""
+        """Remove a handler, or all that were registered for this URL. Open sockets keep theirs."""
         self._routes.remove(url, handler)
         return Completion()
 
@@ -209,22 +209,23 @@ class Proxy(Emitter):
         on_mismatch: Literal["abort", "wait", "passthrough"] = "abort",
         compare: "str | re.Pattern[str] | Callable[[Payload, Payload], object]" = "exact",
     ) -> ReplayHandler:
-        """Play the recorded server to sockets that are opened from now on; the real one is not contacted.
+        """Play the recorded server to sockets that open from now on. The real server is not contacted.
 
-        Those of a recorded URL are meant, and of them the ones that match `url`; with a `url` the recording
-        may be of another host, too. Of several recorded sockets of one URL each opening gets the next.
+        The recording is played to sockets with a recorded URL that matches `url`. With a `url`, the recording
+        may be of another host. If several sockets of one URL were recorded, each new socket gets the next.
 
-        `"lockstep"`: after each message of the app that is the recorded one the server's answers follow, with
-        the gaps that they had, divided by `speed`. `"timed"`: the server's messages come at their times,
-        whatever the app says. `compare` tells what the same message is: `"exact"`, `"json"`, a regex of what
-        may differ, a callable that is given the recorded message and the live one, such as
-        `wirewright.capture.ignoring_keys("id")`. A message that differs is logged with the difference and
-        kept in the result's `mismatches`; then the connection is cut (`"abort"`), another message is waited
-        for (`"wait"`), or the real server, which is connected all the time, gets it and all that follow
-        (`"passthrough"`).
+        - `match="lockstep"`: each message of the app that is the recorded one is followed by the recorded
+          answers, with the recorded gaps divided by `speed`.
+        - `match="timed"`: the server's messages are sent at the recorded times, whatever the app sends.
 
-        `unroute_web_socket(replay.matches)` takes it back. Raises Error for what is no capture and while no
-        proxy runs, ValueError and TypeError for a bad argument.
+        `compare` decides if two messages are the same: `"exact"`, `"json"`, a regex of the parts that may
+        differ, or a function of the recorded and the live message, such as
+        `wirewright.capture.ignoring_keys("id")`. A different message is logged, and kept in `mismatches` of
+        the result. Then `on_mismatch` applies: `"abort"` cuts the connection, `"wait"` waits for another
+        message, and `"passthrough"` hands over to the real server, which is connected from the beginning.
+
+        `unroute_web_socket(replay.matches)` ends it. Raises Error for a file that is not a capture and while
+        no proxy runs, ValueError and TypeError for a wrong argument.
         """
         replay = self._running_host().replay(
             Path(path), url=url, match=match, speed=speed, on_mismatch=on_mismatch, compare=compare
@@ -243,18 +244,18 @@ class Proxy(Emitter):
         rotate: int | None = None,
         min_free: int | None = None,
     ) -> Completion[None]:
-        """Record all sockets of a matching URL, those that are open and those to come, in a file.
+        """Record all sockets of a matching URL in a file, those that are open and those that will be.
 
-        A capture that is there already gets another session. `max_payload` is how many bytes of each message
-        are kept, None for all. `redact` names headers, query parameters and keys of JSON messages whose
-        values do not get into the file; None for the usual ones. Once `session.db` has `max_size` bytes (1
-        MiB or more), it goes on in `session-2.db`, and so on; `rotate` is how many of these files are kept,
-        the newest, None for all. The recording ends, with a warning, before fewer than `min_free` bytes are
-        free on the disk, None for 100 MiB; 0 sets no limit. A script's capture ends with the script.
+        An existing capture gets another session. `max_payload` is the number of bytes that are kept of each
+        message; None keeps all. The values of the headers, query parameters and JSON keys in `redact` are not
+        written; None stands for the usual names. When `session.db` has `max_size` bytes (1 MiB or more), the
+        recording continues in `session-2.db`, and so on. `rotate` is the number of these files that are kept,
+        the newest; None keeps all. The recording ends, with a warning, before less than `min_free` bytes are
+        free on the disk; None stands for 100 MiB, 0 for no limit. A script's capture ends with the script.
 
-        Raises Error where the file cannot be written, while another capture runs, and while no proxy does,
-        ValueError and TypeError for a bad argument. It may be awaited, and must be where the proxy runs in
-        another process.
+        Raises Error if the file cannot be written, while another capture runs, and while no proxy runs;
+        ValueError and TypeError for a wrong argument. The result may be awaited. If the proxy runs in another
+        process, it must be.
         """
         owner = current_owner()
         started = self._running_host().start_capture(
@@ -271,17 +272,18 @@ class Proxy(Emitter):
         return Completion(started)
 
     def stop_capture(self) -> Completion[None]:
-        """Record no more, and close the file. Nothing happens if no capture runs."""
+        """End the recording, and close the file. Nothing happens if no capture runs."""
         return Completion(self._running_host().stop_capture())
 
     def annotate(self, text: str) -> Completion[None]:
-        """Put a remark into the capture that runs, such as what a test does next; `wirewright show` has it in
-        its place. Raises Error while no capture runs.
+        """Write a remark into the running capture, such as the next step of a test. `wirewright show` prints
+        it between the messages. Raises Error while no capture runs.
         """
         return Completion(self._running_host().annotate(text))
 
     def set_default_timeout(self, timeout: float | timedelta) -> None:
-        """How long a wait takes at most that has no `timeout` of its own, in milliseconds or as a timedelta;
+        """Set the timeout of waits that have no `timeout` of their own, in milliseconds or as a timedelta.
+
         0 means no limit.
         """
         self._scope.default_timeout = to_milliseconds(timeout)

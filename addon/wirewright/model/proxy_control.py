@@ -18,14 +18,14 @@ STOPPED = "the proxy has stopped"
 
 
 class Watcher(Protocol):
-    """Is told of each socket."""
+    """An object that is called for each new socket."""
 
     def opening(self, key: str, feed: Feed) -> None:
-        """An app asks for a socket; nothing of it has been emitted yet."""
+        """An app asks for a socket. Its `websocket` event follows."""
 
 
 class Control:
-    """The other side of a Proxy: for what runs it, not for its users."""
+    """The back side of a Proxy: for the program that runs it, not for its users."""
 
     def __init__(self, proxy: Proxy) -> None:
         self.proxy = proxy
@@ -48,7 +48,7 @@ class Control:
         return number
 
     def stop_recording(self) -> None:
-        """Record nothing more."""
+        """End the recording."""
         self.proxy._recorder = None
         for feed in self.proxy._feeds.values():
             for direction in Direction:
@@ -56,7 +56,7 @@ class Control:
             feed.tape = None
 
     def attach(self, host: Host | None) -> None:
-        """A proxy runs now, or (None) no longer."""
+        """Set the program that runs the proxy; None if it has ended."""
         self.proxy._host = host
 
     def on_new_script(self, callback: Callable[[Owner], None]) -> None:
@@ -84,7 +84,7 @@ class Control:
         kind: type[WebSocket] = WebSocket,
         is_new: bool = True,
     ) -> Feed:
-        """A socket; if it is new, its `websocket` event is emitted. `key` finds it again in `feed`."""
+        """Make a socket, and emit its `websocket` event if it is new. `feed(key)` finds it again."""
         socket = kind(handshake, carrier, self.proxy._scope, limit)
         socket._number = self._take_number()
         feed = self.proxy._feeds[key] = Feed(socket)
@@ -102,7 +102,7 @@ class Control:
 
     @property
     def has_routes(self) -> bool:
-        """Whether there is any rule."""
+        """True if there is any rule."""
         return bool(self.proxy._routes.rules)
 
     def may_route(self, url: str) -> bool:
@@ -114,7 +114,7 @@ class Control:
         return [(key, feed.socket) for key, feed in self.proxy._feeds.items()]
 
     def feeds(self) -> dict[str, Feed]:
-        """Those of the sockets that are not closed yet, by their keys."""
+        """The feeds of the sockets that are not closed yet, by their keys."""
         return dict(self.proxy._feeds)
 
     def key_of(self, socket: WebSocket) -> str:
@@ -136,13 +136,13 @@ class Control:
         by: ClosedBy | None = None,
         at: float | None = None,
     ) -> None:
-        """The end of a socket; see `Feed.closed`."""
+        """Close a socket; see `Feed.closed`."""
         feed = self.proxy._feeds.pop(key, None)
         if feed is not None:
             feed.closed(code, reason, by, at)
 
     def close_all(self) -> None:
-        """The proxy ends all sockets, and then itself."""
+        """Close all sockets, as the proxy is about to end."""
         self.proxy._scope.is_ending = True
         for key, socket in self.sockets():
             if socket.opened_at is None:
@@ -151,7 +151,7 @@ class Control:
                 self.close(key, 1006, STOPPED, "proxy")
 
     def settings(self) -> "Settings":
-        """What a user has set up so far, to be given to `end` later."""
+        """A copy of the listeners, the routes and the default timeout, which `end` restores."""
         listeners = {event: listeners.copy() for event, listeners in self.proxy._events.items()}
         return Settings(listeners, self.proxy._routes.copy(), self.proxy._scope.default_timeout)
 
@@ -170,7 +170,7 @@ class Control:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a user has set up on a Proxy."""
+    """The listeners, the routes and the default timeout of a Proxy."""
 
     listeners: Listeners
     routes: list[Rule]

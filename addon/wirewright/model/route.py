@@ -1,4 +1,4 @@
-"""A routed socket: what becomes of its messages and its end is a handler's matter.
+"""The route of a socket: a handler decides on its handshake, its messages and its end.
 
 https://playwright.dev/python/docs/api/class-websocketroute
 """
@@ -30,10 +30,10 @@ from wirewright.values import Conditions, Direction, Payload
 __tracebackhide__ = True  # pytest shows the line that calls
 
 MessageHandler = Callable[[Payload], Any] | Callable[[], Any]
-"""Is given each message of one side: str for text, bytes for binary; may be async."""
+"""A function of one side's messages: str for text, bytes for binary. It may be async."""
 CloseHandler = Callable[[int, str], Any] | Callable[[int], Any] | Callable[[], Any]
-"""Is given the code and the reason with which one side has ended; may be async. The code is 1005 for a close
-frame without one, and 1006 where the connection just ended or never was."""
+"""A function of the code and the reason with which one side has closed. It may be async. The code is 1005 for
+a close frame without a code, and 1006 if the connection was lost, or never made."""
 
 
 Milliseconds = float | timedelta
@@ -61,7 +61,7 @@ class Connect:
 
     headers: tuple[tuple[str, str | None], ...] = ()
     url: str | None = None
-    """That of the handshake, `http` or `https`, if it goes to another server than the app asked for."""
+    """The `http` or `https` URL of another server than the app asked for; None for the same one."""
     is_stand_in: bool = False
     """The route answers in the server's place: what is reported is the app's side."""
 
@@ -84,10 +84,10 @@ Answer = Mock | Connect | Reject | Abort
 
 
 class RouteCarrier(Protocol):
-    """What carries a routed socket. What it is told before the socket is open it keeps, in order."""
+    """The carrier of a routed socket. It keeps orders until the socket is open."""
 
     def check_can(self, what: str) -> None:
-        """Raise Error if it cannot do that, with the reason."""
+        """Raise Error, with the reason, if the carrier does not support a feature."""
 
     def order(self, message: Payload, *, direction: Direction) -> None:
         """Send one side a message."""
@@ -102,7 +102,7 @@ class RouteCarrier(Protocol):
         """Cut both connections."""
 
     def handlers_changed(self) -> None:
-        """A side has got a handler, or another one."""
+        """A handler of a side was set or replaced."""
 
 
 class WebSocketRoute:
@@ -153,9 +153,9 @@ class WebSocketRoute:
         return self._socket.request_headers_array()
 
     def send(self, message: Message) -> None:
-        """Send this side a message: str as text, bytes or anything like it as binary.
+        """Send this side a message: str as text, bytes and other buffers as binary.
 
-        Before the socket is open it is kept, after this side's end it is dropped.
+        Messages are kept until the socket is open, and dropped after this side has closed.
         """
         payload = to_payload(message)
         if isinstance(payload, str) and not payload.isascii():
@@ -163,11 +163,11 @@ class WebSocketRoute:
         self._carrier.order(payload, direction=self._source.opposite)
 
     def close(self, code: int | None = None, reason: str | None = None) -> Completion[None]:
-        """Close this side, and once it has answered the other one with the same code, unless `on_close` is
-        set here.
+        """Close this side. When it has answered, the other side is closed with the same code, unless
+        `on_close` is set here.
 
-        Towards a server `code` is 1000 or 3000 to 4999, towards an app also the protocol's own codes; the
-        reason has at most 123 bytes of UTF-8. Raises ValueError for any other.
+        `code` is 1000 or 3000 to 4999; towards an app, also the protocol's own codes. `reason` has at most
+        123 bytes of UTF-8. Raises ValueError for others.
         """
         if code is None and reason is None:
             self._carrier.order_close(1005, "", direction=self._source.opposite)
@@ -183,7 +183,7 @@ class WebSocketRoute:
         self._carrier.handlers_changed()
 
     def on_close(self, handler: CloseHandler) -> None:
-        """Tell a handler of this side's end, which then is not the other side's end, too."""
+        """Call a handler when this side closes. The close is not forwarded to the other side then."""
         self._carrier.check_can("on_close()")
         self._on_close = fit(_callable(handler), 2)
         self._carrier.handlers_changed()
@@ -251,18 +251,18 @@ class WebSocketRoute:
         seed: int | None = None,
         direction: Directions = "both",
     ) -> Conditions:
-        """Put the network between the app and the proxy under conditions, from now on; without arguments it
-        is a good one again. At any time, for a mocked server, too.
+        """Simulate a network between the app and the proxy from now on; without arguments, a perfect one.
 
-        Each message takes `latency` milliseconds, more or less by up to `jitter`, and follows the one before
-        it at `bytes_per_second`. `drop`, `duplicate` and `reorder` are probabilities from 0 to 1: that a
-        message is lost, comes twice, changes places with the next. After `stall_after` messages in a
-        direction nothing passes there any more, pings and closes neither, and the connections stay open; what
-        is stuck arrives once conditions are changed. What is not a message is delayed and keeps its place.
+        It may be called at any time, for a mocked server, too. Each message is delayed by `latency`
+        milliseconds, plus or minus up to `jitter`, and follows the message before it at `bytes_per_second`.
+        `drop`, `duplicate` and `reorder` are the probabilities, from 0 to 1, that a message is lost, arrives
+        twice, or changes places with the next one. After `stall_after` messages in a direction, nothing
+        passes in it any more, pings and closes included; the connections stay open. Stalled messages arrive
+        when the conditions change. Frames that are not messages are delayed, and keep their place.
 
-        The same `seed` has the same become of the same messages; without one it differs each time.
-        `direction` is what the app has "sent", or what it has "received". Returns the conditions, with the
-        seed in use. Raises ValueError or TypeError for what is none.
+        The same `seed` gives the same result for the same messages; the default is a random one. `direction`
+        is the direction as the app sees it. Returns the conditions, with the seed in use. Raises ValueError
+        or TypeError for values that are not possible.
         """
         self._check_app("conditions")
         if direction not in _DIRECTIONS:

@@ -18,7 +18,7 @@ from wirewright.model.route import WebSocketRoute
 from wirewright.printable import shown_url
 
 RouteHandler = Callable[[WebSocketRoute], Any] | Callable[[], Any]
-"""Is given the app's side of the route before the handshake is answered; may be async."""
+"""A function of the app's side of the route, called before the handshake is answered. It may be async."""
 
 
 @dataclass(eq=False)
@@ -77,7 +77,7 @@ class Routes:
         return rule
 
     def remove(self, url: UrlMatch | None, handler: RouteHandler | None = None) -> None:
-        """Take back what was registered for just this URL, with this handler or with any."""
+        """Remove the rules of this URL, with this handler or (None) with any."""
         self.rules = [
             rule
             for rule in self.rules
@@ -106,7 +106,7 @@ class Routes:
                 self.rules.remove(rule)
 
     def forget(self, owner: Owner) -> None:
-        """Take back what a script has registered."""
+        """Remove the rules of a script."""
         self.rules = [rule for rule in self.rules if rule.owner is not owner]
 
     def copy(self) -> list[Rule]:

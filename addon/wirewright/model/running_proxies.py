@@ -43,7 +43,7 @@ class RunningProxy:
 
 
 class Follower(Protocol):
-    """Is told of the proxies of this process, each time in the proxy's loop."""
+    """An object that is called when a proxy of this process starts or ends, in the proxy's loop."""
 
     async def started(self, running: RunningProxy) -> None:
         """A proxy was launched or connected to."""

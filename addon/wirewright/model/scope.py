@@ -1,4 +1,4 @@
-"""What is under way on behalf of listeners and callers, so that it can be ended together.
+"""The tasks and waits of a proxy and its sockets, so that they can be ended together.
 
 A Proxy and its sockets share one Scope: its tasks are kept alive until done, and its waits are known.
 Both end when their script is reloaded, or when the proxy is shut down.
@@ -18,7 +18,7 @@ DEFAULT_TIMEOUT = 30_000.0
 
 
 class Wait(Protocol):
-    """What a Scope needs to know of a pending wait."""
+    """A pending wait, as a Scope sees it."""
 
     owner: Owner | None
 

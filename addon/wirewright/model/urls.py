@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 _DEFAULT_PORTS = {"ws": "80", "http": "80", "wss": "443", "https": "443"}
 _WILD = re.compile(r"[*?{}\\]")
-"""What makes a part of a glob a pattern."""
+"""The characters that make a part of a glob a pattern."""
 _KEPT_IN_PATHS = "!$%&'()*+,:;=@[]|"
 
 

@@ -182,7 +182,7 @@ class WaitCoroutine(Coroutine[Any, Any, T]):
 
 
 class EventInfo(Generic[T]):
-    """What an `expect_event` block is given: the wait, while it runs and after."""
+    """The value of an `expect_event` block: the wait, inside the block and after it."""
 
     def __init__(self, waiter: Waiter[T]) -> None:
         self._waiter = waiter
@@ -193,7 +193,7 @@ class EventInfo(Generic[T]):
         return Completion(self._waiter)
 
     def is_done(self) -> bool:
-        """Whether the wait is over, one way or another."""
+        """True if the wait has a value or has failed."""
         return self._waiter.future.done()
 
 

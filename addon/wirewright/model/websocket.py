@@ -31,10 +31,10 @@ ENDS = {"close": "Socket closed", "socketerror": "Socket error"}
 
 
 class Carrier(Protocol):
-    """What moves a socket's bytes, and can be asked to send."""
+    """The object that moves a socket's bytes, and sends messages for users."""
 
     def send(self, payload: Payload, *, direction: Direction) -> Awaitable[None] | None:
-        """Send one message to one side. What it returns is to be awaited by whoever wants to know."""
+        """Send one message to one side. The result may be awaited."""
 
     def close(self, code: int, reason: str) -> Awaitable[None] | None:
         """Send a close frame to both sides and end the connections."""
@@ -45,7 +45,7 @@ class Carrier(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """What an app asked for when it opened a socket."""
+    """The request of an app that opens a socket."""
 
     url: str
     headers: Mapping[str, str] = field(default_factory=Headers)
@@ -150,7 +150,7 @@ class WebSocket(Emitter):
 
     @property
     def subprotocol(self) -> str | None:
-        """What the server chose of the app's `Sec-WebSocket-Protocol`, or None."""
+        """The subprotocol that the server chose, or None."""
         return (self._response_headers or Headers()).get("sec-websocket-protocol")
 
     @property

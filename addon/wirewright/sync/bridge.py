@@ -31,7 +31,7 @@ LAST_SECONDS = 5.0
 
 
 class Inbox(Protocol[ItemT]):
-    """What the loop puts in, and one thread takes out."""
+    """A queue that the loop fills, and one thread empties."""
 
     items: SimpleQueue[ItemT]
 
@@ -216,7 +216,7 @@ class Bridge:
     # For the loop's thread
 
     def ask(self, function: Callable[..., object], *arguments: object) -> "asyncio.Future[Any]":
-        """What a user's function returns or raises in the dispatcher's thread."""
+        """Call a user's function in the dispatcher's thread. The future has its result or exception."""
         answer: asyncio.Future[Any] = self.loop.create_future()
         calls: Calls = iter([(self._answer, (answer, function, arguments), None)])
         self.dispatcher.in_turn(lambda: calls)

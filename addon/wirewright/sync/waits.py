@@ -153,7 +153,7 @@ class SyncWait(Generic[T]):
         self._inbox = inbox
 
     def is_over(self) -> bool:
-        """Whether the values that have come until now end the wait."""
+        """True if one of the values until now ends the wait."""
         if not self._is_judging:
             self._judge(is_patient=False)
         return self._outcome is not None
@@ -255,7 +255,7 @@ def _end_in_loop(inbox: EventInbox, number: int | None, catch_ups: Sequence[Catc
 
 
 class EventInfo(Generic[T]):
-    """What an `expect_event` block is given."""
+    """The value of an `expect_event` block."""
 
     def __init__(self, wait: SyncWait[T]) -> None:
         self._wait = wait
@@ -269,7 +269,7 @@ class EventInfo(Generic[T]):
         return self._wait.take()
 
     def is_done(self) -> bool:
-        """Whether the wait is over. The predicate is called with values that have come until now."""
+        """True if the wait has a value or has failed. Calls the predicate with the values until now."""
         return self._wait.is_over()
 
 

@@ -22,7 +22,7 @@ T = TypeVar("T")
 OwnT = TypeVar("OwnT")
 
 TEST_IS_OVER = "this test is over"
-"""The message of the error that a handler gets which goes on after its test."""
+"""The message of the error of a handler that is still running after its test."""
 
 
 class Wrappers:
@@ -33,9 +33,9 @@ class Wrappers:
         self.bridge = bridge
         self.kinds = kinds
         self.undo: list[Callable[[], object]] | None = None
-        """Functions that take back what was registered through these wrappers, if it is to be taken back."""
+        """Functions that undo the registrations through these wrappers; None if the registrations stay."""
         self.are_over = False
-        """True if nothing more is to be heard, awaited or routed through these wrappers."""
+        """True if the wrappers may not be used any more."""
         self.waits: weakref.WeakSet[Wait] = weakref.WeakSet()
         self.catch_ups: weakref.WeakSet[CatchUp] = weakref.WeakSet()
         """Those of the threads that have taken sockets through these wrappers."""
@@ -63,7 +63,7 @@ class Wrappers:
             each.close()
 
     def note(self, undo: Callable[[], object]) -> None:
-        """Remember a function that takes back what was registered."""
+        """Remember a function that undoes a registration."""
         if self.undo is not None:
             self.undo.append(undo)
 
