@@ -154,7 +154,7 @@ class History:
         self.limit = HistoryLimit(max(own.messages, default.messages), max(own.size, default.size))
 
     def release(self) -> None:
-        """Take back one `retain`."""
+        """Undo one `retain`."""
         self._retained -= 1
         if not self._retained:
             limit = self.limit = self._own_limit
@@ -212,12 +212,6 @@ class History:
         index = self._added - len(self)
         return index + sum(position <= index for position, _, _ in self._notes)
 
-    def append(self, frame: PastFrame, size: int) -> None:
-        """Remember a frame of so many bytes."""
-        self._add(
-            _MessageBatch(frame.event, [frame.payload], frame.timestamp, size, memory_size(frame.payload))
-        )
-
     def extend(self, event: str, payloads: Sequence[Payload], timestamp: float) -> None:
         """Remember messages of one direction that came at the same time."""
         self._add(_MessageBatch(event, payloads, timestamp, *_sizes(payloads)))
@@ -226,12 +220,8 @@ class History:
         """Remember messages of one direction that came at the same time, without reading them."""
         self._add(_MessageBatch(event, messages, timestamp, messages.size, messages.size))
 
-    def payloads(self, event: str) -> Iterator[Payload]:
-        """What is kept of one direction, oldest first."""
-        return (frame.payload for frame in self._kept(self._own_limit) if frame.event == event)
-
     def since(self, total: int) -> list[PastFrame]:
-        """What is kept of the frames that came after `total` of them had."""
+        """The remembered frames among those after the first `total` frames."""
         if total == self.total:
             return []
         kept = self._kept(self._own_limit)
