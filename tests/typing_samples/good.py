@@ -2,7 +2,7 @@
 
 from typing import assert_type
 
-from wirewright import Proxy, WebSocket, async_api, sync_api
+from wirewright import EventInfo, MessageHandler, Payload, Proxy, UrlMatch, WebSocket, async_api, sync_api
 
 
 async def wait_async(proxy: Proxy, ws: WebSocket) -> None:
@@ -123,3 +123,21 @@ def route(ws: async_api.WebSocketRoute) -> None:
         server.send(message)
 
     ws.on_message(sell)
+
+
+def name_types(info: EventInfo[Payload], url: UrlMatch, proxy: Proxy) -> async_api.ReplayHandler:
+    print(info.is_done())
+    return proxy.route_from_capture("session.db", url=url)
+
+
+def name_sync_types(handler: MessageHandler, ws: sync_api.WebSocketRoute) -> sync_api.Conditions:
+    ws.on_message(handler)
+    ws.send("a")
+    return ws.conditions(latency=20, direction="sent")
+
+
+def use_sync(ws: sync_api.WebSocket) -> None:
+    with sync_api.launch(port=0) as proxy:
+        assert_type(proxy, sync_api.Proxy)
+    ws.send_to_client(b"a")
+    assert_type(ws.close(3000, "bye"), None)
