@@ -150,9 +150,9 @@ class _FollowedSockets:
         proxy.on("websocket", self._follow)
         for socket in reversed(proxy.web_sockets):
             self._follow(socket)
-            for event in events if history else ():
-                for payload in socket._history.payloads(event):
-                    self._settle_if_it_fits(payload)
+            for frame in socket._history.since(0) if history else ():
+                if frame.event in events:
+                    self._settle_if_it_fits(frame.payload)
 
     def _follow(self, socket: WebSocket) -> None:
         self.urls[socket.url] = None
