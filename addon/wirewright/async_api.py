@@ -5,8 +5,8 @@
             phone.open_app()
         ws = await opened.value
 
-Both have the same names. Methods such as `route_web_socket` and `start_capture` may be awaited: a proxy
-elsewhere has carried out the command then, or its Error is raised.
+Both have the same methods. Calls such as `route_web_socket` and `start_capture` may be awaited. A proxy that
+runs elsewhere has then carried out the command, or the await raises its Error.
 """
 
 import ssl

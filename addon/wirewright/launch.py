@@ -32,7 +32,7 @@ class launch:  # noqa: N801  used like a function, as in Playwright
     What a listener or a handler raises is logged, on stderr if the program has set up no logging.
 
     The value is `wirewright.proxy`. At the end of the block its sockets are closed, its waits fail with
-    Error("Proxy closed"), and what was registered on it inside the block is taken back.
+    Error("Proxy closed"), and listeners and routes that were registered inside the block are removed.
 
     Raises Error, in one sentence, for a port in use, a bad mode or option, a script that is missing or fails,
     and when a proxy runs in this process already.
@@ -111,8 +111,9 @@ _running = False
 
 
 def _show_errors(had_handlers: bool) -> logging.Handler | None:
-    """Have warnings and errors shown, as Python does where there is no handler: mitmproxy adds one that shows
-    nothing.
+    """Print warnings and errors on stderr if the program has not set up logging.
+
+    Python would do that by itself, but mitmproxy adds a handler, which prints nothing.
     """
     if had_handlers or logging.lastResort is None:
         return None

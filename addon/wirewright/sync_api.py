@@ -376,9 +376,7 @@ class Proxy(SocketsWrapper[own_proxy.Proxy]):
     annotate = awaited_method(own_proxy.Proxy.annotate)
 
     def set_default_timeout(self, timeout: float | timedelta) -> None:
-        """How long a wait takes at most that has no `timeout` of its own, in milliseconds or as a timedelta;
-        0 means no limit.
-        """
+        """Set the default timeout of waits, in milliseconds or as a timedelta. 0 means no limit."""
         before = self._own._scope.default_timeout
         self._call(self._own.set_default_timeout, timeout)
         self._wrappers.note(lambda: self._call(self._own.set_default_timeout, before))

@@ -37,24 +37,24 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """One direction of a network between an app and the proxy; by itself it is perfect."""
+    """One direction of a simulated network between an app and the proxy. The defaults change nothing."""
 
     latency: float = 0.0
-    """Milliseconds that each message is under way."""
+    """Milliseconds by which each message is delayed."""
     jitter: float = 0.0
-    """Milliseconds by which that varies, up and down; no message overtakes another by it."""
+    """Milliseconds by which the latency varies, up or down. The messages stay in their order."""
     bytes_per_second: float | None = None
-    """How fast messages follow one another; None for no limit."""
+    """The bandwidth; None for no limit."""
     drop: float = 0.0
     """The probability, from 0 to 1, that a message is lost."""
     duplicate: float = 0.0
-    """The probability that a message comes twice."""
+    """The probability that a message is delivered twice."""
     reorder: float = 0.0
     """The probability that a message changes places with the next one."""
     stall_after: int | None = None
-    """After so many messages nothing passes any more, and the connection stays open."""
+    """The number of messages after which nothing is delivered any more. The connection stays open."""
     seed: int = 0
-    """The same one decides the same about the same messages."""
+    """The seed of the random decisions. The same seed makes the same decisions about the same messages."""
 
     def __post_init__(self) -> None:
         for name in ("latency", "jitter"):

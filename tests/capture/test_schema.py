@@ -52,8 +52,8 @@ def truncated(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (text, "it is no capture: it is no SQLite database"),
-        (other_database, "it is a database, but no capture"),
+        (text, "it is not a capture: it is not an SQLite database"),
+        (other_database, "it is a database, but not a capture"),
         (
             newer,
             r"it was written by a newer Wirewright \(version 3 of the file, this one knows 2\)",

@@ -142,7 +142,7 @@ def is_one_sentence(run: subprocess.CompletedProcess[str], said: str) -> bool:
     ("arguments", "said"),
     [
         (("show", "gone.db"), "gone.db: there is no such file"),
-        (("stats", __file__), "it is no capture: it is no SQLite database"),
+        (("stats", __file__), "it is not a capture: it is not an SQLite database"),
         (("export", "{file}", "{file}.jsonl"), "there is such a file already"),
         (("captures", "gone"), "gone: there is no such folder"),
     ],

@@ -1,4 +1,4 @@
-"""Capture sessions: what passes, on disk, and read again. docs/capture.md describes the file."""
+"""Captures: files with recorded WebSockets, and their readers. docs/capture.md describes the file."""
 
 from wirewright.capture.errors import CaptureError
 from wirewright.capture.reader import Capture, open  # noqa: A004

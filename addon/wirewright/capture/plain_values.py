@@ -93,8 +93,8 @@ class PlainValues:
     def password(self, at: int, deep: str | None, *, is_cut: bool) -> Span | None:
         """The password before the host of a URL (RFC 3986, 3.2.1), whose user begins here.
 
-        `deep` is what is behind `%` if the URL is percent-encoded, and None if it is not. `is_cut`: the host
-        may have been cut off.
+        `deep` is None for a URL that is not percent-encoded, "" for one that is encoded once (`%3A`), and
+        "25" for twice (`%253A`). `is_cut` means that the host may have been cut off.
         """
         scanned = self._scanned
         end_mark, colon = _authority_marks(deep)

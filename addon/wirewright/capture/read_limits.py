@@ -26,7 +26,7 @@ class StatementLimit:
     """Ends statements that take too many steps for the size of a file, and lets Ctrl-C end them."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        """StatementLimit a connection before anything was read from it."""
+        """Limit the statements of a connection from which nothing was read yet."""
         self._path = path
         self._steps = 0
         self._is_exceeded = False

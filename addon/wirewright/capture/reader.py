@@ -52,10 +52,10 @@ CREATE TEMP TABLE by_socket (
 
 
 class Watch(Protocol):
-    """Sees frames on their way to somewhere."""
+    """A function that yields the frames that it is given, for example to count them."""
 
     def __call__(self, frames: Iterable[T], /) -> Iterator[T]:
-        """The same frames."""
+        """Yield the same frames."""
 
 
 class Capture:
@@ -83,11 +83,11 @@ class Capture:
         self._statement_limit.on_progress = call
 
     def sessions(self) -> list[Session]:
-        """Oldest first."""
+        """Return the sessions, oldest first."""
         return [Session(*row) for row in self._table(_SESSIONS, row_types.SESSION)]
 
     def sockets(self) -> list[Socket]:
-        """In the order of the file: `oldest_first` has the order of time."""
+        """Return the sockets in the order of the file. `records.oldest_first` sorts them by time."""
         # Another program may add a session meanwhile, and with it the tables become those of this version.
         statement = _SOCKETS_OF_VERSION_1 if version_of(self._connection) == 1 else _SOCKETS
         rows = self._table(statement, row_types.SOCKET)
@@ -100,10 +100,10 @@ class Capture:
     def frames(
         self, *, after: int = 0, until: int | None = None, socket: int | None = None, page: int = PAGE
     ) -> Iterator[Frame]:
-        """Of all sockets or of one, in the order in which they were recorded.
+        """Iterate over the frames of all sockets or of one, in the order in which they were recorded.
 
-        `after` and `until` are ids of frames; the first is left out. `page` is how many are read at once.
-        What is written while it is read comes, too; it ends when there is no more.
+        `after` (excluded) and `until` (included) are ids of frames. `page` is how many frames are read at
+        once. Frames that are written meanwhile are included. The iteration ends when there are no more.
         """
         if socket is not None and self._indexed is not None:
             last = self._indexed if until is None else min(until, self._indexed)
@@ -114,11 +114,11 @@ class Capture:
             yield from frames
 
     def index_by_socket(self) -> int:
-        """Let `frames` find those of one socket at once, and not by looking at all that there are.
+        """Index the frames by socket, so that `frames(socket=...)` need not read those of other sockets.
 
-        That holds for what is in the file by now, up to the frame whose id this returns, and is worth it to
-        read more than one socket. The file stays as it is: the index is a temporary file of SQLite's, about
-        10 bytes a frame.
+        Returns the id of the newest frame in the index. Later frames are found without it. The index pays off
+        for more than one socket. The capture is not changed: the index is a temporary file of SQLite's, of
+        about 10 bytes a frame.
         """
         newest = self.newest()
         if self._indexed is None:
@@ -132,7 +132,7 @@ class Capture:
         return newest
 
     def gaps(self) -> list[Gap]:
-        """What is missing."""
+        """Return the gaps: frames that were not recorded, with the reasons."""
         return self._of_sessions([Gap(*row[1:]) for row in self._table(_GAPS, row_types.GAP)])
 
     def annotations(self) -> list[Annotation]:

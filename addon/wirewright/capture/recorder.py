@@ -25,7 +25,7 @@ from wirewright.values import ClosedBy, Direction, Payload
 
 
 class Recorder:
-    """One session in one file."""
+    """Records one session, in one file or, with `max_size`, in several."""
 
     def __init__(
         self,

@@ -15,17 +15,17 @@ ALIVE_SECONDS = 2.0
 
 
 class FrameFlag(Flag):
-    """What is special about a frame."""
+    """How a frame differs from one that was forwarded as it arrived."""
 
     NONE = 0
     INJECTED = 1
-    """The proxy has sent it itself."""
+    """The frame was made by the proxy, not by the app or the server."""
     CHANGED = 2
-    """`Frame.original` is what came; `Frame.payload` was sent on."""
+    """`Frame.original` arrived, and `Frame.payload` was forwarded."""
     DROPPED = 4
-    """It was not sent on."""
+    """The frame was not forwarded."""
     TRUNCATED = 8
-    """`Frame.payload` is only its beginning; `Frame.size` is that of the whole."""
+    """`Frame.payload` is the beginning of the payload. `Frame.size` is the size of the whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,9 @@ class Session:
     started_ns: int
     """Nanoseconds since the epoch, as all times here."""
     seen_ns: int
-    """Its recorder was alive then."""
+    """The last time at which its recorder was known to be alive."""
     ended_ns: int | None
-    """None while it runs, and for one that was not ended but cut off."""
+    """None while the session runs, and if its recorder was killed."""
     program: str
 
     @property
@@ -106,18 +106,18 @@ class Frame:
 
     @property
     def is_message(self) -> bool:
-        """Whether it is no control frame."""
+        """True if the frame is not a control frame."""
         return self.opcode < 8
 
     @property
     def is_dropped(self) -> bool:
-        """Whether it was not sent on."""
+        """True if the frame was not forwarded."""
         return FrameFlag.DROPPED in self.flags
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Frames that are missing, or with 0 `frames` parts of handshakes, as the file knows itself."""
+    """Frames that were not recorded. With 0 `frames`, parts of handshakes or remarks were not recorded."""
 
     session_id: int
     time_ns: int

@@ -44,10 +44,10 @@ class Rotation:
         self._failed_at = -math.inf
 
     def next_file(self, full: WritableCapture) -> WritableCapture | None:
-        """If a file is full: the next one, with the session and the sockets that are open; it is closed then.
+        """Close a full file, and return the next one, with the same session and its open sockets.
 
-        Called between transactions. Where no other file can be made the first one goes on, and the log says
-        so.
+        Returns None if the file is not full, or if no other file can be made. In that case the recording goes
+        on in the same file, and the log says so. Call it between transactions.
         """
         try:
             if _size(full.connection) < self._max_size or time.monotonic() - self._failed_at < RETRY_SECONDS:

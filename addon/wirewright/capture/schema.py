@@ -175,7 +175,7 @@ def explain(error: sqlite3.Error) -> str:
     """What is wrong, for a person."""
     said = str(error)
     for part, meaning in (
-        ("not a database", "it is no capture: it is no SQLite database"),
+        ("not a database", "it is not a capture: it is not an SQLite database"),
         ("malformed", "it is damaged"),
         ("decode to UTF-8", "it is damaged: a text is not UTF-8"),
         ("too big", "a message is larger than a capture can have"),
@@ -234,7 +234,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = version_of(connection)
     if application != APPLICATION_ID:
-        raise CaptureError(f"{path}: it is a database, but no capture")
+        raise CaptureError(f"{path}: it is a database, but not a capture")
     if version > VERSION:
         raise CaptureError(
             f"{path}: it was written by a newer Wirewright (version {version} of the file, "

@@ -10,13 +10,13 @@ from wirewright.capture.errors import CaptureError
 APPLICATION_ID = 0x5757_4331
 """In the file's header: "WWC1"."""
 VERSION = 2
-"""Of the tables; in the file's header, too. Any change of them is a new one.
+"""The version of the tables, which is also in the file's header. It changes with every change of the tables.
 
-1 had headers as an object by name, and no `response_body`. It is read as it is, and becomes 2 when a session
-is added.
+Version 1 had headers as an object by name, and no `response_body`. It can be read. It is converted to version
+2 when a session is added.
 """
 LARGEST_ID = 2**53
-"""SQLite gives the next row the largest id and one, and any id once that is the largest of all integers."""
+"""The limit of ids. SQLite numbers a row with the largest id plus one, or at random after 2**63 - 1."""
 
 TABLES = """
 CREATE TABLE sessions (

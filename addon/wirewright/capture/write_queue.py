@@ -124,8 +124,8 @@ class WriteQueue:
     def execute(self, sql: str, *values: object) -> bool:
         """Add a statement about a socket or the session. Values may be Headers.
 
-        If too much is waiting, long texts are cut. If twice as much is, it is left out. Either is counted.
-        Returns False for one that is left out.
+        If too much is waiting, long texts are cut and counted. If twice as much is waiting, the statement is
+        left out and counted, and the result is False.
         """
         if self.is_closed:
             return False
@@ -177,7 +177,7 @@ class WriteQueue:
         return taken
 
     def put_back(self, taken: Iterable[Queued]) -> None:
-        """What was taken out is tried to be written again, before the rest."""
+        """Put items back at the front of the queue, so that the next attempt writes them."""
         self._waiting.extendleft(reversed([*taken]))
 
     def leave(self, taken: Iterable[Queued]) -> None:

@@ -24,7 +24,7 @@ from wirewright.printable import get_logger
 logger = get_logger(__name__)
 
 COMMIT_SECONDS = 0.1
-"""What passes is in the file so much later, if the disk keeps up."""
+"""Seconds after which a frame is in the file, if the disk keeps up."""
 SEEN_SECONDS = 1.0
 """How often the file is told that its recorder is alive, while nothing passes."""
 RETRY_SECONDS = 0.5
@@ -32,10 +32,10 @@ RETRY_SECONDS = 0.5
 RETRY_BYTES = 1024 * 1024
 """Bytes of waiting frames that the next attempt takes: a file that still cannot be written costs little."""
 LAST_ATTEMPTS = 5
-"""How often the end is tried to be written, while another program keeps the file locked for a second."""
+"""How many attempts are made to write the end of a session. Each waits up to a second for a locked file."""
 ROWS = (4_000, 400, 40, 1)
-"""How many rows one statement inserts. SQLite works without Python's lock, so the loop runs meanwhile; but
-after each statement the lock has to be had back, and a busy loop keeps it for five milliseconds."""
+"""How many rows one statement inserts. SQLite runs without Python's lock. After each statement the thread has
+to take the lock back, and a busy event loop keeps it for five milliseconds."""
 
 _COLUMNS = ("socket_id", "time_ns", "from_client", "opcode", "size", "payload", "flags", "original")
 NEWER_SESSION = "another program has begun a session in the file while this one was suspended"
@@ -219,7 +219,7 @@ class Writer:
         return []
 
     def _without_unreadable(self, taken: Sequence[Queued]) -> Sequence[Queued]:
-        """The others: those are counted once, however often the transaction is tried."""
+        """Remove and count frames whose rows cannot be made, so that no further attempt counts them again."""
         unreadable, self._found_unreadable = self._found_unreadable, []
         if not unreadable:
             return taken

@@ -119,10 +119,10 @@ class OrderedStream:
 
 
 class HandshakeFailureFilter(logging.Filter):
-    """mitmproxy's line about an app that refuses the proxy's certificate.
+    """Shows or hides mitmproxy's log line about an app that refuses the proxy's certificate.
 
-    It is INFO where the app just hangs up, although it is often the only trace of the app. The timeline has a
-    line of its own instead.
+    The timeline has a line of its own instead. Without a timeline the line is shown as a warning: mitmproxy
+    logs it as INFO if the app hangs up, although it may be the only trace of the app.
     """
 
     def __init__(self, *, is_shown: bool) -> None:

@@ -83,7 +83,7 @@ class MessageList:
             self._report_memory()
 
     def expect(self, count: int) -> None:
-        """So many messages are about to be told that have been stored: they are not to be added again."""
+        """Skip the next `count` messages of the history: they have been stored here already."""
         self._catch_up(self.current())
         self._seen += count
 
@@ -93,7 +93,7 @@ class MessageList:
         self._flow.websocket.messages = list(self.current())
 
     def current(self) -> LazyMessages:
-        """The flow's list; one that somebody has put there instead is made ours."""
+        """The flow's list. A plain list that another addon has put there is converted to LazyMessages."""
         data = self._flow.websocket
         assert data is not None
         if not isinstance(data.messages, LazyMessages):

@@ -50,7 +50,7 @@ class HandshakeHooks:
             await self._open(flow)
 
     async def _open(self, flow: http.HTTPFlow) -> Feed:
-        """An app asks for a socket."""
+        """Make the socket that an app asks for, and emit its `websocket` event."""
         asked = Handshake(
             url=admission.routed_url(flow),
             headers=_headers(flow.request),

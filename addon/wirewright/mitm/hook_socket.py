@@ -51,10 +51,10 @@ class HookSocket(FlowSocket):
         return []
 
     def message(self, feed: Feed) -> Awaitable[None] | None:
-        """The newest message of the flow is on its way. What is to be awaited before it goes on.
+        """Handle the newest message of the flow. Returns an awaitable that must end before it is forwarded.
 
-        What the server sent is reported as it came. What the app sent is reported as it goes on, which is
-        known only when every other addon had its say: see `message_decided`.
+        Messages of the server are reported as they came. Messages of the app are reported as they are
+        forwarded. That is known only after all other addons were called: see `message_decided`.
         """
         self.flush(feed)
         assert self.flow.websocket is not None
@@ -153,7 +153,8 @@ class HookSocket(FlowSocket):
     def _takes_its_place(self, ours: Payload, *, direction: Direction) -> bool:
         """True if a message that is sent takes the place of the one that the route's handler has in hand.
 
-        So it keeps its place, and is there before an end that has come with it. It must not overtake others.
+        The new message is then sent at the place of the old one, before a close frame that came with it. This
+        is not done if earlier messages of the route still wait: it would overtake them.
         """
         replaced, message = self._in_hand, new_message(ours, direction=direction)
         if replaced is None or (replaced.from_client, replaced.type) != (message.from_client, message.type):

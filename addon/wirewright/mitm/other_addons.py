@@ -17,7 +17,7 @@ from wirewright.printable import get_logger
 logger = get_logger(__name__)
 
 LOOK_AGAIN = 0.5
-"""Seconds after which is noticed what no registration tells, such as a hook that an addon is given later."""
+"""Seconds after which the addons are looked at again: an addon may get a hook after its registration."""
 
 MESSAGE_HOOKS = ("websocket_start", "websocket_message", "websocket_end")
 """Hooks whose flow has messages."""
@@ -52,7 +52,7 @@ class OtherAddons:
         self._looked_at = -LOOK_AGAIN
 
     def refresh(self) -> int:
-        """Look again if something has changed. The number of times that there was something to look at."""
+        """Look at the addons again if they may have changed. Returns a version: it grows with each look."""
         lookup = ctx.master.addons.lookup
         # An addon that is added is the last one. One that is removed makes the number smaller.
         registered = (len(lookup), next(reversed(lookup.values())))
@@ -107,7 +107,7 @@ def _has_hook(addon: object, names: Iterable[str]) -> bool:
 
 
 def call_hooks(hooks: Iterator[Hook], flow: http.HTTPFlow) -> Awaitable[Any] | None:
-    """Call one after another, as mitmproxy does, up to the first that takes its time: what it awaits."""
+    """Call hooks in their order, as mitmproxy does. Returns the awaitable of the first async one, or None."""
     for hook in hooks:
         try:
             result = hook(flow)
@@ -122,7 +122,7 @@ def call_hooks(hooks: Iterator[Hook], flow: http.HTTPFlow) -> Awaitable[Any] | N
 
 
 async def await_hooks(first: Awaitable[Any] | None, hooks: Iterator[Hook], flow: http.HTTPFlow) -> None:
-    """Await what a hook awaits, and then have the others called."""
+    """Await the result of the first async hook, then call and await the hooks after it."""
     waiting = first
     while waiting is not None:
         try:

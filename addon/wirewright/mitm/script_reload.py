@@ -12,9 +12,10 @@ from wirewright.state import control
 
 
 def take_back_when_done(owner: Owner) -> None:
-    """See to it that what a script registers goes when mitmproxy takes the script away, or loads it anew.
+    """Have a script's registrations removed when mitmproxy unloads the script or loads it again.
 
-    mitmproxy tells that to the script alone, through its `done` hook; and the script is still loading now.
+    mitmproxy calls only the `done` hook of the script itself. The script is still loading now, so its hook is
+    wrapped in the next turn of the loop.
     """
     asyncio.get_running_loop().call_soon(_hook_done, owner)
 

@@ -7,7 +7,7 @@ _SERVERS_CODES = frozenset({*range(1000, 1004), *range(1007, 1015)})
 
 
 def check_close(code: int, reason: str, *, as_server: bool = False) -> None:
-    """Raise ValueError for what may not be sent, TypeError for what is no code or no reason.
+    """Raise ValueError for a code or a reason that may not be sent, TypeError for one of a wrong type.
 
     An app may choose 1000 and 3000 to 4999, as in a browser; a server may also send the protocol's own codes.
     """

@@ -50,8 +50,8 @@ class RegisteredListener:
 class Emitter(EventEmitter):
     """A pyee emitter.
 
-    - An event name that is not in `_EVENTS` is a ValueError, a listener that is no callable a TypeError.
-    - A listener that raises is logged with its traceback and reaches nobody else.
+    - An event name that is not in `_EVENTS` raises ValueError, a listener that is not callable TypeError.
+    - An exception of a listener is logged with its traceback. The other listeners are called all the same.
     - A listener that takes no parameter is called without the value.
     - An async listener runs as a task, started in the order of the events.
     - The same function registered twice for one event is called once (pyee's rule).

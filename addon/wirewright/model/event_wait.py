@@ -55,8 +55,9 @@ class WaitOptions:
     ends: Mapping[str, str] = field(default_factory=dict)
     """The events that fail the wait, each with the message of the error."""
     past: Sequence[PastEvent] = ()
-    """These are tried first. If none of them ends the wait, it fails at once with the message `closed`."""
+    """The events that are tried first, oldest first."""
     closed: str | None = None
+    """The message of the error if no past event ends the wait. None: the wait then listens to new events."""
     remark: Callable[[], str] = str
     """It is called at the end of the wait, and its result is added to the message of the error."""
     catch_up: CatchUp | None = None

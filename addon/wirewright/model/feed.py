@@ -46,10 +46,10 @@ class Tape(Protocol):
         """A message is held. The next call for its direction says if it was sent, changed or dropped."""
 
     def settled(self, payload: Payload | None, *, direction: Direction, injected: bool = False) -> None:
-        """The message that was offered last is sent on as this, or (None) dropped if not settled yet."""
+        """The message that was offered last is forwarded as `payload`. None: it is dropped, if still open."""
 
     def ordered(self, payload: Payload, *, direction: Direction) -> None:
-        """A route has sent something: what it made of the message that was offered last, or its own."""
+        """A route has sent a message: in place of the one that was offered last, or one of its own."""
 
     def too_large(self) -> None:
         """A message has passed that was too large to be read."""

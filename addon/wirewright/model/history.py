@@ -15,8 +15,10 @@ Message = Payload | bytearray | memoryview
 
 
 def to_payload(message: object) -> Payload:
-    """A message as it is sent: of a class that is made of str, such as a StrEnum, the text alone, and of any
-    object with a buffer of bytes a copy of them. Raises TypeError for anything else.
+    """Convert a message to the payload that is sent.
+
+    An object of a subclass of str, such as a StrEnum, becomes a plain str. An object with a buffer of bytes
+    becomes a bytes object, a copy. Raises TypeError for anything else.
     """
     if isinstance(message, str):
         return message if type(message) is str else str.__str__(message)

@@ -80,14 +80,14 @@ class ReplayHandler(Protocol):
 
 
 class SocketRecorder(Protocol):
-    """Records sockets: what makes the tapes of a capture."""
+    """A capture that records sockets: it makes a `Tape` for each."""
 
     @property
     def first_number(self) -> int:
         """The number of the next socket that is recorded."""
 
     def record(self, socket: WebSocket, number: int) -> Tape | None:
-        """Begin to record one as this number; None if it is not one of those that are meant."""
+        """Begin to record a socket with this number. Returns None if the capture is not for its URL."""
 
 
 class Proxy(Emitter):

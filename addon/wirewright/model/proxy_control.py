@@ -156,8 +156,8 @@ class Control:
         return Settings(listeners, self.proxy._routes.copy(), self.proxy._scope.default_timeout)
 
     async def end(self, keep: "Settings", message: str = "Proxy closed") -> None:
-        """Close what is open, fail what waits with this message, cancel what runs, and go back to the
-        settings in `keep`."""
+        """Close all sockets, fail all waits with this message, cancel all tasks, and restore the settings in
+        `keep`."""
         self.close_all()
         await self.proxy._scope.end(message)
         self.proxy._events = keep.listeners

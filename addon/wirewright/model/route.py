@@ -38,7 +38,7 @@ a close frame without a code, and 1006 if the connection was lost, or never made
 
 Milliseconds = float | timedelta
 Directions = Literal["both", "sent", "received"]
-"""As the app sees it."""
+"""The directions of messages, as the app sees them."""
 _DIRECTIONS: Mapping[str, tuple[Direction, ...]] = {
     "both": tuple(Direction),
     **{each.value: (each,) for each in Direction},
@@ -57,7 +57,7 @@ class Mock:
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """The handshake goes to the server, with these headers changed; None takes all of that name out."""
+    """The handshake goes to the server, with these header fields changed. A value of None removes a field."""
 
     headers: tuple[tuple[str, str | None], ...] = ()
     url: str | None = None

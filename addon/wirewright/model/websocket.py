@@ -71,10 +71,10 @@ _waiting: Typed[
 class WebSocket(Emitter):
     """One socket of an app. Made by the proxy, never by a user.
 
-    Events: `framesent` and `framereceived` with the payload (str for text, bytes for binary; one a
-    message, fragments joined), `socketerror` with a str, `close` with this WebSocket, once. `missed`
-    with the number of messages that were left out: a client of the proxy does not keep up (docs/remote.md),
-    or code took the socket when more messages had passed than it remembers (docs/testing.md).
+    Events: `framesent` and `framereceived` with the payload of a whole message (str for text, bytes for
+    binary), `socketerror` with a str, and `close` with this WebSocket, once. `missed` has the number of
+    messages that were left out: for a client that does not keep up (docs/remote.md), or for code that took
+    the socket after more messages had passed than the socket remembers (docs/testing.md).
     """
 
     if TYPE_CHECKING:
@@ -113,20 +113,21 @@ class WebSocket(Emitter):
         return self._handshake.url
 
     def is_closed(self) -> bool:
-        """Already True when `close` handlers run, still False when `socketerror` handlers run."""
+        """True once the socket is over: already in `close` listeners, but not yet in `socketerror` ones."""
         return self._closed_at is not None
 
     @property
     def request_headers(self) -> dict[str, str]:
-        """Names in lower case. The app's own at first; once sent, as they went to the server.
+        """The header fields of the handshake's request, by names in lower case.
 
-        Values of a name that occurs again are joined by ", ", those of `cookie` by "; ".
+        They are the app's own until the request is sent, and then those that the server was sent. Values of a
+        name that occurs again are joined by ", ", those of `cookie` by "; ".
         """
         return self._request_headers.as_dict()
 
     @property
     def response_headers(self) -> dict[str, str] | None:
-        """Names in lower case; None until the handshake is answered.
+        """The header fields of the handshake's answer, by names in lower case; None until there is one.
 
         Values of a name that occurs again are joined by ", ", those of `set-cookie` by a newline.
         """

@@ -47,7 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--ws-proxy-port",
         metavar="PORT",
         type=int,
-        help="Its port; 0 (the default) takes a free one. With xdist each worker takes the next.",
+        help="The port of that proxy; 0 (if not given): any free one. With xdist each worker takes the next.",
     )
     group.addoption(
         "--ws-capture",
@@ -93,9 +93,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session")
 def ws_proxy_args() -> dict[str, Any]:
-    """What the session's proxy is launched with: the keyword arguments of `wirewright.sync_api.launch`.
+    """The keyword arguments of `wirewright.sync_api.launch` for the session's proxy.
 
-    To be overridden in a conftest.py. The port and the modes of the command line win.
+    Override this fixture in a conftest.py. A port and modes in the command line take precedence.
     """
     return {}
 
@@ -130,7 +130,7 @@ def ws_proxy(request: pytest.FixtureRequest, ws_proxy_args: dict[str, Any]) -> "
 
 @pytest.fixture
 def ws(ws_proxy: "Proxy") -> "Iterator[Proxy]":
-    """The session's proxy for one test: its listeners and routes are taken back afterwards."""
+    """The session's proxy for one test. Listeners and routes of the test are removed at its end."""
     from wirewright.sync_api import for_a_while
 
     with for_a_while(ws_proxy) as proxy:

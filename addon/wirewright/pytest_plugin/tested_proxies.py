@@ -38,7 +38,7 @@ class TestedProxy:
         self._has_ended = False
 
     async def ending(self) -> None:
-        """The proxy ends, or the test: count and record nothing more."""
+        """Take the last counts and stop the capture: the proxy or the test ends."""
         if not self._has_ended:
             self._has_ended = True
             with suppress(Error):  # the other process may be gone

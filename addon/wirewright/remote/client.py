@@ -1,8 +1,7 @@
 """A client's end of the protocol: a Proxy of its own, made of the same classes, that follows the real one.
 
-What the proxy tells is fed into this process's model, and what a user does with the model is sent as
-commands. So listeners, waits, predicates, history and routes' handlers are those of the model, in the
-client's own process.
+Reports of the real proxy become events of this Proxy, and calls of the user become commands. So listeners,
+waits, predicates, history and routes' handlers all work in the client's own process.
 """
 
 import asyncio
@@ -134,7 +133,7 @@ class Client:
         except (Disconnected, InvalidMessage, TimeoutError) as error:
             raise Error(f"the proxy did not answer: {error}") from None
         if not isinstance(welcome, protocol.Welcome):
-            raise Error("what answers is no Wirewright")
+            raise Error("the program at this address is not Wirewright")
         self.control.attach(RemoteHost(self.sender, welcome))
         for socket in welcome.sockets:
             self._open(socket, is_new=False)

@@ -80,10 +80,11 @@ def publish(endpoint: Endpoint) -> Path:
 
 
 def find(endpoint: str | Path | None, token: str | None) -> Endpoint:
-    """The endpoint that is meant: an address as `ws_remote` takes it or as it is printed, a file, that of
-    WIREWRIGHT_ENDPOINT, or (also as `auto`) the one that runs here.
+    """Find the endpoint of a proxy by its address or its file.
 
-    Raises Error if there is none, or more than one, and EndpointError for what is not an endpoint.
+    An address is written as for `ws_remote`, or as a proxy prints it. None stands for WIREWRIGHT_ENDPOINT, or
+    else for `auto`: the only proxy of this user on this machine. Raises Error if there is no such proxy or
+    more than one, and EndpointError for text that is not an endpoint.
     """
     asked = str(endpoint or os.environ.get(VARIABLE) or AUTO)
     if asked == AUTO:

@@ -13,11 +13,11 @@ from wirewright.remote.snapshots import size_of, smaller
 from wirewright.values import Payload
 
 FRAME_BYTES = 64 * 1024 * 1024
-"""How much of frames may wait; what comes then is left out and counted."""
+"""Bytes of frames that may wait. Further frames are left out and counted."""
 MOST_BYTES = 64 * 1024 * 1024
-"""How much of everything else may wait."""
+"""Bytes of all other messages that may wait. A client with more is disconnected."""
 CROWDED_BYTES = 16 * 1024 * 1024
-"""Above this much of everything else, further messages have no header fields."""
+"""While more bytes of other messages wait than this, further ones are sent without header fields."""
 BATCH, BATCH_BYTES = 1_000, 1024 * 1024
 """How many frames go into one message at most, and how many bytes before others are put into another one."""
 

@@ -146,7 +146,7 @@ class Opening(FromProxy, frozen=True):
 
 
 class Changed(FromProxy, frozen=True):
-    """The handshake went on; all of it as it is now."""
+    """The handshake of a socket has gone on. The message has its present state."""
 
     key: str
     request_headers: Fields
@@ -164,7 +164,7 @@ class Frames(FromProxy, frozen=True):
     key: str
     event: Event
     number: int
-    """Of the first of them among all of this event since the subscription, from 0; a gap was `Missed`."""
+    """The number of the first one, from 0 for each socket and event. Skipped numbers were `Missed`."""
     payloads: Sequence[Any]
     at: float
 
@@ -336,7 +336,7 @@ class Route(Command, frozen=True):
 
 
 class Unroute(Command, frozen=True):
-    """It no longer does; sockets that are open keep their route."""
+    """Remove a rule. Sockets that are open keep their route."""
 
     id: int
     rule: int
@@ -495,7 +495,7 @@ def changes_of(fields: Iterable[tuple[str, str | None]]) -> list[tuple[str, str 
 
 
 def checked(message: Any) -> Any:
-    """The same message. Raises TypeError where a value of it is none that the other side would take."""
+    """Return the same message. Raises TypeError if the other side would refuse one of its values."""
     plain = msgspec.to_builtins(message, builtin_types=(bytes,), str_keys=False)
     try:
         msgspec.convert(plain, type(message), builtin_types=(bytes,))

@@ -135,7 +135,7 @@ class ClientSession:
             logger.error("a client of the proxy is sent away: a message to it would be too large")
             await self.connection.close(1009, "a message of the proxy is too large for this subprotocol")
         except Exception:
-            logger.exception("a client of the proxy could not be told something")
+            logger.exception("a message to a remote client could not be sent")
             await self.connection.close(1011, "the proxy could not write a message")
 
     async def _encode(self, message: Any) -> AsyncIterator[Any]:

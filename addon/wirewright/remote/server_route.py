@@ -84,7 +84,7 @@ class RemoteRoute:
                 self._set_handlers(message)
 
     async def drained(self) -> None:
-        """Return when what was asked until now is answered, the ends that were told last, too."""
+        """Wait until the client has answered all messages and ends that were sent to it."""
         await asyncio.sleep(0)  # an end that is reported now is sent to the client in the next turns
         await asyncio.sleep(0)
         while self._pending:

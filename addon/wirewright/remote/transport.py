@@ -1,6 +1,6 @@
-"""The server's sockets: a TCP port or a Unix socket, and who may come in.
+"""Connections between a proxy and its remote clients: TCP ports, Unix sockets and TLS, on both sides.
 
-A web page must not get in: any request with an `Origin` is refused, and one whose `Host` is none of ours (DNS
+`Listener` refuses web pages: requests with an `Origin`, and requests with another host's `Host` (DNS
 rebinding). Each client must send the token of this run.
 """
 

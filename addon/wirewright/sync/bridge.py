@@ -77,7 +77,7 @@ class Bridge:
             if not dispatcher.is_current and dispatcher.thread.ident is not None:
                 dispatcher.thread.join(LAST_SECONDS)
                 if dispatcher.thread.is_alive():
-                    logger.warning("a listener or a handler is still at work: what came after it is left out")
+                    logger.warning("a listener or a handler still runs: later events are not dispatched")
         finally:
             if not dispatcher.is_current:
                 dispatcher.end_now()

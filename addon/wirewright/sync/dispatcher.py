@@ -30,8 +30,8 @@ Job = tuple[Callable[..., Calls | None], tuple[object, ...], int]
 return calls that do."""
 
 MOST_BYTES = 64 * 1024 * 1024
-"""How much may wait for the dispatcher, or in the inbox of one wait. Frames that come then are left out. The
-budget of the process may be used up before."""
+"""The largest size of the dispatcher's queue, and of the inbox of one wait. Above it new frames are left out.
+If the memory budget is used up, frames are left out earlier."""
 CALL_BYTES, VALUE_BYTES = 500, 60
 """About what a job of the dispatcher takes beside its values, and each value beside its payload."""
 

@@ -231,7 +231,7 @@ class SocketWrapper(ListeningWrapper[WebSocket]):
             self._miss(len(values))
 
     def _related(self, event: str) -> Iterable[str]:
-        # Who hears a question may want to hear its answer, which is on its way by then.
+        # A listener of one direction may register one of the other, for an answer that is on its way already.
         return FRAMES if event in FRAMES else (event,)
 
     def _catch_up(self) -> CatchUp | None:

@@ -39,7 +39,7 @@ class EventInbox(EventWait):
         """With `takes_any` the first value ends the wait: there is no predicate."""
         self.items: SimpleQueue[list[Candidate | Error]] = SimpleQueue()
         self.judged = 0
-        """Bytes of the values that the waiting thread has taken out. Written by that thread."""
+        """Bytes of the values for which the predicate has been called. Only the waiting thread writes it."""
         self._noted = 0
         self._share = budget.share(MemoryUse.QUEUED)
         self._takes_any = takes_any
@@ -238,7 +238,7 @@ class SyncWait(Generic[T]):
         self._outcome = outcome
         self._finalizer.detach()
         number = outcome.number if isinstance(outcome, Candidate) else None
-        if catch_ups := bound():  # their sockets are to forget what the caller's next wait is not given
+        if catch_ups := bound():  # they end, or move past this event, before the caller waits again
             with suppress(Error):  # the proxy is gone
                 self._bridge.call(_end_in_loop, self._inbox, number, catch_ups)
         else:

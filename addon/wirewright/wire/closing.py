@@ -80,7 +80,7 @@ class Closing:
         return self._handles_close(direction) and not self.has_closed(direction.opposite)
 
     def must_be_read(self, direction: Direction) -> bool:
-        """True if a direction's source is to end, too: its end is not noticed while reading is paused."""
+        """True if a source must be read because its end is expected: a paused connection reports no end."""
         back = direction.opposite
         has_lost_end = self.has_destination(direction) and (self.has_closed(back) or back in self.gone)
         return self.is_finished or has_lost_end or self.nothing_may_follow(back)
@@ -257,7 +257,8 @@ class Closing:
     def conclude(self) -> list[Action]:
         """The actions that end the socket, if it is over.
 
-        The end is told once both sides have closed. We end the connections if we had a part in it.
+        The end is reported once both sides have closed. If both closes (or violations) were forwarded, the
+        peers end their connections. Otherwise the proxy ends them.
         """
         if self.is_finished:
             return []

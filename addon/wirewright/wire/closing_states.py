@@ -14,11 +14,12 @@ class State(Enum):
     COPIED = "copied"
     """The source has closed, and its close frame was forwarded."""
     CLOSED = "closed"
-    """The destination has been sent a close frame of ours. The source has closed, or is not read any more."""
+    """The destination has been sent a close frame of ours, or a violation. The source has closed, is lost, or
+    is not read any more."""
     LOST = "lost"
     """The connection of the source has ended without a close frame."""
     BROKEN = "broken"
-    """The source broke the protocol. In PASS its bytes are still forwarded."""
+    """The source broke the protocol, or cannot be read. In PASS its bytes are still forwarded."""
     FAILED = "failed"
     """The destination has been sent bytes of the source that break the protocol, so that it fails the socket
     (7.1.7)."""
@@ -36,7 +37,7 @@ class Move(Enum):
     LOSE = "lose"
     """The connection of the source has ended, and all that came before is dealt with."""
     BREAK = "break"
-    """The source broke the protocol: it is not read any more."""
+    """The source cannot be read any more: a violation, a message too large to hold, an unknown extension."""
     FAIL = "fail"
     """The violation of the source goes to the destination."""
 

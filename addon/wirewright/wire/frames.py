@@ -29,7 +29,7 @@ _SHORT_PAYLOAD = 512
 
 
 class Opcode(IntEnum):
-    """5.2; what is not here is reserved."""
+    """The opcodes of RFC 6455, 5.2. All others are reserved."""
 
     CONTINUATION = 0x0
     TEXT = 0x1
@@ -40,7 +40,7 @@ class Opcode(IntEnum):
 
 
 class CloseCode(IntEnum):
-    """7.4.1, as far as we send them or give them a meaning."""
+    """The close codes of RFC 6455, 7.4.1, that Wirewright sends or interprets."""
 
     NORMAL = 1000
     PROTOCOL_ERROR = 1002

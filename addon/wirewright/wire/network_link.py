@@ -17,7 +17,7 @@ HELD_BACK_SECONDS = 1.0
 
 
 class Link(Generic[T]):
-    """The items that are under way are kept in memory."""
+    """One direction of the simulated network: a queue whose items have times of arrival."""
 
     def __init__(self, name: str) -> None:
         """`name` is that of the direction: the other one has its own luck with the same seed."""
@@ -66,7 +66,7 @@ class Link(Generic[T]):
         return min(times, default=None)
 
     def put(self, item: T, size: int, now: float, *, is_message: bool) -> None:
-        """Something sets out; what is no message is only delayed, behind all that came before it."""
+        """Add an item of `size` bytes. An item that is not a message is delayed only, and keeps its place."""
         if self.is_stalled:
             self._stalled.append((item, size, is_message))
             self.weight += size + ITEM_BYTES
@@ -78,7 +78,7 @@ class Link(Generic[T]):
             self._set_out(self._arrival(size, now, 0.5), size, item)
 
     def end(self, item: T, now: float) -> None:
-        """Nothing sets out any more: this comes behind what is under way, and what is stuck never comes."""
+        """Add the last item, behind the items that are under way. Stalled items are dropped."""
         self.weight -= sum(size + ITEM_BYTES for _, size, _ in self._stalled)
         self._stalled.clear()
         self._release_held_back()

@@ -145,7 +145,7 @@ class MessageReader:
             position = after
             message.work += FRAME_WORK
         self._tail = b"" if message.remaining or self.rest else data[position:]
-        # A frame whose first bytes have gone out already cannot be preceded any more.
+        # A message of ours does not fit before a frame whose first bytes were forwarded already.
         if boundary >= before:
             self.boundary = boundary - before
 

@@ -29,7 +29,10 @@ class ControlFrame:
 
 @dataclass(frozen=True, slots=True)
 class TooLarge:
-    """A message that is dropped, because it is above the limit or memory is short. It may be incomplete."""
+    """A message without its content: it is above the limit, or memory is short. It may be incomplete.
+
+    In PASS its bytes are forwarded all the same.
+    """
 
     opcode: int
     lacks_memory: bool = False
@@ -58,7 +61,7 @@ class Violation:
 class LazyBatch(ABC):
     """Messages that have been found but not read: iterating over them reads them.
 
-    Text that is not UTF-8 is mended then; nobody was there to be told.
+    Invalid UTF-8 is replaced by U+FFFD then: without listeners, no error is reported.
     """
 
     size: int

@@ -47,7 +47,7 @@ class Encoder:
         return encode_frame(opcode, content, mask=self._mask())
 
     def violation(self, violation: Violation) -> bytes:
-        """The same violation, for a reader that has what was sent so far."""
+        """The bytes with which the destination's reader fails in the same way as ours did."""
         opcode, content = violation.opcode, violation.content
         if violation.frame:
             begun = encode_frame(opcode, content, mask=self._mask(), fin=False) if opcode else b""
@@ -124,7 +124,7 @@ class Stream:
             self._change_mode()
 
     def receive(self, data: bytes, work: int = sys.maxsize) -> Received:
-        """Take in what came from the source, up to so much `work`: the `rest` of the reader comes next."""
+        """Read bytes from the source, up to `work` units. The next call is to get the reader's `rest`."""
         if self.mode is not self.wished:
             self._change_mode()
         self.reader.wanted.holds = self.mode is Mode.HOLD
@@ -148,7 +148,7 @@ class Stream:
         return self._encode(ours)
 
     def end(self, close: Close) -> bytes | None:
-        """A close frame of ours, whatever waits; None where none fits, as a frame has gone out by half."""
+        """The bytes of a close frame, even if messages wait. None in the middle of a forwarded frame."""
         if self.mode is Mode.PASS and not self._fits(close):
             return None
         return self._encode(close)

@@ -195,7 +195,7 @@ class UnfinishedMessage:
             events.append(TooLarge(self.opcode, lacks_memory=self._is_given_up))
         self.forget()
         if self._inflates() and self._size > self._max_message:
-            # A decompression bomb, perhaps: it is not inflated to its end, and so nor is what refers to it.
+            # Perhaps a decompression bomb: it is not inflated to its end. Nor are messages that need it.
             self._lost_window = True
 
     # Memory

@@ -265,7 +265,7 @@ def test_zip_must_have_one_archive(tmp_path: Path, path: Path) -> None:
 
 def test_target_that_is_no_capture_is_not_touched(tmp_path: Path, path: Path) -> None:
     path.write_text("dear diary")
-    with pytest.raises(CaptureError, match="it is no capture"):
+    with pytest.raises(CaptureError, match="it is not a capture"):
         import_file(archive(tmp_path, entry()), path)
     assert path.read_text() == "dear diary"
 

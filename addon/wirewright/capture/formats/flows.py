@@ -1,7 +1,7 @@
-"""A capture as a file of mitmproxy's flows, and the other way round: `mitmweb --rfile out.mitm` shows it.
+"""Exports a capture as a file of mitmproxy's flows: `mitmweb --rfile out.mitm` shows it.
 
-A flow file has each flow as one netstring with its length before it, and mitmproxy's own writer makes it in
-memory. Here the messages of a flow go through a temporary file.
+Each flow is one netstring, which begins with its length. mitmproxy's own writer builds it in memory. This one
+puts the messages of a flow into a temporary file first.
 """
 
 import shutil

@@ -31,7 +31,7 @@ _MADE_ANEW = ("content-length", "host")
 
 @dataclass
 class Played:
-    """What has become of one recorded socket."""
+    """The result of playing one recorded socket."""
 
     socket: Socket
     url: str
@@ -82,8 +82,10 @@ def live_url(url: str, recorded: str) -> str:
 async def play_as_client(
     capture: Capture, socket: Socket, url: str, manner: Manner, told: Callable[[Mismatch], None]
 ) -> Played:
-    """Open a socket to a live server and say what the app has said, each message once all recorded answers
-    before it have come. `told` is called with each answer that differs; then the next ones are compared."""
+    """Open a socket to a live server, and send the app's messages in lockstep with the recorded answers.
+
+    `told` is called with each answer that differs. The comparison then goes on with the next answer.
+    """
     try:
         played = Played(socket, live_url(url, socket.url))
     except ValueError as error:

@@ -51,7 +51,7 @@ class Recorded:
 
 
 class Replay:
-    """What `route_from_capture` returns; as a route's handler it is called for each live socket."""
+    """A route's handler that answers live sockets as the recorded server did; see `route_from_capture`."""
 
     def __init__(
         self,
@@ -168,9 +168,9 @@ class _ServerPerformance:
         self._control, self._route, self._server = control, control.side, server
         self._came: asyncio.Queue[Payload] = asyncio.Queue()
         self._server_end: tuple[int, str] | None = None
-        """With what the live server has closed."""
+        """The code and the reason with which the live server has closed."""
         self._count = 0
-        """How many of them were looked at."""
+        """The number of the app's messages that were read."""
         if server is not None:
             server.on_message(_forget)
             server.on_close(self._remember_end)

@@ -45,11 +45,11 @@ COMPARE_STEP = 64 * 1024
 
 
 def comparison(compare: Compare) -> Comparison:
-    """What a value of `compare` stands for. Raises ValueError and TypeError for any other.
+    """Return the function for a value of `compare`. Raises ValueError and TypeError for any other value.
 
-    `"exact"` is the same text, or the same bytes; in recorded JSON, a value that was redacted stands for any.
-    `"json"` is the same value, however it is written. A regex names what may differ: all that it matches is
-    left out of both. A callable is given the recorded message and the live one.
+    `"exact"` requires the same text or bytes. A value that was redacted in recorded JSON equals any value.
+    `"json"` requires the same JSON value, however it is written. A regex matches the parts that may differ:
+    they are removed from both messages. A callable is called with the recorded message and the live one.
     """
     if compare == "exact":
         return _exact
@@ -65,7 +65,7 @@ def comparison(compare: Compare) -> Comparison:
 
 
 class ignoring_keys:  # noqa: N801  used like a function
-    """The same JSON value, but for the values of these keys, wherever they are; what is no JSON is exact."""
+    """Compares JSON values, except those of these keys at any depth. Other messages must be the same."""
 
     def __init__(self, *keys: str) -> None:
         self._ignored = frozenset(keys)
@@ -98,9 +98,9 @@ class ignoring_keys:  # noqa: N801  used like a function
 
 
 def ignoring(pattern: re.Pattern[str]) -> Comparison:
-    """The same text once all that the pattern matches is taken out of both; binary messages are exact.
+    """Compare texts without the parts that the pattern matches. Raises TypeError for a pattern of bytes.
 
-    So are messages of more than `LARGEST_VALUE` characters.
+    Binary messages, and messages of more than `LARGEST_VALUE` characters, must be the same.
     """
     if not isinstance(pattern.pattern, str):
         raise TypeError(f"compare must be a regex of str, not of bytes: {pattern.pattern!r}")

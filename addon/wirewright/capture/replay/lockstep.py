@@ -1,6 +1,6 @@
-"""One recorded socket as a script: what one side says, and what the other one is expected to say.
+"""Plays one side of a recorded socket, and expects the recorded messages of the other side.
 
-It knows no sockets: a `Peer` is whoever is live.
+It does no I/O: a `Peer` sends and receives the messages of the live side.
 """
 
 import asyncio
@@ -41,17 +41,17 @@ class Mismatch:
     socket: int
     """The number of the recorded socket."""
     number: int
-    """Which of the live side's messages, from 1."""
+    """The number of the message among those of the live side, from 1."""
     expected: Payload | None
-    """None where the recording has no more."""
+    """The recorded message; None if the recording has no more."""
     actual: Payload | None
-    """None where nothing came."""
+    """The live message; None if no message came."""
     compare: Comparison
-    """By which they are not the same."""
+    """The comparison for which they are not the same."""
 
     @property
     def diff(self) -> str:
-        """What differs, in readable lines: `-` was recorded, `+` came."""
+        """The difference in readable lines: `-` for the recorded message, `+` for the live one."""
         return difference(self.expected, self.actual, self.compare)
 
     def __str__(self) -> str:
@@ -75,12 +75,11 @@ def played_direction(role: Role) -> Direction:
 
 
 def steps(frames: Iterable[Frame], role: Role) -> Iterator[Step]:
-    """The messages of a socket: ours as they reached the other side, its as it has sent them.
+    """The messages of a socket: those of the played side as they were delivered, others as they were sent.
 
-    Raises CaptureError at one of ours of which only a part is known.
-
-    So a server that is played sends what the app has got, and expects what the app said before anything
-    was changed, dropped or added on the way.
+    A played server sends the messages that reached the app. It expects the messages that the app sent, before
+    a route changed, dropped or added any. Raises CaptureError for a message of the played side that was
+    recorded only in part.
     """
     played = played_direction(role)
     numbers = dict.fromkeys(Direction, 0)
@@ -107,14 +106,14 @@ def _said(frame: Frame) -> Payload | None:
 
 
 class Pace:
-    """Recorded times as times of now."""
+    """Maps recorded times to times of the event loop, at a speed."""
 
     def __init__(self, recorded_ns: int, speed: float) -> None:
         self._speed = speed
         self.is_now(recorded_ns)
 
     def is_now(self, recorded_ns: int) -> None:
-        """What was recorded then happens at this moment: what follows is as far from it."""
+        """Map a recorded time to the present one. Later times are measured from it."""
         self._recorded_ns, self._now = recorded_ns, asyncio.get_running_loop().time()
 
     async def until(self, recorded_ns: int) -> None:
@@ -131,10 +130,9 @@ async def play_lockstep(
     same: Comparison,
     judge: Callable[[Step | None, Payload | None], Verdict],
 ) -> bool:
-    """Our messages, each after all that the other side has said before it; whether it came to the end.
+    """Send each message after those recorded before it have come. Returns True at the end of the script.
 
-    `judge` is told of a live message that differs from its step, or (None) comes after the end of the other's
-    messages, or does not come at all.
+    `judge` is called with a step and a live message that differs from it. The message is None if none came.
     """
     played = played_direction(role)
     for step in script:

@@ -45,7 +45,7 @@ def wait(
         Option(help="With this text in what is printed. More than once: any of them.", metavar="TEXT"),
     ] = None,
     timeout: Annotated[float, Option(help="Seconds; 0 for no limit.", min=0)] = 30.0,
-    history: Annotated[bool, Option("--history", help="What the sockets remember counts, too.")] = False,
+    history: Annotated[bool, Option("--history", help="Also try messages that sockets remember.")] = False,
 ) -> None:
     """Wait for the first event that fits, of any matching socket that is open or opens, and print it.
 
@@ -62,7 +62,7 @@ def wait(
 
 @command(commands)
 def send(
-    message: Annotated[str, Argument(help="A text message; - for what stdin has, as it is.")],
+    message: Annotated[str, Argument(help="The text of the message; - sends stdin, unchanged.")],
     *,
     to: Annotated[str, Option(help="The `client` (the app) or the `server`.")] = "client",
     binary: Annotated[bool, Option("--binary", help="As a binary message.")] = False,

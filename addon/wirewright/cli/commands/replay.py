@@ -40,7 +40,7 @@ def _make_comparison(
         Option(help="Keys in JSON whose values may differ; more than once.", metavar="NAME"),
     ] = None,
     ignore: Annotated[
-        list[str] | None, Option(help="What matches may differ; more than once.", metavar="REGEX")
+        list[str] | None, Option(help="Text that matches may differ; more than once.", metavar="REGEX")
     ] = None,
 ) -> "Compare":
     """Raises ValueError if the options contradict each other."""

@@ -1,4 +1,4 @@
-"""The demo's script: what a tester would write to know when an app was told a certain price."""
+"""The demo's script, as a tester would write it: it waits until an app receives a certain price."""
 
 import json
 

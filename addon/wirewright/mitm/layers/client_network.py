@@ -17,10 +17,10 @@ CONTROL_BIT = 0x08
 
 
 class AppNetwork:
-    """Both directions of one socket: what the app has said comes to the proxy late, and what it is sent goes
-    late.
+    """The simulated network of one socket, in both directions.
 
-    Messages are lost, doubled and reordered; other frames and the end are only delayed, in their place.
+    Messages are delayed, dropped, duplicated and reordered. Other frames and the end of the connection are
+    only delayed, and keep their place.
     """
 
     def __init__(self, app: Connection) -> None:
@@ -77,7 +77,7 @@ class AppNetwork:
         return self._timers.pop(command, None) is not None
 
     def advance(self) -> layer.CommandGenerator[list[Held]]:
-        """Send the app what arrives there by now; the value is what has come from it."""
+        """Send the app the frames that are due by now. Returns the items from the app that have arrived."""
         yield from self._deliver()
         arrived = self.sent.arrived(monotonic())
         yield from self._set_timer()

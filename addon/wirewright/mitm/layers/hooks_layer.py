@@ -25,11 +25,11 @@ NO_FRAGMENT = [b""]
 class HooksLayer(websocket.WebsocketLayer):
     """Messages are relayed by mitmproxy's own code and reported by its hooks.
 
-    Four things are other than there. A socket can be closed or cut from outside. A TCP connection that is
-    lost on one side is lost on the other, where mitmproxy makes a clean close 1000 of it. What is injected
-    waits for the end of a message that has come by half, where mitmproxy makes one of both. And connections
-    are ended once the ends have answered a close frame: mitmproxy ends them at once, and a socket that is
-    closed before its peer's answer is read is reset (RFC 9112, 9.6), so that the peer's close is unclean.
+    It differs from mitmproxy's layer in four ways. A socket can be closed or cut from outside. If one side
+    loses its TCP connection, the other one is cut, too; mitmproxy sends it a close frame 1000. An injected
+    message waits for the end of a message of which only some frames have come; mitmproxy joins the two. And
+    connections are ended after both ends have answered a close frame. mitmproxy ends them at once: a TCP
+    connection that is closed before the peer's answer is read is reset (RFC 9112, 9.6).
     """
 
     def __init__(self, context: Context, flow: http.HTTPFlow) -> None:

@@ -22,9 +22,9 @@ from wirewright.wire.stream import Mode, Ours
 
 
 class WireLayer(websocket.WebsocketLayer):
-    """Carries one socket. It judges nothing that it may pass.
+    """Carries one socket. Frames that need no decision are forwarded unchanged, even invalid ones.
 
-    A close frame is copied, and a lost connection is lost on the other side, too, unless a route handles it.
+    A close frame is copied. If one connection is lost, the other is ended, too, unless a route handles that.
     """
 
     def __init__(self, context: Context, flow: http.HTTPFlow, observer: Observer) -> None:
@@ -163,7 +163,7 @@ class WireLayer(websocket.WebsocketLayer):
         socket.adopt(leg)
         if stream.reader.failure is not None:
             yield commands.Log(
-                "A WebSocket message is not sent: nothing fits into what cannot be read.", WARNING
+                "A WebSocket message is not sent: its socket's frames cannot be parsed.", WARNING
             )
         elif stream.mode is Mode.HOLD:
             yield from self._holding.hold(leg, [Injected(payload)])

@@ -1,8 +1,8 @@
 """mitmproxy's hooks, without the cost of the addons that do not have them.
 
-For each of its fifty addons mitmproxy sets up a call, only to find that all but two or three have no such
-hook: opening a socket takes thirty hooks, and that was a fifth of its time. Here it is asked first which
-addons have one; those are called as ever.
+For each hook mitmproxy sets up a call of each of its fifty addons. Only two or three of them have the hook.
+To open a socket takes thirty hooks, and these calls took a fifth of that time. With this change mitmproxy
+calls only the addons that have the hook.
 """
 
 from collections.abc import Awaitable, Callable, Iterator

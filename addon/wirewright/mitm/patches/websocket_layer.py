@@ -34,8 +34,8 @@ def observe_with(observe: Observe) -> None:
 
 
 def layer_class(stock: object) -> Callable[..., layer.Layer]:
-    """Have new sockets carried by the wire if they have an observer, else by mitmproxy's layer with what it
-    lacks. A socket is cut that is not admitted, or if `observe` raises.
+    """Have new sockets carried by WireLayer if they have an observer, else by HooksLayer. A socket that is
+    not admitted is cut, and so is one for which `_observe` raises.
 
     mitmproxy's HTTP layer looks the class up in its module each time that it needs one.
     """
