@@ -49,14 +49,14 @@ from wirewright.model.proxy import ReplayHandler
 from wirewright.model.route import CloseHandler, Directions, MessageHandler, Milliseconds
 from wirewright.model.running_proxies import RunningProxy, running_proxies
 from wirewright.sync.bridge import Bridge
-from wirewright.sync.listeners import SocketsWrapper, SocketWrapper
+from wirewright.sync.listeners import ProxyWrapper, SocketWrapper
 from wirewright.sync.waits import EventContextManager, EventInfo, SyncWait
 from wirewright.sync.wrappers import (
-    Asked,
-    AskedUrl,
+    DispatchedFunction,
+    DispatchedUrlMatch,
     PassedProperty,
     Wrapper,
-    Wrappers,
+    WrapperRegistry,
     awaited_method,
     passed_method,
 )
@@ -212,11 +212,11 @@ class WebSocketRoute(Wrapper[own_route.WebSocketRoute]):
 
     def on_message(self, handler: MessageHandler) -> None:
         """Give this side's messages to a handler instead of forwarding them. A later handler replaces it."""
-        self._call(self._own.on_message, Asked(self._wrappers, handler))
+        self._call(self._own.on_message, DispatchedFunction(self._wrappers, handler))
 
     def on_close(self, handler: CloseHandler) -> None:
         """Call a handler when this side closes. The close is not forwarded to the other side then."""
-        self._call(self._own.on_close, Asked(self._wrappers, handler, 2))
+        self._call(self._own.on_close, DispatchedFunction(self._wrappers, handler, 2))
 
     def connect_to_server(self, headers: HeaderChanges | None = None) -> "WebSocketRoute":
         """Have the handshake go to the server, and return the server's side.
@@ -232,7 +232,7 @@ class WebSocketRoute(Wrapper[own_route.WebSocketRoute]):
         return side
 
 
-class Proxy(SocketsWrapper[own_proxy.Proxy]):
+class Proxy(ProxyWrapper[own_proxy.Proxy]):
     """All sockets that pass, as `wirewright.Proxy`.
 
     Event: `websocket` with the WebSocket, at the handshake's request.
@@ -306,12 +306,14 @@ class Proxy(SocketsWrapper[own_proxy.Proxy]):
         It is called in the dispatcher's thread with a WebSocketRoute, and the handshake waits for it.
         """
         self._wrappers.check_going_on()
-        self._do(self._own.route_web_socket, self._asked(url), Asked(self._wrappers, handler), times)
+        self._do(
+            self._own.route_web_socket, self._asked(url), DispatchedFunction(self._wrappers, handler), times
+        )
         self._wrappers.note(lambda: self.unroute_web_socket(url, handler))
 
     def unroute_web_socket(self, url: UrlMatch | None, handler: RouteHandler | None = None) -> None:
         """Remove a handler, or all that were registered for this URL. Open sockets keep theirs."""
-        own = None if handler is None else Asked(self._wrappers, handler)
+        own = None if handler is None else DispatchedFunction(self._wrappers, handler)
         self._do(self._own.unroute_web_socket, self._asked(url), own)
 
     def route_from_capture(
@@ -335,7 +337,7 @@ class Proxy(SocketsWrapper[own_proxy.Proxy]):
                 match=match,
                 speed=speed,
                 on_mismatch=on_mismatch,
-                compare=Asked(self._wrappers, compare, 2) if is_function else compare,
+                compare=DispatchedFunction(self._wrappers, compare, 2) if is_function else compare,
             )
             await replay.started
             return replay
@@ -383,7 +385,7 @@ class Proxy(SocketsWrapper[own_proxy.Proxy]):
 
     def _asked(self, url: UrlMatch | None) -> Any:
         """A rule that is a function is a user's code: it is asked where that runs."""
-        return AskedUrl(self._wrappers, url) if callable(url) else url
+        return DispatchedUrlMatch(self._wrappers, url) if callable(url) else url
 
 
 _KINDS: dict[type, type[Wrapper[Any]]] = {
@@ -393,9 +395,9 @@ _KINDS: dict[type, type[Wrapper[Any]]] = {
 
 
 @contextmanager
-def for_a_while(proxy: Proxy) -> Iterator[Proxy]:
+def temporary_registrations(proxy: Proxy) -> Iterator[Proxy]:
     """The same proxy. At the end of the block, the listeners and routes that it registered are removed."""
-    wrappers = Wrappers(proxy._bridge, _KINDS)
+    wrappers = WrapperRegistry(proxy._bridge, _KINDS)
     undo: list[Callable[[], object]] = []
     wrappers.undo = undo
     try:
@@ -417,13 +419,13 @@ class _InThread:
 
     def __enter__(self) -> Proxy:
         self._is_inside = False
-        self._wrappers: Wrappers | None = None
+        self._wrappers: WrapperRegistry | None = None
         self._bridge = Bridge()
         try:
             self._bridge.start()
             own = self._bridge.wait(self._enter())
             self._let_settle(own)
-            self._wrappers = Wrappers(self._bridge, _KINDS)
+            self._wrappers = WrapperRegistry(self._bridge, _KINDS)
             return Proxy(own, self._wrappers)
         except BaseException:  # Ctrl-C may come when it is inside already
             self._stop()

@@ -13,7 +13,7 @@ from wirewright.capture import open as open_capture
 from wirewright.capture.events import EventReader, SocketEvent
 from wirewright.capture.filters import Filter
 from wirewright.capture.formats import har_export, json_lines
-from wirewright.capture.formats.import_report import ImportReport
+from wirewright.capture.formats.omission_report import OmissionReport
 from wirewright.capture.recorder import Recorder
 from wirewright.capture.records import Annotation, Frame, Gap
 from wirewright.capture.replay.as_server import Replay
@@ -276,7 +276,7 @@ def test_json_lines_are_in_the_order_of_time(imported: Made) -> None:
 
 def test_archives_have_sockets_and_messages_in_the_order_of_time(imported: Made) -> None:
     with open_capture(imported.path) as capture:
-        archive = json.loads("".join(har_export.pieces(Filter().by_socket(capture), ImportReport())))
+        archive = json.loads("".join(har_export.pieces(Filter().by_socket(capture), OmissionReport())))
     entries = archive["log"]["entries"]
     assert [entry["request"]["url"] for entry in entries] == ["ws://h/2", "ws://h/3", "ws://h/1"]
     assert [_data(entry) for entry in entries] == [["2", "8", "10"], ["refused"], ["7", "9"]]

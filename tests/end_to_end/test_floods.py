@@ -55,7 +55,7 @@ def turns(monkeypatch: pytest.MonkeyPatch) -> Turns:
         monkeypatch.setattr(WireSocket, name, counting)
 
     count("passed", len)
-    count("passed_unheard", len)
+    count("passed_unread", len)
     count("controls", len)
     count("offer", lambda _: 1)
     return counted

@@ -16,7 +16,7 @@ from support.servers import echo, serving
 from wirewright import Proxy
 from wirewright.capture.filters import Filter
 from wirewright.capture.formats.importer import import_file
-from wirewright.cli.replay import manner, play_to_server
+from wirewright.cli.replay import client_settings, play_to_server
 
 PLAIN = f"ws://{NOWHERE}/live"
 MESSAGES = [message(data="hello"), message(type="receive", data="hello", time=1764103478.25)]
@@ -70,6 +70,6 @@ async def test_messages_of_the_app_are_played_to_a_live_server(
     said = io.StringIO()
     console = Console(file=said)
     async with serving(echo) as url:
-        how = manner("exact", math.inf, 30, [], insecure=False)
+        how = client_settings("exact", math.inf, 30, [], insecure=False)
         played = await asyncio.to_thread(play_to_server, console, path, Filter(), url, how)
         assert played, said.getvalue()

@@ -6,8 +6,8 @@ from typing import Any
 
 from wirewright.capture import Frame, Socket
 from wirewright.capture import open as open_capture
-from wirewright.capture.formats.import_report import ImportReport
 from wirewright.capture.formats.importer import import_file
+from wirewright.capture.formats.omission_report import OmissionReport
 
 BEGINNING_NS = 1_764_103_477_000_000_000
 
@@ -75,7 +75,7 @@ def message(**changes: Any) -> dict[str, Any]:
     return {"type": "send", "time": 1764103478, "opcode": 1, "data": "a"} | changes
 
 
-def read(source: Path, target: Path) -> tuple[list[tuple[Socket, list[Frame]]], ImportReport]:
+def read(source: Path, target: Path) -> tuple[list[tuple[Socket, list[Frame]]], OmissionReport]:
     """The sockets that an import makes of a recording, and its report."""
     report = import_file(source, target).report
     with open_capture(target) as capture:

@@ -19,14 +19,14 @@ from mitmproxy.websocket import WebSocketData, WebSocketMessage
 
 from support.frames import Peer
 from support.layer_conversation import Talk, done
-from wirewright.mitm.layers.events import CloseInjected, DecidedEvent
+from wirewright.mitm.layers.events import CloseInjected, DecisionInjected
 from wirewright.mitm.layers.turns import NextTurn
 from wirewright.mitm.layers.wire_layer import WireLayer
 from wirewright.values import Direction, Payload
 from wirewright.wire.closing_actions import CLOSING_SECONDS
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import Opcode
-from wirewright.wire.observer import UNDECIDED, Decided, Decision, Demand, Order
+from wirewright.wire.observer import UNDECIDED, Decision, Demand, LateDecision, Order
 from wirewright.wire.reader_events import ControlFrame, LazyBatch
 from wirewright.wire.stream import Close
 
@@ -82,7 +82,7 @@ class FakeObserver:
         orders, self.orders = self.orders, []
         return orders
 
-    def keeps_close(self, *, direction: Direction) -> bool:
+    def handles_close(self, *, direction: Direction) -> bool:
         return self.keeps
 
     def closed(self, code: int, reason: str, *, direction: Direction) -> list[Order]:
@@ -107,7 +107,7 @@ class FakeObserver:
     def ordered(self, payload: Payload, *, direction: Direction) -> None:
         self.passed([payload], direction=direction, injected=True)
 
-    def passed_unheard(self, messages: LazyBatch, *, direction: Direction) -> None:
+    def passed_unread(self, messages: LazyBatch, *, direction: Direction) -> None:
         self.told.append(("unheard", *messages))
 
     def too_large(self, *, direction: Direction) -> None:
@@ -251,7 +251,7 @@ class Leg:
         return self.wire.inject(payload, direction=self.direction)
 
     def decided(self, payload: Payload | None) -> events.Event:
-        return DecidedEvent(self.wire.flow, Decided(self.direction, payload))
+        return DecisionInjected(self.wire.flow, LateDecision(self.direction, payload))
 
     def offers(self, *payloads: Payload, injected: bool = False) -> list[Offer]:
         return [(payload, self.direction, injected) for payload in payloads]

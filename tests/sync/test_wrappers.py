@@ -22,7 +22,7 @@ from support.processes import ROOT
 from support.threaded_peers import app, echo, opened, reached, say, serving, settle
 from support.time_limits import STEP_SECONDS
 from wirewright.sync import bridge
-from wirewright.sync_api import Error, Proxy, WebSocket, WebSocketRoute, for_a_while, launch
+from wirewright.sync_api import Error, Proxy, WebSocket, WebSocketRoute, launch, temporary_registrations
 
 pytestmark = pytest.mark.slow
 
@@ -116,7 +116,7 @@ def test_nothing_is_heard_after_a_while_is_over(proxy: Proxy, url: str) -> None:
     gate, heard = Gate(), list[object]()
     before = proxy._own._scope.default_timeout
     with opened(proxy, url) as (_, client):
-        with for_a_while(proxy) as seen:
+        with temporary_registrations(proxy) as seen:
             (ws,) = seen.web_sockets
             ws.on("framesent", gate)
             ws.on("framesent", heard.append)
@@ -303,7 +303,7 @@ def test_test_takes_back_its_own_routes_alone(proxy: Proxy, url: str) -> None:
         ws.on_message(lambda message: ws.send("mocked"))
 
     proxy.route_web_socket("**", mock)
-    with for_a_while(proxy) as seen:
+    with temporary_registrations(proxy) as seen:
         seen.route_web_socket("**", mock, times=1)
     with app(proxy, url) as client:
         client.send("a")
@@ -311,7 +311,7 @@ def test_test_takes_back_its_own_routes_alone(proxy: Proxy, url: str) -> None:
 
 
 def test_thread_keeps_no_socket_that_it_took_in_a_test_that_is_over(proxy: Proxy, url: str) -> None:
-    with for_a_while(proxy) as seen:
+    with temporary_registrations(proxy) as seen:
         with seen.expect_websocket() as taken, app(proxy, url) as client:
             client.send("a")
             client.recv(timeout=STEP_SECONDS)
@@ -329,7 +329,7 @@ def test_handler_that_goes_on_after_its_test_is_told(proxy: Proxy, url: str) -> 
     told: list[str] = []
     waits, is_told = threading.Event(), threading.Event()
     with opened(proxy, url) as (_, client):
-        with for_a_while(proxy) as seen:
+        with temporary_registrations(proxy) as seen:
             (ws,) = seen.web_sockets
 
             def handler(payload: str | bytes) -> None:

@@ -16,16 +16,16 @@ from wirewright.wire.closing_actions import (
     EndConnection,
     ForwardClose,
     ForwardViolation,
+    NotifyRoute,
     Place,
     QueueLoss,
+    ReportEnd,
+    ReportFailure,
     SendClose,
     StartTimer,
-    TellEnd,
-    TellFailure,
-    TellRoute,
     Timer,
 )
-from wirewright.wire.closing_states import TRANSITIONS, IllegalMove, Move, State, moved
+from wirewright.wire.closing_states import TRANSITIONS, IllegalMove, Move, State, next_state
 from wirewright.wire.frames import CloseCode, ProtocolError
 from wirewright.wire.stream import Close
 
@@ -53,10 +53,10 @@ def but_timers(actions: list[Action]) -> list[Action]:
 @pytest.mark.parametrize("move", Move)
 def test_move_that_is_not_in_the_table_raises(state: State, move: Move) -> None:
     if move in TRANSITIONS[state]:
-        assert moved(state, move) is TRANSITIONS[state][move]
+        assert next_state(state, move) is TRANSITIONS[state][move]
     else:
         with pytest.raises(IllegalMove, match=f"{move.name} in {state.name}"):
-            moved(state, move)
+            next_state(state, move)
 
 
 def test_no_state_is_left_by_a_second_close_frame() -> None:
@@ -73,7 +73,7 @@ def test_copied_close_frames_end_the_socket_and_leave_the_connections_to_the_end
     assert machine.close_received(first, 3000, "bye") == [ForwardClose(first, None)]
     assert machine.conclude() == []
     assert machine.close_received(first.opposite, 3001, "") == [ForwardClose(first.opposite, None)]
-    assert machine.conclude() == [TellEnd(End(first, 3000, "bye"))]
+    assert machine.conclude() == [ReportEnd(End(first, 3000, "bye"))]
     assert machine.lost(first) == []
     assert machine.conclude() == [EndConnection(RECEIVED), EndConnection(SENT)]
     assert machine.conclude() == []
@@ -89,7 +89,7 @@ def test_answer_to_an_ordered_close_is_replaced_by_it(direction: Direction) -> N
     back = direction.opposite
     assert machine.close_received(back, 3001, "") == [ForwardClose(back, BYE)]
     assert machine.close_received(direction, 3002, "") == []
-    ends: list[Action] = [EndConnection(RECEIVED), EndConnection(SENT), TellEnd(End(None, 3000, "bye"))]
+    ends: list[Action] = [EndConnection(RECEIVED), EndConnection(SENT), ReportEnd(End(None, 3000, "bye"))]
     assert machine.conclude() == ends
 
 
@@ -108,7 +108,7 @@ def test_close_frame_of_a_mocked_socket_is_answered() -> None:
     machine = closing(has_server=False)
     assert machine.close_received(SENT, 1005, "") == [SendClose(RECEIVED, Close(1005))]
     machine.close_sent(RECEIVED)
-    assert TellEnd(End(SENT, 1005, "")) in machine.conclude()
+    assert ReportEnd(End(SENT, 1005, "")) in machine.conclude()
 
 
 @pytest.mark.parametrize("direction", Direction)
@@ -117,7 +117,7 @@ def test_close_frame_that_a_route_handles_is_answered_and_told(direction: Direct
     actions = machine.close_received(direction, 3000, "bye")
     assert but_timers(actions) == [
         SendClose(direction.opposite, BYE),
-        TellRoute(direction, 3000, "bye"),
+        NotifyRoute(direction, 3000, "bye"),
     ]
     machine.close_sent(direction.opposite)
     assert len(timers(actions)) == (direction is SENT)
@@ -129,7 +129,7 @@ def test_close_frame_that_a_route_handles_is_answered_and_told(direction: Direct
 def test_close_frame_that_has_passed_already_is_not_answered(direction: Direction) -> None:
     machine = closing(handled=True)
     told = machine.close_received(direction, 3000, "bye", is_forwarded=True)
-    assert told == [TellRoute(direction, 3000, "bye")]
+    assert told == [NotifyRoute(direction, 3000, "bye")]
     assert machine.states[direction] is State.COPIED
 
 
@@ -141,20 +141,20 @@ def test_loss_waits_for_messages_and_is_dropped_with_them_when_time_is_up(direct
     assert but_timers(actions) == [QueueLoss(direction)]
     assert machine.conclude() == []
     assert machine.time_is_up(*timers(actions)) == [DropHeld(direction)]
-    assert machine.conclude()[-1] == TellEnd(End(direction))
+    assert machine.conclude()[-1] == ReportEnd(End(direction))
 
 
 @pytest.mark.parametrize("direction", Direction)
 def test_violation_is_forwarded_and_a_destination_that_takes_it_is_closed(direction: Direction) -> None:
     machine = closing()
     actions = machine.violated(direction, FAILURE)
-    assert but_timers(actions) == [TellFailure(FAILURE.message), ForwardViolation(direction)]
+    assert but_timers(actions) == [ReportFailure(FAILURE.message), ForwardViolation(direction)]
     machine.time_is_up(*timers(actions))
     assert machine.conclude() == [
         SendClose(direction.opposite, Close(CloseCode.PROTOCOL_ERROR), Place.NOW),
         EndConnection(RECEIVED),
         EndConnection(SENT),
-        TellEnd(End(None, CloseCode.PROTOCOL_ERROR, FAILURE.message)),
+        ReportEnd(End(None, CloseCode.PROTOCOL_ERROR, FAILURE.message)),
     ]
 
 
@@ -170,7 +170,7 @@ def test_violation_after_a_copied_close_frame_is_for_the_destination_to_judge(di
 def test_message_that_cannot_be_held_closes_both_sides(direction: Direction) -> None:
     machine = closing()
     actions = machine.refused(direction, "Message too large", BYE)
-    assert but_timers(actions) == [TellFailure("Message too large"), SendClose(direction, BYE)]
+    assert but_timers(actions) == [ReportFailure("Message too large"), SendClose(direction, BYE)]
     machine.close_sent(direction)
     back = direction.opposite
     assert machine.close_received(back, 1000, "") == [ForwardClose(back, BYE)]
@@ -184,7 +184,7 @@ def test_end_that_breaks_the_protocol_does_not_answer_any_more(direction: Direct
     for each in Direction:
         machine.close_sent(each)
     machine.close_received(direction.opposite, 3000, "")
-    assert machine.broken(direction, FAILURE) == [TellFailure(FAILURE.message)]
+    assert machine.broken(direction, FAILURE) == [ReportFailure(FAILURE.message)]
     assert EndConnection(SENT) in machine.conclude()
 
 
@@ -195,7 +195,7 @@ def test_cut_sends_no_close_frame() -> None:
     assert machine.conclude() == [
         EndConnection(RECEIVED),
         EndConnection(SENT),
-        TellEnd(End(None, 3000, "bye")),
+        ReportEnd(End(None, 3000, "bye")),
     ]
 
 
@@ -220,7 +220,7 @@ class Ends:
         self.waiting: list[SendClose] = []
         """Close frames of ours that wait for their place."""
         self.timers: list[Timer] = []
-        self.told: list[TellEnd] = []
+        self.told: list[ReportEnd] = []
         self.told_routes: Counter[Direction] = Counter()
         self.failures: Counter[str] = Counter()
         self.first: End | None = None
@@ -255,11 +255,11 @@ class Ends:
                 self.queued.discard(direction)
             case StartTimer(timer):
                 self.timers.append(timer)
-            case TellFailure(message):
+            case ReportFailure(message):
                 self.failures[message] += 1
-            case TellRoute(direction):
+            case NotifyRoute(direction):
                 self.told_routes[direction] += 1
-            case TellEnd():
+            case ReportEnd():
                 self.told.append(action)
             case EndConnection(direction):
                 self.gone.add(direction)
@@ -289,7 +289,7 @@ class Ends:
             assert self.machine.nothing_may_follow(direction)
         self.first = self.first or self.machine.end
         assert self.machine.end is self.first, "the first reason wins"
-        assert self.machine.is_told is bool(self.told)
+        assert self.machine.is_end_reported is bool(self.told)
         if self.told:
             assert self.told[0].end is self.first
         if self.machine.is_finished:

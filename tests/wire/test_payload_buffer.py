@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from wirewright.wire.payload_buffer import Parts
+from wirewright.wire.payload_buffer import PayloadBuffer
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from wirewright.wire.payload_buffer import Parts
 )
 def test_parts_are_joined_in_order(sizes: list[int]) -> None:
     data = [os.urandom(size) for size in sizes]
-    parts = Parts()
+    parts = PayloadBuffer()
     for part in data:
         parts.append(part)
     for _ in range(2):
@@ -35,6 +35,6 @@ def test_parts_are_joined_in_order(sizes: list[int]) -> None:
 
 
 def test_single_part_is_not_copied() -> None:
-    parts, part = Parts(), os.urandom(100_000)
+    parts, part = PayloadBuffer(), os.urandom(100_000)
     parts.append(part)
     assert parts.join() is part

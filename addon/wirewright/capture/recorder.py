@@ -121,7 +121,7 @@ class SocketTape(Tape):
             policy.redaction.headers(socket._request_headers),
             _shown(socket.client_address),
         )
-        self._put = queue.put if self._has_row else queue.leave_out
+        self._put = queue.put if self._has_row else queue.count_refused
         if socket._response_headers is not None and socket.status is not None:
             self.answered(socket.status, socket._response_headers)
         if socket.opened_at is not None:

@@ -86,7 +86,7 @@ def create_or_append(path: Path, program: str, session_id: int | None = None) ->
     that is not a capture, is of a newer Wirewright, is being written, is not this user's alone or has foreign
     files beside it, and where no file can be. After a recorder that was killed it takes ALIVE_SECONDS.
     """
-    with _telling_of(path):
+    with _as_capture_error(path):
         file = CaptureFile.claim(path)
     is_checked = False
     try:
@@ -117,7 +117,7 @@ def open_to_read(path: Path) -> tuple[sqlite3.Connection, StatementLimit]:
 
     Raises CaptureError for a file that is not a capture, is empty, or is of a newer Wirewright.
     """
-    with _telling_of(path):
+    with _as_capture_error(path):
         check_readable(path)
     with _connected(path, "ro") as (connection, limit):
         if _is_empty(connection):
@@ -134,7 +134,7 @@ def version_of(connection: sqlite3.Connection) -> int:
 
 def newest_socket(connection: sqlite3.Connection, path: Path) -> int:
     """The largest id of a socket; 0 if there is none. Raises CaptureError for a damaged file."""
-    with _telling_of(path):
+    with _as_capture_error(path):
         (newest,) = connection.execute("SELECT max(id) FROM sockets").fetchone()
     return newest or 0
 
@@ -161,7 +161,7 @@ def headers_from_json(text: str) -> Headers:
 
 
 @contextmanager
-def _telling_of(path: Path) -> Iterator[None]:
+def _as_capture_error(path: Path) -> Iterator[None]:
     """Turn what SQLite says into a sentence about a file."""
     try:
         yield
@@ -193,7 +193,7 @@ def explain(error: sqlite3.Error) -> str:
 @contextmanager
 def _connected(path: Path, mode: Literal["ro", "rw"]) -> Iterator[tuple[sqlite3.Connection, StatementLimit]]:
     """A connection with a limit for its statements. It is closed if the block fails, with a CaptureError."""
-    with _telling_of(path):
+    with _as_capture_error(path):
         connection = sqlite3.connect(
             f"file:{_quoted(path)}?mode={mode}",
             uri=True,

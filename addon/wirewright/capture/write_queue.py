@@ -115,7 +115,7 @@ class WriteQueue:
         if room.waiting > room.size // 8 and not self.failure:
             self.wake.set()
 
-    def leave_out(self, frames: FrameBatch) -> None:
+    def count_refused(self, frames: FrameBatch) -> None:
         """Count frames of a socket whose row could not be added."""
         if not self.is_closed:
             self._without_row.add(frames)
@@ -165,7 +165,7 @@ class WriteQueue:
         self._waiting.append(own)
 
     def take(self, most: float = math.inf) -> list[Queued]:
-        """Take out about `most` bytes of what waits. It keeps its room until `leave`."""
+        """Take out about `most` bytes of what waits. It keeps its room until `release`."""
         waiting = self._waiting
         if most == math.inf:
             return [waiting.popleft() for _ in range(len(waiting))]  # the other thread may add more meanwhile
@@ -180,7 +180,7 @@ class WriteQueue:
         """Put items back at the front of the queue, so that the next attempt writes them."""
         self._waiting.extendleft(reversed([*taken]))
 
-    def leave(self, taken: Iterable[Queued]) -> None:
+    def release(self, taken: Iterable[Queued]) -> None:
         """Give back the room of what was written, or never can be."""
         for each in taken:
             self._room_of(each).taken(each.weight)

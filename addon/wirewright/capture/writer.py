@@ -214,7 +214,7 @@ class Writer:
         self._recover()
         for losses, total in totals:
             losses.noted = total
-        self.queue.leave(self._without_unreadable(taken))
+        self.queue.release(self._without_unreadable(taken))
         self._rotate()
         return []
 
@@ -225,7 +225,7 @@ class Writer:
             return taken
         for each in unreadable:
             self._unreadable.add(each)
-        self.queue.leave(unreadable)
+        self.queue.release(unreadable)
         ids = set(map(id, unreadable))
         return [each for each in taken if id(each) not in ids]
 
@@ -327,7 +327,7 @@ class Writer:
                 self._failed_statements.setdefault(reason, Losses(reason)).size += each.weight
             else:
                 self._failures.setdefault(reason, Losses(reason)).add(each)
-        self.queue.leave(taken)
+        self.queue.release(taken)
 
 
 @cache

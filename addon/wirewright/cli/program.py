@@ -55,11 +55,11 @@ def command(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add a function to a module's commands. Its parameters are the arguments and options.
 
-    `error_code` is for `clear_errors`; None for a function that handles its errors itself.
+    `error_code` is for `exit_on_error`; None for a function that handles its errors itself.
     """
 
     def add(function: Callable[..., None]) -> Callable[..., None]:
-        clear = function if error_code is None else clear_errors(error_code)(function)
+        clear = function if error_code is None else exit_on_error(error_code)(function)
         commands.command(name, cls=Command, **settings)(_with_options_of_groups(clear))
         return function
 
@@ -84,7 +84,7 @@ def _with_options_of_groups(function: Callable[..., None]) -> Callable[..., None
 
     @wraps(function)
     def run(**arguments: Any) -> None:
-        with clear_errors():
+        with exit_on_error():
             values = {
                 name: make(**{option: arguments.pop(option) for option in options[name]})
                 for name, make in groups.items()
@@ -97,7 +97,7 @@ def _with_options_of_groups(function: Callable[..., None]) -> Callable[..., None
 
 
 @contextmanager
-def clear_errors(code: int = 1) -> Iterator[None]:
+def exit_on_error(code: int = 1) -> Iterator[None]:
     """End the program with one sentence for an error that the user can mend, and silently for a closed pipe
     or Ctrl-C.
 

@@ -14,7 +14,7 @@ from wirewright.capture.reader import Capture
 from wirewright.capture.reasons import why_no_socket
 from wirewright.capture.records import was_open
 from wirewright.capture.redaction import REDACTED
-from wirewright.capture.replay.as_client import Manner, Played, play_as_client
+from wirewright.capture.replay.as_client import ClientSettings, Played, play_as_client
 from wirewright.capture.replay.as_server import Replay
 from wirewright.capture.replay.comparisons import SHOWN, Compare, comparison
 from wirewright.capture.replay.lockstep import Mismatch
@@ -37,7 +37,7 @@ def serve(
     return f"{path} answers {', '.join(urls[:3])}{f' and {len(urls) - 3:,} more' if len(urls) > 3 else ''}"
 
 
-def play_to_server(console: Console, path: Path, chosen: Filter, url: str, manner: Manner) -> bool:
+def play_to_server(console: Console, path: Path, chosen: Filter, url: str, settings: ClientSettings) -> bool:
     """Play the app's side of each chosen socket, one after the other; True if all went as it was recorded."""
     with Capture(path) as capture:
         spans = capture.spans()
@@ -53,22 +53,24 @@ def play_to_server(console: Console, path: Path, chosen: Filter, url: str, manne
         results = []
         for socket in sockets:
             played = asyncio.run(
-                play_as_client(capture, socket, url, manner, lambda each: _show_mismatch(console, each))
+                play_as_client(capture, socket, url, settings, lambda each: _show_mismatch(console, each))
             )
             _show_result(console, played)
             results.append(played.is_as_recorded)
     return all(results)
 
 
-def manner(compare: Compare, speed: float, timeout: float, headers: Sequence[str], insecure: bool) -> Manner:
-    """The options of the command line as a Manner. Raises ValueError for a bad one."""
+def client_settings(
+    compare: Compare, speed: float, timeout: float, headers: Sequence[str], insecure: bool
+) -> ClientSettings:
+    """The options of the command line as a ClientSettings. Raises ValueError for a bad one."""
     if not speed > 0:
         raise ValueError(f"--speed must be more than 0, not {speed!r}")
     tls = None
     if insecure:
         tls = ssl.create_default_context()
         tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
-    return Manner(comparison(compare), speed, timeout, sendable_headers(map(_header, headers)), tls)
+    return ClientSettings(comparison(compare), speed, timeout, sendable_headers(map(_header, headers)), tls)
 
 
 def _header(text: str) -> tuple[str, str]:

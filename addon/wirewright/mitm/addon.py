@@ -28,7 +28,7 @@ from wirewright.mitm.host import MitmproxyHost
 from wirewright.mitm.other_addons import OtherAddons
 from wirewright.mitm.patches import installation, websocket_layer
 from wirewright.mitm.remote_addon import RemoteAddon
-from wirewright.mitm.script_reload import take_back_when_done
+from wirewright.mitm.script_reload import forget_when_unloaded
 from wirewright.mitm.tcp_requests import TcpRequestAddon
 from wirewright.mitm.tls_addon import TlsFailureAddon
 from wirewright.mitm.trial_socket import try_layer
@@ -79,7 +79,7 @@ class WirewrightAddon:
         if why is not None:
             logger.warning("Wirewright carries WebSockets by mitmproxy's own layer (ws_lane=hooks): %s", why)
         control.attach(MitmproxyHost(self._capture))
-        control.on_new_script(take_back_when_done)
+        control.on_new_script(forget_when_unloaded)
 
     def configure(self, updated: set[str]) -> None:
         self._others.forget()

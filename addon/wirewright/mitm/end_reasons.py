@@ -40,7 +40,7 @@ def watch(hook: Hook) -> Callable[[object], None] | None:
     (flow,) = hook.args()
     response, error = flow.response, flow.error
 
-    def had_its_turn(addon: object) -> None:
+    def after_hook(addon: object) -> None:
         nonlocal response, error
         if flow.response is not response:
             response = flow.response
@@ -49,7 +49,7 @@ def watch(hook: Hook) -> Callable[[object], None] | None:
             error = flow.error
             note(flow, f"killed by {name_of(addon)}")
 
-    return had_its_turn
+    return after_hook
 
 
 def name_of(addon: object) -> str:

@@ -144,7 +144,7 @@ class HandshakeHooks:
     def _failed(self, feed: Feed, message: str) -> None:
         """A socket has failed before it was open."""
         feed.failed(message)
-        if isinstance(feed.carrier, WireSocket) and feed.carrier.keeps_close(direction=Direction.RECEIVED):
+        if isinstance(feed.carrier, WireSocket) and feed.carrier.handles_close(direction=Direction.RECEIVED):
             feed.carrier.closed(1006, "", direction=Direction.RECEIVED)
 
     def answer_decided(self, flow: http.HTTPFlow, feed: Feed) -> None:

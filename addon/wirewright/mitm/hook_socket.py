@@ -17,7 +17,7 @@ from wirewright.mitm.flow_socket import (
     payload_of,
     trim,
 )
-from wirewright.mitm.layers.events import Aborted, CloseInjected, Ordered
+from wirewright.mitm.layers.events import Aborted, CloseInjected, OrderInjected
 from wirewright.mitm.patches import installation
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
@@ -42,7 +42,7 @@ class HookSocket(FlowSocket):
         """The newest message, until all addons have seen it."""
         self._in_hand: WebSocketMessage | None = None
         """The message that a route's handler has been given: what it sends on first takes its place."""
-        self._under_way: list[Ordered] = []
+        self._under_way: list[OrderInjected] = []
         """The orders of the route that mitmproxy has not called a hook for yet."""
 
     def opened(self) -> list[Order]:
@@ -143,7 +143,7 @@ class HookSocket(FlowSocket):
             self.tell(CloseInjected(self.flow, ours))
         elif isinstance(ours, (str, bytes)) and not self._takes_its_place(ours, direction=order.direction):
             if installation.is_installed():
-                ordered = Ordered(self.flow, order)
+                ordered = OrderInjected(self.flow, order)
                 self._under_way.append(ordered)
                 self.tell(ordered)
             else:

@@ -74,7 +74,7 @@ class RemoteAddon:
         certificate = Path(path).expanduser() if path else None  # noqa: ASYNC240
         self._server = RemoteServer(control)
         self._listener = Listener(
-            self._server.serve, may_be_far=options.ws_remote_insecure_bind, certificate=certificate
+            self._server.serve, allow_other_machines=options.ws_remote_insecure_bind, certificate=certificate
         )
         try:
             await self._listener.start(options.ws_remote)

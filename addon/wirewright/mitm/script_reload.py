@@ -11,7 +11,7 @@ from wirewright.model.ownership import Owner
 from wirewright.state import control
 
 
-def take_back_when_done(owner: Owner) -> None:
+def forget_when_unloaded(owner: Owner) -> None:
     """Have a script's registrations removed when mitmproxy unloads the script or loads it again.
 
     mitmproxy calls only the `done` hook of the script itself. The script is still loading now, so its hook is

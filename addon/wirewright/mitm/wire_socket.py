@@ -11,13 +11,13 @@ from mitmproxy.websocket import WebSocketMessage
 
 from wirewright.mitm.flow_messages import MessageList
 from wirewright.mitm.flow_socket import FlowSocket, direction_of, new_message, payload_of, proxyserver
-from wirewright.mitm.layers.events import DecidedEvent, Ordered
+from wirewright.mitm.layers.events import DecisionInjected, OrderInjected
 from wirewright.mitm.other_addons import Hook, OtherAddons, await_hooks, call_hooks, log_error
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit
 from wirewright.printable import get_logger, shown_url
 from wirewright.values import Direction, Payload
-from wirewright.wire.observer import UNDECIDED, Decided, Decision, Demand, Order
+from wirewright.wire.observer import UNDECIDED, Decision, Demand, LateDecision, Order
 from wirewright.wire.reader_events import ControlFrame, LazyBatch
 
 logger = get_logger(__name__)
@@ -107,7 +107,7 @@ class WireSocket(FlowSocket):
             return UNDECIDED, orders
         return decision, orders
 
-    def keeps_close(self, *, direction: Direction) -> bool:
+    def handles_close(self, *, direction: Direction) -> bool:
         side = self._side(direction)
         return side is not None and side.handles_close
 
@@ -147,9 +147,9 @@ class WireSocket(FlowSocket):
             self._list.store(new_message(payload, direction=Direction.RECEIVED, injected=True))
         self._update_soon()
 
-    def passed_unheard(self, messages: LazyBatch, *, direction: Direction) -> None:
+    def passed_unread(self, messages: LazyBatch, *, direction: Direction) -> None:
         self._list.current()
-        self._feed.passed_unheard(messages, direction=direction)
+        self._feed.passed_unread(messages, direction=direction)
         self._update_soon()
 
     def too_large(self, *, direction: Direction) -> None:
@@ -249,12 +249,12 @@ class WireSocket(FlowSocket):
         if handling is not None:
             self._feed.run(self._await_handler(message, handling))
         else:
-            self.tell(DecidedEvent(self.flow, Decided(direction_of(message), payload)))
+            self.tell(DecisionInjected(self.flow, LateDecision(direction_of(message), payload)))
 
     async def _await_handler(self, message: WebSocketMessage, handling: Awaitable[None]) -> None:
         await handling
         self._end_handling(direction_of(message))
-        self.tell(DecidedEvent(self.flow, Decided(direction_of(message), None)))
+        self.tell(DecisionInjected(self.flow, LateDecision(direction_of(message), None)))
 
     async def _wait_for(self, awaitable: Awaitable[Any]) -> None:
         """Wait for something that the end of the socket cancels."""
@@ -293,7 +293,7 @@ class WireSocket(FlowSocket):
             self._collected.append(order)
 
     def _carry_out(self, order: Order) -> None:
-        self.tell(Ordered(self.flow, order))
+        self.tell(OrderInjected(self.flow, order))
 
     # User interfaces
 

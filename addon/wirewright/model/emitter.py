@@ -21,7 +21,7 @@ Listeners = dict[str, "OrderedDict[Callable[..., Any], RegisteredListener]"]
 """By event: what a user registered, and how it is called."""
 
 
-class Tap(Protocol):
+class EventTap(Protocol):
     """Gets all events of an emitter in batches, in the loop's thread, before the listeners are called."""
 
     @property
@@ -69,7 +69,7 @@ class Emitter(EventEmitter):
         self._scope = scope
         self._version = 0
         """The number of changes of the listeners and taps."""
-        self._taps: tuple[Tap, ...] = ()
+        self._taps: tuple[EventTap, ...] = ()
         self._late: set[RegisteredListener] | None = None
         """The listeners that hear past events, while `_replay` emits them."""
 
@@ -111,13 +111,13 @@ class Emitter(EventEmitter):
         super().remove_all_listeners(event)
         self._version += 1
 
-    def _attach(self, tap: Tap) -> None:
+    def _attach(self, tap: EventTap) -> None:
         """Add a tap, or note that an attached one wants other events than before."""
         if tap not in self._taps:
             self._taps = (*self._taps, tap)
         self._version += 1
 
-    def _detach(self, tap: Tap) -> None:
+    def _detach(self, tap: EventTap) -> None:
         """Remove a tap. Nothing happens if there is no such tap."""
         self._taps = tuple(each for each in self._taps if each is not tap)
         self._version += 1

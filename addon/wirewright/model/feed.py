@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Protocol
 
-from wirewright.model.emitter import Tap
+from wirewright.model.emitter import EventTap
 from wirewright.model.handshake import Headers
 from wirewright.model.history import History, UnreadBatch, total_size
 from wirewright.model.websocket import Carrier, WebSocket
@@ -80,11 +80,11 @@ class Feed:
         self._grace_timer: asyncio.TimerHandle | None = None
         """Runs from the end of the socket on, while there are tasks."""
 
-    def attach(self, tap: Tap) -> None:
+    def attach(self, tap: EventTap) -> None:
         """Give a tap all events that follow."""
         self.socket._attach(tap)
 
-    def detach(self, tap: Tap) -> None:
+    def detach(self, tap: EventTap) -> None:
         """Remove a tap."""
         self.socket._detach(tap)
 
@@ -179,7 +179,7 @@ class Feed:
             self._tape.messages(payloads, total_size(payloads), direction=direction, injected=injected)
         self.frames(direction.event, payloads)
 
-    def passed_unheard(self, messages: UnreadBatch, *, direction: Direction) -> None:
+    def passed_unread(self, messages: UnreadBatch, *, direction: Direction) -> None:
         """Messages have passed that nobody listens to. They are read when somebody looks back."""
         if self._tape:
             # One that came in parts is put together here, and not in the recorder's thread.

@@ -131,9 +131,9 @@ def ws_proxy(request: pytest.FixtureRequest, ws_proxy_args: dict[str, Any]) -> "
 @pytest.fixture
 def ws(ws_proxy: "Proxy") -> "Iterator[Proxy]":
     """The session's proxy for one test. Listeners and routes of the test are removed at its end."""
-    from wirewright.sync_api import for_a_while
+    from wirewright.sync_api import temporary_registrations
 
-    with for_a_while(ws_proxy) as proxy:
+    with temporary_registrations(ws_proxy) as proxy:
         yield proxy
 
 

@@ -98,12 +98,14 @@ def _disconnected(error: ConnectionClosed) -> Disconnected:
 class Listener:
     """Serves clients at one address."""
 
-    def __init__(self, serve: Serve, *, may_be_far: bool = False, certificate: Path | None = None) -> None:
-        """`may_be_far` allows an address that other machines can reach; `certificate` is a PEM file with its
-        key."""
+    def __init__(
+        self, serve: Serve, *, allow_other_machines: bool = False, certificate: Path | None = None
+    ) -> None:
+        """`allow_other_machines` allows an address that other machines can reach. `certificate` is a PEM file
+        with its key."""
         self._serve = serve
-        self._may_be_far = may_be_far
-        self._is_far = False
+        self._allow_other_machines = allow_other_machines
+        self._is_public = False
         self._certificate = certificate
         self._tls: ssl.SSLContext | None = None
         self._token = discovery.new_token()
@@ -156,15 +158,15 @@ class Listener:
     async def _listen_at_port(self, address: str, options: dict[str, Any]) -> str:
         host, port = split_address(address)
         if not _is_loopback(host):
-            if not self._may_be_far:
+            if not self._allow_other_machines:
                 raise Error(
                     f"ws_remote {address}: other machines could reach it; ws_remote_insecure_bind "
                     "(--remote-insecure-bind) allows that"
                 )
-            self._is_far = True
+            self._is_public = True
             if self._tls is None:
                 raise Error(f"ws_remote {address}: it needs a certificate: ws_remote_cert (--remote-cert)")
-        if self._is_far:
+        if self._is_public:
             options["ping_interval"] = PING_SECONDS
         self._sockets = await listen_at_port(host, port)
         for listening in self._sockets:
@@ -188,7 +190,7 @@ class Listener:
             return connection.respond(http.HTTPStatus.FORBIDDEN, "Web pages are not served.\n")
         hosts = headers.get_all("Host")
         # A far address has as many names as its owner likes; there, the certificate says who it is.
-        if len(hosts) != 1 or (hosts[0].lower() not in self._hosts and not self._is_far):
+        if len(hosts) != 1 or (hosts[0].lower() not in self._hosts and not self._is_public):
             return connection.respond(http.HTTPStatus.MISDIRECTED_REQUEST, "This is another host.\n")
         given = headers.get_all("Authorization")
         wanted = f"Bearer {self._token}"

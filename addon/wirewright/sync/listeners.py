@@ -19,7 +19,7 @@ from wirewright.model.emitter import EmittedEvent, Emitter
 from wirewright.model.history import PastEvent
 from wirewright.model.websocket import WebSocket
 from wirewright.sync.dispatcher import Calls, size_of
-from wirewright.sync.wrappers import Wrapper, Wrappers, check_listener
+from wirewright.sync.wrappers import Wrapper, WrapperRegistry, check_listener
 
 __tracebackhide__ = True  # pytest shows the line that calls
 
@@ -56,7 +56,7 @@ class WrapperTap:
 class ListeningWrapper(Wrapper[EmitterT], ABC):
     """An object of the sync API with events."""
 
-    def __init__(self, own: EmitterT, wrappers: Wrappers) -> None:
+    def __init__(self, own: EmitterT, wrappers: WrapperRegistry) -> None:
         super().__init__(own, wrappers)
         self._listeners: dict[str, dict[Callable[..., Any], SyncListener]] = {
             event: {} for event in own._EVENTS
@@ -214,7 +214,7 @@ class ListeningWrapper(Wrapper[EmitterT], ABC):
 class SocketWrapper(ListeningWrapper[WebSocket]):
     """A socket, whose frames are left out while too many wait for the dispatcher."""
 
-    def __init__(self, own: WebSocket, wrappers: Wrappers) -> None:
+    def __init__(self, own: WebSocket, wrappers: WrapperRegistry) -> None:
         super().__init__(own, wrappers)
         self._missed = 0
         """The number of frames that were left out, and of which `missed` has not told yet."""
@@ -250,7 +250,7 @@ class SocketWrapper(ListeningWrapper[WebSocket]):
         yield from self._calls("missed", [frames], number)
 
 
-class SocketsWrapper(ListeningWrapper[EmitterT]):
+class ProxyWrapper(ListeningWrapper[EmitterT]):
     """An emitter of sockets that open. A listener's first waits and listeners on a socket begin at its
     opening, whenever the dispatcher gets to it."""
 

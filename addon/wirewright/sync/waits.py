@@ -20,7 +20,7 @@ from wirewright.model.errors import EndedError, Error
 from wirewright.model.event_wait import Candidate, EventWait, Predicate, Timeout, WaitOptions, fitted
 from wirewright.sync.bridge import as_exception
 from wirewright.sync.dispatcher import is_too_much, size_of
-from wirewright.sync.wrappers import Wrappers
+from wirewright.sync.wrappers import WrapperRegistry
 
 __tracebackhide__ = True  # pytest shows the line that calls
 
@@ -123,7 +123,7 @@ class SyncWait(Generic[T]):
 
     def __init__(
         self,
-        wrappers: Wrappers,
+        wrappers: WrapperRegistry,
         own: Emitter,
         event: str,
         predicate: Predicate | None,

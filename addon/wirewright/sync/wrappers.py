@@ -25,7 +25,7 @@ TEST_IS_OVER = "this test is over"
 """The message of the error of a handler that is still running after its test."""
 
 
-class Wrappers:
+class WrapperRegistry:
     """The sync object of each async one: the same, for as long as somebody has it."""
 
     def __init__(self, bridge: Bridge, kinds: "dict[type, type[Wrapper[Any]]]") -> None:
@@ -84,7 +84,7 @@ class Wrappers:
 class Wrapper(Generic[OwnT]):
     """An object of the sync API."""
 
-    def __init__(self, own: OwnT, wrappers: Wrappers) -> None:
+    def __init__(self, own: OwnT, wrappers: WrapperRegistry) -> None:
         self._own = own
         self._wrappers = wrappers
         self._bridge = wrappers.bridge
@@ -148,11 +148,11 @@ def awaited_method(
     return call
 
 
-class Asked:
+class DispatchedFunction:
     """A user's function where the async API expects one that answers. It equals any other of the same
     function and the same wrappers."""
 
-    def __init__(self, wrappers: Wrappers, function: Callable[..., Any], count: int = 1) -> None:
+    def __init__(self, wrappers: WrapperRegistry, function: Callable[..., Any], count: int = 1) -> None:
         """The function is called with at most `count` values."""
         check_listener(function)
         self._wrappers = wrappers
@@ -163,7 +163,7 @@ class Asked:
         return self._wrappers.bridge.ask(self._fitted, *map(self._wrappers.of, values))
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Asked):
+        if not isinstance(other, DispatchedFunction):
             return False
         # A test takes back its own alone.
         return self._function == other._function and self._wrappers is other._wrappers
@@ -172,7 +172,7 @@ class Asked:
         return hash(self._function)
 
 
-class AskedUrl(Asked, LateMatch):
+class DispatchedUrlMatch(DispatchedFunction, LateMatch):
     """A rule of a route."""
 
 

@@ -9,14 +9,14 @@ from collections.abc import Callable
 from wirewright.values import Direction
 from wirewright.wire import closing_actions as act
 from wirewright.wire.closing_actions import Action, End, Place, Timer
-from wirewright.wire.closing_states import Move, State, moved
+from wirewright.wire.closing_states import Move, State, next_state
 from wirewright.wire.frames import CloseCode, ProtocolError
 from wirewright.wire.stream import Close
 
 _NOTHING_MAY_FOLLOW = {State.CLOSE_SENT, State.COPIED, State.CLOSED, State.FAILED}
 _STOPPED = _NOTHING_MAY_FOLLOW - {State.COPIED}
 _SOURCE_HAS_CLOSED = {State.CLOSE_RECEIVED, State.COPIED, State.CLOSED, State.LOST}
-_BY_THE_ENDS = {State.COPIED, State.FAILED}
+_ENDED_BY_THE_PEERS = {State.COPIED, State.FAILED}
 
 
 class Closing:
@@ -28,7 +28,7 @@ class Closing:
     """False if there is no server: the socket is mocked, or its app goes on without the server."""
     is_closing: bool
     """True if the proxy closes both sides."""
-    is_told: bool
+    is_end_reported: bool
     """True once the end was told."""
     is_finished: bool
     """True once both connections have been ended."""
@@ -39,9 +39,9 @@ class Closing:
         self.states = dict.fromkeys(Direction, State.OPEN)
         self.end = None
         self.has_server = has_server
-        self.is_closing = self.is_told = self.is_finished = False
+        self.is_closing = self.is_end_reported = self.is_finished = False
         self._handles_close = handles_close
-        self._is_to_finish = False
+        self._must_finish = False
         self.gone: frozenset[Direction] = frozenset()
         """The directions of which the connection of the source has ended, perhaps before its turn."""
         self._waiting_losses: frozenset[Direction] = frozenset()
@@ -99,7 +99,7 @@ class Closing:
 
     def close_requested(self, close: Close) -> list[Action]:
         """The proxy is to close both sides."""
-        if self.is_finished or self.is_told or self.is_closing:
+        if self.is_finished or self.is_end_reported or self.is_closing:
             return []
         self.is_closing = True
         actions = self._begin(close, *Direction)
@@ -140,7 +140,7 @@ class Closing:
             actions += self._start_timer(Direction.RECEIVED)
         elif is_kept:
             self.has_server = False
-        return [*actions, *self._tell_route(direction, code, reason)]
+        return [*actions, *self._notify_route(direction, code, reason)]
 
     def hung_up(self, direction: Direction) -> None:
         """The connection of a source has ended. `loss_arrived` follows."""
@@ -169,12 +169,12 @@ class Closing:
         told: list[Action] = []
         if not self.has_closed(direction):
             self._move(direction, Move.LOSE)
-            told = self._tell_route(direction, CloseCode.ABNORMAL, "")
+            told = self._notify_route(direction, CloseCode.ABNORMAL, "")
         if goes_on:
             self.has_server = False
             return [act.EndConnection(direction), *told]
         self.end = self.end or end or End(direction)
-        self._is_to_finish = True
+        self._must_finish = True
         return told
 
     def unreadable(self, direction: Direction) -> None:
@@ -185,7 +185,7 @@ class Closing:
     def broken(self, direction: Direction, failure: ProtocolError) -> list[Action]:
         """A source broke the protocol in PASS."""
         self._move(direction, Move.BREAK)
-        return self._tell_failure(direction, failure.message)
+        return self._report_failure(direction, failure.message)
 
     def violated(self, direction: Direction, failure: ProtocolError) -> list[Action]:
         """A source broke the protocol in HOLD.
@@ -198,7 +198,7 @@ class Closing:
         is_over = self._has_stopped(direction) or self.has_closed(direction)
         if self.is_finished or (is_over and self.states[direction] is not State.COPIED):
             return self.broken(direction, failure)
-        actions = self._tell_failure(direction, failure.message)
+        actions = self._report_failure(direction, failure.message)
         if self.has_destination(direction) and not self.is_kept(direction):
             self._move(direction, Move.FAIL)
             self.failures[direction] = failure
@@ -214,7 +214,7 @@ class Closing:
 
         The destination first: messages that it sends until it closes are still forwarded.
         """
-        actions = self._tell_failure(direction, failure)
+        actions = self._report_failure(direction, failure)
         if self.is_finished or self.has_closed(direction) or self.nothing_may_follow(direction):
             return actions
         self._move(direction, Move.BREAK)
@@ -223,14 +223,14 @@ class Closing:
         actions += self._begin(close, direction)
         if self.has_destination(direction):
             return [*actions, act.SendClose(direction, close)]
-        self._is_to_finish = True
+        self._must_finish = True
         return actions
 
     def cut(self, reason: str) -> None:
         """Both connections are to end without a close frame."""
         self._owed = None
         self.end = self.end or End(None, reason=reason)
-        self._is_to_finish = True
+        self._must_finish = True
 
     def time_is_up(self, timer: Timer) -> list[Action]:
         """A time limit has passed: for the answer to a close frame of ours, for a server that a route keeps
@@ -251,7 +251,7 @@ class Closing:
                 continue
             if failure is not None:
                 self._owed = self._owed or Close(failure.code)
-            self._is_to_finish = True
+            self._must_finish = True
         return actions
 
     def conclude(self) -> list[Action]:
@@ -262,11 +262,11 @@ class Closing:
         """
         if self.is_finished:
             return []
-        if not self._is_to_finish:
-            if self.is_told or not all(self._is_over(end) for end in Direction):
+        if not self._must_finish:
+            if self.is_end_reported or not all(self._is_over(end) for end in Direction):
                 return []
-            if all(state in _BY_THE_ENDS for state in self.states.values()):
-                return self._tell_end()  # the ends then end their connections
+            if all(state in _ENDED_BY_THE_PEERS for state in self.states.values()):
+                return self._report_end()  # the ends then end their connections
         return self._finish()
 
     def _is_over(self, end: Direction) -> bool:
@@ -286,23 +286,23 @@ class Closing:
                 if is_there and not self.nothing_may_follow(direction):
                     actions.append(act.SendClose(direction, self._owed, Place.NOW))
         actions += (act.EndConnection(Direction.RECEIVED), act.EndConnection(Direction.SENT))
-        return actions if self.is_told else actions + self._tell_end()
+        return actions if self.is_end_reported else actions + self._report_end()
 
-    def _tell_end(self) -> list[Action]:
+    def _report_end(self) -> list[Action]:
         if self.end is None:
             failure = next(iter(self.failures.values()))
             self.end = End(None, failure.code, failure.message)
-        self.is_told = True
-        return [act.TellEnd(self.end)]
+        self.is_end_reported = True
+        return [act.ReportEnd(self.end)]
 
-    def _tell_failure(self, direction: Direction, message: str) -> list[Action]:
+    def _report_failure(self, direction: Direction, message: str) -> list[Action]:
         if direction in self._broken:
             return []
         self._broken |= {direction}
-        return [act.TellFailure(message)]
+        return [act.ReportFailure(message)]
 
-    def _tell_route(self, direction: Direction, code: int, reason: str) -> list[Action]:
-        return [act.TellRoute(direction, code, reason)] if self._handles_close(direction) else []
+    def _notify_route(self, direction: Direction, code: int, reason: str) -> list[Action]:
+        return [act.NotifyRoute(direction, code, reason)] if self._handles_close(direction) else []
 
     def _begin(self, close: Close, *directions: Direction) -> list[Action]:
         """A close frame of ours goes, or is to go, to the destinations of these directions."""
@@ -319,4 +319,4 @@ class Closing:
         return self.states[direction] in _STOPPED
 
     def _move(self, direction: Direction, move: Move) -> None:
-        self.states[direction] = moved(self.states[direction], move)
+        self.states[direction] = next_state(self.states[direction], move)

@@ -84,14 +84,14 @@ class StartTimer:
 
 
 @dataclass(frozen=True, slots=True)
-class TellFailure:
+class ReportFailure:
     """Tell that an end broke the protocol."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
-class TellRoute:
+class NotifyRoute:
     """Tell the route that handles the close of this direction's source."""
 
     direction: Direction
@@ -100,7 +100,7 @@ class TellRoute:
 
 
 @dataclass(frozen=True, slots=True)
-class TellEnd:
+class ReportEnd:
     """Tell how the socket ended."""
 
     end: End
@@ -118,8 +118,8 @@ Action = (
     | QueueLoss
     | DropHeld
     | StartTimer
-    | TellFailure
-    | TellRoute
-    | TellEnd
+    | ReportFailure
+    | NotifyRoute
+    | ReportEnd
     | EndConnection
 )

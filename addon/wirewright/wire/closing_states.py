@@ -66,7 +66,7 @@ class IllegalMove(Exception):
     """A direction in this state cannot do that."""
 
 
-def moved(state: State, move: Move) -> State:
+def next_state(state: State, move: Move) -> State:
     """The state of a direction after a move. Raises IllegalMove for one that the table does not have."""
     try:
         return TRANSITIONS[state][move]

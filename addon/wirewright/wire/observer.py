@@ -35,7 +35,7 @@ class Demand:
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
+class LateDecision:
     """The decision on the undecided message of one direction."""
 
     direction: Direction
@@ -70,10 +70,10 @@ class Observer(Protocol):
     ) -> tuple[Decision, Sequence[Order]]:
         """A message is held. Returns the decision, and what a route has ordered for the message.
 
-        If it is undecided, a `DecidedEvent` follows. Nothing more of this direction is offered until then.
+        If it is undecided, a `DecisionInjected` follows. Until then no message of this direction is offered.
         """
 
-    def keeps_close(self, *, direction: Direction) -> bool:
+    def handles_close(self, *, direction: Direction) -> bool:
         """True if a route handles this side's close, so that it is not forwarded."""
 
     def closed(self, code: int, reason: str, *, direction: Direction) -> Sequence[Order]:
@@ -85,7 +85,7 @@ class Observer(Protocol):
     def ordered(self, payload: Payload, *, direction: Direction) -> None:
         """A message that a route ordered was sent in this direction."""
 
-    def passed_unheard(self, messages: LazyBatch, *, direction: Direction) -> None:
+    def passed_unread(self, messages: LazyBatch, *, direction: Direction) -> None:
         """Messages were forwarded unread, because they are only remembered."""
 
     def too_large(self, *, direction: Direction) -> None:

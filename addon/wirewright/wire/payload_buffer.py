@@ -9,7 +9,7 @@ _BLOCK = 4 * 1024 * 1024
 faster so: joining a list takes the memory of all its parts twice. A small one is faster with the list."""
 
 
-class Parts:
+class PayloadBuffer:
     """The parts of one message. Its cost a byte is the same for one of a megabyte and one of a hundred."""
 
     __slots__ = ("_block", "_block_size", "_large")

@@ -16,7 +16,7 @@ from wirewright.wire.frames import (
     ProtocolError,
     apply_mask,
 )
-from wirewright.wire.payload_buffer import Parts
+from wirewright.wire.payload_buffer import PayloadBuffer
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class OneMessage(LazyBatch):
 
     __slots__ = ("_opcode", "_parts", "size")
 
-    def __init__(self, opcode: int, parts: Parts, size: int) -> None:
+    def __init__(self, opcode: int, parts: PayloadBuffer, size: int) -> None:
         self._opcode = opcode
         self._parts = parts
         self.size = size

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from wirewright.memory import MemoryUse, Share, budget
 from wirewright.wire.deflate import MESSAGE_TAIL, Compression, Inflater
 from wirewright.wire.frames import FIN, MASK_SIZE, CloseCode, Opcode, ProtocolError, apply_mask
-from wirewright.wire.payload_buffer import Parts
+from wirewright.wire.payload_buffer import PayloadBuffer
 from wirewright.wire.reader_events import Deflated, Event, OneMessage, TooLarge
 
 RSV1 = 0x40
@@ -86,7 +86,7 @@ class UnfinishedMessage:
         self._wanted = wanted
         self._max_message = max_message
         self._lost_window = False
-        self._parts = Parts()
+        self._parts = PayloadBuffer()
         self._size = 0
         self._reported, self._reported_at = 0, _REPORTED_STEP
         self._share: Share | None = None
@@ -184,7 +184,7 @@ class UnfinishedMessage:
 
     def forget(self) -> None:
         """Drop the content."""
-        self._parts = Parts()
+        self._parts = PayloadBuffer()
         self._is_given_up = False
         if self._reported:
             self._report_memory(0)
@@ -208,7 +208,7 @@ class UnfinishedMessage:
     def _give_up(self) -> None:
         """Drop the content. The next part returns a TooLarge."""
         self._is_given_up = True
-        self._parts = Parts()
+        self._parts = PayloadBuffer()
         self._report_memory(0)
 
     def _report_memory(self, size: int) -> None:

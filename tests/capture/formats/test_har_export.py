@@ -21,7 +21,7 @@ from support.time_limits import STEP_SECONDS
 from wirewright.capture import open as open_capture
 from wirewright.capture.filters import Filter
 from wirewright.capture.formats import har_export
-from wirewright.capture.formats.import_report import ImportReport
+from wirewright.capture.formats.omission_report import OmissionReport
 from wirewright.values import Direction
 
 
@@ -32,7 +32,7 @@ def filled(fill: Fill) -> Path:
 
 def archive(path: Path, chosen: Filter | None = None) -> Any:
     with open_capture(path) as capture:
-        pieces = har_export.pieces((chosen or Filter()).by_socket(capture), ImportReport())
+        pieces = har_export.pieces((chosen or Filter()).by_socket(capture), OmissionReport())
         return json.loads("".join(pieces), parse_float=Decimal)
 
 

@@ -31,8 +31,8 @@ from wirewright.capture import CaptureError, Frame, Socket
 from wirewright.capture import open as open_capture
 from wirewright.capture.filters import Filter
 from wirewright.capture.formats.exporter import export
-from wirewright.capture.formats.import_report import ImportReport
 from wirewright.capture.formats.importer import Imported, import_file
+from wirewright.capture.formats.omission_report import OmissionReport
 from wirewright.cli import captures
 
 pytestmark = pytest.mark.slow
@@ -229,7 +229,7 @@ def test_flow_file_that_is_cut_off_or_damaged_gives_what_comes_before(data: st.D
 
 
 def test_report_counts_each_kind_apart() -> None:
-    report = ImportReport()
+    report = OmissionReport()
     report.skip_entry(7, "no `request`")
     report.skip_entry(19, "not an object")
     report.skip_message(2, 5, "no `data`")

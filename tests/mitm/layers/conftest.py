@@ -6,7 +6,7 @@ from mitmproxy.test import taddons
 
 from support.frames import KEY
 from support.wire_layer import Clock, Leg, Wire
-from wirewright.mitm.layers import client_network
+from wirewright.mitm.layers import app_network
 from wirewright.values import Direction
 from wirewright.wire.stream import Encoder
 
@@ -27,5 +27,5 @@ def leg(wire: Wire, request: pytest.FixtureRequest) -> Leg:
 @pytest.fixture
 def clock(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock(wire)
-    monkeypatch.setattr(client_network, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(app_network, "monotonic", lambda: clock.now)
     return clock

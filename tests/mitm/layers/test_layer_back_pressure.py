@@ -10,7 +10,7 @@ from mitmproxy.proxy.layers.websocket import WebsocketEndHook
 from support.layer_conversation import Talk
 from support.wire_layer import Clock, Leg, Wire, undecided
 from wirewright.memory import ITEM_BYTES, MemoryBudget, MemoryUse
-from wirewright.mitm.layers.events import Aborted, Ordered
+from wirewright.mitm.layers.events import Aborted, OrderInjected
 from wirewright.mitm.layers.turns import NextTurn
 from wirewright.mitm.patches import back_pressure
 from wirewright.values import Conditions, Direction
@@ -140,7 +140,7 @@ def test_lost_connection_of_the_other_end_resumes_reading(leg: Leg, held: Talk) 
 def test_close_frame_of_a_route_resumes_reading(leg: Leg, wire: Wire, held: Talk) -> None:
     tell(held, six_parts(leg))
     assert is_paused(leg)
-    tell(held, Ordered(wire.flow, Order(leg.direction.opposite, Close(1000))))
+    tell(held, OrderInjected(wire.flow, Order(leg.direction.opposite, Close(1000))))
     assert not is_paused(leg)
 
 
@@ -169,7 +169,7 @@ def test_app_that_goes_on_without_a_server_loses_nothing(wire: Wire, held: Talk)
 def test_messages_under_way_in_a_bad_network_count(leg: Leg, wire: Wire, clock: Clock) -> None:
     wire.observer.max_held = MOST
     talk = wire.started(holding=True)
-    tell(talk, Ordered(wire.flow, Order(leg.direction, Conditions(latency=1_000))))
+    tell(talk, OrderInjected(wire.flow, Order(leg.direction, Conditions(latency=1_000))))
     for _ in range(4):
         assert not is_paused(leg)
         tell(talk, leg.says(leg.peer.text(PART)))

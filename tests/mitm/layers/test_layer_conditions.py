@@ -9,7 +9,7 @@ from mitmproxy.proxy.commands import Log, RequestWakeup
 
 from support.layer_conversation import Talk, done
 from support.wire_layer import Clock, Leg, Wire, turns, written
-from wirewright.mitm.layers.events import Aborted, Ordered
+from wirewright.mitm.layers.events import Aborted, OrderInjected
 from wirewright.values import Conditions, Direction, Payload
 from wirewright.wire.frames import Opcode
 from wirewright.wire.observer import Order
@@ -31,7 +31,7 @@ def server(wire: Wire) -> Leg:
 
 
 def put_under(leg: Leg, conditions: Conditions) -> events.Event:
-    return Ordered(leg.wire.flow, Order(leg.direction, conditions))
+    return OrderInjected(leg.wire.flow, Order(leg.direction, conditions))
 
 
 def sent(talk: Talk) -> bytes:
@@ -247,7 +247,7 @@ def test_app_does_not_see_the_end_while_nothing_passes(
     talk = (
         talk
         >> app.says(app.peer.text("anybody there?"))
-        >> Ordered(wire.flow, Order(Direction.RECEIVED, "nobody"))
+        >> OrderInjected(wire.flow, Order(Direction.RECEIVED, "nobody"))
     )
     assert talk >> ending(wire) << wire.drop_app
 
@@ -273,5 +273,5 @@ def test_cut_waits_for_nothing(leg: Leg, wire: Wire, clock: Clock) -> None:
 def test_close_of_ours_goes_behind_what_is_under_way(server: Leg, wire: Wire, clock: Clock) -> None:
     text, close = server.peer.text("late"), server.close_frame(3000, "bye")
     talk = wire.started() >> put_under(server, SLOW) >> server.says(text) << LATER
-    talk = talk >> Ordered(wire.flow, Order(Direction.RECEIVED, Close(3000, "bye"))) << wire.timer
+    talk = talk >> OrderInjected(wire.flow, Order(Direction.RECEIVED, Close(3000, "bye"))) << wire.timer
     assert sent(talk >> clock.after(100)) == text + close

@@ -10,7 +10,7 @@ from mitmproxy.proxy.commands import SendData
 from support.frames import KEY, Peer
 from support.layer_conversation import done
 from support.wire_layer import Leg, Wire, undecided
-from wirewright.mitm.layers.events import Ordered
+from wirewright.mitm.layers.events import OrderInjected
 from wirewright.values import Direction, Payload
 from wirewright.wire.frames import Opcode
 from wirewright.wire.observer import Decision, Order
@@ -133,7 +133,7 @@ def test_compressed_fragments_are_held_whole_and_go_on_compressed(leg: Leg, wire
 @pytest.mark.parametrize("holding", [True, False])
 def test_message_of_ours_is_compressed_if_the_window_is_ours(leg: Leg, wire: Wire, holding: bool) -> None:
     talk = wire.started(COMPRESSED, holding=holding)
-    order = Ordered(wire.flow, Order(leg.direction, "short"))
+    order = OrderInjected(wire.flow, Order(leg.direction, "short"))
     for event in (leg.inject("short"), order):
         talk, (command,) = (talk >> event).take()
         assert isinstance(command, SendData)
@@ -456,7 +456,7 @@ def test_violation_waits_for_what_is_undecided(leg: Leg, wire: Wire) -> None:
 def test_nothing_of_ours_follows_a_violation(leg: Leg, wire: Wire, sent: Ours) -> None:
     bad = leg.peer.frame(3)
     talk = wire.started(holding=True) >> leg.says(bad) << leg.gets(bad) << wire.timer
-    assert talk >> Ordered(wire.flow, Order(leg.direction, sent))
+    assert talk >> OrderInjected(wire.flow, Order(leg.direction, sent))
 
 
 def test_violation_of_a_server_whose_end_is_handled_leaves_the_app_to_the_route(wire: Wire) -> None:
@@ -466,7 +466,7 @@ def test_violation_of_a_server_whose_end_is_handled_leaves_the_app_to_the_route(
     talk = wire.started(holding=True) >> server.says(bad[:5])
     assert talk << server.back.gets(server.back.close_frame(1002)) << wire.drop_server
     assert wire.observer.told == [("failed", "Unrecognized frame opcode: 3"), ("closed", 1006, "")]
-    still = Ordered(wire.flow, Order(Direction.RECEIVED, "still here"))
+    still = OrderInjected(wire.flow, Order(Direction.RECEIVED, "still here"))
     assert talk >> server.says(bad[5:]) >> still << server.gets(server.peer.text("still here"))
     assert talk >> app.says(app.peer.text("hello"))
 
@@ -562,7 +562,9 @@ def test_violations_of_both_ends_end_the_socket_with_the_first(leg: Leg, wire: W
 def test_violation_of_an_end_that_a_route_answered_ends_the_socket(leg: Leg, wire: Wire) -> None:
     close, answer = leg.close_frame(3000), leg.back.close_frame(3001)
     talk = wire.started(holding=True) >> leg.says(close) << leg.gets(close)
-    talk = talk >> Ordered(wire.flow, Order(leg.direction.opposite, Close(3001))) << leg.back.gets(answer)
+    talk = (
+        talk >> OrderInjected(wire.flow, Order(leg.direction.opposite, Close(3001))) << leg.back.gets(answer)
+    )
     talk = talk >> leg.back.says(leg.back.peer.frame(3)) << wire.drop_server << wire.drop_app << wire.end
     assert talk >> done
     assert wire.ended == (3000, "", leg.client)

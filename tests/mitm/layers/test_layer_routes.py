@@ -5,7 +5,7 @@ from mitmproxy.proxy import events
 
 from support.layer_conversation import Talk, done
 from support.wire_layer import Leg, Wire, undecided
-from wirewright.mitm.layers.events import Aborted, Ordered
+from wirewright.mitm.layers.events import Aborted, OrderInjected
 from wirewright.values import Direction, Payload
 from wirewright.wire.frames import Opcode
 from wirewright.wire.observer import Decision, Order
@@ -20,7 +20,7 @@ def order(leg: Leg, ours: Ours) -> Order:
 
 
 def ordered(leg: Leg, ours: Ours) -> events.Event:
-    return Ordered(leg.wire.flow, order(leg, ours))
+    return OrderInjected(leg.wire.flow, order(leg, ours))
 
 
 def close_of_ours(leg: Leg) -> bytes:

@@ -294,7 +294,7 @@ async def test_layer_that_raises_sends_sockets_to_the_hooks_lane(
         (OpenSocket, "close_arrived"),
         (PassMode, "_messages_passed"),
         (HoldMode, "_offer_held"),
-        (OpenSocket, "_tell_end"),
+        (OpenSocket, "_report_end"),
     ],
 )
 async def test_layer_that_leaves_something_out_sends_sockets_to_the_hooks_lane(

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, NamedTuple
 from wirewright.capture.errors import CaptureError
 from wirewright.capture.filters import Filter
 from wirewright.capture.formats import har_export, json_lines
-from wirewright.capture.formats.import_report import ImportReport
+from wirewright.capture.formats.omission_report import OmissionReport
 from wirewright.capture.reader import Capture, T, Watch
 from wirewright.capture.records import Socket, SocketFrames
 from wirewright.model.handshake import Headers
@@ -24,7 +24,7 @@ class Exported(NamedTuple):
     number: int
     unit: str
     """`frame`, or `message` for a format that has no control frames."""
-    report: ImportReport
+    report: OmissionReport
     """The sockets and header fields that were left out."""
 
 
@@ -52,7 +52,7 @@ def export(capture: Capture, target: Path, chosen: Filter, watch: Watch = iter) 
     if format_ is None:
         raise ValueError(f"{target}: a capture is exported as {', '.join(_FORMATS)}, or as - to stdout")
     count = _Count(watch, format_.holds)
-    report = ImportReport()
+    report = OmissionReport()
     report.name_entries("socket", "sockets")
     try:
         with open(target, "xb", opener=_private) as file:
@@ -76,11 +76,11 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _watched(sockets: SocketFrames, watch: Watch, report: ImportReport) -> SocketFrames:
+def _watched(sockets: SocketFrames, watch: Watch, report: OmissionReport) -> SocketFrames:
     return ((_replayable(socket, report), watch(frames)) for socket, frames in sockets)
 
 
-def _replayable(socket: Socket, report: ImportReport) -> Socket:
+def _replayable(socket: Socket, report: OmissionReport) -> Socket:
     """A socket that other programs may replay: without header fields that must not be sent."""
     request = _sendable(socket.request_headers, socket.id, "request", report)
     response = socket.response_headers
@@ -89,26 +89,28 @@ def _replayable(socket: Socket, report: ImportReport) -> Socket:
     return replace(socket, request_headers=request, response_headers=response)
 
 
-def _sendable(headers: Headers, number: int, side: str, report: ImportReport) -> Headers:
+def _sendable(headers: Headers, number: int, side: str, report: OmissionReport) -> Headers:
     faults = report.faults(headers.pairs, number, f"{side}.headers")
     return Headers(pair for pair, fault in zip(headers.pairs, faults, strict=True) if not fault)
 
 
 def _write_jsonl(
-    capture: Capture, file: BinaryIO, chosen: Filter, watch: Watch, report: ImportReport
+    capture: Capture, file: BinaryIO, chosen: Filter, watch: Watch, report: OmissionReport
 ) -> None:
     text = TextIOWrapper(file, encoding="utf-8", write_through=True)
     text.writelines(json_lines.lines(capture, chosen, watch))
     text.detach()
 
 
-def _write_har(capture: Capture, file: BinaryIO, chosen: Filter, watch: Watch, report: ImportReport) -> None:
+def _write_har(
+    capture: Capture, file: BinaryIO, chosen: Filter, watch: Watch, report: OmissionReport
+) -> None:
     sockets = _watched(chosen.by_socket(capture), watch, report)
     file.writelines(each.encode() for each in har_export.pieces(sockets, report))
 
 
 def _write_flows(
-    capture: Capture, file: BinaryIO, chosen: Filter, watch: Watch, report: ImportReport
+    capture: Capture, file: BinaryIO, chosen: Filter, watch: Watch, report: OmissionReport
 ) -> None:
     from wirewright.capture.formats import flows  # mitmproxy takes a second to import
 
@@ -117,7 +119,7 @@ def _write_flows(
 
 
 def _write_parquet(
-    capture: Capture, file: BinaryIO, chosen: Filter, watch: Watch, report: ImportReport
+    capture: Capture, file: BinaryIO, chosen: Filter, watch: Watch, report: OmissionReport
 ) -> None:
     try:
         from wirewright.capture.formats import parquet
@@ -130,7 +132,7 @@ def _write_parquet(
 
 @dataclass(frozen=True, slots=True)
 class _Format:
-    write: Callable[[Capture, BinaryIO, Filter, Watch, ImportReport], None]
+    write: Callable[[Capture, BinaryIO, Filter, Watch, OmissionReport], None]
     unit: str = "frame"
     holds: Callable[[Any], bool] = lambda _: True
     """Whether a file of this format has a place for a frame."""

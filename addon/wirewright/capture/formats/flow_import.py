@@ -11,7 +11,7 @@ from wirewright.capture.errors import CaptureError
 from wirewright.capture.formats.bodies import kept_body
 from wirewright.capture.formats.flow_records import LENGTH_DIGITS, check_record
 from wirewright.capture.formats.flows import OWN
-from wirewright.capture.formats.import_report import ImportReport
+from wirewright.capture.formats.omission_report import OmissionReport
 from wirewright.capture.formats.own_fields import OWN_FIELDS, read_own_fields
 from wirewright.capture.formats.recorded_messages import OPCODES, RecordedMessages, message_frame
 from wirewright.capture.formats.recorded_values import epoch_ns, integer, recorded_url, shortened, text
@@ -28,7 +28,7 @@ _OTHER_FLOWS = ("tcp", "udp", "dns")
 _PIECE = 1024 * 1024
 
 
-def sockets(file: IO[bytes], path: Path, report: ImportReport, latest_ns: int) -> SocketFrames:
+def sockets(file: IO[bytes], path: Path, report: OmissionReport, latest_ns: int) -> SocketFrames:
     """The WebSockets of a flow file, also those that were refused.
 
     A flow that cannot be read is skipped and counted. `latest_ns` is for a file whose first flow has no time.
@@ -47,7 +47,7 @@ def sockets(file: IO[bytes], path: Path, report: ImportReport, latest_ns: int) -
             yield read
 
 
-def _states(file: IO[bytes], path: Path, report: ImportReport) -> Iterator[tuple[int, bytearray, State]]:
+def _states(file: IO[bytes], path: Path, report: OmissionReport) -> Iterator[tuple[int, bytearray, State]]:
     """The HTTP flows of a file, numbered from 1 among all its flows."""
     for number, record in enumerate(_records(file, path), 1):
         try:
@@ -106,7 +106,7 @@ def _handshakes_once(states: Iterable[tuple[int, bytearray, State]]) -> Iterator
 
 
 def _read(
-    state: State, number: int, neighbour_ns: int, report: ImportReport
+    state: State, number: int, neighbour_ns: int, report: OmissionReport
 ) -> tuple[Socket, Iterator[Frame]] | None:
     """The socket of a flow; None if it has none. Raises any exception for a damaged flow."""
     of_websocket = state.get("websocket")
@@ -135,7 +135,7 @@ def _asks(read: http.HTTPFlow) -> bool:
     return is_handshake(read.request.headers.fields)
 
 
-def _messages(items: Any, number: int, report: ImportReport) -> RecordedMessages:
+def _messages(items: Any, number: int, report: OmissionReport) -> RecordedMessages:
     """The messages that can be read. Counts the others."""
     read = RecordedMessages()
     if not isinstance(items, list):

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 from mitmproxy import connection, flow, http, websocket
 from mitmproxy.io import tnetstring
 
-from wirewright.capture.formats.import_report import ImportReport
+from wirewright.capture.formats.omission_report import OmissionReport
 from wirewright.capture.formats.own_fields import own_fields
 from wirewright.capture.records import Frame, FrameFlag, Socket, SocketFrames, was_open
 from wirewright.model.handshake import Headers, upstream_url
@@ -31,7 +31,7 @@ OWN = "wirewright"
 """The key of a flow's metadata for the fields that a flow has no place for."""
 
 
-def write(file: BinaryIO, sockets: SocketFrames, folder: Path, report: ImportReport) -> None:
+def write(file: BinaryIO, sockets: SocketFrames, folder: Path, report: OmissionReport) -> None:
     """A flow a socket, with its messages; mitmproxy has no control frames. `folder` takes what is too much
     for the memory. Sockets of which mitmproxy can have no flow are left out and counted."""
     for socket, frames in sockets:

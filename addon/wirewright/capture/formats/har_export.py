@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from wirewright.capture.formats import har_headers
-from wirewright.capture.formats.import_report import ImportReport
+from wirewright.capture.formats.omission_report import OmissionReport
 from wirewright.capture.formats.own_fields import own_fields
 from wirewright.capture.records import Frame, Socket, SocketFrames
 from wirewright.model.handshake import Headers
@@ -24,7 +24,7 @@ OWN = "_wirewright"
 """The key of an entry for the fields that an archive has no place for."""
 
 
-def pieces(sockets: SocketFrames, report: ImportReport) -> Iterator[str]:
+def pieces(sockets: SocketFrames, report: OmissionReport) -> Iterator[str]:
     """The archive in pieces: no more than a few frames are in memory at a time.
 
     What was dropped did not pass, and control frames are none of Chrome's: both are left out.

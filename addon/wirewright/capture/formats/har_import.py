@@ -20,7 +20,7 @@ from wirewright.capture.formats.bounded_json import (
 from wirewright.capture.formats.har_export import OWN
 from wirewright.capture.formats.har_headers import content_from_har, values_from_har
 from wirewright.capture.formats.har_messages import MESSAGES, read_messages
-from wirewright.capture.formats.import_report import ImportReport
+from wirewright.capture.formats.omission_report import OmissionReport
 from wirewright.capture.formats.own_fields import OWN_FIELDS, read_own_fields
 from wirewright.capture.formats.recorded_messages import RecordedMessages
 from wirewright.capture.formats.recorded_values import (
@@ -66,7 +66,7 @@ class _Entry:
         return _mapping(self.values.get("response"))
 
 
-def archive_entries(file: IO[bytes], path: Path, report: ImportReport) -> Iterator[tuple[int, Any]]:
+def archive_entries(file: IO[bytes], path: Path, report: OmissionReport) -> Iterator[tuple[int, Any]]:
     """The entries of an archive, numbered from 1; one is in memory at a time.
 
     Raises CaptureError where the file cannot be read on.
@@ -88,7 +88,7 @@ def archive_entries(file: IO[bytes], path: Path, report: ImportReport) -> Iterat
 
 
 def read_entries(
-    entries: Iterable[tuple[int, Any]], attached: Attached, report: ImportReport, latest_ns: int
+    entries: Iterable[tuple[int, Any]], attached: Attached, report: OmissionReport, latest_ns: int
 ) -> SocketFrames:
     """The WebSockets among numbered entries; one entry is in memory at a time.
 
@@ -114,7 +114,7 @@ def read_entries(
 
 
 class _EntryReader:
-    def __init__(self, attached: Attached, report: ImportReport) -> None:
+    def __init__(self, attached: Attached, report: OmissionReport) -> None:
         self._attached = attached
         self._report = report
 

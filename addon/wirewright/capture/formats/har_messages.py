@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from wirewright.capture.formats.bounded_json import Item
-from wirewright.capture.formats.import_report import ImportReport
+from wirewright.capture.formats.omission_report import OmissionReport
 from wirewright.capture.formats.recorded_messages import OPCODES, RecordedMessages, message_frame
 from wirewright.capture.formats.recorded_values import base64_bytes, epoch_ns, integer, shortened, text
 from wirewright.capture.records import Frame, FrameFlag
@@ -23,7 +23,7 @@ _CLOSE_TEXT = re.compile(r"([1-4]\d{3})(?:\s*[:,;]?\s*(.*))?", re.ASCII | re.DOT
 
 
 def read_messages(
-    items: Iterable[Item], entry: int, report: ImportReport, read: RecordedMessages | None = None
+    items: Iterable[Item], entry: int, report: OmissionReport, read: RecordedMessages | None = None
 ) -> RecordedMessages:
     """The messages that can be read, after those of `read`. Counts the others."""
     read = RecordedMessages() if read is None else read

@@ -13,8 +13,8 @@ from typing import IO, Any, cast
 
 from wirewright.capture.errors import CaptureError
 from wirewright.capture.formats.har_import import archive_entries, read_entries
-from wirewright.capture.formats.import_report import ImportReport
 from wirewright.capture.formats.import_source import ImportSource, opened
+from wirewright.capture.formats.omission_report import OmissionReport
 from wirewright.capture.formats.playwright_trace import trace_entries
 from wirewright.capture.free_space import FreeSpace
 from wirewright.capture.records import Frame, Socket, SocketFrames
@@ -44,7 +44,7 @@ class Imported:
     frames: int
     cut_off: str | None
     """Why the file could be read no further, if it could not be read to its end."""
-    report: ImportReport
+    report: OmissionReport
     """The entries and messages that were left out."""
 
 
@@ -56,7 +56,7 @@ def import_file(source: Path, target: Path, *, min_free: int | None = None) -> I
     where fewer than `min_free` bytes would be left free on the disk (None for 100 MiB, 0 for no limit); then
     the target is as it was. Raises ValueError for a negative `min_free`.
     """
-    report, space = ImportReport(), FreeSpace(target, min_free)
+    report, space = OmissionReport(), FreeSpace(target, min_free)
     with opened(source) as recording, ExitStack() as files:
         sockets = _sockets(recording, files, report)
         first = _first(sockets, recording, report)
@@ -65,7 +65,7 @@ def import_file(source: Path, target: Path, *, min_free: int | None = None) -> I
         return replace(imported, cut_off=recording.failure or imported.cut_off)
 
 
-def _sockets(recording: ImportSource, files: ExitStack, report: ImportReport) -> SocketFrames:
+def _sockets(recording: ImportSource, files: ExitStack, report: OmissionReport) -> SocketFrames:
     """The sockets of a source, by its kind. Raises CaptureError for one of another kind."""
     latest_ns, name = recording.latest_ns, None
     if recording.archive is not None:
@@ -103,7 +103,7 @@ def _sockets(recording: ImportSource, files: ExitStack, report: ImportReport) ->
 
 
 def _first(
-    sockets: SocketFrames, recording: ImportSource, report: ImportReport
+    sockets: SocketFrames, recording: ImportSource, report: OmissionReport
 ) -> tuple[Socket, Iterator[Frame]]:
     """The first socket. Raises CaptureError with the reasons where there is none."""
     try:
@@ -124,7 +124,7 @@ class _DiskNearlyFull(CaptureError):
 class _Session:
     """One transaction: all of it is in the file in the end, or nothing."""
 
-    def __init__(self, path: Path, program: str, report: ImportReport, space: FreeSpace) -> None:
+    def __init__(self, path: Path, program: str, report: OmissionReport, space: FreeSpace) -> None:
         self._path = path
         self._report = report
         self._space = space

@@ -3,7 +3,7 @@
 from dataclasses import fields
 from typing import Any, get_args
 
-from wirewright.capture.formats.import_report import ImportReport
+from wirewright.capture.formats.omission_report import OmissionReport
 from wirewright.capture.formats.recorded_values import integer, recorded_url, shortened, text
 from wirewright.capture.records import Socket
 from wirewright.values import ClosedBy
@@ -21,7 +21,7 @@ def own_fields(socket: Socket) -> dict[str, Any]:
     return {name: getattr(socket, name) for name in OWN_FIELDS}
 
 
-def read_own_fields(own: Any, key: str, entry: int, report: ImportReport) -> dict[str, Any]:
+def read_own_fields(own: Any, key: str, entry: int, report: OmissionReport) -> dict[str, Any]:
     """The fields of an entry that can be read. Counts the others; `key` is where they are."""
     if own is None:
         return {}

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import IO, Any
 
 from wirewright.capture.formats.bounded_json import lines
-from wirewright.capture.formats.import_report import ImportReport
+from wirewright.capture.formats.omission_report import OmissionReport
 from wirewright.capture.formats.recorded_values import text
 
 _Key = tuple[str, str, str]
@@ -19,7 +19,7 @@ Opener = Callable[[], IO[bytes]]
 """Opens a file from its beginning."""
 
 
-def trace_entries(files: Sequence[Opener], report: ImportReport) -> Iterator[tuple[int, Any]]:
+def trace_entries(files: Sequence[Opener], report: OmissionReport) -> Iterator[tuple[int, Any]]:
     """The entries of the `.network` files of one trace, numbered from 1, each once.
 
     A socket that is open at the end of a chunk of the trace is written then, and again when it closes. Its

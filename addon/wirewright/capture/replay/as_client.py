@@ -52,7 +52,7 @@ class Played:
 
 
 @dataclass(frozen=True)
-class Manner:
+class ClientSettings:
     """How the app's side is played."""
 
     compare: Comparison
@@ -80,7 +80,11 @@ def live_url(url: str, recorded: str) -> str:
 
 
 async def play_as_client(
-    capture: Capture, socket: Socket, url: str, manner: Manner, told: Callable[[Mismatch], None]
+    capture: Capture,
+    socket: Socket,
+    url: str,
+    settings: ClientSettings,
+    told: Callable[[Mismatch], None],
 ) -> Played:
     """Open a socket to a live server, and send the app's messages in lockstep with the recorded answers.
 
@@ -96,18 +100,18 @@ async def play_as_client(
     except ValueError as error:
         played.failure = f"not played, as a recorded header cannot be sent: {error}"
         return played
-    recorded = _recorded_headers(socket, manner)
+    recorded = _recorded_headers(socket, settings)
     redacted = {name.lower(): name for name, value in reversed(recorded.pairs) if value == REDACTED}
     played.withheld = tuple(redacted.values())
-    headers = Headers([*(pair for pair in recorded.pairs if pair[1] != REDACTED), *manner.headers.pairs])
+    headers = Headers([*(pair for pair in recorded.pairs if pair[1] != REDACTED), *settings.headers.pairs])
     try:
-        attempt = ConnectWithoutRedirects(played.url, **_options(socket, played.url, manner, headers))
+        attempt = ConnectWithoutRedirects(played.url, **_options(socket, played.url, settings, headers))
     except ValueError as error:
         played.failure = f"not played, as its recorded handshake cannot be sent: {error}"
         return played
     try:
         async with attempt as connection:
-            await _ClientPerformance(capture, played, manner, connection, told).play()
+            await _ClientPerformance(capture, played, settings, connection, told).play()
     except InvalidHandshake as error:
         played.failure = f"the handshake failed: {error or type(error).__name__}{_redirect(error)}"
     except (OSError, TimeoutError, WebSocketException) as error:
@@ -121,15 +125,15 @@ def _redirect(error: InvalidHandshake) -> str:
     return f" (the redirect to {target} is not followed)" if target is not None else ""
 
 
-def _recorded_headers(socket: Socket, manner: Manner) -> Headers:
+def _recorded_headers(socket: Socket, settings: ClientSettings) -> Headers:
     """The recorded request headers that this handshake sends again."""
-    headers = socket.request_headers.end_to_end().without((*_MADE_ANEW, *manner.headers))
+    headers = socket.request_headers.end_to_end().without((*_MADE_ANEW, *settings.headers))
     return headers.without({name for name in headers if name.startswith("sec-websocket-")})
 
 
-def _options(socket: Socket, url: str, manner: Manner, headers: Headers) -> dict[str, Any]:
+def _options(socket: Socket, url: str, settings: ClientSettings, headers: Headers) -> dict[str, Any]:
     protocols = split_tokens(socket.request_headers.get("sec-websocket-protocol", ""))
-    tls = {"ssl": manner.tls or ssl.create_default_context()} if urlsplit(url).scheme == "wss" else {}
+    tls = {"ssl": settings.tls or ssl.create_default_context()} if urlsplit(url).scheme == "wss" else {}
     return tls | {
         "additional_headers": headers.octets(),
         "user_agent_header": None,
@@ -146,19 +150,19 @@ class _ClientPerformance:
         self,
         capture: Capture,
         played: Played,
-        manner: Manner,
+        settings: ClientSettings,
         connection: ClientConnection,
         told: Callable[[Mismatch], None],
     ) -> None:
         self._capture = capture
         self._played = played
-        self._manner = manner
+        self._settings = settings
         self._connection = connection
         self._told = told
         self._came: asyncio.Queue[Payload | ConnectionClosed] = asyncio.Queue()
 
     async def send(self, message: Payload) -> None:
-        await asyncio.wait_for(self._connection.send(message), self._manner.timeout)
+        await asyncio.wait_for(self._connection.send(message), self._settings.timeout)
         self._played.sent += 1
         self._played.redacted += REDACTED in (
             message if isinstance(message, str) else message.decode("latin-1")
@@ -166,9 +170,9 @@ class _ClientPerformance:
 
     async def receive(self) -> Payload | None:
         try:
-            message = await asyncio.wait_for(self._came.get(), self._manner.timeout)
+            message = await asyncio.wait_for(self._came.get(), self._settings.timeout)
         except TimeoutError:
-            self._played.failure = f"no answer came for {self._manner.timeout:g} s"
+            self._played.failure = f"no answer came for {self._settings.timeout:g} s"
             return None
         if isinstance(message, ConnectionClosed):
             raise message
@@ -177,19 +181,19 @@ class _ClientPerformance:
 
     async def play(self) -> None:
         socket = self._played.socket
-        pace = Pace(socket.opened_ns or socket.asked_ns, self._manner.speed)
+        pace = Pace(socket.opened_ns or socket.asked_ns, self._settings.speed)
         script = steps(self._capture.frames(socket=socket.id), "client")
         # All the time: a server that nobody reads stops reading itself.
         self._reading = asyncio.ensure_future(self._read())
         try:
-            if await play_lockstep(script, "client", self, pace, self._manner.compare, self._judge):
+            if await play_lockstep(script, "client", self, pace, self._settings.compare, self._judge):
                 await self._end(socket, pace)
         except ConnectionClosed as error:
             self._played.failure = f"the server has closed the socket: {_said(error)}"
         except CaptureError as error:
             self._played.failure = error.message
         except TimeoutError:
-            self._played.failure = f"the server has read nothing for {self._manner.timeout:g} s"
+            self._played.failure = f"the server has read nothing for {self._settings.timeout:g} s"
         finally:
             self._reading.cancel()
 
@@ -208,7 +212,7 @@ class _ClientPerformance:
             code = socket.close_code if socket.close_code in range(3000, 5000) else 1000
             reason = (socket.close_reason or "").encode()[:123].decode(errors="ignore")
             await self._connection.close(code or 1000, reason)
-            await asyncio.wait([self._reading], timeout=self._manner.timeout)
+            await asyncio.wait([self._reading], timeout=self._settings.timeout)
             while not self._came.empty():  # what was said before the server knew
                 if not isinstance(late := self._came.get_nowait(), ConnectionClosed):
                     self._played.answers += 1
@@ -231,7 +235,7 @@ class _ClientPerformance:
             number=self._played.answers + (live is None),
             expected=None if step is None else step.payload,
             actual=live,
-            compare=self._manner.compare,
+            compare=self._settings.compare,
         )
         self._played.mismatches.append(mismatch)
         self._told(mismatch)

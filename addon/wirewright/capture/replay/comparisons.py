@@ -81,18 +81,18 @@ class ignoring_keys:  # noqa: N801  used like a function
                 pass
         return _same_but_secrets(recorded, live)
 
-    def forgiven(self, recorded: Any, live: Any) -> Any:
+    def with_live_values(self, recorded: Any, live: Any) -> Any:
         """The recorded JSON value with those of the live one where they may differ."""
         if recorded == REDACTED:
             return live
         if isinstance(recorded, dict) and isinstance(live, dict):
             merged = {key: value for key, value in live.items() if key in self._ignored}
             for key in recorded.keys() - self._ignored:
-                merged[key] = self.forgiven(recorded[key], live.get(key, recorded[key]))
+                merged[key] = self.with_live_values(recorded[key], live.get(key, recorded[key]))
             # In the order of the live one, so that a line that is the same is in the same place.
             return {key: merged[key] for key in [*live, *recorded] if key in merged}
         if isinstance(recorded, list) and isinstance(live, list):
-            paired = [self.forgiven(*pair) for pair in zip(recorded, live, strict=False)]
+            paired = [self.with_live_values(*pair) for pair in zip(recorded, live, strict=False)]
             return paired + recorded[len(paired) :]
         return recorded
 
@@ -229,7 +229,7 @@ def _common_prefix_length(before: list[str], after: list[str]) -> int:
 def _with_ignored_values(recorded: Payload, live: Payload, same: ignoring_keys) -> Payload:
     try:
         values = json.loads(recorded), json.loads(live)
-        merged = json.dumps(same.forgiven(*values))
+        merged = json.dumps(same.with_live_values(*values))
     except (ValueError, RecursionError):
         return recorded
     return merged if isinstance(recorded, str) else merged.encode()

@@ -110,9 +110,9 @@ class Pace:
 
     def __init__(self, recorded_ns: int, speed: float) -> None:
         self._speed = speed
-        self.is_now(recorded_ns)
+        self.anchor(recorded_ns)
 
-    def is_now(self, recorded_ns: int) -> None:
+    def anchor(self, recorded_ns: int) -> None:
         """Map a recorded time to the present one. Later times are measured from it."""
         self._recorded_ns, self._now = recorded_ns, asyncio.get_running_loop().time()
 
@@ -142,7 +142,7 @@ async def play_lockstep(
         elif not await _expect(step, peer, same, judge):
             return False
         else:
-            pace.is_now(step.time_ns)
+            pace.anchor(step.time_ns)
     return True
 
 

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from typer import Option
 
-from wirewright.cli.program import PASS_ON, FileArgument, OptionGroup, UrlOption, clear_errors, command
+from wirewright.cli.program import PASS_ON, FileArgument, OptionGroup, UrlOption, command, exit_on_error
 from wirewright.model.matching import any_of_globs
 
 if TYPE_CHECKING:
@@ -103,15 +103,15 @@ def replay(
 
     Without --as-client all other arguments are mitmdump's own: [bold]wirewright replay session.db -p 9090[/].
     """
-    with clear_errors():
-        from wirewright.cli.replay import manner, play_to_server, serve
+    with exit_on_error():
+        from wirewright.cli.replay import client_settings, play_to_server, serve
 
         if as_client is not None:
             if context.args:
                 raise ValueError(f"there is no option {context.args[0]}")
             if play.match is not None or play.on_mismatch is not None:
                 raise ValueError("--match and --on-mismatch do not go with --as-client")
-            how = manner(compare, play.speed, client.timeout, client.header or (), client.insecure)
+            how = client_settings(compare, play.speed, client.timeout, client.header or (), client.insecure)
             is_as_recorded = play_to_server(Console(), file, chosen, as_client, how)
             raise typer.Exit(0 if is_as_recorded else 1)
         only_as_client = {"--socket": chosen.socket, "--header": client.header, "--insecure": client.insecure}

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from typer import Option
 
-from wirewright.cli.program import PASS_ON, USAGE, OptionGroup, Urls, clear_errors, command
+from wirewright.cli.program import PASS_ON, USAGE, OptionGroup, Urls, command, exit_on_error
 
 commands = typer.Typer()
 
@@ -67,7 +67,7 @@ def _remote_settings(
     if remote is not None and not remote.startswith("unix:"):
         from wirewright.remote.transport import split_address
 
-        with clear_errors(USAGE):
+        with exit_on_error(USAGE):
             split_address(remote)
     return _settings(
         ws_remote=remote,

@@ -2,7 +2,7 @@
 
 from mitmproxy.proxy.events import MessageInjected
 
-from wirewright.wire.observer import Decided, Order
+from wirewright.wire.observer import LateDecision, Order
 from wirewright.wire.stream import Close
 
 
@@ -14,11 +14,11 @@ class Aborted(MessageInjected[str]):
     """Both connections are to be cut, for a reason."""
 
 
-class DecidedEvent(MessageInjected[Decided]):
+class DecisionInjected(MessageInjected[LateDecision]):
     """A held message that was undecided is decided."""
 
 
-class Ordered(MessageInjected[Order]):
+class OrderInjected(MessageInjected[Order]):
     """A route has given an order."""
 
     is_relayed = False

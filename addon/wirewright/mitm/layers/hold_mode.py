@@ -6,7 +6,7 @@ from typing import Any, TypeGuard, cast
 
 from mitmproxy.proxy import commands, layer
 
-from wirewright.mitm.layers.client_network import AppNetwork
+from wirewright.mitm.layers.app_network import AppNetwork
 from wirewright.mitm.layers.leg import Held, HeldQueue, Injected, Leg, Lost, weight_of
 from wirewright.mitm.layers.open_socket import OpenSocket
 from wirewright.mitm.layers.reading_limits import ReadingLimits
@@ -118,7 +118,7 @@ class HoldMode:
             if orders:
                 yield from socket.obey(orders, leg)
                 is_cut = socket.closing.is_cut(direction)
-        if is_cut and not socket.closing.is_told:
+        if is_cut and not socket.closing.is_end_reported:
             rest = list(held)
             held.clear()
             yield from socket.after_our_close(leg, rest)

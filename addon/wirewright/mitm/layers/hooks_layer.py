@@ -12,7 +12,7 @@ from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection
 from wsproto.frame_protocol import CloseReason
 
-from wirewright.mitm.layers.events import Aborted, CloseInjected, Ordered
+from wirewright.mitm.layers.events import Aborted, CloseInjected, OrderInjected
 from wirewright.values import Direction
 from wirewright.wire.closing_actions import CLOSING_SECONDS
 from wirewright.wire.frames import CloseCode
@@ -34,7 +34,7 @@ class HooksLayer(websocket.WebsocketLayer):
 
     def __init__(self, context: Context, flow: http.HTTPFlow) -> None:
         super().__init__(context, flow)
-        self._injections: list[Ordered | websocket.WebSocketMessageInjected] = []
+        self._injections: list[OrderInjected | websocket.WebSocketMessageInjected] = []
         self._unanswered: set[Connection] = set()
         """The ends that have been sent a close frame, and not answered it yet."""
         self._timer: commands.RequestWakeup | None = None
@@ -50,7 +50,7 @@ class HooksLayer(websocket.WebsocketLayer):
         elif isinstance(event, events.ConnectionClosed):
             # After a close frame the layer is `done`, so there was none.
             yield from self._end(None, event.connection is self.context.client)
-        elif isinstance(event, (Ordered, websocket.WebSocketMessageInjected)):
+        elif isinstance(event, (OrderInjected, websocket.WebSocketMessageInjected)):
             self._injections.append(event)
             yield from self._inject()
         else:
@@ -98,7 +98,7 @@ class HooksLayer(websocket.WebsocketLayer):
                 yield commands.CloseConnection(end.conn)
 
     def done(self, event: events.Event) -> layer.CommandGenerator[None]:
-        if not isinstance(event, (Aborted, CloseInjected, Ordered, events.Wakeup)):
+        if not isinstance(event, (Aborted, CloseInjected, OrderInjected, events.Wakeup)):
             yield from super().done(event)
 
     def _inject(self) -> layer.CommandGenerator[None]:
@@ -110,10 +110,10 @@ class HooksLayer(websocket.WebsocketLayer):
             if source.frame_buf != NO_FRAGMENT:
                 self._injections.append(injection)
                 continue
-            if isinstance(injection, Ordered):
+            if isinstance(injection, OrderInjected):
                 injection.is_relayed = True
             yield from super().relay_messages(websocket.WebSocketMessageInjected(self.flow, message))
-            if isinstance(injection, Ordered):
+            if isinstance(injection, OrderInjected):
                 injection.is_relayed = False
 
     def _end(
@@ -137,7 +137,7 @@ class HooksLayer(websocket.WebsocketLayer):
             yield from self._await_answers({self.client_ws.conn, self.server_ws.conn})
 
 
-def _message(injection: Ordered | websocket.WebSocketMessageInjected) -> WebSocketMessage:
+def _message(injection: OrderInjected | websocket.WebSocketMessageInjected) -> WebSocketMessage:
     if isinstance(injection, websocket.WebSocketMessageInjected):
         return injection.message
     ours = injection.message.ours

@@ -12,7 +12,7 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers import websocket
 from mitmproxy.proxy.layers.http import HttpLayer
 
-from wirewright.mitm.layers.client_network import AppNetwork
+from wirewright.mitm.layers.app_network import AppNetwork
 from wirewright.mitm.layers.leg import Held, Injected, Leg, Lost
 from wirewright.mitm.layers.turns import NextTurn
 from wirewright.mitm.patches import back_pressure
@@ -38,7 +38,7 @@ class OpenSocket:
         self.is_mocked = not _has_upstream(context)
         self.closing = Closing(
             has_server=not self.is_mocked,
-            handles_close=lambda direction: observer.keeps_close(direction=direction),
+            handles_close=lambda direction: observer.handles_close(direction=direction),
         )
         self.legs = {each: self._leg(self.agreement, each) for each in Direction}
         self.network: AppNetwork | None = None
@@ -219,12 +219,12 @@ class OpenSocket:
                 wakeup = commands.RequestWakeup(CLOSING_SECONDS)
                 self._timers[wakeup] = timer
                 yield wakeup
-            case act.TellFailure(message):
+            case act.ReportFailure(message):
                 self.observer.failed(message)
-            case act.TellRoute(direction, code, reason):
+            case act.NotifyRoute(direction, code, reason):
                 yield from self.obey(self.observer.closed(code, reason, direction=direction))
-            case act.TellEnd(end):
-                yield from self._tell_end(end)
+            case act.ReportEnd(end):
+                yield from self._report_end(end)
             case act.EndConnection(direction):
                 yield from self._end_connection(direction)
 
@@ -239,7 +239,7 @@ class OpenSocket:
         frame = leg.stream.end(close) if action.place is Place.NOW else leg.stream.send(close)
         if frame:
             self.outgoing[leg.direction].append(frame)
-            self.close_went(leg, close)
+            self.close_was_sent(leg, close)
 
     def report_pings(self, leg: Leg, pings: Sequence[ControlFrame]) -> None:
         """Report pings and pongs. A server that is not there has its pings answered here (5.5.2)."""
@@ -251,7 +251,7 @@ class OpenSocket:
                 server = self.legs[Direction.RECEIVED]
                 self.send(server, *server.stream.encoder.controls(pongs))
 
-    def close_went(self, leg: Leg, close: Close) -> None:
+    def close_was_sent(self, leg: Leg, close: Close) -> None:
         """A close frame of ours has gone out."""
         self.closing.close_sent(leg.direction)
         self.report_close(leg, close.payload, injected=True)
@@ -290,7 +290,7 @@ class OpenSocket:
         self.network = None
         yield commands.CloseConnection(self.context.client)
 
-    def _tell_end(self, end: End) -> layer.CommandGenerator[None]:
+    def _report_end(self, end: End) -> layer.CommandGenerator[None]:
         assert self.flow.websocket is not None
         self.flow.websocket.timestamp_end = time.time()
         self.flow.websocket.closed_by_client = (

@@ -47,7 +47,7 @@ class PassMode:
         if leg.stream.reader.wanted.lazy:
             for event in received:
                 if isinstance(event, LazyBatch):
-                    socket.observer.passed_unheard(event, direction=direction)
+                    socket.observer.passed_unread(event, direction=direction)
         elif received:
             socket.observer.passed(cast("list[Payload]", received), direction=direction, injected=False)
 
@@ -57,7 +57,7 @@ class PassMode:
             self._socket.observer.passed(sent, direction=leg.direction, injected=True)
         for each in ours:
             if isinstance(each, Close):
-                self._socket.close_went(leg, each)
+                self._socket.close_was_sent(leg, each)
 
 
 def _kind(event: Event) -> type:

@@ -8,7 +8,7 @@ from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers import websocket
 
-from wirewright.mitm.layers.events import Aborted, CloseInjected, DecidedEvent, Ordered
+from wirewright.mitm.layers.events import Aborted, CloseInjected, DecisionInjected, OrderInjected
 from wirewright.mitm.layers.hold_mode import HoldMode
 from wirewright.mitm.layers.leg import Injected, Leg
 from wirewright.mitm.layers.open_socket import OpenSocket
@@ -79,9 +79,9 @@ class WireLayer(websocket.WebsocketLayer):
             text = message.content.decode(errors="replace") if message.is_text else message.content
             direction = Direction.SENT if message.from_client else Direction.RECEIVED
             yield from self._inject(socket.legs[direction], text)
-        elif isinstance(event, DecidedEvent):
+        elif isinstance(event, DecisionInjected):
             yield from self._holding.decided(socket.legs[event.message.direction], event.message.payload)
-        elif isinstance(event, Ordered):
+        elif isinstance(event, OrderInjected):
             yield from socket.obey([event.message])
             yield from socket.carry_out(())
         elif isinstance(event, CloseInjected):
@@ -191,6 +191,6 @@ class WireLayer(websocket.WebsocketLayer):
             return
         if isinstance(event, events.Wakeup) and network.is_timer(event.command):
             yield from network.advance()
-        elif isinstance(event, Ordered) and isinstance(event.message.ours, Conditions):
+        elif isinstance(event, OrderInjected) and isinstance(event.message.ours, Conditions):
             yield from network.change(event.message.ours, direction=event.message.direction)
         yield from socket.end_app_when_all_has_arrived(network)

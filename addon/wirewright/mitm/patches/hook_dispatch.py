@@ -20,17 +20,17 @@ def trigger_event(stock: Trigger) -> Trigger:
     """Have mitmproxy call only the addons that have a hook."""
 
     def trigger_event(self: AddonManager, event: Hook, *more: Any, **named: Any) -> Awaitable[None]:
-        return stock(_Concerned(self, event), event, *more, **named)
+        return stock(_AddonsWithHook(self, event), event, *more, **named)
 
     return trigger_event
 
 
-class _Concerned:
+class _AddonsWithHook:
     """An addon manager with those addons alone that have a hook, or an addon of their own that has."""
 
     def __init__(self, manager: AddonManager, hook: Hook) -> None:
         self._manager = manager
-        self._had_its_turn = end_reasons.watch(hook)
+        self._after_hook = end_reasons.watch(hook)
         # Each is asked in its turn: an addon that was called before may have given it the hook.
         self.chain = (addon for addon in manager.chain if _has(addon, hook.name))
 
@@ -38,16 +38,16 @@ class _Concerned:
         return getattr(self._manager, name)
 
     async def invoke_addon(self, addon: object, event: Hook) -> None:
-        if self._had_its_turn is None:
+        if self._after_hook is None:
             await self._manager.invoke_addon(addon, event)
         else:
             await AddonManager.invoke_addon(self, addon, event)  # type: ignore[arg-type]
 
     def _iter_hooks(self, addon: object, event: Hook) -> Iterator[tuple[object, Callable[..., Any]]]:
-        assert self._had_its_turn is not None
+        assert self._after_hook is not None
         for each, hook in self._manager._iter_hooks(addon, event):
             yield each, hook
-            self._had_its_turn(each)
+            self._after_hook(each)
 
 
 def _has(addon: object, hook: str) -> bool:

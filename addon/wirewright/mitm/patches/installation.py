@@ -29,8 +29,8 @@ def uninstall() -> None:
     while _stock:
         row, stock = _stock.popitem()
         setattr(*_owner(row), stock)
-        if row.taken_back is not None:
-            row.taken_back()
+        if row.on_uninstall is not None:
+            row.on_uninstall()
 
 
 def is_installed() -> bool:

@@ -32,7 +32,7 @@ class Internal:
     """Makes the replacement of mitmproxy's own object; None if Wirewright only uses it."""
     upstream: str | None = None
     """The issue or the pull request of mitmproxy that concerns the change."""
-    taken_back: Callable[[], None] | None = None
+    on_uninstall: Callable[[], None] | None = None
     """Is called when the change is taken back."""
 
     def __str__(self) -> str:
@@ -89,7 +89,7 @@ TABLE = (
         ("self",),
         "mitmproxy has no command that pauses reading from a connection.",
         back_pressure.drain_writers,
-        taken_back=back_pressure.resume_all,
+        on_uninstall=back_pressure.resume_all,
     ),
     Internal(
         "mitmproxy.addonmanager:AddonManager.trigger_event",

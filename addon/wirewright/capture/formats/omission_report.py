@@ -35,7 +35,7 @@ class Omissions:
         return f"Skipped {self.count:,} {what}: {', '.join(self.named)}{more}."
 
 
-class ImportReport:
+class OmissionReport:
     """Counts what an import or an export leaves out, and names the first few with their reasons.
 
     Entries are numbered from 1 in the order of the file, the messages of each entry too. In a file of
