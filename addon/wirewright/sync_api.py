@@ -286,7 +286,7 @@ class Proxy(ProxyWrapper[own_proxy.Proxy]):
 
         As in Playwright, the first argument may be the predicate: a callable is given the WebSocket.
         """
-        return self.expect_event("websocket", own_proxy.both(url, predicate), timeout)
+        return self.expect_event("websocket", own_proxy.socket_predicate(url, predicate), timeout)
 
     def wait_for_websocket(
         self,
@@ -298,7 +298,7 @@ class Proxy(ProxyWrapper[own_proxy.Proxy]):
 
         As in Playwright, the first argument may be the predicate: a callable is given the WebSocket.
         """
-        return self.wait_for_event("websocket", own_proxy.both(url, predicate), timeout)
+        return self.wait_for_event("websocket", own_proxy.socket_predicate(url, predicate), timeout)
 
     def route_web_socket(self, url: UrlMatch | None, handler: RouteHandler, times: int | None = None) -> None:
         """Call a handler for each socket of a matching URL that opens from now on.

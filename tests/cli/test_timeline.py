@@ -18,7 +18,7 @@ from wirewright.model.history import HistoryLimit
 from wirewright.model.proxy import Proxy
 from wirewright.model.proxy_control import Control
 from wirewright.model.tls_failures import TlsFailure, TlsFailures
-from wirewright.model.websocket import Handshake
+from wirewright.model.websocket import HandshakeRequest
 from wirewright.values import Direction, Payload
 
 
@@ -41,7 +41,7 @@ class Drawing:
     failures: TlsFailures
 
     def open(self, url: str, client_address: tuple[str, int] | None = None) -> Feed:
-        handshake = Handshake(url, client_address=client_address)
+        handshake = HandshakeRequest(url, client_address=client_address)
         return self.control.open(url, handshake, NoCarrier(), HistoryLimit())
 
     def lines(self) -> list[str]:

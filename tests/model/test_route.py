@@ -15,7 +15,7 @@ from wirewright.model.history import HistoryLimit
 from wirewright.model.route import Abort, Connect, Mock, Reject, WebSocketRoute
 from wirewright.model.route_control import RouteControl
 from wirewright.model.scope import Scope
-from wirewright.model.websocket import Handshake, WebSocket
+from wirewright.model.websocket import HandshakeRequest, WebSocket
 from wirewright.values import Conditions, Direction, Payload
 
 Change = Any
@@ -57,7 +57,9 @@ def orders() -> Orders:
 @pytest.fixture
 def socket() -> WebSocket:
     headers = {"sec-websocket-protocol": "chat.v2, chat.v1"}
-    return WebSocket(Handshake("wss://host/live", headers), RecordingCarrier(), Scope(), HistoryLimit())
+    return WebSocket(
+        HandshakeRequest("wss://host/live", headers), RecordingCarrier(), Scope(), HistoryLimit()
+    )
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from wirewright.model.matching import UrlMatch
 from wirewright.model.route import WebSocketRoute
-from wirewright.model.route_table import Routes
+from wirewright.model.route_table import RouteTable
 
 URL = "ws://host/live"
 
@@ -18,13 +18,13 @@ def one(ws: WebSocketRoute) -> None: ...
 def two(ws: WebSocketRoute) -> None: ...
 
 
-async def taken(routes: Routes, url: str = URL) -> object:
+async def taken(routes: RouteTable, url: str = URL) -> object:
     rule = await routes.take(url)
     return rule and rule.handler
 
 
 async def test_newest_matching_rule_is_taken() -> None:
-    routes = Routes()
+    routes = RouteTable()
     routes.add("**", one)
     routes.add("**/live", two)
     routes.add("**/other", one)
@@ -33,7 +33,7 @@ async def test_newest_matching_rule_is_taken() -> None:
 
 
 async def test_no_rule_is_taken_where_none_matches() -> None:
-    routes = Routes()
+    routes = RouteTable()
     assert await routes.take(URL) is None
     routes.add("**/other", one)
     assert await routes.take(URL) is None
@@ -43,20 +43,20 @@ async def test_no_rule_is_taken_where_none_matches() -> None:
     "url", [None, "", "**", "ws://host/{live,x}", re.compile("LIVE$", re.I), lambda url: True]
 )
 async def test_rules_match_as_elsewhere(url: UrlMatch | None) -> None:
-    routes = Routes()
+    routes = RouteTable()
     routes.add(url, one)
     assert await taken(routes) is one
 
 
 async def test_rule_is_used_up() -> None:
-    routes = Routes()
+    routes = RouteTable()
     routes.add("**", one)
     routes.add("**", two, times=2)
     assert [await taken(routes) for _ in range(3)] == [two, two, one]
 
 
 async def test_rules_are_taken_back_by_url_and_by_handler() -> None:
-    routes = Routes()
+    routes = RouteTable()
     for handler in (one, two):
         routes.add("**/live", handler)
     routes.remove("**/other")
@@ -69,7 +69,7 @@ async def test_rules_are_taken_back_by_url_and_by_handler() -> None:
 
 
 async def test_regex_is_taken_back_by_an_equal_one() -> None:
-    routes = Routes()
+    routes = RouteTable()
     routes.add(re.compile("live"), one)
     routes.remove(re.compile("live", re.I))
     assert await taken(routes) is one
@@ -89,7 +89,7 @@ async def test_regex_is_taken_back_by_an_equal_one() -> None:
     ],
 )
 async def test_what_is_no_rule_is_refused(arguments: Any, error: type[Exception], message: str) -> None:
-    routes = Routes()
+    routes = RouteTable()
     with pytest.raises(error, match=message):
         routes.add(*arguments)
     assert await routes.take(URL) is None

@@ -12,7 +12,7 @@ from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit
 from wirewright.model.proxy import Proxy
 from wirewright.model.proxy_control import Control
-from wirewright.model.websocket import Handshake
+from wirewright.model.websocket import HandshakeRequest
 from wirewright.values import Direction, Payload
 
 P = ParamSpec("P")
@@ -47,7 +47,7 @@ def begin_socket(
     flow: object = None,
 ) -> Feed:
     """A socket whose handshake is on its way."""
-    handshake = Handshake(url, headers or {}, client_address, flow)
+    handshake = HandshakeRequest(url, headers or {}, client_address, flow)
     return Control(proxy).open(key, handshake, RecordingCarrier(), limit or HistoryLimit())
 
 

@@ -85,7 +85,7 @@ def test_answer_to_an_ordered_close_is_replaced_by_it(direction: Direction) -> N
     actions = machine.close_ordered(direction, BYE)
     assert but_timers(actions) == [SendClose(direction, BYE)]
     machine.close_sent(direction)
-    assert direction.opposite in machine.answers
+    assert direction.opposite in machine.closes_to_answer
     back = direction.opposite
     assert machine.close_received(back, 3001, "") == [ForwardClose(back, BYE)]
     assert machine.close_received(direction, 3002, "") == []
@@ -215,7 +215,7 @@ class Ends:
         """By direction, the violations that its destination got."""
         self.silent = set() if has_server else {RECEIVED}
         """The directions of which the source says nothing any more, as it has closed, or failed."""
-        self.gone: set[Direction] = set() if has_server else {RECEIVED}
+        self.lost_sources: set[Direction] = set() if has_server else {RECEIVED}
         self.queued: set[Direction] = set()
         self.waiting: list[SendClose] = []
         """Close frames of ours that wait for their place."""
@@ -249,7 +249,7 @@ class Ends:
                 else:
                     self._send_close(direction)
             case QueueLoss(direction):
-                assert direction in self.gone
+                assert direction in self.lost_sources
                 self.queued.add(direction)
             case DropHeld(direction):
                 self.queued.discard(direction)
@@ -262,7 +262,7 @@ class Ends:
             case ReportEnd():
                 self.told.append(action)
             case EndConnection(direction):
-                self.gone.add(direction)
+                self.lost_sources.add(direction)
 
     def _send_close(self, direction: Direction) -> None:
         self.machine.close_sent(direction)
@@ -293,7 +293,7 @@ class Ends:
         if self.told:
             assert self.told[0].end is self.first
         if self.machine.is_finished:
-            assert self.gone == set(Direction)
+            assert self.lost_sources == set(Direction)
             assert self.told
 
 
@@ -305,7 +305,7 @@ def close_frame(ends: Ends, direction: Direction) -> None:
 
 def passed_close_frame(ends: Ends, direction: Direction) -> None:
     """In PASS the bytes have gone to the destination, if nothing has closed that direction."""
-    if direction in ends.silent | ends.gone or not ends.machine.has_destination(direction):
+    if direction in ends.silent | ends.lost_sources or not ends.machine.has_destination(direction):
         return
     ends.silent.add(direction)
     is_forwarded = not ends.machine.is_cut(direction)
@@ -314,15 +314,15 @@ def passed_close_frame(ends: Ends, direction: Direction) -> None:
 
 
 def hang_up(ends: Ends, direction: Direction) -> None:
-    if direction not in ends.gone:
-        ends.gone.add(direction)
+    if direction not in ends.lost_sources:
+        ends.lost_sources.add(direction)
         ends.machine.hung_up(direction)
         ends.carry_out(ends.machine.loss_arrived(direction, None, is_handled=False))
 
 
 def hang_up_behind_messages(ends: Ends, direction: Direction) -> None:
-    if direction not in ends.gone:
-        ends.gone.add(direction)
+    if direction not in ends.lost_sources:
+        ends.lost_sources.add(direction)
         ends.machine.hung_up(direction)
         ends.carry_out(ends.machine.loss_arrived(direction, End(direction), is_handled=True))
 
@@ -336,19 +336,19 @@ def decide(ends: Ends, direction: Direction) -> None:
 
 
 def break_in_pass(ends: Ends, direction: Direction) -> None:
-    if direction not in ends.silent | ends.gone:
+    if direction not in ends.silent | ends.lost_sources:
         ends.silent.add(direction)
         ends.carry_out(ends.machine.broken(direction, ProtocolError(direction)))
 
 
 def break_in_hold(ends: Ends, direction: Direction) -> None:
-    if direction not in ends.gone:  # perhaps after its close frame
+    if direction not in ends.lost_sources:  # perhaps after its close frame
         ends.silent.add(direction)
         ends.carry_out(ends.machine.violated(direction, ProtocolError(direction)))
 
 
 def say_too_much(ends: Ends, direction: Direction) -> None:
-    if direction not in ends.silent | ends.gone and not ends.delays:
+    if direction not in ends.silent | ends.lost_sources and not ends.delays:
         ends.silent.add(direction)
         ends.carry_out(ends.machine.refused(direction, direction, Close(1009)))
 

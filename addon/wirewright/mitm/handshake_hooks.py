@@ -21,7 +21,7 @@ from wirewright.mitm.wire_socket import WireSocket
 from wirewright.model import chromium_errors, handshake
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit
-from wirewright.model.websocket import Handshake
+from wirewright.model.websocket import HandshakeRequest
 from wirewright.state import app_connections, control
 from wirewright.values import ClosedBy, Direction
 
@@ -51,7 +51,7 @@ class HandshakeHooks:
 
     async def _open(self, flow: http.HTTPFlow) -> Feed:
         """Make the socket that an app asks for, and emit its `websocket` event."""
-        asked = Handshake(
+        asked = HandshakeRequest(
             url=admission.routed_url(flow),
             headers=_headers(flow.request),
             client_address=flow.client_conn.peername[:2] if flow.client_conn.peername else None,

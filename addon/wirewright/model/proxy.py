@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from wirewright.model.app_connections import AppsSeen
 from wirewright.model.arguments import fit
+from wirewright.model.async_wait import AsyncWait, EventContextManager
 from wirewright.model.awaitables import Completion
 from wirewright.model.emitter import Emitter
 from wirewright.model.errors import Error
@@ -19,9 +20,8 @@ from wirewright.model.history import HistoryLimit
 from wirewright.model.matching import UrlMatch, UrlPattern, compile_match
 from wirewright.model.ownership import Owner, current_owner
 from wirewright.model.route import WebSocketRoute
-from wirewright.model.route_table import RouteHandler, Routes
+from wirewright.model.route_table import RouteHandler, RouteTable
 from wirewright.model.scope import Scope
-from wirewright.model.waiter import EventContextManager, Waiter
 from wirewright.model.websocket import WebSocket
 from wirewright.values import Payload
 
@@ -107,7 +107,7 @@ class Proxy(Emitter):
     def __init__(self) -> None:
         super().__init__(Scope())
         self._feeds: dict[str, Feed] = {}
-        self._routes = Routes()
+        self._routes = RouteTable()
         self._recorder: SocketRecorder | None = None
         self._next_number = 1
         """The number of the next socket."""
@@ -141,7 +141,7 @@ class Proxy(Emitter):
         timeout: Timeout = None,
     ) -> EventContextManager[WebSocket]:
         """Wait for an event that the block causes: the listener is there before the block runs."""
-        return EventContextManager(Waiter(self, event, predicate, timeout, self._wait_options(event)))
+        return EventContextManager(AsyncWait(self, event, predicate, timeout, self._wait_options(event)))
 
     def wait_for_event(
         self,
@@ -150,7 +150,7 @@ class Proxy(Emitter):
         timeout: Timeout = None,
     ) -> Coroutine[Any, Any, WebSocket]:
         """The event's next value for which the predicate holds. The listener is there from the call on."""
-        return Waiter[WebSocket](self, event, predicate, timeout, self._wait_options(event)).wait()
+        return AsyncWait[WebSocket](self, event, predicate, timeout, self._wait_options(event)).wait()
 
     def expect_websocket(
         self,
@@ -162,7 +162,7 @@ class Proxy(Emitter):
 
         As in Playwright, the first argument may be the predicate: a callable is given the WebSocket.
         """
-        return self.expect_event("websocket", both(url, predicate), timeout)
+        return self.expect_event("websocket", socket_predicate(url, predicate), timeout)
 
     def wait_for_websocket(
         self,
@@ -174,7 +174,7 @@ class Proxy(Emitter):
 
         As in Playwright, the first argument may be the predicate: a callable is given the WebSocket.
         """
-        return self.wait_for_event("websocket", both(url, predicate), timeout)
+        return self.wait_for_event("websocket", socket_predicate(url, predicate), timeout)
 
     def _wait_options(self, event: str) -> WaitOptions:
         return WaitOptions(history_of=lambda socket: socket._history)
@@ -295,7 +295,7 @@ class Proxy(Emitter):
         return self._host
 
 
-def both(url: UrlPattern | Predicate | None, predicate: Predicate | None) -> Predicate | None:
+def socket_predicate(url: UrlPattern | Predicate | None, predicate: Predicate | None) -> Predicate | None:
     """The predicate on sockets that holds where the URL matches and the predicate holds.
 
     As in Playwright, `url` may be the predicate itself. None stands for any socket. Raises ValueError and

@@ -10,7 +10,7 @@ from wirewright.model.history import HistoryLimit
 from wirewright.model.ownership import Owner
 from wirewright.model.proxy import Host, Proxy, SocketRecorder
 from wirewright.model.route_table import Rule
-from wirewright.model.websocket import Carrier, Handshake, WebSocket
+from wirewright.model.websocket import Carrier, HandshakeRequest, WebSocket
 from wirewright.values import ClosedBy, Direction
 
 STOPPED = "the proxy has stopped"
@@ -77,7 +77,7 @@ class Control:
     def open(
         self,
         key: str,
-        handshake: Handshake,
+        handshake: HandshakeRequest,
         carrier: Carrier,
         limit: HistoryLimit,
         *,
@@ -106,7 +106,7 @@ class Control:
         return bool(self.proxy._routes.rules)
 
     def may_route(self, url: str) -> bool:
-        """`Routes.may_match` of the proxy."""
+        """`RouteTable.may_match` of the proxy."""
         return self.proxy._routes.may_match(url)
 
     def sockets(self) -> list[tuple[str, WebSocket]]:

@@ -1,5 +1,6 @@
 """The names that users of the async API import: classes, and the types of what methods take and return."""
 
+from wirewright.model.async_wait import EventContextManager, EventInfo
 from wirewright.model.awaitables import Completion
 from wirewright.model.errors import EndedError, EndpointError, Error, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.model.event_wait import Predicate, Timeout
@@ -9,7 +10,6 @@ from wirewright.model.matching import UrlMatch, UrlPattern
 from wirewright.model.proxy import Proxy, ReplayHandler
 from wirewright.model.route import CloseHandler, Directions, MessageHandler, Milliseconds, WebSocketRoute
 from wirewright.model.route_table import RouteHandler
-from wirewright.model.waiter import EventContextManager, EventInfo
 from wirewright.model.websocket import WebSocket
 from wirewright.values import ClosedBy, Conditions, Payload
 

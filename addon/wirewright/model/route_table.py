@@ -37,7 +37,7 @@ class Rule:
         """Call the handler. Returns its result, an awaitable if it is async."""
         return fit(self.handler, 1)(route)
 
-    async def means(self, url: str) -> bool:
+    async def is_for(self, url: str) -> bool:
         """True if the rule is for a socket of this URL; False if its function raises."""
         try:
             return bool(await self.url(url)) if isinstance(self.url, LateMatch) else self.matches(url)
@@ -59,7 +59,7 @@ class Rule:
             return True
 
 
-class Routes:
+class RouteTable:
     """The registered handlers, the newest first."""
 
     def __init__(self) -> None:
@@ -88,7 +88,7 @@ class Routes:
         """The newest rule for a socket that opens now; one that is used up is gone."""
         for rule in list(self.rules):
             if (
-                rule in self.rules and await rule.means(url) and rule in self.rules
+                rule in self.rules and await rule.is_for(url) and rule in self.rules
             ):  # it may have been taken back meanwhile
                 self.use(rule)
                 return rule

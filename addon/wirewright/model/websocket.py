@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from wirewright.model.async_wait import AsyncWait, EventContextManager
 from wirewright.model.awaitables import Completion
 from wirewright.model.catch_up import CatchUp, find
 from wirewright.model.close_codes import check_close
@@ -18,7 +19,6 @@ from wirewright.model.event_wait import Predicate, Timeout, WaitOptions
 from wirewright.model.handshake import Headers
 from wirewright.model.history import History, HistoryLimit, Message, PastEvent, to_payload
 from wirewright.model.scope import Scope
-from wirewright.model.waiter import EventContextManager, Waiter
 from wirewright.printable import shown_url
 from wirewright.values import ClosedBy, Direction, Payload
 
@@ -44,7 +44,7 @@ class Carrier(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Handshake:
+class HandshakeRequest:
     """The request of an app that opens a socket."""
 
     url: str
@@ -85,7 +85,9 @@ class WebSocket(Emitter):
 
     _EVENTS = frozenset({"close", "framereceived", "framesent", "missed", "socketerror"})
 
-    def __init__(self, handshake: Handshake, carrier: Carrier, scope: Scope, limit: HistoryLimit) -> None:
+    def __init__(
+        self, handshake: HandshakeRequest, carrier: Carrier, scope: Scope, limit: HistoryLimit
+    ) -> None:
         super().__init__(scope)
         self._handshake = handshake
         self._carrier = carrier
@@ -226,7 +228,7 @@ class WebSocket(Emitter):
         Raises Error("Socket closed"), Error("Socket error") or TimeoutError at the end of the block.
         """
         options = self._wait_options(event, history=history, is_for_block=True)
-        return EventContextManager(Waiter(self, event, predicate, timeout, options))
+        return EventContextManager(AsyncWait(self, event, predicate, timeout, options))
 
     @_waiting
     def wait_for_event(
@@ -243,7 +245,7 @@ class WebSocket(Emitter):
         `close` returns at once, and any other one fails.
         """
         options = self._wait_options(event, history=history)
-        return Waiter(self, event, predicate, timeout, options).wait()
+        return AsyncWait(self, event, predicate, timeout, options).wait()
 
     def send_to_client(self, message: Message) -> Completion[None]:
         """Send the app a message, as if the server had. Raises Error on a socket that is not open.

@@ -22,7 +22,7 @@ from wirewright.model.proxy import Proxy
 from wirewright.model.proxy_control import Control
 from wirewright.model.route_table import RouteHandler, Rule
 from wirewright.model.tls_failures import TlsFailure
-from wirewright.model.websocket import Handshake, WebSocket, missed_in
+from wirewright.model.websocket import HandshakeRequest, WebSocket, missed_in
 from wirewright.printable import get_logger
 from wirewright.remote import protocol
 from wirewright.remote.client_carriers import RemoteHost, RemoteRouteCarrier, RemoteSocketCarrier, describe
@@ -224,7 +224,9 @@ class Client:
                     carrier.lost()
 
     def _open(self, socket: protocol.Snapshot, *, is_new: bool) -> Feed:
-        asked = Handshake(socket.url, protocol.headers_of(socket.request_headers), socket.client_address)
+        asked = HandshakeRequest(
+            socket.url, protocol.headers_of(socket.request_headers), socket.client_address
+        )
         limit = self.proxy._running_host().history
         carrier = RemoteSocketCarrier(self.sender, socket.key)
         feed = self.control.open(socket.key, asked, carrier, limit, kind=RemoteSocket, is_new=is_new)
@@ -238,7 +240,7 @@ class Client:
         rule, is_meant = self._rules.get(message.rule), False
         try:
             if rule is not None:
-                is_meant = await rule.means(message.url)
+                is_meant = await rule.is_for(message.url)
         finally:
             self.sender.put(protocol.Verdict(message.question, is_meant))
 

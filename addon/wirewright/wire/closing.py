@@ -42,13 +42,13 @@ class Closing:
         self.is_closing = self.is_end_reported = self.is_finished = False
         self._handles_close = handles_close
         self._must_finish = False
-        self.gone: frozenset[Direction] = frozenset()
+        self.lost_sources: frozenset[Direction] = frozenset()
         """The directions of which the connection of the source has ended, perhaps before its turn."""
         self._waiting_losses: frozenset[Direction] = frozenset()
         """The directions of which the loss of the source waits behind messages."""
         self._owed: Close | None = None
         """The newest close frame of ours: a side that has none at the end gets this one."""
-        self.answers: dict[Direction, Close] = {}
+        self.closes_to_answer: dict[Direction, Close] = {}
         """By direction, the close frame that its source is to answer."""
         self._broken: frozenset[Direction] = frozenset()
         """The directions of which the source broke the protocol."""
@@ -82,7 +82,9 @@ class Closing:
     def must_be_read(self, direction: Direction) -> bool:
         """True if a source must be read because its end is expected: a paused connection reports no end."""
         back = direction.opposite
-        has_lost_end = self.has_destination(direction) and (self.has_closed(back) or back in self.gone)
+        has_lost_end = self.has_destination(direction) and (
+            self.has_closed(back) or back in self.lost_sources
+        )
         return self.is_finished or has_lost_end or self.nothing_may_follow(back)
 
     # Events
@@ -93,7 +95,7 @@ class Closing:
             return []
         actions: list[Action] = []
         if not self.has_closed(direction.opposite):
-            self.answers[direction.opposite] = close
+            self.closes_to_answer[direction.opposite] = close
             actions += self._begin(close, direction)
         return [*actions, act.SendClose(direction, close)]
 
@@ -131,7 +133,7 @@ class Closing:
         ):
             self._move(direction, Move.COPY)
             if not is_forwarded:
-                actions.append(act.ForwardClose(direction, self.answers.get(direction)))
+                actions.append(act.ForwardClose(direction, self.closes_to_answer.get(direction)))
         else:
             self._move(direction, Move.RECEIVE)
             actions += self.close_ordered(direction.opposite, Close(code, reason))
@@ -144,7 +146,7 @@ class Closing:
 
     def hung_up(self, direction: Direction) -> None:
         """The connection of a source has ended. `loss_arrived` follows."""
-        self.gone |= {direction}
+        self.lost_sources |= {direction}
 
     def loss_arrived(self, direction: Direction, waiting: End | None, *, is_handled: bool) -> list[Action]:
         """The loss of a source is next behind the messages that wait.
@@ -153,7 +155,7 @@ class Closing:
         loss. `is_handled` tells whether a route handles the messages: it may wait for just this end.
         """
         waits = waiting is not None and self.has_destination(direction) and not self._has_stopped(direction)
-        if not waits or direction.opposite in self.gone:
+        if not waits or direction.opposite in self.lost_sources:
             return self.lost(direction)
         self.end = self.end or waiting
         self._waiting_losses |= {direction}
@@ -163,7 +165,9 @@ class Closing:
         """The loss of a source has its turn. `end` is another reason for which it is not heard any more."""
         if self.is_finished:
             return []
-        client_is_open = Direction.SENT not in self.gone and self.states[direction] is not State.COPIED
+        client_is_open = (
+            Direction.SENT not in self.lost_sources and self.states[direction] is not State.COPIED
+        )
         goes_on = direction is Direction.RECEIVED and client_is_open and self.is_kept(direction)
         self._waiting_losses -= {direction}
         told: list[Action] = []
@@ -219,7 +223,7 @@ class Closing:
             return actions
         self._move(direction, Move.BREAK)
         self.is_closing = True
-        self.answers[direction.opposite] = close
+        self.closes_to_answer[direction.opposite] = close
         actions += self._begin(close, direction)
         if self.has_destination(direction):
             return [*actions, act.SendClose(direction, close)]
@@ -282,7 +286,7 @@ class Closing:
         actions: list[Action] = []
         if self._owed is not None:
             for direction in Direction:
-                is_there = self.has_destination(direction) and direction.opposite not in self.gone
+                is_there = self.has_destination(direction) and direction.opposite not in self.lost_sources
                 if is_there and not self.nothing_may_follow(direction):
                     actions.append(act.SendClose(direction, self._owed, Place.NOW))
         actions += (act.EndConnection(Direction.RECEIVED), act.EndConnection(Direction.SENT))

@@ -101,7 +101,7 @@ class OpenSocket:
         stream, wanted = leg.stream, leg.stream.reader.wanted
         demand = leg.demand = self.observer.demand(direction=leg.direction)
         holds = demand.holds or leg.held or leg.undecided or self.has_conditions(leg)
-        if leg.direction in self.closing.answers:
+        if leg.direction in self.closing.closes_to_answer:
             holds = True  # the source's answer is not to be copied
         if self.is_mocked and leg.direction is Direction.SENT:
             holds = True  # frames end here, and are judged as a server does
@@ -274,7 +274,7 @@ class OpenSocket:
         if direction is Direction.RECEIVED:
             if not self.is_mocked:
                 yield commands.CloseConnection(self.context.server)
-        elif self.network is not None and Direction.SENT not in self.closing.gone:
+        elif self.network is not None and Direction.SENT not in self.closing.lost_sources:
             self.network.forget_received()
             yield from self.end_app_when_all_has_arrived(self.network)
         else:

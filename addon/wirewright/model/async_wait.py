@@ -21,7 +21,7 @@ __tracebackhide__ = True  # pytest shows the line that calls
 T = TypeVar("T")
 
 
-class Waiter(EventWait, Generic[T]):
+class AsyncWait(EventWait, Generic[T]):
     """A wait of the async API: the predicate is called when the event is emitted."""
 
     def __init__(
@@ -159,7 +159,7 @@ class Waiter(EventWait, Generic[T]):
 class WaitCoroutine(Coroutine[Any, Any, T]):
     """A wait as a coroutine that gives up its wait even if it is thrown away before its first step."""
 
-    def __init__(self, waiter: Waiter[T]) -> None:
+    def __init__(self, waiter: AsyncWait[T]) -> None:
         self._waiter = waiter
         self._running = waiter._take()
 
@@ -184,7 +184,7 @@ class WaitCoroutine(Coroutine[Any, Any, T]):
 class EventInfo(Generic[T]):
     """The value of an `expect_event` block: the wait, inside the block and after it."""
 
-    def __init__(self, waiter: Waiter[T]) -> None:
+    def __init__(self, waiter: AsyncWait[T]) -> None:
         self._waiter = waiter
 
     @property
@@ -203,7 +203,7 @@ class EventContextManager(Generic[T]):
     An exception of the block wins over the wait, which is then given up.
     """
 
-    def __init__(self, waiter: Waiter[T]) -> None:
+    def __init__(self, waiter: AsyncWait[T]) -> None:
         self._waiter = waiter
 
     async def __aenter__(self) -> EventInfo[T]:
