@@ -117,6 +117,21 @@ def test_file_grows_on_where_no_other_can_be_made(
     assert caplog.text.count("the capture grows beyond its max_size: ") == 1
 
 
+def test_the_file_that_grows_is_named(
+    tmp_path: Path, control: Control, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / f"{'x' * 242}.db"  # the name of a companion is too long with `-10`
+    for number in range(3, 10):
+        path.with_stem(f"{path.stem}-{number}").write_text("notes")
+    recorder = Recorder(path, "test", max_size=MIB)
+    control.start_recording(recorder)
+    said = [*fill(recorder, begin_socket(control.proxy).tape, 30)]
+    recorder.stop()
+    second = path.with_stem(f"{path.stem}-2")
+    assert messages(path) + messages(second) == said
+    assert f"{second}: the capture grows beyond its max_size: " in caplog.text
+
+
 def test_names_that_are_taken_are_left_out(path: Path, control: Control, record: Record) -> None:
     path.with_name("session-2.db").symlink_to(path.parent / "gone.db")
     path.with_name("session-3.db").mkdir()

@@ -33,7 +33,6 @@ class Rotation:
             raise ValueError(f"max_size must be {SMALLEST_MAX_SIZE:,} bytes or more, not {max_size!r}")
         if keep is not None and keep < 1:
             raise ValueError(f"rotate must be 1 file or more, or None for all, not {keep!r}")
-        self._first = path
         self._program = program
         self._max_size, self._keep = max_size, keep
         self._ours: deque[CaptureFile] = deque()
@@ -57,7 +56,7 @@ class Rotation:
             following = self._continue(full, self._following)
         except (CaptureError, sqlite3.Error, OSError) as error:
             if self._failed_at == -math.inf:
-                logger.error("%s: the capture grows beyond its max_size: %s", self._first, error)
+                logger.error("%s: the capture grows beyond its max_size: %s", full.file.path, error)
             self._failed_at = time.monotonic()
             return None
         self._following, self._failed_at = None, -math.inf
