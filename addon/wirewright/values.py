@@ -72,7 +72,7 @@ class Conditions:
 
     @property
     def is_perfect(self) -> bool:
-        """Whether a message goes as if there were none of this."""
+        """True if these conditions change nothing."""
         return self == Conditions(seed=self.seed)
 
 

@@ -124,7 +124,7 @@ class EventReader:
 
 
 def _has_close(socket: Socket) -> bool:
-    """Whether anything is known of a socket's close but its time."""
+    """True if anything is known of a socket's close but its time."""
     return socket.close_code is not None or bool(socket.close_reason) or socket.closed_by is not None
 
 

@@ -53,7 +53,7 @@ class Filter:
 
     @property
     def takes_all_frames(self) -> bool:
-        """Whether it chooses among sockets alone."""
+        """True if the filter chooses whole sockets, whatever their messages say."""
         return not self.has_content and self.since_ns is None
 
     def resolved(self, capture: Capture) -> "Filter":
@@ -183,7 +183,7 @@ def _text(frame: Frame) -> str:
 
 
 def _has(frame: Frame, path: str, expected: str) -> bool:
-    """Whether a message is JSON, and has a value at a path; as text or as JSON the value is the same."""
+    """True if a message is JSON and has this value at the path. `5` means the number and the string."""
     if not frame.is_message:
         return False
     try:

@@ -34,7 +34,7 @@ class Losses:
 
     @property
     def is_noted(self) -> bool:
-        """Whether the file knows of all of them."""
+        """True if the file says of all of them that they are missing."""
         return self.noted == self.total
 
 

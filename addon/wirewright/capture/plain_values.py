@@ -110,7 +110,7 @@ class PlainValues:
     # XML and forms
 
     def is_tag_before(self, start: int) -> bool:
-        """Whether `<`, and perhaps a prefix, is before a name."""
+        """True if `<`, and perhaps a prefix, is before a name."""
         return _TAG.search(self._text[max(0, start - _LONGEST_TAG) : start]) is not None
 
     def element(self, start: int, end: int) -> Span | None:

@@ -78,7 +78,7 @@ class QuotedValues:
         return Quote(slashes, found[0], text[at : found.end()])
 
     def is_quote_before(self, quote: Quote, at: int) -> bool:
-        """Whether the same quote ends here."""
+        """True if the same quote ends here."""
         mark_at = at - len(quote.mark)
         return (
             mark_at >= 0

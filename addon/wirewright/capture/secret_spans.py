@@ -279,14 +279,14 @@ class SecretSpans:
         return self._plain.words(at, escape)
 
     def _may_be_chance(self, start: int, end: int) -> bool:
-        """Whether random bytes of this size may have a name that is so short."""
+        """True if random bytes of this size may have a name that is so short."""
         if not self._is_binary or len(self._text) <= _FEW_BYTES:
             return False
         name = self._text[start:end].lower()
         return min([len(name), *(len(word) for word in LAST_WORDS if name.endswith(word))]) < _LONG_NAME
 
     def _is_binary_key(self, start: int, end: int) -> bool:
-        """Whether a name is written with its length, as in MessagePack, or as in BSON: after the type of its
+        """True if a name is written with its length, as in MessagePack, or as in BSON: after the type of its
         value, and before a zero."""
         if self._may_be_chance(start, end) and not _TEXT_SOON.match(self._text, end):
             return False

@@ -139,7 +139,7 @@ class Writer:
             self._write()
 
     def _lacks_space(self) -> bool:
-        """Whether the capture ends by itself, as the disk is nearly full."""
+        """True if the recording has to end because the disk is nearly full."""
         if not self._space.is_short(self.queue.waiting_bytes):
             return False
         remark = f"the recording ends here: {self._space.shortage}"

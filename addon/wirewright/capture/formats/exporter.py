@@ -135,7 +135,7 @@ class _Format:
     write: Callable[[Capture, BinaryIO, Filter, Watch, OmissionReport], None]
     unit: str = "frame"
     holds: Callable[[Any], bool] = lambda _: True
-    """Whether a file of this format has a place for a frame."""
+    """True if a file of this format has a place for a frame."""
 
 
 _FORMATS = {

@@ -49,7 +49,7 @@ def pieces(sockets: SocketFrames, report: OmissionReport) -> Iterator[str]:
 
 
 def holds(frame: Frame) -> bool:
-    """Whether an archive has a place for a frame."""
+    """True if an archive has a place for a frame."""
     return frame.is_message and not frame.is_dropped
 
 

@@ -103,7 +103,7 @@ class Replay:
         return [recorded.socket.url for recorded in self._recorded]
 
     def matches(self, url: str) -> bool:
-        """Whether a live socket is one that is answered."""
+        """True if a live socket is answered by this handler."""
         return self._is_meant(url) and bool(self._candidates(url))
 
     def __call__(self, route: WebSocketRoute) -> None:

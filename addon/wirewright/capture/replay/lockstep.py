@@ -29,7 +29,7 @@ class Step:
     direction: Direction
     payload: Payload
     is_whole: bool
-    """Whether all of it was recorded."""
+    """True if all of it was recorded."""
 
 
 @dataclass(frozen=True, slots=True)
