@@ -197,7 +197,7 @@ class WebSocketRoute(Wrapper[own_route.WebSocketRoute]):
     request_headers = PassedProperty[dict[str, str]](own_route.WebSocketRoute.request_headers)
 
     def request_headers_array(self) -> list[dict[str, str]]:
-        """Of the app's handshake, as `WebSocket.request_headers_array`."""
+        """The header fields of the app's request, as `WebSocket.request_headers_array`."""
         return self._own.request_headers_array()
 
     send = passed_method(own_route.WebSocketRoute.send)

@@ -1,4 +1,4 @@
-"""What all commands have in common: groups of options, and errors as one sentence."""
+"""Groups of options, and errors as one sentence, in all commands."""
 
 from dataclasses import dataclass
 from typing import Annotated

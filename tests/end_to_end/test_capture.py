@@ -262,7 +262,10 @@ def diary(path: Path) -> Iterator[Path]:
 
 
 async def test_file_that_is_no_capture_is_said_at_the_start(confdir: Path, diary: Path) -> None:
-    with pytest.raises((Error, ValueError, exceptions.OptionsError), match="it is not a capture: it is not an SQLite database"):
+    with pytest.raises(
+        (Error, ValueError, exceptions.OptionsError),
+        match="it is not a capture: it is not an SQLite database",
+    ):
         async with launch(port=0, confdir=confdir, options={"ws_capture": str(diary)}):
             pass
 

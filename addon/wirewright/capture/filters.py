@@ -1,4 +1,4 @@
-"""Which frames of a capture are meant."""
+"""Filters for the frames of a capture."""
 
 import json
 import time

@@ -1,5 +1,6 @@
 """Frames as sockets report them, while they wait to be written, and the rows that they become."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +20,7 @@ Row = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What of a payload gets into the file."""
+    """The rules for the payloads in the file: secrets are replaced, and long payloads are cut."""
 
     redaction: Redaction
     max_payload: int | None
@@ -40,7 +41,7 @@ class Policy:
 
 
 @dataclass(slots=True)
-class FrameBatch:
+class FrameBatch(ABC):
     """Frames of one direction of a socket that came at the same time."""
 
     socket_id: int
@@ -54,15 +55,16 @@ class FrameBatch:
     weight: int = field(init=False)
     """The same with the frames themselves."""
 
+    @abstractmethod
     def __len__(self) -> int:
-        raise NotImplementedError
+        """The number of frames."""
 
     def _weigh(self, memory: int, count: int) -> None:
         self.memory, self.weight = memory, memory + ITEM_BYTES * count
 
+    @abstractmethod
     def rows(self) -> Iterable[Row]:
-        """As they go into the table; called in the writer's thread."""
-        raise NotImplementedError
+        """Return the rows of the frames. This is called in the writer's thread."""
 
     def _as_row(
         self, opcode: int, size: int, payload: Payload, flags: FrameFlag, original: Payload | None = None

@@ -13,7 +13,7 @@ _BRACKETS = re.compile(r"[\[\]{}]")
 _SCALAR = re.compile(r"[\w.+\-]*+")
 _SCALAR_END = re.compile(r"[,}\]\r\n\"'\\]")
 _STRING_PREFIX = re.compile(r"[bBfFrRuU]{1,2}(?=[\"'])")
-"""Of a string of Python."""
+"""The prefix of a string in Python's source."""
 _LINE_END = re.compile(r"[\r\n]")
 _AFTER_VALUE = ",}])>;&|\"'\\"
 """Characters that may follow a value in JSON that is not broken, at any depth. Control characters may too."""

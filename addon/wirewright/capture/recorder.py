@@ -109,7 +109,7 @@ class SocketTape(Tape):
         self._offered: dict[Direction, tuple[int, Payload]] = {}
         """By direction, the message that is held, and when it came."""
         self._secret: str | None = None
-        """What the server chose for a subprotocol, if that is a token: a failure may quote it."""
+        """The subprotocol that the server chose, if it is a token. A `socketerror` may quote it."""
         asked_ns = time.time_ns() if socket.opened_at is None else int(socket.opened_at * 1e9)
         self._has_row = queue.execute(
             "INSERT INTO sockets (id, session_id, url, asked_ns, request_headers, client_address) "

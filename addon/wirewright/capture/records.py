@@ -1,4 +1,4 @@
-"""What a capture has: sessions, sockets, frames, gaps and annotations."""
+"""The records of a capture: sessions, sockets, frames, gaps and annotations."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -73,7 +73,7 @@ class Socket:
     close_reason: str | None
     closed_by: ClosedBy | None
     error: str | None
-    """What its `socketerror` said."""
+    """The message of its `socketerror`; None without one."""
     response_body: bytes | None = None
     """The body of an answer that refused the handshake, decompressed; None if it was not recorded."""
 

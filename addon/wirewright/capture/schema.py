@@ -172,7 +172,7 @@ def _as_capture_error(path: Path) -> Iterator[None]:
 
 
 def explain(error: sqlite3.Error) -> str:
-    """What is wrong, for a person."""
+    """The error as a sentence for users."""
     said = str(error)
     for part, meaning in (
         ("not a database", "it is not a capture: it is not an SQLite database"),

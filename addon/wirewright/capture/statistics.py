@@ -1,4 +1,4 @@
-"""What a capture comes to, socket by socket."""
+"""Counts, sizes, rates and gaps of the messages of each socket."""
 
 from array import array
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ class DirectionStatistics:
 
     messages: int = 0
     bytes: int = 0
-    """Of their payloads."""
+    """Bytes of their payloads."""
     first_ns: int = 0
     last_ns: int = 0
     _gaps: "array[int]" = field(default_factory=lambda: array("q"))
@@ -58,7 +58,7 @@ class SocketStatistics:
 
 
 def statistics(frames: Iterable[tuple[Socket, Frame]]) -> list[SocketStatistics]:
-    """Of the sockets that these frames belong to, in the order of their first one."""
+    """The statistics of the sockets of these frames, in the order of their first frames."""
     found: dict[int, SocketStatistics] = {}
     for socket, frame in frames:
         of_socket = found.setdefault(socket.id, SocketStatistics(socket))

@@ -1,4 +1,4 @@
-"""What waits to be written to a capture: a queue that is bounded in bytes of memory."""
+"""The queue of frames and statements that are to be written, bounded in bytes of memory."""
 
 import math
 import threading

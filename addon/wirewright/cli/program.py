@@ -110,7 +110,7 @@ def exit_on_error(code: int = 1) -> Iterator[None]:
     except Error as error:
         fail(error.message, code)
     except OSError as error:
-        # What is left is flushed at the end of the program, and must not fail again.
+        # Python flushes stdout when the program ends, which must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             raise typer.Exit(code) from None

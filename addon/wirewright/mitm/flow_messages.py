@@ -67,7 +67,7 @@ class MessageList:
         self._history = history
         self._kept = Window(limit)
         self._share: Share | None = None
-        """Of the memory budget; None while little is kept."""
+        """The share of the memory budget; None while little is kept."""
         self._reported = 0
         self._seen = history.total
         """How many messages of the history are in the list, or have been."""

@@ -174,7 +174,7 @@ def new_message(payload: Payload, *, direction: Direction, injected: bool = Fals
 
 
 def payload_of(message: WebSocketMessage) -> Payload:
-    """Its payload; broken text is mended as mitmproxy does it."""
+    """The payload of a message. Bytes of text that are not UTF-8 are replaced, as mitmproxy does it."""
     return message.content.decode(errors="replace") if message.is_text else message.content
 
 

@@ -72,7 +72,7 @@ async def stop(master: Master) -> None:
 
 def _set_options(options: Options, values: Mapping[str, Any]) -> None:
     try:
-        # What is unknown yet may be an option of a script, which is loaded in a moment.
+        # An unknown option may be that of a script, which is loaded next.
         options.update_defer(**values)
     except (exceptions.OptionsError, TypeError, ValueError) as error:
         raise Error(str(error)) from None

@@ -143,7 +143,7 @@ class WireSocket(FlowSocket):
             self._store([payload], direction=direction, injected=True)
             self._feed.frames(direction.event, [payload])
         else:
-            # What is reported is the server's side, and this has not come from there.
+            # Events report the messages of the server, and this one is the route's.
             self._list.store(new_message(payload, direction=Direction.RECEIVED, injected=True))
         self._update_soon()
 

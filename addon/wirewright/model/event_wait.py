@@ -72,7 +72,7 @@ class Candidate(NamedTuple):
 
     value: Any
     number: int | None = None
-    """Of the past event that it comes from; None for a live event."""
+    """The number of the past event that the value comes from; None for a live event."""
     backlog: Backlog | None = None
     """The backlog of the socket that opens, until the code takes the socket."""
 

@@ -34,8 +34,8 @@ _HOP_BY_HOP = frozenset(
 _HANDSHAKE_FIELDS = frozenset(
     {"content-length", "sec-websocket-accept", "sec-websocket-extensions", "sec-websocket-protocol"}
 )
-"""Of a 101: those that answer the request's (RFC 6455, 4.2.2), and the length that it must not have
-(RFC 9110, 8.6)."""
+"""Fields of a 101 that answer those of the request (RFC 6455, 4.2.2), and the length, which a 101 must not
+have (RFC 9110, 8.6)."""
 _FIELD_NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
 _UNSAFE_CHARACTERS = re.compile(r"[\r\n\0]")
 _LONGEST_CACHED_NAME = 64
@@ -216,7 +216,7 @@ def upstream_url(url: str) -> str:
         raise ValueError(f"url must have no fragment and no user (RFC 6455, 3): {url!r}")
     if parts.port == 0:
         raise ValueError(f"url must have a port other than 0: {url!r}")
-    # Its origin is ASCII then; in a path or a query, nothing else may be sent either (RFC 3986, 2.1).
+    # This makes the origin ASCII. The path and the query must be ASCII, too (RFC 3986, 2.1).
     return quote(normalize_url(f"{_UPSTREAM_SCHEMES[scheme.lower()]}://{rest}"), safe=punctuation)
 
 

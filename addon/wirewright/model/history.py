@@ -126,7 +126,7 @@ class History:
     def __init__(self, limit: HistoryLimit) -> None:
         self.limit = limit
         self._share: Share | None = None
-        """Of the memory budget. None at first: thousands of sockets have a history."""
+        """The share of the memory budget. None at first: thousands of sockets have a history."""
         self._reported = 0
         self.total = 0
         """How many frames there have been, those that are forgotten included."""

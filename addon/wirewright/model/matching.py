@@ -1,4 +1,4 @@
-"""Which URLs a rule means, by Playwright's rules.
+"""Matches URLs, by Playwright's rules.
 
 https://playwright.dev/python/docs/network#glob-url-patterns
 """

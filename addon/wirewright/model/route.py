@@ -145,11 +145,14 @@ class WebSocketRoute:
 
     @property
     def request_headers(self) -> dict[str, str]:
-        """Of the app's handshake, as `WebSocket.request_headers`. `connect_to_server` changes them."""
+        """The headers of the app's request, as in `WebSocket.request_headers`.
+
+        `connect_to_server` can send the server others.
+        """
         return self._socket.request_headers
 
     def request_headers_array(self) -> list[dict[str, str]]:
-        """Of the app's handshake, as `WebSocket.request_headers_array`."""
+        """The header fields of the app's request, as `WebSocket.request_headers_array`."""
         return self._socket.request_headers_array()
 
     def send(self, message: Message) -> None:

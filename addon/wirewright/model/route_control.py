@@ -22,7 +22,7 @@ class RouteControl:
     def __init__(self, side: WebSocketRoute) -> None:
         self.side = side
         self.server: RouteControl = self if side is side._server else RouteControl(side._server)
-        """Of the server's side, whether or not there is a server."""
+        """The back side of the server's side. It exists also if there is no server."""
 
     def __repr__(self) -> str:
         return repr(self.side)

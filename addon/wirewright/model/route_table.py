@@ -1,4 +1,4 @@
-"""Which handler routes which socket.
+"""The routes of a proxy, and the one that takes a socket.
 
 https://playwright.dev/python/docs/api/class-page#page-route-web-socket
 """

@@ -32,7 +32,7 @@ class TlsFailure:
     reason: str
     """In mitmproxy's or OpenSSL's words."""
     client_address: tuple[str, int] | None = None
-    """Of the connection from the app."""
+    """The address of the app's connection."""
 
     @property
     def is_certificate_refused(self) -> bool:

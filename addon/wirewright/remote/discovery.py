@@ -39,7 +39,7 @@ class Endpoint:
     """`ws://127.0.0.1:9000`, `wss://…`, or `unix:///run/….sock`."""
     token: str
     pid: int = 0
-    """Of the proxy."""
+    """The process id of the proxy."""
     certificate: str = ""
     """The certificate of a `wss://` address, PEM. "" for one that a known authority has signed."""
 

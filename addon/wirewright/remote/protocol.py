@@ -64,7 +64,7 @@ def check_payload(payload: object) -> None:
         raise TypeError(f"a payload must be text or bytes, not {type(payload).__name__}")
 
 
-# Which URLs are meant: a rule's description. What it does stays where it was made.
+# Patterns of URLs, for rules. The handler of a rule stays in the client.
 
 
 class Glob(_Message, frozen=True):
@@ -93,7 +93,7 @@ class Function(_Message, frozen=True):
 UrlPattern = Glob | Globs | Regex
 UrlRule = UrlPattern | Function
 
-# What a socket is
+# Descriptions of sockets
 
 
 class Remembered(_WithPayload, frozen=True):

@@ -23,7 +23,7 @@ from wirewright.remote.snapshots import snapshot
 logger = get_logger(__name__)
 
 MOST_RULES = 1_000
-"""Of one client."""
+"""How many rules one client may have."""
 MOST_CONDITIONED = 100
 """Sockets of one client that are over and whose conditions can still be changed, the newest."""
 PROBE_SECONDS = 1.0

@@ -85,14 +85,14 @@ class StartTimer:
 
 @dataclass(frozen=True, slots=True)
 class ReportFailure:
-    """Tell that an end broke the protocol."""
+    """Report that an end broke the protocol."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class NotifyRoute:
-    """Tell the route that handles the close of this direction's source."""
+    """Notify the route that handles the close of this direction's source."""
 
     direction: Direction
     code: int
@@ -101,7 +101,7 @@ class NotifyRoute:
 
 @dataclass(frozen=True, slots=True)
 class ReportEnd:
-    """Tell how the socket ended."""
+    """Report how the socket ended."""
 
     end: End
 

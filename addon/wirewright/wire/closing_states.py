@@ -53,7 +53,7 @@ TRANSITIONS: dict[State, dict[Move, State]] = {
     },
     State.CLOSE_SENT: {Move.RECEIVE: State.CLOSED, Move.LOSE: State.CLOSED, Move.BREAK: State.CLOSED},
     State.CLOSE_RECEIVED: {Move.SEND: State.CLOSED, Move.BREAK: State.CLOSE_RECEIVED},
-    # What a source sends after its own close frame is for the destination to judge, as in PASS.
+    # A source may send data after its own close frame. The destination judges that data, as in PASS.
     State.COPIED: {Move.BREAK: State.COPIED, Move.FAIL: State.COPIED},
     State.CLOSED: {Move.BREAK: State.CLOSED},
     State.LOST: {Move.SEND: State.CLOSED, Move.BREAK: State.LOST},

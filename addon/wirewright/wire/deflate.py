@@ -70,7 +70,7 @@ class Inflater:
         self._zlib = zlib.decompressobj(self._window)
         self._used = False
         self.final_blocks = 0
-        """Of the current message so far."""
+        """The number of final deflate blocks in the current message, until now."""
         self.size = 0
         """Bytes of the current message so far."""
 

@@ -51,7 +51,7 @@ class Violation:
 
     error: ProtocolError
     opcode: int
-    """Of the message that was under way; 0 between messages."""
+    """The opcode of the message that was not complete; 0 between messages."""
     content: bytes
     """The content of that message before the frame, or the text that is not UTF-8."""
     frame: bytes

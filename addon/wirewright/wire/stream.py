@@ -77,7 +77,7 @@ class Close:
 
     @property
     def payload(self) -> bytes:
-        """Of its frame."""
+        """The payload of its frame."""
         return encode_close(None if self.code == CloseCode.NO_STATUS else self.code, self.reason)
 
 

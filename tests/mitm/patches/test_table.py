@@ -230,7 +230,7 @@ async def test_new_optional_parameters_keep_sockets_on_the_wire(
 
 
 class Handler:
-    """What the replacements ask of a connection and of an addon manager."""
+    """The uses that the replacements make of a connection and of an addon manager."""
 
     client = None
     transports: dict[object, object] = {}  # noqa: RUF012

@@ -63,7 +63,7 @@ def write(file: BinaryIO, sockets: SocketFrames, folder: Path, report: OmissionR
 
 
 def _items(values: Mapping[str, Any]) -> bytes:
-    """What is in a netstring of a dict."""
+    """The content of the netstring of a dict."""
     return b"".join(tnetstring.dumps(each) for item in values.items() for each in item)
 
 

@@ -39,7 +39,7 @@ def pieces(sockets: SocketFrames, report: OmissionReport) -> Iterator[str]:
         except (ValueError, OverflowError) as error:  # a URL or a time that no archive has
             report.skip_entry(socket.id, str(error))
             continue
-        # Of the entry's JSON the messages are the end.
+        # The messages come last in the JSON of an entry.
         yield f"{separator}\n{entry[:-1]},"
         yield '"_webSocketMessages":['
         yield from _messages(socket, frames)

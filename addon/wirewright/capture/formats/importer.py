@@ -129,7 +129,7 @@ class _Session:
         self._report = report
         self._space = space
         self._bytes = 0
-        """Of the messages until now: they are in the log beside the file until the end."""
+        """Bytes of the messages that were imported until now: they are in the `-wal` file until the end."""
         self._checked_bytes = 0
         self._target = create_or_append(path, program)
         self._connection, self._id = self._target.connection, self._target.session_id

@@ -35,7 +35,7 @@ class Played:
 
     socket: Socket
     url: str
-    """Of the live server."""
+    """The URL of the live server."""
     sent: int = 0
     answers: int = 0
     redacted: int = 0

@@ -99,7 +99,7 @@ class Replay:
 
     @property
     def urls(self) -> list[str]:
-        """Of the recorded sockets, in the order in which they were opened."""
+        """The URLs of the recorded sockets, in the order in which they were opened."""
         return [recorded.socket.url for recorded in self._recorded]
 
     def matches(self, url: str) -> bool:
@@ -154,7 +154,7 @@ def _is_same_query(recorded: list[tuple[str, str]], live: list[tuple[str, str]])
 
 
 def _forget(_: Payload) -> None:
-    """What a live server says before it is asked is not wanted."""
+    """Ignore a message that the live server sends before the replay has given up."""
 
 
 class _ServerPerformance:

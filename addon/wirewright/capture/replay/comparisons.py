@@ -1,4 +1,4 @@
-"""Whether a live message is the recorded one, and where it differs."""
+"""Compares a live message with the recorded one, and shows where they differ."""
 
 import asyncio
 import inspect
@@ -182,9 +182,10 @@ def _alike(recorded: Any, live: Any, ignored: frozenset[str]) -> bool:
 
 
 def difference(recorded: Payload | None, live: Payload | None, same: Comparison | None = None) -> str:
-    """What differs, for a person: `-` lines were recorded, `+` lines came. None stands for no message.
+    """The difference in readable lines: `-` for the recorded message, `+` for the live one.
 
-    What may differ by the comparison, or because it was redacted, is left out of JSON. Secrets are redacted.
+    None stands for a missing message. Values of JSON that may differ by the comparison, or that were redacted
+    in the recording, are left out. Secrets are redacted.
     """
     if recorded is None or live is None or isinstance(recorded, str) is not isinstance(live, str):
         return "\n".join([*_whole("-", recorded), *_whole("+", live)])
@@ -245,7 +246,7 @@ def _whole(sign: str, message: Payload | None) -> Iterator[str]:
 
 
 def _first_difference_lines(recorded: Payload, live: Payload) -> Iterator[str]:
-    """Of large messages, the place where they begin to differ."""
+    """The place where two large messages begin to differ, in readable lines."""
     at = _first_difference(recorded, live)
     unit = "character" if isinstance(recorded, str) else "byte"
     yield f"  they have {len(recorded):,} and {len(live):,} {unit}s, and differ from {unit} {at:,} on"

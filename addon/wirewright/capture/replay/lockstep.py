@@ -24,7 +24,7 @@ class Step:
     """A recorded message of either side."""
 
     number: int
-    """Of this side's messages, from 1."""
+    """The number of the message among those of this side, from 1."""
     time_ns: int
     direction: Direction
     payload: Payload
@@ -37,7 +37,7 @@ class Mismatch:
     """A live message that is not the recorded one."""
 
     url: str
-    """Of the live socket."""
+    """The URL of the live socket."""
     socket: int
     """The number of the recorded socket."""
     number: int
@@ -66,7 +66,7 @@ class Peer(Protocol):
         """Send it a message."""
 
     async def receive(self) -> Payload | None:
-        """Its next message; None if there will be no more."""
+        """Return the next message of the live side; None if there will be no more."""
 
 
 def played_direction(role: Role) -> Direction:

@@ -13,7 +13,7 @@ from wirewright.wire.network_link import Link
 from wirewright.wire.reader_events import Deflated
 
 CONTROL_BIT = 0x08
-"""Of an opcode: control frames have it (RFC 6455, 5.2)."""
+"""The bit of an opcode that control frames have (RFC 6455, 5.2)."""
 
 
 class AppNetwork:

@@ -94,7 +94,7 @@ class Leg:
     undecided_size: int = 0
     """Bytes of memory of the message that is undecided."""
     share: Share | None = None
-    """Of the memory budget; None before anything had to wait."""
+    """The share of the memory budget; None before anything had to wait."""
     is_paused: bool = False
     """True while reading from the source is paused: more than `max_held` bytes wait."""
     has_dropped_messages: bool = False

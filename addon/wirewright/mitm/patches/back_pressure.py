@@ -22,7 +22,7 @@ class PauseReason(Enum):
     HELD = "held"
     """More than `ws_max_held` bytes of its messages wait."""
     TURN = "turn"
-    """Its layer waits for the next turn of the event loop."""
+    """The layer waits for the next turn of the event loop."""
 
 
 @dataclass

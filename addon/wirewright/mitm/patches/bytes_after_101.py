@@ -24,7 +24,7 @@ def make_pipe(stock: Pipe) -> Pipe:
             yield from stock(self, *more, **named)
             return
         self.state = self.passthrough
-        # Its buffer holds a bytearray, and everybody else is given bytes.
+        # The buffer is a bytearray, and layers expect bytes.
         if early := bytes(self.buf.maybe_extract_at_most(len(self.buf)) or b""):
             yield from self.state(events.DataReceived(self.conn, early))
 
