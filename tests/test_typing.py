@@ -1,4 +1,4 @@
-"""What mypy and pyright say about a user's code."""
+"""The types of the API, as mypy and pyright check them in code of users."""
 
 import re
 import subprocess

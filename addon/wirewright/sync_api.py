@@ -452,7 +452,9 @@ class _InThread:
                 running.settle = partial(self._settle, running, own)
 
     def _settle(self, running: RunningProxy, own: own_proxy.Proxy) -> None:
-        running.run(own._running_host().apps_seen())  # what was told before the answer is here by then
+        running.run(
+            own._running_host().apps_seen()
+        )  # reports that were sent before the answer have come by then
         self._bridge.settle()
 
     async def _leave(self) -> None:

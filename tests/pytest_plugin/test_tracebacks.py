@@ -1,4 +1,4 @@
-"""What pytest shows of a test whose call of Wirewright fails."""
+"""pytest shows the line of a test whose call of Wirewright fails, and not our own frames."""
 
 import re
 from pathlib import Path

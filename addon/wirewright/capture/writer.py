@@ -26,7 +26,7 @@ logger = get_logger(__name__)
 COMMIT_SECONDS = 0.1
 """Seconds after which a frame is in the file, if the disk keeps up."""
 SEEN_SECONDS = 1.0
-"""How often the file is told that its recorder is alive, while nothing passes."""
+"""Seconds after which an idle recorder writes that it is alive."""
 RETRY_SECONDS = 0.5
 """The pause after an attempt to write that has failed."""
 RETRY_BYTES = 1024 * 1024
@@ -73,7 +73,7 @@ class Writer:
         self._is_over = False
         """True once all was written and the file was closed."""
         self._seen = -math.inf
-        """When the file was last told that its recorder is alive, by the monotonic clock."""
+        """The last time at which it was written that the recorder is alive, by the monotonic clock."""
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="wirewright-capture", daemon=True)
         self._thread.start()
@@ -254,7 +254,7 @@ class Writer:
         self._connection.execute("COMMIT")
 
     def _note_seen(self) -> None:
-        """Tell the file that its recorder is alive. Raises _FileLost if it has a newer one."""
+        """Write that the recorder is alive. Raises _FileLost if the file has a newer recorder."""
         seen = self._connection.execute(
             "UPDATE sessions SET seen_ns = ? WHERE id = ? AND id = (SELECT max(id) FROM sessions)",
             (time.time_ns(), self._session),

@@ -125,7 +125,7 @@ class WireSocket(FlowSocket):
         self._update_soon()
 
     def _store(self, payloads: Sequence[Payload], *, direction: Direction, injected: bool) -> None:
-        """Put messages that are about to be told into the flow's list, for other addons."""
+        """Put messages that are about to be reported into the flow's list, for other addons."""
         if self._addons.keep_all or self._addons.dumper or injected:
             for payload in payloads:
                 self._list.store(new_message(payload, direction=direction, injected=injected))
@@ -165,8 +165,8 @@ class WireSocket(FlowSocket):
         )
 
     def controls(self, frames: Sequence[ControlFrame], *, direction: Direction, injected: bool) -> None:
-        told = [(each.opcode, each.payload) for each in frames]
-        self._feed.controls(told, direction=direction, injected=injected)
+        reported = [(each.opcode, each.payload) for each in frames]
+        self._feed.controls(reported, direction=direction, injected=injected)
 
     def failed(self, message: str) -> None:
         self._feed.failed(message)

@@ -275,7 +275,7 @@ class Client:
         """Register a route in the proxy."""
         self._last_rule += 1
         number = self._last_rule
-        told = self.sender.command(
+        completion = self.sender.command(
             protocol.Route,
             rule=number,
             url=describe(rule.url),
@@ -284,7 +284,7 @@ class Client:
             fallback=self._route_fallback,
         )
         self._rules[number] = rule
-        return told
+        return completion
 
     def keep_rules(self, rules: Sequence[Rule]) -> Awaitable[None] | None:
         """Remove all other routes from the proxy. Returns its last answer."""

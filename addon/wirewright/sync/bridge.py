@@ -97,7 +97,7 @@ class Bridge:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.loop.shutdown_asyncgens()  # a block that was entered in the moment of a Ctrl-C
-        await asyncio.sleep(0)  # threads that wait for what has just ended are told
+        await asyncio.sleep(0)  # wakes the threads that wait for these tasks
         self.loop.stop()
 
     def settle(self, seconds: float = LAST_SECONDS) -> None:

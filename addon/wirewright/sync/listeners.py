@@ -217,7 +217,7 @@ class SocketWrapper(ListeningWrapper[WebSocket]):
     def __init__(self, own: WebSocket, wrappers: WrapperRegistry) -> None:
         super().__init__(own, wrappers)
         self._missed = 0
-        """The number of frames that were left out, and of which `missed` has not told yet."""
+        """The number of frames that were left out, and that no `missed` has reported yet."""
         self._lock = threading.Lock()  # of the loop and the dispatcher
 
     def _hear(self, event: EmittedEvent, values: Sequence[Any]) -> None:
@@ -241,7 +241,7 @@ class SocketWrapper(ListeningWrapper[WebSocket]):
         with self._lock:
             is_waiting = bool(self._missed)
             self._missed += frames
-        if not is_waiting:  # a dispatcher that is behind need not be told one by one
+        if not is_waiting:  # else one that is waiting reports these, too
             self._bridge.dispatcher.dispatch(self._missed_calls)
 
     def _missed_calls(self, number: int) -> Calls:

@@ -29,7 +29,7 @@ class Closing:
     is_closing: bool
     """True if the proxy closes both sides."""
     is_end_reported: bool
-    """True once the end was told."""
+    """True once the end was reported."""
     is_finished: bool
     """True once both connections have been ended."""
 
@@ -170,16 +170,16 @@ class Closing:
         )
         goes_on = direction is Direction.RECEIVED and client_is_open and self.is_kept(direction)
         self._waiting_losses -= {direction}
-        told: list[Action] = []
+        actions: list[Action] = []
         if not self.has_closed(direction):
             self._move(direction, Move.LOSE)
-            told = self._notify_route(direction, CloseCode.ABNORMAL, "")
+            actions = self._notify_route(direction, CloseCode.ABNORMAL, "")
         if goes_on:
             self.has_server = False
-            return [act.EndConnection(direction), *told]
+            return [act.EndConnection(direction), *actions]
         self.end = self.end or end or End(direction)
         self._must_finish = True
-        return told
+        return actions
 
     def unreadable(self, direction: Direction) -> None:
         """The bytes of a source cannot be read, and are forwarded as they are."""

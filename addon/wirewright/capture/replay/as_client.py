@@ -84,11 +84,11 @@ async def play_as_client(
     socket: Socket,
     url: str,
     settings: ClientSettings,
-    told: Callable[[Mismatch], None],
+    on_mismatch: Callable[[Mismatch], None],
 ) -> Played:
     """Open a socket to a live server, and send the app's messages in lockstep with the recorded answers.
 
-    `told` is called with each answer that differs. The comparison then goes on with the next answer.
+    `on_mismatch` is called with each answer that differs. The comparison then goes on with the next answer.
     """
     try:
         played = Played(socket, live_url(url, socket.url))
@@ -111,7 +111,7 @@ async def play_as_client(
         return played
     try:
         async with attempt as connection:
-            await _ClientPerformance(capture, played, settings, connection, told).play()
+            await _ClientPerformance(capture, played, settings, connection, on_mismatch).play()
     except InvalidHandshake as error:
         played.failure = f"the handshake failed: {error or type(error).__name__}{_redirect(error)}"
     except (OSError, TimeoutError, WebSocketException) as error:
@@ -152,13 +152,13 @@ class _ClientPerformance:
         played: Played,
         settings: ClientSettings,
         connection: ClientConnection,
-        told: Callable[[Mismatch], None],
+        on_mismatch: Callable[[Mismatch], None],
     ) -> None:
         self._capture = capture
         self._played = played
         self._settings = settings
         self._connection = connection
-        self._told = told
+        self._on_mismatch = on_mismatch
         self._came: asyncio.Queue[Payload | ConnectionClosed] = asyncio.Queue()
 
     async def send(self, message: Payload) -> None:
@@ -238,7 +238,7 @@ class _ClientPerformance:
             compare=self._settings.compare,
         )
         self._played.mismatches.append(mismatch)
-        self._told(mismatch)
+        self._on_mismatch(mismatch)
         return "next" if live is not None else "stop"
 
 
