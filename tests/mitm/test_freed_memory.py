@@ -9,7 +9,7 @@ import pytest
 
 from support.addon_hooks import Hooks, addon_context
 from wirewright.mitm import addon, freed_memory
-from wirewright.mitm.freed_memory import FreedMemory
+from wirewright.mitm.freed_memory import FEWEST_CONNECTIONS, FreedMemory
 
 FREEING = """
 import asyncio
@@ -26,11 +26,14 @@ async def main():
     freed_memory.DELAY_SECONDS = 0.05
     freed = freed_memory.FreedMemory()
     for _ in range(2):
+        for _ in range(freed_memory.FEWEST_CONNECTIONS):
+            freed.connection_began()
         blocks = [bytes(4000) for _ in range(SIZE // 4000)]
         last = bytes(4000)  # keeps the heap as long as it is
         del blocks
         before = resident_bytes()
-        freed.give_back_soon()
+        for _ in range(freed_memory.FEWEST_CONNECTIONS):
+            freed.connection_ended()
         while before - resident_bytes() < SIZE * 3 // 4:
             await asyncio.sleep(0.05)
 
@@ -66,34 +69,74 @@ class Trims:
         self._called.clear()
 
 
-async def test_connections_that_end_together_share_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+def begin(freed: FreedMemory, count: int) -> None:
+    for _ in range(count):
+        freed.connection_began()
+
+
+def end(freed: FreedMemory, count: int) -> None:
+    for _ in range(count):
+        freed.connection_ended()
+
+
+async def test_memory_is_given_back_once_when_half_of_the_connections_have_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(freed_memory, "DELAY_SECONDS", 0)
     trims = Trims()
     freed = FreedMemory(trims)
-    for connections in (3, 1):
-        for _ in range(connections):
-            freed.give_back_soon()
-        await trims.next()
+    begin(freed, 40)
+    end(freed, 21)
+    await trims.next()
+    begin(freed, 21)
+    end(freed, 40)
+    await trims.next()
     assert trims.count == 2
+
+
+@pytest.mark.parametrize(
+    ("began", "ended"),
+    [(40, 19), (FEWEST_CONNECTIONS - 1, FEWEST_CONNECTIONS - 1)],
+    ids=["fewer than half", "few"],
+)
+async def test_memory_for_later_connections_is_kept(
+    monkeypatch: pytest.MonkeyPatch, began: int, ended: int
+) -> None:
+    monkeypatch.setattr(freed_memory, "DELAY_SECONDS", 0)
+    trims = Trims()
+    freed, other = FreedMemory(trims), FreedMemory(trims)
+    begin(freed, began)
+    end(freed, ended)
+    for _ in range(100):  # as many begin as end
+        begin(freed, 1)
+        end(freed, 1)
+    begin(other, 40)
+    end(other, 40)
+    await trims.next()
+    assert trims.count == 1
 
 
 async def test_nothing_is_given_back_after_the_end_of_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(freed_memory, "DELAY_SECONDS", 0)
     trims = Trims()
-    cancelled, freed = FreedMemory(trims), FreedMemory(trims)
-    cancelled.give_back_soon()
+    cancelled, other = FreedMemory(trims), FreedMemory(trims)
+    begin(cancelled, 40)
+    end(cancelled, 40)
     cancelled.cancel()
-    freed.give_back_soon()
+    begin(other, 40)
+    end(other, 40)
     await trims.next()
     assert trims.count == 1
 
 
-async def test_memory_is_given_back_after_the_end_of_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_memory_is_given_back_after_the_end_of_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     trims = Trims()
     monkeypatch.setattr(freed_memory, "DELAY_SECONDS", 0)
     monkeypatch.setattr(addon, "FreedMemory", lambda: FreedMemory(trims))
     async with addon_context() as context:
         hooks = Hooks(context)
-        await hooks.requestheaders()
-        await hooks.client_disconnected()
+        for _ in range(FEWEST_CONNECTIONS):
+            await hooks.client_connected()
+        for _ in range(FEWEST_CONNECTIONS):
+            await hooks.client_disconnected()
         await trims.next()

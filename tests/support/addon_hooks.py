@@ -16,7 +16,7 @@ from mitmproxy.proxy.layers.http._hooks import (
     HttpResponseHook,
 )
 from mitmproxy.proxy.layers.websocket import WebsocketEndHook, WebsocketMessageHook, WebsocketStartHook
-from mitmproxy.proxy.server_hooks import ClientDisconnectedHook
+from mitmproxy.proxy.server_hooks import ClientConnectedHook, ClientDisconnectedHook
 from mitmproxy.test import taddons, tflow
 from mitmproxy.websocket import WebSocketData, WebSocketMessage
 from wsproto.frame_protocol import Opcode
@@ -115,6 +115,9 @@ class Hooks:
         self.flow.server_conn.timestamp_tcp_setup = 1.0 if connected else None
         self.flow.error = Error(message)
         await self.tctx.master.addons.handle_lifecycle(HttpErrorHook(self.flow))
+
+    async def client_connected(self) -> None:
+        await self.tctx.master.addons.handle_lifecycle(ClientConnectedHook(self.flow.client_conn))
 
     async def client_disconnected(self) -> None:
         await self.tctx.master.addons.handle_lifecycle(ClientDisconnectedHook(self.flow.client_conn))

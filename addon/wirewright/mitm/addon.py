@@ -198,6 +198,7 @@ class WirewrightAddon:
 
     def client_connected(self, client: connection.Client) -> None:
         app_connections.connections += 1
+        self._freed_memory.connection_began()
 
     def client_disconnected(self, client: connection.Client) -> None:
         self._close_sockets_if_ending()
@@ -208,7 +209,7 @@ class WirewrightAddon:
                 reason = end_reasons.reason_for(socket.flow)
                 by: ClosedBy = "client" if reason is None else "proxy"
                 control.close(key, lost, reason or ("" if lost else None), by)
-        self._freed_memory.give_back_soon()
+        self._freed_memory.connection_ended()
 
 
 def _install_patches() -> str | None:

@@ -6,23 +6,37 @@ import threading
 from collections.abc import Callable
 
 DELAY_SECONDS = 5.0
-"""From the end of a connection until memory is given back: its buffers are freed by then. It is not done more
-often, because the next connections take this memory again, which costs time."""
+"""From the end of connections until memory is given back: their buffers are freed by then."""
+FEWEST_CONNECTIONS = 8
+"""Connections that must have ended at least. A socket remembers 4 MiB of messages at most by default."""
 
 
 class FreedMemory:
-    """Gives freed memory back after connections have ended.
+    """Gives freed memory back when at most half of the connections are open that there were.
+
+    While about as many begin as end, new ones take the memory of those that have ended. To give back 150 of
+    300 MB takes 40 ms, in which every thread waits that allocates memory.
 
     `trim` does it: malloc_trim(3) of the GNU C library, or nothing where the library has no such function.
     """
 
     def __init__(self, trim: Callable[[int], int] | None = None) -> None:
         self._trim = trim or _malloc_trim()
+        self._open = self._most = 0
+        """The number of open connections, and the largest number since memory was last given back."""
         self._timer: asyncio.TimerHandle | None = None
 
-    def give_back_soon(self) -> None:
-        """Give memory back in DELAY_SECONDS, once for all connections that end by then. Needs a loop."""
-        if self._trim is not None and self._timer is None:
+    def connection_began(self) -> None:
+        """Count a connection."""
+        self._open += 1
+        self._most = max(self._most, self._open)
+
+    def connection_ended(self) -> None:
+        """Count a connection no longer. Memory may be given back in DELAY_SECONDS. Needs a loop."""
+        self._open = max(0, self._open - 1)
+        ended = self._most - self._open
+        is_due = ended >= max(FEWEST_CONNECTIONS, self._open)
+        if is_due and self._trim is not None and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(DELAY_SECONDS, self._give_back)
 
     def cancel(self) -> None:
@@ -32,8 +46,8 @@ class FreedMemory:
             self._timer = None
 
     def _give_back(self) -> None:
-        self._timer = None
-        # It takes milliseconds. The interpreter's lock is released meanwhile.
+        self._timer, self._most = None, self._open
+        # A call by ctypes releases the interpreter's lock.
         threading.Thread(target=self._trim, args=(0,), name="wirewright-memory", daemon=True).start()
 
 
