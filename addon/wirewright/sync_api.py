@@ -452,9 +452,8 @@ class _InThread:
                 running.settle = partial(self._settle, running, own)
 
     def _settle(self, running: RunningProxy, own: own_proxy.Proxy) -> None:
-        running.run(
-            own._running_host().apps_seen()
-        )  # reports that were sent before the answer have come by then
+        # Reports that the proxy sent before this answer have come by then.
+        running.run(own._running_host().apps_seen())
         self._bridge.settle()
 
     async def _leave(self) -> None:
