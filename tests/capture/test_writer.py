@@ -2,6 +2,7 @@
 
 import logging
 import sqlite3
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -20,6 +21,7 @@ from wirewright.capture.frame_batches import Messages, Row
 from wirewright.capture.recorder import Recorder
 from wirewright.capture.rotation import SMALLEST_MAX_SIZE, Rotation
 from wirewright.capture.statements import CUT_FIELD, SHORT_TEXT
+from wirewright.capture.switch_interval import SHORT_SECONDS
 from wirewright.capture.write_queue import Queued
 from wirewright.capture.writer import Writer
 from wirewright.memory import QUEUE_LEAST, MemoryBudget, MemoryUse
@@ -450,6 +452,24 @@ def test_flush_of_a_recorder_that_has_ended_waits_for_nobody(record: Record) -> 
     recorder = record()
     recorder.stop()
     recorder.flush()
+
+
+@pytest.mark.parametrize(("size", "is_short"), [(writer.LONG_BYTES - 1, False), (writer.LONG_BYTES, True)])
+def test_other_threads_wait_less_while_much_is_searched_for_secrets(
+    size: int, is_short: bool, control: Control, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intervals: list[float] = []
+
+    def rows(self: Messages) -> list[Row]:
+        intervals.append(sys.getswitchinterval())
+        return []
+
+    monkeypatch.setattr(Messages, "rows", rows)
+    recorder = record()
+    tape_of(control).messages(["a" * size], size, direction=Direction.SENT)
+    recorder.stop()
+    expected = SHORT_SECONDS if is_short else sys.getswitchinterval()
+    assert intervals == [pytest.approx(expected)]
 
 
 def test_message_that_cannot_be_looked_through_costs_no_other(

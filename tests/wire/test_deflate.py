@@ -13,8 +13,7 @@ from wirewright.wire.reader_events import TooLarge
 
 TAKEOVER = Compression()
 NO_TAKEOVER = Compression(takeover=False)
-STEP = 64 * 1024
-"""What an inflater may inflate beyond a limit."""
+PIECE = 64 * 1024
 BROKEN = b"\xff\xff\xff"
 """There is no third type of block."""
 
@@ -201,11 +200,9 @@ def test_next_message_is_read_after_one_beyond_the_maximum_without_takeover() ->
     assert reader.feed(stream) == events
 
 
-@pytest.mark.parametrize("size", [STEP - 1, STEP, STEP + 1, 5 * STEP, MAX_MESSAGE])
+@pytest.mark.parametrize("size", [PIECE - 1, PIECE, PIECE + 1, 5 * PIECE, MAX_MESSAGE])
 @pytest.mark.parametrize("piece", [1, 50, MAX_MESSAGE])
-def test_message_larger_than_one_step_is_inflated_whole(
-    size: int, piece: int, compression: Compression
-) -> None:
+def test_large_message_is_inflated_whole(size: int, piece: int, compression: Compression) -> None:
     peer = Peer(compression=compression)
     reader = peer.reader()
     for _ in range(2):
@@ -221,7 +218,7 @@ def test_data_that_is_no_deflate_is_a_violation(data: bytes) -> None:
     assert raised.value.code is CloseCode.INVALID_DATA
 
 
-def test_inflating_stops_one_step_after_the_limit() -> None:
+def test_inflating_stops_one_byte_after_the_limit() -> None:
     zeros = zlib.compressobj(wbits=-15)
     block = zeros.compress(bytes(MAX_MESSAGE)) + zeros.flush(zlib.Z_FULL_FLUSH)
     assert len(block) < 1100
@@ -229,17 +226,17 @@ def test_inflating_stops_one_step_after_the_limit() -> None:
     inflater.begin()
     limit = 100_000
     inflated = sum(len(inflater.push(block, limit)) for _ in range(1024))
-    assert limit < inflated == inflater.size <= limit + STEP
+    assert inflated == inflater.size == limit + 1
     assert inflater.push(MESSAGE_TAIL, limit) == b""
 
 
 class CountingZlib:
-    """zlib, counting the bytes that it is given."""
+    """zlib, counting the calls and the bytes that it is given."""
 
     error = zlib.error
 
     def __init__(self) -> None:
-        self.given = 0
+        self.given = self.calls = 0
 
     def decompressobj(self, wbits: int) -> "CountingZlib._Decompressor":
         return self._Decompressor(self, wbits)
@@ -251,6 +248,7 @@ class CountingZlib:
 
         def decompress(self, data: bytes, max_length: int) -> bytes:
             self._counter.given += len(data)
+            self._counter.calls += 1
             return self._zlib.decompress(data, max_length)
 
         @property
@@ -266,7 +264,7 @@ class CountingZlib:
             return self._zlib.unconsumed_tail
 
 
-@pytest.mark.parametrize("piece", [STEP, 8 * MAX_MESSAGE], ids=["in pieces", "in one piece"])
+@pytest.mark.parametrize("piece", [PIECE, 8 * MAX_MESSAGE], ids=["in pieces", "in one piece"])
 def test_inflating_goes_over_the_data_a_bounded_number_of_times(
     piece: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,6 +275,15 @@ def test_inflating_goes_over_the_data_a_bounded_number_of_times(
     inflater = Inflater(TAKEOVER)
     assert b"".join(inflater.push(part, 8 * MAX_MESSAGE) for part in pieces(data, piece)) == noise
     assert counter.given <= 4 * len(data)
+
+
+def test_piece_is_inflated_in_one_call_however_large_it_becomes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each call the event loop may wait for a thread that computes."""
+    counter = CountingZlib()
+    monkeypatch.setattr(deflate_module, "zlib", counter)
+    inflater = Inflater(TAKEOVER)
+    assert inflater.push(deflate_of(bytes(MAX_MESSAGE)), MAX_MESSAGE) == bytes(MAX_MESSAGE)
+    assert counter.calls == 1
 
 
 def deflate_of(payload: bytes) -> bytes:
@@ -369,4 +376,4 @@ def test_message_is_inflated_no_further_than_is_wanted_if_no_later_one_refers_to
     assert inflater is not None
     for _ in range(3):
         assert reader.feed(peer.compressed(bytes(MAX_MESSAGE))) == [TooLarge(Opcode.BINARY)] * bool(limit)
-        assert inflater.size <= limit + STEP
+        assert inflater.size == (limit + 1 if limit else 0)

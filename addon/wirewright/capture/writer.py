@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import cache
 from itertools import chain, groupby, islice
 from typing import Any
@@ -17,6 +17,7 @@ from wirewright.capture.losses import Losses, describe
 from wirewright.capture.rotation import Rotation
 from wirewright.capture.schema import WritableCapture, explain
 from wirewright.capture.statements import Statement
+from wirewright.capture.switch_interval import short_switch_interval
 from wirewright.capture.tables import END_SESSION, INSERT_GAP, INSERT_REMARK
 from wirewright.capture.write_queue import Queued, WriteQueue
 from wirewright.printable import get_logger
@@ -36,6 +37,8 @@ LAST_ATTEMPTS = 5
 ROWS = (4_000, 400, 40, 1)
 """How many rows one statement inserts. SQLite runs without Python's lock. After each statement the thread has
 to take the lock back, and a busy event loop keeps it for five milliseconds."""
+LONG_BYTES = 1024 * 1024
+"""Frames of so many bytes together may take long to be searched for secrets."""
 
 _COLUMNS = ("socket_id", "time_ns", "from_client", "opcode", "size", "payload", "flags", "original")
 NEWER_SESSION = "another program has begun a session in the file while this one was suspended"
@@ -271,7 +274,8 @@ class Writer:
 
     def _rows_of(self, frames: FrameBatch) -> Iterable[Row]:
         try:
-            return frames.rows()
+            with short_switch_interval() if frames.size >= LONG_BYTES else nullcontext():
+                return frames.rows()
         except Exception:  # one message must not cost all others
             logger.exception("%s: frames are not recorded", self.queue.path)
             self._found_unreadable.append(frames)

@@ -11,8 +11,6 @@ MESSAGE_TAIL = b"\x00\x00\xff\xff"
 _MIN_ZLIB_BITS = 9
 """zlib has no raw window of 8 bits."""
 _MAX_WINDOW_BITS = 15
-_STEP = 64 * 1024
-"""Bytes that are inflated at a time: no message takes more than this beyond its limit."""
 _MAX_FINAL_BLOCKS = 1_000
 """Final blocks of one message. Each takes a new decompressor, and an empty one has only two bytes."""
 
@@ -82,37 +80,35 @@ class Inflater:
         self.size = self.final_blocks = 0
 
     def push(self, data: bytes, limit: int) -> bytes:
-        """Inflate a piece of a message; nothing more once the message is larger than `limit` bytes.
+        """Inflate a piece of a message, up to one byte more than `limit` bytes of the message.
+
+        It is one call of zlib, whatever comes out: after each call, as after each system call, the event loop
+        may wait 5 ms for a thread that computes. The piece is at most a few KiB, and inflates to a thousand
+        times as much at most.
 
         Raises ProtocolError for data that is broken, and for more final blocks than any sender makes.
         """
         self._used = True
         inflated: list[bytes] = []
         try:
-            # zlib copies the input that it has not used yet: at most one step.
-            for start in range(0, len(data), _STEP):
-                self._inflate(data[start : start + _STEP], limit, inflated)
+            while data and self.size <= limit:
+                part = self._zlib.decompress(data, limit + 1 - self.size)
+                self.size += len(part)
+                inflated.append(part)
+                data = self._after_final_block() if self._zlib.eof else b""
         except zlib.error:
             raise ProtocolError("Invalid frame header", CloseCode.INVALID_DATA) from None
         return inflated[0] if len(inflated) == 1 else b"".join(inflated)
 
-    def _inflate(self, data: bytes, limit: int, inflated: list[bytes]) -> None:
-        while self.size <= limit:
-            step = self._zlib.decompress(data, _STEP)
-            self.size += len(step)
-            inflated.append(step)
-            if self._zlib.eof:
-                # A final block (7.2.3.5): whatever follows starts anew.
-                self.final_blocks += 1
-                if self.final_blocks > _MAX_FINAL_BLOCKS:
-                    message = f"A compressed message has more than {_MAX_FINAL_BLOCKS:,} final blocks."
-                    raise ProtocolError(message, CloseCode.INVALID_DATA)
-                data = self._zlib.unused_data
-                self._zlib = zlib.decompressobj(self._window)
-            else:
-                data = self._zlib.unconsumed_tail
-            if not data and len(step) < _STEP:
-                break
+    def _after_final_block(self) -> bytes:
+        """The data that follows a final block (7.2.3.5), which starts anew."""
+        self.final_blocks += 1
+        if self.final_blocks > _MAX_FINAL_BLOCKS:
+            message = f"A compressed message has more than {_MAX_FINAL_BLOCKS:,} final blocks."
+            raise ProtocolError(message, CloseCode.INVALID_DATA)
+        data = self._zlib.unused_data
+        self._zlib = zlib.decompressobj(self._window)
+        return data
 
 
 def deflate(payload: bytes, compression: Compression) -> bytes:

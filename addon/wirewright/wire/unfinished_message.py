@@ -13,9 +13,9 @@ RSV1 = 0x40
 FRAME_WORK = 6
 """The work of a frame that is not read as a short message, and of a part that is inflated."""
 BAD_TEXT = "Could not decode a text frame as UTF-8."
-_COMPRESSED_PART = 4 * 1024
+_COMPRESSED_PART = 2 * 1024
 """Bytes that are inflated at a time: the result has at most 1,032 times as many."""
-_INFLATED_WORK = 1024
+_INFLATED_WORK = 512
 """Inflated bytes that are as much work as a short message."""
 _REPORTED_STEP = 128 * 1024
 """An incomplete message reports to the memory budget after so many bytes. Most messages are smaller."""
