@@ -95,7 +95,9 @@ def test_unknown_network_error_is_told_as_it_is() -> None:
         ("unexpected server response: b'\\x15\\x03\\x01'", "ERR_INVALID_HTTP_RESPONSE"),
         ("unexpected server response: b'HTTP/1.1 101 Sw'", "ERR_CONNECTION_CLOSED"),
         ('unexpected server response: b"HTTP/1.1 101 \'"', "ERR_CONNECTION_CLOSED"),
-        ("unexpected server response: b'HTTP", "ERR_INVALID_HTTP_RESPONSE"),
+        ("unexpected server response: b'\\x00\\n\\\\\\'hTTp/1.1'", "ERR_CONNECTION_CLOSED"),
+        ("unexpected server response: b'\\x00\\n\\\\\\'\"HTTP/1.1'", "ERR_INVALID_HTTP_RESPONSE"),
+        ("unexpected server response: b''", "ERR_INVALID_HTTP_RESPONSE"),
     ],
 )
 def test_answer_that_is_no_http(error: str, name: str) -> None:

@@ -1,6 +1,5 @@
 """How a socket's failure is worded: in the sentences of Chromium, as Playwright reports them."""
 
-import ast
 import re
 from collections.abc import Mapping
 
@@ -53,6 +52,8 @@ _REASONS_OF_MITMPROXY = (
     re.compile(r"Bad HTTP response line: b['\"]HTTP/"),
 )
 """mitmproxy's errors for answers that it refuses, although a browser may accept them."""
+_FIRST_BYTES = re.compile(r"b['\"](\\x..|\\.|[^\\]){0,8}")
+"""The first eight bytes of an answer. All of it may have megabytes."""
 _UNEXPECTED_ANSWER = re.compile(r"unexpected server response: (?P<bytes>b['\"].*)", re.DOTALL)
 
 _VIOLATIONS = {
@@ -187,12 +188,10 @@ def _connect_failure(error: str, *, was_reset: bool) -> str:
 
 
 def _begins_like_http(shown: str) -> bool:
-    """True if bytes begin with a status line, after at most four other bytes. Chromium has the same rule."""
-    try:
-        data = ast.literal_eval(shown)
-    except (SyntaxError, ValueError):
-        return False
-    return isinstance(data, bytes) and b"http" in data[:8].lower()
+    """True if bytes, as Python shows them, begin with a status line, after at most four other bytes. Chromium
+    has the same rule."""
+    beginning = _FIRST_BYTES.match(shown)
+    return beginning is not None and "http" in beginning[0].lower()
 
 
 def violation_text(code: int | None, reason: str | None) -> str | None:

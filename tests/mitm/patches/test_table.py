@@ -63,9 +63,9 @@ def with_parameter(stock: Callable[..., object], name: str, **default: Any) -> C
 
     signature = inspect.signature(stock)
     more = inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, **default)
-    function.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=[*signature.parameters.values(), more]
-    )
+    parameters = [*signature.parameters.values(), more]
+    parameters.sort(key=lambda each: each.default is not inspect.Parameter.empty)
+    function.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return function
 
 
@@ -259,7 +259,14 @@ async def test_values_of_new_optional_parameters_are_passed_on(row: Internal) ->
         stock = coroutine
     elif inspect.isgeneratorfunction(original):
         stock = generator
-    arguments = {"self": Handler(), "connection": object(), "event": UpdateHook([]), "line": b""}
+    arguments = {
+        "self": Handler(),
+        "connection": object(),
+        "event": UpdateHook([]),
+        "line": b"",
+        "status_code": 502,
+        "message": "",
+    }
     assert row.replace is not None
     assert row.takes is not None
     replacement: Any = row.replace(stock)

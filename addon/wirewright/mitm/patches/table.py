@@ -11,6 +11,7 @@ from wirewright.mitm.patches import (
     back_pressure,
     bytes_after_101,
     connection_close,
+    error_page,
     hook_dispatch,
     request_target,
     websocket_layer,
@@ -70,6 +71,13 @@ TABLE = (
         "mitmproxy answers 400 to `GET ws://host/path`, the absolute form of a WebSocket's target.",
         request_target.read_request_line,
         upstream="https://github.com/mitmproxy/mitmproxy/issues/7717",
+    ),
+    Internal(
+        "mitmproxy.proxy.layers.http._http1:make_error_response",
+        ("status_code", "message"),
+        "mitmproxy shows all of a server's answer that is no HTTP on its error page. To format 4 MiB stops "
+        "the proxy for 350 ms.",
+        error_page.make_error_response,
     ),
     Internal(
         "mitmproxy.proxy.server:ConnectionHandler.handle_connection",
