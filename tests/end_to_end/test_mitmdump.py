@@ -43,6 +43,17 @@ getattr(main, program)()
 """
 
 
+COUNTING_GARBAGE = """
+import gc
+
+class Count:
+    def request(self, flow):
+        print("FROZEN", gc.get_freeze_count())
+
+addons = [Count()]
+"""
+
+
 @pytest.fixture
 def watch(tmp_path: Path) -> Path:
     return write_script(tmp_path / "watch.py", PRINTING)
@@ -165,3 +176,22 @@ async def test_script_sees_frames_in_the_console(confdir: Path, watch: Path) -> 
             await screen.shows("CLOSED 1000 client")
         screen.type("Q")
         assert await screen.process.wait() == 0
+
+
+async def test_objects_of_the_start_alone_are_left_out_of_garbage_collection(
+    tmp_path: Path, confdir: Path
+) -> None:
+    addon = write_script(tmp_path / "addon.py", ADDON.read_text())
+    script = write_script(tmp_path / "count.py", COUNTING_GARBAGE)
+    options = ("--set", f"confdir={confdir}", "--listen-host", "127.0.0.1", "-p", "0")
+    async with running(BIN / "mitmdump", *options, "-s", addon, "-s", script) as run, serving() as url:
+        port = int((await run.line(r"listening at .*?:(\d+)"))[1])
+
+        async def frozen_objects() -> int:
+            async with websockets.connect(url, proxy=f"http://127.0.0.1:{port}"):
+                return int((await run.line(r"^FROZEN (\d+)"))[1])
+
+        at_start = await frozen_objects()
+        write_script(addon, ADDON.read_text())
+        await run.line(r"Loading script .*addon\.py")
+        assert 50_000 < await frozen_objects() <= at_start

@@ -5,6 +5,7 @@ mitmproxy has no hook for a socket that fails once it is open: it ends in `webso
 """
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,7 @@ class WirewrightAddon:
         stop_on_hangup(ctx.master)
         if type(ctx.master) is not Master:
             self._program_task = asyncio.current_task()
+            _freeze_objects()
 
     def _close_sockets_if_ending(self) -> None:
         """Close all sockets for the proxy if the program ends, before their connections are cancelled.
@@ -332,3 +334,13 @@ def _parse_size(option: str) -> int | None:
         return None if text is None else memory.parse_size(text)
     except ValueError:
         raise ValueError(f"{option} must be a size such as 500m or 2g, not {text!r}") from None
+
+
+def _freeze_objects() -> None:
+    """Leave the objects of the program's start out of garbage collection, once in a process.
+
+    A full collection looked at 110,000 of them for 60 ms, in which nothing passed.
+    """
+    if not gc.get_freeze_count():
+        gc.collect()
+        gc.freeze()
