@@ -1,4 +1,4 @@
-"""One budget for the memory that messages take, and the order in which holders give way."""
+"""One budget for the memory that messages take, and the order in which holders free it."""
 
 import gc
 import os
@@ -45,7 +45,7 @@ class Keeper:
         self.asked: list[int] = []
         self.share.set(size)
 
-    def give_way(self, size: int) -> None:
+    def free(self, size: int) -> None:
         self.asked.append(size)
         self.share.set(max(0, self.share.size - size))
 

@@ -58,7 +58,7 @@ class launch:  # noqa: N801  used like a function, as in Playwright
             **(options or {}),
         }
         self._master: Master | None = None
-        self._shown: logging.Handler | None = None
+        self._error_handler: logging.Handler | None = None
         self._before = control.settings()
 
     async def __aenter__(self) -> Proxy:
@@ -79,7 +79,7 @@ class launch:  # noqa: N801  used like a function, as in Playwright
                 await stop(self._master)
             await self._end()
             raise
-        self._shown = _show_errors(had_handlers)
+        self._error_handler = _show_errors(had_handlers)
         return proxy
 
     async def __aexit__(
@@ -102,8 +102,8 @@ class launch:  # noqa: N801  used like a function, as in Playwright
         try:
             await control.end(self._before)
         finally:
-            if self._shown is not None:
-                logging.getLogger().removeHandler(self._shown)
+            if self._error_handler is not None:
+                logging.getLogger().removeHandler(self._error_handler)
             _running = False
 
 

@@ -61,7 +61,7 @@ class MemoryUse(Enum):
 class Holder(Protocol):
     """An object that keeps messages and can drop them."""
 
-    def give_way(self, size: int) -> None:
+    def free(self, size: int) -> None:
         """Drop messages of at least so many bytes, the oldest first, and report it."""
 
 
@@ -88,7 +88,7 @@ class Share:
 
     @property
     def is_here(self) -> bool:
-        """True if the holder belongs to the current thread: other threads must not call its `give_way`."""
+        """True if the holder belongs to the current thread: other threads must not call its `free`."""
         return self._thread == threading.get_ident()
 
     def __del__(self) -> None:
@@ -111,7 +111,7 @@ class MemoryBudget:
         self._lock = threading.RLock()  # the garbage collector may call `_resize` within itself
 
     def share(self, use: MemoryUse, holder: Holder | None = None) -> Share:
-        """A new share. For REMEMBERED and UNFINISHED, `give_way` is called if memory is short."""
+        """A new share. For REMEMBERED and UNFINISHED, `free` is called if memory is short."""
         share = Share(self, use)
         if holder is not None:
             with self._lock:
@@ -153,13 +153,13 @@ class MemoryBudget:
             return list(self._holders[use].items())
 
     def _ask(self, holders: Iterable[tuple[Holder, Share]], goal: int) -> None:
-        """Have one holder of this thread after another give way until no more than `goal` bytes are used."""
+        """Have the holders of this thread free memory, one by one, until at most `goal` bytes are used."""
         for holder, share in holders:
             surplus = self.used - goal
             if surplus <= 0:
                 break
             if share.size and share.is_here:
-                holder.give_way(surplus)
+                holder.free(surplus)
 
 
 def default_limit() -> int:

@@ -53,7 +53,7 @@ def test_a_list_of_short_messages_drops_no_more_than_it_has_to(
     for _ in range(200):
         messages.store(new_message("x", direction=Direction.SENT))
     before = len(messages.current())
-    messages.give_way(10 * MESSAGE_BYTES)
+    messages.free(10 * MESSAGE_BYTES)
     assert before - 11 <= len(messages.current()) <= before - 9
 
 

@@ -86,7 +86,7 @@ def test_window_makes_room_for_the_newest() -> None:
     window = Window(HistoryLimit(3, 10))
     fitting = []
     for size in (4, 4, 2, 3, 10, 11):
-        window.push(size)
+        window.add(size)
         fitting.append((len(window), window.size))
     assert fitting == [(1, 4), (2, 8), (3, 10), (3, 9), (1, 10), (0, 0)]
 
@@ -94,7 +94,7 @@ def test_window_makes_room_for_the_newest() -> None:
 def test_window_counts_what_fits() -> None:
     window = Window(HistoryLimit(2, 10))
     for size in (5, 6, 1):
-        window.push(size)
+        window.add(size)
     assert (len(window), window.size) == (2, 7)
 
 

@@ -102,7 +102,7 @@ def test_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     for text in ("", "[]", "{}", json.dumps({"address": 1})):
         path.write_text(text)
-        with pytest.raises(Error, match="it is no endpoint of a proxy"):
+        with pytest.raises(Error, match="the file does not describe the API of a proxy"):
             discovery.find(path, None)
 
 

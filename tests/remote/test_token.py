@@ -175,7 +175,7 @@ def test_token_that_no_header_can_carry_is_refused(token: str, tmp_path: Path) -
         discovery.find("ws://127.0.0.1:1", token)
     path = tmp_path / "endpoint.json"
     path.write_text(json.dumps({"address": "ws://127.0.0.1:1", "token": token, "pid": 1}))
-    with pytest.raises(Error, match="it is no endpoint of a proxy"):
+    with pytest.raises(Error, match="the file does not describe the API of a proxy"):
         discovery.find(path, None)
 
 

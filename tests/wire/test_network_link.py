@@ -32,10 +32,10 @@ class Told:
     def __init__(self, name: str = "from app", **options: Any) -> None:
         self.link: Link[str] = Link(name)
         self.now = NOW
-        self.change(**options)
+        self.set_conditions(**options)
 
-    def change(self, **options: Any) -> None:
-        self.link.change(Conditions(**options), self.now)
+    def set_conditions(self, **options: Any) -> None:
+        self.link.set_conditions(Conditions(**options), self.now)
 
     def put(self, *messages: str, size: int = SIZE) -> None:
         for message in messages:
@@ -157,13 +157,13 @@ def test_stall_stops_everything_until_conditions_change() -> None:
     assert told.ever() == ["a", "ping", "b"]
     assert not told.link.is_empty
     told.now += 60
-    told.change(latency=30, stall_after=1)
+    told.set_conditions(latency=30, stall_after=1)
     assert told.after(29) == []
     assert told.after(1) == ["ping2", "c"]
     assert told.link.is_stalled
     told.put("d")
     assert told.ever() == []
-    told.change()
+    told.set_conditions()
     assert told.after(0) == ["d"]
     assert told.link.is_perfect
 
@@ -171,7 +171,7 @@ def test_stall_stops_everything_until_conditions_change() -> None:
 def test_what_is_under_way_is_not_overtaken_when_conditions_get_better() -> None:
     told = Told(latency=1000)
     told.put("a")
-    told.change()
+    told.set_conditions()
     told.put("b")
     assert told.after(999) == []
     assert told.after(1) == ["a", "b"]
@@ -190,7 +190,7 @@ def test_the_same_seed_decides_the_same(conditions: Conditions, count: int) -> N
     arrived = []
     for _ in range(2):
         told = Told()
-        told.link.change(conditions, NOW)
+        told.link.set_conditions(conditions, NOW)
         told.put(*messages(count))
         arrived.append(told.ever())
     assert arrived[0] == arrived[1]
@@ -219,14 +219,14 @@ def test_nothing_comes_from_nowhere_and_what_is_no_message_keeps_its_place(
     conditions: Conditions, sent: list[tuple[bool, int]]
 ) -> None:
     told = Told()
-    told.link.change(conditions, NOW)
+    told.link.set_conditions(conditions, NOW)
     arrived: list[str] = []
     names = []
     for number, (is_message, wait) in enumerate(sent):
         names.append(f"{'' if is_message else 'ping'}{number}")
         told.put(names[-1])
         arrived += told.after(wait)
-    told.change()
+    told.set_conditions()
     arrived += told.ever()
     assert told.link.is_perfect
     assert set(arrived) <= set(names)

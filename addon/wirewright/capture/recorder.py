@@ -119,7 +119,7 @@ class SocketTape(Tape):
             policy.redaction.url(socket.url),
             asked_ns,
             policy.redaction.headers(socket._request_headers),
-            _shown(socket.client_address),
+            _address_text(socket.client_address),
         )
         self._put = queue.put if self._has_row else queue.count_refused
         if socket._response_headers is not None and socket.status is not None:
@@ -143,7 +143,7 @@ class SocketTape(Tape):
         )
 
     def opened(self, at: float, server_address: tuple[str, int] | None) -> None:
-        self._set(opened_ns=int(at * 1e9), server_address=_shown(server_address))
+        self._set(opened_ns=int(at * 1e9), server_address=_address_text(server_address))
 
     def too_large(self) -> None:
         self._queue.unread.frames += 1
@@ -208,5 +208,5 @@ class SocketTape(Tape):
         self._queue.execute(f"UPDATE sockets SET {names} WHERE id = ?", *columns.values(), self._id)  # noqa: S608
 
 
-def _shown(address: tuple[str, int] | None) -> str | None:
+def _address_text(address: tuple[str, int] | None) -> str | None:
     return None if address is None else f"{address[0]}:{address[1]}"

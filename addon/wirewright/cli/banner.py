@@ -32,17 +32,17 @@ def greeting(servers: Sequence[Server], remark: str | None = None, remote: str |
     listening = [f"{_host(server) or '*'}:{port}" for server in servers if (port := _port(server))]
     where = " and ".join(dict.fromkeys(listening))
     rows = [row for server in servers for row in _rows_of(server)]
-    rows.append(("Trust the CA", _shown(proxy.ca_certificate)))
+    rows.append(("Trust the CA", _markup(proxy.ca_certificate)))
     if any(isinstance(server.mode, WITH_CA_PAGE) for server in servers):
         rows.append(("", "or open http://mitm.it in the device's browser, once its traffic comes here"))
     rows += _rows_of_capture()
     if remote is not None:
-        rows.append(("Serves its API", _shown(remote)))
+        rows.append(("Serves its API", _markup(remote)))
         rows.append(("", "to connect() and to wirewright list, wait, send, attach"))
     if remark is not None:
-        rows.append(("Replay", _shown(remark)))
+        rows.append(("Replay", _markup(remark)))
     rows.append(("Stop", "Ctrl-C"))
-    head = f"[bold]Wirewright[/] is {f'listening on [bold]{_shown(where)}[/]' if where else 'running'}."
+    head = f"[bold]Wirewright[/] is {f'listening on [bold]{_markup(where)}[/]' if where else 'running'}."
     lines = [head, *(f"{_MARGIN + name:{HEAD_INDENT}}{text}" for name, text in rows), ""]
     for server in servers:
         if isinstance(server, mode_servers.WireGuardServerInstance):
@@ -57,17 +57,19 @@ def _rows_of_capture() -> list[Row]:
         remark = "secrets such as tokens and cookies are redacted; --no-redact records them"
     else:
         remark = "[bold]with all secrets[/], such as tokens and cookies"
-    return [("Recorded in", _shown(ctx.options.ws_capture)), ("", remark)]
+    return [("Recorded in", _markup(ctx.options.ws_capture)), ("", remark)]
 
 
 def _rows_of(server: Server) -> list[Row]:
     """How traffic gets to a server of this mode."""
     mode = server.mode
     if isinstance(mode, mode_specs.LocalMode):
-        programs = f"programs that match [bold]{_shown(mode.data)}[/]" if mode.data else "all programs here"
+        programs = f"programs that match [bold]{_markup(mode.data)}[/]" if mode.data else "all programs here"
         return [("Captures", f"the traffic of {programs}, which need no proxy setting")]
     if isinstance(server, mode_servers.TunInstance):
-        return [("Captures", f"all that is routed to the interface [bold]{_shown(server.tun_name or '')}[/]")]
+        return [
+            ("Captures", f"all that is routed to the interface [bold]{_markup(server.tun_name or '')}[/]")
+        ]
     if isinstance(server, mode_servers.WireGuardServerInstance):
         return [("Connect", "a device by its WireGuard app, with the configuration below as its tunnel")]
     if isinstance(mode, mode_specs.TransparentMode):
@@ -77,7 +79,7 @@ def _rows_of(server: Server) -> list[Row]:
         return list(_rows_of_reverse(mode, _addresses(server)))
     if isinstance(mode, (mode_specs.RegularMode, mode_specs.UpstreamMode, mode_specs.Socks5Mode)):
         return list(_rows_of_proxy(mode, _addresses(server)))
-    return [("Serves", f"{_shown(mode.description)} at {' or '.join(_addresses(server))}")]
+    return [("Serves", f"{_markup(mode.description)} at {' or '.join(_addresses(server))}")]
 
 
 def _rows_of_proxy(mode: mode_specs.ProxyMode, addresses: Sequence[str]) -> Iterator[Row]:
@@ -87,7 +89,7 @@ def _rows_of_proxy(mode: mode_specs.ProxyMode, addresses: Sequence[str]) -> Iter
     if elsewhere:
         yield "", f"or [bold]{elsewhere}[/] as that of a phone or another machine"
     if isinstance(mode, mode_specs.UpstreamMode):
-        yield "Leads to", f"the proxy [bold]{mode.scheme}://{_shown(human.format_address(mode.address))}[/]"
+        yield "Leads to", f"the proxy [bold]{mode.scheme}://{_markup(human.format_address(mode.address))}[/]"
 
 
 def _rows_of_reverse(mode: mode_specs.ReverseMode, addresses: Sequence[str]) -> Iterator[Row]:
@@ -96,7 +98,7 @@ def _rows_of_reverse(mode: mode_specs.ReverseMode, addresses: Sequence[str]) -> 
     target = host if port == default_port else human.format_address(mode.address)
     prefix = "ws://" if default_port else ""
     yield "Connect", f"the app to [bold]{' or '.join(f'{prefix}{each}' for each in addresses)}[/]"
-    yield "Leads to", f"[bold]{scheme}://{_shown(target)}[/]"
+    yield "Leads to", f"[bold]{scheme}://{_markup(target)}[/]"
     if default_port:
         yield "", "wss:// to this proxy works, too; then the app must trust the CA"
 
@@ -107,7 +109,7 @@ def _wireguard_configuration(server: mode_servers.WireGuardServerInstance) -> st
     return re.sub(r":0$", f":{_port(server)}", server.client_conf() or "")
 
 
-def _shown(value: object) -> str:
+def _markup(value: object) -> str:
     """A value in rich markup."""
     return escape(printable(str(value)))
 

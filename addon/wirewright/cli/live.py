@@ -173,7 +173,7 @@ class _FollowedSockets:
         self.is_end_of_proxy = self.first.done() and socket.closed_by == "proxy"
 
     def _settle_if_it_fits(self, value: Payload | WebSocket) -> None:
-        said = _said(value)
+        said = _payload_of(value)
         text = said.decode(errors="replace") if isinstance(said, bytes) else said
         if not self.first.done() and (not self._texts or has_any(self._texts, text)):
             self.first.set_result(value)
@@ -249,7 +249,7 @@ def _nothing(url: UrlMatch | None, verb: str, others: Iterable[str]) -> str:
 
 def _print(value: Payload | WebSocket) -> None:
     """Print it as it is; on a terminal, text is made printable and bytes are hexadecimal."""
-    said = _said(value)
+    said = _payload_of(value)
     if sys.stdout.isatty():
         print(printable_lines(said) if isinstance(said, str) else said.hex(" "))
     elif isinstance(said, bytes):
@@ -258,7 +258,7 @@ def _print(value: Payload | WebSocket) -> None:
         print(said)
 
 
-def _said(value: Payload | WebSocket) -> Payload:
+def _payload_of(value: Payload | WebSocket) -> Payload:
     """The value of an event as it is printed and searched; of `close`, its code and reason."""
     if isinstance(value, WebSocket):
         return f"{value.close_code or ''} {value.close_reason or ''}".strip()

@@ -65,7 +65,7 @@ class RecordedTimeline:
                 socket = self._events.sockets[event.socket_id]
                 session, parts = socket.session_id, self._frame(socket, event)
             else:
-                session, parts = self._other(event)
+                session, parts = self._event_parts(event)
             self.is_empty = self.is_empty and isinstance(event, Annotation | Gap)
             if session != self._session:
                 lines += self._begin_session(session)
@@ -103,14 +103,14 @@ class RecordedTimeline:
             parts.append((f" was {self._preview(frame.original)}", "dim"))
         return parts
 
-    def _other(self, event: SocketEvent | Annotation | Gap) -> tuple[int, list[Part]]:
+    def _event_parts(self, event: SocketEvent | Annotation | Gap) -> tuple[int, list[Part]]:
         at = self._at(event.time_ns)
         if isinstance(event, Annotation):
             return event.session_id, note_parts(event.text, at)
         if isinstance(event, Gap):
             return event.session_id, [(f"{at}  {printable(gap_text(event))}", "bold red")]
         socket, (mark, style) = event.socket, MARKS[event.kind]
-        label, text = self._label(socket), _said(event.kind, socket)
+        label, text = self._label(socket), _event_text(event.kind, socket)
         return socket.session_id, line_parts(label, mark, event.kind, text, style, at)
 
     def _label(self, socket: Socket) -> str:
@@ -134,7 +134,7 @@ def gap_text(gap: Gap) -> str:
     return f"{amount(gap.frames, decimal(gap.bytes))} are missing: {gap.reason}"
 
 
-def _said(kind: SocketEventKind, socket: Socket) -> str:
+def _event_text(kind: SocketEventKind, socket: Socket) -> str:
     if kind in ("connecting", "open"):
         return socket.url
     if kind == "error":

@@ -78,7 +78,7 @@ class MessageList:
         self._catch_up(messages)
         list.append(messages, message)
         if not self.keep_all:
-            self._kept.push(len(message.content))
+            self._kept.add(len(message.content))
             trim(messages, self._kept)
             self._report_memory()
 
@@ -99,7 +99,7 @@ class MessageList:
         if not isinstance(data.messages, LazyMessages):
             self._kept = Window(self._kept.limit)
             for message in data.messages:
-                self._kept.push(len(message.content))
+                self._kept.add(len(message.content))
             self._seen = self._history.total
             data.messages = LazyMessages(self._fill, data.messages)
         return data.messages
@@ -117,7 +117,7 @@ class MessageList:
             )
             message.timestamp = frame.timestamp
             messages.append(message)
-            self._kept.push(len(message.content))
+            self._kept.add(len(message.content))
         if frames and not self.keep_all:
             trim(messages, self._kept)
             self._report_memory()
@@ -131,7 +131,7 @@ class MessageList:
         self._reported = size
         self._share.set(size)
 
-    def give_way(self, size: int) -> None:
+    def free(self, size: int) -> None:
         """Drop the oldest messages, at least so many bytes of memory; not where the whole flow is saved."""
         data = self._flow.websocket
         if self.keep_all or data is None:

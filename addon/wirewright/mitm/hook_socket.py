@@ -67,7 +67,7 @@ class HookSocket(FlowSocket):
         if not message.from_client and not is_ordered:
             self._report(feed, message)
         if not (ctx.options.save_stream_file or ctx.options.hardump):
-            self._kept.push(len(message.content))
+            self._kept.add(len(message.content))
             trim(messages, self._kept)
         side = self._side(direction_of(message))
         if message.injected or message.dropped or side is None or not side.handles_messages:

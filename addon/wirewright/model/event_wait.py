@@ -148,7 +148,7 @@ class EventWait(ABC):
                 break
             if self.is_over:
                 return
-        closed = closed or self._scope.over
+        closed = closed or self._scope.ended_reason
         if closed is not None:
             self._fail_at_end(closed)
         else:
@@ -160,7 +160,7 @@ class EventWait(ABC):
         return Candidate(value, number, None if history_of is None else Backlog(history_of(value)))
 
     def _fail_at_end(self, message: str, *_: object) -> None:
-        kind = EndedError if self._scope.is_ending or self._scope.over else Error
+        kind = EndedError if self._scope.is_ending or self._scope.ended_reason else Error
         self._conclude(kind(message + self._remark()))
 
     def _remark(self) -> str:

@@ -49,7 +49,7 @@ class Window:
         """Bytes of the messages that fit."""
         self._sizes: deque[int] = deque()
 
-    def push(self, size: int) -> None:
+    def add(self, size: int) -> None:
         """A new message of so many bytes: the oldest make room for it.
 
         One that is larger than the limit has to go itself.
@@ -166,7 +166,7 @@ class History:
                 self._count = self._size = self._memory = 0
                 self._report_memory()
 
-    def give_way(self, size: int) -> None:
+    def free(self, size: int) -> None:
         """Forget the oldest frames, at least so many bytes of memory, or all."""
         while self._batches and size > 0:
             batch = self._batches.popleft()
@@ -262,7 +262,7 @@ class History:
     def _cut(self, batch: _MessageBatch) -> _MessageBatch:
         window, payloads = Window(self.limit), list(batch.payloads)
         for payload in payloads:
-            window.push(payload_size(payload))
+            window.add(payload_size(payload))
         left = payloads[len(payloads) - len(window) :]
         return batch._replace(payloads=left, size=window.size, memory=sum(map(memory_size, left)))
 
@@ -274,7 +274,7 @@ class History:
         ]
         window = Window(limit)
         for frame in frames:
-            window.push(payload_size(frame.payload))
+            window.add(payload_size(frame.payload))
         return frames[len(frames) - len(window) :]
 
 

@@ -35,7 +35,7 @@ class Scope:
         """Milliseconds; 0 means no limit."""
         self.on_new_owner: Callable[[Owner], None] | None = None
         """It is called with each script, the first time that the script registers something."""
-        self.over: str | None = None
+        self.ended_reason: str | None = None
         """Why nothing can happen here any more; None while something can."""
         self.is_ending = False
         """True while the proxy closes its sockets: an Error of a wait that fails then is an EndedError."""
@@ -45,8 +45,8 @@ class Scope:
 
     def check_runs(self) -> None:
         """Raise Error where nothing can happen any more."""
-        if self.over is not None:
-            raise EndedError(self.over)
+        if self.ended_reason is not None:
+            raise EndedError(self.ended_reason)
 
     def note_owner(self, owner: Owner | None) -> None:
         """Remember that a script has something here."""

@@ -155,7 +155,7 @@ class Client:
         for task in self._tasks:
             if task is not asyncio.current_task():
                 task.cancel()
-        self._scope.over = message
+        self._scope.ended_reason = message
         await self.control.end(self._before, message)
 
     # Messages of the proxy

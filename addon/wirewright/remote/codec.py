@@ -99,7 +99,7 @@ class MessagePackCodec(Codec):
         try:
             return self._decoder.decode(data)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, OverflowError) as error:
-            raise InvalidMessage(1007, _said(error)) from None
+            raise InvalidMessage(1007, _error_text(error)) from None
 
 
 class JsonCodec(Codec):
@@ -137,7 +137,7 @@ class JsonCodec(Codec):
             value = json.loads(data)
             missing = value.pop("attachments", 0) if isinstance(value, dict) else 0
         except (ValueError, RecursionError) as error:
-            raise InvalidMessage(1007, _said(error)) from None
+            raise InvalidMessage(1007, _error_text(error)) from None
         if not (type(missing) is int and 0 <= missing <= MOST_ATTACHMENTS):
             raise InvalidMessage(1007, "attachments must be how many binary messages follow")
         self._pending, self._missing, self._attachments = value, missing, []
@@ -159,7 +159,7 @@ class JsonCodec(Codec):
                 _attached(pending, self._attachments), self._expected, builtin_types=(bytes,)
             )
         except (msgspec.ValidationError, RecursionError, IndexError, TypeError, OverflowError) as error:
-            raise InvalidMessage(1007, _said(error)) from None
+            raise InvalidMessage(1007, _error_text(error)) from None
 
 
 def make_codec(subprotocol: str, sender: Sender) -> Codec:
@@ -167,7 +167,7 @@ def make_codec(subprotocol: str, sender: Sender) -> Codec:
     return MessagePackCodec(sender) if subprotocol == MESSAGEPACK else JsonCodec(sender)
 
 
-def _said(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     """For a close frame: at most 123 bytes (RFC 6455, 5.5)."""
     return str(error).encode("ascii", "replace")[:120].decode() or type(error).__name__
 

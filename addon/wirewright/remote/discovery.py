@@ -164,7 +164,7 @@ def _read(path: Path) -> Endpoint:
     except OSError as error:
         raise Error(f"{path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise Error(f"{path}: it is no endpoint of a proxy") from None
+        raise Error(f"{path}: the file does not describe the API of a proxy") from None
 
 
 def _is_alive(pid: int) -> bool:

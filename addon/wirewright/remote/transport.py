@@ -234,7 +234,7 @@ async def reach(
                 options |= {"ssl": _trust(endpoint, tls), "ping_interval": PING_SECONDS}
             opened = await ConnectWithoutRedirects(address, proxy=None, **options)
     except InvalidStatus as error:
-        raise Error(f"{endpoint.address} refuses: {_said(error)}") from None
+        raise Error(f"{endpoint.address} refuses: {_refusal_text(error)}") from None
     except (InvalidHandshake, OSError, TimeoutError, EOFError) as error:
         reason = str(error) or type(error).__name__
         raise Error(f"{endpoint.address} cannot be reached: {reason}") from None
@@ -262,7 +262,7 @@ def _check_address(address: str, *, allow_cleartext: bool) -> None:
         )
 
 
-def _said(error: InvalidStatus) -> str:
+def _refusal_text(error: InvalidStatus) -> str:
     """The reason of a refused handshake, in a few printable words."""
     response = error.response
     if 300 <= response.status_code < 400:

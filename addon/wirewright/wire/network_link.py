@@ -30,9 +30,9 @@ class Link(Generic[T]):
         """The message that changes places with the next one, and the time until which it waits for it."""
         self._stalled: list[tuple[T, int, bool]] = []
         self._last_arrival = self._free_at = 0.0
-        self.change(Conditions(), 0.0)
+        self.set_conditions(Conditions(), 0.0)
 
-    def change(self, conditions: Conditions, now: float) -> None:
+    def set_conditions(self, conditions: Conditions, now: float) -> None:
         """Go on under other conditions. What was stuck sets out now; what is under way is not touched."""
         self.conditions = conditions
         self._random = Random(f"{conditions.seed} {self._name}")  # noqa: S311

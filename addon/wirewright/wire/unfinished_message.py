@@ -200,7 +200,7 @@ class UnfinishedMessage:
 
     # Memory
 
-    def give_way(self, size: int) -> None:
+    def free(self, size: int) -> None:
         """Drop the message as a whole, whatever `size` is. In HOLD nothing is dropped."""
         if not self._wanted.holds:
             self._give_up()

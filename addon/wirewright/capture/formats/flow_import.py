@@ -35,15 +35,15 @@ def sockets(file: IO[bytes], path: Path, report: OmissionReport, latest_ns: int)
     Raises CaptureError where the file cannot be read on.
     """
     report.name_entries("flow", "flows")
-    neighbour_ns = latest_ns
+    fallback_ns = latest_ns
     for number, state in _handshakes_once(_states(file, path, report)):
         try:
-            read = _read(state, number, neighbour_ns, report)
+            read = _read(state, number, fallback_ns, report)
         except Exception as error:  # a damaged flow fails wherever mitmproxy looks at it
             report.skip_entry(number, f"{type(error).__name__}: {error}")
             continue
         if read is not None:
-            neighbour_ns = read[0].asked_ns
+            fallback_ns = read[0].asked_ns
             yield read
 
 
@@ -106,7 +106,7 @@ def _handshakes_once(states: Iterable[tuple[int, bytearray, State]]) -> Iterator
 
 
 def _read(
-    state: State, number: int, neighbour_ns: int, report: OmissionReport
+    state: State, number: int, fallback_ns: int, report: OmissionReport
 ) -> tuple[Socket, Iterator[Frame]] | None:
     """The socket of a flow; None if it has none. Raises any exception for a damaged flow."""
     of_websocket = state.get("websocket")
@@ -127,7 +127,7 @@ def _read(
             message.headers.fields = tuple(
                 field for field, fault in zip(fields, faults, strict=True) if not fault
             )
-    socket = _socket(read, own, messages, neighbour_ns)
+    socket = _socket(read, own, messages, fallback_ns)
     return socket, messages.frames(socket.opened_ns or socket.asked_ns)
 
 
@@ -172,13 +172,13 @@ def _message(item: Any) -> Frame:
 
 
 def _socket(
-    read: http.HTTPFlow, own: Mapping[str, Any], messages: RecordedMessages, neighbour_ns: int
+    read: http.HTTPFlow, own: Mapping[str, Any], messages: RecordedMessages, fallback_ns: int
 ) -> Socket:
     request, response = read.request, read.response
     headers = None if response is None else _headers(response)
     answered_ns = epoch_ns(response.timestamp_end) if response else None
     first_ns, last_ns = messages.span()
-    asked_ns = epoch_ns(request.timestamp_start) or answered_ns or first_ns or neighbour_ns
+    asked_ns = epoch_ns(request.timestamp_start) or answered_ns or first_ns or fallback_ns
     opened_ns = answered_ns or first_ns or asked_ns
     peer = read.server_conn.peername or read.server_conn.address
     values: dict[str, Any] = {
@@ -187,8 +187,8 @@ def _socket(
         "opened_ns": min(opened_ns, first_ns or opened_ns) if _was_opened(read) else None,
         "subprotocol": headers.get("sec-websocket-protocol") if headers else None,
         "extensions": headers.get("sec-websocket-extensions") if headers else None,
-        "client_address": _shown(read.client_conn.peername),
-        "server_address": _shown(peer),
+        "client_address": _address_text(read.client_conn.peername),
+        "server_address": _address_text(peer),
         "error": text(read.error.msg) if read.error else None,
     }
     values |= _close(read, last_ns or opened_ns)
@@ -250,5 +250,5 @@ def _body(response: http.Response | None) -> bytes | None:
     return kept_body(response.raw_content, response.headers.get("content-encoding", ""))
 
 
-def _shown(address: tuple[Any, ...] | None) -> str | None:
+def _address_text(address: tuple[Any, ...] | None) -> str | None:
     return f"{address[0]}:{address[1]}" if address and address[0] else None

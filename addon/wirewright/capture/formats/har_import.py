@@ -97,17 +97,17 @@ def read_entries(
     """
     reader = _EntryReader(attached, report)
     undated: list[_Entry] = []
-    neighbour_ns = None
+    fallback_ns = None
     for number, values in entries:
         entry = reader.read(number, values)
         started_ns = _moment(values) if entry is None else entry.started_ns
-        neighbour_ns = started_ns or neighbour_ns
-        if neighbour_ns is None:
+        fallback_ns = started_ns or fallback_ns
+        if fallback_ns is None:
             undated += [] if entry is None else [entry]
             continue
         for each in (*undated, entry):
             if each is not None:
-                yield reader.finish(each, neighbour_ns)
+                yield reader.finish(each, fallback_ns)
         undated.clear()
     for each in undated:
         yield reader.finish(each, latest_ns)
@@ -138,9 +138,9 @@ class _EntryReader:
         messages = self._messages(number, values)
         return _Entry(number, values, url, _moment(values) or messages.first_ns, messages)
 
-    def finish(self, entry: _Entry, neighbour_ns: int) -> tuple[Socket, Iterator[Frame]]:
+    def finish(self, entry: _Entry, fallback_ns: int) -> tuple[Socket, Iterator[Frame]]:
         """The socket, with a neighbour's time if the entry has none."""
-        asked_ns = entry.started_ns or neighbour_ns
+        asked_ns = entry.started_ns or fallback_ns
         times = [frame.time_ns for frame in entry.messages.frames(asked_ns)]
         return self._socket(entry, asked_ns, times), entry.messages.frames(asked_ns)
 

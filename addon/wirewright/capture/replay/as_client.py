@@ -111,7 +111,7 @@ async def play_as_client(
         return played
     try:
         async with attempt as connection:
-            await _ClientPerformance(capture, played, settings, connection, on_mismatch).play()
+            await _ClientPlayer(capture, played, settings, connection, on_mismatch).play()
     except InvalidHandshake as error:
         played.failure = f"the handshake failed: {error or type(error).__name__}{_redirect(error)}"
     except (OSError, TimeoutError, WebSocketException) as error:
@@ -143,7 +143,7 @@ def _options(socket: Socket, url: str, settings: ClientSettings, headers: Header
     }
 
 
-class _ClientPerformance:
+class _ClientPlayer:
     """One live connection, as the peer of one recorded socket."""
 
     def __init__(
@@ -189,7 +189,7 @@ class _ClientPerformance:
             if await play_lockstep(script, "client", self, pace, self._settings.compare, self._judge):
                 await self._end(socket, pace)
         except ConnectionClosed as error:
-            self._played.failure = f"the server has closed the socket: {_said(error)}"
+            self._played.failure = f"the server has closed the socket: {_close_text(error)}"
         except CaptureError as error:
             self._played.failure = error.message
         except TimeoutError:
@@ -225,7 +225,7 @@ class _ClientPerformance:
             code = 1006 if error.rcvd is None else int(error.rcvd.code)
             if code != socket.close_code:
                 self._played.failure = (
-                    f"the server has closed the socket: {_said(error)}, and not {socket.close_code}"
+                    f"the server has closed the socket: {_close_text(error)}, and not {socket.close_code}"
                 )
 
     def _judge(self, step: Step | None, live: Payload | None) -> Verdict:
@@ -242,5 +242,5 @@ class _ClientPerformance:
         return "next" if live is not None else "stop"
 
 
-def _said(error: ConnectionClosed) -> str:
+def _close_text(error: ConnectionClosed) -> str:
     return "1006" if error.rcvd is None else f"{error.rcvd.code} {error.rcvd.reason}".rstrip()

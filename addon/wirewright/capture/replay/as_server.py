@@ -119,7 +119,7 @@ class Replay:
             server = control.stand_in_for_server()
         else:
             accept(route, socket)
-        control.run(_ServerPerformance(self, recorded, control, server).play())
+        control.run(_ServerPlayer(self, recorded, control, server).play())
 
     def _candidates(self, url: str) -> list[Recorded]:
         """The recorded sockets that are nearest to a live one, in the order in which they were opened."""
@@ -157,7 +157,7 @@ def _forget(_: Payload) -> None:
     """Ignore a message that the live server sends before the replay has given up."""
 
 
-class _ServerPerformance:
+class _ServerPlayer:
     """One live socket, as the peer of one recorded one."""
 
     def __init__(

@@ -85,7 +85,7 @@ def steps(frames: Iterable[Frame], role: Role) -> Iterator[Step]:
     numbers = dict.fromkeys(Direction, 0)
     for frame in frames:
         is_played = frame.direction is played
-        payload = _arrived(frame) if is_played else _said(frame)
+        payload = _arrived(frame) if is_played else _expected(frame)
         if frame.is_message and payload is not None:
             numbers[frame.direction] += 1
             whole = FrameFlag.TRUNCATED not in frame.flags
@@ -99,7 +99,7 @@ def _arrived(frame: Frame) -> Payload | None:
     return None if frame.is_dropped else frame.payload
 
 
-def _said(frame: Frame) -> Payload | None:
+def _expected(frame: Frame) -> Payload | None:
     if FrameFlag.INJECTED in frame.flags:
         return None
     return frame.payload if frame.original is None else frame.original

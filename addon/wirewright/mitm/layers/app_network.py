@@ -34,9 +34,9 @@ class AppNetwork:
         """The link of one direction."""
         return self.sent if direction is Direction.SENT else self.received
 
-    def change(self, conditions: Conditions, *, direction: Direction) -> layer.CommandGenerator[None]:
+    def set_conditions(self, conditions: Conditions, *, direction: Direction) -> layer.CommandGenerator[None]:
         """Put one direction under other conditions. What is no longer stuck arrives when we are woken."""
-        self.link(direction).change(conditions, monotonic())
+        self.link(direction).set_conditions(conditions, monotonic())
         yield from self._set_timer()
 
     def receive(self, events: Iterable[Held]) -> None:

@@ -145,7 +145,7 @@ class OpenSocket:
         if leg.stream.reader.failure is not None:
             yield commands.Log("A WebSocket that cannot be read cannot be put under conditions.", WARNING)
             return
-        yield from self.network.change(conditions, direction=leg.direction)
+        yield from self.network.set_conditions(conditions, direction=leg.direction)
         self.adopt(leg)
 
     def has_conditions(self, leg: Leg) -> bool:

@@ -192,5 +192,5 @@ class WireLayer(websocket.WebsocketLayer):
         if isinstance(event, events.Wakeup) and network.is_timer(event.command):
             yield from network.advance()
         elif isinstance(event, OrderInjected) and isinstance(event.message.ours, Conditions):
-            yield from network.change(event.message.ours, direction=event.message.direction)
+            yield from network.set_conditions(event.message.ours, direction=event.message.direction)
         yield from socket.end_app_when_all_has_arrived(network)
