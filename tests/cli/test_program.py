@@ -1,12 +1,17 @@
 """Groups of options, and errors as one sentence, in all commands."""
 
+import signal
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from support.time_limits import STEP_SECONDS
 from wirewright.cli.program import OptionGroup, command
 from wirewright.model.errors import Error
 
@@ -55,3 +60,33 @@ def test_options_of_a_group_are_shown_in_its_place(commands: typer.Typer) -> Non
     shown = CliRunner().invoke(commands, ["--help"]).output
     assert shown.index("--loud") < shown.index("--host") < shown.index("--port")
     assert "--place" not in shown
+
+
+CTRL_C_DURING = """
+import os
+import signal
+import sys
+
+import typer.core
+from wirewright.cli import captures
+from wirewright.cli import main as program
+
+def press(*arguments, **named):
+    os.kill(os.getpid(), signal.SIGINT)
+    print("it went on")
+
+{place} = press
+sys.argv = ["wirewright", "captures", {folder!r}]
+program.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "status"),
+    [("typer.core.TyperCommand.parse_args", -signal.SIGINT), ("captures.list_captures", 130)],
+    ids=["in the parser", "in a command"],
+)
+def test_ctrl_c_ends_the_program_without_a_word(place: str, status: int, tmp_path: Path) -> None:
+    code = CTRL_C_DURING.format(place=place, folder=str(tmp_path))
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=STEP_SECONDS)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (status, b"", b"")

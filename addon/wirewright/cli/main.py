@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from wirewright.cli.commands import captures, demo, live, replay, run
-from wirewright.cli.program import Group
+from wirewright.cli.program import Group, die_of_ctrl_c
 from wirewright.values import VERSION
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ for group in (run, demo, captures, replay, live):
 
 
 def main() -> None:
+    die_of_ctrl_c()
     app()
 
 

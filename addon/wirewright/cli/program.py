@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -85,6 +86,7 @@ def _with_options_of_groups(function: Callable[..., None]) -> Callable[..., None
     @wraps(function)
     def run(**arguments: Any) -> None:
         with exit_on_error():
+            _raise_keyboard_interrupts()
             values = {
                 name: make(**{option: arguments.pop(option) for option in options[name]})
                 for name, make in groups.items()
@@ -94,6 +96,21 @@ def _with_options_of_groups(function: Callable[..., None]) -> Callable[..., None
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # for typer
     run.__annotations__ = {each.name: each.annotation for each in parameters}
     return run
+
+
+def die_of_ctrl_c() -> None:
+    """Have Ctrl-C end the program at once, until a command runs.
+
+    While the command line is parsed, modules are imported. A KeyboardInterrupt in some of them is printed and
+    forgotten, as in pydantic's.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # it is not ignored
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _raise_keyboard_interrupts() -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager
