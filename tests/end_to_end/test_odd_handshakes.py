@@ -137,6 +137,30 @@ async def test_odd_handshake_is_recorded(
         assert [frame.payload for frame in capture.frames(socket=socket.id)][:1] == ["hello"]
 
 
+@pytest.mark.parametrize(
+    ("beginning", "error"),
+    [(b"\0", "net::ERR_INVALID_HTTP_RESPONSE"), (b"HTTP/1.1 101 ", "net::ERR_CONNECTION_CLOSED")],
+    ids=["no HTTP", "a head without an end"],
+)
+async def test_endless_answer_is_a_short_error(
+    proxy: Proxy, recordings: Recordings, beginning: bytes, error: str
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(beginning + bytes(1 << 20))
+        await writer.drain()
+        writer.close()
+
+    async with serving_raw(answer) as url, tunnel(proxy.port, url) as (reader, writer):
+        writer.write(USUAL_HEAD)
+        page = await reader.read()
+        assert page.startswith(b"HTTP/1.1 502 ")
+        assert len(page) < 10_000
+        seen = await recordings.first()
+        await seen.closed.wait()
+    assert seen.events[0] == ("socketerror", f"Error during WebSocket handshake: {error}")
+
+
 @pytest.mark.parametrize("status", [b"-1", b"1234", b"99999999999999999999999"])
 async def test_status_that_is_not_of_three_digits_is_recorded_as_0(
     proxy: Proxy, recordings: Recordings, status: bytes, tmp_path: Path
