@@ -17,6 +17,7 @@ from support.event_log import Recordings
 from support.processes import ADDON
 from wirewright import WebSocket
 from wirewright.mitm import handshake_hooks
+from wirewright.mitm.patches.error_page import MAX_MESSAGE
 from wirewright.model.handshake import Headers
 from wirewright.state import proxy
 from wirewright.values import Direction
@@ -171,6 +172,7 @@ async def test_refused_handshake_fails_the_socket(
             "Error in connection establishment: net::ERR_CONNECTION_REFUSED",
         ),
         ("something else", False, "Error in connection establishment: something else"),
+        ("x" * 1_000_000, False, "Error in connection establishment: " + "x" * MAX_MESSAGE),
     ],
 )
 async def test_error_before_an_answer_fails_the_socket(

@@ -97,6 +97,8 @@ def test_unknown_network_error_is_told_as_it_is() -> None:
         ('unexpected server response: b"HTTP/1.1 101 \'"', "ERR_CONNECTION_CLOSED"),
         ("unexpected server response: b'\\x00\\n\\\\\\'hTTp/1.1'", "ERR_CONNECTION_CLOSED"),
         ("unexpected server response: b'\\x00\\n\\\\\\'\"HTTP/1.1'", "ERR_INVALID_HTTP_RESPONSE"),
+        ("unexpected server response: b'HTTP", "ERR_CONNECTION_CLOSED"),  # cut off
+        ("unexpected server response: b'220 re", "ERR_INVALID_HTTP_RESPONSE"),
         ("unexpected server response: b''", "ERR_INVALID_HTTP_RESPONSE"),
     ],
 )

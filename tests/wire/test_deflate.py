@@ -259,10 +259,6 @@ class CountingZlib:
         def unused_data(self) -> bytes:
             return self._zlib.unused_data
 
-        @property
-        def unconsumed_tail(self) -> bytes:
-            return self._zlib.unconsumed_tail
-
 
 @pytest.mark.parametrize("piece", [PIECE, 8 * MAX_MESSAGE], ids=["in pieces", "in one piece"])
 def test_inflating_goes_over_the_data_a_bounded_number_of_times(

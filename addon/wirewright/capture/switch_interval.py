@@ -8,8 +8,10 @@ from contextlib import contextmanager
 SHORT_SECONDS = 0.001
 
 _lock = threading.Lock()
-_intervals: list[float] = []
-"""The interval before each block that is being executed, in the order of their beginnings."""
+_blocks = 0
+"""The number of blocks that are being executed, in several threads."""
+_usual = 0.0
+"""The interval before the first of them began."""
 
 
 @contextmanager
@@ -19,14 +21,16 @@ def short_switch_interval() -> Iterator[None]:
     The event loop gives up the lock at each system call, and a message takes several of them to the other
     end. Always that short, the interval would take some percent of the recorder's speed.
     """
+    global _blocks, _usual
     with _lock:
-        _intervals.append(sys.getswitchinterval())
-        sys.setswitchinterval(min(SHORT_SECONDS, _intervals[0]))
+        if not _blocks:
+            _usual = sys.getswitchinterval()
+            sys.setswitchinterval(min(SHORT_SECONDS, _usual))
+        _blocks += 1
     try:
         yield
     finally:
         with _lock:
-            usual = _intervals[0]
-            _intervals.pop()
-            if not _intervals:
-                sys.setswitchinterval(usual)
+            _blocks -= 1
+            if not _blocks:
+                sys.setswitchinterval(_usual)

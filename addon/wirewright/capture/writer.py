@@ -38,7 +38,7 @@ ROWS = (4_000, 400, 40, 1)
 """How many rows one statement inserts. SQLite runs without Python's lock. After each statement the thread has
 to take the lock back, and a busy event loop keeps it for five milliseconds."""
 LONG_BYTES = 1024 * 1024
-"""Frames of so many bytes together may take long to be searched for secrets."""
+"""Bytes that take long to be searched for secrets, if they came at once."""
 
 _COLUMNS = ("socket_id", "time_ns", "from_client", "opcode", "size", "payload", "flags", "original")
 NEWER_SESSION = "another program has begun a session in the file while this one was suspended"

@@ -173,8 +173,8 @@ class _FollowedSockets:
         self.is_end_of_proxy = self.first.done() and socket.closed_by == "proxy"
 
     def _settle_if_it_fits(self, value: Payload | WebSocket) -> None:
-        said = _payload_of(value)
-        text = said.decode(errors="replace") if isinstance(said, bytes) else said
+        payload = _payload_of(value)
+        text = payload.decode(errors="replace") if isinstance(payload, bytes) else payload
         if not self.first.done() and (not self._texts or has_any(self._texts, text)):
             self.first.set_result(value)
 
@@ -249,13 +249,13 @@ def _nothing(url: UrlMatch | None, verb: str, others: Iterable[str]) -> str:
 
 def _print(value: Payload | WebSocket) -> None:
     """Print it as it is; on a terminal, text is made printable and bytes are hexadecimal."""
-    said = _payload_of(value)
+    payload = _payload_of(value)
     if sys.stdout.isatty():
-        print(printable_lines(said) if isinstance(said, str) else said.hex(" "))
-    elif isinstance(said, bytes):
-        sys.stdout.buffer.write(said)
+        print(printable_lines(payload) if isinstance(payload, str) else payload.hex(" "))
+    elif isinstance(payload, bytes):
+        sys.stdout.buffer.write(payload)
     else:
-        print(said)
+        print(payload)
 
 
 def _payload_of(value: Payload | WebSocket) -> Payload:

@@ -16,7 +16,7 @@ from wirewright.mitm.handshake_routing import route_handshake
 from wirewright.mitm.hook_socket import HookSocket
 from wirewright.mitm.host import history_limit
 from wirewright.mitm.other_addons import OtherAddons
-from wirewright.mitm.patches import installation
+from wirewright.mitm.patches import error_page, installation
 from wirewright.mitm.wire_socket import WireSocket
 from wirewright.model import chromium_errors, handshake
 from wirewright.model.feed import Feed
@@ -27,8 +27,6 @@ from wirewright.values import ClosedBy, Direction
 
 AT_ONCE = 2.0
 """Seconds within which an app hangs up that refuses the server's answer to its handshake."""
-_MAX_ERROR = 4096
-"""Characters of an error that are looked at. An answer that is no HTTP is in it, and may have megabytes."""
 
 
 class HandshakeHooks:
@@ -161,7 +159,7 @@ class HandshakeHooks:
 
     def error(self, flow: http.HTTPFlow) -> None:
         if feed := control.feed(flow.id):
-            message = flow.error.msg[:_MAX_ERROR] if flow.error else ""
+            message = flow.error.msg[: error_page.MAX_MESSAGE] if flow.error else ""
             connected = flow.server_conn.timestamp_tcp_setup is not None
             was_reset = self._resets.take(flow.client_conn.id)
             text = chromium_errors.no_answer_text(message, connected=connected, was_reset=was_reset)

@@ -53,7 +53,7 @@ _REASONS_OF_MITMPROXY = (
 )
 """mitmproxy's errors for answers that it refuses, although a browser may accept them."""
 _FIRST_BYTES = re.compile(r"b['\"](\\x..|\\.|[^\\]){0,8}")
-"""The first eight bytes of an answer. All of it may have megabytes."""
+"""The first eight bytes of an answer, which may be cut off."""
 _UNEXPECTED_ANSWER = re.compile(r"unexpected server response: (?P<bytes>b['\"].*)", re.DOTALL)
 
 _VIOLATIONS = {

@@ -128,7 +128,7 @@ def test_compressed_messages_are_inflated_in_bounded_turns(
     assert passed == data
     assert wire.observer.told[0] == ("too large",)
     if takeover:
-        assert most <= 2 * TURN_WORK * 1024
+        assert most <= 2 * TURN_WORK * 512
         assert size < sum(inflated)
         assert wire.observer.told[1:] == leg.told("the last")
     else:

@@ -139,7 +139,7 @@ class _EntryReader:
         return _Entry(number, values, url, _moment(values) or messages.first_ns, messages)
 
     def finish(self, entry: _Entry, fallback_ns: int) -> tuple[Socket, Iterator[Frame]]:
-        """The socket, with a neighbour's time if the entry has none."""
+        """The socket. `fallback_ns` is its time if the entry has none."""
         asked_ns = entry.started_ns or fallback_ns
         times = [frame.time_ns for frame in entry.messages.frames(asked_ns)]
         return self._socket(entry, asked_ns, times), entry.messages.frames(asked_ns)

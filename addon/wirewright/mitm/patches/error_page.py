@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 MAX_MESSAGE = 4096
-"""Characters of an error's message on the page."""
+"""Characters of an error's message that are used. It may quote an answer of megabytes."""
 
 
 def make_error_response(stock: Callable[..., bytes]) -> Callable[..., bytes]:
