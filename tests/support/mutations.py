@@ -29,6 +29,7 @@ JSON_VALUES: st.SearchStrategy[Any] = st.sampled_from(
         -1,
         3,
         300,
+        70_000,
         2**70,
         -(2**70),
         1.5,
@@ -51,7 +52,25 @@ JSON_VALUES: st.SearchStrategy[Any] = st.sampled_from(
     ]
 )
 FLOW_VALUES: st.SearchStrategy[Any] = st.sampled_from(
-    [None, True, 0, -1, 300, 2**70, 1.5, float("inf"), float("nan"), "", "é", b"", b"\xff", [], [None], {}]
+    [
+        None,
+        True,
+        0,
+        -1,
+        300,
+        70_000,
+        2**70,
+        1.5,
+        float("inf"),
+        float("nan"),
+        "",
+        "é",
+        b"",
+        b"\xff",
+        [],
+        [None],
+        {},
+    ]
 )
 
 

@@ -58,6 +58,22 @@ def test_flows_of_old_versions_come_once(path: Path, version: int) -> None:
         assert times == sorted(time for time in times if time is not None)
 
 
+@pytest.mark.parametrize(("written", "code"), [(-1, 1005), (65_536, 1005), (65_535, 65_535), (4001, 4001)])
+def test_close_code_has_sixteen_bits(tmp_path: Path, path: Path, written: int, code: int) -> None:
+    flow = state()
+    flow["websocket"]["close_code"] = written
+    ((socket, frames),), _ = read(flow_file(tmp_path, flow), path)
+    assert (socket.close_code, len(frames)) == (code, 3)
+
+
+@pytest.mark.parametrize(("written", "status"), [(-2, None), (0, None), (200, 200), (999, 999), (1000, None)])
+def test_status_has_three_digits(tmp_path: Path, path: Path, written: int, status: int | None) -> None:
+    flow = state()
+    flow["response"]["status_code"] = written
+    ((socket, frames),), _ = read(flow_file(tmp_path, flow), path)
+    assert (socket.status, len(frames)) == (status, 3)
+
+
 def test_old_handshake_without_its_websocket_is_a_socket_without_messages(tmp_path: Path, path: Path) -> None:
     first = next(iter(_records(HERE / "flows_of_mitmproxy_5.mitm")))
     source = tmp_path / "flows.mitm"

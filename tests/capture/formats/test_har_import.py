@@ -377,6 +377,8 @@ def test_handshake_that_failed_after_a_101_did_not_open(tmp_path: Path, path: Pa
         ({"code": 1000}, 1000, ""),
         ({"reason": None}, 1005, ""),  # HTTP Toolkit leaves out a code that was not sent
         ({"code": "x", "reason": 7}, 1005, ""),
+        ({"code": 65_536}, 1005, ""),
+        ({"code": 0}, 1005, ""),
         ("aborted", 1006, ""),
         (None, None, None),
         ("?", None, None),

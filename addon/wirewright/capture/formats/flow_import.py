@@ -14,7 +14,14 @@ from wirewright.capture.formats.flows import OWN
 from wirewright.capture.formats.omission_report import OmissionReport
 from wirewright.capture.formats.own_fields import OWN_FIELDS, read_own_fields
 from wirewright.capture.formats.recorded_messages import OPCODES, RecordedMessages, message_frame
-from wirewright.capture.formats.recorded_values import epoch_ns, integer, recorded_url, shortened, text
+from wirewright.capture.formats.recorded_values import (
+    close_code,
+    epoch_ns,
+    http_status,
+    recorded_url,
+    shortened,
+    text,
+)
 from wirewright.capture.records import Frame, FrameFlag, Socket, SocketFrames
 from wirewright.model.handshake import Headers, asked_url, is_handshake
 from wirewright.model.websocket import CLOSED_BY
@@ -200,7 +207,7 @@ def _socket(
         session_id=0,
         request_headers=_headers(request),
         response_headers=headers,
-        status=integer(response.status_code) if response else None,
+        status=http_status(response.status_code) if response else None,
         response_body=None if values["opened_ns"] else _body(response),
         **{name: values[name] for name in OWN_FIELDS},
     )
@@ -225,7 +232,8 @@ def _close(read: http.HTTPFlow, last_ns: int) -> dict[str, Any]:
         values["closed_ns"] = epoch_ns(closed_at) or epoch_ns(failed_at) or last_ns
         values["closed_by"] = CLOSED_BY[ended.closed_by_client] if ended else None
     if ended is not None and _has_close(ended):
-        values |= {"close_code": integer(ended.close_code), "close_reason": text(ended.close_reason)}
+        values["close_code"] = close_code(ended.close_code) or 1005
+        values["close_reason"] = text(ended.close_reason)
     return values
 
 

@@ -25,9 +25,10 @@ from wirewright.capture.formats.own_fields import OWN_FIELDS, read_own_fields
 from wirewright.capture.formats.recorded_messages import RecordedMessages
 from wirewright.capture.formats.recorded_values import (
     LARGEST_INTEGER,
+    close_code,
     duration_ns,
     epoch_ns,
-    integer,
+    http_status,
     moment_ns,
     recorded_url,
     text,
@@ -177,7 +178,7 @@ class _EntryReader:
     def _socket(self, entry: _Entry, asked_ns: int, times: list[int]) -> Socket:
         request_headers = self._headers(entry, "request")
         response_headers = self._headers(entry, "response")
-        status = _status(entry.response.get("status"))
+        status = http_status(entry.response.get("status"))
         error = text(entry.response.get("_error")) or text(entry.response.get("_failureText"))
         error = error or entry.messages.error
         # The handshake's end and the total time mean something else in some programs: messages lie between.
@@ -279,12 +280,6 @@ def _header(header: Any) -> tuple[str | None, str | None]:
     return text(name) or None, text(value)
 
 
-def _status(value: Any) -> int | None:
-    """A status; None if no response came, for which Chrome has 0 and Playwright -1."""
-    status = integer(value)
-    return status if status is not None and 0 < status <= 999 else None
-
-
 def _opens(status: int | None, error: str | None, entry: Mapping[str, Any]) -> bool:
     """True if a response without messages opened a WebSocket: a 101, or any 2xx (RFC 8441, 5)."""
     if status is None or (error or "").startswith(_HANDSHAKE_FAILED):
@@ -303,9 +298,8 @@ def _close(entry: _Entry) -> dict[str, Any]:
     if close == "aborted":
         return {"close_code": 1006, "close_reason": ""}
     if isinstance(close, dict):
-        code = integer(close.get("code"))
         read: dict[str, Any] = {
-            "close_code": code if code is not None and 0 < code <= 65_535 else 1005,
+            "close_code": close_code(close.get("code")) or 1005,
             "close_reason": text(close.get("reason")) or "",
         }
         if (closed_ns := epoch_ns(close.get("timestamp"))) is not None:

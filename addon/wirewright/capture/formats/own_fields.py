@@ -4,7 +4,7 @@ from dataclasses import fields
 from typing import Any, get_args
 
 from wirewright.capture.formats.omission_report import OmissionReport
-from wirewright.capture.formats.recorded_values import integer, recorded_url, shortened, text
+from wirewright.capture.formats.recorded_values import close_code, integer, recorded_url, shortened, text
 from wirewright.capture.records import Socket
 from wirewright.values import ClosedBy
 
@@ -44,9 +44,11 @@ def _value(name: str, value: Any) -> Any:
         return recorded_url(value)
     if value is None and name != "asked_ns":
         return None
-    if name.endswith("_ns") or name == "close_code":
+    if name == "close_code":
+        read: Any = close_code(value)
+    elif name.endswith("_ns"):
         whole = None if isinstance(value, str) else integer(value)
-        read: Any = whole if whole is not None and whole >= 0 else None
+        read = whole if whole is not None and whole >= 0 else None
     elif name == "closed_by":
         read = value if isinstance(value, str) and value in get_args(ClosedBy) else None
     else:

@@ -47,6 +47,18 @@ def integer(value: Any) -> int | None:
     return None if found is None or found != int(found) else int(found)
 
 
+def http_status(value: Any) -> int | None:
+    """A status of a response (RFC 9110, 15); None if none came, for which Chrome has 0 and Playwright -1."""
+    found = integer(value)
+    return found if found is not None and 0 < found <= 999 else None
+
+
+def close_code(value: Any) -> int | None:
+    """A close code, which has 16 bits (RFC 6455, 5.5.1)."""
+    found = integer(value)
+    return found if found is not None and 0 <= found <= 65_535 else None
+
+
 def epoch_ns(value: Any) -> int | None:
     """Nanoseconds since the epoch, of a number of seconds or milliseconds. Zero and less mean unknown."""
     found = number(value)
