@@ -1,7 +1,8 @@
 """A flooded socket does a bounded work in one turn of the event loop, and loses and reorders nothing."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from mitmproxy.proxy import events
@@ -9,12 +10,25 @@ from mitmproxy.proxy.commands import SendData
 
 from support.frames import Peer, pieces
 from support.wire_layer import Leg, Wire, turns, undecided, written
-from wirewright.mitm.layers.turns import HELD_WORK, TURN_WORK, NextTurn
+from wirewright.mitm.layers import turns as turns_module
+from wirewright.mitm.layers import wire_layer
+from wirewright.mitm.layers.turns import HELD_WORK, LEAST_WORK, TURN_SECONDS, TURN_WORK, NextTurn, Turn
 from wirewright.mitm.patches import back_pressure
-from wirewright.values import Direction
+from wirewright.values import Direction, Payload
 from wirewright.wire.frames import Opcode
+from wirewright.wire.reader_events import ControlFrame
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, which stands still unless a test moves it."""
+    now = [0.0]
+    for module in (turns_module, wire_layer):
+        monkeypatch.setattr(module, "monotonic", lambda: now[0])
+    return now
+
 
 READ = 65535
 """Bytes that mitmproxy reads at a time."""
@@ -184,6 +198,57 @@ def test_messages_after_a_close_of_ours_are_dropped_in_later_turns_too(leg: Leg,
     assert wire.observer.offered == leg.offers("a") * (TURN_WORK // HELD_WORK)
 
 
+def test_held_messages_whose_handler_is_slow_take_turns_of_some_milliseconds(
+    leg: Leg, wire: Wire, now: list[float]
+) -> None:
+    def decide(payload: Payload) -> Payload:
+        now[0] += TURN_SECONDS / 3.5
+        return payload
+
+    wire.observer.decide = decide
+    data = leg.peer.text("a") * 20
+    offered: list[int] = []
+    passed = b""
+    for said in turns(wire.started(holding=True) >> leg.says(data)):
+        passed += written(said)
+        offered.append(len(wire.observer.offered) - sum(offered))
+    assert passed == data
+    assert offered == [4, 4, 4, 4, 4]
+
+
+def test_listeners_that_are_slow_hear_less_in_a_turn(leg: Leg, wire: Wire, now: list[float]) -> None:
+    wire.observer.hears = True
+    unit = empty_pings(leg.peer)
+    data = unit * (READ // len(unit))
+    report = wire.observer.controls
+
+    def report_slowly(frames: Sequence[ControlFrame], **named: Any) -> None:
+        now[0] += len(frames) * TURN_SECONDS / 200
+        report(frames, **named)
+
+    wire.observer.controls = report_slowly  # type: ignore[method-assign]
+    heard: list[int] = []
+    passed = b""
+    for said in turns(wire.started() >> leg.says(data)):
+        passed += written(said)
+        heard.append(len(wire.observer.reported) - sum(heard))
+    assert passed == data
+    assert heard[0] > 1000
+    assert all(190 <= count <= 210 for count in heard[1:-1])
+
+
+def test_turn_is_as_long_as_before_once_listeners_are_quick_again() -> None:
+    turn = Turn()
+    turn.measure(TURN_WORK, 10 * TURN_SECONDS)
+    assert turn.work_of_read == TURN_WORK // 10
+    turn.measure(LEAST_WORK - 1, 1.0)  # too little to say anything
+    assert turn.work_of_read == TURN_WORK // 10
+    turn.measure(TURN_WORK // 10, TURN_SECONDS / 20)
+    assert turn.work_of_read == TURN_WORK
+    turn.measure(TURN_WORK, 1000 * TURN_SECONDS)
+    assert turn.work_of_read == LEAST_WORK
+
+
 @pytest.mark.parametrize("size", [10, 200])
 def test_usual_traffic_never_waits_for_a_turn(leg: Leg, wire: Wire, size: int) -> None:
     message = leg.peer.text("a" * size)
@@ -200,7 +265,7 @@ def test_frame_in_two_reads_is_forwarded_once_after_a_turn_of_held_messages(leg:
     for _ in turns(talk >> leg.says(leg.peer.text("a"))):
         pass
     for _ in range(2 * TURN_WORK // HELD_WORK):
-        if wire.layer._socket.work >= TURN_WORK:
+        if wire.layer._socket.turn.work >= TURN_WORK:
             break
         for event in (leg.says(leg.peer.text("a")), leg.decided("a")):
             for _ in turns(talk >> event):

@@ -10,7 +10,7 @@ from wirewright.mitm.layers.app_network import AppNetwork
 from wirewright.mitm.layers.leg import Held, HeldQueue, Injected, Leg, Lost, weight_of
 from wirewright.mitm.layers.open_socket import OpenSocket
 from wirewright.mitm.layers.reading_limits import ReadingLimits
-from wirewright.mitm.layers.turns import HELD_WORK, TURN_WORK
+from wirewright.mitm.layers.turns import HELD_WORK
 from wirewright.printable import printable, shown_url
 from wirewright.values import Direction, Payload
 from wirewright.wire.closing_actions import SendClose
@@ -87,9 +87,9 @@ class HoldMode:
         encode, offer = leg.stream.encoder.message, socket.observer.offer
         is_cut = socket.closing.is_cut(direction)
         while held and not leg.undecided and not is_cut:
-            if socket.work >= TURN_WORK:
+            if socket.turn.is_over:
                 yield from socket.let_others_run()
-            socket.work += HELD_WORK
+            socket.turn.work += HELD_WORK
             event = held.popleft()
             compress = not isinstance(event, (str, bytes))
             if isinstance(event, (str, bytes)):

@@ -14,7 +14,7 @@ from mitmproxy.proxy.layers.http import HttpLayer
 
 from wirewright.mitm.layers.app_network import AppNetwork
 from wirewright.mitm.layers.leg import Held, Injected, Leg, Lost
-from wirewright.mitm.layers.turns import NextTurn
+from wirewright.mitm.layers.turns import NextTurn, Turn
 from wirewright.mitm.patches import back_pressure
 from wirewright.values import Conditions, Direction
 from wirewright.wire import closing_actions as act
@@ -47,8 +47,7 @@ class OpenSocket:
         """True once a message had to wait. Until then nothing is weighed, as for most sockets."""
         self.outgoing: defaultdict[Direction, list[bytes]] = defaultdict(list)
         """Frames that are written together, by direction."""
-        self.work = 0
-        """Units of work since the last NextTurn."""
+        self.turn = Turn()
         self._timers: dict[commands.RequestWakeup, Timer] = {}
 
     def _leg(self, agreement: Agreement, direction: Direction) -> Leg:
@@ -86,7 +85,6 @@ class OpenSocket:
     def let_others_run(self) -> layer.CommandGenerator[None]:
         """Wait for the next turn of the event loop. Until then events of this socket are queued, and neither
         end is read."""
-        self.work = 0
         ends = self.context.client, self.context.server
         for end in ends:
             back_pressure.pause(end, back_pressure.PauseReason.TURN)
@@ -95,6 +93,7 @@ class OpenSocket:
         finally:
             for end in ends:
                 back_pressure.resume(end, back_pressure.PauseReason.TURN)
+        self.turn.begin()
 
     def adopt(self, leg: Leg) -> None:
         """Apply the current demand to a direction: the messages to read, and PASS or HOLD."""

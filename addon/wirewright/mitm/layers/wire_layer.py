@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from logging import WARNING
+from time import monotonic
 
 from mitmproxy import http
 from mitmproxy.proxy import commands, events, layer
@@ -14,7 +15,7 @@ from wirewright.mitm.layers.leg import Injected, Leg
 from wirewright.mitm.layers.open_socket import OpenSocket
 from wirewright.mitm.layers.pass_mode import PassMode
 from wirewright.mitm.layers.reading_limits import ReadingLimits
-from wirewright.mitm.layers.turns import TURN_WORK, NextTurn, TurnBegan
+from wirewright.mitm.layers.turns import NextTurn, TurnBegan
 from wirewright.values import Conditions, Direction, Payload
 from wirewright.wire.observer import Observer
 from wirewright.wire.reader_events import ControlFrame
@@ -56,6 +57,7 @@ class WireLayer(websocket.WebsocketLayer):
     def relay(self, event: events.Event) -> layer.CommandGenerator[None]:
         """Handle an event of an open socket."""
         socket = self._socket
+        socket.turn.event_came()
         if socket.closing.is_finished:
             yield from self._drain(event)
             return
@@ -102,13 +104,13 @@ class WireLayer(websocket.WebsocketLayer):
         socket, reader = self._socket, leg.stream.reader
         data, leg.unread = leg.unread + data, b""
         while data and not socket.closing.is_finished:
-            if socket.work >= TURN_WORK:
+            if socket.turn.is_over:
                 yield from socket.let_others_run()
             if socket.has_waited and self._limits.is_full(leg):
                 leg.unread = data
                 return
             yield from self._read(leg, data)
-            socket.work += reader.work
+            socket.turn.work += reader.work
             data = reader.rest
 
     def _read(self, leg: Leg, data: bytes) -> layer.CommandGenerator[None]:
@@ -121,7 +123,8 @@ class WireLayer(websocket.WebsocketLayer):
         if demand is not leg.demand or Mode.HOLD in (stream.mode, stream.wished):
             socket.adopt(leg)
         was_readable = stream.reader.failure is None
-        received = stream.receive(data, TURN_WORK - socket.work)
+        began = monotonic()
+        received = stream.receive(data, socket.turn.work_of_read)
         if received.mode is Mode.HOLD:
             yield from self._holding.take_in(leg, received.events)
         elif not received.forward and socket.closing.is_cut(direction):
@@ -130,6 +133,7 @@ class WireLayer(websocket.WebsocketLayer):
             if received.forward and socket.closing.has_destination(direction):
                 yield commands.SendData(leg.destination, received.forward)
             close = self._passing.passed(leg, received.events) if received.events else None
+            socket.turn.measure(stream.reader.work, monotonic() - began)
             if received.ours or close is not None:
                 yield from self._ours_or_close_passed(leg, received.ours, close)
         failure = stream.reader.failure
