@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import Literal
 
 VERSION = "0.1.0"
@@ -24,12 +25,14 @@ class Direction(StrEnum):
     RECEIVED = "received"
     """From the server to the client."""
 
-    @property
+    __hash__ = str.__hash__  # each message looks up some: Enum's own is not in C
+
+    @cached_property
     def opposite(self) -> "Direction":
         """The other direction."""
         return Direction.RECEIVED if self is Direction.SENT else Direction.SENT
 
-    @property
+    @cached_property
     def event(self) -> FrameEvent:
         """The event of a WebSocket that reports a message of this direction."""
         return "framesent" if self is Direction.SENT else "framereceived"

@@ -96,8 +96,8 @@ class WireSocket(FlowSocket):
         message = new_message(payload, direction=direction, injected=injected)
         if before := self._deciding.get(direction.opposite):
             # The other addons find a message as the newest one of its flow: one at a time.
-            return self._decide_later(message, self._offer_after(before, message)), ()
-        hooks = self._begin(message)
+            return self._decide_later(message, self._offer_after(before, message, payload)), ()
+        hooks = self._begin(message, payload)
         waiting = call_hooks(hooks, self.flow)
         if waiting is not None or self.flow.intercepted:
             return self._decide_later(message, self._await_decision(message, waiting, hooks)), ()
@@ -173,12 +173,13 @@ class WireSocket(FlowSocket):
 
     # Held messages
 
-    def _begin(self, message: WebSocketMessage) -> Iterator[Hook]:
+    def _begin(self, message: WebSocketMessage, payload: Payload) -> Iterator[Hook]:
         """Store and report a message. Returns the hooks to call for it."""
-        self._feed.offered(payload_of(message), direction=direction_of(message))
+        direction = direction_of(message)
+        self._feed.offered(payload, direction=direction)
         self._list.store(message)
-        if not message.from_client and (message.injected or not self._answers_the_app):
-            self._report(message)
+        if direction is Direction.RECEIVED and (message.injected or not self._answers_the_app):
+            self._report(payload, direction)
         return iter(self._addons.hooks)
 
     def _settle(self, message: WebSocketMessage) -> tuple[Payload | None, Awaitable[None] | None]:
@@ -196,7 +197,7 @@ class WireSocket(FlowSocket):
         handled = side is not None and side.handles_messages and not message.injected
         arrives = message.from_client and self._answers_the_app  # at a mock, or at a stand-in for the server
         if message.from_client and (arrives or not handled):
-            self._report(message)
+            self._report(payload, direction)
         if arrives or not handled:
             self._feed.settled(payload, direction=direction, injected=message.injected)
         if side is None or not handled:
@@ -228,9 +229,11 @@ class WireSocket(FlowSocket):
         deciding.add_done_callback(forget)
         return UNDECIDED
 
-    async def _offer_after(self, before: asyncio.Task[None], message: WebSocketMessage) -> None:
+    async def _offer_after(
+        self, before: asyncio.Task[None], message: WebSocketMessage, payload: Payload
+    ) -> None:
         await self._wait_for(asyncio.wait([before]))
-        hooks = self._begin(message)
+        hooks = self._begin(message, payload)
         await self._await_decision(message, call_hooks(hooks, self.flow), hooks)
 
     async def _await_decision(
@@ -266,9 +269,10 @@ class WireSocket(FlowSocket):
         finally:
             self._interruptible.discard(task)
 
-    def _report(self, message: WebSocketMessage) -> None:
+    def _report(self, payload: Payload, direction: Direction) -> None:
+        """Report a message that is in the flow's list."""
         self._list.expect(1)
-        self._feed.frames(direction_of(message).event, [payload_of(message)])
+        self._feed.frames(direction.event, [payload])
 
     # Routes
 

@@ -142,7 +142,8 @@ class Emitter(EventEmitter):
         self, event: str, values: Sequence[object], late: Container[RegisteredListener] | None = None
     ) -> None:
         """Call the `late` listeners of an event with values, or all that are live."""
-        version, listeners = -1, list[RegisteredListener]()
+        version = -1
+        listeners: list[RegisteredListener] = []
         for value in values:
             if version != self._version:  # listeners may be added and removed during the calls
                 version = self._version

@@ -288,7 +288,10 @@ def total_size(payloads: Sequence[Payload]) -> int:
 
 def _sizes(payloads: Sequence[Payload]) -> tuple[int, int]:
     """Bytes of messages, and the bytes of memory that they take."""
-    # The common case at the speed of C: characters are bytes.
+    # Characters are bytes in most messages: at the speed of C for many, and without a detour for one.
+    if len(payloads) == 1 and payloads[0].isascii():
+        size = len(payloads[0])
+        return size, size
     if all(map(_is_ascii, payloads)):
         size = sum(map(len, payloads))
         return size, size

@@ -107,7 +107,7 @@ class RouteControl:
         except BaseException:
             self._log_failure()
             return None
-        return self._finish(result) if inspect.isawaitable(result) else None
+        return self._finish(result) if result is not None and inspect.isawaitable(result) else None
 
     async def _finish(self, result: Awaitable[object]) -> None:
         try:

@@ -24,6 +24,8 @@ class State(Enum):
     """The destination has been sent bytes of the source that break the protocol, so that it fails the socket
     (7.1.7)."""
 
+    __hash__ = object.__hash__  # each held message looks one up: Enum's own is not in C
+
 
 class Move(Enum):
     """A change of the state of a direction."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from wirewright.values import Conditions, Direction, Payload
 from wirewright.wire.reader_events import ControlFrame, LazyBatch
@@ -42,8 +42,7 @@ class LateDecision:
     payload: Payload | None
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """A route's order: a message or close frame to send in a direction, or new conditions for it."""
 
     direction: Direction
