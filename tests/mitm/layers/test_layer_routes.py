@@ -2,6 +2,7 @@
 
 import pytest
 from mitmproxy.proxy import events
+from mitmproxy.proxy.commands import SendData
 
 from support.layer_conversation import Talk, done
 from support.wire_layer import Leg, Wire, undecided
@@ -39,8 +40,9 @@ def test_what_is_ordered_before_the_socket_is_open_goes_first(leg: Leg, wire: Wi
     theirs = leg.peer.text("theirs")
     talk = wire.open() << wire.start >> leg.says(theirs) >> done
     for command in (
-        leg.gets(leg.peer.text("one") + leg.peer.text("two")),
+        leg.gets(leg.peer.text("one")),
         leg.back.gets(leg.back.peer.binary(b"\x00")),
+        leg.gets(leg.peer.text("two")),
         leg.gets(theirs),
     ):
         talk = talk << command
@@ -72,9 +74,30 @@ def test_what_is_ordered_for_a_message_goes_in_its_place(leg: Leg, wire: Wire) -
         return None
 
     wire.observer.decide = decide
-    talk = wire.started(holding=True) >> leg.says(leg.peer.text("one") + leg.peer.text("two"))
-    talk = talk << leg.gets(leg.peer.text("one changed") + leg.peer.text("two changed"))
-    assert talk << leg.back.gets(leg.back.peer.text("about one") + leg.back.peer.text("about two"))
+    talk = wire.started(holding=True) >> leg.says(b"".join(map(leg.peer.text, ("one", "two", "three"))))
+    talk = talk << leg.gets(leg.peer.text("one changed"))
+    talk = talk << leg.back.gets(b"".join(map(leg.back.peer.text, ("about one", "about two", "about three"))))
+    assert talk << leg.gets(leg.peer.text("two changed") + leg.peer.text("three changed"))
+
+
+def test_first_answer_to_what_was_read_is_written_before_it_is_reported(leg: Leg, wire: Wire) -> None:
+    def decide(payload: Payload) -> Decision:
+        wire.observer.orders.append(order(leg.back, f"answer to {payload!s}"))
+        return None
+
+    wire.observer.decide = decide
+    assert wire.started(holding=True)
+    said = b"".join(map(leg.peer.text, ("one", "two", "three")))
+    written, answer = [], leg.back.peer.text
+    for command in wire.layer.handle_event(leg.says(said)):
+        assert isinstance(command, SendData)
+        written.append((command.data, list(wire.observer.told)))
+    assert written == [
+        (answer("answer to one"), []),
+        (answer("answer to two") + answer("answer to three"), wire.observer.told),
+    ]
+    answers = ("answer to one", "answer to two", "answer to three")
+    assert wire.observer.told == leg.back.told_ours(*answers)
 
 
 def test_what_is_ordered_while_a_message_is_undecided_does_not_wait_for_it(leg: Leg, wire: Wire) -> None:

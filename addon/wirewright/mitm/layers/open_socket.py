@@ -47,6 +47,9 @@ class OpenSocket:
         """True once a message had to wait. Until then nothing is weighed, as for most sockets."""
         self.outgoing: defaultdict[Direction, list[bytes]] = defaultdict(list)
         """Frames that are written together, by direction."""
+        self.has_written = False
+        """True once frames of this event were written. The first order of a route is written before it is
+        reported, so that an answer does not wait; further ones are written together, at the end."""
         self.turn = Turn()
         self._timers: dict[commands.RequestWakeup, Timer] = {}
 
@@ -74,7 +77,7 @@ class OpenSocket:
 
     def flush(self) -> layer.CommandGenerator[None]:
         """Write the frames that were sent since the last write."""
-        outgoing, self.outgoing = self.outgoing, defaultdict(list)
+        outgoing, self.outgoing, self.has_written = self.outgoing, defaultdict(list), True
         for direction, frames in outgoing.items():
             is_sent = direction is Direction.SENT
             if not (is_sent or self.network is None or self.network.received.is_perfect):
@@ -124,9 +127,11 @@ class OpenSocket:
             elif self.closing.has_destination(leg.direction) and not self.closing.nothing_may_follow(
                 leg.direction
             ):
-                self._send_ordered(leg, ours, is_offered=leg is offering)
+                yield from self._send_ordered(leg, ours, is_offered=leg is offering)
 
-    def _send_ordered(self, leg: Leg, payload: str | bytes, *, is_offered: bool) -> None:
+    def _send_ordered(
+        self, leg: Leg, payload: str | bytes, *, is_offered: bool
+    ) -> layer.CommandGenerator[None]:
         if is_offered:
             frame: bytes | None = leg.stream.encoder.message(*content_of(payload), compress=True)
         else:
@@ -134,6 +139,8 @@ class OpenSocket:
             frame = leg.stream.send(payload)
         if frame:
             self.send(leg, frame)
+            if not self.has_written:
+                yield from self.flush()
             self.observer.ordered(payload, direction=leg.direction)
 
     def _put_under(self, conditions: Conditions, leg: Leg) -> layer.CommandGenerator[None]:

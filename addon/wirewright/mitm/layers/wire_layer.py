@@ -58,6 +58,7 @@ class WireLayer(websocket.WebsocketLayer):
         """Handle an event of an open socket."""
         socket = self._socket
         socket.turn.event_came()
+        socket.has_written = False
         if socket.closing.is_finished:
             yield from self._drain(event)
             return
