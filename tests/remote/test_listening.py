@@ -206,3 +206,20 @@ async def test_every_address_of_a_host_has_the_same_port(monkeypatch: pytest.Mon
     assert len({each.getsockname()[1] for each in sockets}) == 1
     for each in sockets:
         each.close()
+
+
+async def test_short_messages_to_a_client_do_not_wait_for_its_acknowledgements(
+    confdir: Path, certificate: Path | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepted: list[socket.socket] = []
+    accept = ListeningSocket.accept
+
+    def noted(self: ListeningSocket) -> tuple[socket.socket, Any]:
+        found = accept(self)
+        accepted.append(found[0])
+        return found
+
+    monkeypatch.setattr(ListeningSocket, "accept", noted)
+    async with served(confdir, certificate), connect():
+        (connection,) = accepted
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
