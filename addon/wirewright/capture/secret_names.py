@@ -76,7 +76,7 @@ _ENCODED_WORD = re.compile(
 )
 """Words from their first letter on that is an escape, or percent-encoded."""
 _SEPARATOR = re.compile(rb"[-_]")
-_BACKSLASH, _PERCENT, _HYPHEN, _UNDERSCORE = b"\\%-_"
+_SLASH, _BACKSLASH, _PERCENT, _HYPHEN, _UNDERSCORE = b"/\\%-_"
 
 
 def folded(name: str) -> str:
@@ -127,10 +127,12 @@ class SecretNames:
         if not self.roots:
             return bool(part)
         octets = _octets(part)
-        # `find` is faster than `in`, but for one byte. Most messages have none of these.
-        if (octets.find(b"://") >= 0 or octets.find(b":\\") >= 0) and _AUTHORITY.search(octets):
+        # One byte is found much faster than several, and most messages have none of these.
+        has_backslash = _BACKSLASH in octets
+        has_url = _SLASH in octets and octets.find(b"://") >= 0
+        if (has_url or (has_backslash and octets.find(b":\\") >= 0)) and _AUTHORITY.search(octets):
             return True
-        if _BACKSLASH in octets and _ESCAPED_WORD.search(octets):
+        if has_backslash and _ESCAPED_WORD.search(octets):
             return True
         if _PERCENT in octets and (_ENCODED_WORD.search(octets) or _ENCODED_AUTHORITY.search(octets)):
             return True
