@@ -5,11 +5,10 @@ from pathlib import Path
 import pytest
 from mitmproxy.net import local_ip
 
-from support.processes import BIN, running
+from support.forked_programs import WIREWRIGHT
+from support.processes import running
 from wirewright.mitm import network_addresses
 from wirewright.mitm.network_addresses import network_addresses as found_addresses
-
-WIREWRIGHT = BIN / "wirewright"
 
 
 async def banner(confdir: Path, *arguments: str) -> str:

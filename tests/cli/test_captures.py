@@ -13,9 +13,10 @@ import websockets
 from rich.console import Console
 
 from support.foreign_recordings import archive, entry
+from support.forked_programs import WIREWRIGHT
 from support.hostile_captures import make_endless, run
 from support.model_sockets import begin_socket
-from support.processes import BIN, running
+from support.processes import running
 from support.servers import serving
 from support.time_limits import STEP_SECONDS
 from wirewright.capture import Capture, read_limits
@@ -25,8 +26,6 @@ from wirewright.cli import captures
 from wirewright.model.proxy import Proxy
 from wirewright.model.proxy_control import Control
 from wirewright.values import Direction
-
-WIREWRIGHT = BIN / "wirewright"
 
 
 @pytest.fixture

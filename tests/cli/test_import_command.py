@@ -8,6 +8,7 @@ from mitmproxy.addons import savehar
 from mitmproxy.test import tflow
 
 from support.foreign_recordings import archive, entry, http_entry, message
+from support.forked_programs import WIREWRIGHT
 from support.processes import BIN
 from support.time_limits import STEP_SECONDS
 from wirewright.capture import open as open_capture
@@ -15,7 +16,7 @@ from wirewright.capture import open as open_capture
 
 def wirewright(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [BIN / "wirewright", *arguments], capture_output=True, text=True, timeout=STEP_SECONDS, check=False
+        [WIREWRIGHT, *arguments], capture_output=True, text=True, timeout=STEP_SECONDS, check=False
     )
 
 

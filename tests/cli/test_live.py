@@ -11,10 +11,9 @@ import pytest
 import websockets
 from websockets.asyncio.server import ServerConnection
 
-from support.processes import BIN, Running, running
+from support.forked_programs import WIREWRIGHT
+from support.processes import Running, running
 from support.servers import serving
-
-WIREWRIGHT = BIN / "wirewright"
 
 
 class Shell:

@@ -13,6 +13,7 @@ import pytest
 import websockets
 
 from support.certificates import Certificates, trusting
+from support.forked_programs import WIREWRIGHT
 from support.mitmproxy_scripts import print_port
 from support.model_sockets import begin_socket
 from support.processes import BIN, running
@@ -23,12 +24,13 @@ from wirewright.model.proxy import Proxy
 from wirewright.model.proxy_control import Control
 from wirewright.values import Direction
 
-WIREWRIGHT = BIN / "wirewright"
+INSTALLED = BIN / "wirewright"
+"""The program itself, and not one that is forked."""
 
 
 async def test_run_prints_how_to_use_it_and_the_frames(confdir: Path, certificates: Certificates) -> None:
     trusted = f"ssl_verify_upstream_trusted_ca={certificates.ca_file}"
-    command = (WIREWRIGHT, "run", "-p", "0", "--set", f"confdir={confdir}", "--set", trusted)
+    command = (INSTALLED, "run", "-p", "0", "--set", f"confdir={confdir}", "--set", trusted)
     async with running(*command) as run, serving(tls=certificates.server_context) as url:
         port = (await run.line(r"listening on \S*:(\d+)"))[1]
         await run.line(f"Trust the CA +{confdir}/mitmproxy-ca-cert.pem")
@@ -49,7 +51,7 @@ async def test_run_passes_scripts_and_options_on_to_mitmdump(confdir: Path, tmp_
         "    o = ctx.options\n"
         "    print('SEEN', o.ws_history, o.connection_strategy, o.flow_detail, flush=True)\n"
     )
-    command = (WIREWRIGHT, "run", "-p", "0", "--set", f"confdir={confdir}", "--set", "ws_history=7")
+    command = (INSTALLED, "run", "-p", "0", "--set", f"confdir={confdir}", "--set", "ws_history=7")
     async with running(*command, "--set", "flow_detail=2", "-s", script) as run:
         found = await run.line(r"SEEN (.*)")
         assert found[1] == "7 lazy 2"
@@ -66,7 +68,7 @@ async def test_run_takes_a_configuration_file_and_leaves_the_ca_where_it_is(tmp_
         "    print('SEEN', o.ws_history, o.connection_strategy, o.confdir, flush=True)\n"
     )
     async with running(
-        WIREWRIGHT, "run", "-p", "0", "--config", config, "-s", script, HOME=str(tmp_path)
+        INSTALLED, "run", "-p", "0", "--config", config, "-s", script, HOME=str(tmp_path)
     ) as run:
         found = await run.line(r"SEEN (.*)")
         assert found[1] == "3 eager ~/.mitmproxy"
@@ -74,13 +76,13 @@ async def test_run_takes_a_configuration_file_and_leaves_the_ca_where_it_is(tmp_
 
 async def test_run_takes_a_configuration_folder_which_then_has_the_ca(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("listen_host: 127.0.0.1\n")
-    async with running(WIREWRIGHT, "run", "-p", "0", "--config", tmp_path) as run:
+    async with running(INSTALLED, "run", "-p", "0", "--config", tmp_path) as run:
         await run.line(f"Trust the CA +{tmp_path}/mitmproxy-ca-cert.pem")
     assert (tmp_path / "mitmproxy-ca-cert.pem").exists()
 
 
 async def test_run_is_silent_when_told_so(confdir: Path) -> None:
-    command = (WIREWRIGHT, "run", "-p", "0", "--set", f"confdir={confdir}", "--quiet")
+    command = (INSTALLED, "run", "-p", "0", "--set", f"confdir={confdir}", "--quiet")
     async with running(*command, "-s", print_port.__file__) as run:
         port = (await run.line(r"PORT (\d+)"))[1]
         proxy = f"http://127.0.0.1:{port}"
@@ -155,7 +157,7 @@ def make_older(path: Path, seconds: int) -> None:
 async def test_the_demo_shows_its_frame_and_leaves_a_capture(tmp_path: Path) -> None:
     record_chat(tmp_path / "demo.db")
     patient = ("--timeout", str(STEP_MILLISECONDS))
-    async with running(WIREWRIGHT, "demo", *patient, cwd=tmp_path, COLUMNS="200") as run:
+    async with running(INSTALLED, "demo", *patient, cwd=tmp_path, COLUMNS="200") as run:
         async with asyncio.timeout(STEP_SECONDS):
             text = await run.rest()
     assert run.process.returncode == 0, text
@@ -169,7 +171,7 @@ async def test_the_demo_shows_its_frame_and_leaves_a_capture(tmp_path: Path) -> 
     for command, expected in zip(
         commands, ("how is the market?", "a second", '"event":"frame"'), strict=True
     ):
-        assert command.startswith(str(WIREWRIGHT))
+        assert command.startswith(str(INSTALLED))
         async with running(*shlex.split(command), cwd=tmp_path) as looking:
             said = await looking.rest()
             assert expected in said
@@ -180,7 +182,7 @@ async def test_the_demo_shows_its_frame_and_leaves_a_capture(tmp_path: Path) -> 
 
 
 async def test_the_demo_fails_when_the_frame_does_not_come(tmp_path: Path) -> None:
-    async with running(WIREWRIGHT, "demo", "--timeout", "1500", cwd=tmp_path, COLUMNS="200") as run:
+    async with running(INSTALLED, "demo", "--timeout", "1500", cwd=tmp_path, COLUMNS="200") as run:
         text = await run.rest()
     assert run.process.returncode == 1, text
     assert "The script did not get its frame: Timeout 1500ms exceeded" in text
@@ -189,7 +191,7 @@ async def test_the_demo_fails_when_the_frame_does_not_come(tmp_path: Path) -> No
 
 async def test_the_demo_says_what_it_lacks(tmp_path: Path) -> None:
     (tmp_path / "trustme.py").write_text("raise ModuleNotFoundError(name='trustme')")
-    async with running(WIREWRIGHT, "demo", PYTHONPATH=str(tmp_path)) as run:
+    async with running(INSTALLED, "demo", PYTHONPATH=str(tmp_path)) as run:
         text = await run.rest()
     assert text == "wirewright: the demo needs the package trustme: pip install 'wirewright[demo]'"
     assert run.process.returncode == 1
@@ -199,7 +201,7 @@ async def test_run_ends_when_nobody_reads_it_any_more(confdir: Path, tmp_path: P
     reading, writing = os.pipe()
     with (tmp_path / "stderr").open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
-            *(BIN / "wirewright", "run", "-p", "0", "--set", f"confdir={confdir}"),
+            *(INSTALLED, "run", "-p", "0", "--set", f"confdir={confdir}"),
             stdout=writing,
             stderr=stderr,
         )
@@ -231,9 +233,11 @@ COMMANDS = (
 )
 
 
-def typed(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+def typed(
+    *arguments: str, program: Path = WIREWRIGHT, folder: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [WIREWRIGHT, *arguments],
+        [program, *arguments],
         capture_output=True,
         text=True,
         timeout=STEP_SECONDS,
@@ -244,13 +248,15 @@ def typed(*arguments: str, folder: Path | None = None) -> subprocess.CompletedPr
 
 
 def test_every_command_is_listed() -> None:
-    listed = re.findall(r"^│ (\w+) ", typed("--help").stdout.partition("Commands")[2], re.MULTILINE)
+    listed = re.findall(
+        r"^│ (\w+) ", typed("--help", program=INSTALLED).stdout.partition("Commands")[2], re.MULTILINE
+    )
     assert sorted(listed) == sorted(COMMANDS)
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_options_that_take_no_value_show_none_in_the_help(command: str) -> None:
-    shown = typed(*command.split(), "--help")
+    shown = typed(*command.split(), "--help", program=INSTALLED)
     assert shown.returncode == 0
     assert "--help" in shown.stdout
     assert not OPTION_WITHOUT_VALUE.search(shown.stdout)

@@ -11,8 +11,9 @@ import websockets
 from websockets.asyncio.server import ServerConnection
 
 from support.certificates import Certificates
+from support.forked_programs import WIREWRIGHT
 from support.model_sockets import begin_socket
-from support.processes import BIN, running
+from support.processes import running
 from support.servers import echo, serving
 from wirewright.capture.recorder import Recorder
 from wirewright.model.handshake import Headers
@@ -20,7 +21,6 @@ from wirewright.model.proxy import Proxy
 from wirewright.model.proxy_control import Control
 from wirewright.values import Direction, Payload
 
-WIREWRIGHT = BIN / "wirewright"
 Talk = list[tuple[bool, Payload]]
 """Whether a message is the app's, and what it says."""
 

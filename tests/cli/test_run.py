@@ -10,12 +10,11 @@ import trustme
 import websockets
 
 from support.certificates import Certificates, trusting
+from support.forked_programs import WIREWRIGHT
 from support.mitmproxy_scripts import print_port
-from support.processes import BIN, Running, running
+from support.processes import Running, running
 from support.scripts import write_script
 from support.servers import serving
-
-WIREWRIGHT = BIN / "wirewright"
 
 TOLD = r"connecting|open(?= +ws)|(→|←) +\S+ B +m\d+|(PRINTED|LOGGED) m\d+|close"
 """The lines of the timeline, and the actions of a script."""

@@ -1,7 +1,6 @@
 """Commands of `wirewright` in a process each, forked from one that has imported everything."""
 
 import gc
-import io
 import os
 import resource
 import signal
@@ -13,11 +12,7 @@ from pathlib import Path
 
 import pyarrow.parquet  # noqa: F401  imported here once, for all children
 
-import wirewright.capture.formats.exporter
-import wirewright.capture.formats.importer
-import wirewright.cli.captures
-import wirewright.cli.main
-import wirewright.cli.replay
+from support.forked_programs import become_wirewright
 
 SLOW_SECONDS = 30.0
 """A command that takes longer is interrupted, as by Ctrl-C."""
@@ -114,18 +109,9 @@ def _become(words: tuple[str, ...], folder: Path, writing: int) -> None:
         gc.callbacks.clear()  # hypothesis's own, in which a Ctrl-C could arrive
         signal.signal(signal.SIGINT, signal.default_int_handler)
         resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
-        os.chdir(folder)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(writing, 1)
-        os.dup2(writing, 2)
-        sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), "utf-8", write_through=True)
-        sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), "utf-8", write_through=True)
-        sys.argv = ["wirewright", *words]
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
-        wirewright.cli.main.main()
-        status = 0
-    except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        streams = (os.open(os.devnull, os.O_RDONLY), writing, writing)
+        status = become_wirewright(words, folder, os.environ | {"PYTHONUNBUFFERED": "1"}, streams)
     except KeyboardInterrupt:
         status = 130
     except BaseException:
