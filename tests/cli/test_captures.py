@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import sqlite3
 import subprocess
@@ -89,14 +90,22 @@ def test_show_parts_sessions(filled: Path) -> None:
     assert shown.index("session 2") < shown.index("ws://h/later") < shown.index("more")
 
 
-def test_output_that_cannot_be_written_is_one_sentence(filled: Path) -> None:
-    for command in ("show", "export"):
-        arguments = [WIREWRIGHT, command, filled, *(["-"] if command == "export" else [])]
-        with Path("/dev/full").open("w") as full:
-            run = subprocess.run(
-                arguments, stdout=full, stderr=subprocess.PIPE, text=True, timeout=STEP_SECONDS, check=False
-            )
-        assert (run.returncode, run.stderr) == (1, "wirewright: stdout: No space left on device\n")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "arguments", ["show {}", "export {} -", "stats {}", "--version", "--help", "show --help"]
+)
+def test_output_that_cannot_be_written_is_one_sentence(filled: Path, arguments: str, unbuffered: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run(
+            [WIREWRIGHT, *arguments.format(filled).split()],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=STEP_SECONDS,
+            check=False,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        )
+    assert (run.returncode, run.stderr) == (1, "wirewright: stdout: No space left on device\n")
 
 
 def test_show_tells_of_sockets_that_nothing_has_passed(path: Path) -> None:

@@ -1,11 +1,12 @@
 """The `wirewright` command."""
 
+import sys
 from typing import Annotated
 
 import typer
 
 from wirewright.cli.commands import captures, demo, live, replay, run
-from wirewright.cli.program import Group, die_of_ctrl_c
+from wirewright.cli.program import Group, die_of_ctrl_c, exit_on_error
 from wirewright.values import VERSION
 
 app = typer.Typer(
@@ -22,7 +23,14 @@ for group in (run, demo, captures, replay, live):
 
 def main() -> None:
     die_of_ctrl_c()
-    app()
+    try:
+        with exit_on_error():
+            try:
+                app()
+            finally:
+                sys.stdout.flush()  # Python itself would fail with two lines and the exit code 120
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
 
 
 @app.callback(invoke_without_command=True)
