@@ -16,10 +16,10 @@ SAMPLES = ROOT / "tests" / "typing_samples"
 
 def error_lines(checker: str, sample: Path) -> set[int]:
     """The numbers of the lines for which a type checker shows an error."""
+    pytest.importorskip(checker)
     if checker == "mypy":
         command = [sys.executable, "-m", "mypy", "--strict", str(sample)]
     else:
-        pytest.importorskip("pyright")
         command = [sys.executable, "-m", "pyright", "--project", str(SAMPLES)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     shown = re.findall(rf"{sample.name}:(\d+):(?:\d+ -)? error", run.stdout)
