@@ -6,7 +6,7 @@ from mitmproxy.test import taddons
 
 from support.frames import KEY
 from support.wire_layer import Clock, Leg, Wire
-from wirewright.mitm.layers import app_network
+from wirewright.mitm.layers import app_network, turns, wire_layer
 from wirewright.values import Direction
 from wirewright.wire.stream import Encoder
 
@@ -29,3 +29,12 @@ def clock(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock(wire)
     monkeypatch.setattr(app_network, "monotonic", lambda: clock.now)
     return clock
+
+
+@pytest.fixture(autouse=True)
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time of turns, which stands still unless a test moves it."""
+    now = [0.0]
+    for module in (turns, wire_layer):
+        monkeypatch.setattr(module, "monotonic", lambda: now[0])
+    return now

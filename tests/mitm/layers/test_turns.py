@@ -10,8 +10,6 @@ from mitmproxy.proxy.commands import SendData
 
 from support.frames import Peer, pieces
 from support.wire_layer import Leg, Wire, turns, undecided, written
-from wirewright.mitm.layers import turns as turns_module
-from wirewright.mitm.layers import wire_layer
 from wirewright.mitm.layers.turns import HELD_WORK, LEAST_WORK, TURN_SECONDS, TURN_WORK, NextTurn, Turn
 from wirewright.mitm.patches import back_pressure
 from wirewright.values import Direction, Payload
@@ -19,15 +17,6 @@ from wirewright.wire.frames import Opcode
 from wirewright.wire.reader_events import ControlFrame
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time, which stands still unless a test moves it."""
-    now = [0.0]
-    for module in (turns_module, wire_layer):
-        monkeypatch.setattr(module, "monotonic", lambda: now[0])
-    return now
 
 
 READ = 65535
