@@ -333,7 +333,7 @@ async def test_mistakes_are_one_sentence(tmp_path: Path, command: str, code: int
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ("--nonsense", "No such option: --nonsense"),
+        ("--nonsense", "No such option"),
         ("--timeout soon", "Invalid value for '--timeout'"),
         ("too much", "unexpected extra argument"),
     ],
