@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from support.leftovers import collect_garbage_of_earlier_tests
 from wirewright.model.awaitables import Completion
 
 
@@ -88,9 +89,8 @@ def test_coroutine_may_be_run_as_the_only_one_of_a_loop() -> None:
 
 
 def test_completion_that_is_dropped_warns_of_nothing() -> None:
+    collect_garbage_of_earlier_tests()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        gc.collect()  # event loops of earlier tests, which pytest-asyncio drops
         warnings.simplefilter("error")
         Completion()
         Completion().close()

@@ -6,13 +6,13 @@ import logging
 import os
 import random
 import tracemalloc
-import warnings
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from support.leftovers import collect_garbage_of_earlier_tests
 from support.memory_transport import memory_connections
 from support.routes import app
 from support.servers import serving
@@ -135,9 +135,7 @@ async def test_mutated_messages_hurt_nobody(
     launched: Proxy, confdir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        gc.collect()  # event loops of earlier tests, which pytest-asyncio drops
+    collect_garbage_of_earlier_tests()
     server, luck = RemoteServer(control), random.Random(6455)
     codes: set[int] = set()
     clients = MESSAGES // 10
