@@ -101,11 +101,15 @@ class Bridge:
         self.loop.stop()
 
     def settle(self, seconds: float = LAST_SECONDS) -> None:
-        """Return when the dispatcher has done what it was given until now, or the time is up."""
-        done = threading.Event()
-        self.dispatcher.in_turn(done.set)
-        done.wait(seconds)
-        self.wait(_turns())  # what handlers have answered goes on in the loop
+        """Return when the dispatcher has done what it was given until now, or the time is up.
+
+        A handler that begins to wait for what is there already has gone on, too.
+        """
+        for _ in range(2):  # the loop wakes such a handler, and what handlers have answered goes on there
+            done = threading.Event()
+            self.dispatcher.in_turn(done.set)
+            done.wait(seconds)
+            self.wait(_turns())
 
     # For callers
 
