@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -333,12 +334,12 @@ async def test_mistakes_are_one_sentence(tmp_path: Path, command: str, code: int
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ("--nonsense", "No such option"),
+        ("--nonsense", "No such option:? ['\"]?--nonsense"),
         ("--timeout soon", "Invalid value for '--timeout'"),
         ("too much", "unexpected extra argument"),
     ],
 )
 async def test_mistakes_are_no_closed_sockets_to_wait(tmp_path: Path, options: str, said: str) -> None:
     code, text = await mistake(tmp_path, "wait", *options.split())
-    assert said in text
+    assert re.search(said, text)
     assert code == 2

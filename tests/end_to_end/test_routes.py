@@ -14,7 +14,6 @@ import websockets
 from support.clients import Connect, Message, Wish
 from support.event_log import Recordings
 from support.ports import many_files
-from support.proxy_access import WAYS
 from support.raw_peers import raw_socket
 from support.routes import NOWHERE, app, closed
 from support.servers import serving
@@ -196,16 +195,15 @@ async def test_close_is_awaited_until_it_is_sent_and_not_until_it_is_answered(pr
     assert len(awaited) == 1
 
 
-async def test_a_thousand_mocks_are_open_at_once_and_each_answers(proxy: Proxy, way: str) -> None:
-    count = COUNT if way == WAYS[0] else COUNT // 10  # as many behind a client show no more
+async def test_a_thousand_mocks_are_open_at_once_and_each_answers(proxy: Proxy) -> None:
     proxy.route_web_socket("**", lambda ws: ws.on_message(lambda message: ws.send(f"{ws.url} {message!s}")))
-    with many_files(5 * count):
+    with many_files(5 * COUNT):
         async with AsyncExitStack() as stack:
             connections = [
                 await stack.enter_async_context(app(proxy, f"ws://{NOWHERE}/{number}", compression=None))
-                for number in range(count)
+                for number in range(COUNT)
             ]
-            assert len(proxy.web_sockets) == count
+            assert len(proxy.web_sockets) == COUNT
             for connection in connections:
                 await connection.send("hello")
             for number, connection in enumerate(connections):

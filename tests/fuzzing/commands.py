@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pyarrow.parquet  # noqa: F401  imported here once, for all children
 
-from support.forked_programs import become_wirewright
+from support.forked_programs import become_wirewright, import_everything
+
+import_everything()  # once, for all children
 
 SLOW_SECONDS = 30.0
 """A command that takes longer is interrupted, as by Ctrl-C."""

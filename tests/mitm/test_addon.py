@@ -1,6 +1,7 @@
 """mitmproxy's hooks, and the events that become of them."""
 
 import asyncio
+import gc
 import io
 import time
 from collections.abc import AsyncIterator
@@ -16,7 +17,7 @@ from support.addon_hooks import Hooks, addon_context
 from support.event_log import Recordings
 from support.processes import ADDON
 from wirewright import WebSocket
-from wirewright.mitm import handshake_hooks
+from wirewright.mitm import addon, handshake_hooks
 from wirewright.mitm.patches.error_page import MAX_MESSAGE
 from wirewright.model.handshake import Headers
 from wirewright.state import proxy
@@ -317,3 +318,15 @@ async def test_open_socket_goes_on_when_the_addon_is_loaded_again(hooks: Hooks) 
     await hooks.message("received", direction=Direction.RECEIVED)
     await hooks.end(1000, "bye", True)
     assert seen.events == [("framesent", "sent"), ("framereceived", "received"), ("close", None)]
+
+
+@pytest.mark.parametrize(("already", "is_frozen"), [(0, True), (375, True), (110_000, False)])
+def test_objects_of_the_start_are_left_out_of_garbage_collection_once(
+    monkeypatch: pytest.MonkeyPatch, already: int, is_frozen: bool
+) -> None:
+    """Python 3.12 itself leaves out a few hundred."""
+    frozen = []
+    monkeypatch.setattr(gc, "get_freeze_count", lambda: already)
+    monkeypatch.setattr(gc, "freeze", lambda: frozen.append(True))
+    addon._freeze_objects()
+    assert bool(frozen) == is_frozen

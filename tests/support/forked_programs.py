@@ -4,6 +4,7 @@ Tests run `WIREWRIGHT` as they run any program. It is a small script that gives 
 environment and its three streams to a server, hands its signals on, and ends as the forked process does.
 """
 
+import gc
 import importlib
 import io
 import json
@@ -21,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import wirewright
 from support.processes import BIN
 
 _FOLDER = Path(tempfile.gettempdir()) / f"wirewright-tests-{os.getpid()}"
@@ -90,10 +92,8 @@ def become_wirewright(
     return 0
 
 
-def _import_everything() -> None:
-
-    import wirewright
-
+def import_everything() -> None:
+    """Import all modules that a command may need, once, for all forked processes."""
     for module in pkgutil.walk_packages(wirewright.__path__, "wirewright."):
         if module.name not in _NOT_IMPORTED:
             importlib.import_module(module.name)
@@ -101,7 +101,9 @@ def _import_everything() -> None:
 
 def serve(path: str) -> int:
     """Fork a process for each client, until stdin ends. Returns in a forked one, with its exit code."""
-    _import_everything()
+    import_everything()
+    gc.collect()
+    gc.freeze()  # a collection in a forked process would copy all of them
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)
         listening.listen(64)

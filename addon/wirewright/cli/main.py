@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from wirewright.cli.commands import captures, demo, live, replay, run
-from wirewright.cli.program import Group, die_of_ctrl_c, exit_on_error
+from wirewright.cli.program import Group, die_of_ctrl_c, exit_if_output_fails
 from wirewright.values import VERSION
 
 app = typer.Typer(
@@ -24,7 +24,7 @@ for group in (run, demo, captures, replay, live):
 def main() -> None:
     die_of_ctrl_c()
     try:
-        with exit_on_error():
+        with exit_if_output_fails():
             try:
                 app()
             finally:

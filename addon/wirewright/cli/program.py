@@ -121,19 +121,27 @@ def exit_on_error(code: int = 1) -> Iterator[None]:
     The exit code is `code`, but 2 for a ValueError: that is a mistake in the command line.
     """
     try:
-        yield
+        with exit_if_output_fails(code):
+            yield
     except ValueError as error:
         fail(str(error), USAGE)
     except Error as error:
         fail(error.message, code)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+@contextmanager
+def exit_if_output_fails(code: int = 1) -> Iterator[None]:
+    """End the program with one sentence for an OSError, and silently for a closed pipe."""
+    try:
+        yield
     except OSError as error:
         # Python flushes stdout when the program ends, which must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             raise typer.Exit(code) from None
         fail(f"stdout: {error.strerror}", code)
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
 
 
 def fail(sentence: str, code: int = 1) -> NoReturn:

@@ -21,8 +21,9 @@ MOST_UNPROVEN = 64
 class ListeningSocket(socket.socket):
     """A listening socket whose connections wait for their token until `prove` is called with them."""
 
-    def __init__(self, family: int, protocol: int = 0) -> None:
-        """The event loop writes short messages to a connection at once (TCP_NODELAY) if `protocol` is TCP."""
+    def __init__(self, family: int) -> None:
+        # asyncio sets TCP_NODELAY on a connection only if its protocol is known to be TCP
+        protocol = 0 if family == getattr(socket, "AF_UNIX", None) else socket.IPPROTO_TCP
         super().__init__(family, socket.SOCK_STREAM, protocol)
         self._unproven: deque[socket.socket] = deque()
         """The oldest first."""
@@ -56,8 +57,8 @@ async def listen_at_port(host: str, port: int) -> list[ListeningSocket]:
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     sockets: list[ListeningSocket] = []
     try:
-        for family, _, protocol, _, address in dict.fromkeys(found):
-            listening = ListeningSocket(family, protocol)
+        for family, _, _, _, address in dict.fromkeys(found):
+            listening = ListeningSocket(family)
             sockets.append(listening)
             if sys.platform != "win32":
                 listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import os
 import threading
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
@@ -105,10 +106,11 @@ class Bridge:
 
         A handler that begins to wait for what is there already has gone on, too.
         """
+        until = time.monotonic() + seconds
         for _ in range(2):  # the loop wakes such a handler, and what handlers have answered goes on there
             done = threading.Event()
             self.dispatcher.in_turn(done.set)
-            done.wait(seconds)
+            done.wait(max(0.0, until - time.monotonic()))
             self.wait(_turns())
 
     # For callers

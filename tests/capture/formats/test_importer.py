@@ -131,6 +131,7 @@ def test_capture_that_is_there_grows(tmp_path: Path, path: Path) -> None:
         ("close_code", 2**70, None),
         ("close_code", 65_536, None),
         ("close_code", -1, None),
+        ("close_code", "1000", None),
         ("url", "wss://[bad/x", "wss://h/live?a=1"),
         ("url", 7, "wss://h/live?a=1"),
         ("subprotocol", 7, "chat"),

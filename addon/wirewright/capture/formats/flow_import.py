@@ -207,7 +207,7 @@ def _socket(
         session_id=0,
         request_headers=_headers(request),
         response_headers=headers,
-        status=http_status(response.status_code) if response else None,
+        status=_status(response),
         response_body=None if values["opened_ns"] else _body(response),
         **{name: values[name] for name in OWN_FIELDS},
     )
@@ -246,6 +246,13 @@ def _was_opened(read: http.HTTPFlow) -> bool:
 def _has_close(ended: websocket.WebSocketData) -> bool:
     """True if a close frame was recorded. mitmproxy before version 7 wrote one for each socket."""
     return ended.close_code is not None and ended.close_reason != _NO_CLOSE_OF_OLD_FLOWS
+
+
+def _status(response: http.Response | None) -> int | None:
+    """The status of a response. Unlike in an HTTP archive, 0 is the status of a response that came."""
+    if response is None:
+        return None
+    return 0 if response.status_code == 0 else http_status(response.status_code)
 
 
 def _headers(message: http.Request | http.Response) -> Headers:

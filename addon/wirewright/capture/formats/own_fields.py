@@ -45,7 +45,7 @@ def _value(name: str, value: Any) -> Any:
     if value is None and name != "asked_ns":
         return None
     if name == "close_code":
-        read: Any = close_code(value)
+        read: Any = None if isinstance(value, str) else close_code(value)
     elif name.endswith("_ns"):
         whole = None if isinstance(value, str) else integer(value)
         read = whole if whole is not None and whole >= 0 else None

@@ -19,8 +19,9 @@ HELD_WORK = 12
 class Turn:
     """What a socket has done in a turn of the event loop, and how long it has taken.
 
-    How long a unit of work takes is known only afterwards: listeners and routes take time, and so does a
-    recorder, whose thread wants the interpreter's lock, too.
+    A turn ends after TURN_SECONDS, or after TURN_WORK units. A read cannot be stopped by the clock, so it
+    gets as many units as the read before did in TURN_SECONDS: a unit takes longer with listeners, with a
+    route, and with a recorder, whose thread holds the interpreter's lock for a part of the time.
     """
 
     def __init__(self) -> None:
