@@ -1,5 +1,6 @@
 """What every test may ask for."""
 
+import asyncio
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,6 +19,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+# Else pytest-asyncio makes a first event loop, which nobody closes. A later test would fail with its warning.
+asyncio.set_event_loop(None)
 lengthen_limits_of_websockets()
 check_each_private_key_once()
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from support.leftovers import collect_garbage_of_earlier_tests
 from wirewright.model.awaitables import Completion
 
 
@@ -89,7 +88,7 @@ def test_coroutine_may_be_run_as_the_only_one_of_a_loop() -> None:
 
 
 def test_completion_that_is_dropped_warns_of_nothing() -> None:
-    collect_garbage_of_earlier_tests()
+    gc.collect()  # of earlier tests
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Completion()

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 import wirewright
-from support.leftovers import collect_garbage_of_earlier_tests
 from support.model_sockets import in_virtual_time, left_behind, load_script, open_socket, receive
 from wirewright.model.ownership import Owner, current_owner
 from wirewright.model.proxy import Proxy
@@ -211,7 +210,7 @@ async def test_task_that_is_cancelled_before_it_began_warns_nobody() -> None:
     proxy = Proxy()
     feed = open_socket(proxy)
     script = load_script(LISTENING, ws=feed.socket, forever=asyncio.Event().wait, ended=[])
-    collect_garbage_of_earlier_tests()
+    gc.collect()  # of earlier tests
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         receive(feed, "a")

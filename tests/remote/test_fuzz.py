@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from support.leftovers import collect_garbage_of_earlier_tests
 from support.memory_transport import memory_connections
 from support.routes import app
 from support.servers import serving
@@ -135,7 +134,7 @@ async def test_mutated_messages_hurt_nobody(
     launched: Proxy, confdir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.ERROR)
-    collect_garbage_of_earlier_tests()
+    gc.collect()  # of earlier tests
     server, luck = RemoteServer(control), random.Random(6455)
     codes: set[int] = set()
     clients = MESSAGES // 10

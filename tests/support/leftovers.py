@@ -1,10 +1,8 @@
 """What a launched proxy must not leave behind."""
 
 import asyncio
-import gc
 import logging
 import socket
-import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -31,13 +29,6 @@ async def nothing_left() -> AsyncIterator[None]:
         assert control.settings() == settings
         assert asyncio.get_running_loop().get_task_factory() is factory
         assert proxy.web_sockets == []
-
-
-def collect_garbage_of_earlier_tests() -> None:
-    """So that a test which counts warnings or memory counts its own: pytest-asyncio drops event loops."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        gc.collect()
 
 
 def assert_free(port: int) -> None:
