@@ -6,14 +6,14 @@ python examples/longest_silences.py session.db
 import sys
 
 from wirewright import capture
-from wirewright.capture import CaptureError, Frame
+from wirewright.capture import CaptureError, RecordedFrame
 
 
 def main(path: str) -> None:
-    waits: list[tuple[float, str, Frame]] = []
+    waits: list[tuple[float, str, RecordedFrame]] = []
     with capture.open(path) as opened:
         for socket in opened.sockets():
-            asked: Frame | None = None
+            asked: RecordedFrame | None = None
             for frame in opened.frames(socket=socket.id):
                 if not frame.is_message:
                     continue

@@ -15,7 +15,7 @@ from wirewright.capture.filters import Filter
 from wirewright.capture.formats import har_export, json_lines
 from wirewright.capture.formats.omission_report import OmissionReport
 from wirewright.capture.recorder import Recorder
-from wirewright.capture.records import Annotation, Frame, Gap
+from wirewright.capture.records import Annotation, Gap, RecordedFrame
 from wirewright.capture.replay.as_server import Replay
 
 SECOND = 1_000_000_000
@@ -105,7 +105,7 @@ def shown(read: Iterator[events.Event]) -> list[str]:
     lines = []
     for event in read:
         seconds = f"{(event.time_ns - BEGIN) / SECOND:g}"
-        if isinstance(event, Frame):
+        if isinstance(event, RecordedFrame):
             lines.append(f"{seconds} frame #{event.socket_id}")
         elif isinstance(event, SocketEvent):
             lines.append(f"{seconds} {event.kind} #{event.socket.id}")

@@ -1,4 +1,4 @@
-from wirewright.capture.records import Frame, FrameFlag, Socket
+from wirewright.capture.records import FrameFlag, RecordedFrame, Socket
 from wirewright.capture.statistics import statistics
 from wirewright.model.handshake import Headers
 from wirewright.values import Direction
@@ -17,9 +17,9 @@ def frame(
     size: int = 10,
     opcode: int = 1,
     flags: int = 0,
-) -> tuple[Socket, Frame]:
+) -> tuple[Socket, RecordedFrame]:
     at = milliseconds * MILLISECOND
-    return socket(number), Frame(1, number, at, direction, opcode, size, "", FrameFlag(flags), None)
+    return socket(number), RecordedFrame(1, number, at, direction, opcode, size, "", FrameFlag(flags), None)
 
 
 def test_messages_are_counted_by_socket_and_direction() -> None:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from wirewright.capture import Frame, Socket
+from wirewright.capture import RecordedFrame, Socket
 from wirewright.capture import open as open_capture
 from wirewright.capture.formats.importer import import_file
 from wirewright.capture.formats.omission_report import OmissionReport
@@ -59,7 +59,7 @@ def archive(tmp_path: Path, *entries: object) -> Path:
     return path
 
 
-def imported(source: Path, target: Path) -> list[tuple[Socket, list[Frame]]]:
+def imported(source: Path, target: Path) -> list[tuple[Socket, list[RecordedFrame]]]:
     import_file(source, target)
     with open_capture(target) as capture:
         return [(socket, list(capture.frames(socket=socket.id))) for socket in capture.sockets()]
@@ -75,7 +75,7 @@ def message(**changes: Any) -> dict[str, Any]:
     return {"type": "send", "time": 1764103478, "opcode": 1, "data": "a"} | changes
 
 
-def read(source: Path, target: Path) -> tuple[list[tuple[Socket, list[Frame]]], OmissionReport]:
+def read(source: Path, target: Path) -> tuple[list[tuple[Socket, list[RecordedFrame]]], OmissionReport]:
     """The sockets that an import makes of a recording, and its report."""
     report = import_file(source, target).report
     with open_capture(target) as capture:

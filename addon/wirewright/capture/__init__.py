@@ -2,16 +2,16 @@
 
 from wirewright.capture.errors import CaptureError
 from wirewright.capture.reader import Capture, open  # noqa: A004
-from wirewright.capture.records import Annotation, Frame, FrameFlag, Gap, Session, Socket
+from wirewright.capture.records import Annotation, FrameFlag, Gap, RecordedFrame, Session, Socket
 from wirewright.capture.replay.comparisons import ignoring, ignoring_keys
 
 __all__ = [
     "Annotation",
     "Capture",
     "CaptureError",
-    "Frame",
     "FrameFlag",
     "Gap",
+    "RecordedFrame",
     "Session",
     "Socket",
     "ignoring",

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from wirewright.capture.filters import Filter
 from wirewright.capture.reader import Capture, Watch
-from wirewright.capture.records import Annotation, Frame, Gap, Session, Socket, was_open
+from wirewright.capture.records import Annotation, Gap, RecordedFrame, Session, Socket, was_open
 from wirewright.capture.selection import Selection
 
 SocketEventKind = Literal["connecting", "open", "error", "close"]
@@ -22,7 +22,7 @@ class SocketEvent:
     time_ns: int
 
 
-Event = Frame | SocketEvent | Annotation | Gap
+Event = RecordedFrame | SocketEvent | Annotation | Gap
 
 
 class _Place(NamedTuple):
@@ -129,7 +129,7 @@ def _has_close(socket: Socket) -> bool:
 
 
 def _merge(
-    frames: Iterable[Frame], ranks: Mapping[int, int], others: Iterable[tuple[_Place, Event]]
+    frames: Iterable[RecordedFrame], ranks: Mapping[int, int], others: Iterable[tuple[_Place, Event]]
 ) -> Iterator[Event]:
     waiting = deque(others)
     for frame in frames:

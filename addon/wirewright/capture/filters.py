@@ -10,7 +10,7 @@ from typing import Any, Literal
 from wirewright.capture.moments import TimeOfDay
 from wirewright.capture.moments import parse_since as parse_since
 from wirewright.capture.reader import Capture
-from wirewright.capture.records import Frame, Session, Socket, SocketFrames, oldest_first
+from wirewright.capture.records import RecordedFrame, Session, Socket, SocketFrames, oldest_first
 from wirewright.capture.selection import Selection
 from wirewright.model.matching import UrlMatch, compile_match
 from wirewright.values import Direction
@@ -90,7 +90,7 @@ class Filter:
             and self.matches_url(socket.url)
         }
 
-    def frames(self, capture: Capture, *, after: int = 0) -> Iterator[tuple[Socket, Frame]]:
+    def frames(self, capture: Capture, *, after: int = 0) -> Iterator[tuple[Socket, RecordedFrame]]:
         """The chosen frames that are in the file now, each with its socket: session after session, in the
         order of time. Only frames after the one with the id `after`."""
         with capture._snapshot():
@@ -121,7 +121,7 @@ class Filter:
         holds = None if chosen.takes_all_frames else chosen.holds
         return Selection(capture, ranks, after=after, until=until, holds=holds)
 
-    def holds(self, frame: Frame) -> bool:
+    def holds(self, frame: RecordedFrame) -> bool:
         """True if a frame's own values fit: direction, time and content. The filter must be resolved."""
         if self.direction not in (None, frame.direction):
             return False
@@ -178,11 +178,11 @@ def parse_value(text: str) -> tuple[str, str]:
     return path, value
 
 
-def _text(frame: Frame) -> str:
+def _text(frame: RecordedFrame) -> str:
     return frame.payload if isinstance(frame.payload, str) else frame.payload.decode(errors="replace")
 
 
-def _has(frame: Frame, path: str, expected: str) -> bool:
+def _has(frame: RecordedFrame, path: str, expected: str) -> bool:
     """True if a message is JSON and has this value at the path. `5` means the number and the string."""
     if not frame.is_message:
         return False

@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self, TypeVar
 from wirewright.capture import row_types
 from wirewright.capture.errors import CaptureError
 from wirewright.capture.read_limits import LEAST_ROW, SizeLimit
-from wirewright.capture.records import Annotation, Frame, Gap, Session, Socket
+from wirewright.capture.records import Annotation, Gap, RecordedFrame, Session, Socket
 from wirewright.capture.row_types import SOCKET_COLUMNS
 from wirewright.capture.schema import explain, open_to_read, version_of
 
@@ -99,7 +99,7 @@ class Capture:
 
     def frames(
         self, *, after: int = 0, until: int | None = None, socket: int | None = None, page: int = PAGE
-    ) -> Iterator[Frame]:
+    ) -> Iterator[RecordedFrame]:
         """Iterate over the frames of all sockets or of one, in the order in which they were recorded.
 
         `after` (excluded) and `until` (included) are ids of frames. `page` is how many frames are read at
@@ -158,7 +158,7 @@ class Capture:
 
     def _pages(
         self, statement: str, after: int, until: int | None, socket: int | None, page: int
-    ) -> Iterator[list[Frame]]:
+    ) -> Iterator[list[RecordedFrame]]:
         values = {"until": until, "socket": socket, "page": page}
         size_limit = SizeLimit(self.path)
         while frames := self._page(statement, {**values, "after": after}, size_limit):
@@ -179,7 +179,7 @@ class Capture:
 
     def _page(
         self, statement: str, values: Mapping[str, Any] | Sequence[Any], size_limit: SizeLimit
-    ) -> list[Frame]:
+    ) -> list[RecordedFrame]:
         """The next few: a whole page is read before any of it is looked at, so that no writer has to wait."""
         frames, size = [], 0
         self._statement_limit.begin()

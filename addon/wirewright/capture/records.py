@@ -8,7 +8,7 @@ from enum import Flag
 from wirewright.model.handshake import Headers
 from wirewright.values import ClosedBy, Direction, Payload
 
-SocketFrames = Iterator[tuple["Socket", Iterator["Frame"]]]
+SocketFrames = Iterator[tuple["Socket", Iterator["RecordedFrame"]]]
 """Sockets, each with its frames; those have to be read before the next socket is asked for."""
 ALIVE_SECONDS = 2.0
 """A session that has not ended is still being written if its recorder was seen within this time."""
@@ -21,11 +21,11 @@ class FrameFlag(Flag):
     INJECTED = 1
     """The frame was made by the proxy, not by the app or the server."""
     CHANGED = 2
-    """`Frame.original` arrived, and `Frame.payload` was forwarded."""
+    """`RecordedFrame.original` arrived, and `RecordedFrame.payload` was forwarded."""
     DROPPED = 4
     """The frame was not forwarded."""
     TRUNCATED = 8
-    """`Frame.payload` is the beginning of the payload. `Frame.size` is the size of the whole."""
+    """`RecordedFrame.payload` is the beginning of the payload, `RecordedFrame.size` the size of the whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def was_open(socket: Socket, *, has_frames: bool) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class RecordedFrame:
     """A whole message, or a control frame."""
 
     id: int

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from wirewright.capture.read_limits import LEAST_ROW
-from wirewright.capture.records import Frame, FrameFlag, Socket
+from wirewright.capture.records import FrameFlag, RecordedFrame, Socket
 from wirewright.capture.schema import headers_from_json, headers_to_json
 from wirewright.capture.tables import LARGEST_ID
 from wirewright.values import Direction
@@ -71,7 +71,7 @@ def socket_of(row: tuple[Any, ...]) -> Socket:
     return Socket(**(values | headers))
 
 
-def frame_of(row: tuple[Any, ...]) -> Frame:
+def frame_of(row: tuple[Any, ...]) -> RecordedFrame:
     """The frame of a row. Raises ValueError for values that were not written here: only a text message has
     text."""
     id_, socket_id, time_ns, from_client, opcode, size, payload, flags, original = row
@@ -87,4 +87,4 @@ def frame_of(row: tuple[Any, ...]) -> Frame:
         raise ValueError("a frame has a value that is not one of its column")
     direction = Direction.SENT if from_client else Direction.RECEIVED
     shown = FrameFlag(flags) if flags else FrameFlag.NONE  # most have none
-    return Frame(id_, socket_id, time_ns, direction, opcode, size, payload, shown, original)
+    return RecordedFrame(id_, socket_id, time_ns, direction, opcode, size, payload, shown, original)

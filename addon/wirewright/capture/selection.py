@@ -8,7 +8,7 @@ from typing import Self
 from wirewright.capture.errors import CaptureError
 from wirewright.capture.read_limits import SizeLimit
 from wirewright.capture.reader import PAGE, Capture
-from wirewright.capture.records import Frame
+from wirewright.capture.records import RecordedFrame
 
 BATCH = 1_000
 """How many rows are inserted at once."""
@@ -30,7 +30,7 @@ class Selection:
         *,
         until: int,
         after: int = 0,
-        holds: Callable[[Frame], bool] | None = None,
+        holds: Callable[[RecordedFrame], bool] | None = None,
     ) -> None:
         """`ranks` maps the ids of sockets to ranks, which are 0 or more. `after` (excluded) and `until`
         (included) are ids of frames. `holds` chooses among the frames; None chooses all of them.
@@ -55,7 +55,7 @@ class Selection:
         with suppress(CaptureError):  # the table is gone already if the capture was closed
             self._capture._rows(f"DROP TABLE {self._name}")
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[RecordedFrame]:
         statement = f"""
             SELECT id, frames.socket_id, frames.time_ns, from_client, opcode, size, payload, flags, original
             FROM {self._name} AS one CROSS JOIN frames ON id = frame_id
@@ -90,7 +90,7 @@ class Selection:
         )
         self._capture._rows(f"DROP TABLE {ranks}")
 
-    def _take(self, after: int, until: int, holds: Callable[[Frame], bool]) -> None:
+    def _take(self, after: int, until: int, holds: Callable[[RecordedFrame], bool]) -> None:
         ranks = self._ranks
         self._insert(
             self._name,

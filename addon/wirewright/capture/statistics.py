@@ -4,7 +4,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from wirewright.capture.records import Frame, Socket
+from wirewright.capture.records import RecordedFrame, Socket
 from wirewright.values import Direction
 
 PERCENTILES = (50, 95, 99)
@@ -21,7 +21,7 @@ class DirectionStatistics:
     last_ns: int = 0
     _gaps: "array[int]" = field(default_factory=lambda: array("q"))
 
-    def add(self, frame: Frame) -> None:
+    def add(self, frame: RecordedFrame) -> None:
         if self.messages:
             self._gaps.append(frame.time_ns - self.last_ns)
         else:
@@ -57,7 +57,7 @@ class SocketStatistics:
         return self.sent if direction is Direction.SENT else self.received
 
 
-def statistics(frames: Iterable[tuple[Socket, Frame]]) -> list[SocketStatistics]:
+def statistics(frames: Iterable[tuple[Socket, RecordedFrame]]) -> list[SocketStatistics]:
     """The statistics of the sockets of these frames, in the order of their first frames."""
     found: dict[int, SocketStatistics] = {}
     for socket, frame in frames:

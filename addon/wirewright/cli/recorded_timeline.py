@@ -13,7 +13,7 @@ from wirewright.capture.events import EventReader, SocketEvent, SocketEventKind
 from wirewright.capture.filters import Filter
 from wirewright.capture.losses import amount
 from wirewright.capture.reader import Capture
-from wirewright.capture.records import Annotation, Frame, FrameFlag, Gap, Socket
+from wirewright.capture.records import Annotation, FrameFlag, Gap, RecordedFrame, Socket
 from wirewright.cli.timeline import (
     FRAME_MARKS,
     MARKS,
@@ -61,7 +61,7 @@ class RecordedTimeline:
         self._width = preview_width(self._console, self._max_preview)
         lines: list[str] = []
         for event in self._events.read():
-            if isinstance(event, Frame):
+            if isinstance(event, RecordedFrame):
                 socket = self._events.sockets[event.socket_id]
                 session, parts = socket.session_id, self._frame(socket, event)
             else:
@@ -90,7 +90,7 @@ class RecordedTimeline:
         head = f"── session {number}, {moment:%Y-%m-%d %H:%M}, {printable(session.program)}"
         return [self._painted([(head, "bold")])]
 
-    def _frame(self, socket: Socket, frame: Frame) -> list[Part]:
+    def _frame(self, socket: Socket, frame: RecordedFrame) -> list[Part]:
         mark, style = FRAME_MARKS[frame.direction.event]
         if frame.opcode in CONTROL_NAMES:
             detail, text = CONTROL_NAMES[frame.opcode], self._preview(_control(frame))
@@ -142,7 +142,7 @@ def _event_text(kind: SocketEventKind, socket: Socket) -> str:
     return close_text(socket.close_code, socket.close_reason, socket.closed_by)
 
 
-def _control(frame: Frame) -> Payload:
+def _control(frame: RecordedFrame) -> Payload:
     """A close frame's code and reason; the payload of any other."""
     payload = frame.payload
     assert isinstance(payload, bytes)

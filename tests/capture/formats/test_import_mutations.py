@@ -27,7 +27,7 @@ from support.mutations import (
     write_trace,
     write_zip,
 )
-from wirewright.capture import CaptureError, Frame, Socket
+from wirewright.capture import CaptureError, RecordedFrame, Socket
 from wirewright.capture import open as open_capture
 from wirewright.capture.filters import Filter
 from wirewright.capture.formats.exporter import export
@@ -49,7 +49,7 @@ def a_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def read(path: Path) -> list[tuple[Socket, list[Frame]]]:
+def read(path: Path) -> list[tuple[Socket, list[RecordedFrame]]]:
     with open_capture(path) as capture:
         return [(socket, list(capture.frames(socket=socket.id))) for socket in capture.sockets()]
 
@@ -72,7 +72,7 @@ _NO_MESSAGES = "It has no messages: it was recorded without frames, or none pass
 
 
 def assert_nothing_is_lost_in_silence(
-    imported: Imported, sockets: list[tuple[Socket, list[Frame]]], odd: Any
+    imported: Imported, sockets: list[tuple[Socket, list[RecordedFrame]]], odd: Any
 ) -> None:
     """Each message of the odd entry was read or counted, and the entry itself too."""
     report = imported.report

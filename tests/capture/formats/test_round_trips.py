@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pyarrow.parquet import read_table
 
 from support.model_sockets import begin_socket
-from wirewright.capture import Frame, Socket
+from wirewright.capture import RecordedFrame, Socket
 from wirewright.capture import open as open_capture
 from wirewright.capture.filters import Filter
 from wirewright.capture.formats.exporter import export
@@ -92,7 +92,7 @@ def recorded(*sockets: list[Message], **options: Any) -> Iterator[Path]:
         yield path
 
 
-def held(path: Path) -> list[tuple[Socket, list[Frame]]]:
+def held(path: Path) -> list[tuple[Socket, list[RecordedFrame]]]:
     with open_capture(path) as capture:
         return [(socket, list(frames)) for socket, frames in Filter().by_socket(capture)]
 
@@ -104,7 +104,7 @@ def exported(path: Path, suffix: str) -> Path:
     return target
 
 
-def there_and_back(path: Path, suffix: str) -> list[tuple[Socket, list[Frame]]]:
+def there_and_back(path: Path, suffix: str) -> list[tuple[Socket, list[RecordedFrame]]]:
     back = path.with_name("back.db")
     import_file(exported(path, suffix), back)
     return held(back)
@@ -142,7 +142,7 @@ def test_flows_keep_all_but_the_last_digits_of_times(one: list[Message], two: li
             assert abs(this.time_ns - that.time_ns) <= FLOAT_NS
 
 
-def frames_without_times(frames: list[Frame]) -> list[object]:
+def frames_without_times(frames: list[RecordedFrame]) -> list[object]:
     return [(frame.direction, frame.opcode, frame.payload, frame.size, frame.flags) for frame in frames]
 
 

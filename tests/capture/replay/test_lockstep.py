@@ -3,7 +3,7 @@
 import pytest
 
 from wirewright.capture import CaptureError
-from wirewright.capture.records import Frame, FrameFlag
+from wirewright.capture.records import FrameFlag, RecordedFrame
 from wirewright.capture.replay.lockstep import Role, played_direction, steps
 from wirewright.values import Direction, Payload
 
@@ -17,8 +17,8 @@ def frame(
     flags: FrameFlag = FrameFlag.NONE,
     original: Payload | None = None,
     opcode: int = 1,
-) -> Frame:
-    return Frame(1, 1, 5, direction, opcode, len(payload), payload, flags, original)
+) -> RecordedFrame:
+    return RecordedFrame(1, 1, 5, direction, opcode, len(payload), payload, flags, original)
 
 
 CHANGED = FrameFlag.CHANGED

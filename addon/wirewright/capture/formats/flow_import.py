@@ -22,7 +22,7 @@ from wirewright.capture.formats.recorded_values import (
     shortened,
     text,
 )
-from wirewright.capture.records import Frame, FrameFlag, Socket, SocketFrames
+from wirewright.capture.records import FrameFlag, RecordedFrame, Socket, SocketFrames
 from wirewright.model.handshake import Headers, asked_url, is_handshake
 from wirewright.model.websocket import CLOSED_BY
 from wirewright.values import Direction, Payload
@@ -114,7 +114,7 @@ def _handshakes_once(states: Iterable[tuple[int, bytearray, State]]) -> Iterator
 
 def _read(
     state: State, number: int, fallback_ns: int, report: OmissionReport
-) -> tuple[Socket, Iterator[Frame]] | None:
+) -> tuple[Socket, Iterator[RecordedFrame]] | None:
     """The socket of a flow; None if it has none. Raises any exception for a damaged flow."""
     of_websocket = state.get("websocket")
     messages = RecordedMessages()
@@ -156,7 +156,7 @@ def _messages(items: Any, number: int, report: OmissionReport) -> RecordedMessag
     return read
 
 
-def _message(item: Any) -> Frame:
+def _message(item: Any) -> RecordedFrame:
     """Raises ValueError with the reason for a message that cannot be read."""
     if not isinstance(item, list) or len(item) != 6:
         raise ValueError("not a message")

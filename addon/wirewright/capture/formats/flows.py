@@ -17,7 +17,7 @@ from mitmproxy.io import tnetstring
 
 from wirewright.capture.formats.omission_report import OmissionReport
 from wirewright.capture.formats.own_fields import own_fields
-from wirewright.capture.records import Frame, FrameFlag, Socket, SocketFrames, was_open
+from wirewright.capture.records import FrameFlag, RecordedFrame, Socket, SocketFrames, was_open
 from wirewright.model.handshake import Headers, upstream_url
 from wirewright.model.websocket import CLOSED_BY
 from wirewright.values import Direction
@@ -102,7 +102,7 @@ def _websocket(socket: Socket) -> websocket.WebSocketData:
     )
 
 
-def _message(frame: Frame) -> websocket.WebSocketMessage:
+def _message(frame: RecordedFrame) -> websocket.WebSocketMessage:
     payload = frame.payload
     return websocket.WebSocketMessage(
         frame.opcode,

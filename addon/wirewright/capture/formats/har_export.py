@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from wirewright.capture.formats import har_headers
 from wirewright.capture.formats.omission_report import OmissionReport
 from wirewright.capture.formats.own_fields import own_fields
-from wirewright.capture.records import Frame, Socket, SocketFrames
+from wirewright.capture.records import RecordedFrame, Socket, SocketFrames
 from wirewright.model.handshake import Headers
 from wirewright.values import VERSION, Direction
 
@@ -48,12 +48,12 @@ def pieces(sockets: SocketFrames, report: OmissionReport) -> Iterator[str]:
     yield "\n]}}\n"
 
 
-def holds(frame: Frame) -> bool:
+def holds(frame: RecordedFrame) -> bool:
     """True if an archive has a place for a frame."""
     return frame.is_message and not frame.is_dropped
 
 
-def _messages(socket: Socket, frames: Iterable[Frame]) -> Iterator[str]:
+def _messages(socket: Socket, frames: Iterable[RecordedFrame]) -> Iterator[str]:
     separator = ""
     for frame in frames:
         if holds(frame):

@@ -33,7 +33,7 @@ from wirewright.capture.formats.recorded_values import (
     recorded_url,
     text,
 )
-from wirewright.capture.records import Frame, Socket, SocketFrames
+from wirewright.capture.records import RecordedFrame, Socket, SocketFrames
 from wirewright.model.handshake import Headers, field_fault
 from wirewright.values import ClosedBy
 
@@ -139,7 +139,7 @@ class _EntryReader:
         messages = self._messages(number, values)
         return _Entry(number, values, url, _moment(values) or messages.first_ns, messages)
 
-    def finish(self, entry: _Entry, fallback_ns: int) -> tuple[Socket, Iterator[Frame]]:
+    def finish(self, entry: _Entry, fallback_ns: int) -> tuple[Socket, Iterator[RecordedFrame]]:
         """The socket. `fallback_ns` is its time if the entry has none."""
         asked_ns = entry.started_ns or fallback_ns
         times = [frame.time_ns for frame in entry.messages.frames(asked_ns)]

@@ -9,7 +9,7 @@ from wirewright.capture.formats.bounded_json import Item
 from wirewright.capture.formats.omission_report import OmissionReport
 from wirewright.capture.formats.recorded_messages import OPCODES, RecordedMessages, message_frame
 from wirewright.capture.formats.recorded_values import base64_bytes, epoch_ns, integer, shortened, text
-from wirewright.capture.records import Frame, FrameFlag
+from wirewright.capture.records import FrameFlag, RecordedFrame
 from wirewright.values import Direction
 
 MESSAGES = "_webSocketMessages"
@@ -43,7 +43,7 @@ def read_messages(
     return read
 
 
-def _message(item: Any) -> Frame:
+def _message(item: Any) -> RecordedFrame:
     """Raises ValueError with the reason for a message that cannot be read."""
     if not isinstance(item, dict):
         raise ValueError("not an object")

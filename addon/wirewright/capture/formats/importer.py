@@ -17,7 +17,7 @@ from wirewright.capture.formats.import_source import ImportSource, opened
 from wirewright.capture.formats.omission_report import OmissionReport
 from wirewright.capture.formats.playwright_trace import trace_entries
 from wirewright.capture.free_space import FreeSpace
-from wirewright.capture.records import Frame, Socket, SocketFrames
+from wirewright.capture.records import RecordedFrame, Socket, SocketFrames
 from wirewright.capture.row_types import SOCKET_COLUMNS, socket_row
 from wirewright.capture.schema import create_or_append, explain, newest_socket, writable
 from wirewright.capture.writer import insertion
@@ -104,7 +104,7 @@ def _sockets(recording: ImportSource, files: ExitStack, report: OmissionReport) 
 
 def _first(
     sockets: SocketFrames, recording: ImportSource, report: OmissionReport
-) -> tuple[Socket, Iterator[Frame]]:
+) -> tuple[Socket, Iterator[RecordedFrame]]:
     """The first socket. Raises CaptureError with the reasons where there is none."""
     try:
         first, reason = next(sockets, None), None
@@ -164,7 +164,7 @@ class _Session:
             self._report.notes.append("It has no messages: it was recorded without frames, or none passed.")
         return Imported(self._sockets, self._frames, cut_off, self._report)
 
-    def _add_socket(self, socket: Socket, frames: Iterable[Frame]) -> None:
+    def _add_socket(self, socket: Socket, frames: Iterable[RecordedFrame]) -> None:
         self._socket_id += 1
         row = socket_row(replace(socket, id=self._socket_id, session_id=self._id))
         self._connection.execute(_INSERT_SOCKET, [writable(each) for each in row])
@@ -174,7 +174,7 @@ class _Session:
         self._first_ns = socket.asked_ns if self._first_ns is None else min(self._first_ns, socket.asked_ns)
         self._last_ns = max(self._last_ns, socket.asked_ns, socket.closed_ns or 0)
 
-    def _frame_row(self, frame: Frame) -> tuple[Any, ...]:
+    def _frame_row(self, frame: RecordedFrame) -> tuple[Any, ...]:
         self._frames += 1
         self._bytes += payload_size(frame.payload)
         if self._bytes - self._checked_bytes > SPACE_STEP:

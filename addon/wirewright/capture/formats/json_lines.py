@@ -9,7 +9,7 @@ from typing import Any
 from wirewright.capture.events import EventReader, SocketEvent
 from wirewright.capture.filters import Filter
 from wirewright.capture.reader import Capture, Watch
-from wirewright.capture.records import Annotation, Frame, FrameFlag, Gap, Socket
+from wirewright.capture.records import Annotation, FrameFlag, Gap, RecordedFrame, Socket
 from wirewright.model.handshake import Headers
 from wirewright.values import Payload
 
@@ -21,7 +21,7 @@ def lines(capture: Capture, chosen: Filter, watch: Watch = iter) -> Iterator[str
     filter chooses frames by their content, as are sockets that have no chosen frame.
     """
     for event in EventReader(capture, chosen).read(watch):
-        if isinstance(event, Frame):
+        if isinstance(event, RecordedFrame):
             yield _line(_frame(event))
         elif isinstance(event, SocketEvent):
             if event.kind in ("connecting", "open"):
@@ -78,7 +78,7 @@ def _note(kind: str, note: Gap | Annotation) -> dict[str, Any]:
     return {"event": kind} | {name.removesuffix("_id").removesuffix("_ns"): value for name, value in values}
 
 
-def _frame(frame: Frame) -> dict[str, Any]:
+def _frame(frame: RecordedFrame) -> dict[str, Any]:
     event: dict[str, Any] = {
         "event": "frame",
         "socket": frame.socket_id,

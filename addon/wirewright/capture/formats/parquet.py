@@ -6,7 +6,7 @@ from typing import Any, BinaryIO
 import pyarrow
 from pyarrow.parquet import ParquetWriter
 
-from wirewright.capture.records import Frame, FrameFlag, Socket
+from wirewright.capture.records import FrameFlag, RecordedFrame, Socket
 from wirewright.values import Payload
 
 ROWS = 20_000
@@ -35,7 +35,7 @@ SCHEMA = pyarrow.schema(
 )
 
 
-def write(file: BinaryIO, frames: Iterable[tuple[Socket, Frame]]) -> None:
+def write(file: BinaryIO, frames: Iterable[tuple[Socket, RecordedFrame]]) -> None:
     """All frames, in the order of the wire; of `text` and `binary` one is null."""
     with ParquetWriter(file, SCHEMA, compression="zstd") as writer:
         rows: list[dict[str, Any]] = []
@@ -49,7 +49,7 @@ def write(file: BinaryIO, frames: Iterable[tuple[Socket, Frame]]) -> None:
         writer.write_table(pyarrow.Table.from_pylist(rows, SCHEMA))
 
 
-def _row(socket: Socket, frame: Frame) -> dict[str, Any]:
+def _row(socket: Socket, frame: RecordedFrame) -> dict[str, Any]:
     return {
         "session": socket.session_id,
         "socket": socket.id,

@@ -4,7 +4,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from wirewright.capture.records import Frame, FrameFlag
+from wirewright.capture.records import FrameFlag, RecordedFrame
 from wirewright.model.history import payload_size
 from wirewright.values import Direction, Payload
 
@@ -19,18 +19,18 @@ def message_frame(
     payload: Payload,
     flags: FrameFlag,
     size: int | None = None,
-) -> Frame:
+) -> RecordedFrame:
     """The frame of a message that is of no socket yet. `size` is that of a message of which only a part is
     known, in bytes."""
     size = payload_size(payload) if size is None or size < 0 else size
-    return Frame(0, 0, time_ns or 0, direction, opcode, size, payload, flags, None)
+    return RecordedFrame(0, 0, time_ns or 0, direction, opcode, size, payload, flags, None)
 
 
 @dataclass(slots=True)
 class RecordedMessages:
     """The messages of one socket."""
 
-    messages: list[Frame] = field(default_factory=list)
+    messages: list[RecordedFrame] = field(default_factory=list)
     """A time of 0 is not known."""
     error: str | None = None
     """The text of the last error among them."""
@@ -48,7 +48,7 @@ class RecordedMessages:
         known = [message.time_ns for message in self.messages if message.time_ns]
         return (min(known), max(known)) if known else (None, None)
 
-    def frames(self, asked_ns: int) -> Iterator[Frame]:
+    def frames(self, asked_ns: int) -> Iterator[RecordedFrame]:
         """The frames of the messages. A missing time is that of the message before it, or else after it."""
         latest = self.first_ns or asked_ns
         for message in self.messages:

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from wirewright.capture.errors import CaptureError
 from wirewright.capture.reader import Capture
-from wirewright.capture.records import Frame, Socket, oldest_first, was_open
+from wirewright.capture.records import RecordedFrame, Socket, oldest_first, was_open
 from wirewright.capture.redaction import REDACTED
 from wirewright.capture.replay.comparisons import Compare, comparison
 from wirewright.capture.replay.handshake_answer import accept, refuse
@@ -206,7 +206,7 @@ class _ServerPlayer:
         self._replay.finished += 1
         await self._end(socket, pace)
 
-    def _frames(self) -> Iterator[Frame]:
+    def _frames(self) -> Iterator[RecordedFrame]:
         """A few at a time: thousands of sockets may wait, and none has a file open meanwhile."""
         after, last = self._recorded.first - 1, self._recorded.last
         while after < last:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from wirewright.capture.errors import CaptureError
-from wirewright.capture.records import Frame, FrameFlag
+from wirewright.capture.records import FrameFlag, RecordedFrame
 from wirewright.capture.replay.comparisons import SHOWN, Comparison, difference, is_same
 from wirewright.values import Direction, Payload
 
@@ -74,7 +74,7 @@ def played_direction(role: Role) -> Direction:
     return Direction.RECEIVED if role == "server" else Direction.SENT
 
 
-def steps(frames: Iterable[Frame], role: Role) -> Iterator[Step]:
+def steps(frames: Iterable[RecordedFrame], role: Role) -> Iterator[Step]:
     """The messages of a socket: those of the played side as they were delivered, others as they were sent.
 
     A played server sends the messages that reached the app. It expects the messages that the app sent, before
@@ -95,11 +95,11 @@ def steps(frames: Iterable[Frame], role: Role) -> Iterator[Step]:
             yield Step(numbers[frame.direction], frame.time_ns, frame.direction, payload, whole)
 
 
-def _arrived(frame: Frame) -> Payload | None:
+def _arrived(frame: RecordedFrame) -> Payload | None:
     return None if frame.is_dropped else frame.payload
 
 
-def _expected(frame: Frame) -> Payload | None:
+def _expected(frame: RecordedFrame) -> Payload | None:
     if FrameFlag.INJECTED in frame.flags:
         return None
     return frame.payload if frame.original is None else frame.original
