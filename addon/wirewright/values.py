@@ -1,6 +1,7 @@
 """Small values that all rooms share: directions, payloads, network conditions, the version."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -11,6 +12,14 @@ VERSION = "0.1.0"
 
 Payload = str | bytes
 """`str` for a text message, `bytes` for a binary one."""
+
+
+def payload_size(payload: Payload) -> int:
+    """Bytes of a message, before compression."""
+    if isinstance(payload, bytes) or payload.isascii():
+        return len(payload)
+    return len(payload.encode(errors="surrogatepass"))
+
 
 FrameEvent = Literal["framesent", "framereceived"]
 
@@ -36,6 +45,10 @@ class Direction(StrEnum):
     def event(self) -> FrameEvent:
         """The event of a WebSocket that reports a message of this direction."""
         return "framesent" if self is Direction.SENT else "framereceived"
+
+
+DIRECTIONS: Mapping[FrameEvent, Direction] = {each.event: each for each in Direction}
+"""By the event that reports a message of the direction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,7 +61,7 @@ def test_messages_that_are_added_from_the_history_count(budget: MemoryBudget, fl
     history = History(FEW)
     kept = MessageList(flow, FEW, history)
     kept.current()
-    history.extend("framesent", [bytes(SIZE)] * 10, 0.0)
+    history.extend(Direction.SENT, [bytes(SIZE)] * 10, 0.0)
     assert budget.used == 0
     assert len(contents(flow)) == 10
     assert budget.used >= 10 * SIZE

@@ -4,19 +4,20 @@ from collections.abc import Iterator
 import pytest
 
 from wirewright.memory import MemoryBudget
-from wirewright.model.history import History, HistoryLimit, PastFrame, Window
-from wirewright.values import Payload
+from wirewright.model.frame import Frame
+from wirewright.model.history import History, HistoryLimit, Window
+from wirewright.values import Direction, Payload
 
 
-def payloads_of(history: History, event: str) -> list[Payload]:
-    return [frame.payload for frame in history.since(0) if frame.event == event]
+def payloads_of(history: History, direction: Direction) -> list[Payload]:
+    return [frame.payload for frame in history.after(0) if frame.direction is direction]
 
 
 def remembered(limit: HistoryLimit, *payloads: Payload) -> list[Payload]:
     history = History(limit)
     for payload in payloads:
-        history.extend("framereceived", [payload], 0)
-    kept = payloads_of(history, "framereceived")
+        history.extend(Direction.RECEIVED, [payload], 0)
+    kept = payloads_of(history, Direction.RECEIVED)
     assert len(history) == len(kept)
     return kept
 
@@ -60,25 +61,24 @@ def test_newest_messages_that_fit_are_remembered(
 
 def test_directions_are_told_apart_but_share_the_limit() -> None:
     history = History(HistoryLimit(3, 100))
-    for event, payload in [
-        ("framesent", "1"),
-        ("framereceived", "2"),
-        ("framesent", "3"),
-        ("framesent", "4"),
+    for direction, payload in [
+        (Direction.SENT, "1"),
+        (Direction.RECEIVED, "2"),
+        (Direction.SENT, "3"),
+        (Direction.SENT, "4"),
     ]:
-        history.extend(event, [payload], 0)
-    assert payloads_of(history, "framesent") == ["3", "4"]
-    assert payloads_of(history, "framereceived") == ["2"]
-    assert payloads_of(history, "close") == []
+        history.extend(direction, [payload], 0)
+    assert payloads_of(history, Direction.SENT) == ["3", "4"]
+    assert payloads_of(history, Direction.RECEIVED) == ["2"]
 
 
 def test_frames_may_arrive_while_the_past_is_read() -> None:
     history = History(HistoryLimit(2, 100))
-    history.extend("framesent", ["1"], 0)
-    history.extend("framesent", ["2"], 0)
-    past = iter(history.since(0))
+    history.extend(Direction.SENT, ["1"], 0)
+    history.extend(Direction.SENT, ["2"], 0)
+    past = iter(history.after(0))
     first = next(past)
-    history.extend("framesent", ["3"], 0)
+    history.extend(Direction.SENT, ["3"], 0)
     assert [frame.payload for frame in (first, *past)] == ["1", "2"]
 
 
@@ -116,28 +116,28 @@ class Sealed:
 
 def test_unread_messages_are_read_when_somebody_looks_back() -> None:
     history, sealed = History(HistoryLimit(3, 100)), Sealed("b", b"c", "d")
-    history.extend("framereceived", ["a"], 0)
-    history.extend_unread("framereceived", sealed, 1.0)
+    history.extend(Direction.RECEIVED, ["a"], 0)
+    history.extend_unread(Direction.RECEIVED, sealed, 1.0)
     assert (history.total, sealed.opened) == (4, 0)
-    assert payloads_of(history, "framereceived") == ["b", b"c", "d"]
-    assert history.since(2) == [
-        PastFrame("framereceived", b"c", 1.0),
-        PastFrame("framereceived", "d", 1.0),
+    assert payloads_of(history, Direction.RECEIVED) == ["b", b"c", "d"]
+    assert history.after(2) == [
+        Frame(3, Direction.RECEIVED, b"c", 1.0),
+        Frame(4, Direction.RECEIVED, "d", 1.0),
     ]
 
 
 def test_unread_messages_are_forgotten_unread() -> None:
     history, sealed = History(HistoryLimit(2, 100)), Sealed("a", "b")
-    history.extend_unread("framesent", sealed, 1.0)
-    history.extend("framesent", ["c", "d"], 2.0)
-    assert payloads_of(history, "framesent") == ["c", "d"]
+    history.extend_unread(Direction.SENT, sealed, 1.0)
+    history.extend(Direction.SENT, ["c", "d"], 2.0)
+    assert payloads_of(history, Direction.SENT) == ["c", "d"]
     assert sealed.opened == 0
 
 
 def test_unread_messages_that_are_more_than_fit_are_cut() -> None:
     history = History(HistoryLimit(100, 4))
-    history.extend_unread("framesent", Sealed("aa", "bb", "cc"), 1.0)
-    assert payloads_of(history, "framesent") == ["bb", "cc"]
+    history.extend_unread(Direction.SENT, Sealed("aa", "bb", "cc"), 1.0)
+    assert payloads_of(history, Direction.SENT) == ["bb", "cc"]
 
 
 def test_history_that_gives_way_forgets_its_oldest_frames(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,8 +146,8 @@ def test_history_that_gives_way_forgets_its_oldest_frames(monkeypatch: pytest.Mo
     history = History(HistoryLimit(1_000_000, 100_000_000))
     history.retain()
     for number in range(100):
-        history.extend("framereceived", [f"{number:02}" * 50_000], 0)
-    kept = [payload[:2] for payload in payloads_of(history, "framereceived")]
+        history.extend(Direction.RECEIVED, [f"{number:02}" * 50_000], 0)
+    kept = [payload[:2] for payload in payloads_of(history, Direction.RECEIVED)]
     assert kept == [f"{number:02}" for number in range(100 - len(kept), 100)]
     assert 60 < len(kept) <= 70
     assert budget.used <= 7_000_000
@@ -165,9 +165,9 @@ def test_text_counts_as_the_memory_that_it_takes(monkeypatch: pytest.MonkeyPatch
     history = History(HistoryLimit(1_000, 100_000_000))
     for number in range(50):
         text = f"{number:02}" + "\U0001f600" + "x" * 100_000
-        history.extend("framereceived", [text], 1.0)
+        history.extend(Direction.RECEIVED, [text], 1.0)
     assert 10 < len(history) <= 17
-    assert sum(map(sys.getsizeof, payloads_of(history, "framereceived"))) <= budget.used <= 7_000_000
+    assert sum(map(sys.getsizeof, payloads_of(history, Direction.RECEIVED))) <= budget.used <= 7_000_000
 
 
 def test_newest_socket_keeps_its_history_when_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +175,7 @@ def test_newest_socket_keeps_its_history_when_memory_is_short(monkeypatch: pytes
     histories = [History(HistoryLimit()) for _ in range(5)]
     for _ in range(20):
         for history in histories:
-            history.extend("framereceived", ["x" * 100_000], 0)
+            history.extend(Direction.RECEIVED, ["x" * 100_000], 0)
     lengths = [len(history) for history in histories]
     assert lengths[0] < 5
     assert lengths[-1] == 20
@@ -186,5 +186,45 @@ def test_empty_messages_count(monkeypatch: pytest.MonkeyPatch) -> None:
     budget = MemoryBudget(10_000_000)
     monkeypatch.setattr("wirewright.model.history.budget", budget)
     history = History(HistoryLimit(1_000_000, 1_000_000))
-    history.extend("framesent", [""] * 100_000, 0.0)
+    history.extend(Direction.SENT, [""] * 100_000, 0.0)
     assert budget.used >= 6_000_000
+
+
+def test_frames_are_numbered_in_the_order_of_both_directions() -> None:
+    history = History(HistoryLimit(4, 100))
+    history.extend(Direction.SENT, ["a", "b"], 1.0)
+    history.extend_unread(Direction.RECEIVED, Sealed("c", "d"), 2.0)
+    history.extend(Direction.SENT, ["e"], 3.0)
+    assert [(frame.number, frame.payload, frame.at) for frame in history.after(0)] == [
+        (2, "b", 1.0),
+        (3, "c", 2.0),
+        (4, "d", 2.0),
+        (5, "e", 3.0),
+    ]
+    assert [[frame.number for frame in history.after(number)] for number in range(1, 7)] == [
+        *([2, 3, 4, 5], [3, 4, 5], [4, 5], [5], [], [])
+    ]
+
+
+def test_frames_after_a_number_are_read_without_the_earlier_ones() -> None:
+    history, sealed = History(HistoryLimit(100, 100)), Sealed("a", "b")
+    history.extend_unread(Direction.RECEIVED, sealed, 1.0)
+    history.extend(Direction.RECEIVED, ["c"], 2.0)
+    assert history.after(2) == [Frame(3, Direction.RECEIVED, "c", 2.0)]
+    assert sealed.opened == 0
+
+
+def test_frames_that_did_not_come_have_numbers() -> None:
+    history = History(HistoryLimit(100, 100))
+    history.extend(Direction.SENT, ["a", "b"], 1.0)
+    history.total += 5
+    history.extend(Direction.SENT, ["c", "d"], 1.0)
+    assert [frame.number for frame in history.after(1)] == [2, 8, 9]
+    assert [frame.number for frame in history.after(4)] == [8, 9]
+    assert [frame.number for frame in history.after(8)] == [9]
+
+
+def test_messages_of_a_batch_that_is_cut_keep_their_numbers() -> None:
+    history = History(HistoryLimit(100, 4))
+    history.extend(Direction.SENT, ["aa", "bb", "cc"], 1.0)
+    assert [(frame.number, frame.payload) for frame in history.after(0)] == [(2, "bb"), (3, "cc")]

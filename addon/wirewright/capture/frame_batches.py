@@ -8,8 +8,8 @@ from typing import Any
 from wirewright.capture.records import FrameFlag
 from wirewright.capture.redaction import Redaction
 from wirewright.memory import ITEM_BYTES, memory_size
-from wirewright.model.history import UnreadBatch, payload_size
-from wirewright.values import Direction, Payload
+from wirewright.model.history import UnreadBatch
+from wirewright.values import Direction, Payload, payload_size
 
 TEXT, BINARY, CLOSE = 1, 2, 8
 """Opcodes (RFC 6455, 5.2)."""

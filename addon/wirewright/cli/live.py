@@ -150,8 +150,8 @@ class _FollowedSockets:
         proxy.on("websocket", self._follow)
         for socket in reversed(proxy.web_sockets):
             self._follow(socket)
-            for frame in socket._history.since(0) if history else ():
-                if frame.event in events:
+            for frame in socket._history.after(0) if history else ():
+                if frame.direction.event in events:
                     self._settle_if_it_fits(frame.payload)
 
     def _follow(self, socket: WebSocket) -> None:

@@ -17,13 +17,12 @@ from wirewright.capture.redaction import Redaction
 from wirewright.model.chromium_errors import SERVER_TLS_ERRORS
 from wirewright.model.emitter import EmittedEvent
 from wirewright.model.feed import Feed
-from wirewright.model.history import payload_size
 from wirewright.model.matching import UrlMatch, compile_match
 from wirewright.model.proxy_control import Control
 from wirewright.model.tls_failures import TlsFailure, TlsFailures
 from wirewright.model.websocket import WebSocket
 from wirewright.printable import printable
-from wirewright.values import ClosedBy, FrameEvent, Payload
+from wirewright.values import ClosedBy, FrameEvent, Payload, payload_size
 
 FLUSH_SECONDS = 0.05
 FRAMES_PER_FLUSH = 50

@@ -9,7 +9,6 @@ from mitmproxy.websocket import WebSocketMessage
 from wirewright.memory import REPORT_STEP, MemoryUse, Share, budget
 from wirewright.mitm.flow_socket import new_message, trim
 from wirewright.model.history import History, HistoryLimit, Window
-from wirewright.values import Direction
 
 MESSAGE_BYTES = 400
 """About what a message of mitmproxy's takes beside its payload."""
@@ -110,12 +109,10 @@ class MessageList:
 
     def _fill(self, messages: LazyMessages) -> None:
         history = self._history
-        frames, self._seen = history.since(self._seen), max(self._seen, history.total)
+        frames, self._seen = history.after(self._seen), max(self._seen, history.total)
         for frame in frames:
-            message = new_message(
-                frame.payload, direction=Direction.SENT if frame.event == "framesent" else Direction.RECEIVED
-            )
-            message.timestamp = frame.timestamp
+            message = new_message(frame.payload, direction=frame.direction)
+            message.timestamp = frame.at
             messages.append(message)
             self._kept.add(len(message.content))
         if frames and not self.keep_all:

@@ -105,7 +105,7 @@ class _TrialSocket:
         assert self._flow.websocket is not None
         _expect("its hooks were", self._hooks, ["websocket_start", "websocket_end"])
         _expect("its close code was", self._flow.websocket.close_code, CLOSE.code)
-        events = [(frame.event, frame.payload) for frame in self._feed.history.since(0)]
+        events = [(frame.direction.event, frame.payload) for frame in self._feed.history.after(0)]
         _expect("its events were", events, [(direction.event, MESSAGE) for direction in Direction])
         for direction in Direction:
             reader = MessageReader(masked=direction is Direction.SENT, max_message=LIMIT)

@@ -10,7 +10,7 @@ from wirewright.model.handshake import Headers
 from wirewright.model.history import History, UnreadBatch, total_size
 from wirewright.model.websocket import Carrier, WebSocket
 from wirewright.printable import get_logger, shown_url
-from wirewright.values import ClosedBy, Direction, FrameEvent, Payload
+from wirewright.values import DIRECTIONS, ClosedBy, Direction, FrameEvent, Payload
 
 logger = get_logger(__name__)
 
@@ -170,7 +170,7 @@ class Feed:
         socket = self.socket
         if socket.is_closed():
             return
-        socket._history.extend(event, payloads, at or time.time())
+        socket._history.extend(DIRECTIONS[event], payloads, at or time.time())
         socket._emit_each(event, payloads)
 
     def passed(self, payloads: Sequence[Payload], *, direction: Direction, injected: bool = False) -> None:
@@ -186,7 +186,7 @@ class Feed:
             payloads = list(messages) if len(messages) == 1 else messages
             self._tape.messages(payloads, messages.size, direction=direction)
         if not self.socket.is_closed():
-            self.socket._history.extend_unread(direction.event, messages, time.time())
+            self.socket._history.extend_unread(direction, messages, time.time())
 
     def offered(self, payload: Payload, *, direction: Direction) -> None:
         """A message is held. Only a tape hears of it: `settled` or `ordered` follows."""

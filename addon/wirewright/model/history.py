@@ -8,7 +8,8 @@ from operator import attrgetter, methodcaller
 from typing import Any, NamedTuple, Protocol
 
 from wirewright.memory import ITEM_BYTES, REPORT_STEP, MemoryUse, Share, budget, memory_size
-from wirewright.values import Payload
+from wirewright.model.frame import Frame
+from wirewright.values import Direction, Payload, payload_size
 
 Message = Payload | bytearray | memoryview
 """A message to send: `str` as a text message, anything else as a binary one."""
@@ -74,16 +75,6 @@ class Window:
         return len(self._sizes)
 
 
-class PastFrame(NamedTuple):
-    """One remembered message."""
-
-    event: str
-    """"framesent" or "framereceived"."""
-    payload: Payload
-    timestamp: float = 0.0
-    """Seconds since the epoch."""
-
-
 class PastEvent(NamedTuple):
     """Something that a socket has emitted while its events were retained."""
 
@@ -107,7 +98,9 @@ class UnreadBatch(Protocol):
 class _MessageBatch(NamedTuple):
     """Messages of one direction that came at the same time."""
 
-    event: str
+    number: int
+    """The number of the first one."""
+    direction: Direction
     payloads: Sequence[Payload] | UnreadBatch
     timestamp: float
     size: int
@@ -201,7 +194,7 @@ class History:
             for order, (position, event, value) in enumerate(self._notes)
         ]
         events += [
-            PastEvent(index + bisect_right(positions, index), frame.event, frame.payload)
+            PastEvent(index + bisect_right(positions, index), frame.direction.event, frame.payload)
             for index, frame in enumerate(frames, forgotten)
         ]
         if forgotten > number:
@@ -214,21 +207,18 @@ class History:
         index = self._added - len(self)
         return index + sum(position <= index for position, _, _ in self._notes)
 
-    def extend(self, event: str, payloads: Sequence[Payload], timestamp: float) -> None:
+    def extend(self, direction: Direction, payloads: Sequence[Payload], timestamp: float) -> None:
         """Remember messages of one direction that came at the same time."""
-        self._add(_MessageBatch(event, payloads, timestamp, *_sizes(payloads)))
+        self._add(_MessageBatch(self.total + 1, direction, payloads, timestamp, *_sizes(payloads)))
 
-    def extend_unread(self, event: str, messages: UnreadBatch, timestamp: float) -> None:
+    def extend_unread(self, direction: Direction, messages: UnreadBatch, timestamp: float) -> None:
         """Remember messages of one direction that came at the same time, without reading them."""
-        self._add(_MessageBatch(event, messages, timestamp, messages.size, messages.size))
+        size = messages.size
+        self._add(_MessageBatch(self.total + 1, direction, messages, timestamp, size, size))
 
-    def since(self, total: int) -> list[PastFrame]:
-        """The remembered frames among those after the first `total` frames."""
-        if total == self.total:
-            return []
-        kept = self._kept(self._own_limit)
-        new = min(self.total - total, len(kept))
-        return kept[len(kept) - new :]
+    def after(self, number: int) -> list[Frame]:
+        """The remembered frames with a higher number, oldest first."""
+        return self._kept(self._own_limit, number)
 
     def __len__(self) -> int:
         return len(self._kept(self._own_limit))
@@ -263,19 +253,34 @@ class History:
         window, payloads = Window(self.limit), list(batch.payloads)
         for payload in payloads:
             window.add(payload_size(payload))
-        left = payloads[len(payloads) - len(window) :]
-        return batch._replace(payloads=left, size=window.size, memory=sum(map(memory_size, left)))
+        cut = len(payloads) - len(window)
+        left = payloads[cut:]
+        return batch._replace(
+            number=batch.number + cut,
+            payloads=left,
+            size=window.size,
+            memory=sum(map(memory_size, left)),
+        )
 
-    def _kept(self, limit: HistoryLimit) -> list[PastFrame]:
+    def _kept(self, limit: HistoryLimit, after: int = 0) -> list[Frame]:
+        """The frames that fit a limit, and have a number above `after`."""
+        batches = self._batches
+        if batches and batches[0].number <= after:
+            batches = deque()
+            for batch in reversed(self._batches):
+                if batch.number + len(batch.payloads) <= after + 1:
+                    break
+                batches.appendleft(batch)
         frames = [
-            PastFrame(batch.event, payload, batch.timestamp)
-            for batch in self._batches
-            for payload in batch.payloads
+            Frame(number, batch.direction, payload, batch.timestamp)
+            for batch in batches
+            for number, payload in enumerate(batch.payloads, batch.number)
         ]
         window = Window(limit)
         for frame in frames:
-            window.add(payload_size(frame.payload))
-        return frames[len(frames) - len(window) :]
+            window.add(frame.size)
+        first = len(frames) - len(window)
+        return frames[bisect_right(frames, after, first, key=attrgetter("number")) :]
 
 
 _is_ascii = methodcaller("isascii")
@@ -296,10 +301,3 @@ def _sizes(payloads: Sequence[Payload]) -> tuple[int, int]:
         size = sum(map(len, payloads))
         return size, size
     return sum(map(payload_size, payloads)), sum(map(memory_size, payloads))
-
-
-def payload_size(payload: Payload) -> int:
-    """Bytes of a message, before compression."""
-    if isinstance(payload, bytes) or payload.isascii():
-        return len(payload)
-    return len(payload.encode(errors="surrogatepass"))

@@ -306,8 +306,8 @@ class WebSocket(Emitter):
     def _past(self, catch_up: CatchUp | None, *, history: bool, is_for_block: bool) -> list[PastEvent]:
         """The events that a wait which begins now tries first. Those without a number are -1."""
         if catch_up is None:
-            frames = self._history.since(0) if history else []
-            past = [PastEvent(-1, frame.event, frame.payload) for frame in frames]
+            frames = self._history.after(0) if history else []
+            past = [PastEvent(-1, frame.direction.event, frame.payload) for frame in frames]
         elif history:
             past = self._history.events_since(min(catch_up.next, self._history.oldest))
         elif is_for_block and catch_up.next:

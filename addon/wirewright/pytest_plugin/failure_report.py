@@ -11,10 +11,11 @@ from wirewright.model.app_connections import NOTHING_SEEN, AppsSeen
 from wirewright.model.emitter import EmittedEvent
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
-from wirewright.model.history import PastFrame
+from wirewright.model.frame import Frame
 from wirewright.model.running_proxies import RunningProxy
 from wirewright.model.websocket import WebSocket
 from wirewright.printable import printable
+from wirewright.values import Direction
 
 REDACTION = Redaction()
 """Reports are shared as captures are, so the same secrets are redacted."""
@@ -162,7 +163,7 @@ class _SocketTraffic:
         since = "" if self._is_new else ", since before the test"
         yield f"{printable(REDACTION.url(socket.url))} ({_state(socket)}{since})"
         history = socket._history
-        frames = history.since(self._before)[-LAST:]
+        frames = history.after(self._before)[-LAST:]
         earlier = history.total - self._before - len(frames)
         if earlier:
             yield f"   … {earlier:,} earlier"
@@ -188,9 +189,9 @@ def _state(socket: WebSocket) -> str:
     return f"closed {' '.join(said)}"
 
 
-def _frame_line(frame: PastFrame) -> str:
+def _frame_line(frame: Frame) -> str:
     payload = REDACTION.preview(frame.payload, WIDTH)
     shown = repr(payload)
     shown = shown if len(shown) <= WIDTH else f"{shown[:WIDTH]}… ({len(frame.payload):,} in all)"
-    at = f"{datetime.fromtimestamp(frame.timestamp):%H:%M:%S.%f}"[:-3]
-    return f"   {at} {'→' if frame.event == 'framesent' else '←'} {shown}"
+    at = f"{datetime.fromtimestamp(frame.at):%H:%M:%S.%f}"[:-3]
+    return f"   {at} {'→' if frame.direction is Direction.SENT else '←'} {shown}"

@@ -29,6 +29,7 @@ from wirewright.remote.client_carriers import RemoteHost, RemoteRouteCarrier, Re
 from wirewright.remote.client_sender import ClientSender
 from wirewright.remote.codec import InvalidMessage, make_codec
 from wirewright.remote.connection import Connection, Disconnected
+from wirewright.values import DIRECTIONS
 
 logger = get_logger(__name__)
 
@@ -230,9 +231,9 @@ class Client:
         limit = self.proxy._running_host().history
         carrier = RemoteSocketCarrier(self.sender, socket.key)
         feed = self.control.open(socket.key, asked, carrier, limit, kind=RemoteSocket, is_new=is_new)
+        feed.history.total = socket.forgotten
         for remembered in socket.history:
-            feed.history.extend(remembered.event, [remembered.payload], remembered.at)
-        feed.history.total += socket.forgotten
+            feed.history.extend(DIRECTIONS[remembered.event], [remembered.payload], remembered.at)
         _apply(feed, socket)
         return feed
 

@@ -11,8 +11,8 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from wirewright.model.history import payload_size
 from wirewright.remote.protocol import FromClient, FromProxy, messages_of
+from wirewright.values import payload_size
 
 VERSION = 2
 MESSAGEPACK, JSON = f"wirewright.v{VERSION}.msgpack", f"wirewright.v{VERSION}.json"

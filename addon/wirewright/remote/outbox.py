@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from wirewright.memory import ITEM_BYTES, MemoryUse, budget
-from wirewright.model.history import payload_size
 from wirewright.remote import protocol
 from wirewright.remote.protocol import Event
 from wirewright.remote.snapshots import size_of, smaller
-from wirewright.values import Payload
+from wirewright.values import Payload, payload_size
 
 FRAME_BYTES = 64 * 1024 * 1024
 """Bytes of frames that may wait. Further frames are left out and counted."""

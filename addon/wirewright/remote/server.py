@@ -11,7 +11,6 @@ from wirewright.model.app_connections import AppsSeen
 from wirewright.model.emitter import EmittedEvent
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
-from wirewright.model.history import payload_size
 from wirewright.model.matching import compile_match
 from wirewright.model.proxy_control import Control
 from wirewright.model.websocket import WebSocket
@@ -23,7 +22,7 @@ from wirewright.remote.outbox import Outbox
 from wirewright.remote.server_rules import ClientRules, rule_of
 from wirewright.remote.snapshots import changed, smaller, snapshot, snapshots
 from wirewright.state import app_connections, tls_failures
-from wirewright.values import VERSION, Direction, FrameEvent
+from wirewright.values import VERSION, Direction, FrameEvent, payload_size
 
 logger = get_logger(__name__)
 

@@ -44,7 +44,7 @@ def snapshots(feeds: Iterable[tuple[str, Feed]], *, with_history: bool) -> list[
 
 def snapshot(key: str, socket: WebSocket, *, with_history: bool) -> Snapshot:
     """A socket as it is now."""
-    kept = socket._history.since(0) if with_history else []
+    kept = socket._history.after(0) if with_history else []
     url = plain(socket.url)
     handshake = changed(key, socket)
     left_out = handshake.left_out + max(0, len(url) - LONGEST_URL)
@@ -52,10 +52,7 @@ def snapshot(key: str, socket: WebSocket, *, with_history: bool) -> Snapshot:
         **asdict(replace(handshake, left_out=left_out)),
         url=url[:LONGEST_URL],
         client_address=socket.client_address,
-        history=[
-            Remembered(frame.payload, frame.event, frame.timestamp)  # type: ignore[arg-type]
-            for frame in kept
-        ],
+        history=[Remembered(frame.payload, frame.direction.event, frame.at) for frame in kept],
         forgotten=socket._history.total - len(kept),
     )
 

@@ -21,8 +21,7 @@ from wirewright.capture.records import RecordedFrame, Socket, SocketFrames
 from wirewright.capture.row_types import SOCKET_COLUMNS, socket_row
 from wirewright.capture.schema import create_or_append, explain, newest_socket, writable
 from wirewright.capture.writer import insertion
-from wirewright.model.history import payload_size
-from wirewright.values import VERSION, Direction
+from wirewright.values import VERSION, Direction, payload_size
 
 IMPORTABLE = "a HAR, a zip with one, a trace of Playwright and a file of mitmproxy's flows can"
 

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from wirewright.capture.records import FrameFlag, RecordedFrame
-from wirewright.model.history import payload_size
-from wirewright.values import Direction, Payload
+from wirewright.values import Direction, Payload, payload_size
 
 OPCODES = (0, 1, 2, 8, 9, 10)
 """RFC 6455, 11.8. The others are reserved, and no WebSocket can send them."""
