@@ -143,6 +143,7 @@ def _class_names(tree: ast.AST) -> Iterator[str]:
 def test_no_two_classes_have_the_same_name() -> None:
     """Except the public classes of both APIs. Messages of the protocol are used by their module's name."""
     of_both = {
+        "Cursor",
         "EventContextManager",
         "EventInfo",
         "Proxy",

@@ -18,12 +18,13 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
+from websockets.sync.server import ServerConnection
 
 import wirewright
 from support.ports import free_port
 from support.processes import ROOT
 from support.public_members import members
-from support.threaded_peers import app, echo, let_waits_time_out, reached, say, serving, settle
+from support.threaded_peers import app, echo, let_waits_time_out, opened, reached, say, serving, settle
 from support.time_limits import STEP_MILLISECONDS, STEP_SECONDS
 from wirewright import sync_api
 from wirewright.capture import open as open_capture
@@ -50,6 +51,44 @@ def proxy(
 def url() -> Iterator[str]:
     with serving(echo) as served:
         yield f"{served}/live"
+
+
+# Frames one after the other
+
+
+def fill_orders(connection: ServerConnection) -> None:
+    """Acknowledge each order, and say at once that it is filled."""
+    for message in connection:
+        connection.send(f'{{"type": "ack", "order": {message!s}}}')
+        connection.send(f'{{"type": "filled", "order": {message!s}}}')
+
+
+def test_no_frame_of_many_rounds_is_lost(proxy: Proxy) -> None:
+    with serving(fill_orders) as url, opened(proxy, url) as (ws, client):
+        for number in range(500):
+            client.send(str(number))
+            assert ws.next_frame(str(number), direction="sent").number == 3 * number + 1
+            assert ws.next_frame(json={"type": "ack"}).json()["order"] == number
+            assert ws.next_frame(json={"type": "filled"}).json()["order"] == number
+        client.close()
+        with pytest.raises(Error, match=r"^Socket closed while waiting for a frame"):
+            ws.next_frame()
+        assert ws.frames.last == ws.frames[-1]
+        assert ws.frames.forgotten == 500
+
+
+def test_handler_may_wait_for_a_frame_while_others_are_called(proxy: Proxy, url: str) -> None:
+    heard: SimpleQueue[Any] = SimpleQueue()
+
+    def watch(ws: WebSocket) -> None:
+        ws.on("framesent", lambda payload: heard.put(payload))
+        heard.put(ws.next_frame("b", direction="received").payload)
+
+    proxy.on("websocket", watch)
+    with app(proxy, url) as client:
+        say(client, "a")
+        say(client, "b")
+        assert sorted(heard.get(timeout=STEP_SECONDS) for _ in range(3)) == ["a", "b", "b"]
 
 
 # Waits

@@ -42,13 +42,18 @@ from wirewright.model.event_signatures import (
     unchanged,
 )
 from wirewright.model.event_wait import Predicate, Timeout
+from wirewright.model.frame import Frame
+from wirewright.model.frame_match import Match
+from wirewright.model.frames import Frames
 from wirewright.model.handshake import HeaderChanges, HeaderFields
 from wirewright.model.history import Message
+from wirewright.model.json_match import ANY
 from wirewright.model.matching import UrlMatch, UrlPattern
 from wirewright.model.proxy import ReplayHandler
 from wirewright.model.route import CloseHandler, Directions, MessageHandler, Milliseconds
 from wirewright.model.running_proxies import RunningProxy, running_proxies
 from wirewright.sync.bridge import Bridge
+from wirewright.sync.cursor import Cursor
 from wirewright.sync.listeners import ProxyWrapper, SocketWrapper
 from wirewright.sync.waits import EventContextManager, EventInfo, SyncWait
 from wirewright.sync.wrappers import (
@@ -63,17 +68,22 @@ from wirewright.sync.wrappers import (
 from wirewright.values import ClosedBy, Conditions, Payload
 
 __all__ = [
+    "ANY",
     "CloseHandler",
     "ClosedBy",
     "Conditions",
+    "Cursor",
     "Directions",
     "EndedError",
     "EndpointError",
     "Error",
     "EventContextManager",
     "EventInfo",
+    "Frame",
+    "Frames",
     "HeaderChanges",
     "HeaderFields",
+    "Match",
     "Message",
     "MessageHandler",
     "Milliseconds",
@@ -179,6 +189,40 @@ class WebSocket(SocketWrapper):
     ) -> Any:
         """The event's next value for which the predicate holds. The errors are those of `expect_event`."""
         return SyncWait[Any](self._wrappers, self._own, event, predicate, timeout, history=history).take()
+
+    @property
+    def frames(self) -> Frames:
+        """The messages that the socket remembers at this moment, of both directions in the order of the wire.
+
+        `ws_history` and `ws_history_bytes` bound how many these are.
+        """
+        try:
+            return self._call(lambda: self._own.frames)
+        except EndedError:  # no frame comes any more
+            return self._own.frames
+
+    def cursor(self, start: Literal["opening", "now"] = "opening") -> Cursor:
+        """A place among the frames of this socket, with a `next_frame` of its own.
+
+        It is before the first frame of the socket, or ("now") behind the newest one.
+        """
+        return Cursor(self._call(self._own.cursor, start), self._wrappers)
+
+    def next_frame(
+        self,
+        match: Match | None = None,
+        *,
+        json: Any = None,
+        direction: Literal["sent", "received"] | None = None,
+        timeout: Timeout = None,
+    ) -> Frame:
+        """The next frame that matches, after the one that the last call returned, from the opening on.
+
+        The arguments and errors are those of `wirewright.WebSocket.next_frame`. Functions of `match` and
+        `json` are called in the thread that waits.
+        """
+        cursor = Cursor(self._own._own_cursor, self._wrappers)
+        return cursor.next_frame(match, json=json, direction=direction, timeout=timeout)
 
     send_to_client = awaited_method(own_websocket.WebSocket.send_to_client)
     send_to_server = awaited_method(own_websocket.WebSocket.send_to_server)

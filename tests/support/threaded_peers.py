@@ -10,7 +10,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import Server, ServerConnection, serve
 
 from support.time_limits import STEP_MILLISECONDS, STEP_SECONDS
-from wirewright.model.event_wait import EventWait
+from wirewright.model.event_wait import TimedWait
 from wirewright.sync_api import Proxy, WebSocket, launch
 from wirewright.sync_api import connect as connect_to
 
@@ -78,7 +78,7 @@ def let_waits_time_out(proxy: Proxy) -> None:
 
     def time_out() -> None:
         for wait in list(proxy._own._scope._waits):
-            assert isinstance(wait, EventWait)
+            assert isinstance(wait, TimedWait)
             assert wait._timer is not None
             wait._timer._run()
 

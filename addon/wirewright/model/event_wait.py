@@ -17,6 +17,7 @@ from wirewright.model.emitter import Emitter
 from wirewright.model.errors import EndedError, Error, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.model.history import History, PastEvent
 from wirewright.model.ownership import current_owner
+from wirewright.model.scope import Scope
 
 __tracebackhide__ = True  # pytest shows the line that calls
 
@@ -48,6 +49,10 @@ def fitted(predicate: Predicate | None) -> Callable[[Any], object] | None:
     return fit(predicate, 1)
 
 
+ENDS = {"close": "Socket closed", "socketerror": "Socket error"}
+"""The events of a socket that end a wait for another one, with the message of the Error that it raises."""
+
+
 @dataclass(frozen=True)
 class WaitOptions:
     """The past events of an emitter, and the events that end a wait."""
@@ -77,27 +82,21 @@ class Candidate(NamedTuple):
     """The backlog of the socket that opens, until the code takes the socket."""
 
 
-class EventWait(ABC):
-    """One wait for an event of an emitter, in the emitter's loop.
+class TimedWait(ABC):
+    """A wait of a scope: its timer runs from when it is made until it ends."""
 
-    It listens, and its timer runs, from when it is made until it ends.
-    """
-
-    def __init__(self, emitter: Emitter, event: str, timeout: Timeout, options: WaitOptions) -> None:
-        """Raises ValueError and TypeError for arguments that make no sense, and Error outside of the proxy's
+    def __init__(self, scope: Scope, timeout: Timeout) -> None:
+        """Raises ValueError and TypeError for a timeout that makes no sense, and Error outside of the proxy's
         event loop."""
-        emitter._check_event(event)
-        self._emitter, self._scope = emitter, emitter._scope
-        milliseconds = to_milliseconds(self._scope.default_timeout if timeout is None else timeout)
+        self._scope = scope
+        milliseconds = to_milliseconds(scope.default_timeout if timeout is None else timeout)
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             raise Error("a wait must be started inside the event loop of the proxy") from None
         self.owner = current_owner()
-        self._event, self.options = event, options
         self._timer: asyncio.TimerHandle | None = None
-        self._is_listening = False
-        self._scope.add_wait(self)
+        scope.add_wait(self)
         self._start()
         if milliseconds and not self.is_over:
             self._timer = loop.call_later(milliseconds / 1000, self._time_out, milliseconds)
@@ -105,11 +104,7 @@ class EventWait(ABC):
     @property
     @abstractmethod
     def is_over(self) -> bool:
-        """True if no further candidate is of use."""
-
-    @abstractmethod
-    def _consider(self, value: Any, number: int | None = None) -> None:
-        """Try a value of the event. `number` is that of a past event."""
+        """True if nothing that may still happen is of use."""
 
     @abstractmethod
     def cancel(self) -> None:
@@ -121,7 +116,53 @@ class EventWait(ABC):
 
     @abstractmethod
     def _conclude(self, error: Error) -> None:
-        """No candidates follow: the wait fails with `error`, unless an earlier candidate ends it."""
+        """Nothing follows: the wait fails with `error`, unless something earlier ends it."""
+
+    @abstractmethod
+    def _start(self) -> None:
+        """Look at the past, and begin to listen."""
+
+    @abstractmethod
+    def _awaited(self) -> str:
+        """What is awaited, for the message of a TimeoutError."""
+
+    def _time_out(self, milliseconds: float) -> None:
+        shown = int(milliseconds) if milliseconds.is_integer() else milliseconds
+        message = f"Timeout {shown}ms exceeded while waiting for {self._awaited()}"
+        self._conclude(TimeoutError(message + self._remark()))
+
+    def _fail_at_end(self, message: str, *_: object) -> None:
+        kind = EndedError if self._scope.is_ending or self._scope.ended_reason else Error
+        self._conclude(kind(message + self._remark()))
+
+    def _remark(self) -> str:
+        """It is added to the message of the error."""
+        return ""
+
+    def _dispose(self, _: object = None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._scope.discard_wait(self)
+
+
+class EventWait(TimedWait):
+    """One wait for an event of an emitter, in the emitter's loop.
+
+    It listens from when it is made until it ends.
+    """
+
+    def __init__(self, emitter: Emitter, event: str, timeout: Timeout, options: WaitOptions) -> None:
+        """Raises ValueError for an event that the emitter does not have; else as TimedWait."""
+        emitter._check_event(event)
+        self._emitter = emitter
+        self._event, self.options = event, options
+        self._is_listening = False
+        super().__init__(emitter._scope, timeout)
+
+    @abstractmethod
+    def _consider(self, value: Any, number: int | None = None) -> None:
+        """Try a value of the event. `number` is that of a past event."""
 
     @abstractmethod
     def _listen(self) -> None:
@@ -131,10 +172,8 @@ class EventWait(ABC):
     def _ignore(self) -> None:
         """Undo `_listen`."""
 
-    def _time_out(self, milliseconds: float) -> None:
-        shown = int(milliseconds) if milliseconds.is_integer() else milliseconds
-        message = f'Timeout {shown}ms exceeded while waiting for event "{self._event}"'
-        self._conclude(TimeoutError(message + self._remark()))
+    def _awaited(self) -> str:
+        return f'event "{self._event}"'
 
     def _start(self) -> None:
         """Try the past events, and listen to live ones if none of them ends the wait."""
@@ -159,10 +198,6 @@ class EventWait(ABC):
         history_of = self.options.history_of
         return Candidate(value, number, None if history_of is None else Backlog(history_of(value)))
 
-    def _fail_at_end(self, message: str, *_: object) -> None:
-        kind = EndedError if self._scope.is_ending or self._scope.ended_reason else Error
-        self._conclude(kind(message + self._remark()))
-
     def _remark(self) -> str:
         return self.options.remark()
 
@@ -170,7 +205,4 @@ class EventWait(ABC):
         if self._is_listening:
             self._is_listening = False
             self._ignore()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._scope.discard_wait(self)
+        super()._dispose()

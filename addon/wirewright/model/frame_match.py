@@ -1,9 +1,8 @@
 """Which frames a wait, an assertion or a selection means."""
 
 import inspect
-import json as json_module
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from wirewright.model.arguments import fit
@@ -12,8 +11,8 @@ from wirewright.model.json_match import Misfit, fits, misfits
 from wirewright.values import Direction
 
 Match = str | bytes | re.Pattern[str] | re.Pattern[bytes] | Callable[[Frame], object]
-"""A text or bytes that the payload contains, a compiled pattern that is found in it (by `search`), or a callable
-that is given the Frame. Text is looked for in text messages, bytes in binary ones."""
+"""A text or bytes that the payload contains, a compiled pattern that is found in it (by `search`), or a
+callable that is given the Frame. Text is looked for in text messages, bytes in binary ones."""
 
 NOT_JSON = object()
 
@@ -21,9 +20,7 @@ NOT_JSON = object()
 class FrameMatch:
     """A condition on frames: all of `match`, `json` and `direction` that are given must hold."""
 
-    def __init__(
-        self, match: Match | None = None, *, json: Any = None, direction: str | None = None
-    ) -> None:
+    def __init__(self, match: Match | None = None, *, json: Any = None, direction: str | None = None) -> None:
         """`json` is a partial match (`json_match.fits`) of frames that are JSON; None is every frame.
 
         Raises TypeError for a `match` of another kind, and ValueError for an unknown direction.

@@ -42,9 +42,7 @@ class Frames(Sequence[Frame]):
         meant = FrameMatch(match, json=json, direction=direction)
         return Frames([frame for frame in self._frames if meant.holds_now(frame)], self._forgotten)
 
-    def count(  # type: ignore[override]  # a sequence counts one value, which no two frames are
-        self, match: Match | None = None, *, json: Any = None, direction: str | None = None
-    ) -> int:
+    def count(self, match: Match | None = None, *, json: Any = None, direction: str | None = None) -> int:
         """How many match, as in `ws.next_frame`."""
         return len(self.matching(match, json=json, direction=direction))
 

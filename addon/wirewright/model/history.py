@@ -201,11 +201,15 @@ class History:
             events.append(PastEvent(forgotten - 1, "missed", forgotten - number))
         return sorted((event for event in events if event.number >= number), key=attrgetter("number"))
 
+    def event_number(self, number: int) -> int:
+        """The number among all events of the frame with this number."""
+        index = max(0, self._added - 1 - (self.total - number))
+        return index + sum(position <= index for position, _, _ in self._notes)
+
     @property
     def oldest(self) -> int:
         """The number of the oldest event that the socket's own limit remembers."""
-        index = self._added - len(self)
-        return index + sum(position <= index for position, _, _ in self._notes)
+        return self.event_number(self.total - len(self) + 1)
 
     def extend(self, direction: Direction, payloads: Sequence[Payload], timestamp: float) -> None:
         """Remember messages of one direction that came at the same time."""
@@ -216,9 +220,9 @@ class History:
         size = messages.size
         self._add(_MessageBatch(self.total + 1, direction, messages, timestamp, size, size))
 
-    def after(self, number: int) -> list[Frame]:
-        """The remembered frames with a higher number, oldest first."""
-        return self._kept(self._own_limit, number)
+    def after(self, number: int, limit: HistoryLimit | None = None) -> list[Frame]:
+        """The remembered frames with a higher number that fit a limit (the socket's own), oldest first."""
+        return self._kept(limit or self._own_limit, number)
 
     def __len__(self) -> int:
         return len(self._kept(self._own_limit))

@@ -2,10 +2,15 @@
 
 from wirewright.model.async_wait import EventContextManager, EventInfo
 from wirewright.model.awaitables import Completion
+from wirewright.model.cursor import Cursor
 from wirewright.model.errors import EndedError, EndpointError, Error, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.model.event_wait import Predicate, Timeout
+from wirewright.model.frame import Frame
+from wirewright.model.frame_match import Match
+from wirewright.model.frames import Frames
 from wirewright.model.handshake import HeaderChanges, HeaderFields
 from wirewright.model.history import Message
+from wirewright.model.json_match import ANY
 from wirewright.model.matching import UrlMatch, UrlPattern
 from wirewright.model.proxy import Proxy, ReplayHandler
 from wirewright.model.route import CloseHandler, Directions, MessageHandler, Milliseconds, WebSocketRoute
@@ -14,18 +19,23 @@ from wirewright.model.websocket import WebSocket
 from wirewright.values import ClosedBy, Conditions, Payload
 
 __all__ = [
+    "ANY",
     "CloseHandler",
     "ClosedBy",
     "Completion",
     "Conditions",
+    "Cursor",
     "Directions",
     "EndedError",
     "EndpointError",
     "Error",
     "EventContextManager",
     "EventInfo",
+    "Frame",
+    "Frames",
     "HeaderChanges",
     "HeaderFields",
+    "Match",
     "Message",
     "MessageHandler",
     "Milliseconds",

@@ -6,16 +6,21 @@ https://playwright.dev/python/docs/api/class-websocket
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from wirewright.model.async_wait import AsyncWait, EventContextManager
 from wirewright.model.awaitables import Completion
 from wirewright.model.catch_up import CatchUp, find
 from wirewright.model.close_codes import check_close
+from wirewright.model.cursor import Cursor
 from wirewright.model.emitter import Emitter
 from wirewright.model.errors import Error
 from wirewright.model.event_signatures import SocketListening, SocketRemoval, SocketWaiting, Typed, unchanged
-from wirewright.model.event_wait import Predicate, Timeout, WaitOptions
+from wirewright.model.event_wait import ENDS, Predicate, Timeout, WaitOptions
+from wirewright.model.frame import Frame
+from wirewright.model.frame_match import Match
+from wirewright.model.frames import Frames
 from wirewright.model.handshake import Headers
 from wirewright.model.history import History, HistoryLimit, Message, PastEvent, to_payload
 from wirewright.model.scope import Scope
@@ -26,8 +31,6 @@ __tracebackhide__ = True  # pytest shows the line that calls
 
 CLOSED_BY: Mapping[bool | None, ClosedBy] = {True: "client", False: "server", None: "proxy"}
 """By the value of mitmproxy's `closed_by_client`."""
-ENDS = {"close": "Socket closed", "socketerror": "Socket error"}
-"""The events that end a wait for another one, with the message of the Error that it raises."""
 
 
 class Carrier(Protocol):
@@ -207,6 +210,15 @@ class WebSocket(Emitter):
         return self._route_errors
 
     @property
+    def frames(self) -> Frames:
+        """The messages that the socket remembers at this moment, of both directions in the order of the wire.
+
+        `ws_history` and `ws_history_bytes` bound how many these are.
+        """
+        frames = self._history.after(0)
+        return Frames(frames, self._history.total - len(frames))
+
+    @property
     def flow(self) -> Any:
         """The `mitmproxy.http.HTTPFlow` that this socket is. In the proxy's own process only."""
         return self._handshake.flow
@@ -247,6 +259,36 @@ class WebSocket(Emitter):
         options = self._wait_options(event, history=history)
         return AsyncWait(self, event, predicate, timeout, options).wait()
 
+    def cursor(self, start: Literal["opening", "now"] = "opening") -> Cursor:
+        """A place among the frames of this socket, with a `next_frame` of its own.
+
+        It is before the first frame of the socket, or ("now") behind the newest one.
+        """
+        return Cursor(self, start)
+
+    async def next_frame(
+        self,
+        match: Match | None = None,
+        *,
+        json: Any = None,
+        direction: Literal["sent", "received"] | None = None,
+        timeout: Timeout = None,
+    ) -> Frame:
+        """The next frame that matches, after the one that the last call returned, from the opening on.
+
+        No frame is returned twice, and none is lost between two calls. `match` is a text or bytes that the
+        payload contains, a compiled pattern, or a callable that is given the Frame. `json` is a partial
+        match: the keys of a dict must be there, with values that are equal, or that a callable or a pattern
+        accepts, or that are ANY. Frames that are not JSON do not match it. `timeout` is in milliseconds.
+
+        All callers on this socket share one place; `cursor()` gives another one. After an error the place is
+        the same as before.
+
+        Raises TimeoutError, Error if the socket ends first, and Error if the socket no longer remembers a
+        frame that this has not passed: the next call begins behind it.
+        """
+        return await self._own_cursor.next_frame(match, json=json, direction=direction, timeout=timeout)
+
     def send_to_client(self, message: Message) -> Completion[None]:
         """Send the app a message, as if the server had. Raises Error on a socket that is not open.
 
@@ -277,6 +319,11 @@ class WebSocket(Emitter):
         is not open."""
         self._check_open()
         return Completion(self._carrier.abort())
+
+    @cached_property
+    def _own_cursor(self) -> Cursor:
+        """The cursor of `next_frame`."""
+        return Cursor(self)
 
     def _send(self, message: Message, *, direction: Direction) -> Completion[None]:
         payload = to_payload(message)

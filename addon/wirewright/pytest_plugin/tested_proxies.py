@@ -9,9 +9,9 @@ import pytest
 
 from wirewright.model import running_proxies, user_errors
 from wirewright.model.errors import Error
+from wirewright.model.event_wait import ENDS
 from wirewright.model.running_proxies import RunningProxy
 from wirewright.model.user_errors import UserError
-from wirewright.model.websocket import ENDS
 from wirewright.printable import printable, printable_lines
 
 ALLOWING = "ws_allow_errors"

@@ -1,0 +1,110 @@
+import re
+from typing import Any
+
+import pytest
+
+from wirewright.model.frame import Frame
+from wirewright.model.frame_match import FrameMatch
+from wirewright.model.json_match import ANY
+from wirewright.values import Direction, Payload
+
+
+def frame(payload: Payload, direction: Direction = Direction.RECEIVED) -> Frame:
+    return Frame(1, direction, payload, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("match", "payload", "holds"),
+    [
+        (None, "", True),
+        ("ell", "hello", True),
+        ("ell", b"hello", False),
+        (b"ell", b"hello", True),
+        (b"ell", "hello", False),
+        ("", "hello", True),
+        ("x", "hello", False),
+        (re.compile("l+o$"), "hello", True),
+        (re.compile(b"l+o$"), b"hello", True),
+        (re.compile(b"l+o$"), "hello", False),
+        (re.compile("l+o$"), b"hello", False),
+        (lambda each: each.payload == "hello", "hello", True),
+        (lambda each: None, "hello", False),
+        (lambda: True, "hello", True),
+    ],
+)
+def test_match_is_contained_found_or_called(match: Any, payload: Payload, holds: bool) -> None:
+    assert FrameMatch(match).holds_now(frame(payload)) == holds
+
+
+@pytest.mark.parametrize("payload", ['{"type": "filled", "id": 7}', b'{"type": "filled", "id": 7}'])
+def test_json_of_text_and_binary_messages_is_matched(payload: Payload) -> None:
+    assert FrameMatch(json={"type": "filled"}).holds_now(frame(payload))
+    assert not FrameMatch(json={"type": "cancel"}).holds_now(frame(payload))
+
+
+@pytest.mark.parametrize("payload", ["", "hello", b"\xff\x00", "{", "[" * 100_000, "1" * 5_000])
+def test_frames_that_are_not_json_do_not_match(payload: Payload) -> None:
+    meant = FrameMatch(json=ANY)
+    assert not meant.holds_now(frame(payload))
+    assert meant.misfits(frame(payload)) is None
+
+
+def test_all_conditions_must_hold() -> None:
+    meant = FrameMatch("7", json={"type": "filled"}, direction="sent")
+    assert meant.holds_now(frame('{"type": "filled", "id": 7}', Direction.SENT))
+    assert not meant.holds_now(frame('{"type": "filled", "id": 7}'))
+    assert not meant.holds_now(frame('{"type": "filled"}', Direction.SENT))
+    assert not meant.holds_now(frame('{"type": "7"}', Direction.SENT))
+
+
+def test_function_is_only_asked_about_frames_that_may_be_meant() -> None:
+    asked: list[Payload] = []
+    meant = FrameMatch(lambda each: asked.append(each.payload), json={"a": 1}, direction="sent")
+    for payload, direction in (("x", Direction.SENT), ('{"a": 1}', Direction.RECEIVED)):
+        assert not meant.holds_now(frame(payload, direction))
+    assert asked == []
+    meant.holds_now(frame('{"a": 1}', Direction.SENT))
+    assert asked == ['{"a": 1}']
+
+
+@pytest.mark.parametrize("match", [{"type": "filled"}, 7, ["a"], bytearray(b"x")])
+def test_match_of_another_kind_is_refused(match: Any) -> None:
+    with pytest.raises(TypeError, match="match must be a str, bytes, a compiled pattern or a callable, not"):
+        FrameMatch(match)
+
+
+def test_unknown_direction_is_refused() -> None:
+    with pytest.raises(ValueError, match="direction must be 'sent' or 'received', not 'framesent'"):
+        FrameMatch(direction="framesent")
+
+
+def test_async_function_is_refused_where_nothing_can_wait_for_it() -> None:
+    async def later(_: Frame) -> bool:
+        return True
+
+    with pytest.raises(TypeError, match="match must be a plain function here"):
+        FrameMatch(later).holds_now(frame("a"))
+
+
+def named(_: Frame) -> bool:
+    return True
+
+
+@pytest.mark.parametrize(
+    ("meant", "said"),
+    [
+        (FrameMatch(), "a frame"),
+        (FrameMatch("a", direction="sent"), "a sent frame that contains 'a'"),
+        (FrameMatch(re.compile("^a")), "a frame in which '^a' is found"),
+        (FrameMatch(json={"type": "filled", "id": ANY}), "a frame with json={'type': 'filled', 'id': ANY}"),
+        (FrameMatch(direction="received", json=[1, "b"]), "a received frame with json=[1, 'b']"),
+    ],
+)
+def test_condition_is_told_in_words(meant: FrameMatch, said: str) -> None:
+    assert str(meant) == said
+
+
+def test_functions_are_told_by_name_and_line() -> None:
+    line = named.__code__.co_firstlineno
+    assert str(FrameMatch(named)) == f"a frame for which named (line {line}) is true"
+    assert str(FrameMatch(json={"id": named})) == f"a frame with json={{'id': named (line {line})}}"
