@@ -128,6 +128,11 @@ def bound() -> tuple[CatchUp, ...]:
     return tuple(each for each in _own.get() if each._backlog is not None)
 
 
+def is_anybody_behind() -> bool:
+    """True if the caller, or a task that has just taken a socket, may not have caught up. From any thread."""
+    return bool(_shared or bound())
+
+
 def find(history: History) -> CatchUp | None:
     """The caller's catch-up for a socket: its own, or that of a task that has just taken the socket."""
     if not history.is_retained:

@@ -1,132 +1,31 @@
 """`next_frame`: the frames of a socket one after the other, of which none is lost between two calls."""
 
-import asyncio
-import builtins
 import inspect
 from collections import deque
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from wirewright.model.catch_up import find
-from wirewright.model.errors import EndedError, Error, TimeoutError  # noqa: A004  Playwright's name
-from wirewright.model.event_wait import ENDS, TimedWait, Timeout
+from wirewright.model.catch_up import find, is_anybody_behind
+from wirewright.model.errors import Error
+from wirewright.model.event_wait import Timeout
 from wirewright.model.frame import Frame
 from wirewright.model.frame_match import FrameMatch, Match
+from wirewright.model.socket_watch import SocketWatch, end_text
+from wirewright.model.steps import Steps, run_steps
 
 if TYPE_CHECKING:
     from wirewright.model.websocket import WebSocket
 
 __tracebackhide__ = True  # pytest shows the line that calls
 
-_FRAMES = ("framesent", "framereceived")
-_LAST = 3
-"""Frames that the error of a wait shows."""
-
-
-class FrameWait(TimedWait):
-    """The wait of one search for a frame, in the proxy's event loop. An `EventTap` of the socket.
-
-    The socket remembers at least as many frames as by default until it ends.
-    """
-
-    wants = (*_FRAMES, *ENDS)
-
-    def __init__(self, socket: "WebSocket", timeout: Timeout, search: "Search") -> None:
-        """Raises the errors of TimedWait."""
-        self._socket, self._search = socket, search
-        self._error: Error | None = None
-        """The wait fails with it once no frame is left."""
-        self._is_over = False
-        self._filled: asyncio.Future[None] | None = None
-        """Done once there is a frame or an error. None while nobody waits."""
-        super().__init__(socket._scope, timeout)
-
-    @property
-    def is_over(self) -> bool:
-        return self._error is not None or self._is_over
-
-    async def more(self, number: int) -> list[Frame]:
-        """The remembered frames with a higher number, at least one.
-
-        Raises Error if the socket has ended or has forgotten frames, and TimeoutError when the time is up.
-        """
-        history = self._socket._history
-        while True:
-            if frames := history.after(number, history.limit):
-                return frames
-            if history.total > number:
-                self._search.skip(history.total)
-            self._check()
-            self._filled = asyncio.get_running_loop().create_future()
-            try:
-                await self._filled
-            finally:
-                self._filled = None
-
-    async def verdict(self, held: Awaitable[object]) -> object:
-        """The answer of an async callable. Raises TimeoutError when the time of the wait is up."""
-        limit = asyncio.timeout_at(None if self._timer is None else self._timer.when())
-        try:
-            async with limit:
-                return await held
-        except builtins.TimeoutError:
-            if limit.expired():
-                self._check()
-            raise
-
-    def _check(self) -> None:
-        if self._is_over:  # its script was unloaded
-            raise asyncio.CancelledError
-        if self._error is not None:
-            during = "" if isinstance(self._error, TimeoutError) else f" while waiting for {self._awaited()}"
-            raise type(self._error)(f"{self._error.message}{during}{self._search.remark()}")
-
-    def hear(self, event: str, values: Sequence[Any]) -> None:
-        """Wake the search for a frame, or for the end of the socket."""
-        if event in _FRAMES:
-            self._wake()
-        elif event in ENDS:
-            self._fail_at_end(ENDS[event])
-
-    def cancel(self) -> None:
-        self._dispose()
-        if self._filled is not None:
-            self._filled.cancel()
-
-    def fail(self, message: str) -> None:
-        self._conclude(EndedError(message))
-
-    def _start(self) -> None:
-        socket = self._socket
-        socket._history.retain()
-        socket._attach(self)
-        if socket.is_closed():
-            self._fail_at_end(ENDS["close"])
-        elif self._scope.ended_reason is not None:
-            self._fail_at_end(self._scope.ended_reason)
-
-    def _awaited(self) -> str:
-        return str(self._search.match)
-
-    def _conclude(self, error: Error) -> None:
-        self._error = self._error or error
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._filled is not None and not self._filled.done():
-            self._filled.set_result(None)
-
-    def _dispose(self, _: object = None) -> None:
-        if not self._is_over:
-            self._is_over = True
-            self._socket._detach(self)
-            self._socket._history.release()
-        super()._dispose()
+_SHOWN = 3
+"""Frames that the error of a search shows, the last ones."""
 
 
 class Search:
-    """The frames that one call of `next_frame` looks at, oldest first. Pure."""
+    """The frames that one call of `next_frame` looks at, oldest first."""
 
     def __init__(self, match: FrameMatch, ahead: "deque[Frame]", position: int, seen: int) -> None:
         self.match = match
@@ -135,9 +34,9 @@ class Search:
         self.position = position
         """The number of the frame that was looked at last."""
         self.seen = seen
-        """The highest number of a frame that any call has looked at, or has been told is forgotten."""
+        """The highest number of a frame that any call has looked at, or was told to be forgotten."""
         self._passed = 0
-        self._last: deque[Frame] = deque(maxlen=_LAST)
+        self._last: deque[Frame] = deque(maxlen=_SHOWN)
 
     def frames(self) -> Iterator[Frame]:
         """The frames that are ahead. Raises Error before one that follows forgotten ones."""
@@ -159,8 +58,11 @@ class Search:
             self.seen = number
             raise Error(forgotten_text(number - known))
 
-    def remark(self) -> str:
-        """How many frames did not match, and the last of them."""
+    def failed(self, error: Error) -> Error:
+        """The error of the call, once no frame is left."""
+        return type(error)(end_text(error, str(self.match)) + self._remark())
+
+    def _remark(self) -> str:
         if not self._passed:
             return ": no frame came"
         which = "the only one" if self._passed == 1 else f"the last of {self._passed:,}"
@@ -170,7 +72,7 @@ class Search:
 class Cursor:
     """A place among the frames of one socket. Each call of `next_frame` moves it.
 
-    A cursor has one `next_frame` at a time. Tasks and threads that all want each frame have one cursor each.
+    A cursor has one `next_frame` at a time. Tasks that all want each frame have one cursor each.
     """
 
     def __init__(self, socket: "WebSocket", start: Literal["opening", "now"] = "opening") -> None:
@@ -194,21 +96,38 @@ class Cursor:
         timeout: Timeout = None,
     ) -> Frame:
         """The next frame that matches, after the one that the last call returned. See `ws.next_frame`."""
-        with self._search(FrameMatch(match, json=json, direction=direction)) as search:
-            wait = FrameWait(self._socket, timeout, search)
-            try:
+        return await run_steps(self._next(FrameMatch(match, json=json, direction=direction), timeout))
+
+    def _next(self, match: FrameMatch, timeout: Timeout) -> Steps[Frame]:
+        """The steps of `next_frame`."""
+        watch: SocketWatch = yield partial(self._watch, match, timeout)
+        try:
+            with self._search(match) as search:
                 while True:
                     for frame in search.frames():
-                        held = search.match.holds(frame)
+                        held = match.holds(frame)
                         if inspect.isawaitable(held):
-                            held = await wait.verdict(held)
+                            held = yield partial(watch.verdict, held)
                         if held:
-                            self._found(frame)
-                            self._move_other_waits(frame)
+                            self._position = frame.number
+                            if is_anybody_behind():
+                                yield partial(self._move_other_waits, frame)
                             return frame
-                    search.ahead.extend(await wait.more(search.position))
-            finally:
-                wait.cancel()
+                    search.ahead.extend((yield partial(self._more, watch, search)))
+        finally:
+            watch.end()
+
+    async def _watch(self, match: FrameMatch, timeout: Timeout) -> SocketWatch:
+        return SocketWatch(self._socket, timeout, str(match))
+
+    async def _more(self, watch: SocketWatch, search: Search) -> list[Frame]:
+        """Frames behind those that were looked at, at least one. Raises the error of the search."""
+        while not (frames := watch.frames(search.position)):
+            search.skip(self._socket._history.total)
+            if watch.error is not None:
+                raise search.failed(watch.error)
+            await watch.change()
+        return frames
 
     @contextmanager
     def _search(self, match: FrameMatch) -> Iterator[Search]:
@@ -228,15 +147,8 @@ class Cursor:
             if search.position != self._position:  # nothing was found
                 self._ahead = deque()
 
-    def _found(self, frame: Frame) -> None:
-        """The search has found this frame: the cursor moves to it."""
-        self._position = frame.number
-
-    def _move_other_waits(self, frame: Frame) -> None:
-        """Have other waits of the code, which has just got the socket and this frame, begin behind it.
-
-        In the loop's thread.
-        """
+    async def _move_other_waits(self, frame: Frame) -> None:
+        """Have other waits of code that has just got the socket begin behind this frame."""
         history = self._socket._history
         if (catch_up := find(history)) is not None:
             catch_up.advance(history.event_number(frame.number))

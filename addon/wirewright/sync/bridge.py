@@ -18,6 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar
 
 from wirewright.model.errors import EndedError, Error
+from wirewright.model.steps import Steps
 from wirewright.printable import get_logger
 from wirewright.sync.dispatcher import Calls, Dispatcher
 
@@ -177,6 +178,26 @@ class Bridge:
                 raise EndedError("Proxy closed") from None
             raise
 
+    def run_steps(self, steps: Steps[T], note: Callable[[object], object]) -> T:
+        """Run steps in this thread, and what they yield in the loop, where `note` is given the results.
+
+        Raises Error where the caller must not wait.
+        """
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    result = self.wait(_noted(step, note))
+                except BaseException as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(result)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+        finally:
+            steps.close()
+
     def receive(self, inbox: Inbox[ItemT]) -> ItemT:
         """Wait for an item of an inbox. If the caller is a handler, other handlers run meanwhile."""
         if not self.dispatcher.is_current:
@@ -284,6 +305,12 @@ def as_exception(error: BaseException) -> Exception:
     replacement = RuntimeError(f"the function raised {type(error).__name__}: {error}")
     replacement.__cause__ = error
     return replacement
+
+
+async def _noted(step: Callable[[], Awaitable[T]], note: Callable[[object], object]) -> T:
+    result = await step()
+    note(result)
+    return result
 
 
 async def _turns() -> None:

@@ -11,8 +11,10 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 from wirewright.model.arguments import fit
 from wirewright.model.catch_up import CatchUp
 from wirewright.model.errors import EndedError, Error
+from wirewright.model.event_wait import TimedWait
 from wirewright.model.matching import LateMatch
 from wirewright.model.scope import Wait
+from wirewright.model.steps import Steps
 from wirewright.sync.bridge import Bridge
 
 __tracebackhide__ = True  # pytest shows the line that calls
@@ -46,6 +48,11 @@ class WrapperRegistry:
         """Raise Error if the wrappers, or their proxy, are over."""
         if self.are_over or self.bridge.is_ended:
             raise EndedError(TEST_IS_OVER if self.are_over else "Proxy closed")
+
+    def note_wait(self, begun: object) -> None:
+        """Have a wait end with these wrappers. Anything else is ignored."""
+        if isinstance(begun, TimedWait):
+            self.waits.add(begun)
 
     def end(self) -> None:
         """Have nothing more heard or awaited through these wrappers."""
@@ -105,6 +112,11 @@ class Wrapper(Generic[OwnT]):
             await function(*arguments, **options)
 
         self._bridge.wait(run())
+
+    def _run(self, steps: Steps[T]) -> T:
+        """Run steps of the async object in this thread. The waits that they begin end with the wrappers."""
+        self._wrappers.check_going_on()
+        return self._bridge.run_steps(steps, self._wrappers.note_wait)
 
 
 class PassedProperty(Generic[T]):

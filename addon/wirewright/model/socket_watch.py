@@ -1,0 +1,128 @@
+"""Watches a socket for a limited time: whatever happens to it wakes the code that waits."""
+
+import asyncio
+import builtins
+from collections.abc import Awaitable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from wirewright.model.errors import EndedError, Error, TimeoutError  # noqa: A004  Playwright's name
+from wirewright.model.event_wait import ENDS, TimedWait, Timeout
+from wirewright.model.frame import Frame
+
+if TYPE_CHECKING:
+    from wirewright.model.websocket import WebSocket
+
+__tracebackhide__ = True  # pytest shows the line that calls
+
+
+class SocketWatch(TimedWait):
+    """One watch of a socket, in the proxy's event loop. An `EventTap` of the socket.
+
+    The socket remembers at least as many frames as by default until the watch ends.
+    """
+
+    wants = ("framesent", "framereceived", *ENDS)
+
+    def __init__(self, socket: "WebSocket", timeout: Timeout, awaited: str) -> None:
+        """`awaited` is a noun, for the message of a TimeoutError. Raises the errors of TimedWait."""
+        self._socket, self._name = socket, awaited
+        self.error: Error | None = None
+        """Why nothing more will happen: the end of the socket or of the proxy, or a TimeoutError."""
+        self._is_over = self._has_changed = False
+        self._changed: asyncio.Future[None] | None = None
+        """Done at the next change. None while nobody waits for one."""
+        self._loop = asyncio.get_running_loop()
+        super().__init__(socket._scope, timeout)
+
+    @property
+    def is_over(self) -> bool:
+        return self.error is not None or self._is_over
+
+    def frames(self, number: int) -> list[Frame]:
+        """The remembered frames with a higher number, oldest first."""
+        history = self._socket._history
+        return history.after(number, history.limit)
+
+    async def change(self) -> None:
+        """Return when something has happened since the last call, or since the watch began."""
+        if self._is_over:  # its script was unloaded
+            raise asyncio.CancelledError
+        if not self._has_changed:
+            self._changed = self._loop.create_future()
+            try:
+                await self._changed
+            finally:
+                self._changed = None
+        self._has_changed = False
+
+    async def verdict(self, held: Awaitable[object]) -> object:
+        """The answer of an async function of the user's. Raises TimeoutError when the time is up."""
+        limit = asyncio.timeout_at(None if self._timer is None else self._timer.when())
+        try:
+            async with limit:
+                return await held
+        except builtins.TimeoutError:
+            if limit.expired() and self.error is not None:
+                raise self.error from None
+            raise
+
+    def hear(self, event: str, _: Sequence[Any]) -> None:
+        """Wake the code that waits."""
+        if event in ENDS:
+            self._fail_at_end(ENDS[event])
+        else:
+            self._wake()
+
+    def end(self) -> None:
+        """End the watch. From any thread."""
+        try:
+            is_inside = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            is_inside = False
+        if is_inside:
+            self.cancel()
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.cancel)
+
+    def cancel(self) -> None:
+        self._dispose()
+        if self._changed is not None:
+            self._changed.cancel()
+
+    def fail(self, message: str) -> None:
+        self._conclude(EndedError(message))
+
+    def _start(self) -> None:
+        socket = self._socket
+        socket._history.retain()
+        socket._attach(self)
+        if socket.is_closed():
+            self._fail_at_end(ENDS["close"])
+        elif self._scope.ended_reason is not None:
+            self._fail_at_end(self._scope.ended_reason)
+
+    def _awaited(self) -> str:
+        return self._name
+
+    def _conclude(self, error: Error) -> None:
+        self.error = self.error or error
+        self._wake()
+
+    def _wake(self) -> None:
+        self._has_changed = True
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
+
+    def _dispose(self, _: object = None) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self._socket._detach(self)
+            self._socket._history.release()
+        super()._dispose()
+
+
+def end_text(error: Error, awaited: str) -> str:
+    """The sentence of an error that ended a watch, with what was awaited."""
+    return (
+        error.message if isinstance(error, TimeoutError) else f"{error.message} while waiting for {awaited}"
+    )
