@@ -16,6 +16,7 @@ from typing import Literal
 
 from wirewright.launch import launch
 from wirewright.model import public_names, running_proxies
+from wirewright.model.assertions import expect
 from wirewright.model.event_wait import to_milliseconds
 from wirewright.model.matching import UrlMatch
 from wirewright.model.proxy import Proxy
@@ -24,7 +25,7 @@ from wirewright.remote import discovery
 
 __all__ = []
 __all__ += public_names.__all__
-__all__ += ["connect", "launch"]
+__all__ += ["connect", "expect", "launch"]
 
 ROUTE_TIMEOUT = 5_000.0
 """Milliseconds."""

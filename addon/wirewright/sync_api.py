@@ -52,6 +52,7 @@ from wirewright.model.matching import UrlMatch, UrlPattern
 from wirewright.model.proxy import ReplayHandler
 from wirewright.model.route import CloseHandler, Directions, MessageHandler, Milliseconds
 from wirewright.model.running_proxies import RunningProxy, running_proxies
+from wirewright.sync.assertions import SocketAssertions
 from wirewright.sync.bridge import Bridge
 from wirewright.sync.cursor import Cursor
 from wirewright.sync.listeners import ProxyWrapper, SocketWrapper
@@ -92,6 +93,7 @@ __all__ = [
     "Proxy",
     "ReplayHandler",
     "RouteHandler",
+    "SocketAssertions",
     "Timeout",
     "TimeoutError",
     "UrlMatch",
@@ -99,6 +101,7 @@ __all__ = [
     "WebSocket",
     "WebSocketRoute",
     "connect",
+    "expect",
     "launch",
 ]
 
@@ -228,6 +231,16 @@ class WebSocket(SocketWrapper):
     send_to_server = awaited_method(own_websocket.WebSocket.send_to_server)
     close = awaited_method(own_websocket.WebSocket.close)
     abort = awaited_method(own_websocket.WebSocket.abort)
+
+
+def expect(actual: WebSocket) -> SocketAssertions:
+    """Assertions on a socket: `expect(ws).to_have_received(json={"type": "filled"})`.
+
+    Raises TypeError for anything else.
+    """
+    if not isinstance(actual, WebSocket):
+        raise TypeError(f"expect takes a WebSocket of the sync API, not {type(actual).__name__}")
+    return SocketAssertions(actual)
 
 
 class WebSocketRoute(Wrapper[own_route.WebSocketRoute]):

@@ -124,18 +124,21 @@ async def test_search_that_fails_leaves_the_cursor_where_it_was() -> None:
 @in_virtual_time
 async def test_timeout_tells_what_was_awaited_and_what_came() -> None:
     feed = open_socket()
-    receive(feed, *"abcd")
+    receive(feed, "a", "a")
+    feed.frames("framesent", ["c"])
     soon(feed, '{"type": "hb"}')
     with pytest.raises(TimeoutError) as caught:
         await feed.socket.next_frame(json={"type": "filled"}, direction="received", timeout=2000)
     assert caught.value.message == (
-        "Timeout 2000ms exceeded while waiting for a received frame with json={'type': 'filled'}: "
-        "the last of 5 did not match:\n"
-        "  <Frame 3 received 'c'>\n"
-        "  <Frame 4 received 'd'>\n"
-        '  <Frame 5 received \'{"type": "hb"}\'>'
+        "Timeout 2000ms exceeded while waiting for a received frame with json={'type': 'filled'}\n"
+        'nearest: ← \'{"type": "hb"}\'\n'
+        "    type: expected 'filled', is 'hb'\n"
+        "passed:\n"
+        "    ← 'a' ×2\n"
+        "    → 'c'\n"
+        '    ← \'{"type": "hb"}\''
     )
-    with pytest.raises(TimeoutError, match=r"for a frame: no frame came$"):
+    with pytest.raises(TimeoutError, match=r"for a frame\nno frame passed$"):
         await open_socket().socket.next_frame(timeout=5)
 
 
@@ -154,7 +157,7 @@ async def test_frames_before_the_end_come_and_then_an_error() -> None:
     receive(feed, "a", "b")
     feed.closed(1011, "restart", "server")
     assert await payloads(ws, 2) == ["a", "b"]
-    with pytest.raises(Error, match=r"^Socket closed while waiting for a frame: no frame came$"):
+    with pytest.raises(Error, match=r"^Socket closed while waiting for a frame\nno frame passed$"):
         await ws.next_frame()
 
 

@@ -1,4 +1,4 @@
-"""`next_frame` in a thread, with a socket that the test feeds."""
+"""`next_frame` and `expect` in a thread, with a socket that the test feeds."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +15,16 @@ from wirewright.model.history import HistoryLimit
 from wirewright.model.proxy import Proxy as OwnProxy
 from wirewright.sync.bridge import Bridge
 from wirewright.sync.wrappers import WrapperRegistry
-from wirewright.sync_api import _KINDS, EndedError, Error, Frame, Proxy, TimeoutError, WebSocket  # noqa: A004
+from wirewright.sync_api import (
+    _KINDS,
+    EndedError,
+    Error,
+    Frame,
+    Proxy,
+    TimeoutError,  # noqa: A004  Playwright's name
+    WebSocket,
+    expect,
+)
 from wirewright.values import Payload
 
 
@@ -130,7 +139,7 @@ def test_cursors_are_independent(fed: Fed) -> None:
 def test_search_that_fails_leaves_the_cursor_where_it_was(fed: Fed) -> None:
     fed.receive("a", "b")
     timing_out = fed.when_searching(lambda: let_waits_time_out(fed.proxy))
-    with pytest.raises(TimeoutError, match=r"that contains 'x': the last of 2 did not match:\n  <Frame 1 "):
+    with pytest.raises(TimeoutError, match=r"that contains 'x'\npassed:\n    ← 'a'\n    ← 'b'$"):
         fed.ws.next_frame("x")
     timing_out.join()
     with pytest.raises(ZeroDivisionError):
@@ -140,7 +149,7 @@ def test_search_that_fails_leaves_the_cursor_where_it_was(fed: Fed) -> None:
 
 def test_end_of_the_socket_ends_the_search(fed: Fed) -> None:
     closing = fed.when_searching(lambda: fed.bridge.call(fed.feed.closed, 1000, ""))
-    with pytest.raises(Error, match=r"^Socket closed while waiting for a frame: no frame came$"):
+    with pytest.raises(Error, match=r"^Socket closed while waiting for a frame\nno frame passed$"):
         fed.ws.next_frame()
     closing.join()
 
@@ -184,3 +193,51 @@ def test_frames_are_there_after_the_end_of_the_proxy(bridge: Bridge) -> None:
     assert [frame.payload for frame in fed.ws.frames] == ["a"]
     with pytest.raises(EndedError):
         fed.ws.next_frame()
+
+
+def test_expected_frames_are_awaited(fed: Fed) -> None:
+    fed.receive('{"type": "hb"}', '{"type": "filled"}')
+    sending = fed.when_searching(lambda: fed.receive('{"type": "filled"}'))
+    expect(fed.ws).to_have_received(json={"type": "filled"}, count=2)
+    sending.join()
+    expect(fed.ws).not_to_have_sent()
+    expect(fed.ws).to_be_open()
+
+
+def test_expectation_that_does_not_hold_fails(fed: Fed) -> None:
+    timing_out = fed.when_searching(lambda: let_waits_time_out(fed.proxy))
+    with pytest.raises(AssertionError, match=r"^expected a sent frame that contains 'a', but none came"):
+        expect(fed.ws).to_have_sent("a")
+    timing_out.join()
+    fed.receive("a")
+    with pytest.raises(AssertionError, match=r"^expected no received frame, but it came once\n    ← 'a'\n"):
+        expect(fed.ws).not_to_have_received()
+    fed.bridge.call(fed.feed.answered, 101, {})
+    with pytest.raises(AssertionError, match=r"^expected the subprotocol 'chat', but it is None"):
+        expect(fed.ws).to_have_subprotocol("chat")
+
+
+def test_end_of_the_socket_is_awaited(fed: Fed) -> None:
+    closing = fed.when_searching(lambda: fed.bridge.call(fed.feed.closed, 1011, "restart"))
+    expect(fed.ws).to_be_closed(code=1011, reason="restart")
+    closing.join()
+    with pytest.raises(AssertionError, match="expected the socket to be open"):
+        expect(fed.ws).to_be_open()
+
+
+def test_functions_of_an_expectation_are_called_in_the_thread_that_waits(fed: Fed) -> None:
+    threads: list[int] = []
+
+    def is_called(_: object) -> bool:
+        threads.append(threading.get_ident())
+        return True
+
+    fed.receive('{"price": 2}')
+    expect(fed.ws).to_have_received(is_called, json={"price": is_called})
+    assert threads == [threading.get_ident()] * 2
+
+
+def test_only_sockets_of_the_sync_api_are_expected(fed: Fed) -> None:
+    actual: Any = fed.feed.socket
+    with pytest.raises(TypeError, match="expect takes a WebSocket of the sync API, not WebSocket"):
+        expect(actual)

@@ -12,6 +12,7 @@ from wirewright.model.errors import Error
 from wirewright.model.event_wait import Timeout
 from wirewright.model.frame import Frame
 from wirewright.model.frame_match import FrameMatch, Match
+from wirewright.model.passed_frames import PassedFrames
 from wirewright.model.socket_watch import SocketWatch, end_text
 from wirewright.model.steps import Steps, run_steps
 
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from wirewright.model.websocket import WebSocket
 
 __tracebackhide__ = True  # pytest shows the line that calls
-
-_SHOWN = 3
-"""Frames that the error of a search shows, the last ones."""
 
 
 class Search:
@@ -35,8 +33,7 @@ class Search:
         """The number of the frame that was looked at last."""
         self.seen = seen
         """The highest number of a frame that any call has looked at, or was told to be forgotten."""
-        self._passed = 0
-        self._last: deque[Frame] = deque(maxlen=_SHOWN)
+        self._passed = PassedFrames(match)
 
     def frames(self) -> Iterator[Frame]:
         """The frames that are ahead. Raises Error before one that follows forgotten ones."""
@@ -48,8 +45,7 @@ class Search:
             self.position = number
             self.seen = max(self.seen, number)
             yield frame
-            self._passed += 1
-            self._last.append(frame)
+            self._passed.add(frame)
 
     def skip(self, number: int) -> None:
         """The frames up to this one are not remembered. Raises Error if no call has looked at all of them."""
@@ -60,13 +56,7 @@ class Search:
 
     def failed(self, error: Error) -> Error:
         """The error of the call, once no frame is left."""
-        return type(error)(end_text(error, str(self.match)) + self._remark())
-
-    def _remark(self) -> str:
-        if not self._passed:
-            return ": no frame came"
-        which = "the only one" if self._passed == 1 else f"the last of {self._passed:,}"
-        return f": {which} did not match:" + "".join(f"\n  {frame!r}" for frame in self._last)
+        return type(error)("\n".join([end_text(error, str(self.match)), *self._passed.lines()]))
 
 
 class Cursor:

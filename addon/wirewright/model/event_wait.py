@@ -89,7 +89,9 @@ class TimedWait(ABC):
         """Raises ValueError and TypeError for a timeout that makes no sense, and Error outside of the proxy's
         event loop."""
         self._scope = scope
-        milliseconds = to_milliseconds(scope.default_timeout if timeout is None else timeout)
+        self.milliseconds = milliseconds = to_milliseconds(
+            scope.default_timeout if timeout is None else timeout
+        )
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -99,7 +101,7 @@ class TimedWait(ABC):
         scope.add_wait(self)
         self._start()
         if milliseconds and not self.is_over:
-            self._timer = loop.call_later(milliseconds / 1000, self._time_out, milliseconds)
+            self._timer = loop.call_later(milliseconds / 1000, self._time_out)
 
     @property
     @abstractmethod
@@ -126,9 +128,8 @@ class TimedWait(ABC):
     def _awaited(self) -> str:
         """What is awaited, for the message of a TimeoutError."""
 
-    def _time_out(self, milliseconds: float) -> None:
-        shown = int(milliseconds) if milliseconds.is_integer() else milliseconds
-        message = f"Timeout {shown}ms exceeded while waiting for {self._awaited()}"
+    def _time_out(self) -> None:
+        message = f"Timeout {self.milliseconds:.15g}ms exceeded while waiting for {self._awaited()}"
         self._conclude(TimeoutError(message + self._remark()))
 
     def _fail_at_end(self, message: str, *_: object) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from wirewright.model.arguments import fit
 from wirewright.model.frame import Frame
 from wirewright.model.json_match import Misfit, fits, misfits
+from wirewright.model.socket_text import function_text, json_text
 from wirewright.values import Direction
 
 Match = str | bytes | re.Pattern[str] | re.Pattern[bytes] | Callable[[Frame], object]
@@ -76,9 +77,9 @@ class FrameMatch:
         elif isinstance(match, re.Pattern):
             parts.append(f"in which {match.pattern!r} is found")
         elif match is not None:
-            parts.append(f"for which {_name_of(match)} is true")
+            parts.append(f"for which {function_text(match)} is true")
         if self._json is not None:
-            parts.append(f"with json={_shown(self._json)}")
+            parts.append(f"with json={json_text(self._json)}")
         return " ".join(parts)
 
 
@@ -102,19 +103,3 @@ def _is_in(match: Any, frame: Frame) -> bool:
     if isinstance(pattern, str) != isinstance(payload, str):
         return False
     return match.search(payload) is not None if isinstance(match, re.Pattern) else match in payload
-
-
-def _name_of(function: Any) -> str:
-    """The name of a function and its line: all lambdas have one name."""
-    code = getattr(function, "__code__", None)
-    name = getattr(function, "__qualname__", repr(function)).rpartition("<locals>.")[2]
-    return name if code is None else f"{name} (line {code.co_firstlineno})"
-
-
-def _shown(value: Any) -> str:
-    """JSON as Python shows it, with callables by their names."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key!r}: {_shown(each)}" for key, each in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_shown, value)) + "]"
-    return _name_of(value) if callable(value) and hasattr(value, "__qualname__") else repr(value)

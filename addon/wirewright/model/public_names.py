@@ -1,5 +1,6 @@
 """The names that users of the async API import: classes, and the types of what methods take and return."""
 
+from wirewright.model.assertions import SocketAssertions
 from wirewright.model.async_wait import EventContextManager, EventInfo
 from wirewright.model.awaitables import Completion
 from wirewright.model.cursor import Cursor
@@ -44,6 +45,7 @@ __all__ = [
     "Proxy",
     "ReplayHandler",
     "RouteHandler",
+    "SocketAssertions",
     "Timeout",
     "TimeoutError",
     "UrlMatch",

@@ -27,7 +27,9 @@ class SocketWatch(TimedWait):
         """`awaited` is a noun, for the message of a TimeoutError. Raises the errors of TimedWait."""
         self._socket, self._name = socket, awaited
         self.error: Error | None = None
-        """Why nothing more will happen: the end of the socket or of the proxy, or a TimeoutError."""
+        """Why the watch is over: the end of the socket or of the proxy, or a TimeoutError."""
+        self.is_final = False
+        """True if the time is up, or the proxy has ended. After an error a socket will still be closed."""
         self._is_over = self._has_changed = False
         self._changed: asyncio.Future[None] | None = None
         """Done at the next change. None while nobody waits for one."""
@@ -42,6 +44,10 @@ class SocketWatch(TimedWait):
         """The remembered frames with a higher number, oldest first."""
         history = self._socket._history
         return history.after(number, history.limit)
+
+    async def read(self, number: int) -> tuple[list[Frame], int]:
+        """The same, and the number of the newest frame of the socket, even if it is not remembered."""
+        return self.frames(number), self._socket._history.total
 
     async def change(self) -> None:
         """Return when something has happened since the last call, or since the watch began."""
@@ -65,6 +71,12 @@ class SocketWatch(TimedWait):
             if limit.expired() and self.error is not None:
                 raise self.error from None
             raise
+
+    def end_text(self) -> str:
+        """Why the watch is over, as the end of a sentence."""
+        if isinstance(self.error, TimeoutError):
+            return f" within {self.milliseconds:.15g}ms"
+        return "" if self.error is None else f" ({self.error.message})"
 
     def hear(self, event: str, _: Sequence[Any]) -> None:
         """Wake the code that waits."""
@@ -106,6 +118,7 @@ class SocketWatch(TimedWait):
 
     def _conclude(self, error: Error) -> None:
         self.error = self.error or error
+        self.is_final = self.is_final or isinstance(error, TimeoutError | EndedError)
         self._wake()
 
     def _wake(self) -> None:

@@ -13,9 +13,9 @@ from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
 from wirewright.model.frame import Frame
 from wirewright.model.running_proxies import RunningProxy
+from wirewright.model.socket_text import frame_text, state_text
 from wirewright.model.websocket import WebSocket
 from wirewright.printable import printable
-from wirewright.values import Direction
 
 REDACTION = Redaction()
 """Reports are shared as captures are, so the same secrets are redacted."""
@@ -23,8 +23,6 @@ MOST = 20
 """How many sockets a report has: those that are open, and the newest of the others."""
 LAST = 10
 """How many frames of a socket a report has."""
-WIDTH = 200
-"""How many characters of a frame."""
 MOST_FAILURES = 5
 """How many different failures of TLS handshakes a report has, the newest."""
 
@@ -161,7 +159,7 @@ class _SocketTraffic:
 
     def _lines_of(self, socket: WebSocket) -> Iterator[str]:
         since = "" if self._is_new else ", since before the test"
-        yield f"{printable(REDACTION.url(socket.url))} ({_state(socket)}{since})"
+        yield f"{printable(REDACTION.url(socket.url))} ({state_text(socket)}{since})"
         history = socket._history
         frames = history.after(self._before)[-LAST:]
         earlier = history.total - self._before - len(frames)
@@ -174,24 +172,6 @@ class _SocketTraffic:
             yield f"   ✕ {printable(REDACTION.text(self._error))}"
 
 
-def _state(socket: WebSocket) -> str:
-    if not socket.is_closed():
-        return "open" if socket.opened_at else "opening"
-    if not socket.opened_at:
-        status = f" with status {socket.status}" if socket.status else ""
-        reason = f": {printable(REDACTION.text(socket.close_reason))}" if socket.close_reason else ""
-        return f"failed{status}{reason}"
-    said = [str(socket.close_code)]
-    if socket.close_reason:
-        said.append(repr(REDACTION.text(socket.close_reason)))
-    if socket.closed_by:
-        said.append(f"by {socket.closed_by}")
-    return f"closed {' '.join(said)}"
-
-
 def _frame_line(frame: Frame) -> str:
-    payload = REDACTION.preview(frame.payload, WIDTH)
-    shown = repr(payload)
-    shown = shown if len(shown) <= WIDTH else f"{shown[:WIDTH]}… ({len(frame.payload):,} in all)"
     at = f"{datetime.fromtimestamp(frame.at):%H:%M:%S.%f}"[:-3]
-    return f"   {at} {'→' if frame.direction is Direction.SENT else '←'} {shown}"
+    return f"   {at} {frame_text(frame)}"

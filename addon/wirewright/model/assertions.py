@@ -1,0 +1,240 @@
+"""`expect(ws)`: assertions on a socket that wait until they hold, or until they can no longer hold.
+
+https://playwright.dev/python/docs/test-assertions
+"""
+
+import inspect
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NoReturn
+
+from wirewright.model.event_wait import Timeout, to_milliseconds
+from wirewright.model.frame import Frame
+from wirewright.model.frame_match import FrameMatch, Match
+from wirewright.model.passed_frames import PassedFrames
+from wirewright.model.socket_text import frame_text, state_text
+from wirewright.model.socket_watch import SocketWatch
+from wirewright.model.steps import Steps, run_steps
+from wirewright.model.websocket import WebSocket
+from wirewright.printable import shown_url
+
+__tracebackhide__ = True  # pytest shows the line that calls
+
+EXPECT_TIMEOUT = 5_000.0
+"""Milliseconds that an assertion waits by default, as in Playwright."""
+_SHOWN = 10
+"""Frames that match and are shown, the last ones."""
+
+
+class SocketAssertions:
+    """What is expected of a socket. Each method is awaited, and raises AssertionError if it does not hold."""
+
+    def __init__(self, socket: WebSocket) -> None:
+        self._checks = SocketChecks(socket)
+
+    async def to_have_received(
+        self,
+        match: Match | None = None,
+        *,
+        json: Any = None,
+        count: int | None = None,
+        timeout: Timeout = None,
+    ) -> None:
+        """The server has sent a frame that matches, or just as many as `count`, since the socket's opening.
+
+        `match` and `json` are those of `ws.next_frame`. Frames that passed before the call count. It waits
+        for further ones for `timeout` milliseconds, 5,000 by default; 0 is no limit.
+        """
+        await run_steps(self._checks.has_frame("received", match, json, count, timeout))
+
+    async def to_have_sent(
+        self,
+        match: Match | None = None,
+        *,
+        json: Any = None,
+        count: int | None = None,
+        timeout: Timeout = None,
+    ) -> None:
+        """The app has sent a frame that matches; as `to_have_received`."""
+        await run_steps(self._checks.has_frame("sent", match, json, count, timeout))
+
+    async def not_to_have_received(
+        self, match: Match | None = None, *, json: Any = None, within: Timeout = 0
+    ) -> None:
+        """The server has sent no frame that matches since the socket's opening, and sends none in the next
+        `within` milliseconds. Without `within` it looks at once."""
+        await run_steps(self._checks.has_no_frame("received", match, json, within))
+
+    async def not_to_have_sent(
+        self, match: Match | None = None, *, json: Any = None, within: Timeout = 0
+    ) -> None:
+        """The app has sent no frame that matches; as `not_to_have_received`."""
+        await run_steps(self._checks.has_no_frame("sent", match, json, within))
+
+    async def to_be_open(self, *, timeout: Timeout = None) -> None:
+        """The handshake succeeded, and the socket is not closed. Waits for the handshake."""
+        await run_steps(self._checks.is_open(timeout))
+
+    async def to_be_closed(
+        self, *, code: int | None = None, reason: str | None = None, timeout: Timeout = None
+    ) -> None:
+        """The socket is closed, with this code and reason if they are given. Waits for the end."""
+        await run_steps(self._checks.is_closed(code, reason, timeout))
+
+    async def to_have_subprotocol(self, subprotocol: str | None, *, timeout: Timeout = None) -> None:
+        """The server chose this subprotocol, or (None) none. Waits for the handshake."""
+        await run_steps(self._checks.has_subprotocol(subprotocol, timeout))
+
+
+class SocketChecks:
+    """The steps of the assertions on a socket, for both APIs."""
+
+    def __init__(self, socket: WebSocket) -> None:
+        self._socket = socket
+
+    def has_frame(
+        self, direction: str, match: Match | None, json: Any, count: int | None, timeout: Timeout
+    ) -> Steps[None]:
+        """The steps of `to_have_received` and `to_have_sent`."""
+        if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 0):
+            raise ValueError(f"count must be a number of frames, 0 or more, not {count!r}")
+        scan = _Scan(FrameMatch(match, json=json, direction=direction))
+        watch: SocketWatch = yield partial(self._watch, timeout)
+        try:
+            is_last = False
+            while not is_last:
+                is_last = watch.error is not None
+                yield from scan.look(watch)
+                if scan.found and count is None:
+                    return
+                if scan.found == count and not scan.forgotten:
+                    return
+                if count is not None and (scan.found > count or scan.forgotten):
+                    break
+                if not is_last:
+                    yield watch.change
+        finally:
+            watch.end()
+        times = "" if count is None else " once" if count == 1 else f" {count:,} times"
+        self._fail(f"expected {scan.match}{times}, but {scan.outcome()}{watch.end_text()}", scan.lines())
+
+    def has_no_frame(self, direction: str, match: Match | None, json: Any, within: Timeout) -> Steps[None]:
+        """The steps of `not_to_have_received` and `not_to_have_sent`."""
+        scan = _Scan(FrameMatch(match, json=json, direction=direction))
+        is_last = within in (0, None) or to_milliseconds(within or 0) == 0
+        watch: SocketWatch = yield partial(self._watch, within or 0)
+        try:
+            while not scan.found and not scan.forgotten:
+                yield from scan.look(watch)
+                if is_last:
+                    break
+                is_last = watch.error is not None
+                if not is_last:
+                    yield watch.change
+        finally:
+            watch.end()
+        if scan.found or scan.forgotten:
+            self._fail(f"expected no{str(scan.match)[1:]}, but {scan.outcome()}", scan.lines())
+
+    def is_open(self, timeout: Timeout) -> Steps[None]:
+        """The steps of `to_be_open`."""
+        socket = self._socket
+        yield from self._until(lambda: socket.opened_at is not None or socket.is_closed(), timeout)
+        if socket.is_closed() or socket.opened_at is None:
+            self._fail("expected the socket to be open")
+
+    def is_closed(self, code: int | None, reason: str | None, timeout: Timeout) -> Steps[None]:
+        """The steps of `to_be_closed`."""
+        socket = self._socket
+        yield from self._until(socket.is_closed, timeout)
+        is_as_expected = code in (None, socket.close_code) and reason in (None, socket.close_reason)
+        if not socket.is_closed() or not is_as_expected:
+            wanted = [str(code)] if code is not None else []
+            wanted += [repr(reason)] if reason is not None else []
+            self._fail(" ".join(["expected the socket to be closed", *(["with"] if wanted else []), *wanted]))
+
+    def has_subprotocol(self, subprotocol: str | None, timeout: Timeout) -> Steps[None]:
+        """The steps of `to_have_subprotocol`."""
+        socket = self._socket
+        yield from self._until(lambda: socket.status is not None or socket.is_closed(), timeout)
+        if socket.status is None or socket.subprotocol != subprotocol:
+            wanted = "no subprotocol" if subprotocol is None else f"the subprotocol {subprotocol!r}"
+            self._fail(f"expected {wanted}, but it is {socket.subprotocol!r}")
+
+    def _until(self, holds: Callable[[], bool], timeout: Timeout) -> Steps[None]:
+        """Wait until a condition holds, or the time is up, or the proxy ends."""
+        watch: SocketWatch = yield partial(self._watch, timeout)
+        try:
+            while not holds() and not watch.is_final:
+                yield watch.change
+        finally:
+            watch.end()
+
+    async def _watch(self, timeout: Timeout) -> SocketWatch:
+        return SocketWatch(self._socket, EXPECT_TIMEOUT if timeout is None else timeout, "an assertion")
+
+    def _fail(self, sentence: str, lines: Sequence[str] = ()) -> NoReturn:
+        frames = self._socket._history.total
+        count = "1 frame" if frames == 1 else f"{frames:,} frames"
+        about = f"socket: {shown_url(self._socket.url)}, {state_text(self._socket)}, {count}"
+        raise AssertionError("\n".join([sentence, *lines, about]))
+
+
+class _Scan:
+    """The frames that an assertion has looked at."""
+
+    def __init__(self, match: FrameMatch) -> None:
+        self.match = match
+        self.found = 0
+        """How many frames match."""
+        self.forgotten = 0
+        """How many frames the socket no longer remembered when they were to be looked at."""
+        self._matching: deque[Frame] = deque(maxlen=_SHOWN)
+        self._passed = PassedFrames(match)
+        self._position = 0
+
+    def look(self, watch: SocketWatch) -> Steps[None]:
+        """Look at the frames that have come since the last look."""
+        frames, newest = yield partial(watch.read, self._position)
+        for frame in frames:
+            self._move(frame.number - 1)
+            self._position = frame.number
+            held = self.match.holds(frame)
+            if inspect.isawaitable(held):
+                held = yield partial(watch.verdict, held)
+            if held:
+                self.found += 1
+                self._matching.append(frame)
+            else:
+                self._passed.add(frame)
+        self._move(newest)
+
+    def _move(self, number: int) -> None:
+        self.forgotten += number - self._position
+        self._position = number
+
+    def outcome(self) -> str:
+        """How many matched, as the end of a sentence."""
+        if self.found:
+            return "it came once" if self.found == 1 else f"it came {self.found:,} times"
+        if self.forgotten:
+            return f"{self.forgotten:,} frames are no longer remembered (ws_history)"
+        return "none came"
+
+    def lines(self) -> list[str]:
+        """The frames that matched, or else those that did not."""
+        lines = [f"    {frame_text(frame)}" for frame in self._matching] or self._passed.lines()
+        if self.forgotten:
+            lines.append(f"    and {self.forgotten:,} frames that are no longer remembered (ws_history)")
+        return lines
+
+
+def expect(actual: WebSocket) -> SocketAssertions:
+    """Assertions on a socket: `await expect(ws).to_have_received(json={"type": "filled"})`.
+
+    Raises TypeError for anything else.
+    """
+    if not isinstance(actual, WebSocket):
+        raise TypeError(f"expect takes a WebSocket of the async API, not {type(actual).__name__}")
+    return SocketAssertions(actual)

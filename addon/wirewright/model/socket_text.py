@@ -1,0 +1,103 @@
+"""Sockets and frames as errors, assertions and reports show them: short, printable and without secrets."""
+
+import json
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+from wirewright.model.frame import Frame
+from wirewright.model.json_match import Misfit
+from wirewright.printable import printable
+from wirewright.values import Direction, Payload
+
+if TYPE_CHECKING:
+    from wirewright.model.websocket import WebSocket
+
+WIDTH = 200
+"""Characters of a payload that are shown."""
+ARROWS = {Direction.SENT: "→", Direction.RECEIVED: "←"}
+
+
+class Redactor(Protocol):
+    """Replaces secrets (`capture.redaction.Redaction`)."""
+
+    def text(self, message: str) -> str: ...
+
+    def preview(self, payload: Payload, length: int) -> Payload: ...
+
+
+_load: Callable[[], Redactor] | None = None
+
+
+def redact_with(load: Callable[[], Redactor]) -> None:
+    """Set the function that returns the redactor. It is called once, when a text is needed."""
+    global _load
+    _load = load
+
+
+@cache
+def _redactor() -> Redactor:
+    assert _load is not None, "the package sets it"
+    return _load()
+
+
+def payload_text(payload: Payload) -> str:
+    """The beginning of a payload, in quotes."""
+    shown = repr(_redactor().preview(payload, WIDTH))
+    return shown if len(shown) <= WIDTH else f"{shown[:WIDTH]}… ({len(payload):,} in all)"
+
+
+def frame_text(frame: Frame) -> str:
+    """The direction of a frame and the beginning of its payload."""
+    return f"{ARROWS[frame.direction]} {payload_text(frame.payload)}"
+
+
+def misfit_text(misfit: Misfit) -> str:
+    """Where a JSON value is not as expected: `price: expected 2, is 1.5`."""
+    place, expected, actual = misfit
+    where = printable(place) or "the whole message"
+    return f"{where}: expected {json_text(expected)}, is {_hidden(place, actual)}"
+
+
+def _hidden(place: str, actual: Any) -> str:
+    key = place.rpartition(".")[2].partition("[")[0]
+    try:
+        written = json.dumps({key: actual}, ensure_ascii=False)
+    except TypeError:
+        return repr(actual)  # MISSING
+    shown = json.loads(_redactor().text(written))[key]
+    return _cut(repr(shown))
+
+
+def json_text(value: Any) -> str:
+    """A partial match as Python shows it, with functions by their names."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key!r}: {json_text(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(json_text, value)) + "]"
+    return function_text(value) if callable(value) and hasattr(value, "__qualname__") else repr(value)
+
+
+def function_text(function: Any) -> str:
+    """The name of a function and its line: all lambdas have one name."""
+    code = getattr(function, "__code__", None)
+    name = getattr(function, "__qualname__", repr(function)).rpartition("<locals>.")[2]
+    return name if code is None else f"{name} (line {code.co_firstlineno})"
+
+
+def state_text(socket: "WebSocket") -> str:
+    """Whether a socket is open, or how it ended."""
+    if not socket.is_closed():
+        return "open" if socket.opened_at else "opening"
+    reason = "" if not socket.close_reason else printable(_redactor().text(socket.close_reason))
+    if not socket.opened_at:
+        status = f" with status {socket.status}" if socket.status else ""
+        return f"failed{status}{reason and f': {reason}'}"
+    said = [f"closed {socket.close_code}", reason and repr(reason)]
+    if socket.closed_by:
+        said.append(f"by {socket.closed_by}")
+    return " ".join(filter(None, said))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= WIDTH else f"{text[:WIDTH]}…"

@@ -1,0 +1,73 @@
+"""`expect(ws)` of the sync API.
+
+https://playwright.dev/python/docs/test-assertions
+"""
+
+from typing import Any
+
+from wirewright.model.assertions import SocketChecks
+from wirewright.model.event_wait import Timeout
+from wirewright.model.frame_match import Match
+from wirewright.model.websocket import WebSocket
+from wirewright.sync.wrappers import Wrapper
+
+__tracebackhide__ = True  # pytest shows the line that calls
+
+
+class SocketAssertions:
+    """What is expected of a socket. Each method raises AssertionError if it does not hold."""
+
+    def __init__(self, socket: Wrapper[WebSocket]) -> None:
+        self._run = socket._run
+        self._checks = SocketChecks(socket._own)
+
+    def to_have_received(
+        self,
+        match: Match | None = None,
+        *,
+        json: Any = None,
+        count: int | None = None,
+        timeout: Timeout = None,
+    ) -> None:
+        """The server has sent a frame that matches, or just as many as `count`, since the socket's opening.
+
+        `match` and `json` are those of `ws.next_frame`. Frames that passed before the call count. It waits
+        for further ones for `timeout` milliseconds, 5,000 by default; 0 is no limit.
+        """
+        self._run(self._checks.has_frame("received", match, json, count, timeout))
+
+    def to_have_sent(
+        self,
+        match: Match | None = None,
+        *,
+        json: Any = None,
+        count: int | None = None,
+        timeout: Timeout = None,
+    ) -> None:
+        """The app has sent a frame that matches; as `to_have_received`."""
+        self._run(self._checks.has_frame("sent", match, json, count, timeout))
+
+    def not_to_have_received(
+        self, match: Match | None = None, *, json: Any = None, within: Timeout = 0
+    ) -> None:
+        """The server has sent no frame that matches since the socket's opening, and sends none in the next
+        `within` milliseconds. Without `within` it looks at once."""
+        self._run(self._checks.has_no_frame("received", match, json, within))
+
+    def not_to_have_sent(self, match: Match | None = None, *, json: Any = None, within: Timeout = 0) -> None:
+        """The app has sent no frame that matches; as `not_to_have_received`."""
+        self._run(self._checks.has_no_frame("sent", match, json, within))
+
+    def to_be_open(self, *, timeout: Timeout = None) -> None:
+        """The handshake succeeded, and the socket is not closed. Waits for the handshake."""
+        self._run(self._checks.is_open(timeout))
+
+    def to_be_closed(
+        self, *, code: int | None = None, reason: str | None = None, timeout: Timeout = None
+    ) -> None:
+        """The socket is closed, with this code and reason if they are given. Waits for the end."""
+        self._run(self._checks.is_closed(code, reason, timeout))
+
+    def to_have_subprotocol(self, subprotocol: str | None, *, timeout: Timeout = None) -> None:
+        """The server chose this subprotocol, or (None) none. Waits for the handshake."""
+        self._run(self._checks.has_subprotocol(subprotocol, timeout))
