@@ -59,7 +59,7 @@ async def test_wait_for_frame_tells_when_the_socket_closed_first(confdir: Path, 
     async with mitmdump("-s", example, confdir=confdir, WORD="never said") as (run, port):
         async with websockets.connect(f"{url}/live", proxy=f"http://127.0.0.1:{port}"):
             pass
-        await run.line(f"^{url}/live: not ready: Socket closed$")
+        await run.line(f"^{url}/live: not ready: Socket closed: 1000$")
 
 
 async def test_failures_tells_what_goes_wrong(confdir: Path) -> None:

@@ -71,10 +71,62 @@ def test_no_frame_of_many_rounds_is_lost(proxy: Proxy) -> None:
             assert ws.next_frame(json={"type": "ack"}).json()["order"] == number
             assert ws.next_frame(json={"type": "filled"}).json()["order"] == number
         client.close()
-        with pytest.raises(Error, match=r"^Socket closed while waiting for a frame"):
+        with pytest.raises(Error, match=r"^Socket closed: 1000 while waiting for a frame"):
             ws.next_frame()
         assert ws.frames.last == ws.frames[-1]
         assert ws.frames.forgotten == 500
+
+
+def test_expected_socket_may_have_to_open(proxy: Proxy, url: str) -> None:
+    with ExitStack() as stack:
+        with proxy.expect_websocket("**/live", opened=True) as info:
+            client = stack.enter_context(app(proxy, url))
+        ws = info.value
+        assert (ws.status, ws.opened_at is not None) == (101, True)
+        ws.wait_for_open()
+        say(client, "a")
+        assert ws.next_frame("a", direction="received").number == 2
+
+
+def test_socket_that_is_expected_to_open_and_does_not_fails_the_wait(proxy: Proxy) -> None:
+    proxy.route_web_socket("**/live", lambda route: route.reject(403))
+    with (
+        pytest.raises(Error, match=r"^Socket error: .* Unexpected response code: 403$"),
+        proxy.expect_websocket(opened=True),
+        pytest.raises(InvalidStatus),
+        app(proxy, NOWHERE),
+    ):
+        pass
+
+
+def test_mocked_server_answers_by_its_rules(proxy: Proxy) -> None:
+    threads: set[str] = set()
+
+    def pong(frame: wirewright.Frame) -> object:
+        threads.add(threading.current_thread().name)
+        return {"type": "pong", "id": frame.json()["id"]}
+
+    async def slowly() -> str:
+        return "slowly"
+
+    mock = proxy.mock_web_socket("**/live")
+    mock.on(json={"type": "ping"}).reply(pong)
+    mock.on("slow").reply(slowly, "and on").close(4000)
+    mock.greet("hello").every(0.01, "tick")
+    with app(proxy, NOWHERE) as client:
+        assert client.recv(STEP_SECONDS) == "hello"
+        assert client.recv(STEP_SECONDS) == "tick"
+        client.send('{"type": "ping", "id": 7}')
+        assert any(client.recv(STEP_SECONDS) == '{"type": "pong", "id": 7}' for _ in range(10_000))
+        client.send("slow")
+        said: list[object] = []
+        with suppress(ConnectionClosed):
+            while True:
+                said.append(client.recv(STEP_SECONDS))
+        assert [each for each in said if each != "tick"] == ["slowly", "and on"]
+        assert client.close_code == 4000
+    assert threads == {"wirewright-dispatcher"}
+    assert [frame.payload for frame in mock.calls] == ['{"type": "ping", "id": 7}', "slow"]
 
 
 def test_handler_may_wait_for_a_frame_while_others_are_called(proxy: Proxy, url: str) -> None:
@@ -223,7 +275,7 @@ def test_block_that_is_left_too_much_to_judge_is_told(
 ) -> None:
     monkeypatch.setattr(dispatcher, "MOST_BYTES", 50_000)
     judged: list[object] = []
-    left_out = r"^Socket closed \([0-9,]+ messages were left out: too many waited for the predicate\)$"
+    left_out = r"^Socket closed: 1000 \([0-9,]+ messages were left out: too many waited for the predicate\)$"
     with ExitStack() as stack:
         with proxy.expect_websocket() as opened:
             client = stack.enter_context(app(proxy, url))
@@ -267,12 +319,12 @@ def test_errors_are_those_of_the_async_api(proxy: Proxy, url: str) -> None:
         with pytest.raises(RuntimeError, match="the block"), ws.expect_event("framereceived"):
             raise RuntimeError("the block")
         with (  # noqa: PT012
-            pytest.raises(Error, match=r"^Socket closed$"),
+            pytest.raises(Error, match=r"^Socket closed: 1000$"),
             ws.expect_event("framereceived", lambda _: False),
         ):
             client.send("a")
             client.close()
-        with pytest.raises(Error, match=r"^Socket closed$"):
+        with pytest.raises(Error, match=r"^Socket closed: 1000$"):
             ws.send_to_client("a")
         proxy.set_default_timeout(10)
         with pytest.raises(TimeoutError, match="Timeout 10ms exceeded"):
@@ -787,12 +839,12 @@ def test_first_wait_begins_at_the_opening(proxy: Proxy, url: str) -> None:
     with ws.expect_event("framesent", lambda payload: payload == "two") as frame:
         pass
     assert frame.value == "two"
-    with pytest.raises(Error, match=r"^Socket closed$"), ws.expect_event("framereceived"):
+    with pytest.raises(Error, match=r"^Socket closed: 1000$"), ws.expect_event("framereceived"):
         pass
     ws = opened_and_over(proxy, url)
     assert ws.wait_for_event("framereceived", history=True) == "one"
     assert ws.wait_for_event("framereceived") == "two"
-    with pytest.raises(Error, match=r"^Socket closed$"):
+    with pytest.raises(Error, match=r"^Socket closed: 1000$"):
         ws.wait_for_event("framereceived")
 
 

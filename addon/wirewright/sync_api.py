@@ -19,10 +19,11 @@ may await anything of asyncio, it must not block, and it cannot wait with this A
 https://playwright.dev/python/docs/library
 """
 
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
-from functools import partial, wraps
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
@@ -51,11 +52,11 @@ from wirewright.model.json_match import ANY
 from wirewright.model.matching import UrlMatch, UrlPattern
 from wirewright.model.proxy import ReplayHandler
 from wirewright.model.route import CloseHandler, Directions, MessageHandler, Milliseconds
-from wirewright.model.running_proxies import RunningProxy, running_proxies
+from wirewright.model.web_socket_mock import MockRule, WebSocketMock
 from wirewright.sync.assertions import SocketAssertions
-from wirewright.sync.bridge import Bridge
 from wirewright.sync.cursor import Cursor
 from wirewright.sync.listeners import ProxyWrapper, SocketWrapper
+from wirewright.sync.proxy_thread import ProxyThread
 from wirewright.sync.waits import EventContextManager, EventInfo, SyncWait
 from wirewright.sync.wrappers import (
     DispatchedFunction,
@@ -88,6 +89,7 @@ __all__ = [
     "Message",
     "MessageHandler",
     "Milliseconds",
+    "MockRule",
     "Payload",
     "Predicate",
     "Proxy",
@@ -99,6 +101,7 @@ __all__ = [
     "UrlMatch",
     "UrlPattern",
     "WebSocket",
+    "WebSocketMock",
     "WebSocketRoute",
     "connect",
     "expect",
@@ -142,6 +145,7 @@ class WebSocket(SocketWrapper):
     closed_at = PassedProperty[float | None](own_websocket.WebSocket.closed_at)
     close_code = PassedProperty[int | None](own_websocket.WebSocket.close_code)
     close_reason = PassedProperty[str | None](own_websocket.WebSocket.close_reason)
+    error = PassedProperty[str | None](own_websocket.WebSocket.error)
     closed_by = PassedProperty[ClosedBy | None](own_websocket.WebSocket.closed_by)
     route_errors = PassedProperty[int](own_websocket.WebSocket.route_errors)
 
@@ -172,8 +176,8 @@ class WebSocket(SocketWrapper):
     ) -> EventContextManager[Any]:
         """Wait for an event that the block causes: the listener is there before the block runs.
 
-        `history=True` first tries the frames that the socket still remembers. Raises Error("Socket
-        closed"), Error("Socket error") or TimeoutError at the end of the block.
+        `history=True` first tries the frames that the socket still remembers. Raises Error (`Socket closed:
+        1011 'restart'`, `Socket error: net::ERR_CONNECTION_REFUSED`) or TimeoutError at the end of the block.
         """
         return EventContextManager(
             lambda: SyncWait(
@@ -203,6 +207,10 @@ class WebSocket(SocketWrapper):
             return self._call(lambda: self._own.frames)
         except EndedError:  # no frame comes any more
             return self._own.frames
+
+    def wait_for_open(self, timeout: Timeout = None) -> None:
+        """Return once the handshake has succeeded; see `wirewright.WebSocket.wait_for_open`."""
+        self._run(self._own._opening(timeout))
 
     def cursor(self, start: Literal["opening", "now"] = "opening") -> Cursor:
         """A place among the frames of this socket, with a `next_frame` of its own.
@@ -338,24 +346,26 @@ class Proxy(ProxyWrapper[own_proxy.Proxy]):
         url: UrlPattern | Predicate | None = None,
         predicate: Predicate | None = None,
         timeout: Timeout = None,
+        *,
+        opened: bool = False,
     ) -> EventContextManager[WebSocket]:
         """Wait for a socket that the block causes, of a matching URL and for which the predicate holds.
 
-        As in Playwright, the first argument may be the predicate: a callable is given the WebSocket.
+        As in Playwright, the first argument may be the predicate: a callable is given the WebSocket. With
+        `opened` the block also waits until the socket is open. It raises Error if the handshake fails.
         """
-        return self.expect_event("websocket", own_proxy.socket_predicate(url, predicate), timeout)
+        return self.expect_event("websocket", _socket_predicate(url, predicate, opened=opened), timeout)
 
     def wait_for_websocket(
         self,
         url: UrlPattern | Predicate | None = None,
         predicate: Predicate | None = None,
         timeout: Timeout = None,
+        *,
+        opened: bool = False,
     ) -> WebSocket:
-        """The next socket of a matching URL for which the predicate holds.
-
-        As in Playwright, the first argument may be the predicate: a callable is given the WebSocket.
-        """
-        return self.wait_for_event("websocket", own_proxy.socket_predicate(url, predicate), timeout)
+        """The next socket of a matching URL for which the predicate holds, as `expect_websocket`."""
+        return self.wait_for_event("websocket", _socket_predicate(url, predicate, opened=opened), timeout)
 
     def route_web_socket(self, url: UrlMatch | None, handler: RouteHandler, times: int | None = None) -> None:
         """Call a handler for each socket of a matching URL that opens from now on.
@@ -367,6 +377,19 @@ class Proxy(ProxyWrapper[own_proxy.Proxy]):
             self._own.route_web_socket, self._asked(url), DispatchedFunction(self._wrappers, handler), times
         )
         self._wrappers.note(lambda: self.unroute_web_socket(url, handler))
+
+    def mock_web_socket(self, url: UrlMatch | None, *, strict: bool = False) -> WebSocketMock:
+        """Be the server of the sockets of a matching URL that open from now on, by a table of rules.
+
+            mock = proxy.mock_web_socket("**/live")
+            mock.on(json={"type": "ping"}).reply({"type": "pong"})
+
+        It is a route. With `strict` a frame without a rule is an error of the route's handler, which fails a
+        test.
+        """
+        return WebSocketMock(
+            url, self.route_web_socket, self._own._scope, strict=strict, own=lambda route: route._own
+        )
 
     def unroute_web_socket(self, url: UrlMatch | None, handler: RouteHandler | None = None) -> None:
         """Remove a handler, or all that were registered for this URL. Open sockets keep theirs."""
@@ -468,6 +491,13 @@ def temporary_registrations(proxy: Proxy) -> Iterator[Proxy]:
             proxy._bridge.call(wrappers.catch_up)
 
 
+def _socket_predicate(
+    url: UrlPattern | Predicate | None, predicate: Predicate | None, *, opened: bool
+) -> Predicate | None:
+    meant = own_proxy.socket_predicate(url, predicate)
+    return own_proxy.opened_predicate(meant, lambda socket: socket._own) if opened else meant
+
+
 class _InThread:
     """A proxy of the async API, in a loop of its own for as long as the block runs."""
 
@@ -475,53 +505,24 @@ class _InThread:
         self._own = own
 
     def __enter__(self) -> Proxy:
-        self._is_inside = False
-        self._wrappers: WrapperRegistry | None = None
-        self._bridge = Bridge()
+        self._thread = thread = ProxyThread(self._own)
+        # Ctrl-C may come before `__exit__`, or at the beginning of `leave`
+        self._abandoned = weakref.finalize(self, thread.abandon)
+        self._abandoned.atexit = False
         try:
-            self._bridge.start()
-            own = self._bridge.wait(self._enter())
-            self._let_settle(own)
-            self._wrappers = WrapperRegistry(self._bridge, _KINDS)
-            return Proxy(own, self._wrappers)
+            own = thread.enter()
+            thread.wrappers = WrapperRegistry(thread.bridge, _KINDS)
+            return Proxy(own, thread.wrappers)
         except BaseException:  # Ctrl-C may come when it is inside already
-            self._stop()
+            self._leave()
             raise
 
     def __exit__(self, *_: object) -> None:
-        self._stop()
+        self._leave()
 
-    def _stop(self) -> None:
-        try:
-            if self._is_inside:
-                self._bridge.wait(self._leave())
-        finally:
-            self._bridge.stop()
-
-    async def _enter(self) -> own_proxy.Proxy:
-        proxy = await self._own.__aenter__()
-        self._is_inside = True
-        return proxy
-
-    def _let_settle(self, own: own_proxy.Proxy) -> None:
-        for running in running_proxies():
-            if running.loop is self._bridge.loop:
-                running.settle = partial(self._settle, running, own)
-
-    def _settle(self, running: RunningProxy, own: own_proxy.Proxy) -> None:
-        # Reports that the proxy sent before this answer have come by then.
-        running.run(own._running_host().apps_seen())
-        self._bridge.settle()
-
-    async def _leave(self) -> None:
-        if self._is_inside:  # else a handler has left it
-            self._is_inside = False
-            try:
-                await self._own.__aexit__(None, None, None)
-            finally:
-                self._bridge.is_ended = True
-                if self._wrappers is not None:
-                    self._wrappers.catch_up()
+    def _leave(self) -> None:
+        self._thread.leave()
+        self._abandoned.detach()
 
 
 def _in_thread(

@@ -36,7 +36,7 @@ async def test_no_frame_of_many_rounds_is_lost(proxy: Proxy) -> None:
                 assert [asked.number, acknowledged.number, filled.number] == [
                     *(4 * number + 1, 4 * number + 2, 4 * number + 4)
                 ]
-        with pytest.raises(Error, match=r"^Socket closed while waiting for a frame"):
+        with pytest.raises(Error, match=r"^Socket closed: 1000 while waiting for a frame"):
             await ws.next_frame()
 
 

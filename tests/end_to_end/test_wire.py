@@ -282,9 +282,9 @@ async def test_dead_socket_says_so_to_whoever_wants_to_send(
     ws = seen.ws
     calls = (partial(ws.send_to_client, "x"), partial(ws.send_to_server, b"x"), ws.close)
     for call in calls:
-        with pytest.raises(Error, match=r"^Socket closed$"):
+        with pytest.raises(Error, match=f"^Socket closed: {ws.close_code}$"):
             call()
-        with pytest.raises(Error, match=r"^Socket closed$"):
+        with pytest.raises(Error, match=f"^Socket closed: {ws.close_code}$"):
             await asyncio.to_thread(call)
 
 

@@ -141,7 +141,7 @@ async def test_end_of_the_socket_ends_the_wait() -> None:
     with pytest.raises(AssertionError) as caught:
         await expect(feed.socket).to_have_received("b")
     assert str(caught.value).splitlines() == [
-        "expected a received frame that contains 'b', but none came (Socket closed)",
+        "expected a received frame that contains 'b', but none came (Socket closed: 1011 'restart')",
         "passed:",
         "    ← 'a'",
         "socket: ws://example.test/live, closed 1011 'restart' by server, 1 frame",

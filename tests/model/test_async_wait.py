@@ -193,7 +193,7 @@ async def test_finished_expectation_keeps_no_predicate() -> None:
     feed.closed(1000)
     del predicate
     assert trace() is None
-    with pytest.raises(Error, match=r"^Socket closed$"):
+    with pytest.raises(Error, match=r"^Socket closed: 1000$"):
         async with manager:
             pass
 

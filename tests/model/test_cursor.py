@@ -157,7 +157,9 @@ async def test_frames_before_the_end_come_and_then_an_error() -> None:
     receive(feed, "a", "b")
     feed.closed(1011, "restart", "server")
     assert await payloads(ws, 2) == ["a", "b"]
-    with pytest.raises(Error, match=r"^Socket closed while waiting for a frame\nno frame passed$"):
+    with pytest.raises(
+        Error, match=r"^Socket closed: 1011 'restart' while waiting for a frame\nno frame passed$"
+    ):
         await ws.next_frame()
 
 
@@ -167,7 +169,9 @@ async def test_wait_ends_with_the_socket() -> None:
     loop = asyncio.get_running_loop()
     loop.call_later(1, feed.failed, "net::ERR_CONNECTION_REFUSED")
     loop.call_later(1, feed.closed)
-    with pytest.raises(Error, match=r"^Socket error while waiting for a frame that contains 'a'"):
+    with pytest.raises(
+        Error, match=r"^Socket error: net::ERR_CONNECTION_REFUSED while waiting for a frame that contains 'a'"
+    ):
         await feed.socket.next_frame("a")
     assert left_behind(feed.socket) == []
 

@@ -286,7 +286,7 @@ async def test_end_closes_the_sockets_and_fails_the_waits() -> None:
     wait, own_wait = ws.wait_for_event("framesent"), proxy.wait_for_websocket()
     await control.end(NOTHING)
     assert (ws.is_closed(), ws.closed_by, ws.close_code, proxy.web_sockets) == (True, "proxy", 1006, [])
-    with pytest.raises(Error, match=r"^Socket closed$"):
+    with pytest.raises(Error, match=r"^Socket closed: 1006 'the proxy has stopped'$"):
         await wait
     with pytest.raises(Error, match=r"^Proxy closed$"):
         await own_wait
@@ -361,3 +361,30 @@ async def test_end_goes_back_to_the_settings_of_before() -> None:
     assert (before, inside) == ([ws], [])
     with pytest.raises(TimeoutError, match="Timeout 100ms exceeded"):
         await proxy.wait_for_event("websocket")
+
+
+@in_virtual_time
+async def test_expected_socket_may_have_to_open() -> None:
+    proxy = Proxy()
+    loop = asyncio.get_running_loop()
+    async with proxy.expect_websocket("**/live", opened=True) as info:
+        other = begin_socket(proxy, "ws://example.test/other", key="1")
+        other.failed("boom")
+        meant = begin_socket(proxy, key="2")
+        loop.call_later(1, meant.opened)
+    assert await info.value is meant.socket
+    assert meant.socket.opened_at is not None
+
+
+@in_virtual_time
+async def test_socket_that_is_expected_to_open_and_does_not_fails_the_wait() -> None:
+    proxy = Proxy()
+    wait = proxy.wait_for_websocket(lambda ws: "live" in ws.url, opened=True)
+    asyncio.get_running_loop().call_soon(begin_socket(proxy).failed, "net::ERR_CONNECTION_REFUSED")
+    with pytest.raises(Error, match=r"^Socket error: net::ERR_CONNECTION_REFUSED$"):
+        await wait
+    late = proxy.wait_for_websocket(opened=True, timeout=500)
+    begin_socket(proxy, key="2")
+    with pytest.raises(TimeoutError, match=r"^Timeout 500ms exceeded"):
+        await late
+    assert left_behind(proxy) == []

@@ -93,7 +93,7 @@ async def test_wait_of_a_listener_that_the_end_of_the_proxy_fails_is_logged_alon
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     await control.end(before)
-    assert {error.message for error in failures} == {"Socket closed", "Proxy closed"}
+    assert {error.message for error in failures} == {"Socket closed: 'the proxy has stopped'", "Proxy closed"}
     assert {type(error) for error in failures} == {EndedError}
     assert reported == []
 
@@ -110,4 +110,4 @@ async def test_wait_of_a_listener_that_fails_before_the_end_is_reported(reported
     await asyncio.sleep(0)
     feed.closed(1000, "")
     await eventually(lambda: bool(reported))
-    assert messages(reported) == [(f"{feed.socket}: a listener raised", "Error('Socket closed')")]
+    assert messages(reported) == [(f"{feed.socket}: a listener raised", "Error('Socket closed: 1000')")]

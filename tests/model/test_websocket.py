@@ -146,12 +146,12 @@ def test_failure_is_emitted_once() -> None:
 @pytest.mark.parametrize(
     ("event", "end", "message"),
     [
-        ("framereceived", "close", "Socket closed"),
-        ("framesent", "close", "Socket closed"),
-        ("socketerror", "close", "Socket closed"),
-        ("framereceived", "error", "Socket error"),
-        ("framesent", "error", "Socket error"),
-        ("close", "error", "Socket error"),
+        ("framereceived", "close", "Socket closed: 1006"),
+        ("framesent", "close", "Socket closed: 1006"),
+        ("socketerror", "close", "Socket closed: 1006"),
+        ("framereceived", "error", "Socket error: boom"),
+        ("framesent", "error", "Socket error: boom"),
+        ("close", "error", "Socket error: boom"),
     ],
 )
 @in_virtual_time
@@ -195,9 +195,9 @@ async def test_wait_on_a_closed_socket_fails_at_once(event: Any) -> None:
     feed = open_socket()
     receive(feed, "a")
     feed.closed(1000)
-    with pytest.raises(Error, match=r"^Socket closed$"):
+    with pytest.raises(Error, match=r"^Socket closed: 1000$"):
         await feed.socket.wait_for_event(event, timeout=0)
-    with pytest.raises(Error, match=r"^Socket closed$"):
+    with pytest.raises(Error, match=r"^Socket closed: 1000$"):
         async with feed.socket.expect_event(event, timeout=0) as info:
             assert info.is_done()
     assert asyncio.get_running_loop().time() == 0
@@ -211,7 +211,7 @@ async def test_wait_for_the_close_of_a_closed_socket_returns_at_once() -> None:
     assert await feed.socket.wait_for_event("close") is feed.socket
     async with feed.socket.expect_event("close", lambda ws: ws.close_code == 1000) as info:
         assert info.is_done()
-    with pytest.raises(Error, match=r"^Socket closed$"):
+    with pytest.raises(Error, match=r"^Socket closed: 1000$"):
         await feed.socket.wait_for_event("close", lambda ws: ws.close_code == 1001)
     assert asyncio.get_running_loop().time() == 0
 
@@ -237,7 +237,7 @@ async def test_close_fails_a_wait_when_the_last_slow_predicate_says_no() -> None
     receive(feed, "a", "c")
     feed.failed("boom")
     feed.closed(1000)
-    with pytest.raises(Error, match=r"^Socket error$"):
+    with pytest.raises(Error, match=r"^Socket error: boom$"):
         await wait
     assert not left_behind(feed.socket)
 
@@ -299,7 +299,7 @@ async def test_closed_socket_whose_history_will_not_do_fails_the_wait(
     feed = open_socket(limit=HistoryLimit(1, 100))
     receive(feed, "b", "c")
     feed.closed(1000)
-    with pytest.raises(Error, match=r"^Socket closed$"):
+    with pytest.raises(Error, match=r"^Socket closed: 1000$"):
         await feed.socket.wait_for_event("framereceived", predicate, history=True)
 
 
@@ -362,7 +362,7 @@ def test_socket_that_is_not_open_cannot_be_acted_on(
     message = "Socket is not open yet: its handshake has not been answered"
     if closed:
         feed.closed(1000)
-        message = "Socket closed"
+        message = "Socket closed: 1000"
     with pytest.raises(Error, match=f"^{message}$"):
         act(feed.socket)
     assert isinstance(feed.carrier, RecordingCarrier)
@@ -415,11 +415,91 @@ def test_close_of_the_wrong_type_is_told_so(code: Any, reason: Any, message: str
 
 
 def test_socket_says_which_one_it_is() -> None:
-    assert repr(open_socket(url="ws://a.test/").socket) == "<WebSocket url='ws://a.test/'>"
+    assert repr(open_socket(url="ws://a.test/").socket) == "<WebSocket url='ws://a.test/' open, 0 frames>"
 
 
 def test_repr_which_logs_have_does_not_show_the_query() -> None:
     socket = open_socket(url="ws://a.test/live?token=secret").socket
     route = WebSocketRoute(socket, None)  # type: ignore[arg-type]
-    assert repr(socket) == "<WebSocket url='ws://a.test/live?…'>"
+    assert repr(socket) == "<WebSocket url='ws://a.test/live?…' open, 0 frames>"
     assert repr(route) == "<WebSocketRoute url='ws://a.test/live?…'>"
+
+
+# The opening and the end
+
+
+@in_virtual_time
+async def test_opening_is_awaited() -> None:
+    feed = begin_socket(Proxy())
+    loop = asyncio.get_running_loop()
+    loop.call_later(1, feed.answered, 101, {})
+    loop.call_later(1, feed.opened)
+    await feed.socket.wait_for_open()
+    feed.closed(1000, "")
+    await feed.socket.wait_for_open()
+    assert left_behind(feed.socket) == []
+
+
+@in_virtual_time
+async def test_wait_for_the_opening_fails_with_the_reason() -> None:
+    feed = begin_socket(Proxy())
+    loop = asyncio.get_running_loop()
+    refused = "Error during WebSocket handshake: Unexpected response code: 403"
+    loop.call_later(1, feed.answered, 403, {})
+    loop.call_later(1, feed.failed, refused)
+    loop.call_later(2, feed.closed)
+    for _ in range(2):
+        with pytest.raises(Error) as caught:
+            await feed.socket.wait_for_open()
+        assert caught.value.message == f"Socket error: {refused}"
+    assert feed.socket.error == refused
+
+
+@in_virtual_time
+async def test_wait_for_the_opening_has_a_time_limit() -> None:
+    with pytest.raises(TimeoutError, match=r"^Timeout 200ms exceeded while waiting for the socket to open$"):
+        await begin_socket(Proxy()).socket.wait_for_open(timeout=200)
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        (lambda feed: feed.closed(1000, ""), "Socket closed: 1000"),
+        (lambda feed: feed.closed(1011, "restart", "server"), "Socket closed: 1011 'restart'"),
+        (lambda feed: feed.closed(None, "answered by block_list"), "Socket closed: 'answered by block_list'"),
+        (lambda feed: feed.closed(), "Socket closed"),
+        (lambda feed: feed.failed("net::ERR_FAILED"), "Socket error: net::ERR_FAILED"),
+        (lambda feed: (feed.failed("boom"), feed.closed(1006, "")), "Socket error: boom"),
+        (lambda feed: feed.closed(1008, "token=abc"), "Socket closed: 1008 'token=REDACTED'"),
+        (lambda feed: feed.closed(1008, "\x1b[2J"), r"Socket closed: 1008 '\\x1b[2J'"),
+    ],
+)
+@pytest.mark.parametrize("when", ["before", "during", "after"])
+@in_virtual_time
+async def test_error_says_how_the_socket_ended_whatever_the_timing(
+    end: Callable[[Feed], object], message: str, when: str
+) -> None:
+    feed = open_socket()
+    if when == "after":
+        end(feed)
+        feed.closed(1006, "")
+    wait = feed.socket.wait_for_event("framereceived")
+    if when == "before":
+        end(feed)
+    else:
+        asyncio.get_running_loop().call_soon(end, feed)
+    with pytest.raises(Error) as caught:
+        await wait
+    assert caught.value.message == message
+
+
+def test_repr_has_state_code_and_number_of_frames() -> None:
+    feed = begin_socket(Proxy())
+    ws = feed.socket
+    assert repr(ws) == "<WebSocket url='ws://example.test/live' opening, 0 frames>"
+    feed.opened()
+    receive(feed, "a")
+    assert repr(ws) == "<WebSocket url='ws://example.test/live' open, 1 frame>"
+    receive(feed, *"bcd")
+    feed.closed(1011, "restart", "server")
+    assert repr(ws) == "<WebSocket url='ws://example.test/live' closed 1011 'restart' by server, 4 frames>"

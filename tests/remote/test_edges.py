@@ -526,5 +526,5 @@ async def test_every_command_may_be_a_task(proxy: Proxy, tmp_path: Path) -> None
             assert await client.recv() == b"a"
             await asyncio.create_task(ws.close())  # noqa: TID251  what a user does
         await asyncio.gather(remote.unroute_web_socket("**", handler), remote.stop_capture())
-        with pytest.raises(Error, match=r"^Socket closed$"):
+        with pytest.raises(Error, match=r"^Socket closed: 1000$"):
             await asyncio.create_task(ws.close())  # noqa: TID251  what a user does

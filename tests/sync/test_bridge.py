@@ -1,10 +1,14 @@
 """The event loop's thread, and the thread of the handlers."""
 
+import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 
 import pytest
 
+from support.time_limits import STEP_SECONDS
+from wirewright.model.errors import EndedError
 from wirewright.sync.bridge import Bridge
 
 
@@ -37,3 +41,42 @@ def test_handler_that_waits_for_what_is_there_has_gone_on_once_all_is_settled(br
         bridge.dispatcher.in_turn(lambda: iter([(handle, None, None)]))
         bridge.settle()
         assert len(received) == number + 1
+
+
+def test_end_does_not_interrupt_the_cleaning_up_of_a_cancelled_task() -> None:
+    bridge = Bridge()
+    bridge.start()
+    cleaned: list[bool] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(10_000):
+                await asyncio.sleep(0)
+            cleaned.append(True)
+
+    task = bridge.call(lambda: bridge.loop.create_task(work()))
+    bridge.wait(asyncio.sleep(0))
+    bridge.call(task.cancel)
+    bridge.stop()
+    assert cleaned == [True]
+    assert task.cancelled()
+
+
+def test_abandoned_threads_end_by_themselves() -> None:
+    bridge = Bridge()
+    bridge.start()
+    last = threading.Event()
+
+    async def leave() -> None:
+        last.set()
+
+    bridge.abandon(leave)
+    bridge._runner.join(STEP_SECONDS)
+    bridge.dispatcher.thread.join(STEP_SECONDS)
+    assert last.is_set()
+    assert not bridge._runner.is_alive()
+    assert not bridge.dispatcher.thread.is_alive()
+    with pytest.raises(EndedError):
+        bridge.call(print)

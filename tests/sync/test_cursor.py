@@ -149,7 +149,7 @@ def test_search_that_fails_leaves_the_cursor_where_it_was(fed: Fed) -> None:
 
 def test_end_of_the_socket_ends_the_search(fed: Fed) -> None:
     closing = fed.when_searching(lambda: fed.bridge.call(fed.feed.closed, 1000, ""))
-    with pytest.raises(Error, match=r"^Socket closed while waiting for a frame\nno frame passed$"):
+    with pytest.raises(Error, match=r"^Socket closed: 1000 while waiting for a frame\nno frame passed$"):
         fed.ws.next_frame()
     closing.join()
 

@@ -14,7 +14,7 @@ from wirewright.model.frame import Frame
 from wirewright.model.frame_match import FrameMatch, Match
 from wirewright.model.passed_frames import PassedFrames
 from wirewright.model.socket_text import frame_text, state_text
-from wirewright.model.socket_watch import SocketWatch
+from wirewright.model.socket_watch import SocketWatch, until
 from wirewright.model.steps import Steps, run_steps
 from wirewright.model.websocket import WebSocket
 from wirewright.printable import shown_url
@@ -162,14 +162,8 @@ class SocketChecks:
             wanted = "no subprotocol" if subprotocol is None else f"the subprotocol {subprotocol!r}"
             self._fail(f"expected {wanted}, but it is {socket.subprotocol!r}")
 
-    def _until(self, holds: Callable[[], bool], timeout: Timeout) -> Steps[None]:
-        """Wait until a condition holds, or the time is up, or the proxy ends."""
-        watch: SocketWatch = yield partial(self._watch, timeout)
-        try:
-            while not holds() and not watch.is_final:
-                yield watch.change
-        finally:
-            watch.end()
+    def _until(self, holds: Callable[[], bool], timeout: Timeout) -> Steps[SocketWatch]:
+        return until(self._socket, holds, EXPECT_TIMEOUT if timeout is None else timeout, "an assertion")
 
     async def _watch(self, timeout: Timeout) -> SocketWatch:
         return SocketWatch(self._socket, EXPECT_TIMEOUT if timeout is None else timeout, "an assertion")

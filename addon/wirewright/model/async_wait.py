@@ -87,10 +87,13 @@ class AsyncWait(EventWait, Generic[T]):
         self._settle_exception(EndedError(message))
 
     def _listen(self) -> None:
-        ends = {event: partial(self._fail_at_end, message) for event, message in self.options.ends.items()}
-        self._listeners: dict[str, Callable[..., Any]] = {**ends, self._event: self._consider}
+        self._listeners: dict[str, Callable[..., Any]] = dict.fromkeys(self.options.ends, self._end)
+        self._listeners[self._event] = self._consider
         for event, listener in self._listeners.items():
             self._emitter._register(event, listener, RegisteredListener(listener, None))
+
+    def _end(self, _: object) -> None:
+        self._fail_at_end(self.options.end_text())
 
     def _ignore(self) -> None:
         for event, listener in self._listeners.items():

@@ -13,7 +13,7 @@ from wirewright.model.event_wait import Timeout
 from wirewright.model.frame import Frame
 from wirewright.model.frame_match import FrameMatch, Match
 from wirewright.model.passed_frames import PassedFrames
-from wirewright.model.socket_watch import SocketWatch, end_text
+from wirewright.model.socket_watch import SocketWatch, failure_text
 from wirewright.model.steps import Steps, run_steps
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Search:
 
     def failed(self, error: Error) -> Error:
         """The error of the call, once no frame is left."""
-        return type(error)("\n".join([end_text(error, str(self.match)), *self._passed.lines()]))
+        return type(error)("\n".join([failure_text(error, str(self.match)), *self._passed.lines()]))
 
 
 class Cursor:

@@ -6,8 +6,8 @@ https://playwright.dev/python/docs/api/class-websocket#web-socket-wait-for-event
 import asyncio
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -49,16 +49,14 @@ def fitted(predicate: Predicate | None) -> Callable[[Any], object] | None:
     return fit(predicate, 1)
 
 
-ENDS = {"close": "Socket closed", "socketerror": "Socket error"}
-"""The events of a socket that end a wait for another one, with the message of the Error that it raises."""
-
-
 @dataclass(frozen=True)
 class WaitOptions:
     """The past events of an emitter, and the events that end a wait."""
 
-    ends: Mapping[str, str] = field(default_factory=dict)
-    """The events that fail the wait, each with the message of the error."""
+    ends: Collection[str] = ()
+    """The events that fail the wait."""
+    end_text: Callable[[], str] = str
+    """It is called at such an event, and returns the message of the error."""
     past: Sequence[PastEvent] = ()
     """The events that are tried first, oldest first."""
     closed: str | None = None
@@ -184,7 +182,7 @@ class EventWait(TimedWait):
             if name == self._event:
                 self._consider(value, number)
             elif name in options.ends:
-                closed = options.ends[name]
+                closed = options.end_text()
                 break
             if self.is_over:
                 return

@@ -225,6 +225,7 @@ class Feed:
         """The socket failed; `closed` follows."""
         if not self.socket.is_closed() and not self._failed:
             self._failed = True
+            self.socket._error = message
             if self._tape:
                 self._tape.failed(message)
             self.history.note("socketerror", message)

@@ -1,5 +1,6 @@
 """The proxy: what a Page or a BrowserContext is in Playwright."""
 
+import inspect
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
@@ -14,7 +15,7 @@ from wirewright.model.awaitables import Completion
 from wirewright.model.emitter import Emitter
 from wirewright.model.errors import Error
 from wirewright.model.event_signatures import ProxyListening, ProxyRemoval
-from wirewright.model.event_wait import Predicate, Timeout, WaitOptions, to_milliseconds
+from wirewright.model.event_wait import Predicate, Timeout, WaitOptions, fitted, to_milliseconds
 from wirewright.model.feed import Feed, Tape
 from wirewright.model.history import HistoryLimit
 from wirewright.model.matching import UrlMatch, UrlPattern, compile_match
@@ -22,6 +23,7 @@ from wirewright.model.ownership import Owner, current_owner
 from wirewright.model.route import WebSocketRoute
 from wirewright.model.route_table import RouteHandler, RouteTable
 from wirewright.model.scope import Scope
+from wirewright.model.web_socket_mock import WebSocketMock
 from wirewright.model.websocket import WebSocket
 from wirewright.values import Payload
 
@@ -157,24 +159,28 @@ class Proxy(Emitter):
         url: UrlPattern | Predicate | None = None,
         predicate: Predicate | None = None,
         timeout: Timeout = None,
+        *,
+        opened: bool = False,
     ) -> EventContextManager[WebSocket]:
         """Wait for a socket that the block causes, of a matching URL and for which the predicate holds.
 
-        As in Playwright, the first argument may be the predicate: a callable is given the WebSocket.
+        As in Playwright, the first argument may be the predicate: a callable is given the WebSocket. With
+        `opened` the block also waits until the socket is open. It raises Error if the handshake fails.
         """
-        return self.expect_event("websocket", socket_predicate(url, predicate), timeout)
+        meant = socket_predicate(url, predicate)
+        return self.expect_event("websocket", opened_predicate(meant) if opened else meant, timeout)
 
     def wait_for_websocket(
         self,
         url: UrlPattern | Predicate | None = None,
         predicate: Predicate | None = None,
         timeout: Timeout = None,
+        *,
+        opened: bool = False,
     ) -> Coroutine[Any, Any, WebSocket]:
-        """The next socket of a matching URL for which the predicate holds.
-
-        As in Playwright, the first argument may be the predicate: a callable is given the WebSocket.
-        """
-        return self.wait_for_event("websocket", socket_predicate(url, predicate), timeout)
+        """The next socket of a matching URL for which the predicate holds, as `expect_websocket`."""
+        meant = socket_predicate(url, predicate)
+        return self.wait_for_event("websocket", opened_predicate(meant) if opened else meant, timeout)
 
     def _wait_options(self, event: str) -> WaitOptions:
         return WaitOptions(history_of=lambda socket: socket._history)
@@ -191,6 +197,17 @@ class Proxy(Emitter):
         rule = self._routes.add(url, handler, times)
         self._scope.note_owner(rule.owner)
         return Completion()
+
+    def mock_web_socket(self, url: UrlMatch | None, *, strict: bool = False) -> WebSocketMock:
+        """Be the server of the sockets of a matching URL that open from now on, by a table of rules.
+
+            mock = proxy.mock_web_socket("**/live")
+            mock.on(json={"type": "ping"}).reply({"type": "pong"})
+
+        It is a route. With `strict` a frame without a rule is an error of the route's handler, which fails a
+        test. In the async API the result may be awaited, as that of `route_web_socket`.
+        """
+        return WebSocketMock(url, self.route_web_socket, self._scope, strict=strict)
 
     def unroute_web_socket(
         self, url: UrlMatch | None, handler: RouteHandler | None = None
@@ -314,3 +331,27 @@ def socket_predicate(url: UrlPattern | Predicate | None, predicate: Predicate | 
         return lambda socket: matches(socket.url)
     holds = fit(predicate, 1)
     return lambda socket: matches(socket.url) and holds(socket)
+
+
+def opened_predicate(
+    predicate: Predicate | None, own: Callable[[Any], WebSocket] = lambda socket: socket
+) -> Predicate:
+    """The predicate that holds once a socket for which `predicate` holds is open.
+
+    It raises the Error of `wait_for_open`. `own` returns the model's socket for the one that a predicate
+    is given.
+    """
+    holds = fitted(predicate)
+
+    def opens(socket: Any) -> object:
+        held = True if holds is None else holds(socket)
+        return _opens(held, own(socket)) if held else False
+
+    return opens
+
+
+async def _opens(held: object, socket: WebSocket) -> bool:
+    is_meant = bool(await held if inspect.isawaitable(held) else held)
+    if is_meant:
+        await socket.wait_for_open(timeout=0)
+    return is_meant

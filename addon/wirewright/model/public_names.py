@@ -16,6 +16,7 @@ from wirewright.model.matching import UrlMatch, UrlPattern
 from wirewright.model.proxy import Proxy, ReplayHandler
 from wirewright.model.route import CloseHandler, Directions, MessageHandler, Milliseconds, WebSocketRoute
 from wirewright.model.route_table import RouteHandler
+from wirewright.model.web_socket_mock import MockRule, WebSocketMock
 from wirewright.model.websocket import WebSocket
 from wirewright.values import ClosedBy, Conditions, Payload
 
@@ -40,6 +41,7 @@ __all__ = [
     "Message",
     "MessageHandler",
     "Milliseconds",
+    "MockRule",
     "Payload",
     "Predicate",
     "Proxy",
@@ -51,5 +53,6 @@ __all__ = [
     "UrlMatch",
     "UrlPattern",
     "WebSocket",
+    "WebSocketMock",
     "WebSocketRoute",
 ]

@@ -85,6 +85,21 @@ def function_text(function: Any) -> str:
     return name if code is None else f"{name} (line {code.co_firstlineno})"
 
 
+ENDS = ("close", "socketerror")
+"""The events of a socket that end a wait for another one."""
+END_TEXTS = ("Socket closed", "Socket error")
+"""The beginnings of the messages of the Error that such a wait raises."""
+
+
+def end_text(socket: "WebSocket") -> str:
+    """Why a socket can do nothing more: `Socket closed: 1011 'restart'`, `Socket error: net::ERR_FAILED`."""
+    if socket.error is not None:
+        return f"Socket error: {printable(_redactor().text(socket.error))}"
+    reason = printable(_redactor().text(socket.close_reason)) if socket.close_reason else ""
+    details = [str(each) for each in (socket.close_code, reason and repr(reason)) if each]
+    return "Socket closed" + (f": {' '.join(details)}" if details else "")
+
+
 def state_text(socket: "WebSocket") -> str:
     """Whether a socket is open, or how it ended."""
     if not socket.is_closed():

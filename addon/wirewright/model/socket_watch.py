@@ -2,12 +2,14 @@
 
 import asyncio
 import builtins
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wirewright.model.errors import EndedError, Error, TimeoutError  # noqa: A004  Playwright's name
-from wirewright.model.event_wait import ENDS, TimedWait, Timeout
+from wirewright.model.event_wait import TimedWait, Timeout
 from wirewright.model.frame import Frame
+from wirewright.model.socket_text import ENDS, end_text
+from wirewright.model.steps import Steps
 
 if TYPE_CHECKING:
     from wirewright.model.websocket import WebSocket
@@ -29,7 +31,7 @@ class SocketWatch(TimedWait):
         self.error: Error | None = None
         """Why the watch is over: the end of the socket or of the proxy, or a TimeoutError."""
         self.is_final = False
-        """True if the time is up, or the proxy has ended. After an error a socket will still be closed."""
+        """True if the time is up, the socket is closed, or the proxy has ended."""
         self._is_over = self._has_changed = False
         self._changed: asyncio.Future[None] | None = None
         """Done at the next change. None while nobody waits for one."""
@@ -81,7 +83,7 @@ class SocketWatch(TimedWait):
     def hear(self, event: str, _: Sequence[Any]) -> None:
         """Wake the code that waits."""
         if event in ENDS:
-            self._fail_at_end(ENDS[event])
+            self._fail_at_end(end_text(self._socket))
         else:
             self._wake()
 
@@ -109,7 +111,7 @@ class SocketWatch(TimedWait):
         socket._history.retain()
         socket._attach(self)
         if socket.is_closed():
-            self._fail_at_end(ENDS["close"])
+            self._fail_at_end(end_text(socket))
         elif self._scope.ended_reason is not None:
             self._fail_at_end(self._scope.ended_reason)
 
@@ -118,7 +120,8 @@ class SocketWatch(TimedWait):
 
     def _conclude(self, error: Error) -> None:
         self.error = self.error or error
-        self.is_final = self.is_final or isinstance(error, TimeoutError | EndedError)
+        is_end = self._socket.is_closed() or isinstance(error, TimeoutError | EndedError)
+        self.is_final = self.is_final or is_end  # after `socketerror` a socket is still to be closed
         self._wake()
 
     def _wake(self) -> None:
@@ -134,7 +137,24 @@ class SocketWatch(TimedWait):
         super()._dispose()
 
 
-def end_text(error: Error, awaited: str) -> str:
+def until(
+    socket: "WebSocket", holds: Callable[[], bool], timeout: Timeout, awaited: str
+) -> Steps[SocketWatch]:
+    """Steps that end once a condition holds, or the time is up, or the socket or the proxy has ended."""
+
+    async def begin() -> SocketWatch:
+        return SocketWatch(socket, timeout, awaited)
+
+    watch: SocketWatch = yield begin
+    try:
+        while not holds() and not watch.is_final:
+            yield watch.change
+    finally:
+        watch.end()
+    return watch
+
+
+def failure_text(error: Error, awaited: str) -> str:
     """The sentence of an error that ended a watch, with what was awaited."""
     return (
         error.message if isinstance(error, TimeoutError) else f"{error.message} while waiting for {awaited}"

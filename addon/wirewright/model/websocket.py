@@ -6,7 +6,7 @@ https://playwright.dev/python/docs/api/class-websocket
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from wirewright.model.async_wait import AsyncWait, EventContextManager
@@ -17,13 +17,16 @@ from wirewright.model.cursor import Cursor
 from wirewright.model.emitter import Emitter
 from wirewright.model.errors import Error
 from wirewright.model.event_signatures import SocketListening, SocketRemoval, SocketWaiting, Typed, unchanged
-from wirewright.model.event_wait import ENDS, Predicate, Timeout, WaitOptions
+from wirewright.model.event_wait import Predicate, Timeout, WaitOptions
 from wirewright.model.frame import Frame
 from wirewright.model.frame_match import Match
 from wirewright.model.frames import Frames
 from wirewright.model.handshake import Headers
 from wirewright.model.history import History, HistoryLimit, Message, PastEvent, to_payload
 from wirewright.model.scope import Scope
+from wirewright.model.socket_text import ENDS, end_text, state_text
+from wirewright.model.socket_watch import until
+from wirewright.model.steps import Steps, run_steps
 from wirewright.printable import shown_url
 from wirewright.values import ClosedBy, Direction, Payload
 
@@ -104,13 +107,15 @@ class WebSocket(Emitter):
         self._awaiting_opening: tuple[asyncio.Future[None], ...] = ()
         self._closing = False
         self._route_errors = 0
+        self._error: str | None = None
         self._closed_at: float | None = None
         self._closed_by: ClosedBy | None = None
         self._close_code: int | None = None
         self._close_reason: str | None = None
 
     def __repr__(self) -> str:
-        return f"<WebSocket url={shown_url(self.url)!r}>"
+        frames = "1 frame" if self._history.total == 1 else f"{self._history.total:,} frames"
+        return f"<WebSocket url={shown_url(self.url)!r} {state_text(self)}, {frames}>"
 
     @property
     def url(self) -> str:
@@ -197,6 +202,11 @@ class WebSocket(Emitter):
         return self._close_reason
 
     @property
+    def error(self) -> str | None:
+        """The sentence of `socketerror`, such as `net::ERR_CONNECTION_REFUSED`; None if there was none."""
+        return self._error
+
+    @property
     def closed_by(self) -> ClosedBy | None:
         """The end that closed the socket; None while it is open, and if that is not known.
 
@@ -237,7 +247,8 @@ class WebSocket(Emitter):
         `history=True` first tries the frames that the socket still remembers. Right after the code has got
         the socket from `expect_websocket`, a wait begins at the socket's opening (docs/testing.md).
 
-        Raises Error("Socket closed"), Error("Socket error") or TimeoutError at the end of the block.
+        Raises Error (`Socket closed: 1011 'restart'`, `Socket error: net::ERR_CONNECTION_REFUSED`) or
+        TimeoutError at the end of the block.
         """
         options = self._wait_options(event, history=history, is_for_block=True)
         return EventContextManager(AsyncWait(self, event, predicate, timeout, options))
@@ -258,6 +269,23 @@ class WebSocket(Emitter):
         """
         options = self._wait_options(event, history=history)
         return AsyncWait(self, event, predicate, timeout, options).wait()
+
+    async def wait_for_open(self, timeout: Timeout = None) -> None:
+        """Return once the handshake has succeeded. On a socket that has been open it returns at once.
+
+        Raises Error with the reason if the handshake fails, and TimeoutError.
+        """
+        await run_steps(self._opening(timeout))
+
+    def _opening(self, timeout: Timeout) -> Steps[None]:
+        """The steps of `wait_for_open`."""
+
+        def has_come() -> bool:
+            return self._opened_at is not None or self._error is not None
+
+        watch = yield from until(self, has_come, timeout, "the socket to open")
+        if self._opened_at is None:
+            raise watch.error or Error(end_text(self))
 
     def cursor(self, start: Literal["opening", "now"] = "opening") -> Cursor:
         """A place among the frames of this socket, with a `next_frame` of its own.
@@ -337,18 +365,18 @@ class WebSocket(Emitter):
 
     def _check_open(self) -> None:
         if self.is_closed():
-            raise Error("Socket closed")
+            raise Error(end_text(self))
         if self._opened_at is None:
             raise Error("Socket is not open yet: its handshake has not been answered")
 
     def _wait_options(self, event: str, *, history: bool = False, is_for_block: bool = False) -> WaitOptions:
         catch_up = find(self._history)
         past = self._past(catch_up, history=history, is_for_block=is_for_block)
-        closed = "Socket closed" if self.is_closed() else None
+        closed = end_text(self) if self.is_closed() else None
         if history or (closed and event == "close"):
             past = [each for each in past if each.event in (event, "missed")]
         remark = self._remark(history=history, past=past)
-        return WaitOptions(ENDS, past, closed, remark, catch_up)
+        return WaitOptions(ENDS, partial(end_text, self), past, closed, remark, catch_up)
 
     def _past(self, catch_up: CatchUp | None, *, history: bool, is_for_block: bool) -> list[PastEvent]:
         """The events that a wait which begins now tries first. Those without a number are -1."""

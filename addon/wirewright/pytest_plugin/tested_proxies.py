@@ -9,8 +9,8 @@ import pytest
 
 from wirewright.model import running_proxies, user_errors
 from wirewright.model.errors import Error
-from wirewright.model.event_wait import ENDS
 from wirewright.model.running_proxies import RunningProxy
+from wirewright.model.socket_text import END_TEXTS
 from wirewright.model.user_errors import UserError
 from wirewright.printable import printable, printable_lines
 
@@ -152,8 +152,8 @@ class TestRun:
     # Exceptions of listeners, handlers and rules
 
     def _note(self, error: UserError) -> None:
-        exception, ends = error.exception, tuple(ENDS.values())
-        is_end_of_socket = isinstance(exception, Error) and exception.message.startswith(ends)
+        exception = error.exception
+        is_end_of_socket = isinstance(exception, Error) and exception.message.startswith(END_TEXTS)
         # A handler that still waits is not a failure if a fixture closes its app.
         if not (self.is_over and is_end_of_socket):
             self._errors.append(error)

@@ -21,6 +21,7 @@ from wirewright.model.matching import LateMatch, UrlMatch
 from wirewright.model.proxy import Proxy
 from wirewright.model.proxy_control import Control
 from wirewright.model.route_table import RouteHandler, Rule
+from wirewright.model.socket_text import end_text
 from wirewright.model.tls_failures import TlsFailure
 from wirewright.model.websocket import HandshakeRequest, WebSocket, missed_in
 from wirewright.printable import get_logger
@@ -75,7 +76,7 @@ class RemoteSocket(WebSocket):
     def _check_open(self) -> None:
         # The proxy knows earlier than this client that it is open.
         if self.is_closed():
-            raise Error("Socket closed")
+            raise Error(end_text(self))
 
     def _order_close(self, code: int, reason: str) -> Awaitable[None] | None:
         closing = super()._order_close(code, reason)

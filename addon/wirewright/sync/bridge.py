@@ -30,6 +30,8 @@ T = TypeVar("T")
 ItemT = TypeVar("ItemT")
 LAST_SECONDS = 5.0
 """How long listeners may take for what is left when the proxy ends."""
+CLEAN_UP_SECONDS = 60.0
+"""How long cancelled tasks may take for their cleaning up, before they are cancelled once more."""
 
 
 class Inbox(Protocol[ItemT]):
@@ -54,6 +56,8 @@ class Bridge:
         """True if the proxy is gone. It is set and read in the loop's thread."""
         self._process = os.getpid()
         self.dispatcher = Dispatcher(self._end_of)
+        self._ending: asyncio.Task[None] | None = None
+        """The last task of the loop."""
         self._is_over = False
         self._lock = threading.RLock()  # a signal's handler may come here in the middle
         """Guards `_is_over`: no call may begin after `stop`."""
@@ -89,14 +93,38 @@ class Bridge:
         else:
             self.loop.close()
 
-    def _shut_down(self) -> None:
-        self._ending = self.loop.create_task(self._cancel_all())
+    def abandon(self, last: Callable[[], Awaitable[object]]) -> None:
+        """End both threads if an interrupt has kept `stop` from doing it, and call `last` in the loop before.
+
+        From any thread, and without waiting.
+        """
+        if os.getpid() == self._process:
+            with self._lock:
+                self._is_over = True
+            self.dispatcher.end_now()
+            self.post(self._shut_down, last)
+
+    def _shut_down(self, last: Callable[[], Awaitable[object]] | None = None) -> None:
+        if self._ending is None:
+            self._ending = self.loop.create_task(self._end_loop(last))
+
+    async def _end_loop(self, last: Callable[[], Awaitable[object]] | None) -> None:
+        try:
+            if last is not None:
+                await last()
+        finally:
+            await self._cancel_all()
 
     async def _cancel_all(self) -> None:
         """Cancel what is still under way, and let it clean up."""
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
-            task.cancel()
+            if not task.cancelling():  # else it cleans up already
+                task.cancel()
+        if tasks:
+            _, stubborn = await asyncio.wait(tasks, timeout=CLEAN_UP_SECONDS)
+            for task in stubborn:
+                task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.loop.shutdown_asyncgens()  # a block that was entered in the moment of a Ctrl-C
         await asyncio.sleep(0)  # wakes the threads that wait for these tasks

@@ -81,7 +81,7 @@ class EventInbox(EventWait):
         if event == self._event:
             self._add(values, None)
         elif event in self.options.ends:
-            self._fail_at_end(self.options.ends[event])
+            self._fail_at_end(self.options.end_text())
 
     def _consider(self, value: Any, number: int | None = None) -> None:
         self._add([value], number)

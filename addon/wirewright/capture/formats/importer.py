@@ -17,6 +17,7 @@ from wirewright.capture.formats.import_source import ImportSource, opened
 from wirewright.capture.formats.omission_report import OmissionReport
 from wirewright.capture.formats.playwright_trace import trace_entries
 from wirewright.capture.free_space import FreeSpace
+from wirewright.capture.interrupts import interrupts_allowed, interrupts_deferred
 from wirewright.capture.records import RecordedFrame, Socket, SocketFrames
 from wirewright.capture.row_types import SOCKET_COLUMNS, socket_row
 from wirewright.capture.schema import create_or_append, explain, newest_socket, writable
@@ -59,8 +60,9 @@ def import_file(source: Path, target: Path, *, min_free: int | None = None) -> I
     with opened(source) as recording, ExitStack() as files:
         sockets = _sockets(recording, files, report)
         first = _first(sockets, recording, report)
-        session = _Session(target, f"wirewright {VERSION}, from {source.name}", report, space)
-        imported = session.add(chain([first], sockets))
+        with interrupts_deferred():
+            session = _Session(target, f"wirewright {VERSION}, from {source.name}", report, space)
+            imported = session.add(chain([first], sockets))
         return replace(imported, cut_off=recording.failure or imported.cut_off)
 
 
@@ -132,18 +134,24 @@ class _Session:
         self._checked_bytes = 0
         self._target = create_or_append(path, program)
         self._connection, self._id = self._target.connection, self._target.session_id
-        self._socket_id = newest_socket(self._connection, path)
+        try:
+            self._socket_id = newest_socket(self._connection, path)
+        except BaseException:
+            self._take_back()
+            raise
         self._sockets = self._opened = self._frames = 0
         self._first_ns: int | None = None
         self._last_ns = 0
 
     def add(self, sockets: SocketFrames) -> Imported:
+        """Add the sockets, and close the capture. Interrupts are deferred but while it reads the sockets."""
         cut_off = None
         try:
             self._connection.execute("BEGIN")
             try:
-                for socket, frames in sockets:
-                    self._add_socket(socket, frames)
+                with interrupts_allowed():
+                    for socket, frames in sockets:
+                        self._add_socket(socket, frames)
             except _DiskNearlyFull:
                 raise
             except CaptureError as error:

@@ -1,0 +1,199 @@
+"""A mocked server as a table: rules that say what it answers, a greeting, and messages that it repeats."""
+
+import asyncio
+import inspect
+import json as json_module
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from functools import partial
+from itertools import count
+from typing import Any
+
+from wirewright.model.arguments import fit
+from wirewright.model.close_codes import check_close
+from wirewright.model.frame import Frame
+from wirewright.model.frame_match import FrameMatch, Match
+from wirewright.model.matching import UrlMatch
+from wirewright.model.route import WebSocketRoute
+from wirewright.model.scope import Scope
+from wirewright.model.socket_text import frame_text
+from wirewright.values import Direction, Payload
+
+__tracebackhide__ = True  # pytest shows the line that calls
+
+Reply = Any
+"""A str or bytes, a value that becomes JSON, a list of replies, or a function of the Frame that returns one.
+
+None sends nothing. A reply that is a JSON array is a tuple.
+"""
+RegisterRoute = Callable[[UrlMatch | None, Callable[[Any], object]], Awaitable[None] | None]
+
+
+class MockRule:
+    """What a mock answers to the frames that match."""
+
+    def __init__(self, match: FrameMatch) -> None:
+        self._match = match
+        self._replies: list[Reply] = []
+        self._close: tuple[int, str] | None = None
+        self.calls: list[Frame] = []
+        """The frames that this rule has answered, oldest first."""
+
+    def reply(self, *replies: Reply) -> "MockRule":
+        """Send these to each frame that matches, one after the other. Returns the rule.
+
+        A reply is a str or bytes, a value that becomes JSON, a list of replies, or a function of the Frame
+        that returns a reply; None sends nothing. Raises TypeError for a value that cannot become JSON.
+        """
+        for each in replies:
+            check_reply(each)
+        self._replies += replies
+        return self
+
+    def close(self, code: int = 1000, reason: str = "") -> "MockRule":
+        """Close the socket after the replies. Returns the rule. Raises ValueError for a wrong code."""
+        check_close(code, reason, as_server=True)
+        self._close = code, reason
+        return self
+
+    def _answer(self, route: Any, frame: Frame) -> Awaitable[None] | None:
+        rest = _send(route, self._replies, frame)
+        if self._close is None:
+            return rest
+        if rest is None:
+            route.close(*self._close)
+            return None
+        return _close_after(rest, route, self._close)
+
+
+class WebSocketMock:
+    """The server of all sockets of a matching URL, which needs no real one. Made by `proxy.mock_web_socket`.
+
+    In the async API it may be awaited: then the proxy knows of it.
+    """
+
+    def __init__(
+        self,
+        url: UrlMatch | None,
+        register: RegisterRoute,
+        scope: Scope,
+        *,
+        strict: bool,
+        own: Callable[[Any], WebSocketRoute] = lambda route: route,
+    ) -> None:
+        """`register` is `route_web_socket` of either API; `own` returns the model's route for one of its."""
+        self._scope, self._strict, self._own = scope, strict, own
+        self._rules: list[MockRule] = []
+        self._greetings: list[Reply] = []
+        self._repeated: list[tuple[float, tuple[Reply, ...]]] = []
+        self._numbers = count(1)
+        self.calls: list[Frame] = []
+        """The frames that apps have sent, oldest first. Their numbers count all sockets of the mock."""
+        self.unanswered: list[Frame] = []
+        """Those for which there was no rule."""
+        self._registered = register(url, self._open)
+
+    def __await__(self) -> Generator[Any, None, "WebSocketMock"]:
+        if self._registered is not None:
+            yield from self._registered.__await__()
+        return self
+
+    def on(self, match: Match | None = None, *, json: Any = None) -> MockRule:
+        """A rule for the frames of the app that match, as in `ws.next_frame`; without arguments, for all.
+
+        The newest rule that matches answers.
+        """
+        rule = MockRule(FrameMatch(match, json=json))
+        self._rules.insert(0, rule)
+        return rule
+
+    def greet(self, *replies: Reply) -> "WebSocketMock":
+        """Send these to each app when its socket opens. A function is called without a Frame."""
+        for each in replies:
+            check_reply(each)
+        self._greetings += replies
+        return self
+
+    def every(self, seconds: float, *replies: Reply) -> "WebSocketMock":
+        """Send these to each app again and again, first after so many seconds."""
+        if not seconds > 0:
+            raise ValueError(f"seconds must be more than 0, not {seconds!r}")
+        for each in replies:
+            check_reply(each)
+        self._repeated.append((seconds, replies))
+        return self
+
+    async def _open(self, route: Any) -> None:
+        """The handler of the route: it is called for each handshake."""
+        route.on_message(partial(self._answer, route))
+        if (rest := _send(route, self._greetings, None)) is not None:
+            await rest
+        for seconds, replies in self._repeated:
+            self._scope.start(self._repeat(route, seconds, replies), None, self)
+
+    async def _repeat(self, route: Any, seconds: float, replies: Sequence[Reply]) -> None:
+        socket = self._own(route)._socket
+        while not socket.is_closed():
+            await asyncio.sleep(seconds)
+            if (rest := _send(route, replies, None)) is not None:
+                await rest
+
+    def _answer(self, route: Any, message: Payload) -> Awaitable[None] | None:
+        frame = Frame(next(self._numbers), Direction.SENT, message, time.time())
+        self.calls.append(frame)
+        rule = next((rule for rule in self._rules if rule._match.holds_now(frame)), None)
+        if rule is not None:
+            rule.calls.append(frame)
+            return rule._answer(route, frame)
+        self.unanswered.append(frame)
+        if self._strict:
+            raise AssertionError(f"the mock has no rule for {frame_text(frame)}")
+        return None
+
+
+async def _close_after(rest: Awaitable[None], route: Any, close: tuple[int, str]) -> None:
+    await rest
+    route.close(*close)
+
+
+def check_reply(reply: Reply) -> None:
+    """Raise TypeError for a reply that cannot be sent."""
+    if isinstance(reply, list):
+        for each in reply:
+            check_reply(each)
+    elif not callable(reply):
+        to_message(reply)
+
+
+def to_message(reply: Reply) -> Payload | None:
+    """The message of a reply that is not a list or a function; None for none."""
+    if reply is None or isinstance(reply, str | bytes):
+        return reply
+    try:
+        return json_module.dumps(reply, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"a reply must be a str, bytes, or a value that becomes JSON: {error}") from None
+
+
+def _send(route: Any, replies: Iterable[Reply], frame: Frame | None) -> Awaitable[None] | None:
+    """Send replies to the app. If one of them has to be awaited, the result sends it and those after it."""
+    waiting = deque(replies)
+    while waiting:
+        reply = waiting.popleft()
+        if callable(reply):
+            reply = reply() if frame is None else fit(reply, 1)(frame)
+        if inspect.isawaitable(reply):
+            return _send_later(route, reply, waiting, frame)
+        if isinstance(reply, list):
+            waiting.extendleft(reversed(reply))
+        elif (message := to_message(reply)) is not None:
+            route.send(message)
+    return None
+
+
+async def _send_later(
+    route: Any, reply: Awaitable[Reply], after: Iterable[Reply], frame: Frame | None
+) -> None:
+    if (rest := _send(route, [await reply, *after], frame)) is not None:
+        await rest
