@@ -52,7 +52,7 @@ from wirewright.model.json_match import ANY
 from wirewright.model.matching import UrlMatch, UrlPattern
 from wirewright.model.proxy import ReplayHandler
 from wirewright.model.route import CloseHandler, Directions, MessageHandler, Milliseconds
-from wirewright.model.web_socket_mock import MockRule, WebSocketMock
+from wirewright.model.web_socket_mock import MockRule, Reply, WebSocketMock
 from wirewright.sync.assertions import SocketAssertions
 from wirewright.sync.cursor import Cursor
 from wirewright.sync.listeners import ProxyWrapper, SocketWrapper
@@ -94,6 +94,7 @@ __all__ = [
     "Predicate",
     "Proxy",
     "ReplayHandler",
+    "Reply",
     "RouteHandler",
     "SocketAssertions",
     "Timeout",

@@ -50,17 +50,26 @@ def test_interrupts_come_at_once_after_the_block() -> None:
         pass
     with pytest.raises(KeyboardInterrupt):
         interrupt()
-    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_handler_of_ctrl_c_stays_the_same() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with interrupts_deferred():
+        assert signal.getsignal(signal.SIGINT) is not before
+        with interrupts_allowed():
+            assert signal.getsignal(signal.SIGINT) is before
+        assert signal.getsignal(signal.SIGINT) is not before
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_other_threads_change_nothing() -> None:
-    masks: list[set[int]] = []
+    handlers: list[object] = []
 
     def look() -> None:
-        with interrupts_deferred():
-            masks.append(set(signal.pthread_sigmask(signal.SIG_BLOCK, [])))
+        with interrupts_deferred(), interrupts_allowed():
+            handlers.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=look)
     thread.start()
     thread.join()
-    assert masks == [set()]
+    assert handlers == [signal.getsignal(signal.SIGINT)]

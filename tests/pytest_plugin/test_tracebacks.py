@@ -79,5 +79,5 @@ def test_traceback_ends_at_the_users_line(
     # Errors have the names that users import.
     timeout = "wirewright.TimeoutError: Timeout 1ms exceeded"
     assert len(re.findall(rf"^FAILED .* - {timeout}", shown, re.MULTILINE)) == 4
-    assert re.search(r"^FAILED .*test_value - wirewright.Error: Socket closed$", shown, re.MULTILINE)
+    assert re.search(r"^FAILED .*test_value - wirewright.Error: Socket closed: 1000$", shown, re.MULTILINE)
     assert "wirewright.model" not in shown

@@ -4,31 +4,54 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
+
+
+class _Deferral:
+    """Takes the place of the handler of Ctrl-C, and remembers that one came."""
+
+    def __init__(self) -> None:
+        self.handler = signal.getsignal(signal.SIGINT)
+        self._has_come = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self._has_come = True
+
+    def deliver(self) -> None:
+        """Call the handler if a Ctrl-C has come. It may raise KeyboardInterrupt."""
+        if self._has_come:
+            self._has_come = False
+            signal.raise_signal(signal.SIGINT)
 
 
 @contextmanager
 def interrupts_deferred() -> Iterator[None]:
     """Have a Ctrl-C in this block raise KeyboardInterrupt at its end, or within `interrupts_allowed`.
 
-    Nothing happens in other threads, which get no KeyboardInterrupt, and on Windows.
+    Nothing happens in other threads than the main one: only that one gets KeyboardInterrupts.
     """
-    yield from _masked("SIG_BLOCK")
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    deferral = _Deferral()
+    signal.signal(signal.SIGINT, deferral)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, deferral.handler)
+        deferral.deliver()
 
 
 @contextmanager
 def interrupts_allowed() -> Iterator[None]:
     """Have a Ctrl-C in this block raise KeyboardInterrupt at once, also within `interrupts_deferred`."""
-    yield from _masked("SIG_UNBLOCK")
-
-
-def _masked(how: str) -> Iterator[None]:
-    if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is not threading.main_thread():
+    deferral = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not isinstance(deferral, _Deferral):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    signal.signal(signal.SIGINT, deferral.handler)
     try:
-        # It calls the handler of a signal that has come, which may raise.
-        signal.pthread_sigmask(getattr(signal, how), {signal.SIGINT})
+        deferral.deliver()
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, deferral)

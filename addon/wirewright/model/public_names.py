@@ -16,7 +16,7 @@ from wirewright.model.matching import UrlMatch, UrlPattern
 from wirewright.model.proxy import Proxy, ReplayHandler
 from wirewright.model.route import CloseHandler, Directions, MessageHandler, Milliseconds, WebSocketRoute
 from wirewright.model.route_table import RouteHandler
-from wirewright.model.web_socket_mock import MockRule, WebSocketMock
+from wirewright.model.web_socket_mock import MockRule, Reply, WebSocketMock
 from wirewright.model.websocket import WebSocket
 from wirewright.values import ClosedBy, Conditions, Payload
 
@@ -46,6 +46,7 @@ __all__ = [
     "Predicate",
     "Proxy",
     "ReplayHandler",
+    "Reply",
     "RouteHandler",
     "SocketAssertions",
     "Timeout",
