@@ -107,11 +107,17 @@ async def test_failure_shows_the_nearest_frames_and_what_passed() -> None:
 @in_virtual_time
 async def test_failure_hides_secrets() -> None:
     feed = open_socket(url="ws://example.test/live?token=secret-1")
-    receive(feed, '{"type": "hello", "token": "secret-2"}')
+    receive(feed, '{"type": "hello", "token": "secret-2", "auth": {"password": {"old": "secret-3"}}}')
     with pytest.raises(AssertionError) as caught:
-        await expect(feed.socket).to_have_received(json={"type": "hello", "token": "x"}, timeout=5)
+        await expect(feed.socket).to_have_received(
+            json={"type": "bye", "token": "x", "auth": {"password": {"old": "y"}}}, timeout=5
+        )
     assert "secret" not in str(caught.value)
-    assert "    token: expected 'x', is 'REDACTED'" in str(caught.value).splitlines()
+    assert str(caught.value).splitlines()[2:5] == [
+        "    type: expected 'bye', is 'hello'",
+        "    token: expected 'x', is 'REDACTED'",
+        "    auth.password.old: expected 'y', is 'REDACTED'",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -179,7 +185,7 @@ async def test_forgotten_frames_are_not_taken_for_others() -> None:
     ws = feed.socket
     receive(feed, *"abcde")
     await expect(ws).to_have_received("d")
-    forgotten = "    and 3 frames that are no longer remembered (ws_history)"
+    forgotten = "    earlier: 3 frames are no longer remembered (ws_history)"
     assert (await failure(expect(ws).to_have_received("a", timeout=5)))[-1] == forgotten
     assert (await failure(expect(ws).to_have_received("d", count=1)))[-1] == forgotten
     assert await failure(expect(ws).not_to_have_received("x")) == [

@@ -13,7 +13,7 @@ from wirewright.model.event_wait import Timeout, to_milliseconds
 from wirewright.model.frame import Frame
 from wirewright.model.frame_match import FrameMatch, Match
 from wirewright.model.passed_frames import PassedFrames
-from wirewright.model.socket_text import frame_text, state_text
+from wirewright.model.socket_text import count_text, frame_text, state_text
 from wirewright.model.socket_watch import SocketWatch, until
 from wirewright.model.steps import Steps, run_steps
 from wirewright.model.websocket import WebSocket
@@ -117,12 +117,12 @@ class SocketChecks:
         finally:
             watch.end()
         times = "" if count is None else " once" if count == 1 else f" {count:,} times"
-        self._fail(f"expected {scan.match}{times}, but {scan.outcome()}{watch.end_text()}", scan.lines())
+        self._fail(f"expected {scan.match}{times}, but {scan.outcome()}{watch.why_over()}", scan.lines())
 
     def has_no_frame(self, direction: str, match: Match | None, json: Any, within: Timeout) -> Steps[None]:
         """The steps of `not_to_have_received` and `not_to_have_sent`."""
         scan = _Scan(FrameMatch(match, json=json, direction=direction))
-        is_last = within in (0, None) or to_milliseconds(within or 0) == 0
+        is_last = not to_milliseconds(within or 0)
         watch: SocketWatch = yield partial(self._watch, within or 0)
         try:
             while not scan.found and not scan.forgotten:
@@ -169,9 +169,9 @@ class SocketChecks:
         return SocketWatch(self._socket, EXPECT_TIMEOUT if timeout is None else timeout, "an assertion")
 
     def _fail(self, sentence: str, lines: Sequence[str] = ()) -> NoReturn:
-        frames = self._socket._history.total
-        count = "1 frame" if frames == 1 else f"{frames:,} frames"
-        about = f"socket: {shown_url(self._socket.url)}, {state_text(self._socket)}, {count}"
+        socket = self._socket
+        frames = count_text(socket._history.total)
+        about = f"socket: {shown_url(socket.url)}, {state_text(socket)}, {frames}"
         raise AssertionError("\n".join([sentence, *lines, about]))
 
 
@@ -213,15 +213,19 @@ class _Scan:
         if self.found:
             return "it came once" if self.found == 1 else f"it came {self.found:,} times"
         if self.forgotten:
-            return f"{self.forgotten:,} frames are no longer remembered (ws_history)"
+            return f"{_forgotten_text(self.forgotten)} no longer remembered (ws_history)"
         return "none came"
 
     def lines(self) -> list[str]:
         """The frames that matched, or else those that did not."""
         lines = [f"    {frame_text(frame)}" for frame in self._matching] or self._passed.lines()
         if self.forgotten:
-            lines.append(f"    and {self.forgotten:,} frames that are no longer remembered (ws_history)")
+            lines.append(f"    earlier: {_forgotten_text(self.forgotten)} no longer remembered (ws_history)")
         return lines
+
+
+def _forgotten_text(frames: int) -> str:
+    return f"{count_text(frames)} {'is' if frames == 1 else 'are'}"
 
 
 def expect(actual: WebSocket) -> SocketAssertions:

@@ -13,6 +13,7 @@ from wirewright.model.event_wait import Timeout
 from wirewright.model.frame import Frame
 from wirewright.model.frame_match import FrameMatch, Match
 from wirewright.model.passed_frames import PassedFrames
+from wirewright.model.socket_text import count_text
 from wirewright.model.socket_watch import SocketWatch, failure_text
 from wirewright.model.steps import Steps, run_steps
 
@@ -146,8 +147,7 @@ class Cursor:
 
 def forgotten_text(count: int) -> str:
     """The message of the error of a cursor that comes too late."""
-    frames = "1 frame is" if count == 1 else f"{count:,} frames are"
     return (
-        f"{frames} no longer remembered, and the cursor has not passed them: call next_frame sooner, or have "
-        "the proxy remember more (ws_history, ws_history_bytes)"
+        f"{count_text(count)} {'is' if count == 1 else 'are'} no longer remembered, and the cursor has not "
+        "passed them: call next_frame sooner, or have the proxy remember more (ws_history, ws_history_bytes)"
     )

@@ -4,7 +4,7 @@ from collections import deque
 
 from wirewright.model.frame import Frame
 from wirewright.model.frame_match import FrameMatch
-from wirewright.model.socket_text import frame_text, misfit_text
+from wirewright.model.socket_text import frame_text, misfit_text, without_secrets
 
 _MOST = 200
 """Frames that are kept, the last ones."""
@@ -12,6 +12,8 @@ _MOST_SIZE = 1024 * 1024
 """Characters or bytes of their payloads."""
 _LAST = 10
 """Different frames that are shown, the last ones."""
+HIDDEN = "REDACTED"
+"""The value at a place that is within a secret."""
 _NEAREST = 2
 """Frames that are shown with what does not fit."""
 _MISFITS = 5
@@ -45,8 +47,11 @@ class PassedFrames:
         with_misfits.sort(key=lambda each: (len(each[1]), -each[0].number))
         lines: list[str] = []
         for frame, misfits in with_misfits[:_NEAREST]:
+            shown = self._match.misfits(without_secrets(frame)) or []
+            values = {each.place: each.actual for each in shown}
             lines.append(f"nearest: {frame_text(frame)}")
-            lines += [f"    {misfit_text(each)}" for each in misfits[:_MISFITS]]
+            for place, expected, _ in misfits[:_MISFITS]:
+                lines.append(f"    {misfit_text(place, expected, values.get(place, HIDDEN))}")
             if len(misfits) > _MISFITS:
                 lines.append(f"    and {len(misfits) - _MISFITS:,} more")
         return lines

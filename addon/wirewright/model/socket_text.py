@@ -1,12 +1,11 @@
 """Sockets and frames as errors, assertions and reports show them: short, printable and without secrets."""
 
-import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from wirewright.model.frame import Frame
-from wirewright.model.json_match import Misfit
 from wirewright.printable import printable
 from wirewright.values import Direction, Payload
 
@@ -22,6 +21,8 @@ class Redactor(Protocol):
     """Replaces secrets (`capture.redaction.Redaction`)."""
 
     def text(self, message: str) -> str: ...
+
+    def payload(self, payload: Payload) -> Payload: ...
 
     def preview(self, payload: Payload, length: int) -> Payload: ...
 
@@ -52,21 +53,19 @@ def frame_text(frame: Frame) -> str:
     return f"{ARROWS[frame.direction]} {payload_text(frame.payload)}"
 
 
-def misfit_text(misfit: Misfit) -> str:
+def without_secrets(frame: Frame) -> Frame:
+    """The frame with the secrets of its payload replaced."""
+    return replace(frame, payload=_redactor().payload(frame.payload))
+
+
+def misfit_text(place: str, expected: Any, actual: Any) -> str:
     """Where a JSON value is not as expected: `price: expected 2, is 1.5`."""
-    place, expected, actual = misfit
-    where = printable(place) or "the whole message"
-    return f"{where}: expected {json_text(expected)}, is {_hidden(place, actual)}"
+    return f"{printable(place) or 'the message'}: expected {json_text(expected)}, is {_cut(repr(actual))}"
 
 
-def _hidden(place: str, actual: Any) -> str:
-    key = place.rpartition(".")[2].partition("[")[0]
-    try:
-        written = json.dumps({key: actual}, ensure_ascii=False)
-    except TypeError:
-        return repr(actual)  # MISSING
-    shown = json.loads(_redactor().text(written))[key]
-    return _cut(repr(shown))
+def count_text(frames: int) -> str:
+    """How many frames: `1 frame`, `1,200 frames`."""
+    return "1 frame" if frames == 1 else f"{frames:,} frames"
 
 
 def json_text(value: Any) -> str:

@@ -74,7 +74,7 @@ class SocketWatch(TimedWait):
                 raise self.error from None
             raise
 
-    def end_text(self) -> str:
+    def why_over(self) -> str:
         """Why the watch is over, as the end of a sentence."""
         if isinstance(self.error, TimeoutError):
             return f" within {self.milliseconds:.15g}ms"

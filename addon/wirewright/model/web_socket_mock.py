@@ -84,6 +84,7 @@ class WebSocketMock:
     ) -> None:
         """`register` is `route_web_socket` of either API; `own` returns the model's route for one of its."""
         self._scope, self._strict, self._own = scope, strict, own
+        self._url = url
         self._rules: list[MockRule] = []
         self._greetings: list[Reply] = []
         self._repeated: list[tuple[float, tuple[Reply, ...]]] = []
@@ -93,6 +94,9 @@ class WebSocketMock:
         self.unanswered: list[Frame] = []
         """Those for which there was no rule."""
         self._registered = register(url, self._open)
+
+    def __repr__(self) -> str:
+        return f"<WebSocketMock url={self._url!r}>"
 
     def __await__(self) -> Generator[Any, None, "WebSocketMock"]:
         if self._registered is not None:

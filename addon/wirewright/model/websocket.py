@@ -24,7 +24,7 @@ from wirewright.model.frames import Frames
 from wirewright.model.handshake import Headers
 from wirewright.model.history import History, HistoryLimit, Message, PastEvent, to_payload
 from wirewright.model.scope import Scope
-from wirewright.model.socket_text import ENDS, end_text, state_text
+from wirewright.model.socket_text import ENDS, count_text, end_text, state_text
 from wirewright.model.socket_watch import until
 from wirewright.model.steps import Steps, run_steps
 from wirewright.printable import shown_url
@@ -114,7 +114,7 @@ class WebSocket(Emitter):
         self._close_reason: str | None = None
 
     def __repr__(self) -> str:
-        frames = "1 frame" if self._history.total == 1 else f"{self._history.total:,} frames"
+        frames = count_text(self._history.total)
         return f"<WebSocket url={shown_url(self.url)!r} {state_text(self)}, {frames}>"
 
     @property
