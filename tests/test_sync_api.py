@@ -102,9 +102,12 @@ def test_socket_that_is_expected_to_open_and_does_not_fails_the_wait(proxy: Prox
 def test_mocked_server_answers_by_its_rules(proxy: Proxy) -> None:
     threads: set[str] = set()
 
-    def pong(frame: wirewright.Frame) -> object:
+    def noted(reply: object) -> object:
         threads.add(threading.current_thread().name)
-        return {"type": "pong", "id": frame.json()["id"]}
+        return reply
+
+    def pong(frame: wirewright.Frame) -> object:
+        return noted({"type": "pong", "id": frame.json()["id"]})
 
     async def slowly() -> str:
         return "slowly"
@@ -112,7 +115,7 @@ def test_mocked_server_answers_by_its_rules(proxy: Proxy) -> None:
     mock = proxy.mock_web_socket("**/live")
     mock.on(json={"type": "ping"}).reply(pong)
     mock.on("slow").reply(slowly, "and on").close(4000)
-    mock.greet("hello").every(0.01, "tick")
+    mock.greet(lambda: noted("hello")).every(0.01, lambda: noted("tick"))
     with app(proxy, NOWHERE) as client:
         assert client.recv(STEP_SECONDS) == "hello"
         assert client.recv(STEP_SECONDS) == "tick"

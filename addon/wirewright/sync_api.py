@@ -44,8 +44,8 @@ from wirewright.model.event_signatures import (
 )
 from wirewright.model.event_wait import Predicate, Timeout
 from wirewright.model.frame import Frame
+from wirewright.model.frame_list import FrameList
 from wirewright.model.frame_match import Match
-from wirewright.model.frames import Frames
 from wirewright.model.handshake import HeaderChanges, HeaderFields
 from wirewright.model.history import Message
 from wirewright.model.json_match import ANY
@@ -67,7 +67,7 @@ from wirewright.sync.wrappers import (
     awaited_method,
     passed_method,
 )
-from wirewright.values import ClosedBy, Conditions, Payload
+from wirewright.values import ClosedBy, Conditions, Direction, Payload
 
 __all__ = [
     "ANY",
@@ -75,6 +75,7 @@ __all__ = [
     "ClosedBy",
     "Conditions",
     "Cursor",
+    "Direction",
     "Directions",
     "EndedError",
     "EndpointError",
@@ -82,7 +83,7 @@ __all__ = [
     "EventContextManager",
     "EventInfo",
     "Frame",
-    "Frames",
+    "FrameList",
     "HeaderChanges",
     "HeaderFields",
     "Match",
@@ -199,7 +200,7 @@ class WebSocket(SocketWrapper):
         return SyncWait[Any](self._wrappers, self._own, event, predicate, timeout, history=history).take()
 
     @property
-    def frames(self) -> Frames:
+    def frames(self) -> FrameList:
         """The messages that the socket remembers at this moment, of both directions in the order of the wire.
 
         `ws_history` and `ws_history_bytes` bound how many these are.
@@ -216,7 +217,7 @@ class WebSocket(SocketWrapper):
     def cursor(self, start: Literal["opening", "now"] = "opening") -> Cursor:
         """A place among the frames of this socket, with a `next_frame` of its own.
 
-        It is before the first frame of the socket, or ("now") behind the newest one.
+        It is before the first frame of the socket, or ("now") after the newest one.
         """
         return Cursor(self._call(self._own.cursor, start), self._wrappers)
 
@@ -233,7 +234,7 @@ class WebSocket(SocketWrapper):
         The arguments and errors are those of `wirewright.WebSocket.next_frame`. Functions of `match` and
         `json` are called in the thread that waits.
         """
-        cursor = Cursor(self._own._own_cursor, self._wrappers)
+        cursor = Cursor(self._own._shared_cursor, self._wrappers)
         return cursor.next_frame(match, json=json, direction=direction, timeout=timeout)
 
     send_to_client = awaited_method(own_websocket.WebSocket.send_to_client)
@@ -389,7 +390,12 @@ class Proxy(ProxyWrapper[own_proxy.Proxy]):
         test.
         """
         return WebSocketMock(
-            url, self.route_web_socket, self._own._scope, strict=strict, own=lambda route: route._own
+            url,
+            self.route_web_socket,
+            self._own._scope,
+            strict=strict,
+            unwrap=lambda route: route._own,
+            ask=self._bridge.ask,
         )
 
     def unroute_web_socket(self, url: UrlMatch | None, handler: RouteHandler | None = None) -> None:
@@ -508,8 +514,8 @@ class _InThread:
     def __enter__(self) -> Proxy:
         self._thread = thread = ProxyThread(self._own)
         # Ctrl-C may come before `__exit__`, or at the beginning of `leave`
-        self._abandoned = weakref.finalize(self, thread.abandon)
-        self._abandoned.atexit = False
+        self._finalizer = weakref.finalize(self, thread.abandon)
+        self._finalizer.atexit = False
         try:
             own = thread.enter()
             thread.wrappers = WrapperRegistry(thread.bridge, _KINDS)
@@ -523,7 +529,7 @@ class _InThread:
 
     def _leave(self) -> None:
         self._thread.leave()
-        self._abandoned.detach()
+        self._finalizer.detach()
 
 
 def _in_thread(

@@ -63,7 +63,7 @@ async def test_async_function_may_decide() -> None:
         return frame.payload == FILLED
 
     receive(feed, HEARTBEAT, FILLED)
-    await expect(feed.socket).to_have_received(is_filled)
+    await expect(feed.socket).to_have_received(is_filled, count=1)
 
 
 @in_virtual_time
@@ -156,7 +156,7 @@ async def test_end_of_the_socket_ends_the_wait() -> None:
 
 
 @in_virtual_time
-async def test_nothing_is_expected() -> None:
+async def test_frame_that_is_not_expected_fails_the_assertion() -> None:
     feed = open_socket()
     ws = feed.socket
     send(feed, "buy")
@@ -180,21 +180,51 @@ async def test_nothing_comes_after_the_end() -> None:
 
 
 @in_virtual_time
-async def test_forgotten_frames_are_not_taken_for_others() -> None:
+async def test_assertion_fails_if_it_would_need_forgotten_frames() -> None:
     feed = open_socket(limit=HistoryLimit(2, 100))
     ws = feed.socket
     receive(feed, *"abcde")
     await expect(ws).to_have_received("d")
-    forgotten = "    earlier: 3 frames are no longer remembered (ws_history)"
-    assert (await failure(expect(ws).to_have_received("a", timeout=5)))[-1] == forgotten
-    assert (await failure(expect(ws).to_have_received("d", count=1)))[-1] == forgotten
-    assert await failure(expect(ws).not_to_have_received("x")) == [
-        "expected no received frame that contains 'x', but 3 frames are no longer remembered (ws_history)",
+    forgotten = "3 frames are no longer remembered (ws_history)"
+    assert await failure(expect(ws).to_have_received("a", timeout=5)) == [
+        f"expected a received frame that contains 'a', but none came within 5ms, and {forgotten}",
         "passed:",
         "    ← 'd'",
         "    ← 'e'",
-        forgotten,
     ]
+    assert await failure(expect(ws).to_have_received("d", count=1)) == [
+        f"expected a received frame that contains 'd' once, but it came once, and {forgotten}",
+        "    ← 'd'",
+    ]
+    assert await failure(expect(ws).not_to_have_received("x")) == [
+        f"expected no received frame that contains 'x', but {forgotten}",
+        "passed:",
+        "    ← 'd'",
+        "    ← 'e'",
+    ]
+
+
+@in_virtual_time
+async def test_async_function_that_does_not_answer_fails_the_assertion() -> None:
+    feed = open_socket()
+    receive(feed, "a")
+
+    async def forever(_: Frame) -> bool:
+        await asyncio.Event().wait()
+        return True
+
+    with pytest.raises(AssertionError, match=r"is true, but none came within 100ms\npassed:\n    ← 'a'\n"):
+        await expect(feed.socket).to_have_received(forever, timeout=100)
+    with pytest.raises(AssertionError, match=r"is true, but the function of match did not answer"):
+        await expect(feed.socket).not_to_have_received(forever, within=100)
+
+
+@in_virtual_time
+async def test_functions_are_not_called_with_hidden_values() -> None:
+    feed = open_socket()
+    receive(feed, '{"token": 7}')
+    with pytest.raises(AssertionError, match="is 'REDACTED'"):
+        await expect(feed.socket).to_have_received(json={"token": lambda token: token > 9}, timeout=5)
 
 
 @in_virtual_time
@@ -202,6 +232,9 @@ async def test_socket_is_awaited_until_it_is_open() -> None:
     feed = begin_socket(Proxy())
     ws = feed.socket
     assert await failure(expect(ws).to_be_open(timeout=100)) == ["expected the socket to be open"]
+    assert await failure(expect(ws).to_have_subprotocol(None, timeout=100)) == [
+        "expected no subprotocol, but the socket did not open"
+    ]
     in_a_second(feed.answered, 101, {"sec-websocket-protocol": "chat"})
     in_a_second(feed.opened)
     await expect(ws).to_be_open()

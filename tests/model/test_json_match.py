@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from wirewright.model.json_match import ANY, MISSING, fits, misfits
+from wirewright.model.json_match import ANY, MISSING, fits, misfits, value_at
 
 ORDER = {"type": "filled", "order": {"id": 7, "price": 1.5, "tags": ["a", "b"]}, "final": True, "note": None}
 
@@ -33,38 +33,40 @@ def test_value_with_all_that_is_named_fits(expected: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("expected", "place", "actual"),
+    ("expected", "path", "actual"),
     [
-        ({"type": "cancel"}, "type", "filled"),
-        ({"side": ANY}, "side", MISSING),
-        ({"side": None}, "side", MISSING),
-        ({"side": lambda _: True}, "side", MISSING),
-        ({"order": {"id": "7"}}, "order.id", 7),
-        ({"order": {"id": re.compile("7")}}, "order.id", 7),
-        ({"order": {"id": True}}, "order.id", 7),
-        ({"final": 1}, "final", True),
-        ({"note": 0}, "note", None),
-        ({"note": {}}, "note", None),
-        ({"order": {"tags": ["a"]}}, "order.tags", ["a", "b"]),
-        ({"order": {"tags": ["a", "c"]}}, "order.tags[1]", "b"),
-        ({"order": {"tags": {"a": 1}}}, "order.tags", ["a", "b"]),
-        ({"order": {"price": lambda price: price > 2}}, "order.price", 1.5),
-        ([ORDER], "", ORDER),
-        ("filled", "", ORDER),
+        ({"type": "cancel"}, ("type",), "filled"),
+        ({"side": ANY}, ("side",), MISSING),
+        ({"side": None}, ("side",), MISSING),
+        ({"side": lambda _: True}, ("side",), MISSING),
+        ({"order": {"id": "7"}}, ("order", "id"), 7),
+        ({"order": {"id": re.compile("7")}}, ("order", "id"), 7),
+        ({"order": {"id": True}}, ("order", "id"), 7),
+        ({"final": 1}, ("final",), True),
+        ({"note": 0}, ("note",), None),
+        ({"note": {}}, ("note",), None),
+        ({"order": {"tags": ["a"]}}, ("order", "tags"), ["a", "b"]),
+        ({"order": {"tags": ["a", "c"]}}, ("order", "tags", 1), "b"),
+        ({"order": {"tags": {"a": 1}}}, ("order", "tags"), ["a", "b"]),
+        ({"order": {"price": lambda price: price > 2}}, ("order", "price"), 1.5),
+        ([ORDER], (), ORDER),
+        ("filled", (), ORDER),
     ],
 )
-def test_misfit_has_its_place_and_the_value_that_is_there(expected: Any, place: str, actual: Any) -> None:
+def test_misfit_has_its_place_and_the_value_that_is_there(
+    expected: Any, path: tuple[str | int, ...], actual: Any
+) -> None:
     assert not fits(expected, ORDER)
     (misfit,) = misfits(expected, ORDER)
-    assert (misfit.place, misfit.actual) == (place, actual)
+    assert (misfit.path, misfit.actual) == (path, actual)
 
 
 def test_all_misfits_are_told() -> None:
     found = misfits({"type": "cancel", "order": {"id": 8, "price": 1.5, "tags": ["c", "b"]}}, ORDER)
-    assert [(each.place, each.expected, each.actual) for each in found] == [
-        ("type", "cancel", "filled"),
-        ("order.id", 8, 7),
-        ("order.tags[0]", "c", "a"),
+    assert [(each.path, each.expected, each.actual) for each in found] == [
+        (("type",), "cancel", "filled"),
+        (("order", "id"), 8, 7),
+        (("order", "tags", 0), "c", "a"),
     ]
 
 
@@ -75,3 +77,19 @@ def test_exception_of_a_callable_is_the_callers() -> None:
 
 def test_any_is_shown_by_its_name() -> None:
     assert repr({"id": ANY}) == "{'id': ANY}"
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ((), ORDER),
+        (("order", "tags", 1), "b"),
+        (("note",), None),
+        (("order", "tags", 2), MISSING),
+        (("order", "tags", "a"), MISSING),
+        (("type", "x"), MISSING),
+        (("x", "y"), MISSING),
+    ],
+)
+def test_value_is_found_at_its_place(path: tuple[str | int, ...], value: Any) -> None:
+    assert value_at(ORDER, path) == value

@@ -101,6 +101,10 @@ def test_functions_are_called_in_the_thread_that_waits(fed: Fed) -> None:
     sending = fed.when_searching(lambda: fed.receive("b"))
     assert fed.ws.next_frame(is_b).number == 2
     sending.join()
+    timing_out = fed.when_searching(lambda: let_waits_time_out(fed.proxy))
+    with pytest.raises(TimeoutError):
+        fed.ws.next_frame(json=lambda _: threads.append(threading.get_ident()))
+    timing_out.join()
     assert set(threads) == {threading.get_ident()}
 
 

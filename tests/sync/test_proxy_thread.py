@@ -25,11 +25,8 @@ def test_interrupt_at_the_beginning_of_the_end_leaves_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr(ProxyThread, "leave", interrupted)
-        try:
-            with launch(port=0, confdir=confdir):
-                assert threads()
-        except KeyboardInterrupt:
-            pass
+        with pytest.raises(KeyboardInterrupt), launch(port=0, confdir=confdir):
+            assert threads()
     gc.collect()
     for thread in threads():
         thread.join(STEP_SECONDS)

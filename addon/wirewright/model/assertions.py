@@ -41,10 +41,11 @@ class SocketAssertions:
         count: int | None = None,
         timeout: Timeout = None,
     ) -> None:
-        """The server has sent a frame that matches, or just as many as `count`, since the socket's opening.
+        """The server has sent a matching frame since the socket's opening, or exactly `count` of them.
 
         `match` and `json` are those of `ws.next_frame`. Frames that passed before the call count. It waits
-        for further ones for `timeout` milliseconds, 5,000 by default; 0 is no limit.
+        for further ones for `timeout` milliseconds, 5,000 by default; 0 is no limit. Raises TypeError and
+        ValueError for arguments that make no sense.
         """
         await run_steps(self._checks.has_frame("received", match, json, count, timeout))
 
@@ -117,7 +118,7 @@ class SocketChecks:
         finally:
             watch.end()
         times = "" if count is None else " once" if count == 1 else f" {count:,} times"
-        self._fail(f"expected {scan.match}{times}, but {scan.outcome()}{watch.why_over()}", scan.lines())
+        self._fail(f"expected {scan.match}{times}, but {scan.outcome(watch)}", scan.lines())
 
     def has_no_frame(self, direction: str, match: Match | None, json: Any, within: Timeout) -> Steps[None]:
         """The steps of `not_to_have_received` and `not_to_have_sent`."""
@@ -134,8 +135,13 @@ class SocketChecks:
                     yield watch.change
         finally:
             watch.end()
-        if scan.found or scan.forgotten:
-            self._fail(f"expected no{str(scan.match)[1:]}, but {scan.outcome()}", scan.lines())
+        expected = f"expected no{str(scan.match)[1:]}"
+        if scan.found:
+            self._fail(f"{expected}, but {scan.outcome()}", scan.lines())
+        if scan.forgotten:
+            self._fail(f"{expected}, but {scan.forgotten_text()}", scan.lines())
+        if watch.is_undecided:
+            self._fail(f"{expected}, but the function of match did not answer", scan.lines())
 
     def is_open(self, timeout: Timeout) -> Steps[None]:
         """The steps of `to_be_open`."""
@@ -157,9 +163,11 @@ class SocketChecks:
     def has_subprotocol(self, subprotocol: str | None, timeout: Timeout) -> Steps[None]:
         """The steps of `to_have_subprotocol`."""
         socket = self._socket
-        yield from self._until(lambda: socket.status is not None or socket.is_closed(), timeout)
-        if socket.status is None or socket.subprotocol != subprotocol:
-            wanted = "no subprotocol" if subprotocol is None else f"the subprotocol {subprotocol!r}"
+        yield from self._until(lambda: socket.opened_at is not None or socket.is_closed(), timeout)
+        wanted = "no subprotocol" if subprotocol is None else f"the subprotocol {subprotocol!r}"
+        if socket.opened_at is None:
+            self._fail(f"expected {wanted}, but the socket did not open")
+        if socket.subprotocol != subprotocol:
             self._fail(f"expected {wanted}, but it is {socket.subprotocol!r}")
 
     def _until(self, holds: Callable[[], bool], timeout: Timeout) -> Steps[SocketWatch]:
@@ -208,24 +216,21 @@ class _Scan:
         self.forgotten += number - self._position
         self._position = number
 
-    def outcome(self) -> str:
-        """How many matched, as the end of a sentence."""
-        if self.found:
-            return "it came once" if self.found == 1 else f"it came {self.found:,} times"
-        if self.forgotten:
-            return f"{_forgotten_text(self.forgotten)} no longer remembered (ws_history)"
-        return "none came"
+    def outcome(self, watch: SocketWatch | None = None) -> str:
+        """How many matched, as the end of a sentence, with the time limit of the watch if it is over."""
+        came = "none came" if not self.found else "it came once" if self.found == 1 else ""
+        came = came or f"it came {self.found:,} times"
+        limit = "" if watch is None else watch.why_over()
+        return came + limit + (f", and {self.forgotten_text()}" if self.forgotten else "")
+
+    def forgotten_text(self) -> str:
+        """How many frames could not be looked at."""
+        verb = "is" if self.forgotten == 1 else "are"
+        return f"{count_text(self.forgotten)} {verb} no longer remembered (ws_history)"
 
     def lines(self) -> list[str]:
         """The frames that matched, or else those that did not."""
-        lines = [f"    {frame_text(frame)}" for frame in self._matching] or self._passed.lines()
-        if self.forgotten:
-            lines.append(f"    earlier: {_forgotten_text(self.forgotten)} no longer remembered (ws_history)")
-        return lines
-
-
-def _forgotten_text(frames: int) -> str:
-    return f"{count_text(frames)} {'is' if frames == 1 else 'are'}"
+        return [f"    {frame_text(frame)}" for frame in self._matching] or self._passed.lines()
 
 
 def expect(actual: WebSocket) -> SocketAssertions:

@@ -128,7 +128,7 @@ def bound() -> tuple[CatchUp, ...]:
     return tuple(each for each in _own.get() if each._backlog is not None)
 
 
-def is_anybody_behind() -> bool:
+def may_need_catch_up() -> bool:
     """True if the caller, or a task that has just taken a socket, may not have caught up. From any thread."""
     return bool(_shared or bound())
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from wirewright.model.catch_up import find, is_anybody_behind
+from wirewright.model.catch_up import find, may_need_catch_up
 from wirewright.model.errors import Error
 from wirewright.model.event_wait import Timeout
 from wirewright.model.frame import Frame
@@ -26,30 +26,31 @@ __tracebackhide__ = True  # pytest shows the line that calls
 class Search:
     """The frames that one call of `next_frame` looks at, oldest first."""
 
-    def __init__(self, match: FrameMatch, ahead: "deque[Frame]", position: int, seen: int) -> None:
+    def __init__(self, match: FrameMatch, unread: "deque[Frame]", position: int, seen: int) -> None:
         self.match = match
-        self.ahead = ahead
+        self.unread = unread
         """Frames that are to be looked at."""
         self.position = position
         """The number of the frame that was looked at last."""
         self.seen = seen
-        """The highest number of a frame that any call has looked at, or was told to be forgotten."""
+        """The highest number of a frame that any call has looked at, or has reported as forgotten."""
         self._passed = PassedFrames(match)
 
     def frames(self) -> Iterator[Frame]:
-        """The frames that are ahead. Raises Error before one that follows forgotten ones."""
-        ahead = self.ahead
-        while ahead:
-            number = ahead[0].number
-            self.skip(number - 1)
-            frame = ahead.popleft()
+        """The unread frames. Raises Error before one that follows forgotten ones."""
+        unread, passed = self.unread, self._passed
+        while unread:
+            frame = unread[0]
+            number = frame.number
+            if number > self.position + 1:
+                self.skip(number - 1)
+            del unread[0]
             self.position = number
-            self.seen = max(self.seen, number)
             yield frame
-            self._passed.add(frame)
+            passed.add(frame)
 
     def skip(self, number: int) -> None:
-        """The frames up to this one are not remembered. Raises Error if no call has looked at all of them."""
+        """Move past forgotten frames up to `number`. Raises Error unless a call has looked at all of them."""
         known = max(self.position, self.seen)
         if number > known:
             self.seen = number
@@ -74,8 +75,8 @@ class Cursor:
         self._position = 0 if start == "opening" else socket._history.total
         """The number of the frame that was returned last."""
         self._seen = self._position
-        self._ahead: deque[Frame] = deque()
-        """Frames behind that one, which were read from the history already."""
+        self._unread: deque[Frame] = deque()
+        """Frames after that one, which were read from the history already."""
         self._is_searching = False
 
     async def next_frame(
@@ -101,10 +102,14 @@ class Cursor:
                             held = yield partial(watch.verdict, held)
                         if held:
                             self._position = frame.number
-                            if is_anybody_behind():
+                            if may_need_catch_up():
                                 yield partial(self._move_other_waits, frame)
                             return frame
-                    search.ahead.extend((yield partial(self._more, watch, search)))
+                    more = yield partial(self._more, watch, search)
+                    if not more:
+                        assert watch.error is not None
+                        raise search.failed(watch.error)
+                    search.unread.extend(more)
         finally:
             watch.end()
 
@@ -112,11 +117,14 @@ class Cursor:
         return SocketWatch(self._socket, timeout, str(match))
 
     async def _more(self, watch: SocketWatch, search: Search) -> list[Frame]:
-        """Frames behind those that were looked at, at least one. Raises the error of the search."""
+        """The frames after those that were looked at, at least one; none if the watch is over.
+
+        Raises Error if the socket has forgotten some of them.
+        """
         while not (frames := watch.frames(search.position)):
             search.skip(self._socket._history.total)
             if watch.error is not None:
-                raise search.failed(watch.error)
+                break
             await watch.change()
         return frames
 
@@ -129,17 +137,17 @@ class Cursor:
                 "ws.cursor()"
             )
         self._is_searching = True
-        search = Search(match, self._ahead, self._position, self._seen)
+        search = Search(match, self._unread, self._position, self._seen)
         try:
             yield search
         finally:
             self._is_searching = False
-            self._seen = search.seen
+            self._seen = max(search.seen, search.position)
             if search.position != self._position:  # nothing was found
-                self._ahead = deque()
+                self._unread = deque()
 
     async def _move_other_waits(self, frame: Frame) -> None:
-        """Have other waits of code that has just got the socket begin behind this frame."""
+        """Have other waits of code that has just got the socket begin after this frame."""
         history = self._socket._history
         if (catch_up := find(history)) is not None:
             catch_up.advance(history.event_number(frame.number))

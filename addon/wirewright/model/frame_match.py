@@ -35,9 +35,7 @@ class FrameMatch:
             raise ValueError(f"direction must be 'sent' or 'received', not {direction!r}")
         self._match, self._json = match, json
         self._direction = None if direction is None else Direction(direction)
-        self._holds: Callable[[Frame], object] | None = None
-        if callable(match):
-            self._holds = fit(match, 1)
+        self._holds = None if match is None else _test_of(match)
 
     def holds(self, frame: Frame) -> object:
         """True if the frame is meant. An awaitable of that if the callable of `match` is async.
@@ -48,9 +46,7 @@ class FrameMatch:
             return False
         if self._json is not None and not fits_json(self._json, frame):
             return False
-        if self._holds is not None:
-            return self._holds(frame)
-        return self._match is None or _is_in(self._match, frame)
+        return self._holds is None or self._holds(frame)
 
     def holds_now(self, frame: Frame) -> bool:
         """As `holds`. Raises TypeError for an async callable, for which nothing can wait here."""
@@ -97,9 +93,14 @@ def fits_json(expected: Any, frame: Frame) -> bool:
     return value is not NOT_JSON and fits(expected, value)
 
 
-def _is_in(match: Any, frame: Frame) -> bool:
-    payload: Any = frame.payload
-    pattern = match.pattern if isinstance(match, re.Pattern) else match
-    if isinstance(pattern, str) != isinstance(payload, str):
-        return False
-    return match.search(payload) is not None if isinstance(match, re.Pattern) else match in payload
+def _test_of(match: Match) -> Callable[[Frame], object]:
+    """The function that tells whether `match` alone means a frame."""
+    if isinstance(match, str):
+        return lambda frame: isinstance(frame.payload, str) and match in frame.payload
+    if isinstance(match, bytes):
+        return lambda frame: isinstance(frame.payload, bytes) and match in frame.payload
+    if isinstance(match, re.Pattern):
+        pattern: re.Pattern[Any] = match
+        kind = type(pattern.pattern)
+        return lambda frame: isinstance(frame.payload, kind) and pattern.search(frame.payload) is not None
+    return fit(match, 1)

@@ -143,7 +143,10 @@ class History:
         return self._retained > 0
 
     def retain(self) -> None:
-        """From now on, remember all events. It must be called before the first one."""
+        """Remember more frames, and other events, too, from now on.
+
+        A catch-up needs all events of the socket: for it this must be called before the first one.
+        """
         self._retained += 1
         default, own = HistoryLimit(), self._own_limit
         self.limit = HistoryLimit(max(own.messages, default.messages), max(own.size, default.size))
@@ -268,22 +271,22 @@ class History:
 
     def _kept(self, limit: HistoryLimit, after: int = 0) -> list[Frame]:
         """The frames that fit a limit, and have a number above `after`."""
-        batches = self._batches
-        if batches and batches[0].number <= after:
-            batches = deque()
-            for batch in reversed(self._batches):
-                if batch.number + len(batch.payloads) <= after + 1:
-                    break
-                batches.appendleft(batch)
+        batches: list[_MessageBatch] = []
+        for batch in reversed(self._batches):
+            if batch.number + len(batch.payloads) <= after + 1:
+                break
+            batches.append(batch)
         frames = [
             Frame(number, batch.direction, payload, batch.timestamp)
-            for batch in batches
+            for batch in reversed(batches)
             for number, payload in enumerate(batch.payloads, batch.number)
         ]
-        window = Window(limit)
-        for frame in frames:
-            window.add(frame.size)
-        first = len(frames) - len(window)
+        first = 0
+        if len(frames) > limit.messages or sum([batch.size for batch in batches]) > limit.size:
+            window = Window(limit)
+            for frame in frames:
+                window.add(frame.size)
+            first = len(frames) - len(window)
         return frames[bisect_right(frames, after, first, key=attrgetter("number")) :]
 
 

@@ -1,7 +1,7 @@
 """Partial matches of JSON values, and where a value does not fit."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 
@@ -19,8 +19,8 @@ ANY: Any = _Any()
 class Misfit(NamedTuple):
     """One place where a value is not as expected."""
 
-    place: str
-    """Such as `orders[0].price`; "" is the whole value."""
+    path: tuple[str | int, ...]
+    """The keys and indexes that lead to it; () is the whole value."""
     expected: Any
     """What was expected there."""
     actual: Any
@@ -45,26 +45,44 @@ def fits(expected: Any, actual: Any) -> bool:
     - A callable is given the value, and returns True if it fits. An exception of it is not caught.
     - Anything else is equal. `True` and `1` are not.
     """
-    return next(misfits(expected, actual), None) is None
+    if isinstance(expected, dict) and isinstance(actual, dict):  # without the generators of `misfits`
+        return not any(key not in actual or not fits(value, actual[key]) for key, value in expected.items())
+    if isinstance(expected, dict | list | tuple):
+        return next(misfits(expected, actual), None) is None
+    return _value_fits(expected, actual)
 
 
-def misfits(expected: Any, actual: Any, place: str = "") -> Iterator[Misfit]:
+def misfits(expected: Any, actual: Any, path: tuple[str | int, ...] = ()) -> Iterator[Misfit]:
     """The places where a JSON value is not what a partial match names (`fits`)."""
-    if isinstance(expected, Mapping) and isinstance(actual, dict):
+    if isinstance(expected, dict) and isinstance(actual, dict):
         for key, value in expected.items():
-            yield from misfits(value, actual.get(key, MISSING), f"{place}.{key}" if place else str(key))
+            yield from misfits(value, actual.get(key, MISSING), (*path, key))
     elif isinstance(expected, list | tuple) and isinstance(actual, list) and len(expected) == len(actual):
         for index, (value, item) in enumerate(zip(expected, actual, strict=True)):
-            yield from misfits(value, item, f"{place}[{index}]")
+            yield from misfits(value, item, (*path, index))
     elif actual is MISSING or not _value_fits(expected, actual):
-        yield Misfit(place, expected, actual)
+        yield Misfit(path, expected, actual)
+
+
+def value_at(value: Any, path: Sequence[str | int]) -> Any:
+    """The value at a place of a JSON value, or MISSING."""
+    for step in path:
+        if isinstance(value, dict):
+            value = value.get(step, MISSING)
+        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+            value = value[step]
+        else:
+            return MISSING
+    return value
 
 
 def _value_fits(expected: Any, actual: Any) -> bool:
+    if isinstance(expected, str):
+        return bool(expected == actual)
     if expected is ANY:
         return True
     if isinstance(expected, re.Pattern):
         return isinstance(actual, str) and expected.search(actual) is not None
-    if isinstance(expected, Callable):  # type: ignore[arg-type]  # mypy takes it for a special form
+    if callable(expected):
         return bool(expected(actual))
     return isinstance(expected, bool) == isinstance(actual, bool) and bool(expected == actual)

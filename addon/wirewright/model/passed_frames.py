@@ -3,20 +3,18 @@
 from collections import deque
 
 from wirewright.model.frame import Frame
-from wirewright.model.frame_match import FrameMatch
+from wirewright.model.frame_match import FrameMatch, json_of
 from wirewright.model.socket_text import frame_text, misfit_text, without_secrets
 
-_MOST = 200
+_MOST_KEPT = 200
 """Frames that are kept, the last ones."""
-_MOST_SIZE = 1024 * 1024
-"""Characters or bytes of their payloads."""
-_LAST = 10
+_LONGEST = 64 * 1024
+"""Characters or bytes of a payload that are kept."""
+_MOST_SHOWN = 10
 """Different frames that are shown, the last ones."""
-HIDDEN = "REDACTED"
-"""The value at a place that is within a secret."""
-_NEAREST = 2
+_MOST_NEAREST = 2
 """Frames that are shown with what does not fit."""
-_MISFITS = 5
+_MOST_MISFITS = 5
 """Places of such a frame that are shown."""
 
 
@@ -27,16 +25,14 @@ class PassedFrames:
         self.count = 0
         """How many frames did not match."""
         self._match = match
-        self._kept: deque[Frame] = deque()
-        self._size = 0
+        self._kept: deque[Frame] = deque(maxlen=_MOST_KEPT)
 
     def add(self, frame: Frame) -> None:
         """A frame did not match."""
         self.count += 1
+        if len(frame.payload) > _LONGEST:  # they would stay in memory
+            frame = Frame(frame.number, frame.direction, frame.payload[:_LONGEST], frame.at)
         self._kept.append(frame)
-        self._size += len(frame.payload)
-        while len(self._kept) > _MOST or (self._size > _MOST_SIZE and len(self._kept) > 1):
-            self._size -= len(self._kept.popleft().payload)
 
     def lines(self) -> list[str]:
         """The nearest frames with what does not fit, and the last ones with how often each came."""
@@ -46,21 +42,19 @@ class PassedFrames:
         with_misfits = [(frame, misfits) for frame in self._kept if (misfits := self._match.misfits(frame))]
         with_misfits.sort(key=lambda each: (len(each[1]), -each[0].number))
         lines: list[str] = []
-        for frame, misfits in with_misfits[:_NEAREST]:
-            shown = self._match.misfits(without_secrets(frame)) or []
-            values = {each.place: each.actual for each in shown}
+        for frame, misfits in with_misfits[:_MOST_NEAREST]:
+            shown = json_of(without_secrets(frame))
             lines.append(f"nearest: {frame_text(frame)}")
-            for place, expected, _ in misfits[:_MISFITS]:
-                lines.append(f"    {misfit_text(place, expected, values.get(place, HIDDEN))}")
-            if len(misfits) > _MISFITS:
-                lines.append(f"    and {len(misfits) - _MISFITS:,} more")
+            lines += [f"    {misfit_text(each, shown)}" for each in misfits[:_MOST_MISFITS]]
+            if len(misfits) > _MOST_MISFITS:
+                lines.append(f"    and {len(misfits) - _MOST_MISFITS:,} more")
         return lines
 
     def _last_lines(self) -> list[str]:
         counts: dict[str, int] = {}
         for frame in reversed(self._kept):
             text = frame_text(frame)
-            if text not in counts and len(counts) == _LAST:
+            if text not in counts and len(counts) == _MOST_SHOWN:
                 break
             counts[text] = counts.get(text, 0) + 1
         if not counts:

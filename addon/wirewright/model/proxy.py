@@ -334,18 +334,18 @@ def socket_predicate(url: UrlPattern | Predicate | None, predicate: Predicate | 
 
 
 def opened_predicate(
-    predicate: Predicate | None, own: Callable[[Any], WebSocket] = lambda socket: socket
+    predicate: Predicate | None, unwrap: Callable[[Any], WebSocket] = lambda socket: socket
 ) -> Predicate:
     """The predicate that holds once a socket for which `predicate` holds is open.
 
-    It raises the Error of `wait_for_open`. `own` returns the model's socket for the one that a predicate
+    It raises the Error of `wait_for_open`. `unwrap` returns the model's socket for the one that a predicate
     is given.
     """
     holds = fitted(predicate)
 
     def opens(socket: Any) -> object:
         held = True if holds is None else holds(socket)
-        return _opens(held, own(socket)) if held else False
+        return _opens(held, unwrap(socket)) if held else False
 
     return opens
 

@@ -7,8 +7,8 @@ from wirewright.model.cursor import Cursor
 from wirewright.model.errors import EndedError, EndpointError, Error, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.model.event_wait import Predicate, Timeout
 from wirewright.model.frame import Frame
+from wirewright.model.frame_list import FrameList
 from wirewright.model.frame_match import Match
-from wirewright.model.frames import Frames
 from wirewright.model.handshake import HeaderChanges, HeaderFields
 from wirewright.model.history import Message
 from wirewright.model.json_match import ANY
@@ -18,7 +18,7 @@ from wirewright.model.route import CloseHandler, Directions, MessageHandler, Mil
 from wirewright.model.route_table import RouteHandler
 from wirewright.model.web_socket_mock import MockRule, Reply, WebSocketMock
 from wirewright.model.websocket import WebSocket
-from wirewright.values import ClosedBy, Conditions, Payload
+from wirewright.values import ClosedBy, Conditions, Direction, Payload
 
 __all__ = [
     "ANY",
@@ -27,6 +27,7 @@ __all__ = [
     "Completion",
     "Conditions",
     "Cursor",
+    "Direction",
     "Directions",
     "EndedError",
     "EndpointError",
@@ -34,7 +35,7 @@ __all__ = [
     "EventContextManager",
     "EventInfo",
     "Frame",
-    "Frames",
+    "FrameList",
     "HeaderChanges",
     "HeaderFields",
     "Match",

@@ -1,11 +1,11 @@
 """Sockets and frames as errors, assertions and reports show them: short, printable and without secrets."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from wirewright.model.frame import Frame
+from wirewright.model.json_match import MISSING, Misfit, value_at
 from wirewright.printable import printable
 from wirewright.values import Direction, Payload
 
@@ -55,12 +55,20 @@ def frame_text(frame: Frame) -> str:
 
 def without_secrets(frame: Frame) -> Frame:
     """The frame with the secrets of its payload replaced."""
-    return replace(frame, payload=_redactor().payload(frame.payload))
+    return Frame(frame.number, frame.direction, _redactor().payload(frame.payload), frame.at)
 
 
-def misfit_text(place: str, expected: Any, actual: Any) -> str:
-    """Where a JSON value is not as expected: `price: expected 2, is 1.5`."""
-    return f"{printable(place) or 'the message'}: expected {json_text(expected)}, is {_cut(repr(actual))}"
+def misfit_text(misfit: Misfit, shown: Any) -> str:
+    """Where a JSON value is not as expected: `price: expected 2, is 1.5`. `shown` is the frame's JSON without
+    secrets."""
+    actual = misfit.actual
+    if actual is not MISSING and (actual := value_at(shown, misfit.path)) is MISSING:
+        actual = "REDACTED"  # a value around it is a secret
+    place = ""
+    for step in misfit.path:
+        place += f"[{step}]" if isinstance(step, int) else f".{step}" if place else str(step)
+    where = printable(place) or "the message"
+    return f"{where}: expected {json_text(misfit.expected)}, is {_cut(repr(actual))}"
 
 
 def count_text(frames: int) -> str:
@@ -86,17 +94,18 @@ def function_text(function: Any) -> str:
 
 ENDS = ("close", "socketerror")
 """The events of a socket that end a wait for another one."""
-END_TEXTS = ("Socket closed", "Socket error")
+_CLOSED, _FAILED = "Socket closed", "Socket error"
+END_TEXTS = (_CLOSED, _FAILED)
 """The beginnings of the messages of the Error that such a wait raises."""
 
 
 def end_text(socket: "WebSocket") -> str:
     """Why a socket can do nothing more: `Socket closed: 1011 'restart'`, `Socket error: net::ERR_FAILED`."""
     if socket.error is not None:
-        return f"Socket error: {printable(_redactor().text(socket.error))}"
+        return f"{_FAILED}: {printable(_redactor().text(socket.error))}"
     reason = printable(_redactor().text(socket.close_reason)) if socket.close_reason else ""
     details = [str(each) for each in (socket.close_code, reason and repr(reason)) if each]
-    return "Socket closed" + (f": {' '.join(details)}" if details else "")
+    return _CLOSED + (f": {' '.join(details)}" if details else "")
 
 
 def state_text(socket: "WebSocket") -> str:

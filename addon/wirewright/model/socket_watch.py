@@ -29,9 +29,11 @@ class SocketWatch(TimedWait):
         """`awaited` is a noun, for the message of a TimeoutError. Raises the errors of TimedWait."""
         self._socket, self._name = socket, awaited
         self.error: Error | None = None
-        """Why the watch is over: the end of the socket or of the proxy, or a TimeoutError."""
+        """The first of: an error or the end of the socket, the end of the proxy, a TimeoutError."""
         self.is_final = False
-        """True if the time is up, the socket is closed, or the proxy has ended."""
+        """True if the time is up, the socket is closed, or the proxy has ended; not after `socketerror`."""
+        self.is_undecided = False
+        """True if an async function of the user's has not answered in time."""
         self._is_over = self._has_changed = False
         self._changed: asyncio.Future[None] | None = None
         """Done at the next change. None while nobody waits for one."""
@@ -64,14 +66,15 @@ class SocketWatch(TimedWait):
         self._has_changed = False
 
     async def verdict(self, held: Awaitable[object]) -> object:
-        """The answer of an async function of the user's. Raises TimeoutError when the time is up."""
+        """The answer of an async function of the user's; False if the time of the watch is up first."""
         limit = asyncio.timeout_at(None if self._timer is None else self._timer.when())
         try:
             async with limit:
                 return await held
         except builtins.TimeoutError:
-            if limit.expired() and self.error is not None:
-                raise self.error from None
+            if limit.expired():
+                self.is_undecided = True
+                return False
             raise
 
     def why_over(self) -> str:

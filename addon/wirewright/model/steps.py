@@ -1,8 +1,8 @@
-"""One implementation for both APIs, of calls that wait and call the user's functions in between.
+"""Calls that wait, written once for both APIs.
 
-It is a generator. The user's functions are called where the generator runs: in the event loop in the async
-API, in the waiting thread in the sync one. It yields functions that return awaitables. These are awaited in
-the event loop, and the generator is sent their results.
+Such a call is a generator (`Steps`). It yields functions that return awaitables; `run_steps` awaits them in
+the event loop and sends back their results. The user's functions are called in the generator itself: in the
+event loop in the async API, in the waiting thread in the sync one.
 """
 
 from collections.abc import Awaitable, Callable, Generator

@@ -27,6 +27,8 @@ Reply = Any
 
 None sends nothing. A reply that is a JSON array is a tuple.
 """
+MOST_CALLS = 10_000
+"""Frames that a mock and each of its rules keep, the newest."""
 RegisterRoute = Callable[[UrlMatch | None, Callable[[Any], object]], Awaitable[None] | None]
 
 
@@ -58,7 +60,7 @@ class MockRule:
         return self
 
     def _answer(self, route: Any, frame: Frame) -> Awaitable[None] | None:
-        rest = _send(route, self._replies, frame)
+        rest = _send(route, self._replies, lambda function: fit(function, 1)(frame))
         if self._close is None:
             return rest
         if rest is None:
@@ -80,10 +82,15 @@ class WebSocketMock:
         scope: Scope,
         *,
         strict: bool,
-        own: Callable[[Any], WebSocketRoute] = lambda route: route,
+        unwrap: Callable[[Any], WebSocketRoute] = lambda route: route,
+        ask: Callable[[Callable[[], object]], object] = lambda function: function(),
     ) -> None:
-        """`register` is `route_web_socket` of either API; `own` returns the model's route for one of its."""
-        self._scope, self._strict, self._own = scope, strict, own
+        """`register` is `route_web_socket` of either API. `unwrap` returns the model's route for one of its.
+
+        `ask` calls a function of `greet` or `every`, and returns its result or an awaitable of that.
+        """
+        self._scope, self._strict = scope, strict
+        self._unwrap, self._ask = unwrap, ask
         self._url = url
         self._rules: list[MockRule] = []
         self._greetings: list[Reply] = []
@@ -104,23 +111,29 @@ class WebSocketMock:
         return self
 
     def on(self, match: Match | None = None, *, json: Any = None) -> MockRule:
-        """A rule for the frames of the app that match, as in `ws.next_frame`; without arguments, for all.
+        """A rule for the frames of the app that match; without arguments, for all of them.
 
-        The newest rule that matches answers.
+        The newest rule that matches answers. `match` and `json` are those of `ws.next_frame`; `match` must
+        not be async. Raises TypeError for others.
         """
+        if inspect.iscoroutinefunction(match):
+            raise TypeError("match must be a plain function here, not an async one")
         rule = MockRule(FrameMatch(match, json=json))
         self._rules.insert(0, rule)
         return rule
 
     def greet(self, *replies: Reply) -> "WebSocketMock":
-        """Send these to each app when its socket opens. A function is called without a Frame."""
+        """Send these to each app when its socket opens, as `MockRule.reply`. A function gets no Frame."""
         for each in replies:
             check_reply(each)
         self._greetings += replies
         return self
 
     def every(self, seconds: float, *replies: Reply) -> "WebSocketMock":
-        """Send these to each app again and again, first after so many seconds."""
+        """Send these to each app again and again, first after so many seconds. A function gets no Frame.
+
+        Raises ValueError for 0 or less, and TypeError as `MockRule.reply`.
+        """
         if not seconds > 0:
             raise ValueError(f"seconds must be more than 0, not {seconds!r}")
         for each in replies:
@@ -131,26 +144,26 @@ class WebSocketMock:
     async def _open(self, route: Any) -> None:
         """The handler of the route: it is called for each handshake."""
         route.on_message(partial(self._answer, route))
-        if (rest := _send(route, self._greetings, None)) is not None:
+        if (rest := _send(route, self._greetings, self._ask)) is not None:
             await rest
         for seconds, replies in self._repeated:
             self._scope.start(self._repeat(route, seconds, replies), None, self)
 
     async def _repeat(self, route: Any, seconds: float, replies: Sequence[Reply]) -> None:
-        socket = self._own(route)._socket
+        socket = self._unwrap(route)._socket
         while not socket.is_closed():
             await asyncio.sleep(seconds)
-            if (rest := _send(route, replies, None)) is not None:
+            if (rest := _send(route, replies, self._ask)) is not None:
                 await rest
 
     def _answer(self, route: Any, message: Payload) -> Awaitable[None] | None:
         frame = Frame(next(self._numbers), Direction.SENT, message, time.time())
-        self.calls.append(frame)
+        _keep(self.calls, frame)
         rule = next((rule for rule in self._rules if rule._match.holds_now(frame)), None)
         if rule is not None:
-            rule.calls.append(frame)
+            _keep(rule.calls, frame)
             return rule._answer(route, frame)
-        self.unanswered.append(frame)
+        _keep(self.unanswered, frame)
         if self._strict:
             raise AssertionError(f"the mock has no rule for {frame_text(frame)}")
         return None
@@ -159,6 +172,11 @@ class WebSocketMock:
 async def _close_after(rest: Awaitable[None], route: Any, close: tuple[int, str]) -> None:
     await rest
     route.close(*close)
+
+
+def _keep(frames: list[Frame], frame: Frame) -> None:
+    frames.append(frame)
+    del frames[:-MOST_CALLS]
 
 
 def check_reply(reply: Reply) -> None:
@@ -180,15 +198,20 @@ def to_message(reply: Reply) -> Payload | None:
         raise TypeError(f"a reply must be a str, bytes, or a value that becomes JSON: {error}") from None
 
 
-def _send(route: Any, replies: Iterable[Reply], frame: Frame | None) -> Awaitable[None] | None:
-    """Send replies to the app. If one of them has to be awaited, the result sends it and those after it."""
+def _send(
+    route: Any, replies: Iterable[Reply], ask: Callable[[Callable[..., object]], object]
+) -> Awaitable[None] | None:
+    """Send replies to the app. If one of them has to be awaited, the result sends it and those after it.
+
+    `ask` calls a function among them.
+    """
     waiting = deque(replies)
     while waiting:
         reply = waiting.popleft()
         if callable(reply):
-            reply = reply() if frame is None else fit(reply, 1)(frame)
+            reply = ask(reply)
         if inspect.isawaitable(reply):
-            return _send_later(route, reply, waiting, frame)
+            return _send_later(route, reply, waiting, ask)
         if isinstance(reply, list):
             waiting.extendleft(reversed(reply))
         elif (message := to_message(reply)) is not None:
@@ -197,7 +220,10 @@ def _send(route: Any, replies: Iterable[Reply], frame: Frame | None) -> Awaitabl
 
 
 async def _send_later(
-    route: Any, reply: Awaitable[Reply], after: Iterable[Reply], frame: Frame | None
+    route: Any,
+    reply: Awaitable[Reply],
+    after: Iterable[Reply],
+    ask: Callable[[Callable[..., object]], object],
 ) -> None:
-    if (rest := _send(route, [await reply, *after], frame)) is not None:
+    if (rest := _send(route, [await reply, *after], ask)) is not None:
         await rest

@@ -19,8 +19,8 @@ from wirewright.model.errors import Error
 from wirewright.model.event_signatures import SocketListening, SocketRemoval, SocketWaiting, Typed, unchanged
 from wirewright.model.event_wait import Predicate, Timeout, WaitOptions
 from wirewright.model.frame import Frame
+from wirewright.model.frame_list import FrameList
 from wirewright.model.frame_match import Match
-from wirewright.model.frames import Frames
 from wirewright.model.handshake import Headers
 from wirewright.model.history import History, HistoryLimit, Message, PastEvent, to_payload
 from wirewright.model.scope import Scope
@@ -220,13 +220,13 @@ class WebSocket(Emitter):
         return self._route_errors
 
     @property
-    def frames(self) -> Frames:
+    def frames(self) -> FrameList:
         """The messages that the socket remembers at this moment, of both directions in the order of the wire.
 
         `ws_history` and `ws_history_bytes` bound how many these are.
         """
         frames = self._history.after(0)
-        return Frames(frames, self._history.total - len(frames))
+        return FrameList(frames, self._history.total - len(frames))
 
     @property
     def flow(self) -> Any:
@@ -280,17 +280,17 @@ class WebSocket(Emitter):
     def _opening(self, timeout: Timeout) -> Steps[None]:
         """The steps of `wait_for_open`."""
 
-        def has_come() -> bool:
+        def is_decided() -> bool:
             return self._opened_at is not None or self._error is not None
 
-        watch = yield from until(self, has_come, timeout, "the socket to open")
+        watch = yield from until(self, is_decided, timeout, "the socket to open")
         if self._opened_at is None:
             raise watch.error or Error(end_text(self))
 
     def cursor(self, start: Literal["opening", "now"] = "opening") -> Cursor:
         """A place among the frames of this socket, with a `next_frame` of its own.
 
-        It is before the first frame of the socket, or ("now") behind the newest one.
+        It is before the first frame of the socket, or ("now") after the newest one.
         """
         return Cursor(self, start)
 
@@ -310,12 +310,13 @@ class WebSocket(Emitter):
         accepts, or that are ANY. Frames that are not JSON do not match it. `timeout` is in milliseconds.
 
         All callers on this socket share one place; `cursor()` gives another one. After an error the place is
-        the same as before.
+        the same as before the call. `json=None` is no condition.
 
-        Raises TimeoutError, Error if the socket ends first, and Error if the socket no longer remembers a
-        frame that this has not passed: the next call begins behind it.
+        Raises TimeoutError, and Error if the socket ends first. If the socket no longer remembers a frame
+        that was neither returned nor skipped, it raises Error once, and the next call begins at the oldest
+        remembered frame.
         """
-        return await self._own_cursor.next_frame(match, json=json, direction=direction, timeout=timeout)
+        return await self._shared_cursor.next_frame(match, json=json, direction=direction, timeout=timeout)
 
     def send_to_client(self, message: Message) -> Completion[None]:
         """Send the app a message, as if the server had. Raises Error on a socket that is not open.
@@ -349,7 +350,7 @@ class WebSocket(Emitter):
         return Completion(self._carrier.abort())
 
     @cached_property
-    def _own_cursor(self) -> Cursor:
+    def _shared_cursor(self) -> Cursor:
         """The cursor of `next_frame`."""
         return Cursor(self)
 

@@ -29,10 +29,11 @@ class SocketAssertions:
         count: int | None = None,
         timeout: Timeout = None,
     ) -> None:
-        """The server has sent a frame that matches, or just as many as `count`, since the socket's opening.
+        """The server has sent a matching frame since the socket's opening, or exactly `count` of them.
 
         `match` and `json` are those of `ws.next_frame`. Frames that passed before the call count. It waits
-        for further ones for `timeout` milliseconds, 5,000 by default; 0 is no limit.
+        for further ones for `timeout` milliseconds, 5,000 by default; 0 is no limit. Raises TypeError and
+        ValueError for arguments that make no sense.
         """
         self._run(self._checks.has_frame("received", match, json, count, timeout))
 

@@ -94,9 +94,9 @@ class Bridge:
             self.loop.close()
 
     def abandon(self, last: Callable[[], Awaitable[object]]) -> None:
-        """End both threads if an interrupt has kept `stop` from doing it, and call `last` in the loop before.
+        """End both threads after awaiting `last` in the loop, for a `stop` that was interrupted.
 
-        From any thread, and without waiting.
+        From any thread. It does not wait for the end.
         """
         if os.getpid() == self._process:
             with self._lock:
@@ -206,8 +206,9 @@ class Bridge:
                 raise EndedError("Proxy closed") from None
             raise
 
-    def run_steps(self, steps: Steps[T], note: Callable[[object], object]) -> T:
-        """Run steps in this thread, and what they yield in the loop, where `note` is given the results.
+    def run_steps(self, steps: Steps[T], on_result: Callable[[object], object]) -> T:
+        """Run steps in this thread. The functions that they yield are awaited in the loop, which also calls
+        `on_result` with each result.
 
         Raises Error where the caller must not wait.
         """
@@ -215,7 +216,7 @@ class Bridge:
             step = next(steps)
             while True:
                 try:
-                    result = self.wait(_noted(step, note))
+                    result = self.wait(_awaited(step, on_result))
                 except BaseException as error:
                     step = steps.throw(error)
                 else:
@@ -335,9 +336,9 @@ def as_exception(error: BaseException) -> Exception:
     return replacement
 
 
-async def _noted(step: Callable[[], Awaitable[T]], note: Callable[[object], object]) -> T:
+async def _awaited(step: Callable[[], Awaitable[T]], on_result: Callable[[object], object]) -> T:
     result = await step()
-    note(result)
+    on_result(result)
     return result
 
 

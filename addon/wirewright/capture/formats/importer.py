@@ -144,7 +144,7 @@ class _Session:
         self._last_ns = 0
 
     def add(self, sockets: SocketFrames) -> Imported:
-        """Add the sockets, and close the capture. Interrupts are deferred but while it reads the sockets."""
+        """Add the sockets, and close the capture. Ctrl-C may interrupt only the reading of the sockets."""
         cut_off = None
         try:
             self._connection.execute("BEGIN")

@@ -8,7 +8,7 @@ from wirewright.model.frame_match import FrameMatch, Match
 from wirewright.values import Direction
 
 
-class Frames(Sequence[Frame]):
+class FrameList(Sequence[Frame]):
     """The frames that a socket remembered at one moment, oldest first. It does not change any more."""
 
     def __init__(self, frames: Sequence[Frame], forgotten: int) -> None:
@@ -21,12 +21,12 @@ class Frames(Sequence[Frame]):
         return self._forgotten
 
     @property
-    def sent(self) -> "Frames":
+    def sent(self) -> "FrameList":
         """Those that the app sent."""
         return self.matching(direction="sent")
 
     @property
-    def received(self) -> "Frames":
+    def received(self) -> "FrameList":
         """Those that came from the server."""
         return self.matching(direction="received")
 
@@ -37,10 +37,10 @@ class Frames(Sequence[Frame]):
 
     def matching(
         self, match: Match | None = None, *, json: Any = None, direction: str | None = None
-    ) -> "Frames":
+    ) -> "FrameList":
         """Those that match, as in `ws.next_frame`. `match` may not be async."""
         meant = FrameMatch(match, json=json, direction=direction)
-        return Frames([frame for frame in self._frames if meant.holds_now(frame)], self._forgotten)
+        return FrameList([frame for frame in self._frames if meant.holds_now(frame)], self._forgotten)
 
     def count(self, match: Match | None = None, *, json: Any = None, direction: str | None = None) -> int:
         """How many match, as in `ws.next_frame`."""
@@ -49,10 +49,10 @@ class Frames(Sequence[Frame]):
     @overload
     def __getitem__(self, index: int) -> Frame: ...
     @overload
-    def __getitem__(self, index: slice) -> "Frames": ...
-    def __getitem__(self, index: int | slice) -> "Frame | Frames":
+    def __getitem__(self, index: slice) -> "FrameList": ...
+    def __getitem__(self, index: int | slice) -> "Frame | FrameList":
         if isinstance(index, slice):
-            return Frames(self._frames[index], self._forgotten)
+            return FrameList(self._frames[index], self._forgotten)
         return self._frames[index]
 
     def __len__(self) -> int:
@@ -62,7 +62,7 @@ class Frames(Sequence[Frame]):
         return iter(self._frames)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Frames) and self._frames == other._frames
+        return isinstance(other, FrameList) and self._frames == other._frames
 
     def __hash__(self) -> int:
         return hash(self._frames)
@@ -70,4 +70,4 @@ class Frames(Sequence[Frame]):
     def __repr__(self) -> str:
         sent = sum(frame.direction is Direction.SENT for frame in self._frames)
         forgotten = f", {self._forgotten:,} forgotten" if self._forgotten else ""
-        return f"<Frames {sent} sent, {len(self) - sent} received{forgotten}>"
+        return f"<FrameList {sent} sent, {len(self) - sent} received{forgotten}>"

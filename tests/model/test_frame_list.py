@@ -2,12 +2,12 @@ import pytest
 
 from support.model_sockets import open_socket, receive
 from wirewright.model.frame import Frame
-from wirewright.model.frames import Frames
+from wirewright.model.frame_list import FrameList
 from wirewright.model.history import HistoryLimit
 from wirewright.values import Direction, Payload
 
 
-def payloads(frames: Frames) -> list[Payload]:
+def payloads(frames: FrameList) -> list[Payload]:
     return [frame.payload for frame in frames]
 
 
@@ -45,7 +45,7 @@ def test_forgotten_frames_are_counted() -> None:
     frames = feed.socket.frames
     assert ([frame.number for frame in frames], frames.forgotten) == ([4, 5], 3)
     assert (frames.sent.forgotten, frames[1:].forgotten) == (3, 3)
-    assert repr(frames) == "<Frames 0 sent, 2 received, 3 forgotten>"
+    assert repr(frames) == "<FrameList 0 sent, 2 received, 3 forgotten>"
 
 
 def test_frames_are_selected_and_counted() -> None:
