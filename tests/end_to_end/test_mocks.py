@@ -97,7 +97,9 @@ async def test_frame_without_a_rule_is_an_error_if_the_mock_is_strict(
     assert 'AssertionError: the mock has no rule for → \'{"token": "REDACTED"}\'' in caplog.text
 
 
-@pytest.mark.parametrize("reply", [object(), {"a": {1}}, ["a", b"b", object()], {"a": b"bytes"}])
+@pytest.mark.parametrize(
+    "reply", [object(), {"a": {1}}, {"a": float("nan")}, ["a", b"b", object()], {"a": b"bytes"}]
+)
 async def test_reply_that_cannot_be_sent_is_refused_at_once(proxy: Proxy, reply: object) -> None:
     mock = await proxy.mock_web_socket("**/live")
     for add in (mock.on("a").reply, mock.greet):
@@ -105,5 +107,5 @@ async def test_reply_that_cannot_be_sent_is_refused_at_once(proxy: Proxy, reply:
             add(reply)
     with pytest.raises(ValueError, match="code must be"):
         mock.on("a").close(1005)
-    with pytest.raises(ValueError, match="seconds must be more than 0, not 0"):
+    with pytest.raises(ValueError, match="seconds must be a number, more than 0, not 0"):
         mock.every(0, "a")

@@ -180,6 +180,29 @@ async def test_nothing_comes_after_the_end() -> None:
 
 
 @in_virtual_time
+async def test_nothing_is_known_after_the_end_of_the_proxy() -> None:
+    proxy = Proxy()
+    feed = open_socket(proxy)
+    asyncio.get_running_loop().call_later(
+        1, proxy._scope.start, proxy._scope.end("Proxy closed"), None, proxy
+    )
+    assert await failure(expect(feed.socket).not_to_have_received("a", within=60_000)) == [
+        "expected no received frame that contains 'a', but the proxy ended before the time was up",
+        "no frame passed",
+    ]
+
+
+@in_virtual_time
+async def test_subprotocol_that_is_a_token_is_hidden() -> None:
+    feed = begin_socket(Proxy())
+    feed.answered(101, {"sec-websocket-protocol": "base64url.bearer.authorization.k8s.io.c2VjcmV0LXRva2Vu"})
+    feed.opened()
+    assert await failure(expect(feed.socket).to_have_subprotocol("chat")) == [
+        "expected the subprotocol 'chat', but it is 'REDACTED'"
+    ]
+
+
+@in_virtual_time
 async def test_assertion_fails_if_it_would_need_forgotten_frames() -> None:
     feed = open_socket(limit=HistoryLimit(2, 100))
     ws = feed.socket

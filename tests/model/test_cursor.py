@@ -193,13 +193,56 @@ async def test_forgotten_frames_are_an_error_once() -> None:
 
 
 @in_virtual_time
-async def test_frames_that_were_looked_at_may_be_forgotten() -> None:
+async def test_frames_that_a_failed_call_has_looked_at_are_not_passed() -> None:
     feed = open_socket(limit=HistoryLimit(2, 100))
     receive(feed, "a", "b")
     with pytest.raises(TimeoutError):
         await feed.socket.next_frame("x", timeout=10)
     receive(feed, "c")
+    with pytest.raises(Error, match=r"^1 frame is no longer remembered"):
+        await feed.socket.next_frame()
     assert await payloads(feed.socket, 2) == ["b", "c"]
+
+
+@in_virtual_time
+async def test_frames_that_come_after_the_time_is_up_do_not_prolong_the_wait() -> None:
+    feed = open_socket()
+
+    async def slowly(_: Frame) -> bool:
+        await asyncio.sleep(0.2)
+        receive(feed, "more")
+        return False
+
+    receive(feed, "a")
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(TimeoutError, match=r"^Timeout 1000ms exceeded"):
+        await feed.socket.next_frame(slowly, timeout=1000)
+    assert asyncio.get_running_loop().time() - began <= 1.2
+
+
+@in_virtual_time
+async def test_async_function_has_no_more_time_on_a_closed_socket() -> None:
+    feed = open_socket()
+    receive(feed, "a")
+    feed.closed(1000, "")
+
+    async def forever(_: Frame) -> bool:
+        await asyncio.Event().wait()
+        return True
+
+    with pytest.raises(Error, match=r"^Socket closed: 1000 while waiting"):
+        await feed.socket.next_frame(forever, timeout=500)
+
+
+@in_virtual_time
+async def test_error_calls_functions_with_any_value() -> None:
+    feed = open_socket()
+    receive(feed, '{"type": "cancel", "price": null, "token": 7}')
+    with pytest.raises(TimeoutError, match=r"type: expected 'filled', is 'cancel'"):
+        await feed.socket.next_frame(
+            json={"type": "filled", "price": lambda price: price > 1, "token": lambda token: token > 9},
+            timeout=5,
+        )
 
 
 @in_virtual_time

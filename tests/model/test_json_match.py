@@ -22,6 +22,7 @@ ORDER = {"type": "filled", "order": {"id": 7, "price": 1.5, "tags": ["a", "b"]},
         {"type": re.compile("^fill")},
         {"note": None},
         {"note": ANY},
+        {"type": str, "order": {"id": int, "price": float, "tags": list}, "final": bool},
         {"final": True},
         ANY,
         lambda order: len(order) == 4,
@@ -42,6 +43,9 @@ def test_value_with_all_that_is_named_fits(expected: Any) -> None:
         ({"order": {"id": "7"}}, ("order", "id"), 7),
         ({"order": {"id": re.compile("7")}}, ("order", "id"), 7),
         ({"order": {"id": True}}, ("order", "id"), 7),
+        ({"final": int}, ("final",), True),
+        ({"note": str}, ("note",), None),
+        ({"type": re.compile(b"fill")}, ("type",), "filled"),
         ({"final": 1}, ("final",), True),
         ({"note": 0}, ("note",), None),
         ({"note": {}}, ("note",), None),
@@ -93,3 +97,11 @@ def test_any_is_shown_by_its_name() -> None:
 )
 def test_value_is_found_at_its_place(path: tuple[str | int, ...], value: Any) -> None:
     assert value_at(ORDER, path) == value
+
+
+def test_async_function_is_refused() -> None:
+    async def later(_: object) -> bool:
+        return False
+
+    with pytest.raises(TypeError, match="a function in json must be a plain one, not an async one"):
+        fits({"type": later}, ORDER)

@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
+from wirewright.model.errors import EndedError
 from wirewright.model.event_wait import Timeout, to_milliseconds
 from wirewright.model.frame import Frame
 from wirewright.model.frame_match import FrameMatch, Match
 from wirewright.model.passed_frames import PassedFrames
-from wirewright.model.socket_text import count_text, frame_text, state_text
+from wirewright.model.socket_text import count_text, frame_text, state_text, subprotocol_text
 from wirewright.model.socket_watch import SocketWatch, until
 from wirewright.model.steps import Steps, run_steps
 from wirewright.model.websocket import WebSocket
@@ -124,7 +125,7 @@ class SocketChecks:
         """The steps of `not_to_have_received` and `not_to_have_sent`."""
         scan = _Scan(FrameMatch(match, json=json, direction=direction))
         is_last = not to_milliseconds(within or 0)
-        watch: SocketWatch = yield partial(self._watch, within or 0)
+        watch: SocketWatch = yield partial(self._watch, within or None)
         try:
             while not scan.found and not scan.forgotten:
                 yield from scan.look(watch)
@@ -140,6 +141,8 @@ class SocketChecks:
             self._fail(f"{expected}, but {scan.outcome()}", scan.lines())
         if scan.forgotten:
             self._fail(f"{expected}, but {scan.forgotten_text()}", scan.lines())
+        if within and isinstance(watch.error, EndedError):
+            self._fail(f"{expected}, but the proxy ended before the time was up", scan.lines())
         if watch.is_undecided:
             self._fail(f"{expected}, but the function of match did not answer", scan.lines())
 
@@ -168,7 +171,7 @@ class SocketChecks:
         if socket.opened_at is None:
             self._fail(f"expected {wanted}, but the socket did not open")
         if socket.subprotocol != subprotocol:
-            self._fail(f"expected {wanted}, but it is {socket.subprotocol!r}")
+            self._fail(f"expected {wanted}, but it is {subprotocol_text(socket.subprotocol)}")
 
     def _until(self, holds: Callable[[], bool], timeout: Timeout) -> Steps[SocketWatch]:
         return until(self._socket, holds, EXPECT_TIMEOUT if timeout is None else timeout, "an assertion")

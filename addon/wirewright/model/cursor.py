@@ -26,14 +26,14 @@ __tracebackhide__ = True  # pytest shows the line that calls
 class Search:
     """The frames that one call of `next_frame` looks at, oldest first."""
 
-    def __init__(self, match: FrameMatch, unread: "deque[Frame]", position: int, seen: int) -> None:
+    def __init__(self, match: FrameMatch, unread: "deque[Frame]", position: int, reported: int) -> None:
         self.match = match
         self.unread = unread
         """Frames that are to be looked at."""
         self.position = position
         """The number of the frame that was looked at last."""
-        self.seen = seen
-        """The highest number of a frame that any call has looked at, or has reported as forgotten."""
+        self.reported = reported
+        """The highest number of a frame that a call has reported as forgotten."""
         self._passed = PassedFrames(match)
 
     def frames(self) -> Iterator[Frame]:
@@ -50,10 +50,10 @@ class Search:
             passed.add(frame)
 
     def skip(self, number: int) -> None:
-        """Move past forgotten frames up to `number`. Raises Error unless a call has looked at all of them."""
-        known = max(self.position, self.seen)
+        """Move past forgotten frames up to `number`. Raises Error unless a call has reported all of them."""
+        known = max(self.position, self.reported)
         if number > known:
-            self.seen = number
+            self.reported = number
             raise Error(forgotten_text(number - known))
 
     def failed(self, error: Error) -> Error:
@@ -74,7 +74,7 @@ class Cursor:
         self._socket = socket
         self._position = 0 if start == "opening" else socket._history.total
         """The number of the frame that was returned last."""
-        self._seen = self._position
+        self._reported = self._position
         self._unread: deque[Frame] = deque()
         """Frames after that one, which were read from the history already."""
         self._is_searching = False
@@ -121,12 +121,14 @@ class Cursor:
 
         Raises Error if the socket has forgotten some of them.
         """
-        while not (frames := watch.frames(search.position)):
+        while not watch.is_timed_out:
+            if frames := watch.frames(search.position):
+                return frames
             search.skip(self._socket._history.total)
             if watch.error is not None:
                 break
             await watch.change()
-        return frames
+        return []
 
     @contextmanager
     def _search(self, match: FrameMatch) -> Iterator[Search]:
@@ -137,12 +139,12 @@ class Cursor:
                 "ws.cursor()"
             )
         self._is_searching = True
-        search = Search(match, self._unread, self._position, self._seen)
+        search = Search(match, self._unread, self._position, self._reported)
         try:
             yield search
         finally:
             self._is_searching = False
-            self._seen = max(search.seen, search.position)
+            self._reported = search.reported
             if search.position != self._position:  # nothing was found
                 self._unread = deque()
 

@@ -1,5 +1,6 @@
 """Partial matches of JSON values, and where a value does not fit."""
 
+import inspect
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -41,26 +42,34 @@ def fits(expected: Any, actual: Any) -> bool:
 
     - A dict names keys that must be there, with values that fit. Other keys do not count.
     - A list has as many items as the value, and each fits.
-    - A compiled pattern is found in a str (by `search`), and ANY fits everything.
-    - A callable is given the value, and returns True if it fits. An exception of it is not caught.
+    - A compiled pattern is found in a str (by `search`), a type is that of the value, ANY fits everything.
+    - A callable is given the value, and returns True if it fits. An exception of it is not caught. It must
+      not be async: TypeError.
     - Anything else is equal. `True` and `1` are not.
     """
-    if isinstance(expected, dict) and isinstance(actual, dict):  # without the generators of `misfits`
-        return not any(key not in actual or not fits(value, actual[key]) for key, value in expected.items())
-    if isinstance(expected, dict | list | tuple):
-        return next(misfits(expected, actual), None) is None
+    if isinstance(expected, dict):
+        if not isinstance(actual, dict):
+            return False
+        return all(key in actual and fits(value, actual[key]) for key, value in expected.items())
+    if isinstance(expected, list | tuple):
+        if not isinstance(actual, list) or len(actual) != len(expected):
+            return False
+        return all(map(fits, expected, actual))
     return _value_fits(expected, actual)
 
 
 def misfits(expected: Any, actual: Any, path: tuple[str | int, ...] = ()) -> Iterator[Misfit]:
-    """The places where a JSON value is not what a partial match names (`fits`)."""
+    """The places where a JSON value is not what a partial match names, for an error.
+
+    An exception of a callable is a misfit.
+    """
     if isinstance(expected, dict) and isinstance(actual, dict):
         for key, value in expected.items():
             yield from misfits(value, actual.get(key, MISSING), (*path, key))
     elif isinstance(expected, list | tuple) and isinstance(actual, list) and len(expected) == len(actual):
         for index, (value, item) in enumerate(zip(expected, actual, strict=True)):
             yield from misfits(value, item, (*path, index))
-    elif actual is MISSING or not _value_fits(expected, actual):
+    elif actual is MISSING or not _fits_quietly(expected, actual):
         yield Misfit(path, expected, actual)
 
 
@@ -82,7 +91,22 @@ def _value_fits(expected: Any, actual: Any) -> bool:
     if expected is ANY:
         return True
     if isinstance(expected, re.Pattern):
-        return isinstance(actual, str) and expected.search(actual) is not None
+        is_text = isinstance(actual, str) and isinstance(expected.pattern, str)
+        return is_text and expected.search(actual) is not None
+    if isinstance(expected, type):
+        return isinstance(actual, expected) and (expected is bool or not isinstance(actual, bool))
     if callable(expected):
-        return bool(expected(actual))
+        held = expected(actual)
+        if inspect.isawaitable(held):
+            if inspect.iscoroutine(held):
+                held.close()
+            raise TypeError("a function in json must be a plain one, not an async one")
+        return bool(held)
     return isinstance(expected, bool) == isinstance(actual, bool) and bool(expected == actual)
+
+
+def _fits_quietly(expected: Any, actual: Any) -> bool:
+    try:
+        return _value_fits(expected, actual)
+    except Exception:  # the search has seen others, which did not get as far as here
+        return False

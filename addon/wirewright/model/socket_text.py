@@ -1,6 +1,6 @@
 """Sockets and frames as errors, assertions and reports show them: short, printable and without secrets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,6 +21,8 @@ class Redactor(Protocol):
     """Replaces secrets (`capture.redaction.Redaction`)."""
 
     def text(self, message: str) -> str: ...
+
+    def headers(self, headers: Mapping[str, str]) -> Mapping[str, str]: ...
 
     def payload(self, payload: Payload) -> Payload: ...
 
@@ -69,6 +71,12 @@ def misfit_text(misfit: Misfit, shown: Any) -> str:
         place += f"[{step}]" if isinstance(step, int) else f".{step}" if place else str(step)
     where = printable(place) or "the message"
     return f"{where}: expected {json_text(misfit.expected)}, is {_cut(repr(actual))}"
+
+
+def subprotocol_text(subprotocol: str | None) -> str:
+    """A subprotocol in quotes, or None. One that is a token is hidden."""
+    name = "sec-websocket-protocol"
+    return "None" if subprotocol is None else repr(_redactor().headers({name: subprotocol})[name])
 
 
 def count_text(frames: int) -> str:

@@ -39,10 +39,16 @@ class SocketWatch(TimedWait):
         """Done at the next change. None while nobody waits for one."""
         self._loop = asyncio.get_running_loop()
         super().__init__(socket._scope, timeout)
+        self._deadline = self._loop.time() + self.milliseconds / 1000 if self.milliseconds else None
 
     @property
     def is_over(self) -> bool:
         return self.error is not None or self._is_over
+
+    @property
+    def is_timed_out(self) -> bool:
+        """True if the time is up."""
+        return isinstance(self.error, TimeoutError)
 
     def frames(self, number: int) -> list[Frame]:
         """The remembered frames with a higher number, oldest first."""
@@ -67,7 +73,7 @@ class SocketWatch(TimedWait):
 
     async def verdict(self, held: Awaitable[object]) -> object:
         """The answer of an async function of the user's; False if the time of the watch is up first."""
-        limit = asyncio.timeout_at(None if self._timer is None else self._timer.when())
+        limit = asyncio.timeout_at(self._deadline)
         try:
             async with limit:
                 return await held
@@ -79,7 +85,7 @@ class SocketWatch(TimedWait):
 
     def why_over(self) -> str:
         """Why the watch is over, as the end of a sentence."""
-        if isinstance(self.error, TimeoutError):
+        if self.is_timed_out:
             return f" within {self.milliseconds:.15g}ms"
         return "" if self.error is None else f" ({self.error.message})"
 

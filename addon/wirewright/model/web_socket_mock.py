@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import json as json_module
+import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
@@ -134,8 +135,8 @@ class WebSocketMock:
 
         Raises ValueError for 0 or less, and TypeError as `MockRule.reply`.
         """
-        if not seconds > 0:
-            raise ValueError(f"seconds must be more than 0, not {seconds!r}")
+        if not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+            raise ValueError(f"seconds must be a number, more than 0, not {seconds!r}")
         for each in replies:
             check_reply(each)
         self._repeated.append((seconds, replies))
@@ -193,7 +194,7 @@ def to_message(reply: Reply) -> Payload | None:
     if reply is None or isinstance(reply, str | bytes):
         return reply
     try:
-        return json_module.dumps(reply, ensure_ascii=False)
+        return json_module.dumps(reply, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise TypeError(f"a reply must be a str, bytes, or a value that becomes JSON: {error}") from None
 
