@@ -263,7 +263,9 @@ def test_report_of_a_failure_has_no_secrets(pytester: pytest.Pytester) -> None:
     assert "s3cr3t" not in (pytester.path / "report.xml").read_text()
     assert "/live?token=REDACTED (closed 1000 'jwt=REDACTED' by client)" in said
     assert """→ '{"password": "REDACTED", "a": 1}'""" in said
-    assert re.search(r"AssertionError: <WebSocket url='ws://[^/]*/live\?…'> has no order", said)
+    assert re.search(
+        r"AssertionError: <WebSocket url='ws://[^/]*/live\?…' closed 1000 'jwt=REDACTED' by", said
+    )
 
 
 def test_report_of_a_failure_has_what_older_sockets_said_meanwhile(pytester: pytest.Pytester) -> None:
