@@ -26,6 +26,7 @@ from bench.proxies import (
     OTHER,
     RECORDING,
     ROUTE_CHANGING,
+    SEARCHING,
     STALLED,
     UNMATCHED,
 )
@@ -63,6 +64,12 @@ def measures(scale: Scale) -> list[Measure]:
             "flood-routes",
             "server to app, 100-byte text",
             carriers=(LISTENER.name, UNMATCHED.name),
+            base=LISTENER.name,
+        ),
+        Speed(
+            "flood-searched",
+            "server to app, 100-byte text, while `next_frame` looks for one that does not come",
+            carriers=(LISTENER.name, SEARCHING.name),
             base=LISTENER.name,
         ),
         PingPong(

@@ -80,6 +80,7 @@ GOALS: tuple[Goal, ...] = (
     Goal("memory of an idle socket", "idle-memory", "listener", "at most", 1, to_carrier="bare"),
     Goal("time to open a socket", "idle-opening", "listener", "at most", 1, to_carrier="bare"),
     *_speed("flood-routes", "server to app beside a route that matches nothing", "unmatched", listener=1),
+    *_speed("flood-searched", "server to app while `next_frame` looks for a frame", "searching", listener=1),
     Goal("round trip with a mock", "ping-pong-mock", "mocked", "at most", 1, to_carrier="listener"),
     Goal("mocks at once that answer", "mocks-at-once", "mocked", "at least", 1_000, unit="sockets"),
     *_speed("flood-remote", "beside a client that follows others", "subscribed-other", **{"no-listener": 1}),

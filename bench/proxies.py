@@ -226,6 +226,7 @@ async def _first_word(process: Child, start: str) -> str:
 DIRECT = Carrier("direct", "direct")
 BARE = Mitmdump("bare", "mitmdump")
 LISTENER = Mitmdump("listener", "Wirewright, one listener", (ADDON, SCRIPTS / "counting.py"))
+SEARCHING = Mitmdump("searching", "Wirewright, one `next_frame`", (ADDON, SCRIPTS / "searching.py"))
 NO_LISTENER = Mitmdump("no-listener", "Wirewright, no listener", (ADDON,))
 CEILING = Mitmdump("ceiling", "the ceiling", (SCRIPTS / "ceiling.py",))
 MOCKTTP = Mockttp("mockttp", "mockttp")
@@ -269,6 +270,7 @@ CARRIERS: Mapping[str, Carrier] = {
         HOOK_CHANGING,
         ROUTE_CHANGING,
         UNMATCHED,
+        SEARCHING,
         MOCKED,
         RECORDING,
         OTHER,

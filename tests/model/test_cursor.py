@@ -259,7 +259,19 @@ async def test_wait_loses_nothing_however_little_the_socket_remembers(limit: His
     feed = open_socket(limit=limit)
     soon(feed, *map(str, range(500)))
     assert (await feed.socket.next_frame("499")).number == 500
-    assert feed.history.limit == limit
+
+
+@in_virtual_time
+async def test_wait_loses_nothing_of_many_frames_that_come_at_once() -> None:
+    feed = open_socket()
+    receive(feed, "before")
+    waiting = asyncio.ensure_future(feed.socket.next_frame(lambda frame: frame.payload == "9999"))
+    await asyncio.sleep(0)
+    feed.frames("framereceived", list(map(str, range(10_000))), 7.0)
+    feed.frames("framesent", ["after"])
+    found = await waiting
+    assert (found.number, found.at) == (10_001, 7.0)
+    assert (await feed.socket.next_frame()).payload == "after"
 
 
 @in_virtual_time

@@ -131,6 +131,7 @@ class History:
         """Other events, each with the number of frames that were added before it."""
         self._batches: deque[_MessageBatch] = deque()
         self._count = self._size = self._memory = 0
+        self._newest_at = 0.0
 
     @property
     def size(self) -> int:
@@ -143,10 +144,7 @@ class History:
         return self._retained > 0
 
     def retain(self) -> None:
-        """Remember more frames, and other events, too, from now on.
-
-        A catch-up needs all events of the socket: for it this must be called before the first one.
-        """
+        """From now on, remember all events. It must be called before the first one."""
         self._retained += 1
         default, own = HistoryLimit(), self._own_limit
         self.limit = HistoryLimit(max(own.messages, default.messages), max(own.size, default.size))
@@ -223,9 +221,14 @@ class History:
         size = messages.size
         self._add(_MessageBatch(self.total + 1, direction, messages, timestamp, size, size))
 
-    def after(self, number: int, limit: HistoryLimit | None = None) -> list[Frame]:
-        """The remembered frames with a higher number that fit a limit (the socket's own), oldest first."""
-        return self._kept(limit or self._own_limit, number)
+    @property
+    def newest_at(self) -> float:
+        """When the newest frame came, in seconds since the epoch."""
+        return self._newest_at
+
+    def after(self, number: int) -> list[Frame]:
+        """The remembered frames with a higher number, oldest first."""
+        return self._kept(self._own_limit, number)
 
     def __len__(self) -> int:
         return len(self._kept(self._own_limit))
@@ -233,6 +236,7 @@ class History:
     def _add(self, batch: _MessageBatch) -> None:
         self.total += len(batch.payloads)
         self._added += len(batch.payloads)
+        self._newest_at = batch.timestamp
         if not (self.limit.messages and self.limit.size):
             return
         if batch.size > self.limit.size:

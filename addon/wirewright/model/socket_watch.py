@@ -2,14 +2,18 @@
 
 import asyncio
 import builtins
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from wirewright.model.emitter import EmittedEvent
 from wirewright.model.errors import EndedError, Error, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.model.event_wait import TimedWait, Timeout
 from wirewright.model.frame import Frame
+from wirewright.model.history import total_size
 from wirewright.model.socket_text import ENDS, end_text
 from wirewright.model.steps import Steps
+from wirewright.values import DIRECTIONS, Direction, Payload
 
 if TYPE_CHECKING:
     from wirewright.model.websocket import WebSocket
@@ -17,10 +21,31 @@ if TYPE_CHECKING:
 __tracebackhide__ = True  # pytest shows the line that calls
 
 
+MOST_HEARD = 64 * 1024 * 1024
+"""Bytes of frames that a watch keeps. Beyond them the oldest are dropped."""
+
+
+class _HeardFrames(NamedTuple):
+    """Frames of one direction that came at the same time."""
+
+    number: int
+    """The number of the first one."""
+    direction: Direction
+    payloads: Sequence[Payload]
+    at: float
+    """Seconds since the epoch."""
+
+    def frames(self) -> list[Frame]:
+        return [
+            Frame(number, self.direction, payload, self.at)
+            for number, payload in enumerate(self.payloads, self.number)
+        ]
+
+
 class SocketWatch(TimedWait):
     """One watch of a socket, in the proxy's event loop. An `EventTap` of the socket.
 
-    The socket remembers at least as many frames as by default until the watch ends.
+    It keeps the frames that come until they are read, however few the socket remembers.
     """
 
     wants = ("framesent", "framereceived", *ENDS)
@@ -34,6 +59,9 @@ class SocketWatch(TimedWait):
         """True if the time is up, the socket is closed, or the proxy has ended; not after `socketerror`."""
         self.is_undecided = False
         """True if an async function of the user's has not answered in time."""
+        self._heard: deque[_HeardFrames] = deque()
+        """The frames that have come since the last `read`, oldest first."""
+        self._heard_size = 0
         self._is_over = self._has_changed = False
         self._changed: asyncio.Future[None] | None = None
         """Done at the next change. None while nobody waits for one."""
@@ -51,12 +79,15 @@ class SocketWatch(TimedWait):
         return isinstance(self.error, TimeoutError)
 
     def frames(self, number: int) -> list[Frame]:
-        """The remembered frames with a higher number, oldest first."""
-        history = self._socket._history
-        return history.after(number, history.limit)
+        """The frames with a higher number that have come or are remembered, oldest first."""
+        heard, self._heard, self._heard_size = self._heard, deque(), 0
+        remembered = self._socket._history.after(number) if not heard or number + 1 < heard[0].number else []
+        if heard:
+            remembered = [frame for frame in remembered if frame.number < heard[0].number]
+        return remembered + [frame for each in heard for frame in each.frames() if frame.number > number]
 
     async def read(self, number: int) -> tuple[list[Frame], int]:
-        """The same, and the number of the newest frame of the socket, even if it is not remembered."""
+        """The same, and the number of the newest frame of the socket, even if it is not among them."""
         return self.frames(number), self._socket._history.total
 
     async def change(self) -> None:
@@ -89,12 +120,22 @@ class SocketWatch(TimedWait):
             return f" within {self.milliseconds:.15g}ms"
         return "" if self.error is None else f" ({self.error.message})"
 
-    def hear(self, event: str, _: Sequence[Any]) -> None:
-        """Wake the code that waits."""
+    def hear(self, event: EmittedEvent, values: Sequence[Any]) -> None:
+        """Keep frames, and wake the code that waits."""
         if event in ENDS:
             self._fail_at_end(end_text(self._socket))
-        else:
-            self._wake()
+            return
+        if event == "framesent" or event == "framereceived":
+            self._keep(DIRECTIONS[event], values)
+        self._wake()
+
+    def _keep(self, direction: Direction, payloads: Sequence[Payload]) -> None:
+        history = self._socket._history
+        first = history.total - len(payloads) + 1
+        self._heard.append(_HeardFrames(first, direction, payloads, history.newest_at))
+        self._heard_size += total_size(payloads)
+        while self._heard_size > MOST_HEARD and len(self._heard) > 1:  # of a thread that does not keep up
+            self._heard_size -= total_size(self._heard.popleft().payloads)
 
     def end(self) -> None:
         """End the watch. From any thread."""
@@ -117,7 +158,6 @@ class SocketWatch(TimedWait):
 
     def _start(self) -> None:
         socket = self._socket
-        socket._history.retain()
         socket._attach(self)
         if socket.is_closed():
             self._fail_at_end(end_text(socket))
@@ -142,7 +182,7 @@ class SocketWatch(TimedWait):
         if not self._is_over:
             self._is_over = True
             self._socket._detach(self)
-            self._socket._history.release()
+            self._heard.clear()
         super()._dispose()
 
 
