@@ -16,7 +16,7 @@ URL = f"ws://{NOWHERE}/live"
 
 
 async def answers(client: Any, message: object, count: int = 1) -> list[Any]:
-    """What the app gets for a message."""
+    """Send a message, and return the next messages that the app gets."""
     await client.send(message if isinstance(message, str | bytes) else json.dumps(message))
     async with asyncio.timeout(STEP_SECONDS):
         return [await client.recv() for _ in range(count)]

@@ -29,7 +29,7 @@ _SHOWN = 10
 
 
 class SocketAssertions:
-    """What is expected of a socket. Each method is awaited, and raises AssertionError if it does not hold."""
+    """Assertions on a socket. Each method is awaited, and raises AssertionError if it does not hold."""
 
     def __init__(self, socket: WebSocket) -> None:
         self._checks = SocketChecks(socket)

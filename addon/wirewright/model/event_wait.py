@@ -124,7 +124,7 @@ class TimedWait(ABC):
 
     @abstractmethod
     def _awaited(self) -> str:
-        """What is awaited, for the message of a TimeoutError."""
+        """A noun for the message of a TimeoutError: the thing that is awaited."""
 
     def _time_out(self) -> None:
         message = f"Timeout {self.milliseconds:.15g}ms exceeded while waiting for {self._awaited()}"

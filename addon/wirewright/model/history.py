@@ -131,7 +131,8 @@ class History:
         """Other events, each with the number of frames that were added before it."""
         self._batches: deque[_MessageBatch] = deque()
         self._count = self._size = self._memory = 0
-        self._newest_at = 0.0
+        self.newest_at = 0.0
+        """When the newest frame came, in seconds since the epoch."""
 
     @property
     def size(self) -> int:
@@ -221,11 +222,6 @@ class History:
         size = messages.size
         self._add(_MessageBatch(self.total + 1, direction, messages, timestamp, size, size))
 
-    @property
-    def newest_at(self) -> float:
-        """When the newest frame came, in seconds since the epoch."""
-        return self._newest_at
-
     def after(self, number: int) -> list[Frame]:
         """The remembered frames with a higher number, oldest first."""
         return self._kept(self._own_limit, number)
@@ -236,7 +232,7 @@ class History:
     def _add(self, batch: _MessageBatch) -> None:
         self.total += len(batch.payloads)
         self._added += len(batch.payloads)
-        self._newest_at = batch.timestamp
+        self.newest_at = batch.timestamp
         if not (self.limit.messages and self.limit.size):
             return
         if batch.size > self.limit.size:

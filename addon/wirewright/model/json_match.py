@@ -23,7 +23,7 @@ class Misfit(NamedTuple):
     path: tuple[str | int, ...]
     """The keys and indexes that lead to it; () is the whole value."""
     expected: Any
-    """What was expected there."""
+    """The value of the partial match."""
     actual: Any
     """The value, or MISSING."""
 
@@ -108,5 +108,5 @@ def _value_fits(expected: Any, actual: Any) -> bool:
 def _fits_quietly(expected: Any, actual: Any) -> bool:
     try:
         return _value_fits(expected, actual)
-    except Exception:  # the search has seen others, which did not get as far as here
+    except Exception:  # the search stopped at an earlier misfit, and never called it with this value
         return False

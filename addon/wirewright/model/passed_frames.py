@@ -1,4 +1,4 @@
-"""What a wait or an assertion for a frame saw in vain, for its error."""
+"""The frames that did not match a wait or an assertion, for its error."""
 
 from collections import deque
 

@@ -34,7 +34,7 @@ RegisterRoute = Callable[[UrlMatch | None, Callable[[Any], object]], Awaitable[N
 
 
 class MockRule:
-    """What a mock answers to the frames that match."""
+    """One rule of a mock: its answer to the frames that match."""
 
     def __init__(self, match: FrameMatch) -> None:
         self._match = match

@@ -15,7 +15,7 @@ __tracebackhide__ = True  # pytest shows the line that calls
 
 
 class SocketAssertions:
-    """What is expected of a socket. Each method raises AssertionError if it does not hold."""
+    """Assertions on a socket. Each method raises AssertionError if it does not hold."""
 
     def __init__(self, socket: Wrapper[WebSocket]) -> None:
         self._run = socket._run
