@@ -151,6 +151,20 @@ def test_search_that_fails_leaves_the_cursor_where_it_was(fed: Fed) -> None:
     assert fed.payloads(2) == ["a", "b"]
 
 
+def test_frames_that_come_after_the_time_is_up_do_not_prolong_the_search(fed: Fed) -> None:
+    def feed_another(frame: Frame) -> bool:
+        if frame.number == 3:
+            let_waits_time_out(fed.proxy)
+        if frame.number < 100:
+            fed.receive("another")
+        return False
+
+    fed.receive("first")
+    with pytest.raises(TimeoutError, match=r"^Timeout 30000ms exceeded"):
+        fed.ws.next_frame(feed_another)
+    assert fed.ws.frames.last == fed.ws.frames[3]
+
+
 def test_end_of_the_socket_ends_the_search(fed: Fed) -> None:
     closing = fed.when_searching(lambda: fed.bridge.call(fed.feed.closed, 1000, ""))
     with pytest.raises(Error, match=r"^Socket closed: 1000 while waiting for a frame\nno frame passed$"):
