@@ -8,7 +8,7 @@ import pytest
 from wirewright.capture.frame_batches import ChangedMessage, ControlFrames, Messages, Policy
 from wirewright.capture.redaction import Redaction
 from wirewright.memory import ITEM_BYTES
-from wirewright.model.history import total_size
+from wirewright.model.frame_run import total_size
 from wirewright.values import Direction, Payload
 
 POLICY = Policy(Redaction(), None)

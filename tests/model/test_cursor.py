@@ -221,6 +221,22 @@ async def test_frames_that_come_after_the_time_is_up_do_not_prolong_the_wait() -
 
 
 @in_virtual_time
+async def test_error_has_all_frames_that_passed_however_little_the_socket_remembers() -> None:
+    feed = open_socket(limit=HistoryLimit(messages=2))
+    soon(feed, *[f"{number} {'x' * 1000}" for number in range(3_000)])
+    with pytest.raises(TimeoutError, match=r"\npassed, the last 10 of 3,000:\n    ← '2990 x"):
+        await feed.socket.next_frame("filled", timeout=2000)
+
+
+@in_virtual_time
+async def test_frame_after_many_that_cannot_match_is_found() -> None:
+    feed = open_socket(limit=HistoryLimit(messages=2))
+    soon(feed, *["x" * 1000] * 10_000, "z", "filled", "z")
+    assert (await feed.socket.next_frame("filled")).number == 10_002
+    assert (await feed.socket.next_frame()).number == 10_003
+
+
+@in_virtual_time
 async def test_async_function_has_no_more_time_on_a_closed_socket() -> None:
     feed = open_socket()
     receive(feed, "a")

@@ -1,10 +1,16 @@
+import json
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from wirewright.model.frame import Frame
 from wirewright.model.frame_match import FrameMatch
+from wirewright.model.frame_run import FrameRun
 from wirewright.model.json_match import ANY
 from wirewright.values import Direction, Payload
 
@@ -108,3 +114,59 @@ def test_functions_are_told_by_name_and_line() -> None:
     line = named.__code__.co_firstlineno
     assert str(FrameMatch(named)) == f"a frame for which named (line {line}) is true"
     assert str(FrameMatch(json={"id": named})) == f"a frame with json={{'id': named (line {line})}}"
+
+
+ENCODINGS = ("utf-8", "utf-16", "utf-32-le")
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, min_size=1, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(values=st.lists(JSON, min_size=1, max_size=4), data=st.data())
+def test_no_frame_that_is_meant_is_left_out_by_the_first_look(values: list[Any], data: st.DataObject) -> None:
+    """Whatever of a JSON value is named, and however the value is written."""
+    expected = data.draw(st.sampled_from(values))
+    if isinstance(expected, dict):
+        expected = {key: expected[key] for key in data.draw(st.sets(st.sampled_from(sorted(expected))))}
+    assume(expected is not None)
+    encodings: list[Callable[[str], Payload]] = [str, *(partial(str.encode, encoding=e) for e in ENCODINGS)]
+    payloads = [
+        data.draw(st.sampled_from(encodings))(json.dumps(value, ensure_ascii=data.draw(st.booleans())))
+        for value in values
+    ]
+    run, meant = FrameRun(1, Direction.SENT, payloads, 0.0), FrameMatch(json=expected)
+    held = [index for index in range(len(payloads)) if meant.holds_now(run.frame(index))]
+    assert held
+    assert set(held) <= set(meant.candidates(run))
+    assert meant.may_match(run)
+
+
+@pytest.mark.parametrize(
+    ("meant", "indexes"),
+    [
+        (FrameMatch(), [1, 2, 3]),
+        (FrameMatch(direction="received"), []),
+        (FrameMatch("a"), [3]),
+        (FrameMatch(b"a"), [2]),
+        (FrameMatch(re.compile("a")), [3]),
+        (FrameMatch(json="a"), [2, 3]),  # a binary message may be in any encoding
+        (FrameMatch(json={"b": ["a"]}), [2]),
+        (FrameMatch(lambda frame: False), [1, 2, 3]),
+    ],
+)
+def test_first_look_leaves_out_frames_that_cannot_be_meant(meant: FrameMatch, indexes: list[int]) -> None:
+    run = FrameRun(7, Direction.SENT, ["a", "b", b"ab", '"a"'], 0.0)
+    assert list(meant.candidates(run, 1)) == indexes
+
+
+@pytest.mark.parametrize("match", ["absent", b"absent", re.compile("absent")])
+@pytest.mark.parametrize("payloads", [["a", "b"], [b"a", b"b"]])
+def test_run_without_a_match_is_left_out_at_once(match: Any, payloads: list[Payload]) -> None:
+    run = FrameRun(1, Direction.SENT, payloads, 0.0)
+    assert not FrameMatch(match).may_match(run)
+    assert not FrameMatch(direction="received").may_match(run)
+    assert not FrameMatch(json={"absent": 1}).may_match(FrameRun(1, Direction.SENT, ["a", "b"], 0.0))

@@ -8,7 +8,7 @@ from typing import Any
 from wirewright.capture.records import FrameFlag
 from wirewright.capture.redaction import Redaction
 from wirewright.memory import ITEM_BYTES, memory_size
-from wirewright.model.history import UnreadBatch
+from wirewright.model.frame_run import UnreadBatch
 from wirewright.values import Direction, Payload, payload_size
 
 TEXT, BINARY, CLOSE = 1, 2, 8

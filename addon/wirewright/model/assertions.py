@@ -3,7 +3,6 @@
 https://playwright.dev/python/docs/test-assertions
 """
 
-import inspect
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -13,7 +12,7 @@ from wirewright.model.errors import EndedError
 from wirewright.model.event_wait import Timeout, to_milliseconds
 from wirewright.model.frame import Frame
 from wirewright.model.frame_match import FrameMatch, Match
-from wirewright.model.passed_frames import PassedFrames
+from wirewright.model.frame_scan import FrameScan
 from wirewright.model.socket_text import count_text, frame_text, state_text, subprotocol_text
 from wirewright.model.socket_watch import SocketWatch, until
 from wirewright.model.steps import Steps, run_steps
@@ -101,8 +100,8 @@ class SocketChecks:
         """The steps of `to_have_received` and `to_have_sent`."""
         if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 0):
             raise ValueError(f"count must be a number of frames, 0 or more, not {count!r}")
-        scan = _Scan(FrameMatch(match, json=json, direction=direction))
-        watch: SocketWatch = yield partial(self._watch, timeout)
+        scan = _MatchCount(FrameMatch(match, json=json, direction=direction))
+        watch: SocketWatch = yield partial(self._watch, scan.match, timeout)
         try:
             is_last = False
             while not is_last:
@@ -123,9 +122,9 @@ class SocketChecks:
 
     def has_no_frame(self, direction: str, match: Match | None, json: Any, within: Timeout) -> Steps[None]:
         """The steps of `not_to_have_received` and `not_to_have_sent`."""
-        scan = _Scan(FrameMatch(match, json=json, direction=direction))
+        scan = _MatchCount(FrameMatch(match, json=json, direction=direction))
         is_last = not to_milliseconds(within or 0)
-        watch: SocketWatch = yield partial(self._watch, within or None)
+        watch: SocketWatch = yield partial(self._watch, scan.match, within or None)
         try:
             while not scan.found and not scan.forgotten:
                 yield from scan.look(watch)
@@ -176,8 +175,9 @@ class SocketChecks:
     def _until(self, holds: Callable[[], bool], timeout: Timeout) -> Steps[SocketWatch]:
         return until(self._socket, holds, EXPECT_TIMEOUT if timeout is None else timeout, "an assertion")
 
-    async def _watch(self, timeout: Timeout) -> SocketWatch:
-        return SocketWatch(self._socket, EXPECT_TIMEOUT if timeout is None else timeout, "an assertion")
+    async def _watch(self, match: FrameMatch, timeout: Timeout) -> SocketWatch:
+        limit = EXPECT_TIMEOUT if timeout is None else timeout
+        return SocketWatch(self._socket, limit, "an assertion", match)
 
     def _fail(self, sentence: str, lines: Sequence[str] = ()) -> NoReturn:
         socket = self._socket
@@ -186,38 +186,30 @@ class SocketChecks:
         raise AssertionError("\n".join([sentence, *lines, about]))
 
 
-class _Scan:
-    """The frames that an assertion has looked at."""
+class _MatchCount(FrameScan):
+    """The frames that an assertion looks at, and how many of them match."""
 
     def __init__(self, match: FrameMatch) -> None:
-        self.match = match
+        super().__init__(match, deque(), 0)
         self.found = 0
         """How many frames match."""
         self.forgotten = 0
         """How many frames the socket no longer remembered when they were to be looked at."""
         self._matching: deque[Frame] = deque(maxlen=_SHOWN)
-        self._passed = PassedFrames(match)
-        self._position = 0
 
     def look(self, watch: SocketWatch) -> Steps[None]:
         """Look at the frames that have come since the last look."""
-        frames, newest = yield partial(watch.read, self._position)
-        for frame in frames:
-            self._move(frame.number - 1)
-            self._position = frame.number
-            held = self.match.holds(frame)
-            if inspect.isawaitable(held):
-                held = yield partial(watch.verdict, held)
-            if held:
-                self.found += 1
-                self._matching.append(frame)
-            else:
-                self._passed.add(frame)
-        self._move(newest)
+        runs, newest = yield partial(watch.read, self.position)
+        self.unread.extend(runs)
+        while frame := (yield from self.next_match(watch)):
+            self.found += 1
+            self._matching.append(frame)
+        self.skip(newest)
 
-    def _move(self, number: int) -> None:
-        self.forgotten += number - self._position
-        self._position = number
+    def skip(self, number: int) -> None:
+        """Count forgotten frames."""
+        self.forgotten += number - self.position
+        self.position = number
 
     def outcome(self, watch: SocketWatch | None = None) -> str:
         """How many matched, as the end of a sentence, with the time limit of the watch if it is over."""
@@ -233,7 +225,7 @@ class _Scan:
 
     def lines(self) -> list[str]:
         """The frames that matched, or else those that did not."""
-        return [f"    {frame_text(frame)}" for frame in self._matching] or self._passed.lines()
+        return [f"    {frame_text(frame)}" for frame in self._matching] or self.passed.lines()
 
 
 def expect(actual: WebSocket) -> SocketAssertions:

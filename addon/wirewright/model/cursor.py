@@ -1,10 +1,10 @@
 """`next_frame`: the frames of a socket one after the other, of which none is lost between two calls."""
 
-import inspect
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal
 
 from wirewright.model.catch_up import find, may_need_catch_up
@@ -12,7 +12,8 @@ from wirewright.model.errors import Error
 from wirewright.model.event_wait import Timeout
 from wirewright.model.frame import Frame
 from wirewright.model.frame_match import FrameMatch, Match
-from wirewright.model.passed_frames import PassedFrames
+from wirewright.model.frame_run import FrameRun
+from wirewright.model.frame_scan import FrameScan
 from wirewright.model.socket_text import count_text
 from wirewright.model.socket_watch import SocketWatch, failure_text
 from wirewright.model.steps import Steps, run_steps
@@ -23,34 +24,17 @@ if TYPE_CHECKING:
 __tracebackhide__ = True  # pytest shows the line that calls
 
 
-class Search:
-    """The frames that one call of `next_frame` looks at, oldest first."""
+class Search(FrameScan):
+    """The frames that one call of `next_frame` looks at. It raises Error before one that follows forgotten
+    ones."""
 
-    def __init__(self, match: FrameMatch, unread: "deque[Frame]", position: int, reported: int) -> None:
-        self.match = match
-        self.unread = unread
-        """Frames that are to be looked at."""
-        self.position = position
-        """The number of the frame that was looked at last."""
+    def __init__(self, match: FrameMatch, unread: "deque[FrameRun]", position: int, reported: int) -> None:
+        super().__init__(match, unread, position)
         self.reported = reported
         """The highest number of a frame that a call has reported as forgotten."""
-        self._passed = PassedFrames(match)
-
-    def frames(self) -> Iterator[Frame]:
-        """The unread frames. Raises Error before one that follows forgotten ones."""
-        unread, passed = self.unread, self._passed
-        while unread:
-            frame = unread[0]
-            number = frame.number
-            if number > self.position + 1:
-                self.skip(number - 1)
-            del unread[0]
-            self.position = number
-            yield frame
-            passed.add(frame)
 
     def skip(self, number: int) -> None:
-        """Move past forgotten frames up to `number`. Raises Error unless a call has reported all of them."""
+        """Move past forgotten frames. Raises Error unless a call has reported all of them."""
         known = max(self.position, self.reported)
         if number > known:
             self.reported = number
@@ -58,7 +42,7 @@ class Search:
 
     def failed(self, error: Error) -> Error:
         """The error of the call, once no frame is left."""
-        return type(error)("\n".join([failure_text(error, str(self.match)), *self._passed.lines()]))
+        return type(error)("\n".join([failure_text(error, str(self.match)), *self.passed.lines()]))
 
 
 class Cursor:
@@ -75,7 +59,7 @@ class Cursor:
         self._position = 0 if start == "opening" else socket._history.total
         """The number of the frame that was returned last."""
         self._reported = self._position
-        self._unread: deque[Frame] = deque()
+        self._unread: deque[FrameRun] = deque()
         """Frames after that one, which were read from the history already."""
         self._is_searching = False
 
@@ -95,40 +79,42 @@ class Cursor:
         watch: SocketWatch = yield partial(self._watch, match, timeout)
         try:
             with self._search(match) as search:
+                is_last = False
                 while True:
-                    for frame in search.frames():
-                        held = match.holds(frame)
-                        if inspect.isawaitable(held):
-                            held = yield partial(watch.verdict, held)
-                        if held:
-                            self._position = frame.number
-                            if may_need_catch_up():
-                                yield partial(self._move_other_waits, frame)
-                            return frame
-                    more = yield partial(self._more, watch, search)
-                    if not more:
+                    frame = yield from search.next_match(watch)
+                    if frame is not None:
+                        self._position = frame.number
+                        if may_need_catch_up():
+                            yield partial(self._move_other_waits, frame)
+                        return frame
+                    if is_last:
                         assert watch.error is not None
                         raise search.failed(watch.error)
+                    more = yield partial(self._more, watch, search)
+                    is_last = not more or watch.is_timed_out
                     search.unread.extend(more)
         finally:
             watch.end()
 
     async def _watch(self, match: FrameMatch, timeout: Timeout) -> SocketWatch:
-        return SocketWatch(self._socket, timeout, str(match))
+        return SocketWatch(self._socket, timeout, str(match), match)
 
-    async def _more(self, watch: SocketWatch, search: Search) -> list[Frame]:
+    async def _more(self, watch: SocketWatch, search: Search) -> list[FrameRun]:
         """The frames after those that were looked at, at least one; none if the watch is over.
 
-        Raises Error if the socket has forgotten some of them.
+        After the time limit these are only frames that cannot match, for the error. Raises Error if the
+        socket has forgotten some of them.
         """
-        while not watch.is_timed_out:
-            if frames := watch.frames(search.position):
-                return frames
+        while True:
+            if runs := watch.runs(search.position):
+                break
             search.skip(self._socket._history.total)
             if watch.error is not None:
                 break
             await watch.change()
-        return []
+        if watch.is_timed_out:
+            runs = list(takewhile(lambda run: not search.match.may_match(run), runs))
+        return runs
 
     @contextmanager
     def _search(self, match: FrameMatch) -> Iterator[Search]:

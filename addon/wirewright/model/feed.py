@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Protocol
 
 from wirewright.model.emitter import EventTap
+from wirewright.model.frame_run import UnreadBatch, total_size
 from wirewright.model.handshake import Headers
-from wirewright.model.history import History, UnreadBatch, total_size
+from wirewright.model.history import History
 from wirewright.model.websocket import Carrier, WebSocket
 from wirewright.printable import get_logger, shown_url
 from wirewright.values import DIRECTIONS, ClosedBy, Direction, FrameEvent, Payload

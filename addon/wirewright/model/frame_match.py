@@ -2,14 +2,15 @@
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from wirewright.model.arguments import fit
 from wirewright.model.frame import Frame
-from wirewright.model.json_match import Misfit, fits, misfits
+from wirewright.model.frame_run import FrameRun
+from wirewright.model.json_match import Misfit, fits, misfits, texts_of
 from wirewright.model.socket_text import function_text, json_text
-from wirewright.values import Direction
+from wirewright.values import Direction, Payload
 
 Match = str | bytes | re.Pattern[str] | re.Pattern[bytes] | Callable[[Frame], object]
 """A text or bytes that the payload contains, a compiled pattern that is found in it (by `search`), or a
@@ -35,7 +36,36 @@ class FrameMatch:
             raise ValueError(f"direction must be 'sent' or 'received', not {direction!r}")
         self._match, self._json = match, json
         self._direction = None if direction is None else Direction(direction)
-        self._holds = None if match is None else _test_of(match)
+        self._in_payload = _payload_test(match)
+        self._holds = fit(match, 1) if callable(match) else None
+        self._json_texts = [f'"{text}"' for text in texts_of(json)]
+
+    def candidates(self, run: FrameRun, start: int = 0) -> Iterable[int]:
+        """The indexes from `start` on of the payloads for which `holds` may be true, without calling it."""
+        if not self.may_match(run):
+            return ()
+        payloads, in_payload, texts = run.payloads, self._in_payload, self._json_texts
+        indexes = range(start, len(payloads))
+        if in_payload is not None:
+            return (index for index in indexes if in_payload(payloads[index]))
+        if texts:
+            return (index for index in indexes if _may_have(payloads[index], texts))
+        return indexes
+
+    def may_match(self, run: FrameRun) -> bool:
+        """False if `holds` is false for all of these frames. It looks at all of them at once."""
+        if self._direction is not None and run.direction is not self._direction:
+            return False
+        in_payload, texts = self._in_payload, self._json_texts
+        if in_payload is None and not texts:
+            return True
+        if isinstance(self._match, re.Pattern):
+            assert in_payload is not None
+            return any(map(in_payload, run.payloads))
+        joined = _joined(run.payloads)
+        if joined is None:
+            return True
+        return in_payload(joined) if in_payload is not None else _may_have(joined, texts)
 
     def holds(self, frame: Frame) -> object:
         """True if the frame is meant. An awaitable of that if the callable of `match` is async.
@@ -43,6 +73,8 @@ class FrameMatch:
         An exception of a user's callable is not caught.
         """
         if self._direction is not None and frame.direction is not self._direction:
+            return False
+        if self._in_payload is not None and not self._in_payload(frame.payload):
             return False
         if self._json is not None and not fits_json(self._json, frame):
             return False
@@ -93,14 +125,32 @@ def fits_json(expected: Any, frame: Frame) -> bool:
     return value is not NOT_JSON and fits(expected, value)
 
 
-def _test_of(match: Match) -> Callable[[Frame], object]:
-    """The function that tells whether `match` alone means a frame."""
+def _payload_test(match: Match | None) -> Callable[[Payload], bool] | None:
+    """The function that tells whether a payload is the one of `match`; None if `match` is not about it."""
     if isinstance(match, str):
-        return lambda frame: isinstance(frame.payload, str) and match in frame.payload
+        return lambda payload: isinstance(payload, str) and match in payload
     if isinstance(match, bytes):
-        return lambda frame: isinstance(frame.payload, bytes) and match in frame.payload
+        return lambda payload: isinstance(payload, bytes) and match in payload
     if isinstance(match, re.Pattern):
         pattern: re.Pattern[Any] = match
         kind = type(pattern.pattern)
-        return lambda frame: isinstance(frame.payload, kind) and pattern.search(frame.payload) is not None
-    return fit(match, 1)
+        return lambda payload: isinstance(payload, kind) and pattern.search(payload) is not None
+    return None
+
+
+def _may_have(payload: Payload, texts: Iterable[str]) -> bool:
+    """False if a payload is not JSON with all of these strings.
+
+    A string of JSON may be written with escapes (RFC 8259, 7), and a binary message in another encoding.
+    """
+    if isinstance(payload, bytes) or "\\" in payload:
+        return True
+    return all(text in payload for text in texts)
+
+
+def _joined(payloads: Sequence[Payload]) -> Payload | None:
+    """All payloads as one; None if some are texts and some are binary."""
+    try:
+        return "\n".join(payloads) if isinstance(payloads[0], str) else b"\n".join(payloads)  # type: ignore[arg-type]
+    except TypeError:
+        return None

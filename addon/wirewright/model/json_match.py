@@ -73,6 +73,20 @@ def misfits(expected: Any, actual: Any, path: tuple[str | int, ...] = ()) -> Ite
         yield Misfit(path, expected, actual)
 
 
+def texts_of(expected: Any) -> Iterator[str]:
+    """The keys and texts that a JSON value must have to fit a partial match."""
+    if type(expected) is str:
+        yield expected
+    elif isinstance(expected, dict):
+        for key, value in expected.items():
+            yield from texts_of(value)
+            if type(key) is str:
+                yield key
+    elif isinstance(expected, list | tuple):
+        for value in expected:
+            yield from texts_of(value)
+
+
 def value_at(value: Any, path: Sequence[str | int]) -> Any:
     """The value at a place of a JSON value, or MISSING."""
     for step in path:

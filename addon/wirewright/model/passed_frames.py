@@ -4,6 +4,7 @@ from collections import deque
 
 from wirewright.model.frame import Frame
 from wirewright.model.frame_match import FrameMatch, json_of
+from wirewright.model.frame_run import FrameRun
 from wirewright.model.socket_text import frame_text, misfit_text, without_secrets
 
 _MOST_KEPT = 200
@@ -25,21 +26,34 @@ class PassedFrames:
         self.count = 0
         """How many frames did not match."""
         self._match = match
-        self._kept: deque[Frame] = deque(maxlen=_MOST_KEPT)
+        self._kept: deque[FrameRun] = deque()
+        self._kept_count = 0
 
-    def add(self, frame: Frame) -> None:
-        """A frame did not match."""
-        self.count += 1
-        if len(frame.payload) > _LONGEST:  # they would stay in memory
-            frame = Frame(frame.number, frame.direction, frame.payload[:_LONGEST], frame.at)
-        self._kept.append(frame)
+    def add(self, run: FrameRun, start: int, stop: int) -> None:
+        """The payloads from the index `start` to the one before `stop` did not match."""
+        if start >= stop:
+            return
+        self.count += stop - start
+        start = max(start, stop - _MOST_KEPT)
+        run = run.part(run.number + start, run.number + stop - 1)
+        if max(map(len, run.payloads)) > _LONGEST:  # they would stay in memory
+            run = run._replace(payloads=[payload[:_LONGEST] for payload in run.payloads])
+        self._kept.append(run)
+        self._kept_count += stop - start
+        while self._kept_count - len(self._kept[0].payloads) >= _MOST_KEPT:
+            self._kept_count -= len(self._kept.popleft().payloads)
+
+    def _frames(self) -> list[Frame]:
+        """The last frames that did not match, oldest first."""
+        return [frame for run in self._kept for frame in run.frames()][-_MOST_KEPT:]
 
     def lines(self) -> list[str]:
         """The nearest frames with what does not fit, and the last ones with how often each came."""
-        return [*self._nearest_lines(), *self._last_lines()]
+        frames = self._frames()
+        return [*self._nearest_lines(frames), *self._last_lines(frames)]
 
-    def _nearest_lines(self) -> list[str]:
-        with_misfits = [(frame, misfits) for frame in self._kept if (misfits := self._match.misfits(frame))]
+    def _nearest_lines(self, frames: list[Frame]) -> list[str]:
+        with_misfits = [(frame, misfits) for frame in frames if (misfits := self._match.misfits(frame))]
         with_misfits.sort(key=lambda each: (len(each[1]), -each[0].number))
         lines: list[str] = []
         for frame, misfits in with_misfits[:_MOST_NEAREST]:
@@ -50,9 +64,9 @@ class PassedFrames:
                 lines.append(f"    and {len(misfits) - _MOST_MISFITS:,} more")
         return lines
 
-    def _last_lines(self) -> list[str]:
+    def _last_lines(self, frames: list[Frame]) -> list[str]:
         counts: dict[str, int] = {}
-        for frame in reversed(self._kept):
+        for frame in reversed(frames):
             text = frame_text(frame)
             if text not in counts and len(counts) == _MOST_SHOWN:
                 break

@@ -4,13 +4,14 @@ import asyncio
 import builtins
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from wirewright.memory import ITEM_BYTES
 from wirewright.model.emitter import EmittedEvent
 from wirewright.model.errors import EndedError, Error, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.model.event_wait import TimedWait, Timeout
-from wirewright.model.frame import Frame
-from wirewright.model.history import total_size
+from wirewright.model.frame_match import FrameMatch
+from wirewright.model.frame_run import FrameRun, total_size
 from wirewright.model.socket_text import ENDS, end_text
 from wirewright.model.steps import Steps
 from wirewright.values import DIRECTIONS, Direction, Payload
@@ -22,44 +23,33 @@ __tracebackhide__ = True  # pytest shows the line that calls
 
 
 MOST_HEARD = 64 * 1024 * 1024
-"""Bytes of frames that a watch keeps. Beyond them the oldest are dropped."""
-
-
-class _HeardFrames(NamedTuple):
-    """Frames of one direction that came at the same time."""
-
-    number: int
-    """The number of the first one."""
-    direction: Direction
-    payloads: Sequence[Payload]
-    at: float
-    """Seconds since the epoch."""
-
-    def frames(self) -> list[Frame]:
-        return [
-            Frame(number, self.direction, payload, self.at)
-            for number, payload in enumerate(self.payloads, self.number)
-        ]
+"""Bytes of memory of frames that a watch keeps. Beyond them the oldest are dropped."""
+_MOST_UNREAD = 1024 * 1024
+"""The same of frames that cannot match. Beyond them the waiting code reads them."""
 
 
 class SocketWatch(TimedWait):
     """One watch of a socket, in the proxy's event loop. An `EventTap` of the socket.
 
-    It keeps the frames that come until they are read, however few the socket remembers.
+    With a `match` it keeps the frames that come until they are read, however few the socket remembers.
     """
 
-    wants = ("framesent", "framereceived", *ENDS)
+    def __init__(
+        self, socket: "WebSocket", timeout: Timeout, awaited: str, match: FrameMatch | None = None
+    ) -> None:
+        """`awaited` is a noun, for the message of a TimeoutError. Without a `match` no frame is kept.
 
-    def __init__(self, socket: "WebSocket", timeout: Timeout, awaited: str) -> None:
-        """`awaited` is a noun, for the message of a TimeoutError. Raises the errors of TimedWait."""
-        self._socket, self._name = socket, awaited
+        Raises the errors of TimedWait.
+        """
+        self._socket, self._name, self._match = socket, awaited, match
+        self.wants = ENDS if match is None else ("framesent", "framereceived", *ENDS)
         self.error: Error | None = None
         """The first of: an error or the end of the socket, the end of the proxy, a TimeoutError."""
         self.is_final = False
         """True if the time is up, the socket is closed, or the proxy has ended; not after `socketerror`."""
         self.is_undecided = False
         """True if an async function of the user's has not answered in time."""
-        self._heard: deque[_HeardFrames] = deque()
+        self._heard: deque[FrameRun] = deque()
         """The frames that have come since the last `read`, oldest first."""
         self._heard_size = 0
         self._is_over = self._has_changed = False
@@ -78,17 +68,20 @@ class SocketWatch(TimedWait):
         """True if the time is up."""
         return isinstance(self.error, TimeoutError)
 
-    def frames(self, number: int) -> list[Frame]:
+    def runs(self, number: int) -> list[FrameRun]:
         """The frames with a higher number that have come or are remembered, oldest first."""
         heard, self._heard, self._heard_size = self._heard, deque(), 0
-        remembered = self._socket._history.after(number) if not heard or number + 1 < heard[0].number else []
-        if heard:
-            remembered = [frame for frame in remembered if frame.number < heard[0].number]
-        return remembered + [frame for each in heard for frame in each.frames() if frame.number > number]
+        if not heard:
+            return self._socket._history.runs_after(number)
+        runs = [run.part(number + 1, run.last) for run in heard if run.last > number]
+        if number + 1 < (first := heard[0].number):
+            remembered = self._socket._history.runs_after(number)
+            runs[:0] = [run.part(run.number, first - 1) for run in remembered if run.number < first]
+        return runs
 
-    async def read(self, number: int) -> tuple[list[Frame], int]:
+    async def read(self, number: int) -> tuple[list[FrameRun], int]:
         """The same, and the number of the newest frame of the socket, even if it is not among them."""
-        return self.frames(number), self._socket._history.total
+        return self.runs(number), self._socket._history.total
 
     async def change(self) -> None:
         """Return when something has happened since the last call, or since the watch began."""
@@ -121,21 +114,25 @@ class SocketWatch(TimedWait):
         return "" if self.error is None else f" ({self.error.message})"
 
     def hear(self, event: EmittedEvent, values: Sequence[Any]) -> None:
-        """Keep frames, and wake the code that waits."""
+        """Keep frames, and wake the code that waits. It is not woken by frames that cannot match."""
         if event in ENDS:
             self._fail_at_end(end_text(self._socket))
-            return
-        if event == "framesent" or event == "framereceived":
-            self._keep(DIRECTIONS[event], values)
-        self._wake()
+        elif event == "framesent" or event == "framereceived":
+            if self._match is not None:
+                self._keep(self._match, DIRECTIONS[event], values)
+        else:
+            self._wake()
 
-    def _keep(self, direction: Direction, payloads: Sequence[Payload]) -> None:
+    def _keep(self, match: FrameMatch, direction: Direction, payloads: Sequence[Payload]) -> None:
         history = self._socket._history
-        first = history.total - len(payloads) + 1
-        self._heard.append(_HeardFrames(first, direction, payloads, history.newest_at))
-        self._heard_size += total_size(payloads)
+        run = FrameRun(history.total - len(payloads) + 1, direction, payloads, history.newest_at)
+        self._heard.append(run)
+        self._heard_size += total_size(payloads) + ITEM_BYTES * len(payloads)
+        if self._heard_size > _MOST_UNREAD or match.may_match(run):
+            self._wake()
         while self._heard_size > MOST_HEARD and len(self._heard) > 1:  # of a thread that does not keep up
-            self._heard_size -= total_size(self._heard.popleft().payloads)
+            dropped = self._heard.popleft().payloads
+            self._heard_size -= total_size(dropped) + ITEM_BYTES * len(dropped)
 
     def end(self) -> None:
         """End the watch. From any thread."""
