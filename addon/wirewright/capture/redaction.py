@@ -149,7 +149,7 @@ class Redaction:
         if first is None and not is_cut:
             return ()
         return SecretSpans(
-            message if isinstance(message, str) else message.decode("latin-1"),
+            message if isinstance(message, str) else _latin_1(message),
             self._names,
             parts if first is None else chain([first], parts),
             is_binary=isinstance(message, bytes),
@@ -177,12 +177,24 @@ def _replaced(message: AnyStr, spans: Iterable[tuple[int, int, AnyStr]]) -> AnyS
     position = 0
     for start, end, replacement in spans:
         if end - start != len(replacement) or message[start:end] != replacement:
-            pieces += (message[position:start], replacement)
+            pieces += _pieces(message, position, start)
+            pieces.append(replacement)
             position = end
     if not pieces:
         return message
-    pieces.append(message[position:])
+    pieces += _pieces(message, position, len(message))
     return message[:0].join(pieces)
+
+
+def _latin_1(message: bytes) -> str:
+    """A binary message with one character for each byte."""
+    return "".join([piece.decode("latin-1") for piece in _pieces(message, 0, len(message))])
+
+
+def _pieces(message: AnyStr, start: int, stop: int) -> Iterator[AnyStr]:
+    """A part of a message. Other threads can run between the pieces: to copy 64 MiB takes 50 ms."""
+    for at in range(start, stop, SEARCH_STEP):
+        yield message[at : min(at + SEARCH_STEP, stop)]
 
 
 def _utf_16(message: bytes) -> str | None:
