@@ -268,6 +268,41 @@ def test_report_of_a_failure_has_no_secrets(pytester: pytest.Pytester) -> None:
     )
 
 
+def test_report_of_a_failure_has_the_frames_that_mocks_did_not_answer(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        def test_fails(ws, app):
+            mock = ws.mock_web_socket("**/live")
+            mock.on(json={"type": "ping"}).reply({"type": "pong"})
+            client = app()
+            for message in ('{"type": "ping"}', '{"type": "buy", "token": "secret"}', b"\\x00"):
+                client.send(message)
+            client.send('{"type": "ping"}')
+            client.recv()
+            client.recv()
+            assert mock.unanswered == []
+
+        def test_fails_too(ws, app):
+            ws.mock_web_socket("**/live").on().reply("answered")
+            client = app()
+            client.send("x")
+            assert client.recv() == ""
+        """
+    )
+    ran = run(pytester, "--color=no", "-p", "no:randomly")
+    ran.assert_outcomes(failed=2)
+    ran.stdout.fnmatch_lines(
+        [
+            "*WebSocket mocks*",
+            "<WebSocketMock url='[*][*]/live'> has no rule for 2 frames:",
+            """    → '{"type": "buy", "token": "REDACTED"}'""",
+            "    → b'?x00'",
+        ],
+        consecutive=True,
+    )
+    assert ran.stdout.str().count("WebSocket mocks") == 1
+
+
 def test_report_of_a_failure_has_what_older_sockets_said_meanwhile(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """

@@ -1,15 +1,15 @@
 """A mocked server as a table: rules that say what it answers, a greeting, and messages that it repeats."""
 
-import asyncio
 import inspect
 import json as json_module
 import math
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import count
 from typing import Any
+from weakref import WeakSet
 
 from wirewright.model.arguments import fit
 from wirewright.model.close_codes import check_close
@@ -18,7 +18,9 @@ from wirewright.model.frame_match import FrameMatch, Match
 from wirewright.model.matching import UrlMatch
 from wirewright.model.route import WebSocketRoute
 from wirewright.model.scope import Scope
-from wirewright.model.socket_text import frame_text
+from wirewright.model.socket_text import count_text, frame_text
+from wirewright.model.socket_watch import until
+from wirewright.model.steps import run_steps
 from wirewright.values import Direction, Payload
 
 __tracebackhide__ = True  # pytest shows the line that calls
@@ -30,6 +32,8 @@ None sends nothing. A reply that is a JSON array is a tuple.
 """
 MOST_CALLS = 10_000
 """Frames that a mock and each of its rules keep, the newest."""
+_SHOWN = 10
+"""Unanswered frames that a report shows, the last ones."""
 RegisterRoute = Callable[[UrlMatch | None, Callable[[Any], object]], Awaitable[None] | None]
 
 
@@ -102,6 +106,7 @@ class WebSocketMock:
         self.unanswered: list[Frame] = []
         """Those for which there was no rule."""
         self._registered = register(url, self._open)
+        _mocks.add(self)
 
     def __repr__(self) -> str:
         return f"<WebSocketMock url={self._url!r}>"
@@ -153,7 +158,9 @@ class WebSocketMock:
     async def _repeat(self, route: Any, seconds: float, replies: Sequence[Reply]) -> None:
         socket = self._unwrap(route)._socket
         while not socket.is_closed():
-            await asyncio.sleep(seconds)
+            watch = await run_steps(until(socket, socket.is_closed, 1000 * seconds, "the end of the socket"))
+            if not watch.is_timed_out:  # the socket or the proxy has ended
+                return
             if (rest := _send(route, replies, self._ask)) is not None:
                 await rest
 
@@ -168,6 +175,17 @@ class WebSocketMock:
         if self._strict:
             raise AssertionError(f"the mock has no rule for {frame_text(frame)}")
         return None
+
+
+_mocks: WeakSet[WebSocketMock] = WeakSet()
+
+
+def unanswered_lines(since: float) -> Iterator[str]:
+    """The frames since a time, in seconds since the epoch, for which the mocks had no rule, for a report."""
+    for mock in list(_mocks):
+        if frames := [frame for frame in mock.unanswered if frame.at >= since]:
+            yield f"{mock!r} has no rule for {count_text(len(frames))}:"
+            yield from (f"    {frame_text(frame)}" for frame in frames[-_SHOWN:])
 
 
 async def _close_after(rest: Awaitable[None], route: Any, close: tuple[int, str]) -> None:

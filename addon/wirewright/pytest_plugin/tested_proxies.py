@@ -1,6 +1,7 @@
 """Follows the proxies of this process while a test runs, for its report, its captures and its errors."""
 
 import re
+import time
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -85,6 +86,8 @@ class TestRun:
         self._uses_fixture = not FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
         self.is_over = False
         """True once the teardown of the fixtures has begun."""
+        self._began = 0.0
+        """Seconds since the epoch."""
         self._is_new = False
         """True if proxies that start now are started by the test."""
 
@@ -92,6 +95,7 @@ class TestRun:
 
     def begin(self) -> None:
         """Follow the proxies that run, and those that will be started."""
+        self._began = time.time()
         user_errors.observers.append(self._note)
         running_proxies.followers.append(self)
         for running in running_proxies.running_proxies():
@@ -197,6 +201,11 @@ class TestRun:
             with suppress(Exception):  # the proxy may be gone: the test's failure is what counts
                 if lines := tested.lines():
                     sections.append(("WebSockets", "\n".join(lines)))
+        if self._proxies:
+            from wirewright.model.web_socket_mock import unanswered_lines
+
+            if lines := list(unanswered_lines(self._began)):
+                sections.append(("WebSocket mocks", "\n".join(lines)))
         return [(printable(title), printable_lines(text)) for title, text in sections]
 
     def _mark_used(self) -> None:
