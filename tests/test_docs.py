@@ -130,3 +130,10 @@ def test_links_to_headings_lead_to_one() -> None:
     linked = set(re.findall(r"docs/clients\.md#([\w-]+)", README))
     assert linked
     assert linked <= anchors
+
+
+def test_each_limit_of_a_browser_is_held_by_a_test() -> None:
+    text = (ROOT / "docs" / "browser.md").read_text()
+    tests = (ROOT / "tests" / "parity" / "test_browser_limits.py").read_text()
+    named, written = (set(re.findall(r"\btest_\w+(?!\w*\.py)", each)) for each in (text, tests))
+    assert named - {"test_browser_limits"} == written

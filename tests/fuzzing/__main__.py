@@ -1,4 +1,7 @@
-"""Hostile traffic and hostile files, side by side: a table of the promises that they broke."""
+"""Hostile files and then hostile traffic: a table of the promises that they broke.
+
+The one after the other: the traffic measures round trips, which other work on the machine makes longer.
+"""
 
 import argparse
 import os
@@ -18,21 +21,26 @@ def main() -> int:
     arguments = parser.parse_args()
     kept = Path(tempfile.mkdtemp(prefix="wirewright-findings-"))
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
-    running = []
-    for name in [arguments.only] if arguments.only else ["files", "traffic"]:
-        options = ["--seconds", str(60 * arguments.minutes), "--seed", str(arguments.seed)]
-        command = [sys.executable, "-m", f"fuzzing.{name}", *options, "--findings", str(kept / name)]
-        running.append(subprocess.Popen(command, env=environment))
-    try:
-        statuses = [each.wait() for each in running]
-    except KeyboardInterrupt:
-        # Ctrl-C reaches them too.
-        statuses = [each.wait() for each in running]
+    names = [arguments.only] if arguments.only else ["files", "traffic"]
+    options = ["--seconds", str(60 * arguments.minutes / len(names)), "--seed", str(arguments.seed)]
+    statuses = [
+        _run(name, *options, "--findings", str(kept / name), environment=environment) for name in names
+    ]
     if any(kept.iterdir()):
         print(f"The files of the findings are in {kept}.")
     else:
         kept.rmdir()
     return max(statuses)
+
+
+def _run(name: str, *options: str, environment: dict[str, str]) -> int:
+    """Run one of the two to its end. Ctrl-C reaches it, too."""
+    running = subprocess.Popen([sys.executable, "-m", f"fuzzing.{name}", *options], env=environment)
+    try:
+        return running.wait()
+    except KeyboardInterrupt:
+        running.wait()
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """Freed memory is given back to the system after connections have ended."""
 
 import asyncio
+import gc
 import platform
 import subprocess
 import sys
+import weakref
 
 import pytest
 
@@ -114,6 +116,27 @@ async def test_memory_for_later_connections_is_kept(
     end(other, 40)
     await trims.next()
     assert trims.count == 1
+
+
+@pytest.mark.parametrize("still_open", [0, 1])
+async def test_garbage_is_collected_when_no_connection_is_open(
+    monkeypatch: pytest.MonkeyPatch, still_open: int
+) -> None:
+    monkeypatch.setattr(freed_memory, "DELAY_SECONDS", 0)
+    trims = Trims()
+    freed = FreedMemory(trims)
+    begin(freed, FEWEST_CONNECTIONS + still_open)
+    cycle = [Trims()]
+    cycle.append(cycle)  # type: ignore[arg-type]
+    left = weakref.ref(cycle[0])
+    gc.disable()
+    try:
+        del cycle
+        end(freed, FEWEST_CONNECTIONS)
+        await trims.next()
+        assert (left() is None) is not bool(still_open)
+    finally:
+        gc.enable()
 
 
 async def test_nothing_is_given_back_after_the_end_of_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
