@@ -1,5 +1,6 @@
 """The types of the API, as mypy and pyright check them in code of users."""
 
+import json
 import re
 import subprocess
 import sys
@@ -7,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+import wirewright
 from support.processes import ROOT
+from wirewright import async_api, sync_api
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +23,7 @@ def error_lines(checker: str, sample: Path) -> set[int]:
     if checker == "mypy":
         command = [sys.executable, "-m", "mypy", "--strict", str(sample)]
     else:
-        command = [sys.executable, "-m", "pyright", "--project", str(SAMPLES)]
+        command = [sys.executable, "-m", "pyright", "--project", str(sample.parent)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     shown = re.findall(rf"{sample.name}:(\d+):(?:\d+ -)? error", run.stdout)
     assert re.search(r"\d+ error|Success", run.stdout), run.stdout + run.stderr
@@ -30,6 +33,21 @@ def error_lines(checker: str, sample: Path) -> set[int]:
 @pytest.mark.parametrize("checker", ["mypy", "pyright"])
 def test_events_have_types(checker: str) -> None:
     assert error_lines(checker, SAMPLES / "good.py") == set()
+
+
+@pytest.mark.parametrize("checker", ["mypy", "pyright"])
+def test_all_public_names_may_be_imported(checker: str, tmp_path: Path) -> None:
+    sample = tmp_path / "imports.py"
+    lines = [
+        f"from {face.__name__} import {name} as {name}_{number}"
+        for number, face in enumerate((wirewright, async_api, sync_api))
+        for name in face.__all__
+    ]
+    sample.write_text("\n".join(lines))
+    settings = json.loads((SAMPLES / "pyrightconfig.json").read_text())
+    settings |= {"extraPaths": [str(ROOT / "addon")], "reportUnusedImport": False}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    assert error_lines(checker, sample) == set()
 
 
 @pytest.mark.parametrize("checker", ["mypy", "pyright"])

@@ -18,8 +18,8 @@ from wirewright.launch import launch
 from wirewright.model import public_names, running_proxies
 from wirewright.model.assertions import expect
 from wirewright.model.event_wait import to_milliseconds
-from wirewright.model.matching import UrlMatch
-from wirewright.model.proxy import Proxy
+from wirewright.model.matching import UrlMatch as UrlMatch  # mypy does not follow `__all__ +=`
+from wirewright.model.proxy import Proxy as Proxy
 from wirewright.model.public_names import *  # noqa: F403
 from wirewright.remote import discovery
 
