@@ -11,7 +11,7 @@ import pytest
 
 from support.addon_hooks import Hooks, addon_context
 from wirewright.mitm import addon, freed_memory
-from wirewright.mitm.freed_memory import FEWEST_CONNECTIONS, FreedMemory
+from wirewright.mitm.freed_memory import FEWEST_BEFORE_REST, FEWEST_CONNECTIONS, FreedMemory
 
 FREEING = """
 import asyncio
@@ -109,13 +109,27 @@ async def test_memory_for_later_connections_is_kept(
     freed, other = FreedMemory(trims), FreedMemory(trims)
     begin(freed, began)
     end(freed, ended)
-    for _ in range(100):  # as many begin as end
+    for _ in range(50):  # as many begin as end
         begin(freed, 1)
         end(freed, 1)
     begin(other, 40)
     end(other, 40)
     await trims.next()
     assert trims.count == 1
+
+
+async def test_memory_is_given_back_again_when_the_last_connections_have_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(freed_memory, "DELAY_SECONDS", 0)
+    trims = Trims()
+    freed = FreedMemory(trims)
+    begin(freed, FEWEST_BEFORE_REST)
+    end(freed, FEWEST_BEFORE_REST - 1)
+    await trims.next()
+    end(freed, 1)
+    await trims.next()
+    assert trims.count == 2
 
 
 @pytest.mark.parametrize("still_open", [0, 1])
