@@ -62,10 +62,11 @@ class Redaction:
         if not self._names:
             return Headers(fields)
         has_secrets = self.concerns([value for _, value in fields])
+        secret = {name for name in {name for name, _ in fields} if name in self._names}
         kept: list[tuple[str, str]] = []
         before = ""  # a client may send its subprotocols in more than one field
         for name, value in fields:
-            if name in self._names:
+            if name in secret:
                 value = REDACTED
             elif name.lower() == "sec-websocket-protocol":
                 protocols = split_tokens(value)
