@@ -248,11 +248,13 @@ async def soak(minutes: float, sockets: int, rate: float, folder: Path) -> tuple
                     _show(samples[-1], load, heard)
                 load.is_over = True
                 await asyncio.gather(*tasks)
-        rest = [await sampled(child)]
-        while rest[-1]["sockets"] or rest[-1]["at"] < rest[0]["at"] + AT_REST:
-            rest.append(await sampled(child))
-            _show(rest[-1], load, heard)
-        return [*samples, rest[-1]], load
+        rest = await sampled(child)
+        last_open = rest["at"]
+        while rest["at"] < last_open + AT_REST:
+            rest = await sampled(child)
+            last_open = rest["at"] if rest["sockets"] else last_open
+            _show(rest, load, heard)
+        return [*samples, rest], load
     finally:
         await child.stop()
 
