@@ -190,7 +190,11 @@ async def test_script_that_fails_is_refused_in_one_sentence(
 
 
 async def test_second_launch_at_the_same_time_is_refused(confdir: Path) -> None:
-    sentence = "^a proxy runs in this process already: leave its block before you launch another$"
+    sentence = (
+        r"^a proxy runs in this process already, launched at tests/test_launch\.py:\d+, in "
+        "test_second_launch_at_the_same_time_is_refused: use that one, or leave its block before you launch "
+        "another$"
+    )
     async with launch(port=0, confdir=confdir) as proxy:
         with pytest.raises(Error, match=sentence):
             async with launch(port=0, confdir=confdir):

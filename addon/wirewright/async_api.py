@@ -19,6 +19,7 @@ from wirewright.model import public_names, running_proxies
 from wirewright.model.assertions import expect
 from wirewright.model.event_wait import to_milliseconds
 from wirewright.model.matching import UrlMatch as UrlMatch  # mypy does not follow `__all__ +=`
+from wirewright.model.misuse import AsyncBlock
 from wirewright.model.proxy import Proxy as Proxy
 from wirewright.model.public_names import *  # noqa: F403
 from wirewright.remote import discovery
@@ -31,7 +32,7 @@ ROUTE_TIMEOUT = 5_000.0
 """Milliseconds."""
 
 
-class connect:  # noqa: N801  used like a function, as in Playwright
+class connect(AsyncBlock):  # noqa: N801  used like a function, as in Playwright
     """Use a proxy that runs in another process, with `ws_remote` set.
 
     `endpoint` is the address of the proxy (`ws://127.0.0.1:9000`, `unix:///path`), or its endpoint file. The
@@ -47,6 +48,8 @@ class connect:  # noqa: N801  used like a function, as in Playwright
 
     Raises Error if no proxy can be reached. The end of the block removes its routes and listeners.
     """
+
+    _call, _value = "connect(...)", "proxy"
 
     def __init__(
         self,

@@ -7,7 +7,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from wirewright.model import running_proxies
+from wirewright.model.code_places import caller_text
 from wirewright.model.errors import Error
+from wirewright.model.misuse import AsyncBlock
 from wirewright.model.proxy import Proxy
 from wirewright.state import control, proxy
 
@@ -18,7 +20,7 @@ DEFAULT_CONFDIR = Path("~/.mitmproxy")
 """mitmproxy's own folder: an app that already trusts its CA goes on trusting it."""
 
 
-class launch:  # noqa: N801  used like a function, as in Playwright
+class launch(AsyncBlock):  # noqa: N801  used like a function, as in Playwright
     """Run mitmproxy with Wirewright inside this program, in the event loop of the caller.
 
         async with launch(port=0) as proxy:
@@ -37,6 +39,8 @@ class launch:  # noqa: N801  used like a function, as in Playwright
     Raises Error, in one sentence, for a port in use, a bad mode or option, a script that is missing or fails,
     and when a proxy runs in this process already.
     """
+
+    _call, _value = "launch(...)", "proxy"
 
     def __init__(
         self,
@@ -60,12 +64,17 @@ class launch:  # noqa: N801  used like a function, as in Playwright
         self._master: Master | None = None
         self._error_handler: logging.Handler | None = None
         self._before = control.settings()
+        self._launched = caller_text()
+        """The code that launches it."""
 
     async def __aenter__(self) -> Proxy:
         global _running
-        if _running:
-            raise Error("a proxy runs in this process already: leave its block before you launch another")
-        _running = True
+        if _running is not None:
+            raise Error(
+                f"a proxy runs in this process already, launched {_running}: use that one, or leave its "
+                "block before you launch another"
+            )
+        _running = self._launched
         # The import takes most of a second: whoever only connects to a proxy elsewhere never pays for it.
         from wirewright.mitm.master import start, stop
 
@@ -104,10 +113,11 @@ class launch:  # noqa: N801  used like a function, as in Playwright
         finally:
             if self._error_handler is not None:
                 logging.getLogger().removeHandler(self._error_handler)
-            _running = False
+            _running = None
 
 
-_running = False
+_running: str | None = None
+"""The code that launched the proxy that runs."""
 
 
 def _show_errors(had_handlers: bool) -> logging.Handler | None:

@@ -32,6 +32,7 @@ from wirewright.capture.replay.comparisons import ignoring_keys
 from wirewright.model import proxy as own_proxy
 from wirewright.model import route as own_route
 from wirewright.model import websocket as own_websocket
+from wirewright.model.assertions import not_expected
 from wirewright.model.errors import EndedError, EndpointError, Error, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.model.event_signatures import (
     ProxyListening,
@@ -50,13 +51,16 @@ from wirewright.model.handshake import HeaderChanges, HeaderFields
 from wirewright.model.history import Message
 from wirewright.model.json_match import ANY
 from wirewright.model.matching import UrlMatch, UrlPattern
+from wirewright.model.misuse import SyncBlock
 from wirewright.model.proxy import ReplayHandler
 from wirewright.model.route import CloseHandler, Directions, MessageHandler, Milliseconds
+from wirewright.model.socket_match import socket_match
 from wirewright.model.web_socket_mock import MockRule, Reply, WebSocketMock
 from wirewright.sync.assertions import SocketAssertions
 from wirewright.sync.cursor import Cursor
 from wirewright.sync.listeners import ProxyWrapper, SocketWrapper
 from wirewright.sync.proxy_thread import ProxyThread
+from wirewright.sync.running_loop import refuse_in_running_loop
 from wirewright.sync.waits import EventContextManager, EventInfo, SyncWait
 from wirewright.sync.wrappers import (
     DispatchedFunction,
@@ -181,10 +185,12 @@ class WebSocket(SocketWrapper):
         `history=True` first tries the frames that the socket still remembers. Raises Error (`Socket closed:
         1011 'restart'`, `Socket error: net::ERR_CONNECTION_REFUSED`) or TimeoutError at the end of the block.
         """
+        self._own._check_event(event)
         return EventContextManager(
             lambda: SyncWait(
                 self._wrappers, self._own, event, predicate, timeout, history=history, is_for_block=True
-            )
+            ),
+            "ws.expect_event(...)",
         )
 
     @_waiting
@@ -249,7 +255,7 @@ def expect(actual: WebSocket) -> SocketAssertions:
     Raises TypeError for anything else.
     """
     if not isinstance(actual, WebSocket):
-        raise TypeError(f"expect takes a WebSocket of the sync API, not {type(actual).__name__}")
+        raise TypeError(not_expected(actual, "sync"))
     return SocketAssertions(actual)
 
 
@@ -332,7 +338,7 @@ class Proxy(ProxyWrapper[own_proxy.Proxy]):
         timeout: Timeout = None,
     ) -> EventContextManager[WebSocket]:
         """Wait for an event that the block causes: the listener is there before the block runs."""
-        return EventContextManager(lambda: SyncWait(self._wrappers, self._own, event, predicate, timeout))
+        return self._expect(event, predicate, timeout, "proxy.expect_event(...)")
 
     def wait_for_event(
         self,
@@ -356,7 +362,8 @@ class Proxy(ProxyWrapper[own_proxy.Proxy]):
         As in Playwright, the first argument may be the predicate: a callable is given the WebSocket. With
         `opened` the block also waits until the socket is open. It raises Error if the handshake fails.
         """
-        return self.expect_event("websocket", _socket_predicate(url, predicate, opened=opened), timeout)
+        match = socket_match(url, predicate, opened=opened, unwrap=_own_of)
+        return self._expect("websocket", match, timeout, "proxy.expect_websocket(...)")
 
     def wait_for_websocket(
         self,
@@ -367,7 +374,16 @@ class Proxy(ProxyWrapper[own_proxy.Proxy]):
         opened: bool = False,
     ) -> WebSocket:
         """The next socket of a matching URL for which the predicate holds, as `expect_websocket`."""
-        return self.wait_for_event("websocket", _socket_predicate(url, predicate, opened=opened), timeout)
+        match = socket_match(url, predicate, opened=opened, unwrap=_own_of)
+        return self.wait_for_event("websocket", match, timeout)
+
+    def _expect(
+        self, event: str, predicate: Predicate | None, timeout: Timeout, call: str
+    ) -> EventContextManager[WebSocket]:
+        self._own._check_event(event)
+        return EventContextManager(
+            lambda: SyncWait(self._wrappers, self._own, event, predicate, timeout), call
+        )
 
     def route_web_socket(self, url: UrlMatch | None, handler: RouteHandler, times: int | None = None) -> None:
         """Call a handler for each socket of a matching URL that opens from now on.
@@ -498,20 +514,20 @@ def temporary_registrations(proxy: Proxy) -> Iterator[Proxy]:
             proxy._bridge.call(wrappers.catch_up)
 
 
-def _socket_predicate(
-    url: UrlPattern | Predicate | None, predicate: Predicate | None, *, opened: bool
-) -> Predicate | None:
-    meant = own_proxy.socket_predicate(url, predicate)
-    return own_proxy.opened_predicate(meant, lambda socket: socket._own) if opened else meant
+def _own_of(socket: WebSocket) -> own_websocket.WebSocket:
+    return socket._own
 
 
-class _InThread:
+class _InThread(SyncBlock):
     """A proxy of the async API, in a loop of its own for as long as the block runs."""
+
+    _value = "proxy"
 
     def __init__(self, own: AbstractAsyncContextManager[own_proxy.Proxy]) -> None:
         self._own = own
 
     def __enter__(self) -> Proxy:
+        refuse_in_running_loop()
         self._thread = thread = ProxyThread(self._own)
         # Ctrl-C may come before `__exit__`, or at the beginning of `leave`
         self._finalizer = weakref.finalize(self, thread.abandon)
@@ -536,10 +552,12 @@ def _in_thread(
     enter: Callable[P, AbstractAsyncContextManager[own_proxy.Proxy]], doc: str
 ) -> Callable[P, AbstractContextManager[Proxy]]:
     """The sync face of `launch` and `connect`."""
+    kind = type(enter.__name__, (_InThread,), {"_call": f"{enter.__name__}(...)"})  # errors of Python name it
 
     @wraps(enter, assigned=("__name__", "__qualname__"))
     def in_thread(*arguments: P.args, **options: P.kwargs) -> AbstractContextManager[Proxy]:
-        return _InThread(enter(*arguments, **options))
+        block: _InThread = kind(enter(*arguments, **options))
+        return block
 
     in_thread.__doc__ = doc
     return in_thread

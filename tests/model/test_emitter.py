@@ -72,7 +72,9 @@ async def test_listener_without_parameters_is_called_without_the_value(
 
 @ways_to_register
 def test_unknown_event_is_a_value_error(bell: Bell, register: Register) -> None:
-    with pytest.raises(ValueError, match=r"^unknown event 'rang': Bell has \"ring\", \"stop\"$"):
+    with pytest.raises(
+        ValueError, match=r"^unknown event 'rang': did you mean 'ring'\? Bell has \"ring\", \"stop\"$"
+    ):
         register(bell, "rang", print)
     assert not bell.event_names()
 

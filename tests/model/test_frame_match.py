@@ -111,9 +111,9 @@ def test_condition_is_told_in_words(meant: FrameMatch, said: str) -> None:
 
 
 def test_functions_are_told_by_name_and_line() -> None:
-    line = named.__code__.co_firstlineno
-    assert str(FrameMatch(named)) == f"a frame for which named (line {line}) is true"
-    assert str(FrameMatch(json={"id": named})) == f"a frame with json={{'id': named (line {line})}}"
+    place = f"tests/model/test_frame_match.py:{named.__code__.co_firstlineno}"
+    assert str(FrameMatch(named)) == f"a frame for which named ({place}) is true"
+    assert str(FrameMatch(json={"id": named})) == f"a frame with json={{'id': named ({place})}}"
 
 
 ENCODINGS = ("utf-8", "utf-16", "utf-32-le")

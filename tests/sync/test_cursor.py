@@ -256,6 +256,9 @@ def test_functions_of_an_expectation_are_called_in_the_thread_that_waits(fed: Fe
 
 
 def test_only_sockets_of_the_sync_api_are_expected(fed: Fed) -> None:
-    actual: Any = fed.feed.socket
-    with pytest.raises(TypeError, match="expect takes a WebSocket of the sync API, not WebSocket"):
-        expect(actual)
+    of_async: Any = fed.feed.socket
+    with pytest.raises(TypeError, match=r"^this WebSocket is of the async API: import expect from "):
+        expect(of_async)
+    text: Any = "ws"
+    with pytest.raises(TypeError, match=r"^expect takes a WebSocket of the sync API, not str$"):
+        expect(text)

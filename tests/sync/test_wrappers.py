@@ -459,7 +459,8 @@ def test_forked_child_is_told(proxy: Proxy) -> None:
 
 def test_block_that_is_never_entered_waits_for_nothing(proxy: Proxy, url: str) -> None:
     with opened(proxy, url) as (ws, _):
-        ws.expect_event("framesent", lambda payload: False, timeout=1)
+        with pytest.warns(RuntimeWarning, match=r'^nothing waits: write "with ws\.expect_event'):
+            ws.expect_event("framesent", lambda payload: False, timeout=1)
         assert proxy._call(lambda: len(ws._own._scope._waits)) == 0
 
 

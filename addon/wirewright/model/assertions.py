@@ -6,7 +6,7 @@ https://playwright.dev/python/docs/test-assertions
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from wirewright.model.errors import EndedError
 from wirewright.model.event_wait import Timeout, to_milliseconds
@@ -234,5 +234,16 @@ def expect(actual: WebSocket) -> SocketAssertions:
     Raises TypeError for anything else.
     """
     if not isinstance(actual, WebSocket):
-        raise TypeError(f"expect takes a WebSocket of the async API, not {type(actual).__name__}")
+        raise TypeError(not_expected(actual, "async"))
     return SocketAssertions(actual)
+
+
+def not_expected(actual: object, api: Literal["sync", "async"]) -> str:
+    """The sentence about a value that the `expect` of an API does not take."""
+    kind = type(actual).__name__
+    if kind in ("EventInfo", "Completion"):
+        return f"write expect({'info.value' if api == 'sync' else 'await info.value'})"
+    if kind == WebSocket.__name__:  # it is that of the other API
+        other = {"sync": "async", "async": "sync"}[api]
+        return f"this WebSocket is of the {other} API: import expect from wirewright.{other}_api"
+    return f"expect takes a WebSocket of the {api} API, not {kind}"

@@ -8,13 +8,23 @@ import inspect
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
 from functools import partial
-from typing import Any, Generic, TypeVar
+from operator import length_hint
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from wirewright.model.awaitables import Completion
 from wirewright.model.catch_up import CatchUp, bind
 from wirewright.model.emitter import Emitter, RegisteredListener
 from wirewright.model.errors import ENDS_THE_PROGRAM, EndedError, Error, TimeoutError  # noqa: A004  Playwright's name
-from wirewright.model.event_wait import Candidate, EventWait, Predicate, Timeout, WaitOptions, fitted
+from wirewright.model.event_wait import (
+    Candidate,
+    EventWait,
+    Predicate,
+    Timeout,
+    WaitOptions,
+    fitted,
+    with_trials,
+)
+from wirewright.model.misuse import AsyncBlock, UnusedBlock, in_loop, no_attribute, shown_as
 
 __tracebackhide__ = True  # pytest shows the line that calls
 
@@ -33,12 +43,16 @@ class AsyncWait(EventWait, Generic[T]):
         options: WaitOptions,
     ) -> None:
         emitter._check_event(event)
-        self._predicate = fitted(predicate)
-        self._pending: set[asyncio.Future[Any]] = set()
+        self._asked = predicate
+        """The predicate as the user has written it."""
+        self._predicate = fitted(predicate, event)
+        self._pending: dict[asyncio.Future[Any], Candidate] = {}
+        """The async predicates that have not answered yet."""
         self._failure: Error | None = None
         self._ended_by: Candidate | None = None
         with suppress(RuntimeError):  # the base class raises an Error
-            self.future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+            self.loop = asyncio.get_running_loop()
+            self.future: asyncio.Future[T] = self.loop.create_future()
             self.future.add_done_callback(self._dispose)
         super().__init__(emitter, event, timeout, options)
 
@@ -46,9 +60,9 @@ class AsyncWait(EventWait, Generic[T]):
     def is_over(self) -> bool:
         return self.future.done()
 
-    def wait(self) -> "WaitCoroutine[T]":
-        """The value that the predicate accepted; raises what the wait failed with."""
-        return WaitCoroutine(self)
+    def wait(self, name: str) -> "WaitCoroutine[T]":
+        """The value that the predicate accepted; raises what the wait failed with. For the method `name`."""
+        return WaitCoroutine(self, name)
 
     def __await__(self) -> Generator[Any, Any, T]:
         value = yield from self.end().__await__()
@@ -99,47 +113,66 @@ class AsyncWait(EventWait, Generic[T]):
         for event, listener in self._listeners.items():
             self._emitter.remove_listener(event, listener)
 
-    def _consider(self, value: Any, number: int | None = None) -> None:
+    def _consider(self, value: Any, number: int | None = None, frame: int | None = None) -> None:
         if self.future.done():
             return
-        candidate = self._candidate(value, number)
         try:
             matched = self._predicate(value) if self._predicate else True
-        except StopIteration as exception:
-            error = RuntimeError("the predicate raised StopIteration")
-            error.__cause__ = exception
-            self._settle_exception(error)
-            return
         except ENDS_THE_PROGRAM:
             raise
         except BaseException as exception:
-            self._settle_exception(exception)
+            self._raised(exception, value, frame or self._emitted_frame())
             return
-        if inspect.isawaitable(matched):
+        if matched is False:  # most frames do not match
+            self.options.trials.add(value, matched)
+        elif inspect.isawaitable(matched):
+            candidate = self._candidate(value, number, frame or self._emitted_frame())
             pending = asyncio.ensure_future(matched)
-            self._pending.add(pending)
+            self._pending[pending] = candidate
             pending.add_done_callback(partial(self._after_predicate, candidate))
         elif matched:
-            self._settle(candidate)
+            self._settle(self._candidate(value, number, frame))
+        else:
+            self.options.trials.add(value, matched)
 
     def _after_predicate(self, candidate: Candidate, pending: "asyncio.Future[Any]") -> None:
-        self._pending.discard(pending)
+        self._pending.pop(pending, None)
         exception = asyncio.CancelledError() if pending.cancelled() else pending.exception()
         if self.future.done():
             return
         if exception is not None:
-            self._settle_exception(exception)
-        elif pending.result():
+            self._raised(exception, candidate.value, candidate.frame)
+        elif matched := pending.result():
             self._settle(candidate)
-        elif self._failure is not None and not self._pending:
-            self._settle_exception(self._failure)
+        else:
+            self.options.trials.add(candidate.value, matched)
+            if self._failure is not None and not self._pending:
+                self._settle_exception(self._with_trials(self._failure))
+
+    def _emitted_frame(self) -> int | None:
+        """The number of the frame that is emitted now."""
+        newest = self.options.newest_frame
+        return None if newest is None else newest() - length_hint(self._emitter._emitting)
+
+    def _raised(self, exception: BaseException, value: Any, frame: int | None) -> None:
+        """The predicate has raised for a value."""
+        if isinstance(exception, StopIteration):
+            error = RuntimeError("the predicate raised StopIteration")
+            error.__cause__, exception = exception, error
+        self.options.trials.note_raise(exception, self._asked, value, frame)
+        self._settle_exception(exception)
+
+    def _with_trials(self, error: Error) -> Error:
+        for candidate in self._pending.values():
+            self.options.trials.add(candidate.value, False)
+        return with_trials(error, self.options.trials, self._asked)
 
     def _conclude(self, error: Error) -> None:
         # A value that came before the end still counts, even if its async predicate is not done with it.
         if self._pending and not isinstance(error, TimeoutError):
             self._failure = self._failure or error
-        else:
-            self._settle_exception(error)
+        elif not self.future.done():
+            self._settle_exception(self._with_trials(error))
 
     def _settle(self, candidate: Candidate) -> None:
         if not self.future.done():
@@ -156,23 +189,31 @@ class AsyncWait(EventWait, Generic[T]):
         super()._dispose()
         for pending in self._pending:
             pending.cancel()
-        self._predicate = None
+        self._predicate = self._asked = None
 
 
+@shown_as("coroutine")
 class WaitCoroutine(Coroutine[Any, Any, T]):
     """A wait as a coroutine that gives up its wait even if it is thrown away before its first step."""
 
-    def __init__(self, waiter: AsyncWait[T]) -> None:
+    def __init__(self, waiter: AsyncWait[T], name: str) -> None:
+        """`name` is that of the method, for the warning about a coroutine that was never awaited."""
         self._waiter = waiter
-        self._running = waiter._take()
+        running: Any = waiter._take()
+        running.__name__ = running.__qualname__ = self._name = name
+        self._running: Coroutine[Any, Any, T] = running
+        self._is_awaited = False
 
     def __await__(self) -> Generator[Any, None, T]:
+        self._is_awaited = True
         return self._running.__await__()
 
     def send(self, value: Any) -> Any:
+        self._is_awaited = True
         return self._running.send(value)
 
     def throw(self, *exception: Any) -> Any:
+        self._is_awaited = True
         try:
             return self._running.throw(*exception)
         except BaseException:
@@ -180,8 +221,22 @@ class WaitCoroutine(Coroutine[Any, Any, T]):
             raise
 
     def close(self) -> None:
+        self._is_awaited = True
         self._running.close()
         self._waiter.cancel()
+
+    def __repr__(self) -> str:
+        return f"<coroutine {self._name}: await it>"
+
+    def __del__(self) -> None:
+        if not self._is_awaited:  # Python warns of it
+            in_loop(self._waiter.loop, self._waiter.cancel)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            call = f"{self._name.partition('.')[2]}(...)"
+            raise no_attribute(self, name, f"{call} was not awaited: write (await {call}).{name}")
 
 
 class EventInfo(Generic[T]):
@@ -193,23 +248,35 @@ class EventInfo(Generic[T]):
     @property
     def value(self) -> Completion[T]:
         """Await it for the event's value: a str or bytes for frames, the WebSocket for `close`."""
-        return Completion(self._waiter)
+        return Completion(self._waiter, "info.value")
 
     def is_done(self) -> bool:
         """True if the wait has a value or has failed."""
         return self._waiter.future.done()
 
+    def __repr__(self) -> str:
+        return f"<EventInfo {'done' if self.is_done() else 'waiting'}>"
 
-class EventContextManager(Generic[T]):
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_attribute(self, name, f"the value is info.value: write (await info.value).{name}")
+
+
+class EventContextManager(AsyncBlock, Generic[T]):
     """`async with ws.expect_event(...) as info:`; leaving the block awaits the event.
 
     An exception of the block wins over the wait, which is then given up.
     """
 
-    def __init__(self, waiter: AsyncWait[T]) -> None:
+    def __init__(self, waiter: AsyncWait[T], call: str) -> None:
+        """`call` is the call that makes it, for errors: `ws.expect_event(...)`."""
         self._waiter = waiter
+        self._call = call
+        self._unused = UnusedBlock(self._usage, partial(in_loop, waiter.loop, waiter.cancel))
 
     async def __aenter__(self) -> EventInfo[T]:
+        self._entered()
         return EventInfo(self._waiter)
 
     async def __aexit__(self, kind: object, exception: BaseException | None, traceback: object) -> None:
@@ -217,3 +284,6 @@ class EventContextManager(Generic[T]):
             self._waiter.cancel()
         else:
             await self._waiter.end()
+
+    def __repr__(self) -> str:
+        return f"<EventContextManager of {self._call}>"

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Coroutine, Generator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from wirewright.model.misuse import no_attribute
 
 T = TypeVar("T")
 
@@ -14,9 +16,11 @@ class Completion(Coroutine[Any, Any, T]):
     Unlike the coroutine of an `async def` function it may be awaited more than once.
     """
 
-    def __init__(self, awaitable: Awaitable[T] | None = None) -> None:
-        """Without an awaitable the work is over, and its result is None."""
+    def __init__(self, awaitable: Awaitable[T] | None = None, name: str = "the call") -> None:
+        """Without an awaitable the work is over, and its result is None. `name` is the expression that has to
+        be awaited, for errors."""
         self._awaitable = awaitable
+        self._name = name
         self._steps: Generator[Any, Any, T] | None = None
 
     def __await__(self) -> Generator[Any, Any, T]:
@@ -41,6 +45,20 @@ class Completion(Coroutine[Any, Any, T]):
         if self._steps is not None:
             self._steps.close()
             self._steps = None
+
+    def __repr__(self) -> str:
+        return f"<Completion of {self._name}: await it>"
+
+    if not TYPE_CHECKING:  # so that a type checker reports the mistake, too
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_attribute(self, name, f"{self._name} was not awaited: write (await {self._name}).{name}")
+
+        def __getitem__(self, key: object) -> Any:
+            raise TypeError(f"{self._name} was not awaited: write (await {self._name})[...]")
+
+        def __contains__(self, item: object) -> bool:
+            raise TypeError(f"{self._name} was not awaited: write ... in await {self._name}")
 
 
 def is_being_cancelled() -> bool:

@@ -63,6 +63,9 @@ class Cursor:
         """Frames after that one, which were read from the history already."""
         self._is_searching = False
 
+    def __repr__(self) -> str:
+        return f"<Cursor after frame {self._position} of {self._socket!r}>"
+
     async def next_frame(
         self,
         match: Match | None = None,

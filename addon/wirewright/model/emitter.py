@@ -3,7 +3,7 @@
 import inspect
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol
 
 from pyee import EventEmitter
@@ -19,6 +19,9 @@ EmittedEvent = Literal["changed", "close", "framereceived", "framesent", "missed
 """The events of a WebSocket and of a Proxy. `changed` (the handshake went on) is for taps only."""
 Listeners = dict[str, "OrderedDict[Callable[..., Any], RegisteredListener]"]
 """By event: what a user registered, and how it is called."""
+
+
+_NOTHING: Iterator[object] = iter(())
 
 
 class EventTap(Protocol):
@@ -58,6 +61,8 @@ class Emitter(EventEmitter):
     """
 
     _EVENTS: ClassVar[frozenset[str]] = frozenset()
+    _EVENTS_ELSEWHERE: ClassVar[Mapping[str, str]] = {}
+    """Events of other objects: each with the end of a sentence that says whose it is."""
 
     _wait_options: Callable[..., Any]
     """Returns the `WaitOptions` of a wait for an event that begins now."""
@@ -70,14 +75,34 @@ class Emitter(EventEmitter):
         self._version = 0
         """The number of changes of the listeners and taps."""
         self._taps: tuple[EventTap, ...] = ()
+        self._emitting = _NOTHING
+        """The values that are still to be emitted, of those that came at the same time."""
         self._late: set[RegisteredListener] | None = None
         """The listeners that hear past events, while `_replay` emits them."""
 
     def _check_event(self, event: str) -> None:
-        """Raise ValueError if this emitter has no such event."""
+        """Raise ValueError if this emitter has no such event, and TypeError for what is not a name."""
+        if not isinstance(event, str):
+            raise TypeError(f"event must be the name of an event, not {type(event).__name__}")
         if event not in self._EVENTS:
-            known = ", ".join(f'"{name}"' for name in sorted(self._EVENTS))
-            raise ValueError(f"unknown event {event!r}: {type(self).__name__} has {known}")
+            raise ValueError(self._unknown(event))
+
+    def _unknown(self, event: str) -> str:
+        """What is wrong with the name of an event, and what to do."""
+        import difflib  # only mistakes need it
+
+        if event in self._EVENTS_ELSEWHERE:
+            return f"{event} is {self._EVENTS_ELSEWHERE[event]}"
+        known = [*self._EVENTS, *self._EVENTS_ELSEWHERE]
+        near = difflib.get_close_matches(event.lower(), known, n=1, cutoff=0.7)
+        sentence = f"unknown event {event!r}: "
+        if near:
+            sentence += f"did you mean {near[0]!r}? "
+        if near and near[0] in self._EVENTS_ELSEWHERE:
+            return f"{sentence}It is {self._EVENTS_ELSEWHERE[near[0]]}"
+        kind = next(each for each in type(self).__mro__ if "_EVENTS" in vars(each))
+        own = ", ".join(f'"{name}"' for name in sorted(self._EVENTS))
+        return f"{sentence}{kind.__name__} has {own}"
 
     def on(self, event: str, f: Callable[..., Any] | None = None) -> Any:
         """Call `f` each time; without `f`, a decorator."""
@@ -108,6 +133,8 @@ class Emitter(EventEmitter):
 
     def remove_all_listeners(self, event: str | None = None) -> None:
         """Remove all listeners of one event, or of all events."""
+        if event is not None:
+            self._check_event(event)
         super().remove_all_listeners(event)
         self._version += 1
 
@@ -144,13 +171,14 @@ class Emitter(EventEmitter):
         """Call the `late` listeners of an event with values, or all that are live."""
         version = -1
         listeners: list[RegisteredListener] = []
-        for value in values:
+        self._emitting = emitting = iter(values)
+        for value in emitting:
             if version != self._version:  # listeners may be added and removed during the calls
                 version = self._version
                 registered: Iterable[RegisteredListener] = self._events.get(event, {}).values()
                 listeners = [each for each in registered if (each.is_live if late is None else each in late)]
                 if not listeners:
-                    return
+                    break
             for listener in listeners:
                 try:
                     result = listener.call(value)
@@ -161,6 +189,7 @@ class Emitter(EventEmitter):
                 else:
                     if result is not None and inspect.isawaitable(result):
                         self._scope.start(result, listener.owner, self)
+        self._emitting = _NOTHING  # it keeps no value alive
 
     def _add_event_handler(self, event: str, k: Callable[..., Any], v: Callable[..., Any]) -> None:
         # Every way to register a listener ends here; `v` is what pyee calls, `k` what the user gave.
@@ -198,8 +227,8 @@ class Emitter(EventEmitter):
             self._events[event][f] for event, f in behind if f in self._events.get(event, ())
         }
         try:
-            for _, event, value in past:
-                self._call_listeners(event, (value,), late)
+            for each in past:
+                self._call_listeners(each.event, (each.value,), late)
         finally:
             self._late = None
             for listener in late:

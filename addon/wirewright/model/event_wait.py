@@ -5,9 +5,10 @@ https://playwright.dev/python/docs/api/class-websocket#web-socket-wait-for-event
 
 import asyncio
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -17,7 +18,9 @@ from wirewright.model.emitter import Emitter
 from wirewright.model.errors import EndedError, Error, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.model.history import History, PastEvent
 from wirewright.model.ownership import current_owner
+from wirewright.model.predicate_trials import Trials
 from wirewright.model.scope import Scope
+from wirewright.values import DIRECTIONS
 
 __tracebackhide__ = True  # pytest shows the line that calls
 
@@ -40,12 +43,14 @@ def to_milliseconds(timeout: float | timedelta) -> float:
     return milliseconds
 
 
-def fitted(predicate: Predicate | None) -> Callable[[Any], object] | None:
-    """The predicate as a function of one value. Raises TypeError for an object that is not a predicate."""
+def fitted(predicate: Predicate | None, event: str = "") -> Callable[[Any], object] | None:
+    """The predicate on an event's value as a function of one value. Raises TypeError for another object."""
     if predicate is None:
         return None
     if not callable(predicate):
-        raise TypeError(f"predicate must be callable, not {type(predicate).__name__}")
+        is_content = event in DIRECTIONS and isinstance(predicate, str | bytes | re.Pattern)
+        instead = ": ws.next_frame(...) takes a text or a pattern" if is_content else ""
+        raise TypeError(f"predicate must be callable, not {type(predicate).__name__}{instead}")
     return fit(predicate, 1)
 
 
@@ -65,6 +70,10 @@ class WaitOptions:
     """It is called at the end of the wait, and its result is added to the message of the error."""
     catch_up: CatchUp | None = None
     """It is moved past the event that ends the wait."""
+    trials: Trials = field(default_factory=Trials)
+    """The values on which the predicate is tried, for the message of the error."""
+    newest_frame: Callable[[], int] | None = None
+    """For an event whose value is a frame: the number of the newest frame."""
     history_of: Callable[[Any], History] | None = None
     """For an event whose value is a socket that opens: the history of the socket. It keeps events until the
     code takes the socket."""
@@ -76,8 +85,16 @@ class Candidate(NamedTuple):
     value: Any
     number: int | None = None
     """The number of the past event that the value comes from; None for a live event."""
+    frame: int | None = None
+    """The number of the frame, if the value is one."""
     backlog: Backlog | None = None
     """The backlog of the socket that opens, until the code takes the socket."""
+
+
+def with_trials(error: Error, trials: Trials, predicate: Predicate | None) -> Error:
+    """The error of a wait, with what its predicate was tried on. That of a proxy that ends stays as it is."""
+    lines = [] if isinstance(error, EndedError) else trials.lines(predicate)
+    return type(error)("\n".join([error.message, *lines]))
 
 
 class TimedWait(ABC):
@@ -160,8 +177,8 @@ class EventWait(TimedWait):
         super().__init__(emitter._scope, timeout)
 
     @abstractmethod
-    def _consider(self, value: Any, number: int | None = None) -> None:
-        """Try a value of the event. `number` is that of a past event."""
+    def _consider(self, value: Any, number: int | None = None, frame: int | None = None) -> None:
+        """Try a value of the event. `number` is that of a past event, and `frame` that of a past frame."""
 
     @abstractmethod
     def _listen(self) -> None:
@@ -178,9 +195,9 @@ class EventWait(TimedWait):
         """Try the past events, and listen to live ones if none of them ends the wait."""
         options = self.options
         closed = options.closed
-        for number, name, value in options.past:
+        for number, name, value, frame in options.past:
             if name == self._event:
-                self._consider(value, number)
+                self._consider(value, number, frame)
             elif name in options.ends:
                 closed = options.end_text()
                 break
@@ -193,9 +210,9 @@ class EventWait(TimedWait):
             self._is_listening = True
             self._listen()
 
-    def _candidate(self, value: Any, number: int | None) -> Candidate:
+    def _candidate(self, value: Any, number: int | None, frame: int | None) -> Candidate:
         history_of = self.options.history_of
-        return Candidate(value, number, None if history_of is None else Backlog(history_of(value)))
+        return Candidate(value, number, frame, None if history_of is None else Backlog(history_of(value)))
 
     def _remark(self) -> str:
         return self.options.remark()

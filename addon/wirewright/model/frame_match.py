@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from wirewright.model.arguments import fit
+from wirewright.model.code_places import function_text
 from wirewright.model.frame import Frame
 from wirewright.model.frame_run import FrameRun
 from wirewright.model.json_match import Misfit, fits, misfits, texts_of
-from wirewright.model.socket_text import function_text, json_text
+from wirewright.model.socket_text import json_text
 from wirewright.values import Direction, Payload
 
 Match = str | bytes | re.Pattern[str] | re.Pattern[bytes] | Callable[[Frame], object]

@@ -83,6 +83,8 @@ class PastEvent(NamedTuple):
     """Among all events of the socket, from 0."""
     event: str
     value: Any
+    frame: int | None = None
+    """The number of the frame, if it is one."""
 
 
 class _MessageBatch(NamedTuple):
@@ -186,7 +188,9 @@ class History:
             for order, (position, event, value) in enumerate(self._notes)
         ]
         events += [
-            PastEvent(index + bisect_right(positions, index), frame.direction.event, frame.payload)
+            PastEvent(
+                index + bisect_right(positions, index), frame.direction.event, frame.payload, frame.number
+            )
             for index, frame in enumerate(frames, forgotten)
         ]
         if forgotten > number:

@@ -5,7 +5,7 @@ from collections import deque
 from wirewright.model.frame import Frame
 from wirewright.model.frame_match import FrameMatch, json_of
 from wirewright.model.frame_run import FrameRun
-from wirewright.model.socket_text import frame_text, misfit_text, without_secrets
+from wirewright.model.socket_text import frame_text, misfit_text, passed_lines, without_secrets
 
 _MOST_KEPT = 200
 """Frames that are kept, the last ones."""
@@ -50,7 +50,7 @@ class PassedFrames:
     def lines(self) -> list[str]:
         """The nearest frames with what does not fit, and the last ones with how often each came."""
         frames = self._frames()
-        return [*self._nearest_lines(frames), *self._last_lines(frames)]
+        return [*self._nearest_lines(frames), *passed_lines(frames, self.count, _MOST_SHOWN)]
 
     def _nearest_lines(self, frames: list[Frame]) -> list[str]:
         with_misfits = [(frame, misfits) for frame in frames if (misfits := self._match.misfits(frame))]
@@ -62,19 +62,4 @@ class PassedFrames:
             lines += [f"    {misfit_text(each, shown)}" for each in misfits[:_MOST_MISFITS]]
             if len(misfits) > _MOST_MISFITS:
                 lines.append(f"    and {len(misfits) - _MOST_MISFITS:,} more")
-        return lines
-
-    def _last_lines(self, frames: list[Frame]) -> list[str]:
-        counts: dict[str, int] = {}
-        for frame in reversed(frames):
-            text = frame_text(frame)
-            if text not in counts and len(counts) == _MOST_SHOWN:
-                break
-            counts[text] = counts.get(text, 0) + 1
-        if not counts:
-            return ["no frame passed"]
-        shown = sum(counts.values())
-        lines = ["passed:" if shown == self.count else f"passed, the last {shown:,} of {self.count:,}:"]
-        for text, count in reversed(counts.items()):
-            lines.append(f"    {text}" + (f" ×{count:,}" if count > 1 else ""))
         return lines

@@ -1,6 +1,5 @@
 """The proxy: what a Page or a BrowserContext is in Playwright."""
 
-import inspect
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
@@ -9,20 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from wirewright.model.app_connections import AppsSeen
-from wirewright.model.arguments import fit
 from wirewright.model.async_wait import AsyncWait, EventContextManager
 from wirewright.model.awaitables import Completion
 from wirewright.model.emitter import Emitter
 from wirewright.model.errors import Error
 from wirewright.model.event_signatures import ProxyListening, ProxyRemoval
-from wirewright.model.event_wait import Predicate, Timeout, WaitOptions, fitted, to_milliseconds
+from wirewright.model.event_wait import Predicate, Timeout, WaitOptions, to_milliseconds
 from wirewright.model.feed import Feed, Tape
 from wirewright.model.history import HistoryLimit
-from wirewright.model.matching import UrlMatch, UrlPattern, compile_match
+from wirewright.model.matching import UrlMatch, UrlPattern
 from wirewright.model.ownership import Owner, current_owner
 from wirewright.model.route import WebSocketRoute
 from wirewright.model.route_table import RouteHandler, RouteTable
 from wirewright.model.scope import Scope
+from wirewright.model.socket_match import SocketTrials, socket_match
 from wirewright.model.web_socket_mock import WebSocketMock
 from wirewright.model.websocket import WebSocket
 from wirewright.values import Payload
@@ -105,6 +104,10 @@ class Proxy(Emitter):
         remove_listener: ProxyRemoval  # type: ignore[assignment]
 
     _EVENTS = frozenset({"websocket"})
+    _EVENTS_ELSEWHERE = dict.fromkeys(
+        WebSocket._EVENTS,
+        "an event of a WebSocket: take the socket from expect_websocket, and wait for its event",
+    )
 
     def __init__(self) -> None:
         super().__init__(Scope())
@@ -143,7 +146,7 @@ class Proxy(Emitter):
         timeout: Timeout = None,
     ) -> EventContextManager[WebSocket]:
         """Wait for an event that the block causes: the listener is there before the block runs."""
-        return EventContextManager(AsyncWait(self, event, predicate, timeout, self._wait_options(event)))
+        return self._expect(event, predicate, timeout, "proxy.expect_event(...)")
 
     def wait_for_event(
         self,
@@ -152,7 +155,7 @@ class Proxy(Emitter):
         timeout: Timeout = None,
     ) -> Coroutine[Any, Any, WebSocket]:
         """The event's next value for which the predicate holds. The listener is there from the call on."""
-        return AsyncWait[WebSocket](self, event, predicate, timeout, self._wait_options(event)).wait()
+        return self._wait_for(event, predicate, timeout, "Proxy.wait_for_event")
 
     def expect_websocket(
         self,
@@ -167,8 +170,8 @@ class Proxy(Emitter):
         As in Playwright, the first argument may be the predicate: a callable is given the WebSocket. With
         `opened` the block also waits until the socket is open. It raises Error if the handshake fails.
         """
-        meant = socket_predicate(url, predicate)
-        return self.expect_event("websocket", opened_predicate(meant) if opened else meant, timeout)
+        match = socket_match(url, predicate, opened=opened)
+        return self._expect("websocket", match, timeout, "proxy.expect_websocket(...)")
 
     def wait_for_websocket(
         self,
@@ -179,11 +182,24 @@ class Proxy(Emitter):
         opened: bool = False,
     ) -> Coroutine[Any, Any, WebSocket]:
         """The next socket of a matching URL for which the predicate holds, as `expect_websocket`."""
-        meant = socket_predicate(url, predicate)
-        return self.wait_for_event("websocket", opened_predicate(meant) if opened else meant, timeout)
+        match = socket_match(url, predicate, opened=opened)
+        return self._wait_for("websocket", match, timeout, "Proxy.wait_for_websocket")
+
+    def _expect(
+        self, event: str, predicate: Predicate | None, timeout: Timeout, call: str
+    ) -> EventContextManager[WebSocket]:
+        wait = AsyncWait[WebSocket](self, event, predicate, timeout, self._wait_options(event))
+        return EventContextManager(wait, call)
+
+    def _wait_for(
+        self, event: str, predicate: Predicate | None, timeout: Timeout, name: str
+    ) -> Coroutine[Any, Any, WebSocket]:
+        return AsyncWait[WebSocket](self, event, predicate, timeout, self._wait_options(event)).wait(name)
 
     def _wait_options(self, event: str) -> WaitOptions:
-        return WaitOptions(history_of=lambda socket: socket._history)
+        newest_first = (feed.socket for feed in reversed(self._feeds.values()))
+        trials = SocketTrials(newest_first, len(self._feeds))
+        return WaitOptions(trials=trials, history_of=lambda socket: socket._history)
 
     def route_web_socket(
         self, url: UrlMatch | None, handler: RouteHandler, times: int | None = None
@@ -310,48 +326,3 @@ class Proxy(Emitter):
         if self._host is None:
             raise Error("no proxy is running")
         return self._host
-
-
-def socket_predicate(url: UrlPattern | Predicate | None, predicate: Predicate | None) -> Predicate | None:
-    """The predicate on sockets that holds where the URL matches and the predicate holds.
-
-    As in Playwright, `url` may be the predicate itself. None stands for any socket. Raises ValueError and
-    TypeError for anything else.
-    """
-    if not url and predicate is None:
-        return None
-    if callable(url):
-        if predicate is not None:
-            raise TypeError("give one predicate, as the first argument or as the second")
-        return url
-    if not (predicate is None or callable(predicate)):
-        raise TypeError(f"predicate must be callable, not {type(predicate).__name__}")
-    matches = compile_match(url)
-    if predicate is None:
-        return lambda socket: matches(socket.url)
-    holds = fit(predicate, 1)
-    return lambda socket: matches(socket.url) and holds(socket)
-
-
-def opened_predicate(
-    predicate: Predicate | None, unwrap: Callable[[Any], WebSocket] = lambda socket: socket
-) -> Predicate:
-    """The predicate that holds once a socket for which `predicate` holds is open.
-
-    It raises the Error of `wait_for_open`. `unwrap` returns the model's socket for the one that a predicate
-    is given.
-    """
-    holds = fitted(predicate)
-
-    def opens(socket: Any) -> object:
-        held = True if holds is None else holds(socket)
-        return _opens(held, unwrap(socket)) if held else False
-
-    return opens
-
-
-async def _opens(held: object, socket: WebSocket) -> bool:
-    is_meant = bool(await held if inspect.isawaitable(held) else held)
-    if is_meant:
-        await socket.wait_for_open(timeout=0)
-    return is_meant

@@ -1,9 +1,10 @@
 """Sockets and frames as errors, assertions and reports show them: short, printable and without secrets."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
+from wirewright.model.code_places import function_text
 from wirewright.model.frame import Frame
 from wirewright.model.json_match import MISSING, Misfit, value_at
 from wirewright.printable import printable
@@ -21,6 +22,8 @@ class Redactor(Protocol):
     """Replaces secrets (`capture.redaction.Redaction`)."""
 
     def text(self, message: str) -> str: ...
+
+    def url(self, url: str) -> str: ...
 
     def headers(self, headers: Mapping[str, str]) -> Mapping[str, str]: ...
 
@@ -53,6 +56,34 @@ def payload_text(payload: Payload) -> str:
 def frame_text(frame: Frame) -> str:
     """The direction of a frame and the beginning of its payload."""
     return f"{ARROWS[frame.direction]} {payload_text(frame.payload)}"
+
+
+def folded(newest_first: Iterable[str], most: int) -> dict[str, int]:
+    """The last different texts, oldest first, each with how often it comes among them."""
+    counts: dict[str, int] = {}
+    for text in newest_first:
+        if text not in counts and len(counts) == most:
+            break
+        counts[text] = counts.get(text, 0) + 1
+    return dict(reversed(counts.items()))
+
+
+def passed_lines(frames: Sequence[Frame], count: int, most: int) -> list[str]:
+    """The last different ones of `count` frames, each with how often it came. `frames` has the last ones."""
+    counts = folded(map(frame_text, reversed(frames)), most)
+    if not counts:
+        return ["no frame passed"]
+    shown = sum(counts.values())
+    heading = "passed:" if shown == count else f"passed, the last {shown:,} of {count:,}:"
+    return [
+        heading,
+        *(f"    {text}" + (f" ×{times:,}" if times > 1 else "") for text, times in counts.items()),
+    ]
+
+
+def url_text(url: str) -> str:
+    """A URL without secrets."""
+    return _cut(printable(_redactor().url(url)))
 
 
 def without_secrets(frame: Frame) -> Frame:
@@ -91,13 +122,6 @@ def json_text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(json_text, value)) + "]"
     return function_text(value) if callable(value) and hasattr(value, "__qualname__") else repr(value)
-
-
-def function_text(function: Any) -> str:
-    """The name of a function and its line: all lambdas have one name."""
-    code = getattr(function, "__code__", None)
-    name = getattr(function, "__qualname__", repr(function)).rpartition("<locals>.")[2]
-    return name if code is None else f"{name} (line {code.co_firstlineno})"
 
 
 ENDS = ("close", "socketerror")

@@ -5,8 +5,9 @@ https://playwright.dev/python/docs/api/class-websocket
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from wirewright.model.async_wait import AsyncWait, EventContextManager
@@ -23,6 +24,7 @@ from wirewright.model.frame_list import FrameList
 from wirewright.model.frame_match import Match
 from wirewright.model.handshake import Headers
 from wirewright.model.history import History, HistoryLimit, Message, PastEvent, to_payload
+from wirewright.model.predicate_trials import FrameTrials
 from wirewright.model.scope import Scope
 from wirewright.model.socket_text import ENDS, count_text, end_text, state_text
 from wirewright.model.socket_watch import until
@@ -90,6 +92,14 @@ class WebSocket(Emitter):
         remove_listener: SocketRemoval  # type: ignore[assignment]
 
     _EVENTS = frozenset({"close", "framereceived", "framesent", "missed", "socketerror"})
+    _EVENTS_ELSEWHERE = MappingProxyType(
+        {
+            "websocket": 'an event of the Proxy: write proxy.on("websocket", ...)',
+            "open": "an event of a browser's socket: write ws.wait_for_open()",
+            "message": 'an event of a browser\'s socket: write "framereceived" or "framesent"',
+            "error": 'an event of a browser\'s socket: write "socketerror"',
+        }
+    )
 
     def __init__(
         self, handshake: HandshakeRequest, carrier: Carrier, scope: Scope, limit: HistoryLimit
@@ -251,7 +261,8 @@ class WebSocket(Emitter):
         TimeoutError at the end of the block.
         """
         options = self._wait_options(event, history=history, is_for_block=True)
-        return EventContextManager(AsyncWait(self, event, predicate, timeout, options))
+        wait = AsyncWait[Any](self, event, predicate, timeout, options)
+        return EventContextManager(wait, "ws.expect_event(...)")
 
     @_waiting
     def wait_for_event(
@@ -268,7 +279,7 @@ class WebSocket(Emitter):
         `close` returns at once, and any other one fails.
         """
         options = self._wait_options(event, history=history)
-        return AsyncWait(self, event, predicate, timeout, options).wait()
+        return AsyncWait(self, event, predicate, timeout, options).wait("WebSocket.wait_for_event")
 
     async def wait_for_open(self, timeout: Timeout = None) -> None:
         """Return once the handshake has succeeded. On a socket that has been open it returns at once.
@@ -377,13 +388,20 @@ class WebSocket(Emitter):
         if history or (closed and event == "close"):
             past = [each for each in past if each.event in (event, "missed")]
         remark = self._remark(history=history, past=past)
-        return WaitOptions(ENDS, partial(end_text, self), past, closed, remark, catch_up)
+        options = WaitOptions(ENDS, partial(end_text, self), past, closed, remark, catch_up)
+        direction = next((each for each in Direction if each.event == event), None)
+        if direction is None:
+            return options
+        return replace(options, trials=FrameTrials(direction), newest_frame=self._newest_frame)
+
+    def _newest_frame(self) -> int:
+        return self._history.total
 
     def _past(self, catch_up: CatchUp | None, *, history: bool, is_for_block: bool) -> list[PastEvent]:
         """The events that a wait which begins now tries first. Those without a number are -1."""
         if catch_up is None:
             frames = self._history.after(0) if history else []
-            past = [PastEvent(-1, frame.direction.event, frame.payload) for frame in frames]
+            past = [PastEvent(-1, frame.direction.event, frame.payload, frame.number) for frame in frames]
         elif history:
             past = self._history.events_since(min(catch_up.next, self._history.oldest))
         elif is_for_block and catch_up.next:

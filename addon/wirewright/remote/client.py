@@ -18,6 +18,7 @@ from wirewright.model.errors import ENDS_THE_PROGRAM, Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import PastEvent
 from wirewright.model.matching import LateMatch, UrlMatch
+from wirewright.model.misuse import shown_as
 from wirewright.model.proxy import Proxy
 from wirewright.model.proxy_control import Control
 from wirewright.model.route_table import RouteHandler, Rule
@@ -42,6 +43,7 @@ WELCOME_SECONDS = 10.0
 """How long the proxy may take for its first message."""
 
 
+@shown_as("Proxy")
 class RemoteProxy(Proxy):
     """A proxy that runs elsewhere."""
 
@@ -67,6 +69,7 @@ class RemoteProxy(Proxy):
         return Completion(self._client.keep_rules(self._routes.rules))
 
 
+@shown_as("WebSocket")
 class RemoteSocket(WebSocket):
     """A socket of a proxy that runs elsewhere."""
 

@@ -87,15 +87,17 @@ class ListeningWrapper(Wrapper[EmitterT], ABC):
 
     def remove_all_listeners(self, event: str | None = None) -> None:
         """Remove all listeners of one event, or of all events."""
+        if event is not None:
+            self._own._check_event(event)
         for each in self._listeners if event is None else (event,):
-            self._listeners.get(each, {}).clear()
+            self._listeners[each].clear()
         self._bridge.post(self._want_less)
 
     def _register(self, event: str, f: F | None, *, is_for_once: bool) -> Any:
+        self._own._check_event(event)
         if f is None:
             return lambda f: self._register(event, f, is_for_once=is_for_once)
         check_listener(f)
-        self._own._check_event(event)
         if self._bridge.dispatcher.is_current:
             self._own._scope.check_runs()
             self._wrappers.check_going_on()
@@ -203,8 +205,8 @@ class ListeningWrapper(Wrapper[EmitterT], ABC):
         found = (self._listeners[event].get(f) for event, f in behind)
         late = self._late = {each for each in found if each is not None}
         try:
-            for _, event, value in past:
-                yield from self._calls(event, [value], number, late)
+            for each in past:
+                yield from self._calls(each.event, [each.value], number, late)
         finally:
             self._late = None
             for listener in late:

@@ -11,15 +11,25 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from wirewright.memory import MemoryUse, budget
 from wirewright.model.catch_up import CatchUp, bind, bound
 from wirewright.model.emitter import EmittedEvent, Emitter
-from wirewright.model.errors import EndedError, Error
-from wirewright.model.event_wait import Candidate, EventWait, Predicate, Timeout, WaitOptions, fitted
+from wirewright.model.errors import ENDS_THE_PROGRAM, EndedError, Error
+from wirewright.model.event_wait import (
+    Candidate,
+    EventWait,
+    Predicate,
+    Timeout,
+    WaitOptions,
+    fitted,
+    with_trials,
+)
+from wirewright.model.misuse import SyncBlock, UnusedBlock, no_attribute
 from wirewright.sync.bridge import as_exception
 from wirewright.sync.dispatcher import is_too_much, size_of
+from wirewright.sync.running_loop import check_may_wait
 from wirewright.sync.wrappers import WrapperRegistry
 
 __tracebackhide__ = True  # pytest shows the line that calls
@@ -79,21 +89,23 @@ class EventInbox(EventWait):
 
     def hear(self, event: EmittedEvent, values: Sequence[Any]) -> None:
         if event == self._event:
-            self._add(values, None)
+            newest = self.options.newest_frame
+            self._add(values, None, None if newest is None else newest() + 1 - len(values))
         elif event in self.options.ends:
             self._fail_at_end(self.options.end_text())
 
-    def _consider(self, value: Any, number: int | None = None) -> None:
-        self._add([value], number)
+    def _consider(self, value: Any, number: int | None = None, frame: int | None = None) -> None:
+        self._add([value], number, frame)
 
-    def _add(self, values: Sequence[Any], number: int | None) -> None:
+    def _add(self, values: Sequence[Any], number: int | None, first: int | None) -> None:
+        """`first` is the number of the first value among all frames, if they are frames."""
         candidates: list[Candidate | Error] = []
-        for value in values:
+        for index, value in enumerate(values):
             if is_too_much(self._noted - self.judged):
                 self._left_out += 1
                 continue
             self._noted += size_of((value,))
-            candidates.append(self._candidate(value, number))
+            candidates.append(self._candidate(value, number, None if first is None else first + index))
             if self._takes_any:
                 self._put(candidates)
                 self.cancel()
@@ -131,13 +143,15 @@ class SyncWait(Generic[T]):
         **options: bool,
     ) -> None:
         self._wrappers, self._bridge = wrappers, wrappers.bridge
-        self._predicate = fitted(predicate)
+        self._asked = predicate
+        """The predicate as the user has written it."""
+        self._predicate = fitted(predicate, event)
         self._taken: deque[Candidate | Error] = deque()
         self._outcome: Candidate | BaseException | None = None
         self._is_judging = False
         self._is_overdue = False
         """True if an async predicate was cancelled, as the wait timed out. The inbox has an Error then."""
-        self._bridge.check_may_wait()
+        check_may_wait(self._bridge)
         self._bridge.call(self._begin, own, event, timeout, options)
 
     def _begin(self, own: Emitter, event: str, timeout: Timeout, options: dict[str, bool]) -> None:
@@ -195,25 +209,34 @@ class SyncWait(Generic[T]):
                     )
                     self._taken.extend(items)
                 item = self._taken.popleft()
-                if isinstance(item, Error) or (not self._is_overdue and self._holds(item.value)):
+                if isinstance(item, Error):
+                    self._end(with_trials(item, self._inbox.options.trials, self._asked))
+                elif not self._is_overdue and self._holds(item):
                     self._end(item)
         except Empty:
             pass
         finally:
             self._is_judging = False
 
-    def _holds(self, value: object) -> bool:
+    def _holds(self, candidate: Candidate) -> bool:
         if self._predicate is None:
             return True
+        value, trials = candidate.value, self._inbox.options.trials
         try:
             holds = self._bridge.call_user(self._call_predicate, (self._wrappers.of(value),))
-        except StopIteration as error:
-            self._end(as_exception(error))
+        except StopIteration as exception:
+            error = as_exception(exception)
+            trials.note_raise(error, self._asked, value, candidate.frame)
+            self._end(error)
             return False
         except BaseException as error:
+            if not isinstance(error, ENDS_THE_PROGRAM):
+                trials.note_raise(error, self._asked, value, candidate.frame)
             self._end(error)
             raise
         self._inbox.judged += size_of((value,))
+        if not holds:
+            trials.add(value, holds)
         return bool(holds)
 
     def _call_predicate(self, value: object) -> Any:
@@ -272,17 +295,32 @@ class EventInfo(Generic[T]):
         """True if the wait has a value or has failed. Calls the predicate with the values until now."""
         return self._wait.is_over()
 
+    def __repr__(self) -> str:
+        return "<EventInfo>"
 
-class EventContextManager(Generic[T]):
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_attribute(self, name, f"the value is info.value: write info.value.{name}")
+
+
+class EventContextManager(SyncBlock, Generic[T]):
     """`with ws.expect_event(...) as info:`; the wait begins with the block, whose end waits for the event.
 
     An exception of the block wins over the wait, which is then cancelled.
     """
 
-    def __init__(self, begin: Callable[[], SyncWait[T]]) -> None:
+    def __init__(self, begin: Callable[[], SyncWait[T]], call: str) -> None:
+        """`call` is the call that makes it, for errors: `ws.expect_event(...)`."""
         self._begin = begin
+        self._call = call
+        self._unused = UnusedBlock(self._usage)
+
+    def __repr__(self) -> str:
+        return f"<EventContextManager of {self._call}>"
 
     def __enter__(self) -> EventInfo[T]:
+        self._entered()
         self._wait = self._begin()
         return EventInfo(self._wait)
 

@@ -16,6 +16,7 @@ from wirewright.model.matching import LateMatch
 from wirewright.model.scope import Wait
 from wirewright.model.steps import Steps
 from wirewright.sync.bridge import Bridge
+from wirewright.sync.running_loop import check_may_wait
 
 __tracebackhide__ = True  # pytest shows the line that calls
 
@@ -115,6 +116,7 @@ class Wrapper(Generic[OwnT]):
 
     def _run(self, steps: Steps[T]) -> T:
         """Run steps of the async object in this thread. The waits that they begin end with the wrappers."""
+        check_may_wait(self._bridge)
         self._wrappers.check_going_on()
         return self._bridge.run_steps(steps, self._wrappers.note_wait)
 

@@ -19,6 +19,7 @@ from wirewright.capture.replay.lockstep import Mismatch, Pace, Step, Verdict, pl
 from wirewright.model import user_errors
 from wirewright.model.awaitables import Completion
 from wirewright.model.matching import UrlMatch, compile_match
+from wirewright.model.misuse import shown_as
 from wirewright.model.route import WebSocketRoute
 from wirewright.model.route_control import RouteControl
 from wirewright.printable import get_logger
@@ -50,6 +51,7 @@ class Recorded:
     query: list[tuple[str, str]]
 
 
+@shown_as("ReplayHandler")
 class Replay:
     """A route's handler that answers live sockets as the recorded server did; see `route_from_capture`."""
 
@@ -95,7 +97,7 @@ class Replay:
             raise ValueError("match 'timed' compares nothing: on_mismatch 'passthrough' goes with 'lockstep'")
 
     def __repr__(self) -> str:
-        return f"<Replay of {self.path}>"
+        return f"<ReplayHandler of {self.path}>"
 
     @property
     def urls(self) -> list[str]:

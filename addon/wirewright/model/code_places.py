@@ -1,0 +1,51 @@
+"""Places in users' code, for errors: the line of a function, and the line that called the package."""
+
+import os
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from wirewright.printable import printable
+
+PACKAGE = Path(__file__).parent.parent
+PLUGIN = PACKAGE / "pytest_plugin"
+"""Its functions that call `launch` are fixtures."""
+LONGEST = 200
+"""Characters of the repr of an object that is called."""
+
+
+def function_text(function: Any) -> str:
+    """The name of a function with its file and line, as all lambdas have one name; else the repr."""
+    function = getattr(function, "func", function)  # of a `functools.partial`
+    name = getattr(function, "__qualname__", None)
+    if name is None:
+        shown = printable(repr(function))
+        return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"
+    name = printable(name.rpartition("<locals>.")[2])
+    code = getattr(function, "__code__", None)
+    return name if code is None else f"{name} ({place_text(code.co_filename, code.co_firstlineno)})"
+
+
+def place_text(file: str, line: int) -> str:
+    """A line of a file: `tests/test_order.py:12`, relative to the current folder if the file is in it."""
+    path = Path(file)
+    try:
+        shown = path.relative_to(os.getcwd())
+    except (ValueError, OSError):  # it is elsewhere, or the folder is gone
+        shown = Path(path.name)
+    return f"{printable(str(shown))}:{line}"
+
+
+def caller_text() -> str:
+    """The code that called the package: `at conftest.py:12, in my_proxy`, or the plugin's fixture."""
+    frame: FrameType | None = sys._getframe(1)
+    inner: FrameType | None = None
+    while frame is not None and Path(frame.f_code.co_filename).is_relative_to(PACKAGE):
+        frame, inner = frame.f_back, frame
+    if inner is not None and Path(inner.f_code.co_filename).is_relative_to(PLUGIN):
+        return f"by the pytest fixture {inner.f_code.co_name}"
+    if frame is None:
+        return "by Wirewright"
+    name = "" if frame.f_code.co_name == "<module>" else f", in {frame.f_code.co_name}"
+    return f"at {place_text(frame.f_code.co_filename, frame.f_lineno)}{name}"

@@ -1,0 +1,99 @@
+"""The values on which the predicate of a wait was tried, for the wait's error."""
+
+from collections import deque
+from typing import Any
+
+from wirewright.model.code_places import function_text
+from wirewright.model.frame import Frame
+from wirewright.model.socket_text import frame_text, passed_lines
+from wirewright.values import Direction, Payload
+
+_MOST_KEPT = 200
+"""Frames that are kept, the last ones."""
+_LONGEST = 64 * 1024
+"""Characters or bytes of a payload that are kept."""
+_MOST_SHOWN = 3
+"""Different frames that are shown, the last ones."""
+
+
+class Trials:
+    """Counts the values on which the predicate of one wait was tried. Only one thread uses it."""
+
+    noun = "event"
+    """What a value is."""
+    none_came = "it did not happen"
+    """A sentence about a wait for which there was no value."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.nones = 0
+        """For how many of them the predicate returned None."""
+
+    def add(self, value: Any, verdict: object) -> None:
+        """The predicate did not hold for a value, or has not answered yet."""
+        self.count += 1
+        if verdict is None:
+            self.nones += 1
+
+    def lines(self, predicate: Any) -> list[str]:
+        """What the predicate was tried on, for an error. `predicate` is the user's, or None."""
+        return [] if predicate is None else [self._sentence(predicate, self.count)]
+
+    def note_raise(self, exception: BaseException, predicate: Any, value: Any, frame: int | None) -> None:
+        """Add a note to an exception of the predicate: the value for which it was raised.
+
+        `frame` is the number of the frame, if the value is one.
+        """
+        note = f"the predicate {function_text(predicate)} raised on {self._text(value, frame)}"
+        if note not in getattr(exception, "__notes__", ()):
+            exception.add_note(note)
+
+    def _sentence(self, predicate: Any, count: int) -> str:
+        """How often the predicate was called, and what is odd about it."""
+        name = f"the predicate {function_text(predicate)}"
+        if not count:
+            return f"{name} was not called: {self.none_came}"
+        if self.nones == count:
+            which = f"the only {self.noun}" if count == 1 else f"all {count:,} {self.noun}s"
+            return f"{name} returned None for {which}: does it return its result?"
+        return f"{name} was tried on {count:,} {self.noun}{'' if count == 1 else 's'}"
+
+    def _text(self, value: Any, frame: int | None) -> str:
+        """A value, as the end of a sentence."""
+        return f"this {self.noun}"
+
+
+class FrameTrials(Trials):
+    """Counts frames of one direction, and keeps the last ones."""
+
+    noun = "frame"
+
+    def __init__(self, direction: Direction) -> None:
+        super().__init__()
+        self.none_came = f"no frame was {direction}"
+        self._direction = direction
+        self._kept: deque[Payload] = deque(maxlen=_MOST_KEPT)
+
+    def add(self, value: Payload, verdict: object) -> None:
+        """The predicate did not hold for a frame, or has not answered yet."""
+        self.count += 1
+        if verdict is None:
+            self.nones += 1
+        if len(value) > _LONGEST:  # it would stay in memory
+            value = value[:_LONGEST]
+        self._kept.append(value)
+
+    def lines(self, predicate: Any) -> list[str]:
+        """What the predicate was tried on, with the last frames."""
+        lines = super().lines(predicate)
+        if self.count:
+            frames = [self._frame(payload) for payload in self._kept]
+            lines += passed_lines(frames, self.count, _MOST_SHOWN)
+        return lines
+
+    def _text(self, value: Any, frame: int | None) -> str:
+        number = "a frame" if frame is None else f"frame {frame:,}"
+        return f"{number}: {frame_text(self._frame(value))}"
+
+    def _frame(self, payload: Payload) -> Frame:
+        return Frame(0, self._direction, payload, 0.0)

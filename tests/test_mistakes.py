@@ -1,0 +1,104 @@
+"""The mistakes of users of the sync API, over a real proxy, and the page that lists them."""
+
+import gc
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import wirewright
+from support import mistakes
+from support.mistakes import FAILURES, FRAMES, MISTAKES, NO_SOCKET, PATHS, URL, Mistake, said
+from support.processes import ROOT
+from support.threaded_peers import app, let_waits_time_out, reached
+from wirewright import sync_api
+from wirewright.sync_api import Error, Proxy, TimeoutError  # noqa: A004
+
+pytestmark = pytest.mark.slow
+
+PAGE = (ROOT / "docs" / "errors.md").read_text()
+
+
+@pytest.fixture(scope="module", params=["launch", "connect"])
+def names(
+    request: pytest.FixtureRequest, confdir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Any]]:
+    """The variables of a user: a proxy and a socket on which frames have passed."""
+    with ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+        proxy = stack.enter_context(reached(request.param, confdir))
+        proxy.mock_web_socket("**").on("go").reply(*FRAMES)
+        with proxy.expect_websocket(opened=True) as info:
+            client = stack.enter_context(app(proxy, URL))
+        ws = info.value
+        client.send("go")
+        ws.next_frame(FRAMES[-1])
+        yield {
+            "async_expect": wirewright.expect,
+            "connect": sync_api.connect,
+            "expect": sync_api.expect,
+            "info": info,
+            "launch": sync_api.launch,
+            "proxy": proxy,
+            "ws": ws,
+        }
+
+
+@pytest.mark.parametrize(
+    "mistake", [each for each in MISTAKES if each.api != "async"], ids=lambda mistake: mistake.id
+)
+def test_mistake_says_what_to_do(names: dict[str, Any], mistake: Mistake) -> None:
+    kind, _, sentence = mistake.says.partition(": ")
+    if kind == "RuntimeWarning":
+        with pytest.warns(RuntimeWarning, match=f"^{re.escape(sentence)}$"):
+            mistakes.run(mistake, names.copy())
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of coroutines: they are not awaited, either
+        with pytest.raises((AttributeError, Error, TypeError, ValueError)) as caught:
+            mistakes.run(mistake, names.copy())
+        told = said(caught.value)
+        del caught
+        gc.collect()
+    assert told == mistake.says
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: failure.id)
+def test_failure_of_a_wait_says_what_came(names: dict[str, Any], failure: Mistake) -> None:
+    with pytest.raises((TimeoutError, ValueError)) as caught:
+        mistakes.run(failure, names.copy())
+    assert said(caught.value) == failure.says
+
+
+def test_wait_for_a_socket_says_which_ones_came_by(names: dict[str, Any]) -> None:
+    proxy: Proxy = names["proxy"]
+    with (  # noqa: PT012
+        ExitStack() as stack,
+        pytest.raises(TimeoutError) as caught,
+        proxy.expect_websocket("**/chat", timeout=30_000),
+    ):
+        for path in PATHS:
+            with proxy.expect_websocket():
+                stack.enter_context(app(proxy, f"ws://shop.example{path}"))
+        let_waits_time_out(proxy)
+    assert said(caught.value) == NO_SOCKET
+
+
+# The page
+
+
+def test_page_lists_the_mistakes() -> None:
+    for api in ("both", "sync", "async", "sync in a loop"):
+        rows = [f"| `{each.code}` | `{each.says}` |" for each in MISTAKES if each.api == api]
+        assert "\n".join(["| | |", "|---|---|", *rows]) + "\n\n" in PAGE + "\n", api
+
+
+def test_page_shows_the_failures() -> None:
+    for failure in FAILURES:
+        assert f"```python\n{failure.code}\n```\n\n```text\n{failure.says}\n```" in PAGE
+    assert f"```text\n{NO_SOCKET}\n```" in PAGE
