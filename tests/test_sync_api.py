@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import pytest
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 from websockets.sync.client import ClientConnection
 from websockets.sync.server import ServerConnection
 
@@ -97,6 +97,90 @@ def test_socket_that_is_expected_to_open_and_does_not_fails_the_wait(proxy: Prox
         app(proxy, NOWHERE),
     ):
         pass
+
+
+# Faults
+
+
+def test_one_side_is_closed_with_a_code_of_the_protocol(proxy: Proxy, url: str) -> None:
+    with opened(proxy, url) as (ws, client):
+        say(client, "a")
+        ws.close(1012, "restart", to="client")
+        with pytest.raises(ConnectionClosed):
+            client.recv(STEP_SECONDS)
+        assert (client.close_code, client.close_reason) == (1012, "restart")
+        sync_api.expect(ws).to_be_closed(code=1012, reason="restart")
+        with pytest.raises(ValueError, match="to must be 'both', 'client' or 'server', not 'app'"):
+            ws.close(to="app")  # type: ignore[arg-type]
+
+
+def test_network_of_an_open_socket_is_taken_away_and_given_back(proxy: Proxy, url: str) -> None:
+    with opened(proxy, url) as (ws, client):
+        say(client, "a")
+        assert ws.conditions("offline", seed=1) == sync_api.Conditions(stall_after=0, seed=1)
+        client.send("stuck")
+        with pytest.raises(TimeoutError):
+            client.recv(0.05)
+        first = ws.conditions(plan=[(0, {"duplicate": 1}), (0.01, "4g"), (60, "offline")], direction="sent")
+        assert first.duplicate == 1
+        assert first.seed
+        ws.conditions(direction="received")
+        assert client.recv(STEP_SECONDS) == "stuck"
+        ws.conditions()
+        with pytest.raises(ValueError, match="preset must be "):
+            ws.conditions("5g")  # type: ignore[arg-type]
+
+
+def test_network_is_changed_in_listeners_and_handlers(proxy: Proxy, url: str) -> None:
+    proxy.on("websocket", lambda ws: ws.conditions(latency=1))
+
+    async def listen(ws: WebSocket) -> None:
+        ws.conditions(latency=2, direction="sent")
+
+    proxy.on("websocket", listen)
+
+    def handler(route: WebSocketRoute) -> None:
+        route.connect_to_server()
+        assert route.conditions("3g", latency=3, seed=1).latency == 3
+
+    proxy.route_web_socket("**", handler)
+    with opened(proxy, url) as (_, client):
+        say(client, "a")
+
+
+def test_connections_are_reset(proxy: Proxy, url: str) -> None:
+    with opened(proxy, url) as (ws, client):
+        say(client, "a")
+        ws.abort("rst")
+        with pytest.raises(ConnectionClosed) as caught:
+            client.recv(STEP_SECONDS)
+        assert isinstance(caught.value.__cause__, ConnectionResetError)
+        sync_api.expect(ws).to_be_closed(code=1006)
+        with pytest.raises(ValueError, match="how must be 'fin' or 'rst', not 'hard'"):
+            ws.abort("hard")  # type: ignore[arg-type]
+
+
+def test_app_loses_its_network_and_reconnects(proxy: Proxy, url: str) -> None:
+    with opened(proxy, url) as (ws, client):
+        say(client, "a")
+        proxy.offline()
+        with pytest.raises(ConnectionClosed):
+            client.recv(STEP_SECONDS)
+        assert client.close_code == 1006
+    with pytest.raises((InvalidMessage, OSError, EOFError)), app(proxy, url):
+        pass
+    with pytest.raises(AssertionError, match="no socket that it has requested since is open") as caught:
+        sync_api.expect(proxy).to_reconnect("**/live", within=50)
+    assert "closed 1006 'the proxy is offline' by proxy" in str(caught.value)
+    assert "net::ERR_INTERNET_DISCONNECTED" in str(caught.value)
+    proxy.online()
+    with app(proxy, url) as client:
+        again = sync_api.expect(proxy).to_reconnect(lambda url: url.endswith("/live"))
+        say(client, "b")
+        assert again.next_frame(direction="received").payload == "b"
+        assert again is not ws
+    with pytest.raises(TypeError, match="expect takes a WebSocket or a Proxy of the sync API, not str"):
+        sync_api.expect("ws")  # type: ignore[call-overload]
 
 
 def test_mocked_server_answers_by_its_rules(proxy: Proxy) -> None:

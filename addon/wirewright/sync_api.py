@@ -25,7 +25,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, cont
 from datetime import timedelta
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, overload
 
 from wirewright import async_api
 from wirewright.capture.replay.comparisons import ignoring_keys
@@ -52,11 +52,12 @@ from wirewright.model.history import Message
 from wirewright.model.json_match import ANY
 from wirewright.model.matching import UrlMatch, UrlPattern
 from wirewright.model.misuse import SyncBlock
+from wirewright.model.network_plan import Directions, Milliseconds, Plan, Preset
 from wirewright.model.proxy import ReplayHandler
-from wirewright.model.route import CloseHandler, Directions, MessageHandler, Milliseconds
+from wirewright.model.route import CloseHandler, MessageHandler
 from wirewright.model.socket_match import socket_match
 from wirewright.model.web_socket_mock import MockRule, Reply, WebSocketMock
-from wirewright.sync.assertions import SocketAssertions
+from wirewright.sync.assertions import ProxyAssertions, SocketAssertions
 from wirewright.sync.cursor import Cursor
 from wirewright.sync.listeners import ProxyWrapper, SocketWrapper
 from wirewright.sync.proxy_thread import ProxyThread
@@ -96,8 +97,11 @@ __all__ = [
     "Milliseconds",
     "MockRule",
     "Payload",
+    "Plan",
     "Predicate",
+    "Preset",
     "Proxy",
+    "ProxyAssertions",
     "ReplayHandler",
     "Reply",
     "RouteHandler",
@@ -247,13 +251,23 @@ class WebSocket(SocketWrapper):
     send_to_server = awaited_method(own_websocket.WebSocket.send_to_server)
     close = awaited_method(own_websocket.WebSocket.close)
     abort = awaited_method(own_websocket.WebSocket.abort)
+    conditions = awaited_method(
+        own_websocket.WebSocket.conditions, undo=lambda ws: ws._do(ws._own.conditions)
+    )
 
 
-def expect(actual: WebSocket) -> SocketAssertions:
-    """Assertions on a socket: `expect(ws).to_have_received(json={"type": "filled"})`.
+@overload
+def expect(actual: WebSocket) -> SocketAssertions: ...
+@overload
+def expect(actual: "Proxy") -> ProxyAssertions[WebSocket]: ...
+def expect(actual: "WebSocket | Proxy") -> SocketAssertions | ProxyAssertions[WebSocket]:
+    """Assertions on a socket, `expect(ws).to_have_received(json={"type": "filled"})`, or on a proxy,
+    `expect(proxy).to_reconnect("**/live")`.
 
     Raises TypeError for anything else.
     """
+    if isinstance(actual, Proxy):
+        return ProxyAssertions(actual)
     if not isinstance(actual, WebSocket):
         raise TypeError(not_expected(actual, "sync"))
     return SocketAssertions(actual)
@@ -477,6 +491,8 @@ class Proxy(ProxyWrapper[own_proxy.Proxy]):
             min_free=min_free,
         )
 
+    offline = awaited_method(own_proxy.Proxy.offline, undo=lambda proxy: proxy.online())
+    online = awaited_method(own_proxy.Proxy.online)
     stop_capture = awaited_method(own_proxy.Proxy.stop_capture)
     annotate = awaited_method(own_proxy.Proxy.annotate)
 
@@ -503,6 +519,7 @@ def temporary_registrations(proxy: Proxy) -> Iterator[Proxy]:
     wrappers = WrapperRegistry(proxy._bridge, _KINDS)
     undo: list[Callable[[], object]] = []
     wrappers.undo = undo
+    wrappers.since = proxy._call(lambda: next(proxy._own._moments))
     try:
         yield Proxy(proxy._own, wrappers)
     finally:

@@ -19,15 +19,17 @@ from wirewright.model.proxy import Proxy
 from wirewright.model.proxy_control import Control
 from wirewright.model.tls_failures import TlsFailure, TlsFailures
 from wirewright.model.websocket import HandshakeRequest
-from wirewright.values import Direction, Payload
+from wirewright.values import Conditions, Direction, Payload
 
 
 class NoCarrier:
     def send(self, payload: Payload, *, direction: Direction) -> None: ...
 
-    def close(self, code: int, reason: str) -> None: ...
+    def close(self, code: int, reason: str, *, to: str) -> None: ...
 
-    def abort(self) -> None: ...
+    def abort(self, how: str) -> None: ...
+
+    def order_conditions(self, conditions: Conditions, *, direction: Direction) -> None: ...
 
 
 @dataclass

@@ -209,3 +209,17 @@ async def test_socket_that_has_ended_takes_no_orders(hooks_proxy: Proxy) -> None
     routes[0].close()
     routes[0].abort()
     assert recordings.only.events == [("close", None)]
+
+
+async def test_one_side_cannot_be_closed_and_no_network_be_simulated(hooks_proxy: Proxy) -> None:
+    reason = "needs Wirewright's own layer, and ws_lane is hooks, and must be auto"
+    async with raw_socket(hooks_proxy.port) as socket:
+        (ws,) = hooks_proxy.web_sockets
+        await ws.wait_for_open()
+        for to in ("client", "server"):
+            with pytest.raises(Error, match=rf"^close\(to='{to}'\) {reason}$"):
+                ws.close(1011, to=to)
+        with pytest.raises(Error, match=rf"^conditions\(\) {reason}$"):
+            ws.conditions("3g")
+        await socket.app.send("goes on")
+        assert await socket.server.message() == "goes on"

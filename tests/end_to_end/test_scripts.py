@@ -183,6 +183,21 @@ notes.tell("VERSION loaded")
     ]
 
 
+async def test_outage_of_a_script_ends_with_it(confdir: Path, tmp_path: Path, notes: Notes) -> None:
+    script = write_script(
+        tmp_path / "offline.py",
+        "import notes\nfrom wirewright import proxy\nproxy.offline()\nnotes.tell('v1 loaded')",
+    )
+    async with scripted(confdir, script) as proxy:
+        with pytest.raises((websockets.InvalidMessage, OSError, EOFError)):
+            async with connected(proxy):
+                pass
+        write_script(script, "import notes; notes.tell('v2 loaded')")
+        await notes.until("v2 loaded")
+        async with connected(proxy) as client:
+            await say(client, "a")
+
+
 async def test_capture_of_an_option_outlives_a_script_that_had_one(
     confdir: Path, tmp_path: Path, notes: Notes
 ) -> None:

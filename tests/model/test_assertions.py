@@ -304,7 +304,7 @@ async def test_count_that_is_no_number_of_frames_is_refused(count: Any) -> None:
         await expect(open_socket().socket).to_have_sent("a", count=count)
 
 
-@pytest.mark.parametrize("actual", [None, Proxy(), "ws"])
-def test_only_sockets_are_expected(actual: Any) -> None:
-    with pytest.raises(TypeError, match="expect takes a WebSocket of the async API, not "):
+@pytest.mark.parametrize("actual", [None, Proxy, "ws"])
+def test_only_sockets_and_proxies_are_expected(actual: Any) -> None:
+    with pytest.raises(TypeError, match="expect takes a WebSocket or a Proxy of the async API, not "):
         expect(actual)

@@ -39,11 +39,8 @@ class Orders:
     def order_close(self, code: int, reason: str, *, direction: Direction) -> None:
         self.noted.append(("app" if direction is Direction.RECEIVED else "server", code, reason))
 
-    def order_conditions(self, conditions: Conditions, *, direction: Direction) -> None:
-        self.noted.append(("to app" if direction is Direction.RECEIVED else "from app", conditions))
-
-    def abort(self) -> None:
-        self.noted.append(("abort",))
+    def abort(self, how: str) -> None:
+        self.noted.append(("abort", *([] if how == "fin" else [how])))
 
     def handlers_changed(self) -> None:
         self.changes += 1
@@ -160,10 +157,12 @@ async def test_handlers_take_as_many_values_as_they_like(
     assert not caplog.messages
 
 
-def test_app_is_closed_with_a_servers_codes_and_a_server_with_an_apps(route: WebSocketRoute) -> None:
+def test_each_side_is_closed_with_every_code_of_a_close_frame(route: WebSocketRoute, orders: Orders) -> None:
     route.close(1011)
-    with pytest.raises(ValueError, match="code must be 1000 or 3000 to 4999, not 1011"):
-        route._server.close(1011)
+    route._server.close(1001)
+    assert orders.noted == [("app", 1011, ""), ("server", 1001, "")]
+    with pytest.raises(ValueError, match="or 3000 to 4999, not 1006"):
+        route._server.close(1006)
     for each in (route, route._server):
         with pytest.raises(ValueError, match="123 bytes"):
             each.close(1000, "é" * 62)
@@ -298,9 +297,14 @@ def test_only_the_apps_side_decides(route: WebSocketRoute, orders: Orders) -> No
 
 def test_either_side_cuts_both_connections(route: WebSocketRoute, orders: Orders) -> None:
     route._server.abort()
-    assert RouteControl(route).decide() == Abort()
+    assert RouteControl(route).side._answer == Abort()
+    route.abort("rst")
+    assert RouteControl(route).decide() == Abort("rst")
     route._server.abort()
-    assert orders.noted == [("abort",)]
+    route._server.abort("rst")
+    assert orders.noted == [("abort",), ("abort", "rst")]
+    with pytest.raises(ValueError, match="how must be 'fin' or 'rst', not 'hard'"):
+        route.abort("hard")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("status", [101, 199, 600, "403"])
@@ -312,30 +316,12 @@ def test_refusal_must_be_one(route: WebSocketRoute, status: Any) -> None:
 # Conditions
 
 
-@pytest.mark.parametrize(
-    ("options", "directions"),
-    [
-        ({}, ["from app", "to app"]),
-        ({"direction": "both"}, ["from app", "to app"]),
-        ({"direction": "sent"}, ["from app"]),
-        ({"direction": "received"}, ["to app"]),
-    ],
-)
-def test_conditions_are_those_of_a_direction_as_the_app_sees_it(
-    route: WebSocketRoute, orders: Orders, options: dict[str, Any], directions: list[str]
-) -> None:
-    conditions = route.conditions(latency=20, jitter=timedelta(seconds=1), drop=0.5, seed=7, **options)
+def test_conditions_are_those_of_the_socket(route: WebSocketRoute, socket: WebSocket) -> None:
+    conditions = route.conditions(latency=20, jitter=timedelta(seconds=1), drop=0.5, seed=7)
     assert conditions == Conditions(latency=20, jitter=1000, drop=0.5, seed=7)
-    assert orders.noted == [(direction, conditions) for direction in directions]
+    assert isinstance(socket._carrier, RecordingCarrier)
+    assert socket._carrier.asked == [(Direction.SENT, conditions), (Direction.RECEIVED, conditions)]
 
 
-def test_seed_that_is_not_given_is_another_each_time_and_is_told(route: WebSocketRoute) -> None:
-    assert len({route.conditions().seed for _ in range(10)}) > 1
-
-
-def test_direction_that_there_is_not(route: WebSocketRoute, orders: Orders) -> None:
-    with pytest.raises(ValueError, match="direction must be 'both', 'sent', 'received', not 'up'"):
-        route.conditions(direction="up")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="drop must be a probability from 0 to 1, not 2"):
-        route.conditions(drop=2)
-    assert orders.noted == []
+def test_preset_is_that_of_the_socket(route: WebSocketRoute) -> None:
+    assert route.conditions("offline", seed=1) == Conditions(stall_after=0, seed=1)

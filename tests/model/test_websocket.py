@@ -326,7 +326,11 @@ ACTS: dict[str, tuple[Act, tuple[object, ...]]] = {
     "empty bytes to the server": (lambda ws: ws.send_to_server(b""), ("send", b"", "server")),
     "close": (lambda ws: ws.close(), ("close", 1000, "")),
     "close with a reason": (lambda ws: ws.close(4999, "é" * 61 + "!"), ("close", 4999, "é" * 61 + "!")),
+    "close with a code of the protocol": (lambda ws: ws.close(1011, "x"), ("close", 1011, "x")),
+    "close towards the app": (lambda ws: ws.close(1012, to="client"), ("close", 1012, "", "client")),
+    "close towards the server": (lambda ws: ws.close(1001, to="server"), ("close", 1001, "", "server")),
     "abort": (lambda ws: ws.abort(), ("abort",)),
+    "abort by a reset": (lambda ws: ws.abort("rst"), ("abort", "rst")),
     "close with the first own code": (lambda ws: ws.close(3000), ("close", 3000, "")),
 }
 
@@ -393,10 +397,55 @@ def test_message_must_be_text_or_bytes(send: Callable[[WebSocket, Any], None], m
         send(open_socket().socket, message)
 
 
-@pytest.mark.parametrize("code", [0, -1, 999, 1001, 1005, 1006, 1015, 2999, 5000])
-def test_close_code_must_be_one_that_an_endpoint_may_choose(code: int) -> None:
-    with pytest.raises(ValueError, match=rf"^code must be 1000 or 3000 to 4999, not {code}$"):
+@pytest.mark.parametrize("code", [0, -1, 999, 1004, 1005, 1006, 1015, 2999, 5000])
+def test_close_code_must_be_one_that_may_stand_in_a_frame(code: int) -> None:
+    with pytest.raises(ValueError, match=rf"^code must be 1000 to .* or 3000 to 4999, not {code}$"):
         open_socket().socket.close(code)
+
+
+def test_end_and_way_must_exist() -> None:
+    ws = open_socket().socket
+    with pytest.raises(ValueError, match=r"^to must be 'both', 'client' or 'server', not 'app'$"):
+        ws.close(to="app")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^how must be 'fin' or 'rst', not 'hard'$"):
+        ws.abort("hard")  # type: ignore[arg-type]
+
+
+def test_each_end_is_closed_once_and_may_get_a_code_of_its_own() -> None:
+    feed = open_socket()
+    ws = feed.socket
+    ws.close(1011, to="client")
+    ws.close(1012, to="client")
+    with pytest.raises(Error, match=r"^Socket is closing$"):
+        ws.send_to_client("a")
+    ws.send_to_server("last words")
+    ws.close(1001, to="server")
+    ws.close(3000)
+    assert isinstance(feed.carrier, RecordingCarrier)
+    assert feed.carrier.asked == [
+        ("close", 1011, "", "client"),
+        ("send", "last words", "server"),
+        ("close", 1001, "", "server"),
+    ]
+
+
+def test_close_of_both_ends_closes_the_other_one_too() -> None:
+    feed = open_socket()
+    feed.socket.close(1011, to="client")
+    feed.socket.close(1000)
+    assert isinstance(feed.carrier, RecordingCarrier)
+    assert feed.carrier.asked == [("close", 1011, "", "client"), ("close", 1000, "")]
+
+
+def test_close_that_is_not_possible_is_no_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise Error("not in this lane")
+
+    feed = open_socket()
+    monkeypatch.setattr(feed.carrier, "close", refuse)
+    with pytest.raises(Error, match="not in this lane"):
+        feed.socket.close(to="client")
+    feed.socket.send_to_client("a")
 
 
 @pytest.mark.parametrize(("reason", "size"), [("a" * 124, 124), ("é" * 62, 124)])

@@ -410,3 +410,53 @@ def test_nothing_is_imported_unless_a_test_asks_for_it(pytester: pytest.Pytester
         """
     )
     run(pytester).assert_outcomes(passed=1)
+
+
+def test_faults_of_a_test_go_with_it(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        from conftest import serving
+        from websockets.sync.client import connect
+        from wirewright.sync_api import expect
+
+        @pytest.fixture(scope="module")
+        def client(ws_proxy):
+            proxy = f"http://127.0.0.1:{ws_proxy.port}"
+            with serving() as url, connect(f"{url}/kept", proxy=proxy) as client:
+                yield client
+
+        def test_offline(ws, app):
+            ws.offline()
+            with pytest.raises(Exception):
+                app()
+
+        def test_online(ws, app):
+            with ws.expect_websocket(opened=True):
+                app()
+
+        def test_conditions(ws_proxy, ws, client):
+            client.send("a")
+            assert client.recv() == "a"
+            ws.web_sockets[-1].conditions("offline")
+            client.send("stuck")
+
+        def test_perfect_network(ws, client):
+            assert client.recv() == "stuck"
+
+        def test_ends_of_earlier_tests_do_not_count(ws, client):
+            live = ws.web_sockets[-1]
+            live.abort()
+            expect(live).to_be_closed()
+
+        def test_reconnection(ws, app):
+            with ws.expect_websocket(opened=True) as opened:
+                app()
+            with pytest.raises(AssertionError, match="no such socket has ended"):
+                expect(ws).to_reconnect(within=50)
+            opened.value.abort()
+            app()
+            assert expect(ws).to_reconnect().url.endswith("/live")
+        """
+    )
+    run(pytester).assert_outcomes(passed=6)

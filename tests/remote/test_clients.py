@@ -6,11 +6,13 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import websockets
+from websockets.exceptions import InvalidMessage
 
 from support.event_log import eventually
 from support.processes import BIN, ROOT, running
@@ -18,14 +20,14 @@ from support.routes import NOWHERE, app, closed
 from support.servers import serving
 from support.time_limits import STEP_MILLISECONDS, STEP_SECONDS
 from wirewright import Error, Proxy, WebSocketRoute
-from wirewright.async_api import connect
+from wirewright.async_api import connect, expect
 from wirewright.remote import client as client_module
-from wirewright.remote import discovery
+from wirewright.remote import conditioned_sockets, discovery, protocol
 from wirewright.remote.client import Client
 from wirewright.remote.protocol import EVENTS
 from wirewright.remote.server_route import RemoteRoute
 from wirewright.remote.transport import reach
-from wirewright.values import Payload
+from wirewright.values import Direction, Payload
 
 pytestmark = pytest.mark.slow
 
@@ -346,3 +348,108 @@ async def test_client_that_does_not_keep_up_is_told_what_it_missed(proxy: Proxy)
         with pytest.raises(Error, match=left_out):
             await hopeless
     await client.stop()
+
+
+# Faults
+
+
+async def test_network_of_a_client_ends_with_it(proxy: Proxy) -> None:
+    async with serving() as url, app(proxy, f"{url}/live") as client:
+        async with connect() as remote:
+            (ws,) = remote.web_sockets
+            await ws.conditions("offline")
+            await client.send("stuck")
+        assert await client.recv() == "stuck"
+
+
+async def test_network_of_a_closed_socket_is_released_by_its_client(proxy: Proxy) -> None:
+    async def leave(connection: websockets.ServerConnection) -> None:
+        await connection.recv()
+        await connection.send("last words")
+
+    async with serving(leave) as url, app(proxy, f"{url}/live") as client, connect() as remote:
+        (ws,) = remote.web_sockets
+        await ws.conditions("offline", direction="received")
+        await client.send("go")
+        await ws.wait_for_event("close")
+        await ws.conditions()
+        assert await client.recv() == "last words"
+        assert await closed(client) == (1000, "")
+
+
+async def test_network_of_sockets_that_are_over_is_kept_for_some(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conditioned_sockets, "MOST_OVER", 1)
+
+    async def leave(connection: websockets.ServerConnection) -> None:
+        await connection.recv()
+        await connection.send("last words")
+
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(serving(leave))
+        remote = await stack.enter_async_context(connect())
+        clients = []
+        for number in range(3):
+            async with remote.expect_websocket(opened=True) as opened:
+                clients.append(await stack.enter_async_context(app(proxy, f"{url}/{number}")))
+            ws = await opened.value
+            await ws.conditions("offline", direction="received")
+            if number < 2:
+                await clients[-1].send("go")
+                await ws.wait_for_event("close")
+        assert await clients[0].recv() == "last words"
+        with pytest.raises(Error, match=r"^Socket closed$"):
+            await remote._client.sender.command(  # type: ignore[attr-defined]
+                protocol.Conditions, key="unknown", direction=Direction.SENT, values={}
+            )
+        await remote._client.stop()  # type: ignore[attr-defined]
+        assert await clients[1].recv() == "last words"
+        await clients[2].send("go")
+        assert await clients[2].recv() == "last words"
+
+
+async def test_values_that_no_network_has_are_refused(proxy: Proxy) -> None:
+    async with serving() as url, app(proxy, f"{url}/live"), connect() as remote:
+        key = next(iter(remote._feeds))
+        order = partial(
+            remote._client.sender.command,  # type: ignore[attr-defined]
+            protocol.Conditions,
+            key=key,
+            direction=Direction.SENT,
+        )
+        with pytest.raises(ValueError, match="drop must be a probability"):
+            await order(values={"drop": 2.0})
+        with pytest.raises(TypeError, match="lag"):
+            await order(values={"lag": 2.0})
+        with pytest.raises(TypeError, match="a plan must be a list"):
+            await order(values={"plan": 2.0})
+        with pytest.raises(TypeError, match="multiple values"):
+            await order(values={"direction": 2.0})
+
+
+async def test_client_that_is_gone_leaves_the_apps_their_network(proxy: Proxy) -> None:
+    async with serving() as url:
+        async with connect() as first, connect() as second:
+            await first.offline()
+            await second.offline()
+        async with connect() as first:
+            await first.offline()
+            async with connect() as second:
+                await second.offline()
+            with pytest.raises((InvalidMessage, OSError, EOFError)):
+                async with app(proxy, f"{url}/live"):
+                    pass
+        async with app(proxy, f"{url}/live") as client:
+            await client.send("a")
+            assert await client.recv() == "a"
+
+
+async def test_client_stays_connected_while_the_proxy_is_offline(proxy: Proxy) -> None:
+    async with serving() as url, connect() as remote:
+        async with app(proxy, f"{url}/live") as client:
+            await remote.offline()
+            assert (await closed(client))[0] == 1006
+        await remote.online()
+        async with app(proxy, f"{url}/live"):
+            assert (await expect(remote).to_reconnect("**/live")).url == f"{url}/live"

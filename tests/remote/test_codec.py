@@ -122,13 +122,13 @@ def test_message_pack_has_bytes_as_they_are() -> None:
         ),
         (
             JSON,
-            '{"type":"routeconditions","key":"k","direction":"received","values":{"latency":Infinity}}',
+            '{"type":"conditions","id":1,"key":"k","direction":"received","values":{"latency":Infinity}}',
             1007,
             "latency must be a number",
         ),
         (
             JSON,
-            '{"type":"routeconditions","key":"k","direction":"received","values":{"latency":1%s}}'
+            '{"type":"conditions","id":1,"key":"k","direction":"received","values":{"latency":1%s}}'
             % ("0" * 400),
             1007,
             "",

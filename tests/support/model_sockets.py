@@ -7,13 +7,14 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, ParamSpec
 
 from support.clock import VirtualTimeLoop
+from wirewright.model.close_codes import Ends
 from wirewright.model.emitter import Emitter
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit
 from wirewright.model.proxy import Proxy
 from wirewright.model.proxy_control import Control
 from wirewright.model.websocket import HandshakeRequest
-from wirewright.values import Direction, Payload
+from wirewright.values import Conditions, Direction, Payload
 
 P = ParamSpec("P")
 
@@ -29,11 +30,14 @@ class RecordingCarrier:
     def send(self, payload: Payload, *, direction: Direction) -> None:
         self.asked.append(("send", payload, "client" if direction is Direction.RECEIVED else "server"))
 
-    def close(self, code: int, reason: str) -> None:
-        self.asked.append(("close", code, reason))
+    def close(self, code: int, reason: str, *, to: Ends) -> None:
+        self.asked.append(("close", code, reason, *([] if to == "both" else [to])))
 
-    def abort(self) -> None:
-        self.asked.append(("abort",))
+    def abort(self, how: str) -> None:
+        self.asked.append(("abort", *([] if how == "fin" else [how])))
+
+    def order_conditions(self, conditions: Conditions, *, direction: Direction) -> None:
+        self.asked.append((direction, conditions))
 
 
 def begin_socket(

@@ -27,6 +27,7 @@ from wirewright.mitm.hangup import stop_on_hangup
 from wirewright.mitm.hook_socket import HookSocket
 from wirewright.mitm.host import MitmproxyHost
 from wirewright.mitm.other_addons import OtherAddons
+from wirewright.mitm.outage import Outage
 from wirewright.mitm.patches import installation, websocket_layer
 from wirewright.mitm.remote_addon import RemoteAddon
 from wirewright.mitm.script_reload import forget_when_unloaded
@@ -59,9 +60,11 @@ class WirewrightAddon:
 
     def __init__(self) -> None:
         self._others = OtherAddons()
-        self._handshakes = HandshakeHooks(self._others)
+        self._outage = Outage()
+        self._handshakes = HandshakeHooks(self._others, self._outage)
         self.addons = [
             self._handshakes,
+            self._outage,
             SocketCommands(),
             RemoteAddon(),
             TlsFailureAddon(),
@@ -81,7 +84,7 @@ class WirewrightAddon:
         self._handshakes.why_hooks = why = _install_patches()
         if why is not None:
             logger.warning("Wirewright carries WebSockets by mitmproxy's own layer (ws_lane=hooks): %s", why)
-        control.attach(MitmproxyHost(self._capture))
+        control.attach(MitmproxyHost(self._capture, self._outage))
         control.on_new_script(forget_when_unloaded)
 
     def configure(self, updated: set[str]) -> None:

@@ -58,7 +58,7 @@ class SocketCommands:
     @command.command("ws.close")
     @command.argument("socket", type=types.Choice("ws.choices"))
     def close(self, socket: str, code: int = 1000, reason: str = "") -> None:
-        """Close a socket on both ends, with a code (1000, or 3000 to 4999) and a reason."""
+        """Close a socket on both ends, with a code such as 1000 or 1011, and a reason."""
         for name, opened in _chosen(socket).items():
             _try(partial(opened.close, code, reason))
             logger.log(ALERT, "Closed %s with code %d", name, code)

@@ -3,7 +3,7 @@
 import asyncio
 from abc import ABC, abstractmethod
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 from mitmproxy import ctx, http
 from mitmproxy.addons.proxyserver import Proxyserver
@@ -12,13 +12,16 @@ from mitmproxy.proxy.layers.websocket import WebSocketMessageInjected
 from mitmproxy.websocket import WebSocketMessage
 
 from wirewright.mitm import end_reasons
+from wirewright.mitm.connection_resets import reset_when_closed
 from wirewright.mitm.layers.events import Aborted, CloseInjected
 from wirewright.mitm.patches import installation
+from wirewright.model.close_codes import Ends
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import Window
 from wirewright.model.route import WebSocketRoute
 from wirewright.model.route_control import RouteControl
+from wirewright.state import control
 from wirewright.values import Conditions, Direction, Payload
 from wirewright.wire.observer import Order
 from wirewright.wire.stream import Close, content_of
@@ -58,25 +61,55 @@ class FlowSocket(ABC):
         message = new_message(payload, direction=direction)
         self.inject(WebSocketMessageInjected(self.flow, message))
 
-    def close(self, code: int, reason: str) -> None:
-        check_our_layer("close")
-        self.inject(CloseInjected(self.flow, Close(code, reason)))
+    def close(self, code: int, reason: str, *, to: Ends) -> None:
+        if to == "both":
+            check_our_layer("close")
+            self.inject(CloseInjected(self.flow, Close(code, reason)))
+            return
+        self.check_can(f"close(to={to!r})")
+        if to == "server" and self.route is not None and not self.route.is_connected:
+            raise Error("close(to='server') needs a server, and this socket has none: it is mocked")
+        direction = Direction.RECEIVED if to == "client" else Direction.SENT
+        self.order_close(code, reason, direction=direction)
 
     def cut_event(self, reason: str) -> Aborted | None:
         """The event for which the layer cuts both connections; None if no layer of Wirewright runs."""
         return Aborted(self.flow, reason) if self._is_open and installation.is_installed() else None
 
-    def abort(self) -> None:
+    def abort(self, how: Literal["fin", "rst"] = "fin") -> None:
         if self._is_open:
             check_our_layer("cut")
         loop = ctx.master.event_loop
         if running_loop() is not loop:
-            loop.call_soon_threadsafe(self.abort)
-        elif self._is_open:
-            self.tell(Aborted(self.flow, ABORTED))
+            loop.call_soon_threadsafe(self.abort, how)
+        elif how == "rst":
+            self._reset()
+        else:
+            self.cut(ABORTED)
+
+    def cut(self, reason: str) -> None:
+        """End both connections, for this reason. In the proxy's event loop."""
+        if (event := self.cut_event(reason)) is not None:
+            self.tell(event)
         elif connection := proxyserver().connections.get(self.flow.client_conn.id):
-            end_reasons.note(self.flow, ABORTED)
+            end_reasons.note(self.flow, reason)
             connection.close_connection(connection.client)
+
+    def _reset(self) -> None:
+        handler, feed = proxyserver().connections.get(self.flow.client_conn.id), control.feed(self.flow.id)
+        if handler is None or feed is None:
+            return  # the connections have ended
+        transports, event = reset_when_closed(handler, self.flow), self.cut_event(ABORTED)
+        if event is None:
+            self.cut(ABORTED)
+            return
+
+        async def reset() -> None:
+            await handler.server_event(event)  # the end is reported first
+            for transport in transports:
+                transport.abort()  # which drops what is unsent
+
+        feed.run(reset())
 
     def tell(self, event: MessageInjected[Any]) -> None:
         """Have the layer handle an event, if it still does."""

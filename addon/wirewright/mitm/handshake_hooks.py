@@ -16,6 +16,7 @@ from wirewright.mitm.handshake_routing import route_handshake
 from wirewright.mitm.hook_socket import HookSocket
 from wirewright.mitm.host import history_limit
 from wirewright.mitm.other_addons import OtherAddons
+from wirewright.mitm.outage import OFFLINE, Outage
 from wirewright.mitm.patches import error_page, installation
 from wirewright.mitm.wire_socket import WireSocket
 from wirewright.model import chromium_errors, handshake
@@ -34,20 +35,22 @@ class HandshakeHooks:
 
     name = "wirewright-handshakes"
 
-    def __init__(self, others: OtherAddons) -> None:
+    def __init__(self, others: OtherAddons, outage: Outage) -> None:
         self.why_hooks: str | None = None
         """The reason why this mitmproxy's own layer carries all sockets; None if Wirewright's layers can."""
         self._others = others
+        self._outage = outage
         self._resets = connection_ends.ServerResets()
         self.addons = [self._resets]
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         with admission.failing_closed(flow):
-            if not admission.asks_for_websocket(flow):
+            if admission.asks_for_websocket(flow):
+                flow.request.stream = False  # a route decides before the request goes to the server
+                await self._open(flow)
+            else:
                 app_connections.requests += 1
-                return
-            flow.request.stream = False  # a route decides before the request goes to the server
-            await self._open(flow)
+            self._outage.refuse(flow)
 
     async def _open(self, flow: http.HTTPFlow) -> Feed:
         """Make the socket that an app asks for, and emit its `websocket` event."""
@@ -167,6 +170,8 @@ class HandshakeHooks:
             reason = chromium_errors.reason_of_mitmproxy(message)
             if (noted := end_reasons.reason_for(flow)) is not None:
                 text, reason = chromium_errors.NO_ANSWER, noted
+            if noted == OFFLINE:
+                text = chromium_errors.DISCONNECTED
             if reason is not None:
                 by = "proxy"
             elif message == chromium_errors.CLIENT_DISCONNECTED:

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 from mitmproxy import http
 
 from wirewright.mitm import end_reasons
-from wirewright.mitm.flow_socket import FlowSocket
+from wirewright.mitm.connection_resets import reset_when_closed
+from wirewright.mitm.flow_socket import FlowSocket, proxyserver
 from wirewright.model import user_errors
 from wirewright.model.awaitables import is_being_cancelled
 from wirewright.model.errors import ENDS_THE_PROGRAM
@@ -54,6 +55,9 @@ def _carry_out(route: RouteControl, carrier: FlowSocket, flow: http.HTTPFlow) ->
         flow.response = _refusal(answer.status, answer.headers, answer.body)
     elif isinstance(answer, Abort):
         end_reasons.note(flow, "aborted by a route")
+        handler = proxyserver().connections.get(flow.client_conn.id)
+        if answer.how == "rst" and handler is not None:
+            reset_when_closed(handler, flow)
         flow.kill()
     else:
         carrier.check_can("a mocked server")

@@ -9,8 +9,10 @@ from mitmproxy import ctx
 from wirewright.capture.replay.as_server import Replay
 from wirewright.mitm.capture_session import CaptureSession
 from wirewright.mitm.flow_socket import proxyserver
+from wirewright.mitm.outage import Outage
 from wirewright.model.app_connections import AppsSeen
 from wirewright.model.history import HistoryLimit
+from wirewright.model.ownership import Owner
 from wirewright.printable import get_logger
 from wirewright.state import app_connections, tls_failures
 
@@ -20,9 +22,15 @@ logger = get_logger(__name__)
 class MitmproxyHost:
     """The mitmproxy that this addon runs in."""
 
-    def __init__(self, capture: CaptureSession) -> None:
+    def __init__(self, capture: CaptureSession, outage: Outage) -> None:
         self.start_capture, self.stop_capture = capture.start, capture.stop
-        self.annotate, self.forget = capture.annotate, capture.forget
+        self.annotate = capture.annotate
+        self.begin_outage, self.end_outage = outage.begin, outage.end
+        self._capture = capture
+
+    def forget(self, owner: Owner) -> None:
+        self._capture.forget(owner)
+        self.end_outage(owner)
 
     async def apps_seen(self) -> AppsSeen:
         return AppsSeen.now(app_connections, tls_failures)

@@ -1,4 +1,4 @@
-"""`expect(ws)`: assertions on a socket that wait until they hold, or until they can no longer hold.
+"""`expect`: assertions on a socket that wait until they hold, or until they can no longer hold.
 
 https://playwright.dev/python/docs/test-assertions
 """
@@ -6,13 +6,15 @@ https://playwright.dev/python/docs/test-assertions
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, overload
 
 from wirewright.model.errors import EndedError
 from wirewright.model.event_wait import Timeout, to_milliseconds
 from wirewright.model.frame import Frame
 from wirewright.model.frame_match import FrameMatch, Match
 from wirewright.model.frame_scan import FrameScan
+from wirewright.model.proxy import Proxy
+from wirewright.model.reconnection import ProxyAssertions
 from wirewright.model.socket_text import count_text, frame_text, state_text, subprotocol_text
 from wirewright.model.socket_watch import SocketWatch, until
 from wirewright.model.steps import Steps, run_steps
@@ -228,11 +230,18 @@ class _MatchCount(FrameScan):
         return [f"    {frame_text(frame)}" for frame in self._matching] or self.passed.lines()
 
 
-def expect(actual: WebSocket) -> SocketAssertions:
-    """Assertions on a socket: `await expect(ws).to_have_received(json={"type": "filled"})`.
+@overload
+def expect(actual: WebSocket) -> SocketAssertions: ...
+@overload
+def expect(actual: Proxy) -> ProxyAssertions: ...
+def expect(actual: WebSocket | Proxy) -> SocketAssertions | ProxyAssertions:
+    """Assertions on a socket, `await expect(ws).to_have_received(json={"type": "filled"})`, or on a proxy,
+    `await expect(proxy).to_reconnect("**/live")`.
 
     Raises TypeError for anything else.
     """
+    if isinstance(actual, Proxy):
+        return ProxyAssertions(actual)
     if not isinstance(actual, WebSocket):
         raise TypeError(not_expected(actual, "async"))
     return SocketAssertions(actual)
@@ -243,7 +252,7 @@ def not_expected(actual: object, api: Literal["sync", "async"]) -> str:
     kind = type(actual).__name__
     if kind in ("EventInfo", "Completion"):
         return f"write expect({'info.value' if api == 'sync' else 'await info.value'})"
-    if kind == WebSocket.__name__:  # it is that of the other API
+    if kind in (WebSocket.__name__, Proxy.__name__):  # it is that of the other API
         other = {"sync": "async", "async": "sync"}[api]
-        return f"this WebSocket is of the {other} API: import expect from wirewright.{other}_api"
-    return f"expect takes a WebSocket of the {api} API, not {kind}"
+        return f"this {kind} is of the {other} API: import expect from wirewright.{other}_api"
+    return f"expect takes a WebSocket or a Proxy of the {api} API, not {kind}"

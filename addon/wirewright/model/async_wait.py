@@ -248,7 +248,7 @@ class EventInfo(Generic[T]):
     @property
     def value(self) -> Completion[T]:
         """Await it for the event's value: a str or bytes for frames, the WebSocket for `close`."""
-        return Completion(self._waiter, "info.value")
+        return Completion(self._waiter, name="info.value")
 
     def is_done(self) -> bool:
         """True if the wait has a value or has failed."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Coroutine, Generator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from wirewright.model.misuse import no_attribute
 
@@ -16,15 +16,20 @@ class Completion(Coroutine[Any, Any, T]):
     Unlike the coroutine of an `async def` function it may be awaited more than once.
     """
 
-    def __init__(self, awaitable: Awaitable[T] | None = None, name: str = "the call") -> None:
-        """Without an awaitable the work is over, and its result is None. `name` is the expression that has to
-        be awaited, for errors."""
+    def __init__(
+        self, awaitable: Awaitable[T | None] | None = None, value: T | None = None, *, name: str = "the call"
+    ) -> None:
+        """Without an awaitable the work is over. The result is `value`, or else that of the awaitable. `name`
+        is the expression that has to be awaited, for errors."""
         self._awaitable = awaitable
         self._name = name
+        self.value = value
+        """The result, if it is known before the end of the work."""
         self._steps: Generator[Any, Any, T] | None = None
 
     def __await__(self) -> Generator[Any, Any, T]:
-        return _nothing() if self._awaitable is None else self._awaitable.__await__()
+        result = None if self._awaitable is None else (yield from self._awaitable.__await__())
+        return cast("T", result if self.value is None else self.value)
 
     def send(self, value: Any) -> Any:
         return self._step("send", value)
@@ -65,8 +70,3 @@ def is_being_cancelled() -> bool:
     """True if a CancelledError is meant for the task that runs, and not for something that it awaited."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def _nothing() -> Generator[Any, Any, Any]:
-    return
-    yield

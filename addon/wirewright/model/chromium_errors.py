@@ -23,6 +23,8 @@ SERVER_TLS_ERRORS = tuple(f"net::{name}" for name in _SERVER_TLS_FAILURES.values
 
 _CONNECTING = "Error in connection establishment: "
 NO_ANSWER = "Connection closed before receiving a handshake response"
+DISCONNECTED = f"{_CONNECTING}net::ERR_INTERNET_DISCONNECTED"
+"""A handshake without a network."""
 CLIENT_DISCONNECTED = "Client disconnected."
 """mitmproxy's error for an app that disconnected before the answer."""
 

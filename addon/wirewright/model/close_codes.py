@@ -1,24 +1,45 @@
-"""The codes and reasons that a close frame may have: RFC 6455, 5.5 and 7.4."""
+"""The arguments of `close` and `abort`. RFC 6455, 5.5 and 7.4, has the codes and reasons of close frames."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from wirewright.values import Direction
 
 MAX_REASON_SIZE = 123
 """Bytes of UTF-8: a control frame carries 125, two of which are the code (5.5)."""
-_SERVERS_CODES = frozenset({*range(1000, 1004), *range(1007, 1015)})
-"""The protocol's own codes that an endpoint may send (7.4.1), a server among them."""
+_PROTOCOL_CODES = frozenset({*range(1000, 1004), *range(1007, 1015)})
+"""The protocol's own codes that an endpoint may send: 7.4.1, and IANA's registry of close codes.
+
+1004 is reserved; 1005, 1006 and 1015 never stand in a frame; 1016 to 2999 are not assigned (7.4.2)."""
 
 
-def check_close(code: int, reason: str, *, as_server: bool = False) -> None:
+Ends = Literal["both", "client", "server"]
+TO: Mapping[str, frozenset[Direction]] = {
+    "both": frozenset(Direction),
+    "client": frozenset({Direction.RECEIVED}),
+    "server": frozenset({Direction.SENT}),
+}
+"""The directions of the close frames that go to these ends."""
+
+
+def check_close(code: int, reason: str) -> None:
     """Raise ValueError for a code or a reason that may not be sent, TypeError for one of a wrong type.
 
-    An app may choose 1000 and 3000 to 4999, as in a browser; a server may also send the protocol's own codes.
+    A browser lets its page send only 1000 and 3000 to 4999. All other endpoints may send the protocol's own
+    codes, too.
     """
     if not isinstance(code, int) or isinstance(code, bool):
         raise TypeError(f"code must be an int, not {type(code).__name__}")
     if not isinstance(reason, str):
         raise TypeError(f"reason must be str, not {type(reason).__name__}")
-    allowed = _SERVERS_CODES if as_server else {1000}
-    if code not in allowed and not 3000 <= code <= 4999:
-        names = "1000 to 1003, 1007 to 1014" if as_server else "1000"
-        raise ValueError(f"code must be {names} or 3000 to 4999, not {code!r}")
+    if code not in _PROTOCOL_CODES and not 3000 <= code <= 4999:
+        raise ValueError(f"code must be 1000 to 1003, 1007 to 1014 or 3000 to 4999, not {code!r}")
     size = len(reason.encode())
     if size > MAX_REASON_SIZE:
         raise ValueError(f"reason must be at most {MAX_REASON_SIZE} bytes of UTF-8, not {size}")
+
+
+def check_how(how: str) -> None:
+    """Raise ValueError for a way to cut a connection that does not exist."""
+    if how not in ("fin", "rst"):
+        raise ValueError(f"how must be 'fin' or 'rst', not {how!r}")

@@ -4,6 +4,7 @@ import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -11,6 +12,7 @@ from wirewright.model.app_connections import AppsSeen
 from wirewright.model.async_wait import AsyncWait, EventContextManager
 from wirewright.model.awaitables import Completion
 from wirewright.model.emitter import Emitter
+from wirewright.model.ended_sockets import EndedSockets
 from wirewright.model.errors import Error
 from wirewright.model.event_signatures import ProxyListening, ProxyRemoval
 from wirewright.model.event_wait import Predicate, Timeout, WaitOptions, to_milliseconds
@@ -51,7 +53,13 @@ class Host(Protocol):
         """End the recording."""
 
     def forget(self, owner: Owner) -> None:
-        """End the capture that a script started."""
+        """End the capture that a script started, and its outage."""
+
+    def begin_outage(self, holder: object) -> Awaitable[None] | None:
+        """Take the network away from all apps, until the holder, or anybody, gives it back."""
+
+    def end_outage(self, holder: object = None) -> Awaitable[None] | None:
+        """Give the network back, for a holder of the outage, or (None) for all."""
 
     def annotate(self, text: str) -> Awaitable[None] | None:
         """Write a remark into the running capture."""
@@ -116,6 +124,9 @@ class Proxy(Emitter):
         self._recorder: SocketRecorder | None = None
         self._next_number = 1
         """The number of the next socket."""
+        self._moments = count(1)
+        """A number for each request of a socket and each end, in their order."""
+        self._ended = EndedSockets()
         self._host: Host | None = None
 
     def __repr__(self) -> str:
@@ -313,6 +324,25 @@ class Proxy(Emitter):
         it between the messages. Raises Error while no capture runs.
         """
         return Completion(self._running_host().annotate(text))
+
+    def offline(self) -> Completion[None]:
+        """Take the network away from all apps, until `online()`.
+
+        The connections of all apps and servers are cut, with no close frame: sockets end with 1006. Nothing
+        is forwarded to a server any more, and nothing answered by a route. A new handshake fails at once: the
+        socket has `websocket`, `socketerror` (net::ERR_INTERNET_DISCONNECTED) and `close`. All other requests
+        and connections of apps are cut, too. Remote clients of the proxy stay connected.
+
+        It ends with the script that called it, and with the remote client. Raises Error while no proxy runs.
+        """
+        owner = current_owner()
+        begun = self._running_host().begin_outage(owner)
+        self._scope.note_owner(owner)
+        return Completion(begun)
+
+    def online(self) -> Completion[None]:
+        """Give all apps their network back, whoever called `offline()`. Nothing happens if they have it."""
+        return Completion(self._running_host().end_outage())
 
     def set_default_timeout(self, timeout: float | timedelta) -> None:
         """Set the timeout of waits that have no `timeout` of their own, in milliseconds or as a timedelta.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from wirewright.model.emitter import Listeners
+from wirewright.model.ended_sockets import EndedSocket
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit
 from wirewright.model.ownership import Owner
@@ -87,6 +88,7 @@ class Control:
         """Make a socket, and emit its `websocket` event if it is new. `feed(key)` finds it again."""
         socket = kind(handshake, carrier, self.proxy._scope, limit)
         socket._number = self._take_number()
+        socket._requested = next(self.proxy._moments)
         feed = self.proxy._feeds[key] = Feed(socket)
         if self.proxy._recorder is not None:
             feed.tape = self.proxy._recorder.record(socket, socket._number)
@@ -138,8 +140,23 @@ class Control:
     ) -> None:
         """Close a socket; see `Feed.closed`."""
         feed = self.proxy._feeds.pop(key, None)
-        if feed is not None:
-            feed.closed(code, reason, by, at)
+        if feed is None:
+            return
+        socket = feed.socket
+        self.proxy._ended.add(
+            EndedSocket(
+                requested=socket._requested,
+                ended=next(self.proxy._moments),
+                url=socket.url,
+                opened_at=socket.opened_at,
+                status=socket.status,
+                error=socket.error,
+                close_code=code,
+                close_reason=reason,
+                closed_by=by,
+            )
+        )
+        feed.closed(code, reason, by, at)
 
     def close_all(self) -> None:
         """Close all sockets, as the proxy is about to end."""
@@ -165,6 +182,7 @@ class Control:
         self.proxy._routes.restore(keep.routes)
         self.proxy._scope.default_timeout = keep.default_timeout
         self.proxy._scope.is_ending = False
+        self.proxy._ended.clear()
         self.proxy._host = None
 
 

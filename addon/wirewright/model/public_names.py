@@ -13,8 +13,10 @@ from wirewright.model.handshake import HeaderChanges, HeaderFields
 from wirewright.model.history import Message
 from wirewright.model.json_match import ANY
 from wirewright.model.matching import UrlMatch, UrlPattern
+from wirewright.model.network_plan import Directions, Milliseconds, Plan, Preset
 from wirewright.model.proxy import Proxy, ReplayHandler
-from wirewright.model.route import CloseHandler, Directions, MessageHandler, Milliseconds, WebSocketRoute
+from wirewright.model.reconnection import ProxyAssertions
+from wirewright.model.route import CloseHandler, MessageHandler, WebSocketRoute
 from wirewright.model.route_table import RouteHandler
 from wirewright.model.web_socket_mock import MockRule, Reply, WebSocketMock
 from wirewright.model.websocket import WebSocket
@@ -44,8 +46,11 @@ __all__ = [
     "Milliseconds",
     "MockRule",
     "Payload",
+    "Plan",
     "Predicate",
+    "Preset",
     "Proxy",
+    "ProxyAssertions",
     "ReplayHandler",
     "Reply",
     "RouteHandler",

@@ -3,15 +3,15 @@
 https://playwright.dev/python/docs/api/class-websocketroute
 """
 
-import secrets
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Any, Literal, Protocol
+from functools import wraps
+from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, cast, get_args
 
 from wirewright.model.arguments import fit
 from wirewright.model.awaitables import Completion
-from wirewright.model.close_codes import check_close
+from wirewright.model.close_codes import check_close, check_how
 from wirewright.model.errors import Error
 from wirewright.model.handshake import (
     HeaderChanges,
@@ -25,24 +25,17 @@ from wirewright.model.handshake import (
 from wirewright.model.history import Message, to_payload
 from wirewright.model.websocket import WebSocket
 from wirewright.printable import shown_url
-from wirewright.values import Conditions, Direction, Payload
+from wirewright.values import Direction, Payload
 
 __tracebackhide__ = True  # pytest shows the line that calls
 
+P = ParamSpec("P")
+T = TypeVar("T")
 MessageHandler = Callable[[Payload], Any] | Callable[[], Any]
 """A function of one side's messages: str for text, bytes for binary. It may be async."""
 CloseHandler = Callable[[int, str], Any] | Callable[[int], Any] | Callable[[], Any]
 """A function of the code and the reason with which one side has closed. It may be async. The code is 1005 for
 a close frame without a code, and 1006 if the connection was lost, or never made."""
-
-
-Milliseconds = float | timedelta
-Directions = Literal["both", "sent", "received"]
-"""The directions of messages, as the app sees them."""
-_DIRECTIONS: Mapping[str, tuple[Direction, ...]] = {
-    "both": tuple(Direction),
-    **{each.value: (each,) for each in Direction},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +72,9 @@ class Reject:
 class Abort:
     """The app's connection is cut."""
 
+    how: Literal["fin", "rst"] = "fin"
+    """By a TCP FIN or RST."""
+
 
 Answer = Mock | Connect | Reject | Abort
 
@@ -95,14 +91,26 @@ class RouteCarrier(Protocol):
     def order_close(self, code: int, reason: str, *, direction: Direction) -> None:
         """Send one side a close frame; 1005 stands for one without a code."""
 
-    def order_conditions(self, conditions: Conditions, *, direction: Direction) -> None:
-        """Have messages go to or from the app under these conditions."""
-
-    def abort(self) -> None:
-        """Cut both connections."""
+    def abort(self, how: Literal["fin", "rst"]) -> None:
+        """Cut both connections, by a TCP FIN or RST."""
 
     def handlers_changed(self) -> None:
         """A handler of a side was set or replaced."""
+
+
+def _of_socket(
+    method: Callable[Concatenate[WebSocket, P], Completion[T]],
+) -> "Callable[Concatenate[WebSocketRoute, P], T]":
+    """A method of the app's side that calls that of its socket, and returns what is known at once."""
+
+    @wraps(method)
+    def call(route: "WebSocketRoute", /, *arguments: P.args, **options: P.kwargs) -> T:
+        route._check_app(method.__name__)
+        return cast("T", method(route._socket, *arguments, **options).value)
+
+    (result,) = get_args(method.__annotations__["return"])
+    call.__signature__ = inspect.signature(method).replace(return_annotation=result)  # type: ignore[attr-defined]
+    return call
 
 
 class WebSocketRoute:
@@ -169,14 +177,14 @@ class WebSocketRoute:
         """Close this side. When it has answered, the other side is closed with the same code, unless
         `on_close` is set here.
 
-        `code` is 1000 or 3000 to 4999; towards an app, also the protocol's own codes. `reason` has at most
-        123 bytes of UTF-8. Raises ValueError for others.
+        `code` is 1000 to 1003, 1007 to 1014 or 3000 to 4999 (RFC 6455, 7.4). `reason` has at most 123 bytes
+        of UTF-8. Raises ValueError for others.
         """
         if code is None and reason is None:
             self._carrier.order_close(1005, "", direction=self._source.opposite)
         else:
             code, reason = 1000 if code is None else code, reason or ""
-            check_close(code, reason, as_server=self._source is Direction.SENT)
+            check_close(code, reason)
             self._carrier.order_close(code, reason, direction=self._source.opposite)
         return Completion()
 
@@ -241,55 +249,16 @@ class WebSocketRoute:
             content = content.encode()
         self._decide("reject", Reject(status, sendable_headers(headers), content))
 
-    def conditions(
-        self,
-        *,
-        latency: Milliseconds = 0,
-        jitter: Milliseconds = 0,
-        bytes_per_second: float | None = None,
-        drop: float = 0,
-        duplicate: float = 0,
-        reorder: float = 0,
-        stall_after: int | None = None,
-        seed: int | None = None,
-        direction: Directions = "both",
-    ) -> Conditions:
-        """Simulate a network between the app and the proxy from now on; without arguments, a perfect one.
+    conditions = _of_socket(WebSocket.conditions)
 
-        It may be called at any time, for a mocked server, too. Each message is delayed by `latency`
-        milliseconds, plus or minus up to `jitter`, and follows the message before it at `bytes_per_second`.
-        `drop`, `duplicate` and `reorder` are the probabilities, from 0 to 1, that a message is lost, arrives
-        twice, or changes places with the next one. After `stall_after` messages in a direction, nothing
-        passes in it any more, pings and closes included; the connections stay open. Stalled messages arrive
-        when the conditions change. Frames that are not messages are delayed, and keep their place.
-
-        The same `seed` gives the same result for the same messages; the default is a random one. `direction`
-        is the direction as the app sees it. Returns the conditions, with the seed in use. Raises ValueError
-        or TypeError for values that are not possible.
-        """
-        self._check_app("conditions")
-        if direction not in _DIRECTIONS:
-            raise ValueError(f"direction must be {', '.join(map(repr, _DIRECTIONS))}, not {direction!r}")
-        conditions = Conditions(
-            latency=_milliseconds(latency),
-            jitter=_milliseconds(jitter),
-            bytes_per_second=bytes_per_second,
-            drop=drop,
-            duplicate=duplicate,
-            reorder=reorder,
-            stall_after=stall_after,
-            seed=secrets.randbits(32) if seed is None else seed,
-        )
-        for each in _DIRECTIONS[direction]:
-            self._carrier.order_conditions(conditions, direction=each)
-        return conditions
-
-    def abort(self) -> None:
-        """Cut the connections with no close frame: the app sees 1006. At any time."""
+    def abort(self, how: Literal["fin", "rst"] = "fin") -> None:
+        """Cut the connections with no close frame: the app sees 1006. At any time. `how` is that of
+        `WebSocket.abort`."""
+        check_how(how)
         if self._app._answered:
-            self._carrier.abort()
+            self._carrier.abort(how)
         else:
-            self._app._answer = Abort()
+            self._app._answer = Abort(how)
 
     def _decide(self, method: str, answer: Answer) -> None:
         self._check_app(method)
@@ -310,7 +279,3 @@ def _callable(handler: Callable[..., Any]) -> Callable[..., Any]:
     if not callable(handler):
         raise TypeError(f"handler must be callable, not {type(handler).__name__}")
     return handler
-
-
-def _milliseconds(value: Milliseconds) -> float:
-    return value / timedelta(milliseconds=1) if isinstance(value, timedelta) else value

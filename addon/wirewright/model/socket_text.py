@@ -11,6 +11,7 @@ from wirewright.printable import printable
 from wirewright.values import Direction, Payload
 
 if TYPE_CHECKING:
+    from wirewright.model.ended_sockets import EndedSocket
     from wirewright.model.websocket import WebSocket
 
 WIDTH = 200
@@ -134,13 +135,18 @@ END_TEXTS = (_CLOSED, _FAILED)
 def end_text(socket: "WebSocket") -> str:
     """Why a socket can do nothing more: `Socket closed: 1011 'restart'`, `Socket error: net::ERR_FAILED`."""
     if socket.error is not None:
-        return f"{_FAILED}: {printable(_redactor().text(socket.error))}"
+        return f"{_FAILED}: {error_text(socket.error)}"
     reason = printable(_redactor().text(socket.close_reason)) if socket.close_reason else ""
     details = [str(each) for each in (socket.close_code, reason and repr(reason)) if each]
     return _CLOSED + (f": {' '.join(details)}" if details else "")
 
 
-def state_text(socket: "WebSocket") -> str:
+def error_text(error: str) -> str:
+    """The sentence of `socketerror`."""
+    return printable(_redactor().text(error))
+
+
+def state_text(socket: "WebSocket | EndedSocket") -> str:
     """Whether a socket is open, or how it ended."""
     if not socket.is_closed():
         return "open" if socket.opened_at else "opening"

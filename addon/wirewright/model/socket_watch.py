@@ -1,19 +1,18 @@
 """Watches a socket for a limited time: whatever happens to it wakes the code that waits."""
 
-import asyncio
-import builtins
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wirewright.memory import ITEM_BYTES
 from wirewright.model.emitter import EmittedEvent
-from wirewright.model.errors import EndedError, Error, TimeoutError  # noqa: A004  Playwright's name
-from wirewright.model.event_wait import TimedWait, Timeout
+from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwright's name
+from wirewright.model.event_wait import Timeout
 from wirewright.model.frame_match import FrameMatch
 from wirewright.model.frame_run import FrameRun, total_size
 from wirewright.model.socket_text import ENDS, end_text
 from wirewright.model.steps import Steps
+from wirewright.model.watch import Watch
 from wirewright.values import DIRECTIONS, Direction, Payload
 
 if TYPE_CHECKING:
@@ -28,10 +27,12 @@ _MOST_UNREAD = 1024 * 1024
 """The same of frames that cannot match. Beyond them the waiting code reads them."""
 
 
-class SocketWatch(TimedWait):
-    """One watch of a socket, in the proxy's event loop. An `EventTap` of the socket.
+class SocketWatch(Watch):
+    """One watch of a socket. An `EventTap` of the socket.
 
     With a `match` it keeps the frames that come until they are read, however few the socket remembers.
+
+    Its error may also be an error of the socket. Then it is final once the socket is closed.
     """
 
     def __init__(
@@ -39,34 +40,14 @@ class SocketWatch(TimedWait):
     ) -> None:
         """`awaited` is a noun, for the message of a TimeoutError. Without a `match` no frame is kept.
 
-        Raises the errors of TimedWait.
+        As Watch.
         """
-        self._socket, self._name, self._match = socket, awaited, match
+        self._socket, self._match = socket, match
         self.wants = ENDS if match is None else ("framesent", "framereceived", *ENDS)
-        self.error: Error | None = None
-        """The first of: an error or the end of the socket, the end of the proxy, a TimeoutError."""
-        self.is_final = False
-        """True if the time is up, the socket is closed, or the proxy has ended; not after `socketerror`."""
-        self.is_undecided = False
-        """True if an async function of the user's has not answered in time."""
         self._heard: deque[FrameRun] = deque()
         """The frames that have come since the last `read`, oldest first."""
         self._heard_size = 0
-        self._is_over = self._has_changed = False
-        self._changed: asyncio.Future[None] | None = None
-        """Done at the next change. None while nobody waits for one."""
-        self._loop = asyncio.get_running_loop()
-        super().__init__(socket._scope, timeout)
-        self._deadline = self._loop.time() + self.milliseconds / 1000 if self.milliseconds else None
-
-    @property
-    def is_over(self) -> bool:
-        return self.error is not None or self._is_over
-
-    @property
-    def is_timed_out(self) -> bool:
-        """True if the time is up."""
-        return isinstance(self.error, TimeoutError)
+        super().__init__(socket._scope, timeout, awaited)
 
     def runs(self, number: int) -> list[FrameRun]:
         """The frames with a higher number that have come or are remembered, oldest first."""
@@ -82,36 +63,6 @@ class SocketWatch(TimedWait):
     async def read(self, number: int) -> tuple[list[FrameRun], int]:
         """The same, and the number of the newest frame of the socket, even if it is not among them."""
         return self.runs(number), self._socket._history.total
-
-    async def change(self) -> None:
-        """Return when something has happened since the last call, or since the watch began."""
-        if self._is_over:  # its script was unloaded
-            raise asyncio.CancelledError
-        if not self._has_changed:
-            self._changed = self._loop.create_future()
-            try:
-                await self._changed
-            finally:
-                self._changed = None
-        self._has_changed = False
-
-    async def verdict(self, held: Awaitable[object]) -> object:
-        """The answer of an async function of the user's; False if the time of the watch is up first."""
-        limit = asyncio.timeout_at(self._deadline)
-        try:
-            async with limit:
-                return await held
-        except builtins.TimeoutError:
-            if limit.expired():
-                self.is_undecided = True
-                return False
-            raise
-
-    def why_over(self) -> str:
-        """Why the watch is over, as the end of a sentence."""
-        if self.is_timed_out:
-            return f" within {self.milliseconds:.15g}ms"
-        return "" if self.error is None else f" ({self.error.message})"
 
     def hear(self, event: EmittedEvent, values: Sequence[Any]) -> None:
         """Keep frames, and wake the code that waits. It is not woken by frames that cannot match."""
@@ -134,25 +85,6 @@ class SocketWatch(TimedWait):
             dropped = self._heard.popleft().payloads
             self._heard_size -= total_size(dropped) + ITEM_BYTES * len(dropped)
 
-    def end(self) -> None:
-        """End the watch. From any thread."""
-        try:
-            is_inside = asyncio.get_running_loop() is self._loop
-        except RuntimeError:
-            is_inside = False
-        if is_inside:
-            self.cancel()
-        elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.cancel)
-
-    def cancel(self) -> None:
-        self._dispose()
-        if self._changed is not None:
-            self._changed.cancel()
-
-    def fail(self, message: str) -> None:
-        self._conclude(EndedError(message))
-
     def _start(self) -> None:
         socket = self._socket
         socket._attach(self)
@@ -161,26 +93,14 @@ class SocketWatch(TimedWait):
         elif self._scope.ended_reason is not None:
             self._fail_at_end(self._scope.ended_reason)
 
-    def _awaited(self) -> str:
-        return self._name
-
     def _conclude(self, error: Error) -> None:
-        self.error = self.error or error
-        is_end = self._socket.is_closed() or isinstance(error, TimeoutError | EndedError)
-        self.is_final = self.is_final or is_end  # after `socketerror` a socket is still to be closed
-        self._wake()
+        # After `socketerror` a socket is still to be closed.
+        self.is_final = self.is_final or self._socket.is_closed()
+        super()._conclude(error)
 
-    def _wake(self) -> None:
-        self._has_changed = True
-        if self._changed is not None and not self._changed.done():
-            self._changed.set_result(None)
-
-    def _dispose(self, _: object = None) -> None:
-        if not self._is_over:
-            self._is_over = True
-            self._socket._detach(self)
-            self._heard.clear()
-        super()._dispose()
+    def _ignore(self) -> None:
+        self._socket._detach(self)
+        self._heard.clear()
 
 
 def until(

@@ -60,7 +60,7 @@ class MockRule:
 
     def close(self, code: int = 1000, reason: str = "") -> "MockRule":
         """Close the socket after the replies. Returns the rule. Raises ValueError for a wrong code."""
-        check_close(code, reason, as_server=True)
+        check_close(code, reason)
         self._close = code, reason
         return self
 

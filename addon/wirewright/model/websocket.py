@@ -10,10 +10,11 @@ from functools import cached_property, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from wirewright.model import network_plan
 from wirewright.model.async_wait import AsyncWait, EventContextManager
 from wirewright.model.awaitables import Completion
 from wirewright.model.catch_up import CatchUp, find
-from wirewright.model.close_codes import check_close
+from wirewright.model.close_codes import TO, Ends, check_close, check_how
 from wirewright.model.cursor import Cursor
 from wirewright.model.emitter import Emitter
 from wirewright.model.errors import Error
@@ -24,13 +25,14 @@ from wirewright.model.frame_list import FrameList
 from wirewright.model.frame_match import Match
 from wirewright.model.handshake import Headers
 from wirewright.model.history import History, HistoryLimit, Message, PastEvent, to_payload
+from wirewright.model.network_plan import PlannedNetwork
 from wirewright.model.predicate_trials import FrameTrials
 from wirewright.model.scope import Scope
 from wirewright.model.socket_text import ENDS, count_text, end_text, state_text
 from wirewright.model.socket_watch import until
 from wirewright.model.steps import Steps, run_steps
 from wirewright.printable import shown_url
-from wirewright.values import ClosedBy, Direction, Payload
+from wirewright.values import ClosedBy, Conditions, Direction, Payload
 
 __tracebackhide__ = True  # pytest shows the line that calls
 
@@ -44,11 +46,14 @@ class Carrier(Protocol):
     def send(self, payload: Payload, *, direction: Direction) -> Awaitable[None] | None:
         """Send one message to one side. The result may be awaited."""
 
-    def close(self, code: int, reason: str) -> Awaitable[None] | None:
-        """Send a close frame to both sides and end the connections."""
+    def close(self, code: int, reason: str, *, to: Ends) -> Awaitable[None] | None:
+        """Send a close frame to both sides, or to one side first, and end the connections."""
 
-    def abort(self) -> Awaitable[None] | None:
-        """Cut the connections."""
+    def abort(self, how: Literal["fin", "rst"]) -> Awaitable[None] | None:
+        """Cut the connections, by a TCP FIN or RST."""
+
+    def order_conditions(self, conditions: Conditions, *, direction: Direction) -> Awaitable[None] | None:
+        """Have messages of one direction go between the app and the proxy under these conditions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,8 @@ class WebSocket(Emitter):
         self._handshake = handshake
         self._carrier = carrier
         self._number = 0
+        self._requested = 0
+        """The moment of its request, for the order among all requests and ends of its proxy."""
         self._history = History(limit)
         self._request_headers = Headers(handshake.headers)
         self._response_headers: Headers | None = None
@@ -115,7 +122,8 @@ class WebSocket(Emitter):
         self._opened_at: float | None = None
         self._server_address: tuple[str, int] | None = None
         self._awaiting_opening: tuple[asyncio.Future[None], ...] = ()
-        self._closing = False
+        self._closing: frozenset[Direction] = frozenset()
+        """The directions in which `close` has sent a close frame."""
         self._route_errors = 0
         self._error: str | None = None
         self._closed_at: float | None = None
@@ -340,25 +348,54 @@ class WebSocket(Emitter):
         """Send the server a message, as if the app had. Raises Error on a socket that is not open."""
         return self._send(message, direction=Direction.SENT)
 
-    def close(self, code: int = 1000, reason: str = "") -> Completion[None]:
+    def close(
+        self, code: int = 1000, reason: str = "", *, to: Literal["both", "client", "server"] = "both"
+    ) -> Completion[None]:
         """Close the socket towards both sides, after what was sent before. Raises Error on a socket that is
         not open; one that is closing already goes on doing so.
 
-        `close` is emitted when both sides have answered, or after two seconds without an answer.
-        `code` is 1000 or 3000 to 4999, `reason` at most 123 bytes of UTF-8; else a ValueError.
+        `code` is 1000 to 1003, 1007 to 1014 or 3000 to 4999 (RFC 6455, 7.4), `reason` at most 123 bytes of
+        UTF-8; else a ValueError. `close` is emitted when both sides have answered, or after two seconds
+        without an answer.
+
+        With `to="client"` or `to="server"` this side is closed first, as by `WebSocketRoute.close`. The other
+        side gets the same code once this side has answered, or after two seconds. A route's `on_close` of
+        this side keeps the other side open. Another call may close the other side earlier, with a code of its
+        own.
         """
         check_close(code, reason)
+        if to not in TO:
+            raise ValueError(f"to must be 'both', 'client' or 'server', not {to!r}")
         self._check_open()
-        if self._closing:
+        if TO[to] <= self._closing:
             return Completion()
-        self._closing = True
-        return Completion(self._order_close(code, reason))
+        before, self._closing = self._closing, self._closing | TO[to]
+        try:
+            return Completion(self._order_close(code, reason, to))
+        except Error:
+            self._closing = before
+            raise
 
-    def abort(self) -> Completion[None]:
+    def abort(self, how: Literal["fin", "rst"] = "fin") -> Completion[None]:
         """Cut the connections of both sides with no close frame: they see 1006. Raises Error on a socket that
-        is not open."""
+        is not open.
+
+        `how="rst"` resets the TCP connections (RFC 9293, 3.10.7): both sides get an error such as "connection
+        reset by peer", and lose what they have not read yet. Raises Error where mitmproxy captures the app's
+        traffic itself (local capture, WireGuard): there is no TCP connection that could be reset.
+        """
+        check_how(how)
         self._check_open()
-        return Completion(self._carrier.abort())
+        return Completion(self._carrier.abort(how))
+
+    conditions = network_plan.conditions
+
+    @cached_property
+    def _network(self) -> PlannedNetwork:
+        def order(conditions: Conditions, direction: Direction) -> Awaitable[None] | None:
+            return self._carrier.order_conditions(conditions, direction=direction)
+
+        return PlannedNetwork(order, self.is_closed, self._scope, self)
 
     @cached_property
     def _shared_cursor(self) -> Cursor:
@@ -368,12 +405,12 @@ class WebSocket(Emitter):
     def _send(self, message: Message, *, direction: Direction) -> Completion[None]:
         payload = to_payload(message)
         self._check_open()
-        if self._closing:
+        if direction in self._closing:
             raise Error("Socket is closing")
         return Completion(self._carrier.send(payload, direction=direction))
 
-    def _order_close(self, code: int, reason: str) -> Awaitable[None] | None:
-        return self._carrier.close(code, reason)
+    def _order_close(self, code: int, reason: str, to: Ends) -> Awaitable[None] | None:
+        return self._carrier.close(code, reason, to=to)
 
     def _check_open(self) -> None:
         if self.is_closed():

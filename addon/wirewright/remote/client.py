@@ -14,6 +14,7 @@ from typing import Any
 from wirewright.model import user_errors
 from wirewright.model.app_connections import AppsSeen
 from wirewright.model.awaitables import Completion, is_being_cancelled
+from wirewright.model.close_codes import TO, Ends
 from wirewright.model.errors import ENDS_THE_PROGRAM, Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import PastEvent
@@ -81,15 +82,15 @@ class RemoteSocket(WebSocket):
         if self.is_closed():
             raise Error(end_text(self))
 
-    def _order_close(self, code: int, reason: str) -> Awaitable[None] | None:
-        closing = super()._order_close(code, reason)
+    def _order_close(self, code: int, reason: str, to: Ends) -> Awaitable[None] | None:
+        closing = super()._order_close(code, reason, to)
         if isinstance(closing, asyncio.Future):
-            closing.add_done_callback(self._after_close)
+            closing.add_done_callback(partial(self._after_close, to))
         return closing
 
-    def _after_close(self, closing: "asyncio.Future[None]") -> None:
-        # If the proxy refuses the close, the socket is not closing.
-        self._closing = closing.cancelled() or closing.exception() is None
+    def _after_close(self, to: Ends, closing: "asyncio.Future[None]") -> None:
+        if not closing.cancelled() and closing.exception() is not None:
+            self._closing -= TO[to]  # the proxy refuses the close: the socket is not closing
 
     def _remark(self, *, history: bool, past: Sequence[PastEvent]) -> Callable[[], str]:
         earlier = missed_in(past)

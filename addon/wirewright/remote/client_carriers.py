@@ -11,6 +11,7 @@ from wirewright.capture.redaction import redacted_names
 from wirewright.capture.replay.as_server import Replay
 from wirewright.model import route as model_route
 from wirewright.model.app_connections import AppsSeen
+from wirewright.model.close_codes import Ends
 from wirewright.model.history import HistoryLimit
 from wirewright.model.matching import Globs, LateMatch, UrlMatch
 from wirewright.model.ownership import Owner
@@ -60,6 +61,12 @@ class RemoteHost:
             raise TypeError(f"a remark must be a str, not {type(text).__name__}")
         return self._sender.command(protocol.Annotate, text=text)
 
+    def begin_outage(self, holder: object) -> Awaitable[None]:
+        return self._sender.command(protocol.Offline)
+
+    def end_outage(self, holder: object = None) -> Awaitable[None]:
+        return self._sender.command(protocol.Online)
+
     async def apps_seen(self) -> AppsSeen:
         await self._sender.command(protocol.CountApps)
         return self._sender.apps_seen
@@ -78,11 +85,15 @@ class RemoteSocketCarrier:
     def send(self, payload: Payload, *, direction: Direction) -> Awaitable[None]:
         return self._sender.command(protocol.Send, key=self._key, payload=payload, direction=direction)
 
-    def close(self, code: int, reason: str) -> Awaitable[None]:
-        return self._sender.command(protocol.Close, key=self._key, code=code, reason=reason)
+    def close(self, code: int, reason: str, *, to: Ends) -> Awaitable[None]:
+        return self._sender.command(protocol.Close, key=self._key, code=code, reason=reason, to=to)
 
-    def abort(self) -> Awaitable[None]:
-        return self._sender.command(protocol.Abort, key=self._key)
+    def abort(self, how: protocol.CutBy) -> Awaitable[None]:
+        return self._sender.command(protocol.Abort, key=self._key, how=how)
+
+    def order_conditions(self, conditions: Conditions, *, direction: Direction) -> Awaitable[None]:
+        values = asdict(conditions)
+        return self._sender.command(protocol.Conditions, key=self._key, direction=direction, values=values)
 
 
 class RemoteRouteCarrier:
@@ -110,7 +121,7 @@ class RemoteRouteCarrier:
                 reject = protocol.Reject(answer.status, answer.headers.octets(), answer.body)
                 return protocol.checked(reject)
             case model_route.Abort():
-                return protocol.Cut()
+                return protocol.Cut(answer.how)
             case model_route.Mock():
                 return protocol.Mock(answer.protocol, answer.headers.octets())
 
@@ -137,11 +148,8 @@ class RemoteRouteCarrier:
     def order_close(self, code: int, reason: str, *, direction: Direction) -> None:
         self._sender.put(protocol.RouteClose(self._key, direction, code, reason))
 
-    def order_conditions(self, conditions: Conditions, *, direction: Direction) -> None:
-        self._sender.put(protocol.RouteConditions(self._key, direction, asdict(conditions)))
-
-    def abort(self) -> None:
-        self._sender.put(protocol.RouteAbort(self._key))
+    def abort(self, how: protocol.CutBy) -> None:
+        self._sender.put(protocol.RouteAbort(self._key, how))
 
     def handlers_changed(self) -> None:
         app, server = self.route, self.route.server

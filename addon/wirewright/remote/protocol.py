@@ -22,6 +22,7 @@ Fields = Sequence[tuple[str, str]]
 Event = Literal["framesent", "framereceived"]
 EVENTS: tuple[Event, ...] = ("framesent", "framereceived")
 Fallback = Literal["pass", "drop"]
+CutBy = Literal["fin", "rst"]
 Address = tuple[str, int]
 
 
@@ -302,12 +303,13 @@ class Send(_WithPayload, Command, frozen=True):
 
 
 class Close(Command, frozen=True):
-    """Close a socket towards both sides."""
+    """Close a socket towards both sides, or towards one of them first."""
 
     id: int
     key: str
     code: int
     reason: str
+    to: Literal["both", "client", "server"] = "both"
 
 
 class Abort(Command, frozen=True):
@@ -315,6 +317,33 @@ class Abort(Command, frozen=True):
 
     id: int
     key: str
+    how: CutBy = "fin"
+
+
+class Conditions(Command, frozen=True):
+    """Put one direction of an app's network under conditions. They end with the client."""
+
+    id: int
+    key: str
+    direction: Direction
+    values: Mapping[str, float | int | None]
+
+    def __post_init__(self) -> None:
+        for name, value in self.values.items():
+            if value is not None and not math.isfinite(value):
+                raise ValueError(f"{name} must be a number, not {value!r}")
+
+
+class Offline(Command, frozen=True):
+    """Take the network away from all apps, until `Online`, or until the client is gone."""
+
+    id: int
+
+
+class Online(Command, frozen=True):
+    """Give all apps their network back."""
+
+    id: int
 
 
 class Route(Command, frozen=True):
@@ -377,6 +406,8 @@ class Reject(_Message, frozen=True):
 class Cut(_Message, frozen=True):
     """The app's connection is cut."""
 
+    how: CutBy = "fin"
+
 
 class Fail(_Message, frozen=True):
     """The handler has raised: the handshake is refused with 502."""
@@ -415,23 +446,11 @@ class RouteClose(FromClient, frozen=True):
     reason: str
 
 
-class RouteConditions(FromClient, frozen=True):
-    """Put one direction of the app's network under conditions."""
-
-    key: str
-    direction: Direction
-    values: Mapping[str, float | int | None]
-
-    def __post_init__(self) -> None:
-        for name, value in self.values.items():
-            if value is not None and not math.isfinite(value):
-                raise ValueError(f"{name} must be a number, not {value!r}")
-
-
 class RouteAbort(FromClient, frozen=True):
     """Cut a routed socket's connections."""
 
     key: str
+    how: CutBy = "fin"
 
 
 class Handled(FromClient, frozen=True):

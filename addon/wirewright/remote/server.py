@@ -17,6 +17,7 @@ from wirewright.model.websocket import WebSocket
 from wirewright.printable import get_logger
 from wirewright.remote import protocol
 from wirewright.remote.codec import InvalidMessage, MessageTooLarge, make_codec
+from wirewright.remote.conditioned_sockets import ConditionedSockets
 from wirewright.remote.connection import Connection, Disconnected
 from wirewright.remote.outbox import Outbox
 from wirewright.remote.server_rules import ClientRules, rule_of
@@ -78,7 +79,8 @@ class ClientSession:
     def __init__(self, control: Control, connection: Connection) -> None:
         self.connection = connection
         self.outbox = Outbox(self._overflow)
-        self.rules = ClientRules(control, self.outbox, self._follow)
+        self._conditioned = ConditionedSockets(control)
+        self.rules = ClientRules(control, self.outbox, self._conditioned, self._follow)
         self._codec = make_codec(connection.subprotocol, protocol.FromClient)
         self._control = control
         self._proxy = control.proxy
@@ -228,6 +230,8 @@ class ClientSession:
             kind = "Error" if isinstance(error, (Error, OSError)) else type(error).__name__
             kind = kind if kind in ("Error", "TypeError") else "ValueError"
             said = _short(str(error))
+            if isinstance(command, protocol.Conditions) and isinstance(error, Error):
+                self.rules.fail(command.key, error)
             self.outbox.put(protocol.Refused(command.id, kind, said))  # type: ignore[arg-type]
         else:
             self.outbox.put(protocol.Succeeded(command.id))
@@ -242,9 +246,15 @@ class ClientSession:
                 else:
                     socket.send_to_server(command.payload)
             case protocol.Close():
-                self._socket(command.key).close(command.code, command.reason)
+                self._socket(command.key).close(command.code, command.reason, to=command.to)
             case protocol.Abort():
-                self._socket(command.key).abort()
+                self._socket(command.key).abort(command.how)
+            case protocol.Conditions():
+                self._conditioned.put_under(command)
+            case protocol.Offline():
+                proxy._running_host().begin_outage(self)
+            case protocol.Online():
+                proxy._running_host().end_outage()
             case protocol.Route():
                 self.rules.add(command)
             case protocol.Unroute():
@@ -271,6 +281,9 @@ class ClientSession:
             if feed := self._control.feed(key):
                 feed.detach(tap)
         self.rules.end()
+        self._conditioned.end()
+        if (host := self._proxy._host) is not None:
+            host.end_outage(self)
 
 
 class _Tap:

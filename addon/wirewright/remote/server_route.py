@@ -25,16 +25,16 @@ class RemoteRoute:
         route: WebSocketRoute,
         outbox: Outbox,
         on_timeout: Callable[[], None],
+        release: Callable[[], None],
     ) -> None:
-        """`on_timeout` is called when the client has left a question unanswered for too long."""
+        """`on_timeout` is called when the client has left a question unanswered for too long. `release` ends
+        the conditions under which the client has put the socket."""
         self._key = key
         self._route = route
         self._control = RouteControl(route)
         self._outbox = outbox
-        self._on_timeout = on_timeout
+        self._on_timeout, self._release = on_timeout, release
         self._seconds = command.timeout / 1000 or None
-        self.has_conditions = False
-        """True if the client has put the app's network under conditions."""
         self._passes_on = command.fallback == "pass"
         self._is_lost = False
         self._decision: asyncio.Future[protocol.Decided] = asyncio.get_running_loop().create_future()
@@ -75,11 +75,8 @@ class RemoteRoute:
             case protocol.RouteClose():
                 side = self._destination(message.direction)
                 side.close() if message.code == 1005 else side.close(message.code, message.reason)
-            case protocol.RouteConditions():
-                self.has_conditions = True
-                self._route.conditions(**message.values, direction=message.direction.value)  # type: ignore[arg-type]
             case protocol.RouteAbort():
-                self._route.abort()
+                self._route.abort(message.how)
             case protocol.Handlers():
                 self._set_handlers(message)
 
@@ -139,7 +136,7 @@ class RemoteRoute:
             case protocol.Reject():
                 route.reject(answer.status, protocol.headers_of(answer.headers).pairs, answer.body)
             case protocol.Cut():
-                route.abort()
+                route.abort(answer.how)
             case protocol.Mock():
                 route.accept(answer.protocol, protocol.headers_of(answer.headers).pairs)
             case protocol.Fail():
@@ -195,8 +192,8 @@ class RemoteRoute:
             if not pending.done():
                 pending.set_result(None)
         self._pending.clear()
-        if self.has_conditions and self._passes_on:
-            self._route.conditions()
+        if self._passes_on:
+            self._release()
         if self._passes_on and not self._control.is_decided:
             self._route.connect_to_server()
         elif not (self._control.is_decided and self._control.is_connected):

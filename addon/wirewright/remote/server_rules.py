@@ -2,9 +2,10 @@
 
 import asyncio
 import re
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from wirewright.model.errors import Error
@@ -16,6 +17,7 @@ from wirewright.model.route_table import Rule
 from wirewright.printable import get_logger
 from wirewright.remote import protocol
 from wirewright.remote.codec import InvalidMessage
+from wirewright.remote.conditioned_sockets import ConditionedSockets
 from wirewright.remote.outbox import Outbox
 from wirewright.remote.server_route import RemoteRoute
 from wirewright.remote.snapshots import snapshot
@@ -24,8 +26,6 @@ logger = get_logger(__name__)
 
 MOST_RULES = 1_000
 """How many rules one client may have."""
-MOST_CONDITIONED = 100
-"""Sockets of one client that are over and whose conditions can still be changed, the newest."""
 PROBE_SECONDS = 1.0
 """How long a client that was late may take to show that it still answers."""
 PROBE_RULE = -1
@@ -35,21 +35,26 @@ PROBE_RULE = -1
 class ClientRules:
     """Registers the rules of a client in the proxy, and asks the client about new sockets."""
 
-    def __init__(self, control: Control, outbox: Outbox, follow: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        control: Control,
+        outbox: Outbox,
+        conditioned: ConditionedSockets,
+        follow: Callable[[str], None],
+    ) -> None:
         """`follow` is called with the key of a socket that the client routes, to report its end."""
         self.is_late = False
         """True if the client has left a question unanswered, and has said nothing since."""
         self._control = control
         self._proxy = control.proxy
         self._outbox = outbox
+        self._conditioned = conditioned
         self._follow = follow
         self._is_over = False
         self._is_probed = False
         """True while a client that was late is asked for a sign of life."""
         self._rules: dict[int, Rule] = {}
         self._routes: dict[str, RemoteRoute] = {}
-        self._conditioned: OrderedDict[str, RemoteRoute] = OrderedDict()
-        """Routes with conditions whose sockets are over: messages may still be on their way to the app."""
         self._questions: dict[int, asyncio.Future[bool | None]] = {}
         self._question = 0
         self._asking: Counter[int] = Counter()
@@ -83,14 +88,19 @@ class ClientRules:
             question = self._questions.pop(message.question, None)
             if question is not None and not question.done():
                 question.set_result(message.is_meant)
-        elif route := self._routes.get(message.key) or self._conditioned.get(message.key):
+        elif route := self._routes.get(message.key):
             try:
                 route.handle(message)
             except (ValueError, TypeError) as error:
                 raise InvalidMessage(1007, str(error)[:100]) from None
-            except Error as error:  # not in this lane
-                logger.error("%s: the orders of its route's handler fail: %s", message.key, error.message)
-                route.fail()
+            except Error as error:
+                self.fail(message.key, error)
+
+    def fail(self, key: str, error: Error) -> None:
+        """An order of a handler is not possible, in this lane for one. Nothing happens without a route."""
+        if route := self._routes.get(key):
+            logger.error("%s: the orders of its route's handler fail: %s", key, error.message)
+            route.fail()
 
     def lose(self, message: protocol.RouteMessage) -> None:
         """Apply the fallback of a route whose message is too large for the client."""
@@ -107,7 +117,7 @@ class ClientRules:
         for number in list(self._rules):
             if not self._asking[number]:
                 self.remove(number)
-        for route in (*self._routes.values(), *self._conditioned.values()):
+        for route in self._routes.values():
             with suppress(Error):  # the proxy may be ending itself
                 route.lose()
 
@@ -121,7 +131,8 @@ class ClientRules:
         if rule is not None and rule.times == 0:
             del self._rules[command.rule]
         self._follow(key)
-        remote = self._routes[key] = RemoteRoute(key, command, route, self._outbox, self._probe)
+        release = partial(self._conditioned.release, key)
+        remote = self._routes[key] = RemoteRoute(key, command, route, self._outbox, self._probe, release)
         socket.once("close", lambda _: self._proxy._scope.start(self._end_route(key), None, self))
         if self._is_over or self.is_late:
             remote.lose()
@@ -133,10 +144,6 @@ class ClientRules:
         if route := self._routes.get(key):
             await route.drained()
             del self._routes[key]
-            if route.has_conditions:  # delayed messages still arrive, or are stuck until they change
-                self._conditioned[key] = route
-                while len(self._conditioned) > MOST_CONDITIONED:
-                    self._conditioned.popitem(last=False)
             self._outbox.put(protocol.RouteOver(key))
 
     async def ask(self, command: protocol.Route, url: str) -> bool:

@@ -3,12 +3,14 @@
 import inspect
 import threading
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
-from functools import wraps
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from functools import partial, wraps
+from types import NoneType
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, get_args, overload
 
 from wirewright.model.arguments import fit
+from wirewright.model.awaitables import Completion
 from wirewright.model.catch_up import CatchUp
 from wirewright.model.errors import EndedError, Error
 from wirewright.model.event_wait import TimedWait
@@ -37,6 +39,8 @@ class WrapperRegistry:
         self.kinds = kinds
         self.undo: list[Callable[[], object]] | None = None
         """Functions that undo the registrations through these wrappers; None if the registrations stay."""
+        self.since = 0
+        """The moment from which on ends of sockets count for assertions."""
         self.are_over = False
         """True if the wrappers may not be used any more."""
         self.waits: weakref.WeakSet[Wait] = weakref.WeakSet()
@@ -103,16 +107,18 @@ class Wrapper(Generic[OwnT]):
     def _call(self, function: Callable[..., T], *arguments: Any, **options: Any) -> T:
         return self._bridge.call(function, *arguments, **options)
 
-    def _do(self, function: Callable[..., Awaitable[None]], *arguments: Any, **options: Any) -> None:
-        """Call a function and wait for the awaitable that it returns. In the loop's thread, only call it."""
+    def _do(self, function: Callable[..., Completion[T]], *arguments: Any, **options: Any) -> T:
+        """Call a function and wait for the work that it has begun. In the loop's thread, only call it.
+
+        Returns the result of the work; in the loop's thread, the value that is known at once.
+        """
         if self._bridge.is_loop:
-            function(*arguments, **options)
-            return
+            return cast("T", function(*arguments, **options).value)
 
-        async def run() -> None:
-            await function(*arguments, **options)
+        async def run() -> T:
+            return await function(*arguments, **options)
 
-        self._bridge.wait(run())
+        return self._bridge.wait(run())
 
     def _run(self, steps: Steps[T]) -> T:
         """Run steps of the async object in this thread. The waits that they begin end with the wrappers."""
@@ -150,15 +156,25 @@ def passed_method(own: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate
 
 
 def awaited_method(
-    own: Callable[Concatenate[Any, P], Awaitable[None]],
-) -> Callable[Concatenate[Any, P], None]:
-    """A method that calls the async object's method, and waits for the awaitable that it returns."""
+    own: Callable[Concatenate[Any, P], Completion[T]], undo: Callable[[Any], object] | None = None
+) -> Callable[Concatenate[Any, P], T]:
+    """A method that calls the async object's method, and waits for the work that it has begun.
+
+    `undo` is called with the sync object at the end of the test that called the method.
+    """
 
     @wraps(own)
-    def call(wrapper: Any, /, *arguments: P.args, **options: P.kwargs) -> None:
-        wrapper._do(own, wrapper._own, *arguments, **options)
+    def call(wrapper: Any, /, *arguments: P.args, **options: P.kwargs) -> T:
+        if undo is not None:
+            wrapper._wrappers.check_going_on()
+        value: T = wrapper._do(own, wrapper._own, *arguments, **options)
+        if undo is not None:
+            wrapper._wrappers.note(partial(undo, wrapper))
+        return value
 
-    call.__signature__ = inspect.signature(own).replace(return_annotation=None)  # type: ignore[attr-defined]
+    (result,) = get_args(own.__annotations__["return"])
+    returns = None if result is NoneType else result
+    call.__signature__ = inspect.signature(own).replace(return_annotation=returns)  # type: ignore[attr-defined]
     return call
 
 
