@@ -11,16 +11,19 @@ runs elsewhere has then carried out the command, or the await raises its Error.
 
 import ssl
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Literal
 
 from wirewright.launch import launch
 from wirewright.model import public_names, running_proxies
 from wirewright.model.assertions import expect
+from wirewright.model.context_filter import ContextFilter
 from wirewright.model.event_wait import to_milliseconds
 from wirewright.model.matching import UrlMatch as UrlMatch  # mypy does not follow `__all__ +=`
 from wirewright.model.misuse import AsyncBlock
 from wirewright.model.proxy import Proxy as Proxy
+from wirewright.model.proxy_context import ProxyContext as ProxyContext
 from wirewright.model.public_names import *  # noqa: F403
 from wirewright.remote import discovery
 
@@ -72,6 +75,21 @@ class connect(AsyncBlock):  # noqa: N801  used like a function, as in Playwright
         self._url, self._events = url, events
         self._route_timeout = to_milliseconds(route_timeout)
         self._route_fallback: Literal["pass", "drop"] = route_fallback
+        self._context: ContextFilter | None = None
+
+    def context(
+        self, *, client: str | None = None, port: int | None = None, user: str | None = None
+    ) -> AbstractAsyncContextManager[ProxyContext]:
+        """The same connection for the sockets of one device, port or user alone.
+
+            async with connect().context(user="phone-2") as phone:
+                await phone.wait_for_websocket("**/live")
+
+        The value is a context, as of `Proxy.context`. The proxy reports no other sockets to this program.
+        Raises ValueError and TypeError for a wrong argument, or none.
+        """
+        self._context = ContextFilter(client, port, user)
+        return self  # type: ignore[return-value]  # its value is a context now
 
     async def __aenter__(self) -> Proxy:
         from wirewright.remote.client import Client
@@ -88,12 +106,16 @@ class connect(AsyncBlock):  # noqa: N801  used like a function, as in Playwright
             route_fallback=self._route_fallback,
         )
         try:
-            await self._client.start(self._url, self._events)
-            self._registered = await running_proxies.begin(self._client.proxy, self._client.control)
+            await self._client.start(self._url, self._events, self._context)
+            proxy: Proxy = self._client.proxy
+            if (device := self._context) is not None:
+                context = proxy.context(client=device.client, port=device.port, user=device.user)
+                proxy = await context.__aenter__()
+            self._registered = await running_proxies.begin(proxy, self._client.control)
         except BaseException:
             await self._client.stop()
             raise
-        return self._client.proxy
+        return proxy
 
     async def __aexit__(self, *_: object) -> None:
         try:

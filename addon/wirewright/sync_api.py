@@ -25,11 +25,12 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, cont
 from datetime import timedelta
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
 from wirewright import async_api
 from wirewright.capture.replay.comparisons import ignoring_keys
 from wirewright.model import proxy as own_proxy
+from wirewright.model import proxy_context as own_context
 from wirewright.model import route as own_route
 from wirewright.model import websocket as own_websocket
 from wirewright.model.assertions import not_expected
@@ -51,7 +52,7 @@ from wirewright.model.handshake import HeaderChanges, HeaderFields
 from wirewright.model.history import Message
 from wirewright.model.json_match import ANY
 from wirewright.model.matching import UrlMatch, UrlPattern
-from wirewright.model.misuse import SyncBlock
+from wirewright.model.misuse import SyncBlock, shown_as
 from wirewright.model.network_plan import Directions, Milliseconds, Plan, Preset
 from wirewright.model.proxy import ReplayHandler
 from wirewright.model.route import CloseHandler, MessageHandler
@@ -102,6 +103,7 @@ __all__ = [
     "Preset",
     "Proxy",
     "ProxyAssertions",
+    "ProxyContext",
     "ReplayHandler",
     "Reply",
     "RouteHandler",
@@ -121,6 +123,8 @@ __all__ = [
 __tracebackhide__ = True  # pytest shows the line that calls
 
 P = ParamSpec("P")
+OwnT = TypeVar("OwnT")
+ThreadT = TypeVar("ThreadT")
 RouteHandler = Callable[["WebSocketRoute"], Any] | Callable[[], Any]
 """A function of the app's side of the route, called before the handshake is answered."""
 
@@ -150,6 +154,8 @@ class WebSocket(SocketWrapper):
     status = PassedProperty[int | None](own_websocket.WebSocket.status)
     subprotocol = PassedProperty[str | None](own_websocket.WebSocket.subprotocol)
     client_address = PassedProperty[tuple[str, int] | None](own_websocket.WebSocket.client_address)
+    proxy_port = PassedProperty[int | None](own_websocket.WebSocket.proxy_port)
+    proxy_user = PassedProperty[str | None](own_websocket.WebSocket.proxy_user)
     server_address = PassedProperty[tuple[str, int] | None](own_websocket.WebSocket.server_address)
     opened_at = PassedProperty[float | None](own_websocket.WebSocket.opened_at)
     closed_at = PassedProperty[float | None](own_websocket.WebSocket.closed_at)
@@ -498,13 +504,46 @@ class Proxy(ProxyWrapper[own_proxy.Proxy]):
 
     def set_default_timeout(self, timeout: float | timedelta) -> None:
         """Set the default timeout of waits, in milliseconds or as a timedelta. 0 means no limit."""
-        before = self._own._scope.default_timeout
+        before = self._own._timeout_setting
         self._call(self._own.set_default_timeout, timeout)
-        self._wrappers.note(lambda: self._call(self._own.set_default_timeout, before))
+        self._wrappers.note(lambda: self._call(setattr, self._own, "_timeout_setting", before))
+
+    def context(
+        self, *, client: str | None = None, port: int | None = None, user: str | None = None
+    ) -> "ProxyContext":
+        """A proxy that sees, routes and records only the sockets of one device, port or user.
+
+            with proxy.context(client="192.168.1.7") as phone:
+                phone.wait_for_websocket("**/live")
+
+        The parameters and errors are those of `wirewright.Proxy.context`.
+        """
+        self._wrappers.check_going_on()
+        own = self._call(self._own.context, client=client, port=port, user=user)
+        context = ProxyContext(own, self._wrappers)
+        self._wrappers.note(context.close)
+        return context
 
     def _asked(self, url: UrlMatch | None) -> Any:
         """A rule that is a function is a user's code: it is asked where that runs."""
         return DispatchedUrlMatch(self._wrappers, url) if callable(url) else url
+
+
+class ProxyContext(Proxy):
+    """The sockets of one device, port or user, as `wirewright.ProxyContext`. Made by `proxy.context`.
+
+    Event: `websocket` with each WebSocket of the context.
+    """
+
+    _own: own_context.ProxyContext
+
+    def __enter__(self) -> "ProxyContext":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    close = awaited_method(own_context.ProxyContext.close)
 
 
 _KINDS: dict[type, type[Wrapper[Any]]] = {
@@ -552,7 +591,8 @@ class _InThread(SyncBlock):
         try:
             own = thread.enter()
             thread.wrappers = WrapperRegistry(thread.bridge, _KINDS)
-            return Proxy(own, thread.wrappers)
+            kind = ProxyContext if isinstance(own, own_context.ProxyContext) else Proxy
+            return kind(own, thread.wrappers)
         except BaseException:  # Ctrl-C may come when it is inside already
             self._leave()
             raise
@@ -565,16 +605,47 @@ class _InThread(SyncBlock):
         self._finalizer.detach()
 
 
-def _in_thread(
-    enter: Callable[P, AbstractAsyncContextManager[own_proxy.Proxy]], doc: str
-) -> Callable[P, AbstractContextManager[Proxy]]:
+@shown_as("connect")
+class _Connection(_InThread):
+    """A connection to a proxy."""
+
+    _call = "connect(...)"
+
+    def __init__(self, own: async_api.connect) -> None:
+        super().__init__(own)
+        self._connection = own
+
+    def context(
+        self, *, client: str | None = None, port: int | None = None, user: str | None = None
+    ) -> AbstractContextManager[ProxyContext]:
+        """The same connection for the sockets of one device, port or user alone.
+
+            with connect().context(user="phone-2") as phone:
+                phone.wait_for_websocket("**/live")
+
+        The parameters and errors are those of `Proxy.context`.
+        """
+        self._connection.context(client=client, port=port, user=user)
+        return self  # type: ignore[return-value]  # its value is a context now
+
+
+@shown_as("launch")
+class _Launch(_InThread):
+    """A proxy in this program."""
+
+    _call = "launch(...)"
+
+
+def _launched(own: async_api.launch) -> AbstractContextManager[Proxy]:
+    return _Launch(own)
+
+
+def _in_thread(enter: Callable[P, OwnT], kind: Callable[[OwnT], ThreadT], doc: str) -> Callable[P, ThreadT]:
     """The sync face of `launch` and `connect`."""
-    kind = type(enter.__name__, (_InThread,), {"_call": f"{enter.__name__}(...)"})  # errors of Python name it
 
     @wraps(enter, assigned=("__name__", "__qualname__"))
-    def in_thread(*arguments: P.args, **options: P.kwargs) -> AbstractContextManager[Proxy]:
-        block: _InThread = kind(enter(*arguments, **options))
-        return block
+    def in_thread(*arguments: P.args, **options: P.kwargs) -> ThreadT:
+        return kind(enter(*arguments, **options))
 
     in_thread.__doc__ = doc
     return in_thread
@@ -582,6 +653,7 @@ def _in_thread(
 
 launch = _in_thread(
     async_api.launch,
+    _launched,
     """Run mitmproxy with Wirewright inside this program, in a thread of its own.
 
         with launch(port=0) as proxy:
@@ -592,6 +664,7 @@ launch = _in_thread(
 )
 connect = _in_thread(
     async_api.connect,
+    _Connection,
     """Use a proxy that runs in another process, with `ws_remote` set.
 
     The parameters, and the errors, are those of `wirewright.async_api.connect`.

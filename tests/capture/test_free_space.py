@@ -141,7 +141,7 @@ async def test_another_recording_can_begin_after_that_end(
     path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session, ended = CaptureSession(), asyncio.Event()
-    monkeypatch.setattr(the_control, "stop_recording", ended.set)
+    monkeypatch.setattr(the_control, "stop_recording", lambda _: ended.set())
     session.start(path)
     disk.free = 0
     await ended.wait()
@@ -155,7 +155,7 @@ async def test_another_recording_can_begin_after_that_end(
 def test_another_recording_can_begin_after_that_end_without_an_event_loop(path: Path, disk: Disk) -> None:
     session = CaptureSession()
     session.start(path)
-    first = the_control.proxy._recorder
+    first = the_control.proxy._recordings[None].recorder
     assert isinstance(first, Recorder)
     disk.free = 0
     first.flush()
@@ -181,7 +181,7 @@ async def test_recording_that_ends_at_once_is_forgotten(
         self._writer._thread.join()
 
     monkeypatch.setattr(Recorder, "__init__", make)
-    monkeypatch.setattr(the_control, "stop_recording", ended.set)
+    monkeypatch.setattr(the_control, "stop_recording", lambda _: ended.set())
     session.start(path)
     await ended.wait()
     with pytest.raises(CaptureError, match="no capture runs"):

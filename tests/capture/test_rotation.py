@@ -10,8 +10,8 @@ from capture.conftest import Record
 from support.model_sockets import begin_socket
 from wirewright.capture import open as open_capture
 from wirewright.capture.recorder import Recorder
-from wirewright.model.feed import Tape
 from wirewright.model.proxy_control import Control
+from wirewright.model.tape import Tape
 from wirewright.values import Direction
 
 MIB = 1024 * 1024

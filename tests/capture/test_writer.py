@@ -25,8 +25,8 @@ from wirewright.capture.switch_interval import SHORT_SECONDS
 from wirewright.capture.write_queue import Queued
 from wirewright.capture.writer import Writer
 from wirewright.memory import QUEUE_LEAST, MemoryBudget, MemoryUse
-from wirewright.model.feed import Tape
 from wirewright.model.proxy_control import Control
+from wirewright.model.tape import Tape
 from wirewright.values import Direction, Payload
 
 

@@ -66,7 +66,7 @@ BREAKS: dict[str, list[Break]] = {
         breaking_once(handshakes, "history_limit"),
         breaking(handshakes, "connection_ends", "watch_idleness"),
         breaking(handshakes, "admission", "asks_for_websocket"),
-        breaking(handshakes, "admission", "routed_url"),
+        breaking(handshakes, "admission", "handshake_of"),
     ],
     "request": [
         breaking(handshakes, "route_handshake"),

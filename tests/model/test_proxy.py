@@ -12,11 +12,13 @@ from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwrigh
 from wirewright.model.event_wait import Predicate
 from wirewright.model.history import HistoryLimit
 from wirewright.model.proxy import Proxy
-from wirewright.model.proxy_control import Control, Settings
-from wirewright.model.scope import DEFAULT_TIMEOUT
+from wirewright.model.proxy_control import Control, Registrations, Settings
 from wirewright.model.websocket import WebSocket
 
-NOTHING = Settings({}, [], DEFAULT_TIMEOUT)
+
+def nothing(proxy: Proxy) -> Settings:
+    """The settings of a proxy without any registration."""
+    return Settings([Registrations(proxy, {}, None)], [])
 
 
 @pytest.fixture
@@ -243,9 +245,9 @@ class StubHost:
     def __init__(self, port: int | None) -> None:
         self.port = port
 
-    def start_capture(self, path: Path, **options: object) -> Any: ...
+    def start_capture(self, path: Path, context: object, **options: object) -> Any: ...
 
-    def stop_capture(self) -> Any: ...
+    def stop_capture(self, context: object) -> Any: ...
 
     def forget(self, owner: Any) -> None: ...
 
@@ -253,7 +255,7 @@ class StubHost:
 
     def end_outage(self, holder: object = None) -> Any: ...
 
-    def annotate(self, text: str) -> Any: ...
+    def annotate(self, text: str, context: object) -> Any: ...
 
     async def apps_seen(self) -> Any: ...
 
@@ -290,7 +292,7 @@ async def test_end_closes_the_sockets_and_fails_the_waits() -> None:
     control.attach(StubHost(8080))
     ws = open_socket(proxy).socket
     wait, own_wait = ws.wait_for_event("framesent"), proxy.wait_for_websocket()
-    await control.end(NOTHING)
+    await control.end(nothing(proxy))
     assert (ws.is_closed(), ws.closed_by, ws.close_code, proxy.web_sockets) == (True, "proxy", 1006, [])
     with pytest.raises(Error, match=r"^Socket closed: 1006 'the proxy has stopped'$"):
         await wait
@@ -317,7 +319,7 @@ async def test_end_cancels_async_listeners_and_awaits_their_last_words() -> None
     proxy.on("websocket", listener)
     open_socket(proxy)
     await asyncio.sleep(0)
-    await Control(proxy).end(NOTHING)
+    await Control(proxy).end(nothing(proxy))
     assert words == ["bye"]
     assert not left_behind(proxy)
 
@@ -332,7 +334,7 @@ async def test_async_listener_hears_of_the_close_at_the_end() -> None:
 
     ws = open_socket(proxy).socket
     ws.on("close", listener)
-    await Control(proxy).end(NOTHING)
+    await Control(proxy).end(nothing(proxy))
     assert closed == [ws]
 
 
@@ -342,7 +344,7 @@ async def test_listener_may_end_the_proxy() -> None:
     ended = asyncio.Event()
 
     async def listener(ws: WebSocket) -> None:
-        await Control(proxy).end(NOTHING)
+        await Control(proxy).end(nothing(proxy))
         ended.set()
 
     proxy.on("websocket", listener)

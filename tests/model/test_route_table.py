@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from wirewright.model.context_filter import ContextFilter
 from wirewright.model.matching import UrlMatch
 from wirewright.model.route import WebSocketRoute
 from wirewright.model.route_table import RouteTable
+from wirewright.model.websocket import HandshakeRequest
 
 URL = "ws://host/live"
 
@@ -18,8 +20,8 @@ def one(ws: WebSocketRoute) -> None: ...
 def two(ws: WebSocketRoute) -> None: ...
 
 
-async def taken(routes: RouteTable, url: str = URL) -> object:
-    rule = await routes.take(url)
+async def taken(routes: RouteTable, url: str = URL, user: str | None = None) -> object:
+    rule = await routes.take(HandshakeRequest(url, proxy_user=user))
     return rule and rule.handler
 
 
@@ -34,9 +36,9 @@ async def test_newest_matching_rule_is_taken() -> None:
 
 async def test_no_rule_is_taken_where_none_matches() -> None:
     routes = RouteTable()
-    assert await routes.take(URL) is None
+    assert await taken(routes) is None
     routes.add("**/other", one)
-    assert await routes.take(URL) is None
+    assert await taken(routes) is None
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,7 @@ async def test_rules_are_taken_back_by_url_and_by_handler() -> None:
     routes.remove("**/live", two)
     assert await taken(routes) is one
     routes.remove("**/live")
-    assert await routes.take(URL) is None
+    assert await taken(routes) is None
 
 
 async def test_regex_is_taken_back_by_an_equal_one() -> None:
@@ -74,7 +76,7 @@ async def test_regex_is_taken_back_by_an_equal_one() -> None:
     routes.remove(re.compile("live", re.I))
     assert await taken(routes) is one
     routes.remove(re.compile("live"))
-    assert await routes.take(URL) is None
+    assert await taken(routes) is None
 
 
 @pytest.mark.parametrize(
@@ -92,4 +94,43 @@ async def test_what_is_no_rule_is_refused(arguments: Any, error: type[Exception]
     routes = RouteTable()
     with pytest.raises(error, match=message):
         routes.add(*arguments)
-    assert await routes.take(URL) is None
+    assert await taken(routes) is None
+
+
+async def test_rules_of_contexts_come_first_and_those_of_inner_ones_before_all() -> None:
+    routes = RouteTable()
+    outer = ContextFilter(user="ann")
+    inner = ContextFilter(port=None, user="ann", parent=outer)
+    handlers = [lambda: 0, lambda: 1, lambda: 2, lambda: 3, lambda: 4]
+    for handler, context in zip(handlers, [inner, outer, outer, None, None], strict=True):
+        routes.add("**", handler, 1, context)
+    assert [await taken(routes, user="ann") for _ in handlers] == [handlers[each] for each in (0, 2, 1, 4, 3)]
+
+
+async def test_rule_of_a_context_is_for_its_sockets_alone() -> None:
+    routes = RouteTable()
+    routes.add("**", one)
+    routes.add("**", two, context=ContextFilter(user="ann"))
+    assert await taken(routes, user="ann") is two
+    assert await taken(routes, user="bob") is one
+    assert routes.may_match(HandshakeRequest(URL))
+    routes.remove("**")
+    assert await taken(routes, user="bob") is None
+    assert not routes.may_match(HandshakeRequest(URL))
+    assert routes.may_match(HandshakeRequest(URL, proxy_user="ann"))
+
+
+async def test_rules_of_a_context_are_removed_by_it_alone() -> None:
+    routes = RouteTable()
+    ann, also_ann = ContextFilter(user="ann"), ContextFilter(user="ann")
+    routes.add("**", one, context=ann)
+    routes.remove("**")
+    routes.remove("**", one, also_ann)
+    routes.close(also_ann)
+    assert await taken(routes, user="ann") is one
+    routes.remove("**", one, ann)
+    assert routes.rules == []
+    routes.add("**", one, context=ann)
+    routes.add("**/live", two, context=ann)
+    routes.close(ann)
+    assert routes.rules == []

@@ -13,6 +13,7 @@ from wirewright.model import user_errors
 from wirewright.model.errors import EndedError
 from wirewright.model.proxy_control import Control
 from wirewright.model.user_errors import UserError
+from wirewright.model.websocket import HandshakeRequest
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ async def test_rule_that_raises_is_reported_and_means_no_socket(
     proxy = Proxy()
     await proxy.route_web_socket("**", print)
     await proxy.route_web_socket(fail, repr)
-    rule = await Control(proxy).take_route("ws://h/")
+    rule = await Control(proxy).take_route(HandshakeRequest("ws://h/"))
     assert rule is not None
     assert rule.handler is print
     assert messages(reported) == [("ws://h/: a route's rule raised", "LookupError('not so')")]

@@ -218,7 +218,10 @@ async def test_route_s_rule_that_is_a_function_may_meet_any_url(proxy: Proxy) ->
 
 @pytest.mark.parametrize("end", ["late", "gone"])
 @pytest.mark.parametrize("fallback", ["pass", "drop"])
-async def test_rule_that_is_not_answered_falls_back(proxy: Proxy, fallback: Any, end: str) -> None:
+@pytest.mark.parametrize("in_context", [False, True])
+async def test_rule_that_is_not_answered_falls_back(
+    proxy: Proxy, fallback: Any, end: str, in_context: bool
+) -> None:
     asked = asyncio.Event()
 
     async def ask(url: str) -> bool:
@@ -228,7 +231,8 @@ async def test_rule_that_is_not_answered_falls_back(proxy: Proxy, fallback: Any,
     async with serving() as url, AsyncExitStack() as stack:
         timeout = 50 if end == "late" else STEP_MILLISECONDS
         remote = await stack.enter_async_context(client_of(route_timeout=timeout, route_fallback=fallback))
-        remote.add_rule(remote.proxy._routes.add(_late(ask), never))
+        context = remote.proxy.context(client="127.0.0.1")._filter if in_context else None
+        remote.add_rule(remote.proxy._routes.add(_late(ask), never, None, context))
         opening = asyncio.ensure_future(opened_by(proxy, url))
         await asked.wait()
         if end == "gone":

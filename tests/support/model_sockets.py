@@ -49,9 +49,11 @@ def begin_socket(
     headers: Mapping[str, str] | None = None,
     client_address: tuple[str, int] | None = None,
     flow: object = None,
+    proxy_port: int | None = None,
+    proxy_user: str | None = None,
 ) -> Feed:
     """A socket whose handshake is on its way."""
-    handshake = HandshakeRequest(url, headers or {}, client_address, flow)
+    handshake = HandshakeRequest(url, headers or {}, client_address, flow, proxy_port, proxy_user)
     return Control(proxy).open(key, handshake, RecordingCarrier(), limit or HistoryLimit())
 
 

@@ -16,10 +16,10 @@ from wirewright.capture.tables import INSERT_REMARK
 from wirewright.capture.write_queue import WriteQueue
 from wirewright.capture.writer import Writer
 from wirewright.model import user_errors
-from wirewright.model.feed import Tape
 from wirewright.model.frame_run import UnreadBatch
 from wirewright.model.handshake import Headers
 from wirewright.model.matching import UrlMatch, compile_match
+from wirewright.model.tape import Tape
 from wirewright.model.websocket import WebSocket
 from wirewright.values import ClosedBy, Direction, Payload, payload_size
 

@@ -18,7 +18,6 @@ from wirewright import memory
 from wirewright.capture import free_space
 from wirewright.capture.redaction import DEFAULT
 from wirewright.mitm import admission, connection_ends, end_reasons, request_start
-from wirewright.mitm.capture_session import CaptureSession
 from wirewright.mitm.console_commands import SocketCommands
 from wirewright.mitm.flow_socket import FlowSocket, server_address
 from wirewright.mitm.freed_memory import FreedMemory
@@ -71,7 +70,7 @@ class WirewrightAddon:
             TcpRequestAddon(),
             WebInterfaceCheck(),
         ]
-        self._capture = CaptureSession()
+        self._host = MitmproxyHost(self._outage)
         self._captures_by_option = False
         self._freed_memory = FreedMemory()
         self._program_task: asyncio.Task[Any] | None = None
@@ -84,7 +83,7 @@ class WirewrightAddon:
         self._handshakes.why_hooks = why = _install_patches()
         if why is not None:
             logger.warning("Wirewright carries WebSockets by mitmproxy's own layer (ws_lane=hooks): %s", why)
-        control.attach(MitmproxyHost(self._capture, self._outage))
+        control.attach(self._host)
         control.on_new_script(forget_when_unloaded)
 
     def configure(self, updated: set[str]) -> None:
@@ -105,12 +104,12 @@ class WirewrightAddon:
         """A capture that an option asks for; one that was begun otherwise goes on without such an option."""
         options = ctx.options
         if options.ws_capture or self._captures_by_option:
-            self._capture.stop()
+            self._host.capture.stop()
         self._captures_by_option = bool(options.ws_capture)
         if options.ws_capture:
             path = Path(options.ws_capture).expanduser()
             try:
-                self._capture.start(
+                self._host.capture.start(
                     path,
                     max_payload=options.ws_capture_max_payload,
                     redact=options.ws_capture_redact,
@@ -140,7 +139,7 @@ class WirewrightAddon:
     def done(self) -> None:
         self._close_sockets_if_ending()  # unless the addon is only loaded again
         installation.uninstall()
-        self._capture.stop()
+        self._host.stop_captures()
         self._freed_memory.cancel()
         memory.budget.limit = memory.default_limit()
         control.attach(None)

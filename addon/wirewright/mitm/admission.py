@@ -11,12 +11,14 @@ from contextlib import contextmanager
 from mitmproxy import ctx, http
 
 from wirewright.mitm import end_reasons
-from wirewright.mitm.flow_socket import FlowSocket, server_address
+from wirewright.mitm.flow_socket import FlowSocket, listening_port, server_address
 from wirewright.mitm.patches.websocket_layer import NotAdmitted
+from wirewright.mitm.proxy_user import proxy_user
 from wirewright.mitm.wire_socket import WireSocket
 from wirewright.model.awaitables import is_being_cancelled
 from wirewright.model.errors import ENDS_THE_PROGRAM
 from wirewright.model.handshake import asked_url, is_handshake
+from wirewright.model.websocket import HandshakeRequest
 from wirewright.printable import get_logger, shown_url
 from wirewright.state import control
 
@@ -34,12 +36,18 @@ def asks_for_websocket(flow: http.HTTPFlow) -> bool:
     return bool(ctx.options.websocket) and is_handshake(flow.request.headers.fields)
 
 
-def routed_url(flow: http.HTTPFlow) -> str:
-    """The URL by which routes know the socket of a flow."""
+def handshake_of(flow: http.HTTPFlow) -> HandshakeRequest:
+    """The handshake of a flow, as routes and contexts know it: without its header fields at first."""
     if feed := control.feed(flow.id):
-        return feed.socket.url
-    request = flow.request
-    return asked_url(request.scheme, request.host_header, request.host, request.port, request.path)
+        return feed.socket._handshake
+    request, client = flow.request, flow.client_conn
+    return HandshakeRequest(
+        url=asked_url(request.scheme, request.host_header, request.host, request.port, request.path),
+        client_address=client.peername[:2] if client.peername else None,
+        flow=flow,
+        proxy_port=listening_port(client),
+        proxy_user=proxy_user(flow),
+    )
 
 
 @contextmanager
@@ -90,7 +98,7 @@ def refusal_reason(flow: http.HTTPFlow) -> str | None:
 
 def _may_be_routed(flow: http.HTTPFlow) -> bool:
     try:
-        return control.may_route(routed_url(flow))
+        return control.may_route(handshake_of(flow))
     except Exception:  # fail closed
         return True
 

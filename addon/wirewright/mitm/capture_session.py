@@ -1,4 +1,4 @@
-"""The capture of the process: at most one runs."""
+"""The captures of the proxy and of its contexts: each of them has at most one."""
 
 import atexit
 from collections.abc import Iterable
@@ -10,6 +10,7 @@ from wirewright.capture.errors import CaptureError
 from wirewright.capture.recorder import Recorder
 from wirewright.capture.redaction import DEFAULT
 from wirewright.mitm.flow_socket import running_loop
+from wirewright.model.context_filter import ContextFilter
 from wirewright.model.ownership import Owner
 from wirewright.printable import get_logger
 from wirewright.state import control
@@ -19,9 +20,10 @@ logger = get_logger(__name__)
 
 
 class CaptureSession:
-    """Begins and ends captures."""
+    """Begins and ends captures of the proxy or of one of its contexts."""
 
-    def __init__(self) -> None:
+    def __init__(self, context: ContextFilter | None = None) -> None:
+        self._context = context
         self._recorder: Recorder | None = None
         self._owner: Owner | None = None
 
@@ -57,7 +59,7 @@ class CaptureSession:
             **options,
         )
         self._owner = owner
-        control.start_recording(self._recorder)
+        control.start_recording(self._recorder, self._context)
         # mitmproxy does not call the addons' `done` if an error or a closed terminal ends it.
         atexit.register(self.stop)
         logger.info("WebSockets are recorded in %s", path)
@@ -85,5 +87,5 @@ class CaptureSession:
         self._owner = None
         if recorder is not None:
             atexit.unregister(self.stop)
-            control.stop_recording()
+            control.stop_recording(self._context)
             recorder.stop()

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import Any, Literal
 
-from mitmproxy import ctx, http
+from mitmproxy import connection, ctx, http
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.proxy.events import MessageInjected
 from mitmproxy.proxy.layers.websocket import WebSocketMessageInjected
@@ -192,6 +192,19 @@ def trim(messages: list[WebSocketMessage], kept: Window) -> None:
     surplus = list.__len__(messages) - max(1, len(kept))
     if surplus > 0:  # somebody else may have taken some out
         del messages[:surplus]
+
+
+def listening_port(client: connection.Client) -> int | None:
+    """The port of the proxy that an app has connected to; None where its mode has none (local capture).
+
+    In some modes, such as WireGuard's, the address that the app has connected to is that of the server.
+    """
+    server = next((each for each in proxyserver().servers if each.mode == client.proxy_mode), None)
+    connected_to: int | None = client.sockname[1] if client.sockname else None
+    if server is None:  # the mode was taken out of the options
+        return connected_to
+    ports = [address[1] for address in server.listen_addrs]
+    return connected_to if connected_to in ports else next(iter(ports), None)
 
 
 def server_address(flow: http.HTTPFlow) -> tuple[str, int] | None:

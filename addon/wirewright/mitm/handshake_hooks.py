@@ -5,6 +5,7 @@ in `error`, or in `response` if the server answers with anything but a 101. Both
 """
 
 import asyncio
+from dataclasses import replace
 
 from mitmproxy import ctx, http
 from mitmproxy.websocket import WebSocketData
@@ -22,7 +23,6 @@ from wirewright.mitm.wire_socket import WireSocket
 from wirewright.model import chromium_errors, handshake
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit
-from wirewright.model.websocket import HandshakeRequest
 from wirewright.state import app_connections, control
 from wirewright.values import ClosedBy, Direction
 
@@ -54,12 +54,7 @@ class HandshakeHooks:
 
     async def _open(self, flow: http.HTTPFlow) -> Feed:
         """Make the socket that an app asks for, and emit its `websocket` event."""
-        asked = HandshakeRequest(
-            url=admission.routed_url(flow),
-            headers=_headers(flow.request),
-            client_address=flow.client_conn.peername[:2] if flow.client_conn.peername else None,
-            flow=flow,
-        )
+        asked = replace(admission.handshake_of(flow), headers=_headers(flow.request))
         self._resets.take(flow.client_conn.id)  # it concerned another request
         limit = history_limit(keep_all=self._others.see_messages())
         carrier = self._carrier(flow, limit)
@@ -187,7 +182,7 @@ class HandshakeHooks:
 async def _route(flow: http.HTTPFlow, feed: Feed, carrier: FlowSocket) -> Exception | None:
     """Have a route decide on a handshake. Returns an error of ours, which is not one of a handler."""
     try:
-        if rule := await control.take_route(feed.socket.url):
+        if rule := await control.take_route(feed.socket._handshake):
             await route_handshake(flow, feed, carrier, rule)
     except Exception as error:
         return error

@@ -11,6 +11,7 @@ from wirewright.mitm.capture_session import CaptureSession
 from wirewright.mitm.flow_socket import proxyserver
 from wirewright.mitm.outage import Outage
 from wirewright.model.app_connections import AppsSeen
+from wirewright.model.context_filter import ContextFilter
 from wirewright.model.history import HistoryLimit
 from wirewright.model.ownership import Owner
 from wirewright.printable import get_logger
@@ -22,15 +23,35 @@ logger = get_logger(__name__)
 class MitmproxyHost:
     """The mitmproxy that this addon runs in."""
 
-    def __init__(self, capture: CaptureSession, outage: Outage) -> None:
-        self.start_capture, self.stop_capture = capture.start, capture.stop
-        self.annotate = capture.annotate
+    def __init__(self, outage: Outage) -> None:
         self.begin_outage, self.end_outage = outage.begin, outage.end
-        self._capture = capture
+        self.capture = CaptureSession()
+        """The captures of the proxy itself."""
+        self._captures: dict[ContextFilter | None, CaptureSession] = {None: self.capture}
+
+    def start_capture(self, path: Path, context: ContextFilter | None, **options: Any) -> None:
+        if context not in self._captures:
+            self._captures[context] = CaptureSession(context)
+        self._captures[context].start(path, **options)
+
+    def stop_capture(self, context: ContextFilter | None) -> None:
+        if context in self._captures:
+            self._captures[context].stop()
+        if context is not None:
+            self._captures.pop(context, None)
+
+    def annotate(self, text: str, context: ContextFilter | None) -> None:
+        self._captures.get(context, CaptureSession(context)).annotate(text)  # which raises CaptureError
 
     def forget(self, owner: Owner) -> None:
-        self._capture.forget(owner)
+        for capture in self._captures.values():
+            capture.forget(owner)
         self.end_outage(owner)
+
+    def stop_captures(self) -> None:
+        """End all captures."""
+        for capture in self._captures.values():
+            capture.stop()
 
     async def apps_seen(self) -> AppsSeen:
         return AppsSeen.now(app_connections, tls_failures)

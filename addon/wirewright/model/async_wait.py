@@ -104,14 +104,14 @@ class AsyncWait(EventWait, Generic[T]):
         self._listeners: dict[str, Callable[..., Any]] = dict.fromkeys(self.options.ends, self._end)
         self._listeners[self._event] = self._consider
         for event, listener in self._listeners.items():
-            self._emitter._register(event, listener, RegisteredListener(listener, None))
+            self.emitter._register(event, listener, RegisteredListener(listener, None))
 
     def _end(self, _: object) -> None:
         self._fail_at_end(self.options.end_text())
 
     def _ignore(self) -> None:
         for event, listener in self._listeners.items():
-            self._emitter.remove_listener(event, listener)
+            self.emitter.remove_listener(event, listener)
 
     def _consider(self, value: Any, number: int | None = None, frame: int | None = None) -> None:
         if self.future.done():
@@ -152,7 +152,7 @@ class AsyncWait(EventWait, Generic[T]):
     def _emitted_frame(self) -> int | None:
         """The number of the frame that is emitted now."""
         newest = self.options.newest_frame
-        return None if newest is None else newest() - length_hint(self._emitter._emitting)
+        return None if newest is None else newest() - length_hint(self.emitter._emitting)
 
     def _raised(self, exception: BaseException, value: Any, frame: int | None) -> None:
         """The predicate has raised for a value."""

@@ -80,6 +80,15 @@ class Emitter(EventEmitter):
         self._late: set[RegisteredListener] | None = None
         """The listeners that hear past events, while `_replay` emits them."""
 
+    @property
+    def _default_timeout(self) -> float:
+        """The timeout of waits that have none of their own, in milliseconds; 0 means no limit."""
+        return self._scope.default_timeout
+
+    def _check_runs(self) -> None:
+        """Raise Error if no event can come any more."""
+        self._scope.check_runs()
+
     def _check_event(self, event: str) -> None:
         """Raise ValueError if this emitter has no such event, and TypeError for what is not a name."""
         if not isinstance(event, str):

@@ -19,7 +19,6 @@ from wirewright.model.errors import EndedError, Error, TimeoutError  # noqa: A00
 from wirewright.model.history import History, PastEvent
 from wirewright.model.ownership import current_owner
 from wirewright.model.predicate_trials import Trials
-from wirewright.model.scope import Scope
 from wirewright.values import DIRECTIONS
 
 __tracebackhide__ = True  # pytest shows the line that calls
@@ -100,12 +99,13 @@ def with_trials(error: Error, trials: Trials, predicate: Predicate | None) -> Er
 class TimedWait(ABC):
     """A wait of a scope: its timer runs from when it is made until it ends."""
 
-    def __init__(self, scope: Scope, timeout: Timeout) -> None:
+    def __init__(self, emitter: Emitter, timeout: Timeout) -> None:
         """Raises ValueError and TypeError for a timeout that makes no sense, and Error outside of the proxy's
         event loop."""
-        self._scope = scope
+        self.emitter = emitter
+        self._scope = scope = emitter._scope
         self.milliseconds = milliseconds = to_milliseconds(
-            scope.default_timeout if timeout is None else timeout
+            emitter._default_timeout if timeout is None else timeout
         )
         try:
             loop = asyncio.get_running_loop()
@@ -171,10 +171,9 @@ class EventWait(TimedWait):
     def __init__(self, emitter: Emitter, event: str, timeout: Timeout, options: WaitOptions) -> None:
         """Raises ValueError for an event that the emitter does not have; else as TimedWait."""
         emitter._check_event(event)
-        self._emitter = emitter
         self._event, self.options = event, options
         self._is_listening = False
-        super().__init__(emitter._scope, timeout)
+        super().__init__(emitter, timeout)
 
     @abstractmethod
     def _consider(self, value: Any, number: int | None = None, frame: int | None = None) -> None:

@@ -3,12 +3,14 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any
 
 from wirewright.model.emitter import EventTap
 from wirewright.model.frame_run import UnreadBatch, total_size
 from wirewright.model.handshake import Headers
 from wirewright.model.history import History
+from wirewright.model.tape import Tape, TapeGroup
 from wirewright.model.websocket import Carrier, WebSocket
 from wirewright.printable import get_logger, shown_url
 from wirewright.values import DIRECTIONS, ClosedBy, Direction, FrameEvent, Payload
@@ -21,50 +23,7 @@ LATE_HANDLER_LOG = "%s: a handler was still running %g s after its socket ended,
 """The log line about such a handler: the URL of its socket, and the seconds."""
 
 
-class Tape(Protocol):
-    """The recorder of one socket, from its handshake or from the middle of its life."""
-
-    def requested(self, headers: Headers) -> None:
-        """The handshake goes to the server with these headers."""
-
-    def answered(self, status: int, headers: Headers, body: bytes | None = None) -> None:
-        """The handshake was answered. `body` is that of a refusal, decompressed; None if it is not known."""
-
-    def opened(self, at: float, server_address: tuple[str, int] | None) -> None:
-        """The handshake succeeded; `at` is seconds since the epoch."""
-
-    def messages(
-        self,
-        payloads: Sequence[Payload] | UnreadBatch,
-        size: int,
-        *,
-        direction: Direction,
-        injected: bool = False,
-    ) -> None:
-        """Messages have passed, of so many bytes together; `injected` ones are the proxy's own."""
-
-    def offered(self, payload: Payload, *, direction: Direction) -> None:
-        """A message is held. The next call for its direction says if it was sent, changed or dropped."""
-
-    def settled(self, payload: Payload | None, *, direction: Direction, injected: bool = False) -> None:
-        """The message that was offered last is forwarded as `payload`. None: it is dropped, if still open."""
-
-    def ordered(self, payload: Payload, *, direction: Direction) -> None:
-        """A route has sent a message: in place of the one that was offered last, or one of its own."""
-
-    def too_large(self) -> None:
-        """A message has passed that was too large to be read."""
-
-    def controls(
-        self, frames: Sequence[tuple[int, bytes]], *, direction: Direction, injected: bool = False
-    ) -> None:
-        """Control frames have passed, at the same time: the opcode and the payload of each."""
-
-    def failed(self, message: str) -> None:
-        """The socket failed."""
-
-    def closed(self, at: float, code: int | None, reason: str | None, by: ClosedBy | None) -> None:
-        """The socket is over; `at` is seconds since the epoch."""
+NO_TAPES: Mapping[object, Tape] = MappingProxyType({})
 
 
 class Feed:
@@ -76,7 +35,9 @@ class Feed:
     def __init__(self, socket: WebSocket) -> None:
         self.socket = socket
         self._failed = False
+        self._tapes: Mapping[object, Tape] = NO_TAPES
         self._tape: Tape | None = None
+        """Records for all of `_tapes`."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._grace_timer: asyncio.TimerHandle | None = None
         """Runs from the end of the socket on, while there are tasks."""
@@ -98,9 +59,16 @@ class Feed:
         """The recorder of the socket; None if it is not recorded."""
         return self._tape
 
-    @tape.setter
-    def tape(self, tape: Tape | None) -> None:
-        self._tape = tape
+    def set_tape(self, capture: object, tape: Tape | None) -> None:
+        """Have a capture record the socket with a tape; None ends that. `capture` is any key."""
+        tapes = {key: each for key, each in self._tapes.items() if key is not capture}
+        if tape is not None:
+            tapes[capture] = tape
+        elif capture in self._tapes:
+            for direction in Direction:  # a message that is held is not forwarded in this capture
+                self._tapes[capture].settled(None, direction=direction)
+        self._tapes = tapes or NO_TAPES
+        self._tape = TapeGroup(list(tapes.values())) if len(tapes) > 1 else next(iter(tapes.values()), None)
         self.socket._version += 1  # its messages are wanted, or no longer
 
     @property

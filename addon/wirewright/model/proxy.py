@@ -3,6 +3,7 @@
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -11,22 +12,27 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from wirewright.model.app_connections import AppsSeen
 from wirewright.model.async_wait import AsyncWait, EventContextManager
 from wirewright.model.awaitables import Completion
+from wirewright.model.context_filter import ContextFilter
 from wirewright.model.emitter import Emitter
 from wirewright.model.ended_sockets import EndedSockets
 from wirewright.model.errors import Error
 from wirewright.model.event_signatures import ProxyListening, ProxyRemoval
 from wirewright.model.event_wait import Predicate, Timeout, WaitOptions, to_milliseconds
-from wirewright.model.feed import Feed, Tape
+from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit
 from wirewright.model.matching import UrlMatch, UrlPattern
 from wirewright.model.ownership import Owner, current_owner
 from wirewright.model.route import WebSocketRoute
 from wirewright.model.route_table import RouteHandler, RouteTable
-from wirewright.model.scope import Scope
+from wirewright.model.scope import DEFAULT_TIMEOUT, Scope
 from wirewright.model.socket_match import SocketTrials, socket_match
+from wirewright.model.tape import Tape
 from wirewright.model.web_socket_mock import WebSocketMock
 from wirewright.model.websocket import WebSocket
 from wirewright.values import Payload
+
+if TYPE_CHECKING:
+    from wirewright.model.proxy_context import ProxyContext
 
 __tracebackhide__ = True  # pytest shows the line that calls
 
@@ -46,14 +52,16 @@ class Host(Protocol):
     def history(self) -> HistoryLimit:
         """How much each socket remembers."""
 
-    def start_capture(self, path: Path, **options: Any) -> Awaitable[None] | None:
-        """Record sockets in a file."""
+    def start_capture(
+        self, path: Path, context: ContextFilter | None, **options: Any
+    ) -> Awaitable[None] | None:
+        """Record the sockets of a context, or of the proxy, in a file."""
 
-    def stop_capture(self) -> Awaitable[None] | None:
-        """End the recording."""
+    def stop_capture(self, context: ContextFilter | None) -> Awaitable[None] | None:
+        """End the recording of a context, or of the proxy."""
 
     def forget(self, owner: Owner) -> None:
-        """End the capture that a script started, and its outage."""
+        """End the captures that a script started, and its outage."""
 
     def begin_outage(self, holder: object) -> Awaitable[None] | None:
         """Take the network away from all apps, until the holder, or anybody, gives it back."""
@@ -61,8 +69,8 @@ class Host(Protocol):
     def end_outage(self, holder: object = None) -> Awaitable[None] | None:
         """Give the network back, for a holder of the outage, or (None) for all."""
 
-    def annotate(self, text: str) -> Awaitable[None] | None:
-        """Write a remark into the running capture."""
+    def annotate(self, text: str, context: ContextFilter | None) -> Awaitable[None] | None:
+        """Write a remark into the running capture of a context, or of the proxy."""
 
     async def apps_seen(self) -> AppsSeen:
         """The counts of apps' connections and requests, and the TLS handshakes that failed."""
@@ -99,6 +107,15 @@ class SocketRecorder(Protocol):
         """Begin to record a socket with this number. Returns None if the capture is not for its URL."""
 
 
+@dataclass
+class Recording:
+    """A capture that runs, of the proxy or of a context."""
+
+    recorder: SocketRecorder
+    next_number: int
+    """The number of the next socket of a context. A socket of the proxy has its own."""
+
+
 class Proxy(Emitter):
     """All sockets that pass. There is one in a process: `wirewright.proxy`.
 
@@ -121,7 +138,10 @@ class Proxy(Emitter):
         super().__init__(Scope())
         self._feeds: dict[str, Feed] = {}
         self._routes = RouteTable()
-        self._recorder: SocketRecorder | None = None
+        self._contexts: list[ProxyContext] = []
+        """The contexts that are not closed, oldest first."""
+        self._recordings: dict[ContextFilter | None, Recording] = {}
+        """The captures that run, by the contexts whose sockets they record; None is the proxy."""
         self._next_number = 1
         """The number of the next socket."""
         self._moments = count(1)
@@ -135,7 +155,8 @@ class Proxy(Emitter):
     @property
     def web_sockets(self) -> list[WebSocket]:
         """The sockets that are open now, or opening, oldest first."""
-        return [feed.socket for feed in self._feeds.values()]
+        sockets = (feed.socket for feed in self._root._feeds.values())
+        return [socket for socket in sockets if self._sees(socket)]
 
     @property
     def port(self) -> int:
@@ -221,9 +242,7 @@ class Proxy(Emitter):
         Only the newest matching handler is called. `times` limits the number of sockets; None is no limit.
         Raises ValueError and TypeError for arguments that are not a rule.
         """
-        rule = self._routes.add(url, handler, times)
-        self._scope.note_owner(rule.owner)
-        return Completion()
+        return self._root._add_route(url, handler, times, self._filter)
 
     def mock_web_socket(self, url: UrlMatch | None, *, strict: bool = False) -> WebSocketMock:
         """Be the server of the sockets of a matching URL that open from now on, by a table of rules.
@@ -240,8 +259,7 @@ class Proxy(Emitter):
         self, url: UrlMatch | None, handler: RouteHandler | None = None
     ) -> Completion[None]:
         """Remove a handler, or all that were registered for this URL. Open sockets keep theirs."""
-        self._routes.remove(url, handler)
-        return Completion()
+        return self._root._remove_routes(url, handler, self._filter)
 
     def route_from_capture(
         self,
@@ -304,6 +322,7 @@ class Proxy(Emitter):
         owner = current_owner()
         started = self._running_host().start_capture(
             Path(path),
+            self._filter,
             owner=owner,
             url=url,
             max_payload=max_payload,
@@ -317,13 +336,13 @@ class Proxy(Emitter):
 
     def stop_capture(self) -> Completion[None]:
         """End the recording, and close the file. Nothing happens if no capture runs."""
-        return Completion(self._running_host().stop_capture())
+        return Completion(self._running_host().stop_capture(self._filter))
 
     def annotate(self, text: str) -> Completion[None]:
         """Write a remark into the running capture, such as the next step of a test. `wirewright show` prints
         it between the messages. Raises Error while no capture runs.
         """
-        return Completion(self._running_host().annotate(text))
+        return Completion(self._running_host().annotate(text, self._filter))
 
     def offline(self) -> Completion[None]:
         """Take the network away from all apps, until `online()`.
@@ -349,10 +368,77 @@ class Proxy(Emitter):
 
         0 means no limit.
         """
-        self._scope.default_timeout = to_milliseconds(timeout)
+        self._timeout_setting = to_milliseconds(timeout)
+
+    def context(
+        self, *, client: str | None = None, port: int | None = None, user: str | None = None
+    ) -> "ProxyContext":
+        """A proxy that sees, routes and records only the sockets of one device, port or user.
+
+            async with proxy.context(client="192.168.1.7") as phone:
+                await phone.wait_for_websocket("**/live")
+
+        `client` is the IP address of the device. `port` is the port that the app connects to, of a proxy with
+        several modes. `user` is the name with which the app logs in at the proxy (mitmproxy's option
+        `proxyauth`). A socket must have all that are given. Listeners, routes, the capture and the default
+        timeout of a context are its own. A context that is made of a context has the conditions of both.
+
+        Raises ValueError and TypeError for a wrong argument, or none. Playwright's counterpart:
+        https://playwright.dev/python/docs/browser-contexts
+        """
+        from wirewright.model.proxy_context import ProxyContext
+
+        return ProxyContext(self, ContextFilter(client, port, user, self._filter))
+
+    # What a context overrides
+
+    _filter: ContextFilter | None = None
+    """Accepts the sockets that this proxy shows; None for all."""
+
+    @property
+    def _root(self) -> "Proxy":
+        """The proxy that has the sockets."""
+        return self
+
+    @property
+    def _timeout_setting(self) -> float | None:
+        """The default timeout that was set here, in milliseconds; None if there is none."""
+        return self._scope.default_timeout
+
+    @_timeout_setting.setter
+    def _timeout_setting(self, milliseconds: float | None) -> None:
+        self._scope.default_timeout = DEFAULT_TIMEOUT if milliseconds is None else milliseconds
+
+    def _sees(self, socket: WebSocket) -> bool:
+        """True if the socket is one of this proxy's."""
+        return self._filter is None or self._filter.accepts(socket._handshake)
 
     def _running_host(self) -> Host:
         self._scope.check_runs()
-        if self._host is None:
+        host = self._root._host
+        if host is None:
             raise Error("no proxy is running")
-        return self._host
+        return host
+
+    # What a proxy elsewhere overrides
+
+    def _add_route(
+        self, url: UrlMatch | None, handler: RouteHandler, times: int | None, context: ContextFilter | None
+    ) -> Completion[None]:
+        rule = self._routes.add(url, handler, times, context)
+        self._scope.note_owner(rule.owner)
+        return Completion()
+
+    def _remove_routes(
+        self, url: UrlMatch | None, handler: RouteHandler | None, context: ContextFilter | None
+    ) -> Completion[None]:
+        self._routes.remove(url, handler, context)
+        return Completion()
+
+    def _open_context(self, context: ContextFilter) -> Awaitable[None] | None:
+        """A context is made."""
+
+    def _close_context(self, context: ContextFilter) -> Awaitable[None] | None:
+        """Remove the routes and the capture of a context."""
+        self._routes.close(context)
+        return None if self._host is None else self._host.stop_capture(context)

@@ -4,15 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from wirewright.model import proxy_context
+from wirewright.model.context_filter import ContextFilter
 from wirewright.model.emitter import Listeners
 from wirewright.model.ended_sockets import EndedSocket
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit
 from wirewright.model.ownership import Owner
-from wirewright.model.proxy import Host, Proxy, SocketRecorder
+from wirewright.model.proxy import Host, Proxy, Recording, SocketRecorder
 from wirewright.model.route_table import Rule
 from wirewright.model.websocket import Carrier, HandshakeRequest, WebSocket
-from wirewright.values import ClosedBy, Direction
+from wirewright.values import ClosedBy
 
 STOPPED = "the proxy has stopped"
 """The reason of an end that `Control.close_all` makes."""
@@ -32,13 +34,27 @@ class Control:
         self.proxy = proxy
         self.watchers: list[Watcher] = []
 
-    def start_recording(self, recorder: SocketRecorder) -> None:
-        """Record the sockets that are open and those that will be; all get numbers of the recording."""
+    def start_recording(self, recorder: SocketRecorder, context: ContextFilter | None = None) -> None:
+        """Record the sockets of a context that are open and those that will be.
+
+        Without a context these are all sockets, and they get the numbers of the recording.
+        """
         proxy = self.proxy
-        proxy._recorder, proxy._next_number = recorder, recorder.first_number
+        proxy._recordings[context] = Recording(recorder, recorder.first_number)
+        if context is None:
+            proxy._next_number = recorder.first_number
         for feed in proxy._feeds.values():
-            feed.socket._number = self._take_number()
-            feed.tape = recorder.record(feed.socket, feed.socket._number)
+            if context is None:
+                feed.socket._number = self._take_number()
+            self._record(feed, context)
+
+    def _record(self, feed: Feed, context: ContextFilter | None) -> None:
+        recording, socket = self.proxy._recordings[context], feed.socket
+        if context is None:
+            feed.set_tape(None, recording.recorder.record(socket, socket._number))
+        elif context.accepts(socket._handshake):
+            feed.set_tape(context, recording.recorder.record(socket, recording.next_number))
+            recording.next_number += 1
 
     def number_of(self, socket: WebSocket) -> int:
         """The number by which people and captures know a socket. A recording that starts may change it."""
@@ -48,13 +64,11 @@ class Control:
         number, self.proxy._next_number = self.proxy._next_number, self.proxy._next_number + 1
         return number
 
-    def stop_recording(self) -> None:
-        """End the recording."""
-        self.proxy._recorder = None
+    def stop_recording(self, context: ContextFilter | None = None) -> None:
+        """End the recording of a context, or of the proxy."""
+        self.proxy._recordings.pop(context, None)
         for feed in self.proxy._feeds.values():
-            for direction in Direction:
-                feed.settled(None, direction=direction)
-            feed.tape = None
+            feed.set_tape(context, None)
 
     def attach(self, host: Host | None) -> None:
         """Set the program that runs the proxy; None if it has ended."""
@@ -67,6 +81,10 @@ class Control:
     def forget(self, owner: Owner) -> None:
         """Remove all that a script registered on the proxy and its open sockets, and cancel its waits."""
         proxy = self.proxy
+        for context in list(proxy._contexts):
+            if context._owner is owner:
+                context.close()
+            context._forget(owner)
         proxy._forget(owner)
         proxy._routes.forget(owner)
         if proxy._host is not None:
@@ -86,30 +104,34 @@ class Control:
         is_new: bool = True,
     ) -> Feed:
         """Make a socket, and emit its `websocket` event if it is new. `feed(key)` finds it again."""
-        socket = kind(handshake, carrier, self.proxy._scope, limit)
+        proxy = self.proxy
+        socket = kind(handshake, carrier, proxy._scope, limit)
         socket._number = self._take_number()
-        socket._requested = next(self.proxy._moments)
-        feed = self.proxy._feeds[key] = Feed(socket)
-        if self.proxy._recorder is not None:
-            feed.tape = self.proxy._recorder.record(socket, socket._number)
+        socket._requested = next(proxy._moments)
+        feed = proxy._feeds[key] = Feed(socket)
+        proxy_context.assign(socket, proxy._contexts)
+        for context in proxy._recordings:
+            self._record(feed, context)
         for watcher in self.watchers:
             watcher.opening(key, feed)
         if is_new:
-            self.proxy._emit_each("websocket", (socket,))
+            for emitter in (proxy, *proxy._contexts):
+                if emitter._sees(socket):
+                    emitter._emit_each("websocket", (socket,))
         return feed
 
-    async def take_route(self, url: str) -> Rule | None:
+    async def take_route(self, asked: HandshakeRequest) -> Rule | None:
         """The rule for a socket that opens now."""
-        return await self.proxy._routes.take(url)
+        return await self.proxy._routes.take(asked)
 
     @property
     def has_routes(self) -> bool:
         """True if there is any rule."""
         return bool(self.proxy._routes.rules)
 
-    def may_route(self, url: str) -> bool:
+    def may_route(self, asked: HandshakeRequest) -> bool:
         """`RouteTable.may_match` of the proxy."""
-        return self.proxy._routes.may_match(url)
+        return self.proxy._routes.may_match(asked)
 
     def sockets(self) -> list[tuple[str, WebSocket]]:
         """The sockets that are not closed yet, with their keys."""
@@ -168,29 +190,54 @@ class Control:
                 self.close(key, 1006, STOPPED, "proxy")
 
     def settings(self) -> "Settings":
-        """A copy of the listeners, the routes and the default timeout, which `end` restores."""
-        listeners = {event: listeners.copy() for event, listeners in self.proxy._events.items()}
-        return Settings(listeners, self.proxy._routes.copy(), self.proxy._scope.default_timeout)
+        """A copy of the listeners, the routes and the default timeouts, which `end` restores."""
+        proxy = self.proxy
+        registrations = [Registrations.of(each) for each in (proxy, *proxy._contexts)]
+        return Settings(registrations, proxy._routes.copy())
 
     async def end(self, keep: "Settings", message: str = "Proxy closed") -> None:
         """Close all sockets, fail all waits with this message, cancel all tasks, and restore the settings in
         `keep`."""
+        proxy = self.proxy
         self.close_all()
-        await self.proxy._scope.end(message)
-        self.proxy._events = keep.listeners
-        self.proxy._taps = ()
-        self.proxy._routes.restore(keep.routes)
-        self.proxy._scope.default_timeout = keep.default_timeout
-        self.proxy._scope.is_ending = False
-        self.proxy._ended.clear()
-        self.proxy._host = None
+        await proxy._scope.end(message)
+        kept = [each.proxy for each in keep.registrations]
+        for context in list(proxy._contexts):
+            if context not in kept:
+                context.close()
+        for each in keep.registrations:
+            each.restore()
+        open_filters = [None, *(context._filter for context in proxy._contexts)]
+        proxy._routes.restore([rule for rule in keep.routes if rule.context in open_filters])
+        proxy._scope.is_ending = False
+        proxy._ended.clear()
+        proxy._host = None
+
+
+@dataclass(frozen=True)
+class Registrations:
+    """The listeners and the default timeout of a Proxy or a context."""
+
+    proxy: Proxy
+    listeners: Listeners
+    default_timeout: float | None
+    """Milliseconds."""
+
+    @staticmethod
+    def of(proxy: Proxy) -> "Registrations":
+        """As they are now."""
+        listeners = {event: listeners.copy() for event, listeners in proxy._events.items()}
+        return Registrations(proxy, listeners, proxy._timeout_setting)
+
+    def restore(self) -> None:
+        """Have the proxy as it was."""
+        self.proxy._events, self.proxy._taps = self.listeners, ()
+        self.proxy._timeout_setting = self.default_timeout
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The listeners, the routes and the default timeout of a Proxy."""
+    """The settings of a Proxy and of its contexts."""
 
-    listeners: Listeners
+    registrations: list[Registrations]
     routes: list[Rule]
-    default_timeout: float
-    """Milliseconds."""

@@ -15,6 +15,7 @@ from wirewright.model.json_match import ANY
 from wirewright.model.matching import UrlMatch, UrlPattern
 from wirewright.model.network_plan import Directions, Milliseconds, Plan, Preset
 from wirewright.model.proxy import Proxy, ReplayHandler
+from wirewright.model.proxy_context import ProxyContext
 from wirewright.model.reconnection import ProxyAssertions
 from wirewright.model.route import CloseHandler, MessageHandler, WebSocketRoute
 from wirewright.model.route_table import RouteHandler
@@ -51,6 +52,7 @@ __all__ = [
     "Preset",
     "Proxy",
     "ProxyAssertions",
+    "ProxyContext",
     "ReplayHandler",
     "Reply",
     "RouteHandler",

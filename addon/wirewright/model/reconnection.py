@@ -135,7 +135,7 @@ class ProxyWatch(Watch):
         self._proxy = proxy
         self._sockets: set[WebSocket] = set()
         """Those that it is attached to."""
-        super().__init__(proxy._scope, timeout, awaited)
+        super().__init__(proxy, timeout, awaited)
 
     async def look(self) -> Sightings:
         """The sockets at this moment."""

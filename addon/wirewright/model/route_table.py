@@ -11,10 +11,12 @@ from typing import Any
 from wirewright.model import user_errors
 from wirewright.model.arguments import fit
 from wirewright.model.awaitables import is_being_cancelled
+from wirewright.model.context_filter import ContextFilter
 from wirewright.model.errors import ENDS_THE_PROGRAM
 from wirewright.model.matching import LateMatch, UrlMatch, compile_match
 from wirewright.model.ownership import Owner, current_owner
 from wirewright.model.route import WebSocketRoute
+from wirewright.model.websocket import HandshakeRequest
 from wirewright.printable import shown_url
 
 RouteHandler = Callable[[WebSocketRoute], Any] | Callable[[], Any]
@@ -32,6 +34,17 @@ class Rule:
     times: int | None
     """For how many sockets more it is; None stands for any number."""
     owner: Owner | None
+    context: ContextFilter | None = None
+    """The filter of the context that the rule belongs to; None for a rule of the proxy."""
+
+    @property
+    def depth(self) -> int:
+        """How many contexts the rule is in."""
+        return 0 if self.context is None else self.context.depth
+
+    def accepts(self, asked: HandshakeRequest) -> bool:
+        """True if the rule is for the devices that the app is one of."""
+        return self.context is None or self.context.accepts(asked)
 
     def call(self, route: WebSocketRoute) -> Any:
         """Call the handler. Returns its result, an awaitable if it is async."""
@@ -60,43 +73,66 @@ class Rule:
 
 
 class RouteTable:
-    """The registered handlers, the newest first."""
+    """The registered handlers: those of contexts first, and among them the newest first."""
 
     def __init__(self) -> None:
         self.rules: list[Rule] = []
 
-    def add(self, url: UrlMatch | None, handler: RouteHandler, times: int | None = None) -> Rule:
+    def add(
+        self,
+        url: UrlMatch | None,
+        handler: RouteHandler,
+        times: int | None = None,
+        context: ContextFilter | None = None,
+    ) -> Rule:
         """Raises ValueError and TypeError for what is no rule."""
         if not callable(handler):
             raise TypeError(f"handler must be callable, not {type(handler).__name__}")
         if times is not None and (not isinstance(times, int) or isinstance(times, bool) or times < 1):
             raise ValueError(f"times must be 1 or more, or None for any number, not {times!r}")
         matches = compile_match(None if isinstance(url, LateMatch) else url)
-        rule = Rule(url, matches, handler, times, current_owner())
-        self.rules.insert(0, rule)
+        rule = Rule(url, matches, handler, times, current_owner(), context)
+        outer = (number for number, each in enumerate(self.rules) if each.depth <= rule.depth)
+        self.rules.insert(next(outer, len(self.rules)), rule)
         return rule
 
-    def remove(self, url: UrlMatch | None, handler: RouteHandler | None = None) -> None:
-        """Remove the rules of this URL, with this handler or (None) with any."""
+    def remove(
+        self,
+        url: UrlMatch | None,
+        handler: RouteHandler | None = None,
+        context: ContextFilter | None = None,
+    ) -> None:
+        """Remove the rules of a context (None: of the proxy) for this URL, with this handler or (None) with
+        any."""
         self.rules = [
             rule
             for rule in self.rules
-            if rule.url != url or (handler is not None and rule.handler != handler)
+            if rule.context is not context
+            or rule.url != url
+            or (handler is not None and rule.handler != handler)
         ]
 
-    async def take(self, url: str) -> Rule | None:
-        """The newest rule for a socket that opens now; one that is used up is gone."""
+    def discard(self, rule: Rule) -> None:
+        """Remove a rule. Nothing happens if it is gone."""
+        self.rules = [each for each in self.rules if each is not rule]
+
+    def close(self, context: ContextFilter) -> None:
+        """Remove all rules of a context."""
+        self.rules = [rule for rule in self.rules if rule.context is not context]
+
+    async def take(self, asked: HandshakeRequest) -> Rule | None:
+        """The first rule for a socket that opens now; one that is used up is gone."""
         for rule in list(self.rules):
-            if (
-                rule in self.rules and await rule.is_for(url) and rule in self.rules
-            ):  # it may have been taken back meanwhile
+            if not rule.accepts(asked) or rule not in self.rules:
+                continue
+            if await rule.is_for(asked.url) and rule in self.rules:  # it may have been removed meanwhile
                 self.use(rule)
                 return rule
         return None
 
-    def may_match(self, url: str) -> bool:
-        """True unless no rule can match this URL. A LateMatch is not asked."""
-        return any(rule.may_match(url) for rule in self.rules)
+    def may_match(self, asked: HandshakeRequest) -> bool:
+        """True unless no rule can match this handshake. A LateMatch is not asked."""
+        return any(rule.accepts(asked) and rule.may_match(asked.url) for rule in self.rules)
 
     def use(self, rule: Rule) -> None:
         """It has one socket more."""

@@ -22,6 +22,10 @@ class Wait(Protocol):
 
     owner: Owner | None
 
+    @property
+    def emitter(self) -> object:
+        """The object whose events it waits for."""
+
     def cancel(self) -> None: ...
 
     def fail(self, message: str) -> None: ...
@@ -40,7 +44,8 @@ class Scope:
         self.is_ending = False
         """True while the proxy closes its sockets: an Error of a wait that fails then is an EndedError."""
         self._owners: dict[int, Owner] = {}
-        self._tasks: dict[asyncio.Task[Any], Owner | None] = {}
+        self._tasks: dict[asyncio.Task[Any], tuple[Owner | None, object]] = {}
+        """By task, the script that it belongs to, and the object whose listener or handler it runs."""
         self._waits: set[Wait] = set()
 
     def check_runs(self) -> None:
@@ -60,7 +65,7 @@ class Scope:
         """Run what an async listener returned; an exception is logged as `source`'s and goes no further."""
         running = awaitable if asyncio.iscoroutine(awaitable) else _await(awaitable)
         task = asyncio.get_running_loop().create_task(running)
-        self._tasks[task] = owner
+        self._tasks[task] = owner, source
         task.add_done_callback(partial(self._done, source))
         return task
 
@@ -79,10 +84,19 @@ class Scope:
     def forget(self, owner: Owner) -> None:
         """End what a script has under way: its listeners' tasks and its waits are cancelled."""
         self._owners.pop(id(owner), None)
-        for task in [task for task, of in self._tasks.items() if of is owner]:
+        for task in [task for task, (of, _) in self._tasks.items() if of is owner]:
             task.cancel()
         for wait in [wait for wait in self._waits if wait.owner is owner]:
             wait.cancel()
+
+    def end_of(self, source: object, message: str) -> None:
+        """End what an emitter has under way: its waits fail with `Error(message)`, and the tasks of its
+        listeners are cancelled, but for the one that runs now."""
+        for wait in [wait for wait in self._waits if wait.emitter is source]:
+            wait.fail(message)
+        for task in [task for task, (_, of) in self._tasks.items() if of is source]:
+            if task is not asyncio.current_task():
+                task.cancel()
 
     async def end(self, message: str) -> None:
         """End everything: waits fail with `Error(message)`, tasks are cancelled and over on return."""

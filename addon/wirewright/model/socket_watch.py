@@ -47,7 +47,7 @@ class SocketWatch(Watch):
         self._heard: deque[FrameRun] = deque()
         """The frames that have come since the last `read`, oldest first."""
         self._heard_size = 0
-        super().__init__(socket._scope, timeout, awaited)
+        super().__init__(socket, timeout, awaited)
 
     def runs(self, number: int) -> list[FrameRun]:
         """The frames with a higher number that have come or are remembered, oldest first."""

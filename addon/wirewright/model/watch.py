@@ -5,9 +5,9 @@ import builtins
 from abc import abstractmethod
 from collections.abc import Awaitable
 
+from wirewright.model.emitter import Emitter
 from wirewright.model.errors import EndedError, Error, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.model.event_wait import TimedWait, Timeout
-from wirewright.model.scope import Scope
 
 __tracebackhide__ = True  # pytest shows the line that calls
 
@@ -15,7 +15,7 @@ __tracebackhide__ = True  # pytest shows the line that calls
 class Watch(TimedWait):
     """A watch in the proxy's event loop. Steps (`steps.py`) wait for its changes and look again."""
 
-    def __init__(self, scope: Scope, timeout: Timeout, awaited: str) -> None:
+    def __init__(self, emitter: Emitter, timeout: Timeout, awaited: str) -> None:
         """`awaited` is a noun, for the message of a TimeoutError. Raises the errors of TimedWait."""
         self._name = awaited
         self.error: Error | None = None
@@ -28,7 +28,7 @@ class Watch(TimedWait):
         self._changed: asyncio.Future[None] | None = None
         """Done at the next change. None while nobody waits for one."""
         self._loop = asyncio.get_running_loop()
-        super().__init__(scope, timeout)
+        super().__init__(emitter, timeout)
         self._deadline = self._loop.time() + self.milliseconds / 1000 if self.milliseconds else None
 
     @abstractmethod

@@ -64,6 +64,8 @@ class HandshakeRequest:
     headers: Mapping[str, str] = field(default_factory=Headers)
     client_address: tuple[str, int] | None = None
     flow: Any = None
+    proxy_port: int | None = None
+    proxy_user: str | None = None
 
 
 _Managed = EventContextManager
@@ -112,6 +114,8 @@ class WebSocket(Emitter):
         super().__init__(scope)
         self._handshake = handshake
         self._carrier = carrier
+        self._context: Emitter | None = None
+        """The context whose default timeout holds for the socket; None for that of the proxy."""
         self._number = 0
         self._requested = 0
         """The moment of its request, for the order among all requests and ends of its proxy."""
@@ -186,6 +190,16 @@ class WebSocket(Emitter):
     def client_address(self) -> tuple[str, int] | None:
         """The app's host and port, as the proxy sees them."""
         return self._handshake.client_address
+
+    @property
+    def proxy_port(self) -> int | None:
+        """The port of the proxy that the app connected to; None where its mode has none (local capture)."""
+        return self._handshake.proxy_port
+
+    @property
+    def proxy_user(self) -> str | None:
+        """The name with which the app logged in at the proxy; None without mitmproxy's `proxyauth`."""
+        return self._handshake.proxy_user
 
     @property
     def server_address(self) -> tuple[str, int] | None:
@@ -396,6 +410,10 @@ class WebSocket(Emitter):
             return self._carrier.order_conditions(conditions, direction=direction)
 
         return PlannedNetwork(order, self.is_closed, self._scope, self)
+
+    @property
+    def _default_timeout(self) -> float:
+        return super()._default_timeout if self._context is None else self._context._default_timeout
 
     @cached_property
     def _shared_cursor(self) -> Cursor:

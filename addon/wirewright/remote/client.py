@@ -15,6 +15,7 @@ from wirewright.model import user_errors
 from wirewright.model.app_connections import AppsSeen
 from wirewright.model.awaitables import Completion, is_being_cancelled
 from wirewright.model.close_codes import TO, Ends
+from wirewright.model.context_filter import ContextFilter
 from wirewright.model.errors import ENDS_THE_PROGRAM, Error
 from wirewright.model.feed import Feed
 from wirewright.model.history import PastEvent
@@ -28,7 +29,14 @@ from wirewright.model.tls_failures import TlsFailure
 from wirewright.model.websocket import HandshakeRequest, WebSocket, missed_in
 from wirewright.printable import get_logger
 from wirewright.remote import protocol
-from wirewright.remote.client_carriers import RemoteHost, RemoteRouteCarrier, RemoteSocketCarrier, describe
+from wirewright.remote.client_carriers import (
+    RemoteContexts,
+    RemoteHost,
+    RemoteRouteCarrier,
+    RemoteSocketCarrier,
+    describe,
+    device_of,
+)
 from wirewright.remote.client_sender import ClientSender
 from wirewright.remote.codec import InvalidMessage, make_codec
 from wirewright.remote.connection import Connection, Disconnected
@@ -56,18 +64,32 @@ class RemoteProxy(Proxy):
         self._scope.check_runs()
         super()._add_event_handler(event, k, v)
 
-    def route_web_socket(
-        self, url: UrlMatch | LateMatch | None, handler: RouteHandler, times: int | None = None
-    ) -> Completion[None]:
-        """As `Proxy.route_web_socket`; once it is awaited the proxy knows of it."""
-        return Completion(self._client.add_rule(self._routes.add(url, handler, times)))
+    # Once the results are awaited, the proxy knows of it.
 
-    def unroute_web_socket(
-        self, url: UrlMatch | LateMatch | None, handler: RouteHandler | None = None
+    def _add_route(
+        self,
+        url: UrlMatch | LateMatch | None,
+        handler: RouteHandler,
+        times: int | None,
+        context: ContextFilter | None,
     ) -> Completion[None]:
-        """As `Proxy.unroute_web_socket`; once it is awaited the proxy knows of it."""
-        self._routes.remove(url, handler)
+        return Completion(self._client.add_rule(self._routes.add(url, handler, times, context)))
+
+    def _remove_routes(
+        self, url: UrlMatch | LateMatch | None, handler: RouteHandler | None, context: ContextFilter | None
+    ) -> Completion[None]:
+        self._routes.remove(url, handler, context)
         return Completion(self._client.keep_rules(self._routes.rules))
+
+    def _open_context(self, context: ContextFilter) -> Awaitable[None]:
+        return self._client.contexts.open(context)
+
+    def _close_context(self, context: ContextFilter) -> Awaitable[None] | None:
+        self._routes.close(context)
+        if self._scope.ended_reason is not None:
+            return None
+        self._client.keep_rules(self._routes.rules)
+        return self._client.contexts.close(context)
 
 
 @shown_as("WebSocket")
@@ -121,26 +143,36 @@ class Client:
         self._before = self.control.settings()
         self._scope = self.proxy._scope
         self.sender = ClientSender(connection, self._codec, self._scope)
+        self.contexts = RemoteContexts(self.sender)
         self._last_rule = 0
         self._rules: dict[int, Rule] = {}
         self._routes: dict[str, RemoteRouteCarrier] = {}
         self._is_over = False
         self._tasks: list[asyncio.Task[Any]] = []
 
-    async def start(self, url: UrlMatch | None, events: Sequence[protocol.Event]) -> None:
-        """Subscribe, and follow what comes. Raises Error if the proxy refuses."""
+    async def start(
+        self,
+        url: UrlMatch | None,
+        events: Sequence[protocol.Event],
+        context: ContextFilter | None = None,
+    ) -> None:
+        """Subscribe, to the sockets of a context or to all, and follow what comes.
+
+        Raises Error if the proxy refuses.
+        """
         described = describe(url)
         if isinstance(described, protocol.Function):
             raise TypeError("url must be a glob or a regex: the proxy has to know it")
         self._tasks.append(self._scope.start(self.sender.run(), None, self.proxy))
-        self.sender.put(protocol.Subscribe(described, list(events)))
+        device = None if context is None else device_of(context)
+        self.sender.put(protocol.Subscribe(described, list(events), device))
         try:
             welcome = await asyncio.wait_for(self._receive(), WELCOME_SECONDS)
         except (Disconnected, InvalidMessage, TimeoutError) as error:
             raise Error(f"the proxy did not answer: {error}") from None
         if not isinstance(welcome, protocol.Welcome):
             raise Error("the program at this address is not Wirewright")
-        self.control.attach(RemoteHost(self.sender, welcome))
+        self.control.attach(RemoteHost(self.sender, welcome, self.contexts))
         for socket in welcome.sockets:
             self._open(socket, is_new=False)
         self._tasks.append(self._scope.start(self._follow(), None, self.proxy))
@@ -231,7 +263,11 @@ class Client:
 
     def _open(self, socket: protocol.Snapshot, *, is_new: bool) -> Feed:
         asked = HandshakeRequest(
-            socket.url, protocol.headers_of(socket.request_headers), socket.client_address
+            socket.url,
+            protocol.headers_of(socket.request_headers),
+            socket.client_address,
+            proxy_port=socket.proxy_port,
+            proxy_user=socket.proxy_user,
         )
         limit = self.proxy._running_host().history
         carrier = RemoteSocketCarrier(self.sender, socket.key)
@@ -288,6 +324,7 @@ class Client:
             times=rule.times,
             timeout=self._route_timeout,
             fallback=self._route_fallback,
+            context=self.contexts.number(rule.context),
         )
         self._rules[number] = rule
         return completion

@@ -12,6 +12,7 @@ from wirewright.capture.replay.as_server import Replay
 from wirewright.model import route as model_route
 from wirewright.model.app_connections import AppsSeen
 from wirewright.model.close_codes import Ends
+from wirewright.model.context_filter import ContextFilter
 from wirewright.model.history import HistoryLimit
 from wirewright.model.matching import Globs, LateMatch, UrlMatch
 from wirewright.model.ownership import Owner
@@ -27,11 +28,39 @@ from wirewright.values import Conditions, Direction, Payload
 logger = get_logger(__name__)
 
 
+class RemoteContexts:
+    """The contexts of a remote client, by the numbers under which the proxy knows them."""
+
+    def __init__(self, sender: ClientSender) -> None:
+        self._sender = sender
+        self._numbers: dict[ContextFilter, int] = {}
+        self._last = 0
+
+    def number(self, context: ContextFilter | None) -> int | None:
+        """The number of a context; None for the proxy itself."""
+        return None if context is None else self._numbers[context]
+
+    def open(self, context: ContextFilter) -> Awaitable[None]:
+        """Have the proxy make a context."""
+        self._last += 1
+        self._numbers[context] = self._last
+        return self._sender.command(
+            protocol.OpenContext,
+            context=self._last,
+            device=device_of(context),
+            parent=self.number(context.parent),
+        )
+
+    def close(self, context: ContextFilter) -> Awaitable[None]:
+        """Have the proxy close a context."""
+        return self._sender.command(protocol.CloseContext, context=self._numbers.pop(context))
+
+
 class RemoteHost:
     """The host of a remote client's Proxy: the proxy that it is connected to."""
 
-    def __init__(self, sender: ClientSender, welcome: protocol.Welcome) -> None:
-        self._sender = sender
+    def __init__(self, sender: ClientSender, welcome: protocol.Welcome, contexts: RemoteContexts) -> None:
+        self._sender, self._contexts = sender, contexts
         self.port = welcome.port
         self.ca_certificate = Path(welcome.ca_certificate)
         self.history = HistoryLimit(welcome.history_messages, welcome.history_bytes)
@@ -39,7 +68,7 @@ class RemoteHost:
     def forget(self, owner: Owner) -> None:
         """A client is no script of the proxy's."""
 
-    def start_capture(self, path: Path, **options: Any) -> Awaitable[None]:
+    def start_capture(self, path: Path, context: ContextFilter | None, **options: Any) -> Awaitable[None]:
         del options["owner"]
         url = describe(options.pop("url"))
         if isinstance(url, protocol.Function):
@@ -50,16 +79,17 @@ class RemoteHost:
             path=str(path.absolute()),  # of this program's folder
             url=url,
             redact=None if redact is None else redacted_names(redact),
+            context=self._contexts.number(context),
             **options,
         )
 
-    def stop_capture(self) -> Awaitable[None]:
-        return self._sender.command(protocol.StopCapture)
+    def stop_capture(self, context: ContextFilter | None) -> Awaitable[None]:
+        return self._sender.command(protocol.StopCapture, context=self._contexts.number(context))
 
-    def annotate(self, text: str) -> Awaitable[None]:
+    def annotate(self, text: str, context: ContextFilter | None) -> Awaitable[None]:
         if not isinstance(text, str):
             raise TypeError(f"a remark must be a str, not {type(text).__name__}")
-        return self._sender.command(protocol.Annotate, text=text)
+        return self._sender.command(protocol.Annotate, text=text, context=self._contexts.number(context))
 
     def begin_outage(self, holder: object) -> Awaitable[None]:
         return self._sender.command(protocol.Offline)
@@ -162,6 +192,11 @@ class RemoteRouteCarrier:
                 server_end=server.handles_close,
             )
         )
+
+
+def device_of(context: ContextFilter) -> protocol.Device:
+    """The apps of a context, without the contexts around it, as a message."""
+    return protocol.Device(context.client, context.port, context.user)
 
 
 def describe(url: UrlMatch | LateMatch | None) -> protocol.UrlRule:

@@ -122,6 +122,10 @@ class Snapshot(_Message, frozen=True):
     """How many messages came before those."""
     left_out: int = 0
     """Bytes of the URL and of header fields that are left out, as they are too large for a client."""
+    proxy_port: int | None = None
+    """The port of the proxy that the app connected to."""
+    proxy_user: str | None = None
+    """The name with which the app logged in at the proxy."""
 
 
 # From the proxy
@@ -287,11 +291,24 @@ class Refused(FromProxy, frozen=True):
 # From a client
 
 
+class Device(_Message, frozen=True):
+    """The apps that a context is for. A socket must have all that are given."""
+
+    client: str | None = None
+    """The IP address of the app."""
+    port: int | None = None
+    """The port of the proxy that it connects to."""
+    user: str | None = None
+    """The name with which it logs in at the proxy."""
+
+
 class Subscribe(FromClient, frozen=True):
-    """The first message of a client, and sent once only: the URLs and events that it subscribes to."""
+    """The first message of a client, and sent once only: the sockets and events that it subscribes to."""
 
     url: UrlPattern
     events: Sequence[Event] = EVENTS
+    device: Device | None = None
+    """None for the sockets of all apps."""
 
 
 class Send(_WithPayload, Command, frozen=True):
@@ -346,6 +363,24 @@ class Online(Command, frozen=True):
     id: int
 
 
+class OpenContext(Command, frozen=True):
+    """Begin a context: routes and captures may be limited to the sockets of one device, port or user."""
+
+    id: int
+    context: int
+    """The client's own number for it."""
+    device: Device
+    parent: int | None = None
+    """The context around this one."""
+
+
+class CloseContext(Command, frozen=True):
+    """Remove the routes of a context, and end its capture."""
+
+    id: int
+    context: int
+
+
 class Route(Command, frozen=True):
     """From now on the client decides on sockets of this URL."""
 
@@ -358,6 +393,8 @@ class Route(Command, frozen=True):
     """Milliseconds that it may take for each answer."""
     fallback: Fallback
     """The treatment of sockets and messages for which the client takes longer, or is gone."""
+    context: int | None = None
+    """The context whose sockets it is for."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.timeout <= LONGEST_TIMEOUT:
@@ -472,12 +509,15 @@ class StartCapture(Command, frozen=True):
     max_size: int | None
     rotate: int | None
     min_free: int | None = None
+    context: int | None = None
+    """The context whose sockets are recorded."""
 
 
 class StopCapture(Command, frozen=True):
     """Record no more."""
 
     id: int
+    context: int | None = None
 
 
 class Annotate(Command, frozen=True):
@@ -485,6 +525,7 @@ class Annotate(Command, frozen=True):
 
     id: int
     text: str
+    context: int | None = None
 
 
 class CountApps(Command, frozen=True):

@@ -8,10 +8,13 @@ from typing import Any, cast
 from msgspec.structs import replace
 
 from wirewright.model.app_connections import AppsSeen
+from wirewright.model.context_filter import ContextFilter
 from wirewright.model.emitter import EmittedEvent
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
 from wirewright.model.matching import compile_match
+from wirewright.model.proxy import Proxy
+from wirewright.model.proxy_context import ProxyContext
 from wirewright.model.proxy_control import Control
 from wirewright.model.websocket import WebSocket
 from wirewright.printable import get_logger
@@ -28,6 +31,8 @@ from wirewright.values import VERSION, Direction, FrameEvent, payload_size
 logger = get_logger(__name__)
 
 MOST_CLIENTS = 256
+MOST_CONTEXTS = 1_000
+"""How many contexts one client may have at a time."""
 LONGEST_REASON = 10_000
 """Characters of an error or a reason that a client gets."""
 FIRST_SECONDS = 10.0
@@ -84,9 +89,11 @@ class ClientSession:
         self._codec = make_codec(connection.subprotocol, protocol.FromClient)
         self._control = control
         self._proxy = control.proxy
-        self._is_meant: Callable[[str], bool] = lambda _: False
+        self._is_meant: Callable[[WebSocket], bool] = lambda _: False
         self._events: Sequence[FrameEvent] = ()
         self._taps: dict[str, _Tap] = {}
+        self._contexts: dict[int, ProxyContext] = {}
+        """By the client's numbers."""
 
     async def run(self) -> None:
         """Serve the client until it is gone, or sends a message that it must not send."""
@@ -111,8 +118,8 @@ class ClientSession:
         await self.connection.close(code, reason)
 
     def opening(self, key: str, feed: Feed) -> None:
-        """Report a new socket if the client is subscribed to its URL."""
-        if self._is_meant(feed.socket.url):
+        """Report a new socket if the client is subscribed to it."""
+        if self._is_meant(feed.socket):
             self._tap(key, feed, self._events)
             self.outbox.put(protocol.Opening(snapshot(key, feed.socket, with_history=False)))
 
@@ -194,13 +201,13 @@ class ClientSession:
 
     def _subscribe(self, message: protocol.Subscribe) -> None:
         try:
-            self._is_meant = compile_match(rule_of(message.url))
+            self._is_meant = _subscribed(message)
         except ValueError as error:
             raise InvalidMessage(1007, str(error)[:100]) from None
         self._events = message.events
         host = self._proxy._running_host()
         feeds = self._control.feeds().items()
-        meant = [(key, feed) for key, feed in feeds if self._is_meant(feed.socket.url)]
+        meant = [(key, feed) for key, feed in feeds if self._is_meant(feed.socket)]
         for key, feed in meant:
             self._tap(key, feed, self._events)
         self.outbox.put(
@@ -237,7 +244,6 @@ class ClientSession:
             self.outbox.put(protocol.Succeeded(command.id))
 
     def _do(self, command: Any) -> None:
-        proxy = self._proxy
         match command:
             case protocol.Send():
                 socket = self._socket(command.key)
@@ -252,23 +258,47 @@ class ClientSession:
             case protocol.Conditions():
                 self._conditioned.put_under(command)
             case protocol.Offline():
-                proxy._running_host().begin_outage(self)
+                self._proxy._running_host().begin_outage(self)
             case protocol.Online():
-                proxy._running_host().end_outage()
+                self._proxy._running_host().end_outage()
+            case protocol.OpenContext():
+                self._open_context(command)
+            case protocol.CloseContext():
+                if context := self._contexts.pop(command.context, None):
+                    context.close()
             case protocol.Route():
-                self.rules.add(command)
+                self.rules.add(command, self._context(command.context)._filter)
             case protocol.Unroute():
                 self.rules.remove(command.rule)
             case protocol.StartCapture():
                 names = ("max_payload", "redact", "max_size", "rotate", "min_free")
                 options = {name: getattr(command, name) for name in names}
+                proxy = self._context(command.context)
                 proxy.start_capture(command.path, url=rule_of(command.url), **options)
             case protocol.StopCapture():
-                proxy.stop_capture()
+                self._context(command.context).stop_capture()
             case protocol.Annotate():
-                proxy.annotate(command.text)
+                self._context(command.context).annotate(command.text)
             case protocol.CountApps():
                 self.outbox.put(_counted())
+
+    def _open_context(self, command: protocol.OpenContext) -> None:
+        if len(self._contexts) >= MOST_CONTEXTS:
+            raise Error(f"a client may have {MOST_CONTEXTS:,} contexts")
+        if command.context in self._contexts:
+            raise Error(f"there is a context {command.context} already")
+        parent = self._context(command.parent)
+        device = command.device
+        context = parent.context(client=device.client, port=device.port, user=device.user)
+        self._contexts[command.context] = context
+
+    def _context(self, number: int | None) -> Proxy:
+        """The context with a number of the client's; the proxy for None."""
+        if number is None:
+            return self._proxy
+        if number not in self._contexts:
+            raise Error(f"there is no context {number}")
+        return self._contexts[number]
 
     def _socket(self, key: str) -> WebSocket:
         feed = self._control.feed(key)
@@ -284,6 +314,8 @@ class ClientSession:
         self._conditioned.end()
         if (host := self._proxy._host) is not None:
             host.end_outage(self)
+        for context in self._contexts.values():
+            context.close()
 
 
 class _Tap:
@@ -322,6 +354,15 @@ class _Tap:
             protocol.Closed(self._key, socket.close_code, reason, socket.closed_by, socket.closed_at)
         )
         self._over()
+
+
+def _subscribed(message: protocol.Subscribe) -> Callable[[WebSocket], bool]:
+    """The predicate on the sockets that a client subscribes to. Raises ValueError."""
+    matches, device = compile_match(rule_of(message.url)), message.device
+    if device is None:
+        return lambda socket: matches(socket.url)
+    context = ContextFilter(device.client, device.port, device.user)
+    return lambda socket: context.accepts(socket._handshake) and matches(socket.url)
 
 
 def _short(text: str) -> str:

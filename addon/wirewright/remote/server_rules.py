@@ -5,9 +5,11 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from wirewright.model.context_filter import ContextFilter
 from wirewright.model.errors import Error
 from wirewright.model.matching import Globs, LateMatch
 from wirewright.model.proxy_control import Control
@@ -60,7 +62,7 @@ class ClientRules:
         self._asking: Counter[int] = Counter()
         """By rule, the handshakes that wait for an answer of the client."""
 
-    def add(self, command: protocol.Route) -> None:
+    def add(self, command: protocol.Route, context: ContextFilter | None) -> None:
         """Register a rule. Raises Error, ValueError and TypeError if that is not possible."""
         if len(self._rules) >= MOST_RULES:
             raise Error(f"a client may have {MOST_RULES:,} routes")
@@ -72,12 +74,12 @@ class ClientRules:
 
         is_asked = isinstance(command.url, protocol.Function)
         url = _AskedUrl(self, command) if is_asked else rule_of(command.url)  # type: ignore[arg-type]
-        self._rules[command.rule] = self._proxy._routes.add(url, handler, command.times)
+        self._rules[command.rule] = self._proxy._routes.add(url, handler, command.times, context)
 
     def remove(self, number: int) -> None:
         """Remove a rule, if it is registered. Open sockets keep their routes."""
         if rule := self._rules.pop(number, None):
-            self._proxy.unroute_web_socket(rule.url, rule.handler)
+            self._proxy._routes.discard(rule)
 
     def handle(self, message: Any) -> None:
         """Handle an answer of the client, or an order for a socket that it routes.
@@ -114,9 +116,11 @@ class ClientRules:
         for question in self._questions.values():
             if not question.done():
                 question.set_result(None)
-        for number in list(self._rules):
+        for number, rule in list(self._rules.items()):
             if not self._asking[number]:
                 self.remove(number)
+            elif rule.context is not None:  # the end of its context must not remove it before the answer
+                rule.context = replace(rule.context)
         for route in self._routes.values():
             with suppress(Error):  # the proxy may be ending itself
                 route.lose()

@@ -54,6 +54,8 @@ def snapshot(key: str, socket: WebSocket, *, with_history: bool) -> Snapshot:
         client_address=socket.client_address,
         history=[Remembered(frame.payload, frame.direction.event, frame.at) for frame in kept],
         forgotten=socket._history.total - len(kept),
+        proxy_port=socket.proxy_port,
+        proxy_user=None if socket.proxy_user is None else plain(socket.proxy_user)[:LONGEST_BARE_URL],
     )
 
 

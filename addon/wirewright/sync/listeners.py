@@ -63,8 +63,8 @@ class ListeningWrapper(Wrapper[EmitterT], ABC):
         }
         self._tap: WrapperTap | None = None
         """None while nothing is wanted: the wrapper is in no circle of references then."""
-        self._is_held = False
-        """True if all events are wanted."""
+        self._held = 0
+        """While it is more than 0, all events are wanted. A proxy and a context may hold one socket."""
         self._is_opening = False
         """True until the dispatcher has called all `websocket` listeners, each up to its first wait. In the
         dispatcher's thread."""
@@ -99,7 +99,7 @@ class ListeningWrapper(Wrapper[EmitterT], ABC):
             return lambda f: self._register(event, f, is_for_once=is_for_once)
         check_listener(f)
         if self._bridge.dispatcher.is_current:
-            self._own._scope.check_runs()
+            self._own._check_runs()
             self._wrappers.check_going_on()
             catch_up = None if self._is_opening else self._catch_up()
             # Batches that the dispatcher has not begun yet are still to come for this listener.
@@ -124,7 +124,7 @@ class ListeningWrapper(Wrapper[EmitterT], ABC):
     # In the loop's thread
 
     def _add(self, event: str, f: Callable[..., Any], is_for_once: bool) -> None:
-        self._own._scope.check_runs()
+        self._own._check_runs()
         self._wrappers.check_going_on()
         catch_up = self._catch_up()
         if catch_up is not None and not catch_up.events():
@@ -150,16 +150,16 @@ class ListeningWrapper(Wrapper[EmitterT], ABC):
 
     def _hold(self) -> None:
         """Want all events until `_release`: listeners are registered before the dispatcher calls them."""
-        self._is_held = True
+        self._held += 1
         self._want(self._own._EVENTS)
 
     def _release(self) -> None:
-        self._is_held = False
+        self._held -= 1
         self._want_less()
 
     def _want_less(self) -> None:
         tap = self._tap
-        if self._is_held or tap is None:
+        if self._held or tap is None:
             return
         wanted = {each for each in tap.wants if any(self._listeners[event] for event in self._related(each))}
         if not wanted:
@@ -229,7 +229,7 @@ class SocketWrapper(ListeningWrapper[WebSocket]):
             self._miss(sum(values))
         elif event not in FRAMES or not self._bridge.dispatcher.is_behind():
             self._bridge.dispatcher.dispatch(self._calls, event, values, size=size_of(values))
-        elif self._is_held or self._listeners[event]:
+        elif self._held or self._listeners[event]:
             self._miss(len(values))
 
     def _related(self, event: str) -> Iterable[str]:

@@ -82,10 +82,10 @@ class EventInbox(EventWait):
         self._conclude(EndedError(message))
 
     def _listen(self) -> None:
-        self._emitter._attach(self)
+        self.emitter._attach(self)
 
     def _ignore(self) -> None:
-        self._emitter._detach(self)
+        self.emitter._detach(self)
 
     def hear(self, event: EmittedEvent, values: Sequence[Any]) -> None:
         if event == self._event:

@@ -1,0 +1,91 @@
+"""The sockets of a context: those of one device, listening port or proxy user."""
+
+import ipaddress
+from dataclasses import dataclass
+
+from wirewright.model.websocket import HandshakeRequest
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ContextFilter:
+    """Accepts the sockets of one context. Routes and captures of the context are known by this object."""
+
+    client: str | None = None
+    """The IP address of the device, in its shortest form."""
+    port: int | None = None
+    """The port of the proxy that the app connects to."""
+    user: str | None = None
+    """The name with which the app logs in at the proxy."""
+    parent: "ContextFilter | None" = None
+    """The filter of the context that this one was made from: it must accept the socket, too."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError and TypeError for values that no socket has."""
+        if self.client is None and self.port is None and self.user is None:
+            raise ValueError("a context needs a client, a port or a user")
+        if self.client is not None:
+            object.__setattr__(self, "client", _checked_address(self.client))
+        if self.port is not None:
+            _check_port(self.port)
+        if self.user is not None and not isinstance(self.user, str):
+            raise TypeError(f"user must be a str, not {type(self.user).__name__}")
+        if self.user == "":
+            raise ValueError('user must be a name, such as "phone-2"')
+
+    def __str__(self) -> str:
+        own = [
+            f"{name}={value!r}"
+            for name, value in (("client", self.client), ("port", self.port), ("user", self.user))
+            if value is not None
+        ]
+        return " ".join([*([str(self.parent)] if self.parent else []), *own])
+
+    @property
+    def depth(self) -> int:
+        """The number of contexts around this one, and itself."""
+        return 1 if self.parent is None else 1 + self.parent.depth
+
+    @property
+    def only_port(self) -> int | None:
+        """The port of all sockets that are accepted; None if they may have several."""
+        return self.port if self.port is not None or self.parent is None else self.parent.only_port
+
+    def accepts(self, asked: HandshakeRequest) -> bool:
+        """True if a socket belongs to the context."""
+        if self.parent is not None and not self.parent.accepts(asked):
+            return False
+        address = None if asked.client_address is None else shortest_address(asked.client_address[0])
+        return (
+            (self.client is None or address == self.client)
+            and (self.port is None or asked.proxy_port == self.port)
+            and (self.user is None or asked.proxy_user == self.user)
+        )
+
+
+def shortest_address(text: str) -> str | None:
+    """An IP address in its shortest form, without a zone; an IPv4 one if it stands for that. None for others.
+
+    An app that connects by IPv4 to a port of both versions has an address such as `::ffff:192.168.1.7`.
+    """
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
+
+
+def _checked_address(client: object) -> str:
+    if not isinstance(client, str):
+        raise TypeError(f"client must be an IP address as a str, not {type(client).__name__}")
+    address = shortest_address(client)
+    if address is None:
+        raise ValueError(f'client must be the IP address of a device, such as "192.168.1.7", not {client!r}')
+    return address
+
+
+def _check_port(port: object) -> None:
+    if not isinstance(port, int) or isinstance(port, bool):
+        raise TypeError(f"port must be an int, not {type(port).__name__}")
+    if not 0 < port < 65_536:
+        raise ValueError(f"port must be 1 to 65535, not {port!r}")
