@@ -147,6 +147,7 @@ def test_no_two_classes_have_the_same_name() -> None:
         "EventContextManager",
         "EventInfo",
         "Proxy",
+        "ProxyAssertions",
         "ProxyContext",
         "SocketAssertions",
         "WebSocket",

@@ -180,7 +180,7 @@ async def test_bad_input_is_told_in_one_sentence(proxy: Proxy, recordings: Recor
     async with raw_socket(proxy.port) as socket:
         name = name_of(recordings.only)
         for line, said in (
-            (f"ws.close {name} 1006", "code must be 1000 or 3000 to 4999, not 1006"),
+            (f"ws.close {name} 1006", "code must be 1000 to 1003, 1007 to 1014 or 3000 to 4999, not 1006"),
             (f"ws.close {name} 1000 '{'x' * 124}'", "123 bytes"),
             ("ws.close ws://nowhere/#0", "Invalid choice"),
             (f"ws.send {name} nobody hello", "Invalid choice"),

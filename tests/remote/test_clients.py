@@ -443,6 +443,16 @@ async def test_client_that_is_gone_leaves_the_apps_their_network(proxy: Proxy) -
         async with app(proxy, f"{url}/live") as client:
             await client.send("a")
             assert await client.recv() == "a"
+        proxy.offline()
+        async with connect() as remote:
+            await remote.offline()
+        with pytest.raises((InvalidMessage, OSError, EOFError)):  # the program itself is offline still
+            async with app(proxy, f"{url}/live"):
+                pass
+        async with connect() as remote:
+            await remote.online()
+        async with app(proxy, f"{url}/live"):
+            pass
 
 
 async def test_client_stays_connected_while_the_proxy_is_offline(proxy: Proxy) -> None:

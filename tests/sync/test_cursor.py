@@ -260,5 +260,5 @@ def test_only_sockets_of_the_sync_api_are_expected(fed: Fed) -> None:
     with pytest.raises(TypeError, match=r"^this WebSocket is of the async API: import expect from "):
         expect(of_async)
     text: Any = "ws"
-    with pytest.raises(TypeError, match=r"^expect takes a WebSocket of the sync API, not str$"):
+    with pytest.raises(TypeError, match=r"^expect takes a WebSocket or a Proxy of the sync API, not str$"):
         expect(text)

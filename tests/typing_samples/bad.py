@@ -29,3 +29,11 @@ def take_text(payload: str) -> None:
 def listen(ws: WebSocket, sync_ws: sync_api.WebSocket) -> None:
     ws.on("framesent", take_text)  # error
     sync_ws.on("framesent", take_text)  # error
+
+
+def disturb(ws: WebSocket, sync_ws: sync_api.WebSocket, route: sync_api.WebSocketRoute) -> None:
+    ws.close(to="app")  # error
+    ws.abort("hard")  # error
+    ws.conditions("5g")  # error
+    sync_ws.conditions(plan=[(0, "5g")])  # error
+    route.conditions(lag=5)  # error

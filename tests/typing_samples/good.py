@@ -141,3 +141,29 @@ def use_sync(ws: sync_api.WebSocket) -> None:
         assert_type(proxy, sync_api.Proxy)
     ws.send_to_client(b"a")
     assert_type(ws.close(3000, "bye"), None)
+
+
+async def disturb(proxy: Proxy, ws: WebSocket, route: async_api.WebSocketRoute) -> None:
+    await ws.close(1011, "restart", to="client")
+    await ws.abort("rst")
+    assert_type(await ws.conditions("3g", drop=0.1, direction="sent"), async_api.Conditions)
+    await ws.conditions(plan=[(0, "3g"), (2.5, {"latency": 50}), (5, "offline")])
+    assert_type(route.conditions("lift", seed=1), async_api.Conditions)
+    route.abort("rst")
+    await proxy.offline()
+    await proxy.online()
+    assert_type(await async_api.expect(proxy).to_reconnect("**/live", within=3000), WebSocket)
+    await async_api.expect(ws).to_be_closed(code=1011)
+
+
+def disturb_sync(proxy: sync_api.Proxy, ws: sync_api.WebSocket, route: sync_api.WebSocketRoute) -> None:
+    ws.close(1011, "restart", to="server")
+    ws.abort("rst")
+    assert_type(ws.conditions("3g", drop=0.1, direction="sent"), sync_api.Conditions)
+    ws.conditions(plan=[(0, "3g"), (2.5, {"latency": 50}), (5, "offline")])
+    assert_type(route.conditions("lift", seed=1), sync_api.Conditions)
+    route.abort("rst")
+    proxy.offline()
+    proxy.online()
+    assert_type(sync_api.expect(proxy).to_reconnect("**/live", within=3000), sync_api.WebSocket)
+    sync_api.expect(ws).to_be_closed(code=1011)

@@ -44,11 +44,11 @@ class FlowSocket(ABC):
         """True once the routes were asked about the handshake, or another addon answered it first."""
         self._is_open = False
         self._collected: list[Order] | None = []
-        """The orders of a route that are given to the layer together: those before the socket is open, and
-        those during a call of the layer. None while each order is carried out when it comes."""
+        """The orders that are given to the layer together: those before the socket is open, and those during
+        a call of the layer. None while each order is carried out when it comes."""
 
     def opened(self) -> list[Order]:
-        """The socket is open, and its layer there. Returns what a route has ordered until now."""
+        """The socket is open, and its layer there. Returns the orders until now."""
         self._is_open = True
         orders, self._collected = self._collected or [], None
         return orders

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from wirewright.model.awaitables import Completion
 from wirewright.model.errors import Error
@@ -233,15 +233,8 @@ def _check_loop() -> None:
         raise Error("a plan must be started inside the event loop of the proxy")
 
 
-class NetworkOwner(Protocol):
-    """An object with a network: a socket."""
-
-    @property
-    def _network(self) -> PlannedNetwork: ...
-
-
 def conditions(
-    self: NetworkOwner,
+    self: Any,
     preset: Preset | None = None,
     *,
     latency: Milliseconds | None = None,

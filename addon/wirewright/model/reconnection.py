@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
+from wirewright.model.change_watch import ChangeWatch
 from wirewright.model.code_places import function_text
 from wirewright.model.emitter import EmittedEvent
 from wirewright.model.ended_sockets import EndedSocket
@@ -13,7 +14,6 @@ from wirewright.model.matching import UrlMatch, compile_match
 from wirewright.model.proxy import Proxy
 from wirewright.model.socket_text import error_text, state_text
 from wirewright.model.steps import Steps, run_steps
-from wirewright.model.watch import Watch
 from wirewright.model.websocket import WebSocket
 from wirewright.printable import printable, shown_url
 
@@ -125,13 +125,13 @@ class Sightings(NamedTuple):
         return [f"ended: {_sight(last)}", *_listed("requested since", list(self._requested_since()))]
 
 
-class ProxyWatch(Watch):
+class ProxyWatch(ChangeWatch):
     """One watch of a proxy. An `EventTap` of the proxy and its sockets."""
 
     wants = ("websocket", "changed", "close")
 
     def __init__(self, proxy: Proxy, timeout: Timeout, awaited: str) -> None:
-        """As Watch."""
+        """As ChangeWatch."""
         self._proxy = proxy
         self._sockets: set[WebSocket] = set()
         """Those that it is attached to."""

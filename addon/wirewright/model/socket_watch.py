@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wirewright.memory import ITEM_BYTES
+from wirewright.model.change_watch import ChangeWatch
 from wirewright.model.emitter import EmittedEvent
 from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.model.event_wait import Timeout
@@ -12,7 +13,6 @@ from wirewright.model.frame_match import FrameMatch
 from wirewright.model.frame_run import FrameRun, total_size
 from wirewright.model.socket_text import ENDS, end_text
 from wirewright.model.steps import Steps
-from wirewright.model.watch import Watch
 from wirewright.values import DIRECTIONS, Direction, Payload
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _MOST_UNREAD = 1024 * 1024
 """The same of frames that cannot match. Beyond them the waiting code reads them."""
 
 
-class SocketWatch(Watch):
+class SocketWatch(ChangeWatch):
     """One watch of a socket. An `EventTap` of the socket.
 
     With a `match` it keeps the frames that come until they are read, however few the socket remembers.
@@ -40,7 +40,7 @@ class SocketWatch(Watch):
     ) -> None:
         """`awaited` is a noun, for the message of a TimeoutError. Without a `match` no frame is kept.
 
-        As Watch.
+        As ChangeWatch.
         """
         self._socket, self._match = socket, match
         self.wants = ENDS if match is None else ("framesent", "framereceived", *ENDS)

@@ -43,7 +43,7 @@ class LateDecision:
 
 
 class Order(NamedTuple):
-    """A route's order: a message or close frame to send in a direction, or new conditions for it."""
+    """An order of a route or a user: a message or close frame for a direction, or its new conditions."""
 
     direction: Direction
     ours: Ours | Conditions
@@ -59,7 +59,7 @@ class Observer(Protocol):
     """How many bytes of messages may wait in one direction before its source is not read any more."""
 
     def opened(self) -> Sequence[Order]:
-        """The layer is there. Returns the orders of routes until now; later ones are events."""
+        """The layer is there. Returns the orders until now; later ones are events."""
 
     def demand(self, *, direction: Direction) -> Demand:
         """The current demand for a direction: the same object until it changes."""

@@ -1,4 +1,4 @@
-"""The network between the app and the proxy, where a route has put it under conditions."""
+"""The network between the app and the proxy, where it is under conditions."""
 
 from collections.abc import Iterable
 from time import monotonic

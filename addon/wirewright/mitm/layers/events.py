@@ -19,7 +19,7 @@ class DecisionInjected(MessageInjected[LateDecision]):
 
 
 class OrderInjected(MessageInjected[Order]):
-    """A route has given an order."""
+    """A route, or a user, has given an order."""
 
     is_relayed = False
     """True while mitmproxy's own layer calls its hooks for this order."""

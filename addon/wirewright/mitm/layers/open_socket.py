@@ -42,7 +42,7 @@ class OpenSocket:
         )
         self.legs = {each: self._leg(self.agreement, each) for each in Direction}
         self.network: AppNetwork | None = None
-        """The network between the app and the proxy, if a route has put it under conditions."""
+        """The network between the app and the proxy, if it is, or was, under conditions."""
         self.has_waited = False
         """True once a message had to wait. Until then nothing is weighed, as for most sockets."""
         self.outgoing: defaultdict[Direction, list[bytes]] = defaultdict(list)

@@ -12,7 +12,7 @@ from wirewright.model.event_wait import TimedWait, Timeout
 __tracebackhide__ = True  # pytest shows the line that calls
 
 
-class Watch(TimedWait):
+class ChangeWatch(TimedWait):
     """A watch in the proxy's event loop. Steps (`steps.py`) wait for its changes and look again."""
 
     def __init__(self, emitter: Emitter, timeout: Timeout, awaited: str) -> None:
