@@ -558,7 +558,7 @@ def temporary_registrations(proxy: Proxy) -> Iterator[Proxy]:
     wrappers = WrapperRegistry(proxy._bridge, _KINDS)
     undo: list[Callable[[], object]] = []
     wrappers.undo = undo
-    wrappers.since = next(proxy._own._moments)
+    wrappers.since = next(proxy._own._root._moments)
     try:
         yield Proxy(proxy._own, wrappers)
     finally:

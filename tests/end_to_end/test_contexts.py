@@ -10,10 +10,11 @@ import pytest
 import websockets
 from websockets.asyncio.server import ServerConnection
 
+from support.certificates import Certificates, trusting
 from support.devices import OPTIONS, Device, modes, ports
 from support.servers import serving
 from support.time_limits import STEP_SECONDS
-from wirewright import Error, Proxy, WebSocket, WebSocketRoute, launch
+from wirewright import Error, Proxy, WebSocket, WebSocketRoute, expect, launch
 from wirewright.capture import open as open_capture
 
 pytestmark = pytest.mark.remote
@@ -288,3 +289,54 @@ async def test_user_of_a_request_without_a_connect_is_known_if_the_login_is_righ
         status = (await reader.readline()).split()[1]
         assert (ws.proxy_user, status) == (user, b"101" if user else b"407")
         writer.close()
+
+
+OFFLINE = {"by a user": {"user": "bob"}, "by an address": {"client": "127.0.0.2"}}
+
+
+@pytest.mark.parametrize("conditions", OFFLINE.values(), ids=OFFLINE)
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+async def test_outage_of_a_context_cuts_its_apps_alone(
+    proxy: Proxy,
+    devices: list[Device],
+    certificates: Certificates,
+    scheme: str,
+    conditions: dict[str, str],
+) -> None:
+    context = proxy.context(**conditions)  # type: ignore[arg-type]
+    meant = 1 if "user" in conditions else 3
+    tls = certificates.server_context if scheme == "wss" else None
+    trusted = {"ssl": trusting(proxy.ca_certificate)} if tls else {}
+    async with serving(tls=tls) as url, AsyncExitStack() as stack:
+        opened = [
+            await stack.enter_async_context(each.socket(f"{url}/{number}", **trusted))
+            for number, each in enumerate(devices)
+        ]
+        await context.offline()
+        async with asyncio.timeout(STEP_SECONDS):
+            await opened[meant].wait_closed()
+        assert opened[meant].close_code == 1006
+        with pytest.raises((websockets.InvalidHandshake, OSError, EOFError)):
+            async with devices[meant].socket(f"{url}/{meant}", **trusted):
+                pass
+        for number, connection in enumerate(opened):
+            if number != meant:
+                assert await say(connection, "still here") == "still here"
+        async with devices[0].socket(f"{url}/0", **trusted) as another:
+            assert await say(another, "still here") == "still here"
+        await context.online()
+        async with devices[meant].socket(f"{url}/{meant}", **trusted) as back:
+            assert await say(back, "back") == "back"
+            again = await expect(context).to_reconnect(within=1000 * STEP_SECONDS)
+            assert numbers([again]) == [meant]
+        with pytest.raises(AssertionError, match="no such socket has ended"):
+            await expect(proxy.context(port=devices[2].port)).to_reconnect(within=1)
+
+
+async def test_end_of_a_context_ends_its_outage(proxy: Proxy, devices: list[Device]) -> None:
+    context = proxy.context(user="bob")
+    await context.offline()
+    await proxy.context(user="carol").offline()
+    await context.close()
+    async with serving() as url, devices[1].socket(url) as connection:
+        assert await say(connection, "back") == "back"

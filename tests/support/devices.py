@@ -40,10 +40,10 @@ class Device:
         return f"http://{self.user}:secret@127.0.0.1:{self.port}"
 
     @asynccontextmanager
-    async def socket(self, url: str) -> AsyncIterator[websockets.ClientConnection]:
+    async def socket(self, url: str, **options: Any) -> AsyncIterator[websockets.ClientConnection]:
         """A socket through the proxy."""
         source: Any = {"local_addr": (self.address, 0)}
-        async with websockets.connect(url, proxy=self._proxy, **source) as connection:
+        async with websockets.connect(url, proxy=self._proxy, **source, **options) as connection:
             yield connection
 
     @contextmanager

@@ -46,7 +46,7 @@ class MitmproxyHost:
     def forget(self, owner: Owner) -> None:
         for capture in self._captures.values():
             capture.forget(owner)
-        self.end_outage(owner)
+        self.end_outage(holder=owner)
 
     def stop_captures(self) -> None:
         """End all captures."""

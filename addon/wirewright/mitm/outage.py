@@ -1,10 +1,15 @@
 """The outage of a proxy that is offline: apps are cut from all servers, and from routes."""
 
-from mitmproxy import http
+from collections.abc import Callable
+
+from mitmproxy import connection, http
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from wirewright.mitm import end_reasons
-from wirewright.mitm.flow_socket import FlowSocket, proxyserver
+from wirewright.mitm.admission import handshake_of
+from wirewright.mitm.flow_socket import FlowSocket, listening_port, proxyserver
+from wirewright.mitm.proxy_user import connection_user
+from wirewright.model.context_filter import ContextFilter, Origin
 from wirewright.state import control
 
 OFFLINE = "the proxy is offline"
@@ -21,35 +26,56 @@ class Outage:
     name = "wirewright-outage"
 
     def __init__(self) -> None:
-        self._holders: list[object] = []
-        """Scripts, remote clients and (None) this program that have begun it and not ended it."""
+        self._begun: list[tuple[object, ContextFilter | None]] = []
+        """The scripts, remote clients and (None) this program that have begun it and not ended it, each with
+        the context whose apps are cut; None for all apps."""
 
-    def begin(self, holder: object) -> None:
-        """Begin the outage, or go on with it for another holder."""
-        if not any(each is holder for each in self._holders):
-            self._holders.append(holder)
+    def begin(self, holder: object, context: ContextFilter | None = None) -> None:
+        """Begin the outage for the apps of a context, or for all."""
+        self._begun.append((holder, context))
         carried = set()
         for key, socket in control.sockets():
             feed = control.feed(key)
             if feed is not None and isinstance(feed.carrier, FlowSocket) and socket.flow is not None:
                 carried.add(socket.flow.client_conn.id)
-                feed.carrier.cut(OFFLINE)
+                if context is None or context.accepts(socket):
+                    feed.carrier.cut(OFFLINE)
         for handler in list(proxyserver().connections.values()):
-            io = handler.transports.get(handler.client)
-            if handler.client.id not in carried and io is not None and io.handler is not None:
-                handler.close_connection(handler.client)
+            client, io = handler.client, handler.transports.get(handler.client)
+            is_meant = context is None or context.accepts(ConnectionOrigin(client))
+            if is_meant and client.id not in carried and io is not None and io.handler is not None:
+                handler.close_connection(client)
 
-    def end(self, holder: object = None) -> None:
-        """End the outage: for one holder, or (None) for all of them."""
-        self._holders = [each for each in self._holders if holder is not None and each is not holder]
+    def end(self, *, holder: object = None, context: ContextFilter | None = None) -> None:
+        """End the outages of a holder, those of a context, or (without either) all."""
+        if holder is context is None:
+            self._begun.clear()
+        self._begun = [
+            (other, each)
+            for other, each in self._begun
+            if (holder is None or other is not holder) and (context is None or each is not context)
+        ]
+
+    def _holds_for(self, origin: Callable[[], Origin]) -> bool:
+        """True if there is an outage for an app. `origin` is only called if there is one for some apps."""
+        return any(context is None or context.accepts(origin()) for _, context in self._begun)
 
     def refuse(self, flow: http.HTTPFlow) -> None:
-        """End a request of an app if there is an outage."""
-        if self._holders and flow.killable:
+        """End a request of an app if there is an outage for it."""
+        if flow.killable and self._holds_for(lambda: handshake_of(flow)):
             flow.kill()
             end_reasons.note(flow, OFFLINE)
 
     def server_connect(self, data: ServerConnectionHookData) -> None:
         """Whatever an app speaks, it reaches no server."""
-        if self._holders:
+        if self._holds_for(lambda: ConnectionOrigin(data.client)):
             data.server.error = OFFLINE
+
+
+class ConnectionOrigin:
+    """Whence a connection comes that is not a WebSocket (yet)."""
+
+    def __init__(self, client: connection.Client) -> None:
+        self.client_address = client.peername[:2] if client.peername else None
+        self.proxy_port = listening_port(client)
+        self.proxy_user = connection_user(client)

@@ -1,7 +1,14 @@
 """The name with which an app logs in at the proxy: mitmproxy's addon `proxyauth` asks for it."""
 
-from mitmproxy import ctx, http
+from mitmproxy import connection, ctx, http
 from mitmproxy.addons.proxyauth import ProxyAuth, http_auth_header, is_http_proxy, parse_http_basic_auth
+
+
+def connection_user(client: connection.Client) -> str | None:
+    """The name with which a CONNECT or SOCKS connection has logged in; None if it has not."""
+    addon = ctx.master.addons.get("proxyauth")
+    login = addon.authenticated.get(client) if isinstance(addon, ProxyAuth) else None
+    return None if login is None else str(login[0])
 
 
 def proxy_user(flow: http.HTTPFlow) -> str | None:

@@ -2,8 +2,23 @@
 
 import ipaddress
 from dataclasses import dataclass
+from typing import Protocol
 
-from wirewright.model.websocket import HandshakeRequest
+
+class Origin(Protocol):
+    """Whence a socket or a connection comes."""
+
+    @property
+    def client_address(self) -> tuple[str, int] | None:
+        """The host and port of the device, as the proxy sees them."""
+
+    @property
+    def proxy_port(self) -> int | None:
+        """The port of the proxy that the app has connected to."""
+
+    @property
+    def proxy_user(self) -> str | None:
+        """The name with which the app has logged in at the proxy."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -50,8 +65,8 @@ class ContextFilter:
         """The port of all sockets that are accepted; None if they may have several."""
         return self.port if self.port is not None or self.parent is None else self.parent.only_port
 
-    def accepts(self, asked: HandshakeRequest) -> bool:
-        """True if a socket belongs to the context."""
+    def accepts(self, asked: Origin) -> bool:
+        """True if a socket or a connection belongs to the context."""
         if self.parent is not None and not self.parent.accepts(asked):
             return False
         address = None if asked.client_address is None else shortest_address(asked.client_address[0])

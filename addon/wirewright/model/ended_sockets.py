@@ -22,6 +22,9 @@ class EndedSocket:
     ended: int
     """The moment of its end."""
     url: str
+    client_address: tuple[str, int] | None = None
+    proxy_port: int | None = None
+    proxy_user: str | None = None
     opened_at: float | None
     status: int | None
     error: str | None

@@ -14,7 +14,7 @@ from wirewright.model.async_wait import AsyncWait, EventContextManager
 from wirewright.model.awaitables import Completion
 from wirewright.model.context_filter import ContextFilter
 from wirewright.model.emitter import Emitter
-from wirewright.model.ended_sockets import EndedSockets
+from wirewright.model.ended_sockets import EndedSocket, EndedSockets
 from wirewright.model.errors import Error
 from wirewright.model.event_signatures import ProxyListening, ProxyRemoval
 from wirewright.model.event_wait import Predicate, Timeout, WaitOptions, to_milliseconds
@@ -63,11 +63,13 @@ class Host(Protocol):
     def forget(self, owner: Owner) -> None:
         """End the captures that a script started, and its outage."""
 
-    def begin_outage(self, holder: object) -> Awaitable[None] | None:
-        """Take the network away from all apps, until the holder, or anybody, gives it back."""
+    def begin_outage(self, holder: object, context: ContextFilter | None) -> Awaitable[None] | None:
+        """Take the network away from the apps of a context, or from all, until it is given back."""
 
-    def end_outage(self, holder: object = None) -> Awaitable[None] | None:
-        """Give the network back, for a holder of the outage, or (None) for all."""
+    def end_outage(
+        self, *, holder: object = None, context: ContextFilter | None = None
+    ) -> Awaitable[None] | None:
+        """End the outages of a holder, those of a context, or (without either) all."""
 
     def annotate(self, text: str, context: ContextFilter | None) -> Awaitable[None] | None:
         """Write a remark into the running capture of a context, or of the proxy."""
@@ -229,8 +231,8 @@ class Proxy(Emitter):
         return AsyncWait[WebSocket](self, event, predicate, timeout, self._wait_options(event)).wait(name)
 
     def _wait_options(self, event: str) -> WaitOptions:
-        newest_first = (feed.socket for feed in reversed(self._feeds.values()))
-        trials = SocketTrials(newest_first, len(self._feeds))
+        sockets = self.web_sockets
+        trials = SocketTrials(reversed(sockets), len(sockets))
         return WaitOptions(trials=trials, history_of=lambda socket: socket._history)
 
     def route_web_socket(
@@ -355,13 +357,13 @@ class Proxy(Emitter):
         It ends with the script that called it, and with the remote client. Raises Error while no proxy runs.
         """
         owner = current_owner()
-        begun = self._running_host().begin_outage(owner)
+        begun = self._running_host().begin_outage(owner, self._filter)
         self._scope.note_owner(owner)
         return Completion(begun)
 
     def online(self) -> Completion[None]:
         """Give all apps their network back, whoever called `offline()`. Nothing happens if they have it."""
-        return Completion(self._running_host().end_outage())
+        return Completion(self._running_host().end_outage(context=self._filter))
 
     def set_default_timeout(self, timeout: float | timedelta) -> None:
         """Set the timeout of waits that have no `timeout` of their own, in milliseconds or as a timedelta.
@@ -441,4 +443,11 @@ class Proxy(Emitter):
     def _close_context(self, context: ContextFilter) -> Awaitable[None] | None:
         """Remove the routes and the capture of a context."""
         self._routes.close(context)
-        return None if self._host is None else self._host.stop_capture(context)
+        if self._host is None:
+            return None
+        self._host.end_outage(context=context)
+        return self._host.stop_capture(context)
+
+    def _ends(self) -> list[EndedSocket]:
+        """How the newest sockets ended, in the order of their ends."""
+        return [each for each in self._root._ended if self._filter is None or self._filter.accepts(each)]

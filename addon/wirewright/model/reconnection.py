@@ -139,7 +139,7 @@ class ProxyWatch(ChangeWatch):
 
     async def look(self) -> Sightings:
         """The sockets at this moment."""
-        return Sightings(list(self._proxy._ended), self._proxy.web_sockets)
+        return Sightings(self._proxy._ends(), self._proxy.web_sockets)
 
     def hear(self, event: EmittedEvent, values: Sequence[Any]) -> None:
         """Wake the code that waits."""

@@ -91,11 +91,11 @@ class RemoteHost:
             raise TypeError(f"a remark must be a str, not {type(text).__name__}")
         return self._sender.command(protocol.Annotate, text=text, context=self._contexts.number(context))
 
-    def begin_outage(self, holder: object) -> Awaitable[None]:
-        return self._sender.command(protocol.Offline)
+    def begin_outage(self, holder: object, context: ContextFilter | None) -> Awaitable[None]:
+        return self._sender.command(protocol.Offline, context=self._contexts.number(context))
 
-    def end_outage(self, holder: object = None) -> Awaitable[None]:
-        return self._sender.command(protocol.Online)
+    def end_outage(self, *, holder: object = None, context: ContextFilter | None = None) -> Awaitable[None]:
+        return self._sender.command(protocol.Online, context=self._contexts.number(context))
 
     async def apps_seen(self) -> AppsSeen:
         await self._sender.command(protocol.CountApps)

@@ -352,15 +352,18 @@ class Conditions(Command, frozen=True):
 
 
 class Offline(Command, frozen=True):
-    """Take the network away from all apps, until `Online`, or until the client is gone."""
+    """Take the network away from the apps of a context, or from all, until `Online`, or until the client is
+    gone."""
 
     id: int
+    context: int | None = None
 
 
 class Online(Command, frozen=True):
-    """Give all apps their network back."""
+    """Give the apps of a context, or all, their network back."""
 
     id: int
+    context: int | None = None
 
 
 class OpenContext(Command, frozen=True):

@@ -258,9 +258,10 @@ class ClientSession:
             case protocol.Conditions():
                 self._conditioned.put_under(command)
             case protocol.Offline():
-                self._proxy._running_host().begin_outage(self)
+                filtering = self._context(command.context)._filter
+                self._proxy._running_host().begin_outage(self, filtering)
             case protocol.Online():
-                self._proxy._running_host().end_outage()
+                self._context(command.context).online()
             case protocol.OpenContext():
                 self._open_context(command)
             case protocol.CloseContext():
@@ -313,7 +314,7 @@ class ClientSession:
         self.rules.end()
         self._conditioned.end()
         if (host := self._proxy._host) is not None:
-            host.end_outage(self)
+            host.end_outage(holder=self)
         for context in self._contexts.values():
             context.close()
 
