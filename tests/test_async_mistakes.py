@@ -96,6 +96,25 @@ def first_line(number: re.Match[str]) -> str:
     return str(int(number[0]) - 1)
 
 
+async def test_users_meet_only_class_names_that_are_documented(names: dict[str, Any]) -> None:
+    proxy, ws = names["proxy"], names["ws"]
+    manager = ws.expect_event("framereceived")
+    async with manager as info:
+        await ws.send_to_client("go on")
+    mock = await proxy.mock_web_socket("**/nowhere")
+    met = [proxy, ws, manager, info, info.value, ws.cursor(), ws.frames, ws.frames.last, expect(ws), mock]
+    met += [mock.on(), launch(port=0), async_api.connect("ws://127.0.0.1:1"), ws.send_to_client("and on")]
+    for each in met:
+        assert type(each).__name__ in async_api.__all__
+        assert not re.search(r"_\w+ object|Remote|Wrapper", repr(each))
+    wait = ws.wait_for_event("close")
+    assert repr(wait) == "<coroutine WebSocket.wait_for_event: await it>"
+    assert type(wait).__name__ == "coroutine"
+    wait.close()
+    with pytest.raises(AttributeError, match=r"^'WebSocket' object has no attribute 'nothing'$"):
+        _ = ws.nothing
+
+
 async def test_wait_for_a_socket_says_which_ones_came_by(names: dict[str, Any]) -> None:
     proxy: Proxy = names["proxy"]
     async with AsyncExitStack() as stack:

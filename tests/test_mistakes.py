@@ -89,6 +89,32 @@ def test_wait_for_a_socket_says_which_ones_came_by(names: dict[str, Any]) -> Non
     assert said(caught.value) == NO_SOCKET
 
 
+def test_users_meet_only_class_names_that_are_documented(names: dict[str, Any]) -> None:
+    proxy, ws = names["proxy"], names["ws"]
+    manager = ws.expect_event("framereceived")
+    with manager as info:
+        ws.send_to_client("go on")
+    mock = proxy.mock_web_socket("**/nowhere")
+    met = [
+        proxy,
+        ws,
+        manager,
+        info,
+        ws.cursor(),
+        ws.frames,
+        ws.frames.last,
+        sync_api.expect(ws),
+        mock,
+        mock.on(),
+    ]
+    met += [sync_api.launch(port=0), sync_api.connect("ws://127.0.0.1:1")]
+    for each in met:
+        assert type(each).__name__ in sync_api.__all__
+        assert not re.search(r"_\w+ object|Remote|Wrapper", repr(each))
+    with pytest.raises(AttributeError, match=r"^'WebSocket' object has no attribute 'nothing'$"):
+        _ = ws.nothing
+
+
 # The page
 
 

@@ -380,22 +380,53 @@ def test_each_worker_has_a_proxy_of_its_own(pytester: pytest.Pytester) -> None:
     run(pytester, "-n", "2").assert_outcomes(passed=4)
 
 
-def test_async_tests_may_use_it_too(pytester: pytest.Pytester) -> None:
+def test_async_test_may_wait_in_a_thread_and_nowhere_else(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         import asyncio
+        import pytest
+        from wirewright.sync_api import Error
 
-        async def test_it(ws, app):
-            with ws.expect_websocket():
-                client = await asyncio.to_thread(app)
-            await asyncio.to_thread(client.send, "a")
-            found = await asyncio.to_thread(
-                lambda: ws.web_sockets[0].wait_for_event("framereceived", history=True)
-            )
+        def open_socket(ws, app):
+            with ws.expect_websocket() as opened:
+                client = app()
+            return opened.value, client
+
+        @pytest.fixture
+        async def opened(ws, app):
+            with pytest.raises(Error, match="inside a running event loop"):
+                ws.wait_for_websocket()
+            return await asyncio.to_thread(open_socket, ws, app)
+
+        async def test_it(ws, opened):
+            socket, client = opened
+            client.send("a")
+            for wait in (socket.wait_for_event, socket.next_frame, socket.wait_for_open):
+                with pytest.raises(Error, match="in a pytest test the fixture async_ws_proxy"):
+                    wait("framereceived")
+            with pytest.raises(Error, match="inside a running event loop"):
+                with ws.expect_websocket():
+                    pytest.fail("it waits")
+            found = await asyncio.to_thread(lambda: socket.wait_for_event("framereceived", history=True))
             assert found == "a"
         """
     )
     run(pytester, "-o", "asyncio_mode=auto").assert_outcomes(passed=1)
+
+
+def test_launch_beside_the_fixture_is_told_of_it(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        from wirewright.sync_api import Error, launch
+
+        def test_it(ws):
+            with pytest.raises(Error, match=r"launched by the pytest fixture ws_\\w*proxy: use that one"):
+                with launch(port=0):
+                    pytest.fail("it runs")
+        """
+    )
+    run(pytester).assert_outcomes(passed=1)
 
 
 def test_nothing_is_imported_unless_a_test_asks_for_it(pytester: pytest.Pytester) -> None:

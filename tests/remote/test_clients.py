@@ -344,7 +344,7 @@ async def test_client_that_does_not_keep_up_is_told_what_it_missed(proxy: Proxy)
         assert 0 < len(heard) < count
         assert 0 < sum(missed) < 2 * count
         await speaker.close()
-        left_out = r"^Socket closed: 1000 \([\d,]+ messages were left out: this client did not keep up\)$"
+        left_out = r"^Socket closed: 1000 \([\d,]+ messages were left out: this client did not keep up\)\n"
         with pytest.raises(Error, match=left_out):
             await hopeless
     await client.stop()

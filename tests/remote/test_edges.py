@@ -494,9 +494,14 @@ async def test_client_that_is_sent_away_says_why(proxy: Proxy, monkeypatch: pyte
 async def test_gone_proxy_says_so_at_once(proxy: Proxy, way: str) -> None:
     async with connect() if way == "tcp" else memory_transport.connected() as remote:
         pass
+
+    async def expect_socket() -> None:
+        async with remote.expect_websocket(timeout=0):
+            pass
+
     attempts: list[Callable[[], Any]] = [
         lambda: remote.wait_for_websocket(timeout=0),
-        lambda: remote.expect_websocket(timeout=0).__aexit__(None, None, None),
+        expect_socket,
         lambda: remote.route_web_socket("**", print),
         lambda: remote.start_capture("x.db"),
         lambda: remote.annotate("x"),

@@ -4,14 +4,13 @@ https://playwright.dev/python/docs/api/class-websocket#web-socket-wait-for-event
 """
 
 import asyncio
-import inspect
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
 from functools import partial
 from operator import length_hint
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from wirewright.model.awaitables import Completion
+from wirewright.model.awaitables import Completion, is_awaitable
 from wirewright.model.catch_up import CatchUp, bind
 from wirewright.model.emitter import Emitter, RegisteredListener
 from wirewright.model.errors import ENDS_THE_PROGRAM, EndedError, Error, TimeoutError  # noqa: A004  Playwright's name
@@ -123,9 +122,7 @@ class AsyncWait(EventWait, Generic[T]):
         except BaseException as exception:
             self._raised(exception, value, frame or self._emitted_frame())
             return
-        if matched is False:  # most frames do not match
-            self.options.trials.add(value, matched)
-        elif inspect.isawaitable(matched):
+        if is_awaitable(matched):
             candidate = self._candidate(value, number, frame or self._emitted_frame())
             pending = asyncio.ensure_future(matched)
             self._pending[pending] = candidate

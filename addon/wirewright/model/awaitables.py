@@ -1,8 +1,9 @@
 """The awaitable that a method returns for work that has already begun, and the cancelling of tasks."""
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Coroutine, Generator
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
 from wirewright.model.misuse import no_attribute
 
@@ -64,6 +65,11 @@ class Completion(Coroutine[Any, Any, T]):
 
         def __contains__(self, item: object) -> bool:
             raise TypeError(f"{self._name} was not awaited: write ... in await {self._name}")
+
+
+def is_awaitable(value: object) -> TypeGuard[Awaitable[Any]]:
+    """`inspect.isawaitable`, and quick for what most predicates return."""
+    return value is not False and value is not None and value is not True and inspect.isawaitable(value)
 
 
 def is_being_cancelled() -> bool:

@@ -7,7 +7,6 @@ predicate is called in the thread that waits.
 """
 
 import asyncio
-import inspect
 import os
 import threading
 import time
@@ -17,6 +16,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar
 
+from wirewright.model.awaitables import is_awaitable
 from wirewright.model.errors import EndedError, Error
 from wirewright.model.steps import Steps
 from wirewright.printable import get_logger
@@ -241,7 +241,7 @@ class Bridge:
         else, and the caller waits until it has ended.
         """
         result = function(*arguments)
-        return self._end_of(result) if inspect.isawaitable(result) else result
+        return self._end_of(result) if is_awaitable(result) else result
 
     def _end_of(self, awaitable: Awaitable[object]) -> object:
         value, error = self.wait(_outcome(awaitable), has_turn=True)

@@ -5,7 +5,6 @@ predicate.
 """
 
 import asyncio
-import inspect
 import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,6 +13,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from wirewright.memory import MemoryUse, budget
+from wirewright.model.awaitables import is_awaitable
 from wirewright.model.catch_up import CatchUp, bind, bound
 from wirewright.model.emitter import EmittedEvent, Emitter
 from wirewright.model.errors import ENDS_THE_PROGRAM, EndedError, Error
@@ -242,7 +242,7 @@ class SyncWait(Generic[T]):
     def _call_predicate(self, value: object) -> Any:
         assert self._predicate is not None
         verdict = self._predicate(value)
-        return self._in_time(verdict) if inspect.isawaitable(verdict) else verdict
+        return self._in_time(verdict) if is_awaitable(verdict) else verdict
 
     async def _in_time(self, verdict: Awaitable[object]) -> object:
         seconds = None
