@@ -418,6 +418,29 @@ def test_errors_are_those_of_the_async_api(proxy: Proxy, url: str) -> None:
             proxy.wait_for_websocket()
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_exception_of_a_predicate_has_a_note_with_its_frame(
+    proxy: Proxy, url: str, *, is_async: bool
+) -> None:
+    def judge(payload: str | bytes) -> bool:
+        if payload == "b":
+            raise KeyError(payload)
+        return False
+
+    async def judge_later(payload: str | bytes) -> bool:
+        return judge(payload)
+
+    with (  # noqa: PT012
+        opened(proxy, url) as (ws, client),
+        pytest.raises(KeyError) as caught,
+        ws.expect_event("framereceived", judge_later if is_async else judge),
+    ):
+        for message in ("a", "b", "c"):
+            say(client, message)
+    (note,) = caught.value.__notes__
+    assert re.search(r"^the predicate judge\w* \(.*test_sync_api\.py:\d+\) raised on frame 4: ← 'b'$", note)
+
+
 # Async functions
 
 

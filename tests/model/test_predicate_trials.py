@@ -153,6 +153,30 @@ async def test_predicate_is_named_as_its_user_knows_it() -> None:
     assert len(lines[1]) < 300
 
 
+class Broken:
+    def __call__(self, payload: str) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        raise ValueError("broken")
+
+
+@in_virtual_time
+async def test_predicate_whose_repr_raises_is_named_by_its_class() -> None:
+    lines = await message_of(open_socket(), Broken())
+    assert lines[1] == "the predicate Broken was not called: no frame was received"
+
+
+@in_virtual_time
+async def test_wait_that_is_over_keeps_no_frames() -> None:
+    feed = open_socket()
+    async with feed.socket.expect_event(EVENT, lambda payload: payload == "b") as info:
+        receive(feed, "a", "b")
+    trials = info._waiter.options.trials
+    assert isinstance(trials, FrameTrials)
+    assert (trials.count, len(trials._kept)) == (1, 0)
+
+
 # Predicates that raise
 
 

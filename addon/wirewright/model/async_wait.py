@@ -187,6 +187,7 @@ class AsyncWait(EventWait, Generic[T]):
         for pending in self._pending:
             pending.cancel()
         self._predicate = self._asked = None
+        self.options.trials.clear()
 
 
 @shown_as("coroutine")

@@ -1,5 +1,6 @@
 """Places in users' code, for errors: the line of a function, and the line that called the package."""
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -17,10 +18,14 @@ LONGEST = 200
 
 def function_text(function: Any) -> str:
     """The name of a function with its file and line, as all lambdas have one name; else the repr."""
-    function = getattr(function, "func", function)  # of a `functools.partial`
+    if isinstance(function, functools.partial):
+        function = function.func
     name = getattr(function, "__qualname__", None)
-    if name is None:
-        shown = printable(repr(function))
+    if not isinstance(name, str):
+        try:
+            shown = printable(repr(function))
+        except Exception:  # it is a user's
+            shown = type(function).__name__
         return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"
     name = printable(name.rpartition("<locals>.")[2])
     code = getattr(function, "__code__", None)

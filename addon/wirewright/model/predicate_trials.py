@@ -35,6 +35,9 @@ class Trials:
         if verdict is None:
             self.nones += 1
 
+    def clear(self) -> None:
+        """Keep no value any more: the wait is over."""
+
     def lines(self, predicate: Any) -> list[str]:
         """What the predicate was tried on, for an error. `predicate` is the user's, or None."""
         return [] if predicate is None else [self._sentence(predicate, self.count)]
@@ -82,6 +85,10 @@ class FrameTrials(Trials):
         if len(value) > _LONGEST:  # it would stay in memory
             value = value[:_LONGEST]
         self._kept.append(value)
+
+    def clear(self) -> None:
+        """Keep no frame any more."""
+        self._kept.clear()
 
     def lines(self, predicate: Any) -> list[str]:
         """What the predicate was tried on, with the last frames."""

@@ -259,6 +259,7 @@ class SyncWait(Generic[T]):
 
     def _end(self, outcome: Candidate | BaseException) -> None:
         self._outcome = outcome
+        self._inbox.options.trials.clear()
         self._finalizer.detach()
         number = outcome.number if isinstance(outcome, Candidate) else None
         if catch_ups := bound():  # they end, or move past this event, before the caller waits again
