@@ -23,7 +23,8 @@ def error_lines(checker: str, sample: Path) -> set[int]:
     if checker == "mypy":
         command = [sys.executable, "-m", "mypy", "--strict", str(sample)]
     else:
-        command = [sys.executable, "-m", "pyright", "--project", str(sample.parent)]
+        pyright = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable]
+        command = [*pyright, "--project", str(sample.parent)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     shown = re.findall(rf"{sample.name}:(\d+):(?:\d+ -)? error", run.stdout)
     assert re.search(r"\d+ error|Success", run.stdout), run.stdout + run.stderr

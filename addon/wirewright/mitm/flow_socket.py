@@ -97,10 +97,10 @@ class FlowSocket(ABC):
 
     def _reset(self) -> None:
         handler, feed = proxyserver().connections.get(self.flow.client_conn.id), control.feed(self.flow.id)
-        if handler is None or feed is None:
+        if handler is None:
             return  # the connections have ended
         transports, event = reset_when_closed(handler, self.flow), self.cut_event(ABORTED)
-        if event is None:
+        if event is None or feed is None:
             self.cut(ABORTED)
             return
 
