@@ -43,10 +43,10 @@ def service() -> Iterator[str]:
 
 
 @pytest.fixture(params=["python", "node", "chromium"])
-def buy(request: pytest.FixtureRequest, ws: Proxy, service: str) -> Iterator[Buy]:
+def buy(request: pytest.FixtureRequest, ws_proxy: Proxy, service: str) -> Iterator[Buy]:
     """The app, about to be used."""
     if request.param == "chromium":
-        yield from in_chromium(ws, service)
+        yield from in_chromium(ws_proxy, service)
         return
     command = {"python": [sys.executable, HERE / "order.py"], "node": ["node", HERE / "order.mjs"]}[
         request.param
@@ -55,7 +55,7 @@ def buy(request: pytest.FixtureRequest, ws: Proxy, service: str) -> Iterator[Buy
         pytest.skip(f"{command[0]} is not installed")
     if request.param == "node" and not has_ws():
         pytest.skip("the npm package ws is not installed where NODE_PATH leads")
-    environment = {**os.environ, "HTTP_PROXY": f"http://127.0.0.1:{ws.port}"}
+    environment = {**os.environ, "HTTP_PROXY": f"http://127.0.0.1:{ws_proxy.port}"}
 
     def run() -> str:
         done = subprocess.run(  # noqa: S603  it is the app
@@ -80,7 +80,7 @@ def has_ws() -> bool:
     return found.returncode == 0
 
 
-def in_chromium(ws: Proxy, service: str) -> Iterator[Buy]:
+def in_chromium(ws_proxy: Proxy, service: str) -> Iterator[Buy]:
     playwright = pytest.importorskip("playwright.sync_api")
     if CHROMIUM is None:
         pytest.skip("chromium is not installed")
@@ -88,7 +88,7 @@ def in_chromium(ws: Proxy, service: str) -> Iterator[Buy]:
         browser = driver.chromium.launch(
             executable_path=CHROMIUM,
             args=["--no-sandbox"],
-            proxy={"server": f"http://127.0.0.1:{ws.port}", "bypass": "<-loopback>"},
+            proxy={"server": f"http://127.0.0.1:{ws_proxy.port}", "bypass": "<-loopback>"},
         )
         page = browser.new_page()
 
@@ -103,23 +103,23 @@ def in_chromium(ws: Proxy, service: str) -> Iterator[Buy]:
         browser.close()
 
 
-def test_order_is_sent_and_filled(ws: Proxy, buy: Buy) -> None:
-    with ws.expect_websocket("**/orders") as opened:
+def test_order_is_sent_and_filled(ws_proxy: Proxy, buy: Buy) -> None:
+    with ws_proxy.expect_websocket("**/orders") as opened:
         assert buy() == "filled 3"
     sent = opened.value.wait_for_event("framesent", history=True)
     assert json.loads(sent) == {"buy": 3}
 
 
-def test_app_says_what_the_service_filled_and_not_what_it_ordered(ws: Proxy, buy: Buy) -> None:
+def test_app_says_what_the_service_filled_and_not_what_it_ordered(ws_proxy: Proxy, buy: Buy) -> None:
     def fill_less(route: WebSocketRoute) -> None:
         server = route.connect_to_server()
         server.on_message(lambda message: route.send(message.replace("3", "2")))
 
-    ws.route_web_socket("**/orders", fill_less)
+    ws_proxy.route_web_socket("**/orders", fill_less)
     assert buy() == "filled 2"
 
 
-def test_app_needs_no_service_to_be_tested(ws: Proxy, buy: Buy) -> None:
+def test_app_needs_no_service_to_be_tested(ws_proxy: Proxy, buy: Buy) -> None:
     orders: list[object] = []
 
     def mock(route: WebSocketRoute) -> None:
@@ -129,6 +129,6 @@ def test_app_needs_no_service_to_be_tested(ws: Proxy, buy: Buy) -> None:
 
         route.on_message(order)
 
-    ws.route_web_socket("**/orders", mock)
+    ws_proxy.route_web_socket("**/orders", mock)
     assert buy() == "filled 0"
     assert orders == [{"buy": 3}]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from websockets.sync.client import connect
 
 from wirewright import Error, async_api, launch, sync_api
 from wirewright.model import running_proxies
@@ -57,6 +58,30 @@ def test_sync_launch_is_one_proxy_and_can_be_called(follower: Follower, confdir:
     assert [name for name, _ in follower.told] == ["started", "ending"]
     with pytest.raises(Error, match="the proxy's event loop does not answer"):
         running.run(ask())
+
+
+def test_settling_dispatches_what_an_async_client_has_not_read_yet(follower: Follower, confdir: Path) -> None:
+    heard: list[str] = []
+
+    async def hear(url: str) -> None:
+        await asyncio.sleep(0)
+        heard.append(url)
+
+    with (
+        sync_api.launch(port=0, confdir=confdir, options={"ws_remote": "127.0.0.1:0"}) as proxy,
+        asyncio.Runner() as runner,
+    ):
+        connecting = async_api.connect()
+        remote = runner.run(connecting.__aenter__())
+        remote.on("websocket", lambda ws: hear(ws.url))
+        (running,) = [each for each in running_proxies.running_proxies() if each.proxy is remote]
+        proxy.route_web_socket("**", lambda route: None)
+        with connect("ws://nowhere/live", proxy=f"http://127.0.0.1:{proxy.port}"):
+            running.settle()
+        assert heard == ["ws://nowhere/live"]
+        runner.run(connecting.__aexit__())
+        with pytest.raises(Error):
+            running.settle()
 
 
 async def test_launch_that_fails_is_no_running_proxy(follower: Follower, confdir: Path) -> None:

@@ -21,8 +21,8 @@ def their_tests(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_
 def test_test_waits_for_what_its_app_says(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
-        def test_it(ws, app):
-            with ws.expect_websocket("**/live") as opened:
+        def test_it(ws_proxy, app):
+            with ws_proxy.expect_websocket("**/live") as opened:
                 client = app()
             with opened.value.expect_event("framereceived", lambda payload: payload == "b") as frame:
                 client.send("a")
@@ -38,15 +38,15 @@ def test_what_a_test_registers_goes_with_it(pytester: pytest.Pytester) -> None:
         """
         heard = []
 
-        def test_one(ws, app):
-            ws.on("websocket", lambda socket: socket.on("framereceived", heard.append))
-            ws.route_web_socket("**", lambda route: route.on_message(lambda message: route.send("mocked")))
+        def test_one(ws_proxy, app):
+            ws_proxy.on("websocket", lambda socket: socket.on("framereceived", heard.append))
+            ws_proxy.route_web_socket("**", lambda route: route.on_message(lambda _: route.send("mocked")))
             client = app()
             client.send("a")
             assert client.recv() == "mocked"
 
-        def test_two(ws, app, ws_proxy):
-            assert ws.port == ws_proxy.port
+        def test_two(ws_proxy, app, ws_session_proxy):
+            assert ws_proxy.port == ws_session_proxy.port
             client = app()
             client.send("a")
             assert client.recv() == "a"
@@ -56,19 +56,31 @@ def test_what_a_test_registers_goes_with_it(pytester: pytest.Pytester) -> None:
     run(pytester).assert_outcomes(passed=2)
 
 
+def test_old_name_of_the_fixture_is_an_alias_with_a_warning(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        def test_it(ws, ws_proxy):
+            assert ws is ws_proxy
+        """
+    )
+    result = run(pytester)
+    result.assert_outcomes(passed=1, warnings=1)
+    assert "PytestDeprecationWarning: the fixture ws is now ws_proxy" in result.stdout.str()
+
+
 def test_report_of_a_failed_test_is_clean(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         def fail(payload):
             raise ValueError(payload)
 
-        def test_it(ws, app):
-            ws.on("websocket", lambda socket: socket.on("framereceived", fail))
+        def test_it(ws_proxy, app):
+            ws_proxy.on("websocket", lambda socket: socket.on("framereceived", fail))
             client = app("/%1B%9B")
             client.send("there \\x1b]8;;http://h\\x07\\x9b31m\\u202e")
             client.recv()
             client.close()
-            assert not ws.web_sockets
+            assert not ws_proxy.web_sockets
             raise KeyError("why it fails")
         """
     )
@@ -81,11 +93,11 @@ def test_report_of_a_failed_test_is_clean(pytester: pytest.Pytester) -> None:
 def test_default_timeout_goes_with_its_test(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
-        def test_one(ws):
-            ws.set_default_timeout(0.001)
+        def test_one(ws_proxy):
+            ws_proxy.set_default_timeout(0.001)
 
-        def test_two(ws, app):
-            with ws.expect_websocket():
+        def test_two(ws_proxy, app):
+            with ws_proxy.expect_websocket():
                 app()
         """
     )
@@ -99,7 +111,7 @@ def test_warnings_of_mitmproxy_are_no_users(pytester: pytest.Pytester, filters: 
         pytester.makeini(f"[pytest]\nfilterwarnings = {filters}")
     pytester.makepyfile(
         """
-        def test_it(ws, app):
+        def test_it(ws_proxy, app):
             client = app()
             client.send("a")
             client.recv()
@@ -118,14 +130,14 @@ def test_proxy_is_launched_as_a_conftest_says(pytester: pytest.Pytester) -> None
     pytester.makeconftest(APP + launched_with(port=port, options={"ws_history": 1}))
     pytester.makepyfile(
         """
-        def test_it(ws, app):
-            with ws.expect_websocket() as opened:
+        def test_it(ws_proxy, app):
+            with ws_proxy.expect_websocket() as opened:
                 client = app()
             client.send("a")
             client.send("b")
             assert opened.value.wait_for_event("framereceived", lambda payload: payload == "b", history=True)
             assert opened.value.wait_for_event("framereceived", history=True) == "b"
-            print("port", ws.port)
+            print("port", ws_proxy.port)
         """
     )
     for options, expected in ([], port), ([f"--ws-proxy-port={other}"], other):
@@ -136,7 +148,7 @@ def test_proxy_is_launched_as_a_conftest_says(pytester: pytest.Pytester) -> None
 
 def test_mode_of_the_command_line_wins(pytester: pytest.Pytester) -> None:
     pytester.makeconftest(APP + launched_with(mode=["nonsense"]))
-    pytester.makepyfile("def test_it(ws, app): app()")
+    pytester.makepyfile("def test_it(ws_proxy, app): app()")
     run(pytester, "--ws-proxy-mode=regular").assert_outcomes(passed=1)
     run(pytester).assert_outcomes(errors=1)
 
@@ -165,7 +177,7 @@ def test_mode_of_the_command_line_wins(pytester: pytest.Pytester) -> None:
 def test_options_that_make_no_sense_are_one_sentence(
     pytester: pytest.Pytester, options: list[str], said: str
 ) -> None:
-    pytester.makepyfile("def test_it(ws): pass")
+    pytester.makepyfile("def test_it(ws_proxy): pass")
     result = run(pytester, *options)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert re.search(rf"^ERROR: .*{re.escape(said)}", result.stderr.str(), re.MULTILINE)
@@ -180,8 +192,8 @@ def test_report_of_a_failure_has_the_last_frames_and_the_capture(
         import pytest
 
         @pytest.mark.parametrize("name", ["a/b", "c"])
-        def test_fails(ws, app, name):
-            with ws.expect_websocket() as opened:
+        def test_fails(ws_proxy, app, name):
+            with ws_proxy.expect_websocket() as opened:
                 client = app("/" + name)
             for number in range(12):
                 client.send(f"message {number}")
@@ -189,7 +201,7 @@ def test_report_of_a_failure_has_the_last_frames_and_the_capture(
             opened.value.wait_for_event("framereceived", lambda said: said == "message 11", history=True)
             assert False
 
-        def test_passes(ws, app):
+        def test_passes(ws_proxy, app):
             client = app()
             client.send("fine")
             client.recv()
@@ -221,15 +233,15 @@ def test_report_of_a_failure_tells_how_sockets_ended(pytester: pytest.Pytester) 
         from websockets.exceptions import InvalidStatus
         from websockets.sync.client import connect
 
-        def test_it(ws, app):
-            ws.route_web_socket("**/refused", lambda route: route.reject(403))
-            with ws.expect_websocket("**/closed") as opened:
+        def test_it(ws_proxy, app):
+            ws_proxy.route_web_socket("**/refused", lambda route: route.reject(403))
+            with ws_proxy.expect_websocket("**/closed") as opened:
                 client = app("/closed")
             client.close(4000, "broken")
             opened.value.wait_for_event("close", history=True)
             for url in ("ws://nowhere/refused", "ws://127.0.0.1:1/failed"):
-                with ws.expect_websocket() as opened, pytest.raises(InvalidStatus):
-                    connect(url, proxy=f"http://127.0.0.1:{ws.port}")
+                with ws_proxy.expect_websocket() as opened, pytest.raises(InvalidStatus):
+                    connect(url, proxy=f"http://127.0.0.1:{ws_proxy.port}")
                 opened.value.wait_for_event("close", history=True)
             assert False
         """
@@ -248,8 +260,8 @@ def test_report_of_a_failure_has_no_secrets(pytester: pytest.Pytester) -> None:
         """
         SECRET = "s3" + "cr3t"
 
-        def test_it(ws, app):
-            with ws.expect_websocket() as opened:
+        def test_it(ws_proxy, app):
+            with ws_proxy.expect_websocket() as opened:
                 client = app(f"/live?token={SECRET}")
             client.send('{"password": "%s", "a": 1}' % SECRET)
             client.recv()
@@ -271,8 +283,8 @@ def test_report_of_a_failure_has_no_secrets(pytester: pytest.Pytester) -> None:
 def test_report_of_a_failure_has_the_frames_that_mocks_did_not_answer(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
-        def test_fails(ws, app):
-            mock = ws.mock_web_socket("**/live")
+        def test_fails(ws_proxy, app):
+            mock = ws_proxy.mock_web_socket("**/live")
             mock.on(json={"type": "ping"}).reply({"type": "pong"})
             client = app()
             for message in ('{"type": "ping"}', '{"type": "buy", "token": "secret"}', b"\\x00"):
@@ -282,8 +294,8 @@ def test_report_of_a_failure_has_the_frames_that_mocks_did_not_answer(pytester: 
             client.recv()
             assert mock.unanswered == []
 
-        def test_fails_too(ws, app):
-            ws.mock_web_socket("**/live").on().reply("answered")
+        def test_fails_too(ws_proxy, app):
+            ws_proxy.mock_web_socket("**/live").on().reply("answered")
             client = app()
             client.send("x")
             assert client.recv() == ""
@@ -313,24 +325,24 @@ def test_report_of_a_failure_has_what_older_sockets_said_meanwhile(pytester: pyt
         from websockets.sync.client import connect
 
         @pytest.fixture(scope="module")
-        def clients(ws_proxy):
+        def clients(ws_session_proxy):
             with serving() as url, ExitStack() as stack:
-                proxy = f"http://127.0.0.1:{ws_proxy.port}"
+                proxy = f"http://127.0.0.1:{ws_session_proxy.port}"
                 yield [stack.enter_context(connect(url + path, proxy=proxy)) for path in ("/talks", "/still")]
 
         def say(client, socket, message):
             client.send(message)
             socket.wait_for_event("framereceived", lambda said: said == message, history=True)
 
-        def test_before(ws, clients):
-            for client, socket in zip(clients, ws.web_sockets):
+        def test_before(ws_proxy, clients):
+            for client, socket in zip(clients, ws_proxy.web_sockets):
                 say(client, socket, "before")
 
-        def test_it(ws, clients):
-            say(clients[0], ws.web_sockets[0], "meanwhile")
+        def test_it(ws_proxy, clients):
+            say(clients[0], ws_proxy.web_sockets[0], "meanwhile")
             assert False
 
-        def test_other(ws, clients):
+        def test_other(ws_proxy, clients):
             assert False
         """
     )
@@ -347,12 +359,12 @@ def test_report_of_a_failure_has_what_older_sockets_said_meanwhile(pytester: pyt
 def test_running_proxy_is_used(pytester: pytest.Pytester, confdir: Path) -> None:
     pytester.makepyfile(
         """
-        def test_it(ws, app):
-            ws.route_web_socket("**", lambda route: route.on_message(lambda message: route.send("mocked")))
+        def test_it(ws_proxy, app):
+            ws_proxy.route_web_socket("**", lambda route: route.on_message(lambda _: route.send("mocked")))
             client = app()
             client.send("a")
             assert client.recv() == "mocked"
-            print("port", ws.port)
+            print("port", ws_proxy.port)
         """
     )
     with launch(port=0, confdir=confdir, options={"ws_remote": "127.0.0.1:0"}) as proxy:
@@ -370,11 +382,11 @@ def test_each_worker_has_a_proxy_of_its_own(pytester: pytest.Pytester) -> None:
         import pytest
 
         @pytest.mark.parametrize("number", range(4))
-        def test_it(ws, app, number):
+        def test_it(ws_proxy, app, number):
             client = app(f"/{number}")
             client.send("a")
             assert client.recv() == "a"
-            assert [socket.url[-1] for socket in ws.web_sockets] == [str(number)]
+            assert [socket.url[-1] for socket in ws_proxy.web_sockets] == [str(number)]
         """
     )
     run(pytester, "-n", "2").assert_outcomes(passed=4)
@@ -387,25 +399,25 @@ def test_async_test_may_wait_in_a_thread_and_nowhere_else(pytester: pytest.Pytes
         import pytest
         from wirewright.sync_api import Error
 
-        def open_socket(ws, app):
-            with ws.expect_websocket() as opened:
+        def open_socket(ws_proxy, app):
+            with ws_proxy.expect_websocket() as opened:
                 client = app()
             return opened.value, client
 
         @pytest.fixture
-        async def opened(ws, app):
+        async def opened(ws_proxy, app):
             with pytest.raises(Error, match="inside a running event loop"):
-                ws.wait_for_websocket()
-            return await asyncio.to_thread(open_socket, ws, app)
+                ws_proxy.wait_for_websocket()
+            return await asyncio.to_thread(open_socket, ws_proxy, app)
 
-        async def test_it(ws, opened):
+        async def test_it(ws_proxy, opened):
             socket, client = opened
             client.send("a")
             for wait in (socket.wait_for_event, socket.next_frame, socket.wait_for_open):
                 with pytest.raises(Error, match="in a pytest test the fixture async_ws_proxy"):
                     wait("framereceived")
             with pytest.raises(Error, match="inside a running event loop"):
-                with ws.expect_websocket():
+                with ws_proxy.expect_websocket():
                     pytest.fail("it waits")
             found = await asyncio.to_thread(lambda: socket.wait_for_event("framereceived", history=True))
             assert found == "a"
@@ -420,7 +432,7 @@ def test_launch_beside_the_fixture_is_told_of_it(pytester: pytest.Pytester) -> N
         import pytest
         from wirewright.sync_api import Error, launch
 
-        def test_it(ws):
+        def test_it(ws_proxy):
             with pytest.raises(Error, match=r"launched by the pytest fixture ws_\\w*proxy: use that one"):
                 with launch(port=0):
                     pytest.fail("it runs")
@@ -457,37 +469,37 @@ def test_faults_of_a_test_go_with_it(pytester: pytest.Pytester) -> None:
             with serving() as url, connect(f"{url}/kept", proxy=proxy) as client:
                 yield client
 
-        def test_offline(ws, app):
-            ws.offline()
+        def test_offline(ws_proxy, app):
+            ws_proxy.offline()
             with pytest.raises(Exception):
                 app()
 
-        def test_online(ws, app):
-            with ws.expect_websocket(opened=True):
+        def test_online(ws_proxy, app):
+            with ws_proxy.expect_websocket(opened=True):
                 app()
 
         def test_conditions(ws_proxy, ws, client):
             client.send("a")
             assert client.recv() == "a"
-            ws.web_sockets[-1].conditions("offline")
+            ws_proxy.web_sockets[-1].conditions("offline")
             client.send("stuck")
 
-        def test_perfect_network(ws, client):
+        def test_perfect_network(ws_proxy, client):
             assert client.recv() == "stuck"
 
-        def test_ends_of_earlier_tests_do_not_count(ws, client):
-            live = ws.web_sockets[-1]
+        def test_ends_of_earlier_tests_do_not_count(ws_proxy, client):
+            live = ws_proxy.web_sockets[-1]
             live.abort()
             expect(live).to_be_closed()
 
-        def test_reconnection(ws, app):
-            with ws.expect_websocket(opened=True) as opened:
+        def test_reconnection(ws_proxy, app):
+            with ws_proxy.expect_websocket(opened=True) as opened:
                 app()
             with pytest.raises(AssertionError, match="no such socket has ended"):
-                expect(ws).to_reconnect(within=50)
+                expect(ws_proxy).to_reconnect(within=50)
             opened.value.abort()
             app()
-            assert expect(ws).to_reconnect().url.endswith("/live")
+            assert expect(ws_proxy).to_reconnect().url.endswith("/live")
         """
     )
     run(pytester).assert_outcomes(passed=6)

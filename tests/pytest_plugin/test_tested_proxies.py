@@ -45,54 +45,54 @@ def test_test_fails_whose_listener_handler_or_rule_raised(pytester: pytest.Pytes
     pytester.makepyfile(
         RAISING
         + """
-def test_listener(ws, app):
-    ws.on("websocket", lambda socket: socket.on("framesent", fail))
+def test_listener(ws_proxy, app):
+    ws_proxy.on("websocket", lambda socket: socket.on("framesent", fail))
     say(app, "a", "b")
 
-def test_listener_of_sockets(ws, app):
-    ws.on("websocket", fail)
+def test_listener_of_sockets(ws_proxy, app):
+    ws_proxy.on("websocket", fail)
     say(app, "a")
 
-def test_close_listener(ws, app):
-    ws.on("websocket", lambda socket: socket.once("close", lambda _: fail("at the end")))
-    with ws.expect_websocket() as opened:
+def test_close_listener(ws_proxy, app):
+    ws_proxy.on("websocket", lambda socket: socket.once("close", lambda _: fail("at the end")))
+    with ws_proxy.expect_websocket() as opened:
         client = say(app, "a")
     with opened.value.expect_event("close"):
         client.close()
 
-def test_route(ws, app):
-    ws.route_web_socket("**", fail)
+def test_route(ws_proxy, app):
+    ws_proxy.route_web_socket("**", fail)
     with pytest.raises(InvalidStatus):
         app()
 
-def test_message_handler(ws, app):
+def test_message_handler(ws_proxy, app):
     def route(socket):
         socket.connect_to_server()
         socket.on_message(fail)
-    ws.route_web_socket("**", route)
+    ws_proxy.route_web_socket("**", route)
     client = app()
     client.send("a")
-    ws.web_sockets[0].send_to_client("still there")
+    ws_proxy.web_sockets[0].send_to_client("still there")
     assert client.recv() == "still there"
 
-def test_close_handler(ws, app):
+def test_close_handler(ws_proxy, app):
     def route(socket):
         socket.connect_to_server()
         socket.on_close(lambda code, reason: fail("at the end"))
-    ws.route_web_socket("**", route)
+    ws_proxy.route_web_socket("**", route)
     say(app, "a").close()
 
-def test_rule(ws, app):
-    ws.route_web_socket(fail, print)
+def test_rule(ws_proxy, app):
+    ws_proxy.route_web_socket(fail, print)
     say(app, "a")
 
-def test_predicate(ws, app):
-    with ws.expect_websocket() as opened:
+def test_predicate(ws_proxy, app):
+    with ws_proxy.expect_websocket() as opened:
         client = app()
     with opened.value.expect_event("framesent", fail):
         client.send("a")
 
-def test_fine(ws, app):
+def test_fine(ws_proxy, app):
     say(app, "a")
 """
     )
@@ -109,31 +109,31 @@ def test_all_errors_of_a_test_are_in_its_report(pytester: pytest.Pytester) -> No
     pytester.makepyfile(
         RAISING
         + """
-def test_several(ws, app):
+def test_several(ws_proxy, app):
     for number in range(3):
-        ws.on("websocket", lambda socket, number=number: fail(f"number {number}"))
+        ws_proxy.on("websocket", lambda socket, number=number: fail(f"number {number}"))
     say(app, "a")
 
-def test_that_fails_itself(ws, app):
-    ws.on("websocket", lambda socket: fail("beside it"))
+def test_that_fails_itself(ws_proxy, app):
+    ws_proxy.on("websocket", lambda socket: fail("beside it"))
     say(app, "a")
     assert not "the test's own"
 
-def test_that_is_skipped(ws, app):
-    ws.on("websocket", lambda socket: fail("before the skip"))
+def test_that_is_skipped(ws_proxy, app):
+    ws_proxy.on("websocket", lambda socket: fail("before the skip"))
     say(app, "a")
     pytest.skip("it is tired")
 
 @pytest.fixture
-def late(ws, app):
+def late(ws_proxy, app):
     yield
     say(app, "a")
 
-def test_whose_fixture_goes_on(ws, late):
-    ws.on("websocket", lambda socket: fail("in the teardown"))
+def test_whose_fixture_goes_on(ws_proxy, late):
+    ws_proxy.on("websocket", lambda socket: fail("in the teardown"))
 
-def test_whose_handler_fails_it(ws, app):
-    ws.on("websocket", lambda socket: pytest.fail("says the handler"))
+def test_whose_handler_fails_it(ws_proxy, app):
+    ws_proxy.on("websocket", lambda socket: pytest.fail("says the handler"))
     say(app, "a")
 """
     )
@@ -156,8 +156,8 @@ import unittest
 
 class TestIt(unittest.TestCase):
     @pytest.fixture(autouse=True)
-    def take(self, ws, app):
-        ws.on("websocket", self.fail_here)
+    def take(self, ws_proxy, app):
+        ws_proxy.on("websocket", self.fail_here)
         say(app, "a")
 
     def fail_here(self):
@@ -173,7 +173,7 @@ class TestIt(unittest.TestCase):
         self.skipTest("it is tired")
 
 class TestFine(unittest.TestCase):
-    @pytest.mark.usefixtures("ws")
+    @pytest.mark.usefixtures("ws_proxy")
     def test_that_is_skipped(self):
         self.skipTest("it is tired")
 """
@@ -196,14 +196,14 @@ def watch(socket):
     while True:
         socket.wait_for_event("framereceived")
 
-def test_whose_fixture_closes_the_app(ws, app):
-    ws.on("websocket", watch)
+def test_whose_fixture_closes_the_app(ws_proxy, app):
+    ws_proxy.on("websocket", watch)
     say(app, "a")
 
-def test_that_closes_the_app_itself(ws, app):
-    ws.on("websocket", watch)
+def test_that_closes_the_app_itself(ws_proxy, app):
+    ws_proxy.on("websocket", watch)
     client = say(app, "a")
-    with ws.web_sockets[0].expect_event("close"):
+    with ws_proxy.web_sockets[0].expect_event("close"):
         client.close()
 """
     )
@@ -217,11 +217,11 @@ def test_marker_allows_errors(pytester: pytest.Pytester) -> None:
         RAISING
         + """
 @pytest.mark.ws_allow_errors
-def test_it(ws, app, caplog):
-    ws.on("websocket", fail)
+def test_it(ws_proxy, app, caplog):
+    ws_proxy.on("websocket", fail)
     say(app, "a")
 
-def test_other(ws, app):
+def test_other(ws_proxy, app):
     say(app, "a")
 """
     )
@@ -333,24 +333,24 @@ def test_junit_xml_has_the_frames_and_the_capture(
         RAISING
         + r"""
 @pytest.mark.parametrize("number", range(2))
-def test_fails(ws, app, number):
+def test_fails(ws_proxy, app, number):
     say(app, "\x00\x1b\x07 and \U0001f642", path=f"/{number}")
-    ws.web_sockets[0].wait_for_event("framereceived", history=True)
+    ws_proxy.web_sockets[0].wait_for_event("framereceived", history=True)
     assert False
 
 def raise_odd(socket):
     raise LookupError("\x00 \U0001f642")
 
-def test_handler_fails(ws, app):
-    ws.on("websocket", raise_odd)
+def test_handler_fails(ws_proxy, app):
+    ws_proxy.on("websocket", raise_odd)
     say(app, "a")
 
-def test_handler_fails_too(ws, app):
-    ws.on("websocket", raise_odd)
+def test_handler_fails_too(ws_proxy, app):
+    ws_proxy.on("websocket", raise_odd)
     say(app, "a")
     assert False
 
-def test_passes(ws, app):
+def test_passes(ws_proxy, app):
     say(app, "fine")
 """
     )
@@ -375,7 +375,7 @@ def test_passes(ws, app):
 
 def test_capture_of_a_long_name_of_other_letters_is_kept(pytester: pytest.Pytester) -> None:
     name = "test_" + "\u00fc\u4e2d" * 60  # 305 bytes
-    pytester.makepyfile(RAISING + f"def {name}(ws, app):\n    say(app, 'a')\n    assert False\n")
+    pytester.makepyfile(RAISING + f"def {name}(ws_proxy, app):\n    say(app, 'a')\n    assert False\n")
     run(pytester, "--ws-capture=on", "--ws-capture-dir=kept").assert_outcomes(failed=1)
     (capture,) = (pytester.path / "kept").glob("*.db")
     assert capture.stem in name
@@ -412,8 +412,8 @@ def do_nothing(port): ...
 WAYS = [refuse, ask_for_a_page, only_connect, do_nothing]
 
 @pytest.mark.parametrize("use", WAYS)
-def test_it(ws, use):
-    use(ws.port)
+def test_it(ws_proxy, use):
+    use(ws_proxy.port)
     assert False
 """
 WHY = """
@@ -514,9 +514,9 @@ USING = """
 import asyncio
 from test_own import serving, talk
 
-def test_session_proxy(ws_proxy):
+def test_session_proxy(ws_session_proxy):
     with serving() as url:
-        asyncio.run(talk(ws_proxy, url))
+        asyncio.run(talk(ws_session_proxy, url))
     assert False
 """
 

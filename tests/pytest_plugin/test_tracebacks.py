@@ -17,8 +17,8 @@ from wirewright import Proxy
 
 
 @pytest.fixture
-def socket(ws, app):
-    with ws.expect_websocket() as opened:
+def socket(ws_proxy, app):
+    with ws_proxy.expect_websocket() as opened:
         app()
     return opened.value
 

@@ -27,6 +27,7 @@ from wirewright.remote.client import Client
 from wirewright.remote.protocol import EVENTS
 from wirewright.remote.server_route import RemoteRoute
 from wirewright.remote.transport import reach
+from wirewright.state import control
 from wirewright.values import Direction, Payload
 
 pytestmark = pytest.mark.slow
@@ -94,6 +95,14 @@ async def test_routed_socket_that_was_not_subscribed_to_is_told_of_its_life(prox
         await ws.wait_for_event("close") if not ws.is_closed() else None
         assert ws.opened_at is not None
         assert remote.web_sockets == []
+
+
+async def test_routes_of_a_client_that_leaves_are_gone_at_the_end_of_its_block(proxy: Proxy) -> None:
+    async with connect() as remote:
+        for path in ("one", "two"):
+            await remote.route_web_socket(f"**/{path}", print)
+        assert control.has_routes
+    assert not control.has_routes
 
 
 async def test_many_clients_at_once(proxy: Proxy) -> None:

@@ -11,8 +11,8 @@ from wirewright import Proxy
 from wirewright.remote.client import Client
 from wirewright.remote.codec import JSON
 from wirewright.remote.protocol import EVENTS
-from wirewright.remote.server import RemoteServer
-from wirewright.remote.transport import Listener, reach
+from wirewright.remote.service import RemoteService
+from wirewright.remote.transport import reach
 from wirewright.state import control
 
 WAYS = ("in process", "memory", "tcp", "unix", "json")
@@ -30,16 +30,13 @@ async def reached(launched: Proxy, way: str, folder: Path) -> AsyncIterator[Prox
         async with memory_transport.connected() as proxy:
             yield proxy
         return
-    server = RemoteServer(control)
-    listener = Listener(server.serve)
-    await listener.start(f"unix:{folder / 'ww.sock'}" if way == "unix" else "127.0.0.1:0")
-    connection = await reach(listener.endpoint, codec=JSON if way == "json" else None)
+    service = RemoteService(control)
+    await service.start(f"unix:{folder / 'ww.sock'}" if way == "unix" else "127.0.0.1:0")
+    connection = await reach(service.endpoint, codec=JSON if way == "json" else None)
     client = Client(connection, route_timeout=STEP_MILLISECONDS, route_fallback="pass")
     await client.start(None, EVENTS)
     try:
         yield client.proxy
     finally:
         await client.stop()
-        server.stop()
-        listener.stop()
-        await listener.stopped()
+        await service.stop()

@@ -33,12 +33,12 @@ def serving():
 
 
 @pytest.fixture
-def app(ws):
+def app(ws_proxy):
     with ExitStack() as stack:
         url = stack.enter_context(serving())
 
         def open(path="/live"):
-            return stack.enter_context(connect(url + path, proxy=f"http://127.0.0.1:{ws.port}"))
+            return stack.enter_context(connect(url + path, proxy=f"http://127.0.0.1:{ws_proxy.port}"))
 
         yield open
 """

@@ -20,8 +20,7 @@ class RemoteAddon:
 
     def __init__(self) -> None:
         self._is_running = False
-        self._server: Any = None
-        self._listener: Any = None
+        self._service: Any = None
 
     def load(self, loader: addonmanager.Loader) -> None:
         loader.add_option(
@@ -48,9 +47,9 @@ class RemoteAddon:
     @property
     def shown(self) -> str | None:
         """Where the API is served, for a person; None where it is not."""
-        listener = self._listener
-        is_served = listener is not None and listener.file is not None
-        return f"{listener.endpoint.address} ({listener.file})" if is_served else None
+        service = self._service
+        is_served = service is not None and service.file is not None
+        return f"{service.endpoint.address} ({service.file})" if is_served else None
 
     async def running(self) -> None:
         self._is_running = True
@@ -61,23 +60,21 @@ class RemoteAddon:
         except (Error, RequirementError) as error:
             logger.error("%s", error)
         else:
-            logger.info("The API is served at %s", self._listener.endpoint.address)
+            logger.info("The API is served at %s", self._service.endpoint.address)
 
     async def _serve(self) -> None:
         require(["msgspec", "websockets"])
         # Imported here, so that a proxy without ws_remote starts faster.
-        from wirewright.remote.server import RemoteServer
-        from wirewright.remote.transport import Listener
+        from wirewright.remote.service import RemoteService
 
         options = ctx.options
         path = options.ws_remote_cert
         certificate = Path(path).expanduser() if path else None  # noqa: ASYNC240
-        self._server = RemoteServer(control)
-        self._listener = Listener(
-            self._server.serve, allow_other_machines=options.ws_remote_insecure_bind, certificate=certificate
+        self._service = RemoteService(
+            control, allow_other_machines=options.ws_remote_insecure_bind, certificate=certificate
         )
         try:
-            await self._listener.start(options.ws_remote)
+            await self._service.start(options.ws_remote)
         except BaseException:
             self._stop()
             raise
@@ -88,8 +85,6 @@ class RemoteAddon:
         self._stop()
 
     def _stop(self) -> None:
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            self._server.stop()
-            listener.stop()
-            control.proxy._scope.start(listener.stopped(), None, self)
+        service, self._service = self._service, None
+        if service is not None:
+            control.proxy._scope.start(service.stop(), None, self)

@@ -13,6 +13,8 @@ T = TypeVar("T")
 
 CALL_SECONDS = 10.0
 """How long a proxy may take for a call of `run`."""
+TURNS = 5
+"""Turns of the event loop in which async listeners that need not wait come to their end."""
 
 
 class RunningProxy:
@@ -22,9 +24,9 @@ class RunningProxy:
         self.proxy = proxy
         self.control = control
         self.loop = asyncio.get_running_loop()
-        self.settle: Callable[[], None] = lambda: None
+        self.settle: Callable[[], None] = self.catch_up
         """Returns when listeners and handlers have been called with all that the proxy has seen. The sync API
-        sets it."""
+        replaces it. Raises Error as `run` does."""
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the proxy's loop, and return or raise its result. No loop runs in the caller.
@@ -40,6 +42,16 @@ class RunningProxy:
             bounded.close()
             coroutine.close()
             raise Error(f"the proxy's event loop does not answer: {error}") from None
+
+    def catch_up(self) -> None:
+        """Return when the proxy's loop has dispatched all that the proxy has seen. Raises Error as `run`."""
+        self.run(self._catch_up())
+
+    async def _catch_up(self) -> None:
+        # Reports that the proxy of another process sent before this answer have come by then.
+        await self.proxy._running_host().apps_seen()
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
 
 
 class Follower(Protocol):

@@ -1,25 +1,22 @@
 """The pytest plugin: fixtures with a proxy, reports of failed tests, and a capture of each test.
 
-    def test_order(ws, app):
-        with ws.expect_websocket("**/live") as opened:
+    def test_order(ws_proxy, app):
+        with ws_proxy.expect_websocket("**/live") as opened:
             app.open()
-        with opened.value.expect_event("framereceived", lambda payload: "filled" in payload):
-            app.buy()
+        app.buy()
+        opened.value.next_frame(json={"type": "filled"})
 
 It imports no mitmproxy until a test asks for a proxy.
 """
 
-import warnings
-from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING, Any
+import sys
+from collections.abc import Generator
 
 import pytest
 from _pytest._code.code import ExceptionRepr
 
-from wirewright.pytest_plugin.tested_proxies import ALLOWING, TestRun, capture_folder
-
-if TYPE_CHECKING:
-    from wirewright.sync_api import Proxy
+from wirewright.pytest_plugin import async_fixtures, fixtures
+from wirewright.pytest_plugin.tested_proxies import ALLOWING, RUN, TestRun, capture_folder
 
 DEPRECATING = ("ldap3", "mitmproxy", "passlib", "pyasn1", "pyparsing")
 """Packages that use deprecated functions: mitmproxy and its dependencies. Users cannot mend that."""
@@ -67,6 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         f"{ALLOWING}: log what listeners, handlers and rules of WebSockets raise, and do not fail the test",
     )
+    _register_fixtures(config.pluginmanager)
     options = config.option
     if not options.ws_connect:
         return
@@ -81,6 +79,15 @@ def pytest_configure(config: pytest.Config) -> None:
         )
 
 
+def _register_fixtures(plugins: pytest.PytestPluginManager) -> None:
+    plugins.register(fixtures, "wirewright-fixtures")
+    plugins.register(async_fixtures, "wirewright-async-fixtures")
+    if plugins.is_registered(sys.modules.get("pytest_asyncio.plugin")):
+        from wirewright.pytest_plugin import asyncio_fixtures
+
+        plugins.register(asyncio_fixtures, async_fixtures.ASYNCIO_FIXTURES)
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     options = session.config.option
     if options.ws_capture == "off":
@@ -91,58 +98,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         raise pytest.UsageError(f"--ws-capture-dir={options.ws_capture_dir}: {error.strerror}") from None
 
 
-@pytest.fixture(scope="session")
-def ws_proxy_args() -> dict[str, Any]:
-    """The keyword arguments of `wirewright.sync_api.launch` for the session's proxy.
-
-    Override this fixture in a conftest.py. A port and modes in the command line take precedence.
-    """
-    return {}
-
-
-@pytest.fixture(scope="session")
-def ws_proxy(request: pytest.FixtureRequest, ws_proxy_args: dict[str, Any]) -> "Iterator[Proxy]":
-    """The session's proxy: launched, or with `--ws-connect` one that runs. With xdist one for each worker.
-
-    What a test registers on it stays; `ws` is for one test.
-    """
-    from wirewright import sync_api
-
-    options = request.config.option
-    if options.ws_connect:
-        endpoint = None if options.ws_connect == "auto" else options.ws_connect
-        with sync_api.connect(endpoint, allow_cleartext=options.ws_allow_cleartext) as proxy:
-            yield proxy
-        return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # with `-W error`, too
-        from wirewright.mitm import master  # noqa: F401
-    arguments = {"port": 0, **ws_proxy_args}
-    if options.ws_proxy_port is not None:
-        arguments["port"] = options.ws_proxy_port
-    if options.ws_proxy_mode is not None:
-        arguments["mode"] = options.ws_proxy_mode
-    if arguments["port"]:
-        arguments["port"] += _worker(request.config)
-    with sync_api.launch(**arguments) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def ws(ws_proxy: "Proxy") -> "Iterator[Proxy]":
-    """The session's proxy for one test. Listeners and routes of the test are removed at its end."""
-    from wirewright.sync_api import temporary_registrations
-
-    with temporary_registrations(ws_proxy) as proxy:
-        yield proxy
-
-
-_RUN = pytest.StashKey[TestRun]()
-
-
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
-    run = item.stash[_RUN] = TestRun(item)
+    run = item.stash[RUN] = TestRun(item)
     run.begin()
     yield
 
@@ -151,7 +109,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """Fail a test if one of its listeners, handlers or rules has raised."""
     __tracebackhide__ = True
-    run = item.stash[_RUN]
+    run = item.stash[RUN]
     try:
         yield
     except pytest.skip.Exception:
@@ -176,7 +134,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
     """Fail the teardown if one of them has raised after the test's end."""
     __tracebackhide__ = True
-    run = item.stash[_RUN]
+    run = item.stash[RUN]
     run.is_over = True
     yield
     run.settle()
@@ -189,7 +147,7 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: "pytest.CallInfo[None]"
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    run = item.stash.get(_RUN, None)
+    run = item.stash.get(RUN, None)
     if run is None:
         return report
     if report.failed:
@@ -203,14 +161,8 @@ def pytest_runtest_makereport(
     if report.when == "teardown":
         run.end()
         report.user_properties.extend(run.properties())
-        del item.stash[_RUN]  # items live as long as the session, and what sockets remember is large
+        del item.stash[RUN]  # items live as long as the session, and what sockets remember is large
     return report
-
-
-def _worker(config: pytest.Config) -> int:
-    """The number of an xdist worker, from 0."""
-    worker: Any = getattr(config, "workerinput", {}).get("workerid", "gw0")
-    return int(worker.removeprefix("gw"))
 
 
 def _workers(config: pytest.Config) -> int:

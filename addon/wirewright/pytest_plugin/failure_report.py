@@ -70,6 +70,11 @@ class ProxyTraffic:
             self._left_out += oldest.has_any
 
     @property
+    def place(self) -> tuple[str, Path]:
+        """The address and the CA of the proxy: equal for two ways to it, such as `launch` and `connect`."""
+        return self._address, self._ca_certificate
+
+    @property
     def has_any(self) -> bool:
         """True if the report has anything to show."""
         return self.has_sockets or bool(self._new_apps.tls_failures)

@@ -17,7 +17,7 @@ from wirewright.printable import printable, printable_lines
 
 ALLOWING = "ws_allow_errors"
 """The marker of a test whose listeners, handlers and rules may raise."""
-FIXTURES = {"ws", "ws_proxy"}
+FIXTURES = {"async_ws_proxy", "ws_proxy", "ws_session_proxy"}
 NAME_BYTES = 120
 """The length of a capture's name at most: a file system takes 255 bytes."""
 MOST_ERRORS = 10
@@ -74,7 +74,7 @@ class TestedProxy:
 
 
 class TestRun:
-    """One run of one test."""
+    """One run of one test. `item.stash[RUN]` has it."""
 
     def __init__(self, item: pytest.Item) -> None:
         self.has_failed = False
@@ -197,10 +197,12 @@ class TestRun:
             raised = pytest.ExceptionInfo.from_exception(error.exception)
             sections.append((error.raised, str(self._item.repr_failure(raised))))
         self._mark_used()
+        shown: set[object] = set()
         for tested in self._proxies.values():
             with suppress(Exception):  # the proxy may be gone: the test's failure is what counts
-                if lines := tested.lines():
+                if tested.traffic.place not in shown and (lines := tested.lines()):
                     sections.append(("WebSockets", "\n".join(lines)))
+                    shown.add(tested.traffic.place)
         if self._proxies:
             from wirewright.model.web_socket_mock import unanswered_lines
 
@@ -231,6 +233,9 @@ class TestRun:
                 path.touch(mode=0o600, exist_ok=False)
                 return path
         raise Error(f"{folder}: there are too many captures of this test")
+
+
+RUN = pytest.StashKey[TestRun]()
 
 
 def capture_folder(config: pytest.Config) -> Path:

@@ -178,12 +178,17 @@ class Client:
         self._tasks.append(self._scope.start(self._follow(), None, self.proxy))
 
     async def stop(self) -> None:
-        """Close the connection once all is sent; waits end with Error."""
+        """Close the connection once all is sent and its routes are removed; waits end with Error."""
         if not self._is_over:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.sender.all_sent(), LAST_SECONDS)
+            with suppress(TimeoutError, Error):
+                await asyncio.wait_for(self._take_leave(), LAST_SECONDS)
         await self._connection.close(1000, "")
         await self._end()
+
+    async def _take_leave(self) -> None:
+        if removed := self.keep_rules(()):
+            await removed
+        await self.sender.all_sent()
 
     async def _end(self, message: str = GONE) -> None:
         if self._is_over:

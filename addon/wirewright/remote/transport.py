@@ -113,13 +113,16 @@ class Listener:
         self._sockets: list[ListeningSocket] = []
         self._servers: list[Server] = []
         self.file: Path | None = None
-        """Where clients find the endpoint."""
+        """The file in which clients find the endpoint; None if it is not published."""
         self._socket_file: Path | None = None
         self._inode = 0
         self.endpoint: Endpoint
 
-    async def start(self, address: str) -> None:
-        """Listen at `host:port` (0 for a free one) or `unix:path`. Raises Error where that cannot be."""
+    async def start(self, address: str, *, is_published: bool = True) -> None:
+        """Listen at `host:port` (0 for a free one) or `unix:path`. Raises Error where that cannot be.
+
+        An endpoint that is not published has no file: only programs that are given its token can connect.
+        """
         options: dict[str, Any] = {
             **_options(SUBPROTOCOLS),
             "process_request": self._check,
@@ -138,7 +141,8 @@ class Listener:
         except OSError as error:
             raise Error(f"ws_remote {address}: {error.strerror or error}") from None
         self.endpoint = Endpoint(shown, self._token, os.getpid(), certificate)
-        self.file = discovery.publish(self.endpoint)
+        if is_published:
+            self.file = discovery.publish(self.endpoint)
 
     def stop(self) -> None:
         """Listen no more; connections that are open are closed, with 1001, soon."""

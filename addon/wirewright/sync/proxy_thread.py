@@ -27,7 +27,7 @@ class ProxyThread:
         proxy = self.bridge.wait(self._enter())
         for running in running_proxies():
             if running.loop is self.bridge.loop:
-                running.settle = partial(_settle, self.bridge, running, proxy)
+                running.settle = partial(_settle, self.bridge, running)
         return proxy
 
     def leave(self) -> None:
@@ -61,7 +61,6 @@ class ProxyThread:
                     self.wrappers.catch_up()
 
 
-def _settle(bridge: Bridge, running: RunningProxy, proxy: Proxy) -> None:
-    # Reports that the proxy sent before this answer have come by then.
-    running.run(proxy._running_host().apps_seen())
+def _settle(bridge: Bridge, running: RunningProxy) -> None:
+    running.catch_up()
     bridge.settle()
