@@ -276,5 +276,5 @@ def test_test_that_cannot_have_it_gets_one_sentence(pytester: pytest.Pytester) -
 
 
 def test_it_needs_no_plugin_for_async_tests_where_it_is_not_used(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile("def test_it(ws_proxy, app): app()")
+    pytester.makepyfile(pytest_asyncio="raise ImportError", test_it="def test_it(ws_proxy, app): app()")
     run(pytester, "-p", "no:asyncio", "-p", "no:anyio", "-W", "error").assert_outcomes(passed=1)

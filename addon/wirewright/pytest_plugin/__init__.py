@@ -82,7 +82,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def _register_fixtures(plugins: pytest.PytestPluginManager) -> None:
     plugins.register(fixtures, "wirewright-fixtures")
     plugins.register(async_fixtures, "wirewright-async-fixtures")
-    if plugins.is_registered(sys.modules.get("pytest_asyncio.plugin")):
+    pytest_asyncio = sys.modules.get("pytest_asyncio.plugin")
+    if pytest_asyncio is not None and plugins.is_registered(pytest_asyncio):
         from wirewright.pytest_plugin import asyncio_fixtures
 
         plugins.register(asyncio_fixtures, async_fixtures.ASYNCIO_FIXTURES)
