@@ -464,8 +464,8 @@ def test_faults_of_a_test_go_with_it(pytester: pytest.Pytester) -> None:
         from wirewright.sync_api import expect
 
         @pytest.fixture(scope="module")
-        def client(ws_proxy):
-            proxy = f"http://127.0.0.1:{ws_proxy.port}"
+        def client(ws_session_proxy):
+            proxy = f"http://127.0.0.1:{ws_session_proxy.port}"
             with serving() as url, connect(f"{url}/kept", proxy=proxy) as client:
                 yield client
 
@@ -478,7 +478,7 @@ def test_faults_of_a_test_go_with_it(pytester: pytest.Pytester) -> None:
             with ws_proxy.expect_websocket(opened=True):
                 app()
 
-        def test_conditions(ws_proxy, ws, client):
+        def test_conditions(ws_proxy, client):
             client.send("a")
             assert client.recv() == "a"
             ws_proxy.web_sockets[-1].conditions("offline")
