@@ -3,7 +3,6 @@
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -26,7 +25,7 @@ from wirewright.model.route import WebSocketRoute
 from wirewright.model.route_table import RouteHandler, RouteTable
 from wirewright.model.scope import DEFAULT_TIMEOUT, Scope
 from wirewright.model.socket_match import SocketTrials, socket_match
-from wirewright.model.tape import Tape
+from wirewright.model.tape import Recording
 from wirewright.model.web_socket_mock import WebSocketMock
 from wirewright.model.websocket import WebSocket
 from wirewright.values import Payload
@@ -98,26 +97,6 @@ class ReplayHandler(Protocol):
         """Play to a socket."""
 
 
-class SocketRecorder(Protocol):
-    """A capture that records sockets: it makes a `Tape` for each."""
-
-    @property
-    def first_number(self) -> int:
-        """The number of the next socket that is recorded."""
-
-    def record(self, socket: WebSocket, number: int) -> Tape | None:
-        """Begin to record a socket with this number. Returns None if the capture is not for its URL."""
-
-
-@dataclass
-class Recording:
-    """A capture that runs, of the proxy or of a context."""
-
-    recorder: SocketRecorder
-    next_number: int
-    """The number of the next socket of a context. A socket of the proxy has its own."""
-
-
 class Proxy(Emitter):
     """All sockets that pass. There is one in a process: `wirewright.proxy`.
 
@@ -157,8 +136,7 @@ class Proxy(Emitter):
     @property
     def web_sockets(self) -> list[WebSocket]:
         """The sockets that are open now, or opening, oldest first."""
-        sockets = (feed.socket for feed in self._root._feeds.values())
-        return [socket for socket in sockets if self._sees(socket)]
+        return [feed.socket for feed in self._feeds.values()]
 
     @property
     def port(self) -> int:
@@ -416,11 +394,10 @@ class Proxy(Emitter):
         return self._filter is None or self._filter.accepts(socket._handshake)
 
     def _running_host(self) -> Host:
-        self._scope.check_runs()
-        host = self._root._host
-        if host is None:
+        self._check_runs()
+        if self._host is None:
             raise Error("no proxy is running")
-        return host
+        return self._host
 
     # What a proxy elsewhere overrides
 

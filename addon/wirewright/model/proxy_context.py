@@ -12,8 +12,9 @@ from wirewright.model.context_filter import ContextFilter
 from wirewright.model.emitter import Emitter
 from wirewright.model.errors import EndedError
 from wirewright.model.event_wait import WaitOptions, to_milliseconds
+from wirewright.model.feed import Feed
 from wirewright.model.ownership import current_owner
-from wirewright.model.proxy import Proxy
+from wirewright.model.proxy import Host, Proxy
 from wirewright.model.websocket import WebSocket
 
 __tracebackhide__ = True  # pytest shows the line that calls
@@ -96,6 +97,15 @@ class ProxyContext(Proxy):
         return Completion(self._proxy._close_context(self._filter))
 
     # As a proxy
+
+    @property
+    def _feeds(self) -> dict[str, Feed]:  # type: ignore[override]  # those of its sockets
+        feeds = self._root._feeds
+        return {key: feed for key, feed in feeds.items() if self._sees(feed.socket)}
+
+    @property
+    def _host(self) -> Host | None:  # type: ignore[override]
+        return self._root._host
 
     @property
     def _root(self) -> Proxy:

@@ -11,8 +11,9 @@ from wirewright.model.ended_sockets import EndedSocket
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit
 from wirewright.model.ownership import Owner
-from wirewright.model.proxy import Host, Proxy, Recording, SocketRecorder
+from wirewright.model.proxy import Host, Proxy
 from wirewright.model.route_table import Rule
+from wirewright.model.tape import Recording, SocketRecorder
 from wirewright.model.websocket import Carrier, HandshakeRequest, WebSocket
 from wirewright.values import ClosedBy
 

@@ -1,10 +1,12 @@
-"""The interface of a capture to one socket that it records."""
+"""The interface of a capture to the sockets that it records."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, Protocol
 
 from wirewright.model.frame_run import UnreadBatch
 from wirewright.model.handshake import Headers
+from wirewright.model.websocket import WebSocket
 from wirewright.values import ClosedBy, Direction, Payload
 
 P = ParamSpec("P")
@@ -84,3 +86,23 @@ class TapeGroup(Tape):
     controls = _to_all(Tape.controls)
     failed = _to_all(Tape.failed)
     closed = _to_all(Tape.closed)
+
+
+class SocketRecorder(Protocol):
+    """A capture that records sockets: it makes a `Tape` for each."""
+
+    @property
+    def first_number(self) -> int:
+        """The number of the next socket that is recorded."""
+
+    def record(self, socket: WebSocket, number: int) -> Tape | None:
+        """Begin to record a socket with this number. Returns None if the capture is not for its URL."""
+
+
+@dataclass
+class Recording:
+    """A capture that runs, of the proxy or of a context."""
+
+    recorder: SocketRecorder
+    next_number: int
+    """The number of the next socket of a context. A socket of the proxy has its own."""
