@@ -161,15 +161,6 @@ def test_mode_of_the_command_line_wins(pytester: pytest.Pytester) -> None:
             ["--ws-connect=auto", "--ws-proxy-mode=regular"],
             "--ws-connect does not go with --ws-proxy-port and",
         ),
-        (
-            ["--ws-connect=auto", "--ws-capture=retain-on-failure", "-n", "2"],
-            "--ws-capture=retain-on-failure does not go with --ws-connect and several xdist workers: a proxy "
-            "records for one test at a time",
-        ),
-        (
-            ["--ws-connect=auto", "--ws-capture=on", "--tx", "2*popen", "--dist", "load"],
-            "--ws-capture=on does not go with --ws-connect and several xdist workers",
-        ),
         (["--ws-capture=on", "--ws-capture-dir=conftest.py"], "--ws-capture-dir=conftest.py: File exists"),
         (["--ws-capture=on", "--ws-capture-dir=conftest.py/x"], "conftest.py/x: Not a directory"),
     ],

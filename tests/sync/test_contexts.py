@@ -200,3 +200,21 @@ def test_context_of_a_test_ends_with_it(proxy: Proxy, url: str, bob: Device) -> 
         assert proxy._own._contexts == [session._own]
         with session.expect_websocket(), bob.threaded_socket(url):
             pass
+
+
+def test_connection_for_a_context_has_its_sockets_alone(
+    confdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    options = {**OPTIONS, "ws_remote": "127.0.0.1:0"}
+    with launch(port=0, confdir=confdir, options=options) as launched:
+        ann, bob = Device(launched.port, "ann"), Device(launched.port, "bob")
+        with connect().context(user="bob") as context, ann.threaded_socket(url):
+            assert isinstance(context, ProxyContext)
+            with context.expect_websocket() as opened, bob.threaded_socket(url) as client:
+                say(client, "hello")
+            assert opened.value.next_frame().payload == "hello"
+            assert len(launched.web_sockets) >= len(context.web_sockets)
+            assert {ws.proxy_user for ws in context.web_sockets} <= {"bob"}
+        with pytest.raises(ValueError, match=r"^a context needs a client, a port or a user$"):
+            connect().context()

@@ -72,11 +72,6 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(
             "--ws-connect does not go with --ws-proxy-port and --ws-proxy-mode: they are of a proxy to launch"
         )
-    if options.ws_capture != "off" and _workers(config) > 1:
-        raise pytest.UsageError(
-            f"--ws-capture={options.ws_capture} does not go with --ws-connect and several xdist workers: "
-            "a proxy records for one test at a time"
-        )
 
 
 def _register_fixtures(plugins: pytest.PytestPluginManager) -> None:
@@ -164,11 +159,3 @@ def pytest_runtest_makereport(
         report.user_properties.extend(run.properties())
         del item.stash[RUN]  # items live as long as the session, and what sockets remember is large
     return report
-
-
-def _workers(config: pytest.Config) -> int:
-    """How many xdist workers there will be."""
-    if config.getoption("dist", "no") == "no":
-        return 1
-    counts = [each.rpartition("*")[0] for each in config.getoption("tx", None) or ()]
-    return sum(int(count or 1) for count in counts)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from wirewright.pytest_plugin.fixtures import connect_arguments
+from wirewright.pytest_plugin.fixtures import check_capture, connect_arguments, limited
 
 if TYPE_CHECKING:
     from wirewright.model.proxy import Proxy
@@ -32,12 +32,15 @@ def async_ws_proxy(request: pytest.FixtureRequest) -> "Proxy":
 
 
 @pytest.fixture(scope="session")
-def _ws_connect_arguments(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
+def _ws_connect_arguments(
+    request: pytest.FixtureRequest, ws_context_args: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
     """The arguments of `wirewright.async_api.connect` for the session's proxy.
 
     The endpoint of a launched proxy is for this process alone: no file has its token.
     """
     if request.config.option.ws_connect:
+        check_capture(request.config, ws_context_args)
         yield connect_arguments(request.config)
         return
     request.getfixturevalue("ws_session_proxy")
@@ -55,10 +58,12 @@ def _ws_connect_arguments(request: pytest.FixtureRequest) -> Iterator[dict[str, 
 
 
 @pytest.fixture
-async def _ws_proxy_in_anyio_loop(_ws_connect_arguments: dict[str, Any]) -> "AsyncIterator[Proxy]":
+async def _ws_proxy_in_anyio_loop(
+    _ws_connect_arguments: dict[str, Any], ws_context_args: dict[str, Any]
+) -> "AsyncIterator[Proxy]":
     from wirewright.async_api import connect
 
-    async with connect(**_ws_connect_arguments) as proxy:
+    async with limited(connect(**_ws_connect_arguments), ws_context_args) as proxy:
         yield proxy
 
 

@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest_asyncio
 
+from wirewright.pytest_plugin.fixtures import limited
+
 if TYPE_CHECKING:
     from wirewright.model.proxy import Proxy
 
 
 def _fixture_in(loop_scope: Literal["function", "class", "module", "package", "session"]) -> Any:
     @pytest_asyncio.fixture(loop_scope=loop_scope, name=f"_ws_proxy_in_{loop_scope}_loop")
-    async def connected(_ws_connect_arguments: dict[str, Any]) -> "AsyncIterator[Proxy]":
+    async def connected(
+        _ws_connect_arguments: dict[str, Any], ws_context_args: dict[str, Any]
+    ) -> "AsyncIterator[Proxy]":
         from wirewright.async_api import connect
 
-        async with connect(**_ws_connect_arguments) as proxy:
+        async with limited(connect(**_ws_connect_arguments), ws_context_args) as proxy:
             yield proxy
 
     return connected

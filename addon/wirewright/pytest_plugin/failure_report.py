@@ -45,7 +45,8 @@ class ProxyTraffic:
         self._ca_certificate = self._proxy.ca_certificate
         self._control.watchers.append(self)
         for feed in self._control.feeds().values():
-            self._add(_SocketTraffic(feed, feed.history.total, is_new=False))
+            if self._proxy._sees(feed.socket):
+                self._add(_SocketTraffic(feed, feed.history.total, is_new=False))
         self._before = self._apps = await self._proxy._running_host().apps_seen()
 
     async def count_apps(self) -> None:
@@ -59,7 +60,8 @@ class ProxyTraffic:
             seen.stop()
 
     def opening(self, key: str, feed: Feed) -> None:
-        self._add(_SocketTraffic(feed, 0, is_new=True))
+        if self._proxy._sees(feed.socket):
+            self._add(_SocketTraffic(feed, 0, is_new=True))
 
     def _add(self, seen: "_SocketTraffic") -> None:
         self._seen.append(seen)
@@ -70,9 +72,9 @@ class ProxyTraffic:
             self._left_out += oldest.has_any
 
     @property
-    def place(self) -> tuple[str, Path]:
-        """The address and the CA of the proxy: equal for two ways to it, such as `launch` and `connect`."""
-        return self._address, self._ca_certificate
+    def place(self) -> tuple[str, Path, str]:
+        """The address, the CA and the context: equal for two ways to a proxy, as `launch` and `connect`."""
+        return self._address, self._ca_certificate, str(self._proxy._filter or "")
 
     @property
     def has_any(self) -> bool:

@@ -20,7 +20,19 @@ def ws_proxy_args() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def ws_session_proxy(request: pytest.FixtureRequest, ws_proxy_args: dict[str, Any]) -> "Iterator[Proxy]":
+def ws_context_args() -> dict[str, Any]:
+    """The keyword arguments of `proxy.context` for the session's proxy; none for the sockets of all apps.
+
+    Override this fixture in a conftest.py, such as by `{"user": f"phone-{worker_id}"}`. Then the fixtures
+    see, route and record the sockets of this context alone: xdist workers that share a proxy need that.
+    """
+    return {}
+
+
+@pytest.fixture(scope="session")
+def ws_session_proxy(
+    request: pytest.FixtureRequest, ws_proxy_args: dict[str, Any], ws_context_args: dict[str, Any]
+) -> "Iterator[Proxy]":
     """The session's proxy: launched, or with `--ws-connect` one that runs. With xdist one for each worker.
 
     What a test registers on it stays; `ws_proxy` is for one test.
@@ -29,7 +41,8 @@ def ws_session_proxy(request: pytest.FixtureRequest, ws_proxy_args: dict[str, An
 
     options = request.config.option
     if options.ws_connect:
-        with sync_api.connect(**connect_arguments(request.config)) as proxy:
+        check_capture(request.config, ws_context_args)
+        with limited(sync_api.connect(**connect_arguments(request.config)), ws_context_args) as proxy:
             yield proxy
         return
     with warnings.catch_warnings():
@@ -43,7 +56,11 @@ def ws_session_proxy(request: pytest.FixtureRequest, ws_proxy_args: dict[str, An
     if arguments["port"]:
         arguments["port"] += _worker(request.config)
     with sync_api.launch(**arguments) as proxy:
-        yield proxy
+        if not ws_context_args:
+            yield proxy
+            return
+        with proxy.context(**ws_context_args) as context:
+            yield context
 
 
 @pytest.fixture
@@ -67,6 +84,22 @@ def connect_arguments(config: pytest.Config) -> dict[str, Any]:
     """The arguments of `connect` for the proxy of `--ws-connect`."""
     endpoint = None if config.option.ws_connect == "auto" else config.option.ws_connect
     return {"endpoint": endpoint, "allow_cleartext": config.option.ws_allow_cleartext}
+
+
+def limited(connection: Any, context_args: dict[str, Any]) -> Any:
+    """A connection of either API for the context of `ws_context_args`, or for all sockets without any."""
+    return connection.context(**context_args) if context_args else connection
+
+
+def check_capture(config: pytest.Config, context_args: dict[str, Any]) -> None:
+    """Fail the test if xdist workers would record the sockets of each other."""
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    if config.option.ws_capture != "off" and not context_args and workers > 1:
+        pytest.fail(
+            f"--ws-capture={config.option.ws_capture} with --ws-connect and several xdist workers needs a "
+            "context for each worker: override the fixture ws_context_args",
+            pytrace=False,
+        )
 
 
 def _worker(config: pytest.Config) -> int:

@@ -213,7 +213,8 @@ class TestRun:
     def _mark_used(self) -> None:
         """A test that has a proxy of a wider scope as the value of a fixture uses it."""
         kinds = [type(value) for value in getattr(self._item, "funcargs", {}).values()]
-        if any(kind.__name__ == "Proxy" and kind.__module__.startswith("wirewright.") for kind in kinds):
+        names = ("Proxy", "ProxyContext")
+        if any(kind.__name__ in names and kind.__module__.startswith("wirewright.") for kind in kinds):
             for tested in self._proxies.values():
                 tested.is_used = True
 
