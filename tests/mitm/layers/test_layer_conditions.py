@@ -1,11 +1,12 @@
 """The wire's layer where a route has put the network between the app and the proxy under conditions."""
 
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import pytest
 from mitmproxy.proxy import events
-from mitmproxy.proxy.commands import Log, RequestWakeup
+from mitmproxy.proxy.commands import Log, RequestWakeup, SendData
 
 from support.layer_conversation import Talk, done
 from support.wire_layer import Clock, Leg, Wire, turns, written
@@ -13,6 +14,7 @@ from wirewright.mitm.layers.events import Aborted, OrderInjected
 from wirewright.values import Conditions, Direction, Payload
 from wirewright.wire.frames import Opcode
 from wirewright.wire.observer import Order
+from wirewright.wire.reader_events import ControlFrame
 from wirewright.wire.stream import Close
 
 SLOW = Conditions(latency=100)
@@ -275,3 +277,75 @@ def test_close_of_ours_goes_behind_what_is_under_way(server: Leg, wire: Wire, cl
     talk = wire.started() >> put_under(server, SLOW) >> server.says(text) << LATER
     talk = talk >> OrderInjected(wire.flow, Order(Direction.RECEIVED, Close(3000, "bye"))) << wire.timer
     assert sent(talk >> clock.after(100)) == text + close
+
+
+# Any change at any time
+
+NETWORKS = (
+    Conditions(),
+    SLOW,
+    STALLED,
+    Conditions(latency=30, jitter=25),
+    Conditions(bytes_per_second=2_000),
+    Conditions(stall_after=2),
+)
+
+
+def stream(leg: Leg, luck: Random) -> tuple[list[str], bytes]:
+    """Messages, and how their source says them: some compressed, some in fragments with a ping between."""
+    peer, data = leg.peer, b""
+    texts = [f"message {number} of many, {'again ' * luck.randrange(20)}" for number in range(12)]
+    for text in texts:
+        is_compressed = peer.compression is not None and luck.random() < 0.8
+        payload = peer.deflate(text.encode()) if is_compressed else text.encode()
+        cut = luck.randrange(len(payload))
+        parts = [payload[:cut], payload[cut:]] if luck.random() < 0.6 else [payload]
+        first, *rest = peer.fragments(Opcode.TEXT, *parts, rsv1=is_compressed)
+        data += first + b"".join(peer.frame(Opcode.PING, b"?") + fragment for fragment in rest)
+    return texts, data
+
+
+@pytest.mark.parametrize("extensions", ["", "permessage-deflate"])
+@pytest.mark.parametrize("seed", range(25))
+def test_networks_that_change_at_any_time_lose_nothing_and_keep_the_order(
+    wire: Wire, clock: Clock, seed: int, extensions: str
+) -> None:
+    luck = Random(seed)
+    talk = wire.started(extensions)
+    legs = [Leg(wire, direction) for direction in Direction]
+    streams = {leg.direction: stream(leg, luck) for leg in legs}
+    unsaid = {direction: data for direction, (_, data) in streams.items()}
+    got: dict[Direction, bytes] = dict.fromkeys(Direction, b"")
+
+    def tell(event: events.Event) -> None:
+        for said in turns(talk >> event):
+            for command in said:
+                if isinstance(command, SendData):
+                    is_sent = command.connection is wire.server
+                    got[Direction.SENT if is_sent else Direction.RECEIVED] += command.data
+
+    def timers() -> object:
+        network = wire.layer._socket.network
+        return network and network._timers
+
+    while any(unsaid.values()):
+        leg, act = luck.choice(legs), luck.random()
+        if act < 0.2:
+            tell(put_under(leg, luck.choice(NETWORKS)))
+        elif act < 0.4 and timers():
+            tell(clock.after(luck.randrange(200)))
+        else:
+            size = luck.randrange(1, 60)
+            data, unsaid[leg.direction] = unsaid[leg.direction][:size], unsaid[leg.direction][size:]
+            tell(leg.says(data))
+    for leg in legs:
+        tell(put_under(leg, Conditions()))
+    while timers():
+        tell(clock.after(60_000))
+    for leg in legs:
+        texts, data = streams[leg.direction]
+        received = leg.peer.reader().feed(got[leg.direction])
+        messages = [getattr(each, "payload", each) for each in received if not isinstance(each, ControlFrame)]
+        assert messages == texts
+        pings = [each for each in leg.peer.reader().feed(data) if isinstance(each, ControlFrame)]
+        assert [each for each in received if isinstance(each, ControlFrame)] == pings
