@@ -115,6 +115,16 @@ def test_users_meet_only_class_names_that_are_documented(names: dict[str, Any]) 
         _ = ws.nothing
 
 
+def test_second_launch_is_told_where_the_first_one_is(names: dict[str, Any]) -> None:
+    with pytest.raises(Error) as caught, names["launch"](port=0):
+        pytest.fail("it runs")
+    place = r"launched at tests/support/threaded_peers\.py:\d+, in reached:"
+    told = re.sub(place, "launched at conftest.py:12, in my_proxy:", said(caught.value))
+    assert told.startswith("Error: a proxy runs in this process already, launched at conftest.py:12")
+    assert told in PAGE
+    assert told.replace("at conftest.py:12, in my_proxy", "by the pytest fixture ws_proxy") in PAGE
+
+
 # The page
 
 
