@@ -32,6 +32,7 @@ from wirewright.capture.replay.comparisons import ignoring_keys
 from wirewright.model import proxy as own_proxy
 from wirewright.model import proxy_context as own_context
 from wirewright.model import route as own_route
+from wirewright.model import route_table as own_route_table
 from wirewright.model import websocket as own_websocket
 from wirewright.model.assertions import not_expected
 from wirewright.model.errors import EndedError, EndpointError, Error, TimeoutError  # noqa: A004  Playwright's name
@@ -572,6 +573,13 @@ def temporary_registrations(proxy: Proxy) -> Iterator[Proxy]:
 
 def _own_of(socket: WebSocket) -> own_websocket.WebSocket:
     return socket._own
+
+
+def route_in_loop(proxy: Proxy, url: UrlMatch | None, handler: own_route_table.RouteHandler) -> None:
+    """Register a route whose handler is called in the proxy's event loop, as that of a replay."""
+    asked = proxy._asked(url)
+    proxy._do(proxy._own.route_web_socket, asked, handler)
+    proxy._wrappers.note(lambda: proxy._do(proxy._own.unroute_web_socket, asked, handler))
 
 
 class _InThread(SyncBlock):

@@ -1,5 +1,6 @@
 """For tests without an event loop: a proxy, and apps and servers that are threads of their own."""
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -31,13 +32,13 @@ def reached(way: str, confdir: Path) -> Iterator[Proxy]:
 
 
 @contextmanager
-def serving(handler: Callable[[ServerConnection], None]) -> Iterator[str]:
+def serving(handler: Callable[[ServerConnection], None], tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """The URL of a server."""
-    with serve(handler, "127.0.0.1", 0) as server:
+    with serve(handler, "127.0.0.1", 0, ssl=tls) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield f"ws://127.0.0.1:{port_of(server)}"
+            yield f"{'wss' if tls else 'ws'}://127.0.0.1:{port_of(server)}"
         finally:
             server.shutdown()
             thread.join()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
 from wirewright.capture import row_types
+from wirewright.capture.cassettes.cassette_file import is_cassette
 from wirewright.capture.errors import CaptureError
 from wirewright.capture.read_limits import LEAST_ROW, SizeLimit
 from wirewright.capture.records import Annotation, Gap, RecordedFrame, Session, Socket
@@ -64,6 +65,11 @@ class Capture:
     def __init__(self, path: str | Path) -> None:
         """Raises CaptureError for what is no capture that this version can read."""
         self.path = Path(path)
+        if is_cassette(self.path):
+            what = (
+                "it is a cassette, a text file: replay it, or import it into a capture (`wirewright import`)"
+            )
+            raise CaptureError(f"{self.path}: {what}")
         self._connection, self._statement_limit = open_to_read(self.path)
         self._indexed: int | None = None
         """The newest frame that the index by socket has."""

@@ -9,7 +9,7 @@ from typing import Any
 from wirewright.capture.frame_batches import ChangedMessage, ControlFrames, Messages, Policy
 from wirewright.capture.free_space import FreeSpace
 from wirewright.capture.records import FrameFlag
-from wirewright.capture.redaction import DEFAULT, REDACTED, Redaction
+from wirewright.capture.redaction import DEFAULT, REDACTED, Redaction, secret_protocol
 from wirewright.capture.rotation import Rotation
 from wirewright.capture.schema import create_or_append, newest_socket
 from wirewright.capture.tables import INSERT_REMARK
@@ -132,8 +132,7 @@ class SocketTape(Tape):
 
     def answered(self, status: int, headers: Headers, body: bytes | None = None) -> None:
         kept = self._policy.redaction.headers(headers)
-        chosen = headers.get("sec-websocket-protocol")
-        self._secret = chosen if chosen != kept.get("sec-websocket-protocol") else None
+        self._secret = secret_protocol(headers, kept)
         self._set(
             status=status,
             response_headers=kept,

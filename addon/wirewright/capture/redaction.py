@@ -13,7 +13,7 @@ from wirewright.capture.secret_spans import SecretSpans
 from wirewright.model.handshake import Headers, split_tokens
 from wirewright.values import Payload
 
-__all__ = ["DEFAULT", "REDACTED", "Redaction", "redacted_names"]
+__all__ = ["DEFAULT", "REDACTED", "Redaction", "redacted_names", "secret_protocol"]
 
 _BEARER = re.compile(r"(?i)\bbearer\b|^eyJ|^[\w.-]{40,}$")
 """A subprotocol that is a token: browsers can send one in no other header."""
@@ -25,6 +25,12 @@ REDACTION_LOOKAHEAD = 1_024
 """Characters or bytes behind those of a preview that are looked at to find secrets."""
 _OPEN_IN_PREVIEW = re.compile(r"(?i)values?\\{0,16}(?:[\"']|u002[27])|://|:\\+/")
 """A value whose name may follow, or a URL whose password may be longer than the context."""
+
+
+def secret_protocol(answer: Headers, redacted: Headers) -> str | None:
+    """The chosen subprotocol of an answer if it was redacted, because it is a token. Errors may quote it."""
+    chosen = answer.get("sec-websocket-protocol")
+    return chosen if chosen != redacted.get("sec-websocket-protocol") else None
 
 
 def redacted_names(names: Iterable[str]) -> list[str]:

@@ -90,6 +90,9 @@ class ReplayHandler(Protocol):
     started: Completion[None]
     """Awaiting it returns when the proxy has the route."""
 
+    def unplayed(self) -> list[str]:
+        """A sentence for each recorded socket that was not opened, or not played to its end."""
+
     def matches(self, url: str) -> bool:
         """True if a socket with this URL gets the recording."""
 
@@ -266,8 +269,8 @@ class Proxy(Emitter):
         the result. Then `on_mismatch` applies: `"abort"` cuts the connection, `"wait"` waits for another
         message, and `"passthrough"` hands over to the real server, which is connected from the beginning.
 
-        `unroute_web_socket(replay.matches)` ends it. Raises Error for a file that is not a capture and while
-        no proxy runs, ValueError and TypeError for a wrong argument.
+        `path` is a capture, or a cassette of the pytest plugin. `unroute_web_socket(replay.matches)` ends it.
+        Raises Error for another file and while no proxy runs, ValueError and TypeError for a wrong argument.
         """
         replay = self._running_host().replay(
             Path(path), url=url, match=match, speed=speed, on_mismatch=on_mismatch, compare=compare

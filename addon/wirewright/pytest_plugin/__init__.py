@@ -15,7 +15,7 @@ from collections.abc import Generator
 import pytest
 from _pytest._code.code import ExceptionRepr
 
-from wirewright.pytest_plugin import async_fixtures, fixtures
+from wirewright.pytest_plugin import async_fixtures, cassettes, fixtures, unused_cassettes
 from wirewright.pytest_plugin.tested_proxies import ALLOWING, RUN, TestRun, capture_folder
 
 DEPRECATING = ("ldap3", "mitmproxy", "passlib", "pyasn1", "pyparsing")
@@ -55,6 +55,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--ws-capture-dir", metavar="DIR", default="test-results", help="The folder of the captures."
     )
+    group.addoption(
+        "--ws-cassettes-unused",
+        action="store_true",
+        help="At the end, list the cassettes beside the collected tests that none of these tests names.",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -65,7 +70,15 @@ def pytest_configure(config: pytest.Config) -> None:
         f"{ALLOWING}: log what listeners, handlers and rules of WebSockets raise, and do not fail the test",
     )
     _register_fixtures(config.pluginmanager)
+    config.addinivalue_line(
+        "markers",
+        f'{cassettes.MARKER}(name, mode="once"|"none"|"all", redact=None, …): record the server of the test '
+        "in cassettes/NAME.jsonl beside it, and replay it in later runs; further arguments are those of "
+        "route_from_capture",
+    )
     options = config.option
+    if options.ws_cassettes_unused:
+        config.pluginmanager.register(unused_cassettes.UnusedCassettes(config), "wirewright-unused-cassettes")
     if not options.ws_connect:
         return
     if options.ws_proxy_port is not None or options.ws_proxy_mode is not None:
@@ -77,6 +90,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def _register_fixtures(plugins: pytest.PytestPluginManager) -> None:
     plugins.register(fixtures, "wirewright-fixtures")
     plugins.register(async_fixtures, "wirewright-async-fixtures")
+    plugins.register(cassettes, "wirewright-cassettes")
     pytest_asyncio = sys.modules.get("pytest_asyncio.plugin")
     if pytest_asyncio is not None and plugins.is_registered(pytest_asyncio):
         from wirewright.pytest_plugin import asyncio_fixtures
@@ -99,6 +113,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
     run = item.stash[RUN] = TestRun(item)
     run.begin()
     yield
+    cassettes.check_fixtures(item)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -154,6 +169,8 @@ def pytest_runtest_makereport(
             else:
                 report.sections.append((title, text))
         report.user_properties.extend(run.properties())
+    if report.when == "call":
+        run.has_passed = report.passed and not hasattr(report, "wasxfail")
     if report.when == "teardown":
         run.end()
         report.user_properties.extend(run.properties())

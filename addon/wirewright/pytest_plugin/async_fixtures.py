@@ -22,7 +22,7 @@ ASYNCIO_FIXTURES = "wirewright-asyncio-fixtures"
 
 
 @pytest.fixture
-def async_ws_proxy(request: pytest.FixtureRequest) -> "Proxy":
+def async_ws_proxy(request: pytest.FixtureRequest, _ws_cassette: None) -> "Proxy":
     """The session's proxy for one async test, of `wirewright.async_api`, in the event loop of the test.
 
     Listeners and routes of the test are removed at its end.

@@ -64,7 +64,7 @@ def ws_session_proxy(
 
 
 @pytest.fixture
-def ws_proxy(ws_session_proxy: "Proxy") -> "Iterator[Proxy]":
+def ws_proxy(ws_session_proxy: "Proxy", _ws_cassette: None) -> "Iterator[Proxy]":
     """The session's proxy for one test. Listeners and routes of the test are removed at its end."""
     from wirewright.sync_api import temporary_registrations
 

@@ -5,6 +5,7 @@ import time
 import warnings
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +15,9 @@ from wirewright.model.running_proxies import RunningProxy
 from wirewright.model.socket_text import END_TEXTS
 from wirewright.model.user_errors import UserError
 from wirewright.printable import printable, printable_lines
+
+if TYPE_CHECKING:
+    from wirewright.pytest_plugin.cassettes import PlayedCassette
 
 ALLOWING = "ws_allow_errors"
 """The marker of a test whose listeners, handlers and rules may raise."""
@@ -78,6 +82,10 @@ class TestRun:
 
     def __init__(self, item: pytest.Item) -> None:
         self.has_failed = False
+        self.has_passed = False
+        """True once the test's function has returned, and no listener or handler has raised."""
+        self.cassette: PlayedCassette | None = None
+        """The cassette that is replayed."""
         self._item = item
         self._options = item.config.option
         self._proxies: dict[RunningProxy, TestedProxy] = {}
@@ -169,9 +177,14 @@ class TestRun:
                 running.settle()
 
     def raise_errors(self) -> None:
-        """Raise what listeners, handlers and rules have raised since the last time."""
+        """Raise what listeners, handlers and rules have raised since the last time, and what does not fit a
+        cassette."""
         __tracebackhide__ = True
         errors = [error.exception for error in self._take_errors()]
+        if self.cassette is not None and (failure := self.cassette.take_failure()):
+            if not errors:
+                pytest.fail(failure, pytrace=False)
+            errors.append(AssertionError(failure))
         if len(errors) == 1 and isinstance(errors[0], Exception):
             raise errors[0]
         if errors:
@@ -196,6 +209,8 @@ class TestRun:
         for error in self._take_errors():
             raised = pytest.ExceptionInfo.from_exception(error.exception)
             sections.append((error.raised, str(self._item.repr_failure(raised))))
+        if self.cassette is not None and (lines := self.cassette.lines()):
+            sections.append((self.cassette.title, "\n".join(lines)))
         self._mark_used()
         shown: set[object] = set()
         for tested in self._proxies.values():

@@ -1,4 +1,4 @@
-"""Imports recordings of other programs into a capture: HTTP archives, traces, mitmproxy's flows."""
+"""Imports recordings into a capture: HTTP archives, traces, mitmproxy's flows, and cassettes."""
 
 import codecs
 import re
@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any, cast
 
+from wirewright.capture.cassettes.cassette_file import begins_as_cassette, read_lines
 from wirewright.capture.errors import CaptureError
 from wirewright.capture.formats.har_import import archive_entries, read_entries
 from wirewright.capture.formats.import_source import ImportSource, opened
@@ -24,7 +25,7 @@ from wirewright.capture.schema import create_or_append, explain, newest_socket, 
 from wirewright.capture.writer import insertion
 from wirewright.values import VERSION, Direction, payload_size
 
-IMPORTABLE = "a HAR, a zip with one, a trace of Playwright and a file of mitmproxy's flows can"
+IMPORTABLE = "a HAR, a zip with one, a trace of Playwright, a cassette and a file of mitmproxy's flows can"
 
 SPACE_STEP = 1024 * 1024
 """Bytes of messages after which the free space is looked at again."""
@@ -82,6 +83,8 @@ def _sockets(recording: ImportSource, files: ExitStack, report: OmissionReport) 
     beginning = file.peek(64)[:64]
     if beginning.startswith(b"SQLite format 3\0"):
         raise CaptureError(f"{recording.path}: a database cannot be imported: {IMPORTABLE}")
+    if begins_as_cassette(beginning):
+        return read_lines(file, recording.path).ending_at(latest_ns)
     if beginning.startswith(b'{"event":'):
         raise CaptureError(f"{recording.path}: JSON lines cannot be imported: {IMPORTABLE}")
     if beginning.startswith(b'{"type":"resource-snapshot"'):

@@ -1,13 +1,13 @@
 """A capture as JSON lines, one event a line, for jq, DuckDB and the like."""
 
 import base64
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 from wirewright.capture.events import EventReader, SocketEvent
 from wirewright.capture.filters import Filter
+from wirewright.capture.printable_json import printable_json
 from wirewright.capture.reader import Capture, Watch
 from wirewright.capture.records import Annotation, FrameFlag, Gap, RecordedFrame, Socket
 from wirewright.model.handshake import Headers
@@ -102,8 +102,4 @@ def _payload(prefix: str, payload: Payload) -> dict[str, str]:
 
 
 def _line(event: dict[str, Any]) -> str:
-    """A line of printable characters: it may be shown on a terminal."""
-    line = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
-    if not line.isprintable():
-        line = "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in line)
-    return line + "\n"
+    return printable_json(event, is_compact=True) + "\n"

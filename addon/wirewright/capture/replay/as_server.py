@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Literal, get_args
 from urllib.parse import parse_qsl, urlsplit
 
+from wirewright.capture.cassettes.cassette_file import Cassette, is_cassette, read_cassette
 from wirewright.capture.errors import CaptureError
 from wirewright.capture.reader import Capture
 from wirewright.capture.records import RecordedFrame, Socket, oldest_first, was_open
 from wirewright.capture.redaction import REDACTED
-from wirewright.capture.replay.comparisons import Compare, comparison
+from wirewright.capture.replay.comparisons import SHOWN, Compare, comparison
 from wirewright.capture.replay.handshake_answer import accept, refuse
 from wirewright.capture.replay.lockstep import Mismatch, Pace, Step, Verdict, play_lockstep, play_timed, steps
 from wirewright.model import user_errors
@@ -38,7 +39,7 @@ KEPT = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A socket of the capture, and where in it its frames are."""
+    """A socket of the recording, and where in it its frames are."""
 
     socket: Socket
     first: int
@@ -65,7 +66,8 @@ class Replay:
         on_mismatch: OnMismatch = "abort",
         compare: Compare = "exact",
     ) -> None:
-        """Raises CaptureError for what is no capture or has no socket, and ValueError and TypeError."""
+        """`path` is a capture or a cassette. Raises CaptureError for another file and for one without a
+        socket, and ValueError and TypeError for a wrong argument."""
         if match not in get_args(Match):
             raise ValueError(f"match must be 'lockstep' or 'timed', not {match!r}")
         if on_mismatch not in get_args(OnMismatch):
@@ -85,8 +87,12 @@ class Replay:
         self._is_meant = compile_match(url)
         self._has_url = url is not None
         self._played: Counter[int] = Counter()
-        with Capture(path) as capture:
-            self._recorded = list(_recorded(capture))
+        """How many live sockets got each recorded one."""
+        self._done: Counter[int] = Counter()
+        """How many messages of each recorded socket were played or came, at most."""
+        self._cassette = read_cassette(path) if is_cassette(path) else None
+        with self._open() as recording:
+            self._recorded = list(_recorded(recording))
         if not self._recorded:
             raise CaptureError(f"{path}: there is no socket in it")
         self._by_path: dict[str, list[Recorded]] = {}
@@ -99,6 +105,9 @@ class Replay:
     def __repr__(self) -> str:
         return f"<ReplayHandler of {self.path}>"
 
+    def _open(self) -> Capture | Cassette:
+        return self._cassette or Capture(self.path)
+
     @property
     def urls(self) -> list[str]:
         """The URLs of the recorded sockets, in the order in which they were opened."""
@@ -107,6 +116,30 @@ class Replay:
     def matches(self, url: str) -> bool:
         """True if a live socket is answered by this handler."""
         return self._is_meant(url) and bool(self._candidates(url))
+
+    def unplayed(self) -> list[str]:
+        """A sentence for each recorded socket that no live one got, or that was not played to its end."""
+        return list(self._unplayed())
+
+    def _unplayed(self) -> Iterator[str]:
+        for recorded in self._recorded:
+            socket = recorded.socket
+            name = f"socket #{socket.id} ({SHOWN.url(socket.url)})"
+            total = sum(1 for _ in steps(self._frames(recorded), "server"))
+            if not self._played[socket.id]:
+                yield f"{name} was not opened"
+            elif left := total - self._done[socket.id]:
+                yield f"{name}: {left:,} of its {total:,} messages were not reached"
+
+    def _frames(self, recorded: Recorded) -> Iterator[RecordedFrame]:
+        """A few at a time: thousands of sockets may wait, and none has a file open meanwhile."""
+        after, last = recorded.first - 1, recorded.last
+        while after < last:
+            with self._open() as recording:
+                frames = recording.frames(after=after, until=last, socket=recorded.socket.id, page=PAGE)
+                few = list(islice(frames, PAGE))
+            yield from few
+            after = few[-1].id if few else last
 
     def __call__(self, route: WebSocketRoute) -> None:
         """Answer a handshake as it was when it was recorded, and begin to play."""
@@ -133,10 +166,10 @@ class Replay:
         return same_url or same_place or (self._has_url and (same_path or self._meant)) or []
 
 
-def _recorded(capture: Capture) -> Iterator[Recorded]:
-    spans = capture.spans()
-    began = {session.id: session.started_ns for session in capture.sessions()}
-    for socket in oldest_first(capture.sockets()):
+def _recorded(recording: Capture | Cassette) -> Iterator[Recorded]:
+    spans = recording.spans()
+    began = {session.id: session.started_ns for session in recording.sessions()}
+    for socket in oldest_first(recording.sockets()):
         parts = urlsplit(socket.url)
         yield Recorded(
             socket,
@@ -200,7 +233,7 @@ class _ServerPlayer:
         await self._control.opened()
         socket = self._recorded.socket
         pace = Pace(self._recorded.since_ns, self._replay._speed)
-        script = steps(self._frames(), "server")
+        script = self._script()
         if self._replay._match == "timed":
             await play_timed(script, "server", self.send, pace)
         elif not await play_lockstep(script, "server", self, pace, self._replay._same, self._judge):
@@ -208,15 +241,12 @@ class _ServerPlayer:
         self._replay.finished += 1
         await self._end(socket, pace)
 
-    def _frames(self) -> Iterator[RecordedFrame]:
-        """A few at a time: thousands of sockets may wait, and none has a file open meanwhile."""
-        after, last = self._recorded.first - 1, self._recorded.last
-        while after < last:
-            with Capture(self._replay.path) as capture:
-                frames = capture.frames(after=after, until=last, socket=self._recorded.socket.id, page=PAGE)
-                few = list(islice(frames, PAGE))
-            yield from few
-            after = few[-1].id if few else last
+    def _script(self) -> Iterator[Step]:
+        """The recorded messages, which are counted once the next one is asked for."""
+        done, number = self._replay._done, self._recorded.socket.id
+        for count, step in enumerate(steps(self._replay._frames(self._recorded), "server"), 1):
+            yield step
+            done[number] = max(done[number], count)
 
     async def _end(self, socket: Socket, pace: Pace) -> None:
         """The recorded server's end, if it was the one that ended it."""

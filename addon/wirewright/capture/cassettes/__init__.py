@@ -1,0 +1,1 @@
+"""Cassettes: recorded servers of tests, in text files that are reviewed and kept with the tests."""
