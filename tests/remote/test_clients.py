@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 import websockets
-from websockets.exceptions import InvalidMessage
+from websockets.exceptions import InvalidMessage, InvalidStatus
 
 from support.event_log import eventually
 from support.processes import BIN, ROOT, running
 from support.routes import NOWHERE, app, closed
 from support.servers import serving
 from support.time_limits import STEP_MILLISECONDS, STEP_SECONDS
-from wirewright import Error, Proxy, WebSocketRoute
+from wirewright import Error, Proxy, WebSocketRoute, launch
 from wirewright.async_api import connect, expect
 from wirewright.remote import client as client_module
 from wirewright.remote import conditioned_sockets, discovery, protocol
@@ -472,3 +472,30 @@ async def test_client_stays_connected_while_the_proxy_is_offline(proxy: Proxy) -
         await remote.online()
         async with app(proxy, f"{url}/live"):
             assert (await expect(remote).to_reconnect("**/live")).url == f"{url}/live"
+
+
+async def test_network_that_cannot_be_simulated_fails_a_handler_and_no_open_socket(confdir: Path) -> None:
+    options = {"ws_remote": "127.0.0.1:0", "ws_lane": "hooks"}
+    async with (
+        launch(port=0, confdir=confdir, options=options) as proxy,
+        serving() as url,
+        connect() as remote,
+    ):
+
+        def handler(route: WebSocketRoute) -> None:
+            route.connect_to_server()
+            if route.url.endswith("/3g"):
+                route.conditions("3g")
+
+        await remote.route_web_socket("**", handler)
+        with pytest.raises(InvalidStatus, match="502"):
+            async with app(proxy, f"{url}/3g"):
+                pass
+        async with app(proxy, f"{url}/live") as client:
+            ws = remote.web_sockets[-1]
+            with pytest.raises(Error, match=r"^conditions\(\) needs Wirewright's own layer, and ws_lane is"):
+                await ws.conditions("3g")
+            with pytest.raises(Error, match=r"^close\(to='client'\) needs Wirewright's own layer"):
+                await ws.close(1011, to="client")
+            await ws.send_to_client("goes on")
+            assert await client.recv() == "goes on"

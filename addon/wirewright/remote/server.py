@@ -238,7 +238,7 @@ class ClientSession:
             kind = kind if kind in ("Error", "TypeError") else "ValueError"
             said = _short(str(error))
             if isinstance(command, protocol.Conditions) and isinstance(error, Error):
-                self.rules.fail(command.key, error)
+                self.rules.conditions_refused(command.key, error)
             self.outbox.put(protocol.Refused(command.id, kind, said))  # type: ignore[arg-type]
         else:
             self.outbox.put(protocol.Succeeded(command.id))

@@ -100,6 +100,11 @@ class RemoteRoute:
             self._fall_back()
 
     @property
+    def is_decided(self) -> bool:
+        """True if the client has decided on the handshake."""
+        return self._decision.done()
+
+    @property
     def is_waiting(self) -> bool:
         """True if the client owes an answer."""
         return not self._decision.done() or bool(self._pending)

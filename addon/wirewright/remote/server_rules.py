@@ -95,14 +95,18 @@ class ClientRules:
                 route.handle(message)
             except (ValueError, TypeError) as error:
                 raise InvalidMessage(1007, str(error)[:100]) from None
-            except Error as error:
-                self.fail(message.key, error)
+            except Error as error:  # not in this lane
+                self._fail(message.key, route, error)
 
-    def fail(self, key: str, error: Error) -> None:
-        """An order of a handler is not possible, in this lane for one. Nothing happens without a route."""
-        if route := self._routes.get(key):
-            logger.error("%s: the orders of its route's handler fail: %s", key, error.message)
-            route.fail()
+    def conditions_refused(self, key: str, error: Error) -> None:
+        """A network cannot be simulated. If the handshake waits for a handler, the handler has failed."""
+        route = self._routes.get(key)
+        if route is not None and not route.is_decided:
+            self._fail(key, route, error)
+
+    def _fail(self, key: str, route: RemoteRoute, error: Error) -> None:
+        logger.error("%s: the orders of its route's handler fail: %s", key, error.message)
+        route.fail()
 
     def lose(self, message: protocol.RouteMessage) -> None:
         """Apply the fallback of a route whose message is too large for the client."""
