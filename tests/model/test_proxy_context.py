@@ -113,6 +113,7 @@ async def test_default_timeout_of_a_context_holds_for_it_and_its_sockets() -> No
     assert await timeouts(*everything) == ["1000ms", "200ms", "200ms", "200ms", "200ms", "1000ms"]
     inner.set_default_timeout(30)
     newer = proxy.context(user="ann")
+    assert await timeouts(early, late) == ["200ms", "30ms"]
     newer.set_default_timeout(4)
     assert await timeouts(*everything) == ["1000ms", "200ms", "30ms", "4ms", "30ms", "1000ms"]
     await ann.close()

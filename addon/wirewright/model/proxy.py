@@ -392,6 +392,19 @@ class Proxy(Emitter):
     def _timeout_setting(self, milliseconds: float | None) -> None:
         self._scope.default_timeout = DEFAULT_TIMEOUT if milliseconds is None else milliseconds
 
+    def _timeout_of(self, socket: WebSocket) -> float:
+        """The default timeout of a socket: that of its innermost context that has one, of several the newest.
+
+        Without such a context it is that of the proxy.
+        """
+        contexts = [
+            context
+            for context in reversed(self._contexts)
+            if context._timeout_setting is not None and context._sees(socket)
+        ]
+        innermost = max(contexts, key=lambda context: context._filter.depth, default=self)
+        return innermost._default_timeout
+
     def _sees(self, socket: WebSocket) -> bool:
         """True if the socket is one of this proxy's."""
         return self._filter is None or self._filter.accepts(socket._handshake)

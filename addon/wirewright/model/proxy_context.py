@@ -3,7 +3,7 @@
 https://playwright.dev/python/docs/browser-contexts
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -15,7 +15,6 @@ from wirewright.model.event_wait import WaitOptions, to_milliseconds
 from wirewright.model.feed import Feed
 from wirewright.model.ownership import current_owner
 from wirewright.model.proxy import Host, Proxy
-from wirewright.model.websocket import WebSocket
 
 __tracebackhide__ = True  # pytest shows the line that calls
 
@@ -47,7 +46,6 @@ class ProxyContext(Proxy):
         """The script that has made the context."""
         self._scope.note_owner(self._owner)
         self._proxy._contexts.append(self)
-        self._assign_sockets()
         self._opened: Completion[None] = Completion(self._proxy._open_context(context_filter))
 
     def __repr__(self) -> str:
@@ -93,7 +91,6 @@ class ProxyContext(Proxy):
         self._taps = ()
         self.remove_all_listeners()
         self._scope.end_of(self, CLOSED)
-        self._assign_sockets()
         return Completion(self._proxy._close_context(self._filter))
 
     # As a proxy
@@ -136,17 +133,3 @@ class ProxyContext(Proxy):
     def _add_event_handler(self, event: str, k: Callable[..., Any], v: Callable[..., Any]) -> None:
         self._check_runs()
         super()._add_event_handler(event, k, v)
-
-    def _assign_sockets(self) -> None:
-        for feed in self._proxy._feeds.values():
-            if self._sees(feed.socket):
-                assign(feed.socket, self._proxy._contexts)
-
-
-def assign(socket: WebSocket, contexts: Sequence[ProxyContext]) -> None:
-    """Have the default timeout of the innermost context of a socket hold for it, of several the newest.
-
-    `contexts` are those that are not closed, oldest first.
-    """
-    seeing = [context for context in reversed(contexts) if context._sees(socket)]
-    socket._context = max(seeing, key=lambda context: context._filter.depth, default=None)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from wirewright.model import proxy_context
 from wirewright.model.context_filter import ContextFilter
 from wirewright.model.emitter import Listeners
 from wirewright.model.ended_sockets import EndedSocket
@@ -110,7 +109,7 @@ class Control:
         socket._number = self._take_number()
         socket._requested = next(proxy._moments)
         feed = proxy._feeds[key] = Feed(socket)
-        proxy_context.assign(socket, proxy._contexts)
+        socket._timeout_of = proxy._timeout_of
         for context in proxy._recordings:
             self._record(feed, context)
         for watcher in self.watchers:

@@ -114,8 +114,8 @@ class WebSocket(Emitter):
         super().__init__(scope)
         self._handshake = handshake
         self._carrier = carrier
-        self._context: Emitter | None = None
-        """The context whose default timeout holds for the socket; None for that of the proxy."""
+        self._timeout_of: Callable[[WebSocket], float] | None = None
+        """Returns the default timeout of waits on this socket, in milliseconds; None for the scope's."""
         self._number = 0
         self._requested = 0
         """The moment of its request, for the order among all requests and ends of its proxy."""
@@ -413,7 +413,7 @@ class WebSocket(Emitter):
 
     @property
     def _default_timeout(self) -> float:
-        return super()._default_timeout if self._context is None else self._context._default_timeout
+        return super()._default_timeout if self._timeout_of is None else self._timeout_of(self)
 
     @cached_property
     def _shared_cursor(self) -> Cursor:
