@@ -1,9 +1,11 @@
 """The types of the API, as mypy and pyright check them in code of users."""
 
 import json
+import os
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,39 @@ def test_all_public_names_may_be_imported(checker: str, tmp_path: Path) -> None:
     settings |= {"extraPaths": [str(ROOT / "addon")], "reportUnusedImport": False}
     (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
     assert error_lines(checker, sample) == set()
+
+
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+COOKBOOK_IMPORTS = """
+import itertools
+import pytest
+from conftest import App
+from wirewright.sync_api import Proxy, WebSocket, WebSocketMock, WebSocketRoute, expect
+
+"""
+COOKBOOK_FUNCTION = "def recipe(ws_proxy: Proxy, app: App, live: WebSocket, mock: WebSocketMock) -> None:\n"
+
+
+def test_tests_of_the_documentation_have_right_names_and_types(tmp_path: Path) -> None:
+    """Whole files stand alone. What the cookbook shows is a part of a test."""
+    blocks = PYTHON.findall((ROOT / "docs" / "testing.md").read_text())
+    recipes = [each for each in blocks if not each.startswith("# ")]
+    files = [each for each in blocks if each.startswith("# ")]
+    (tmp_path / "conftest.py").write_text(files[0])
+    for number, file in enumerate(files[1:]):
+        (tmp_path / f"file_{number}.py").write_text(file)
+    for number, recipe in enumerate(recipes):
+        code = COOKBOOK_IMPORTS + COOKBOOK_FUNCTION + textwrap.indent(recipe, "    ")
+        (tmp_path / f"recipe_{number}.py").write_text(code)
+    assert len(recipes) > 10
+    assert len(files) > 7
+    not_installed = ("--disable-error-code", "import-not-found", "--disable-error-code", "import-untyped")
+    command = [sys.executable, "-m", "mypy", "--strict", *not_installed, "--allow-untyped-decorators"]
+    settings = {"cwd": tmp_path, "env": {**os.environ, "MYPYPATH": str(ROOT / "addon")}}
+    run = subprocess.run([*command, "."], capture_output=True, text=True, check=False, **settings)
+    errors = re.findall(r"^\w+\.py:\d+: error.*", run.stdout, re.MULTILINE)
+    assert "checked" in run.stdout, run.stdout + run.stderr
+    assert errors == []
 
 
 @pytest.mark.parametrize("checker", ["mypy", "pyright"])

@@ -89,7 +89,7 @@ class WebSocket(Emitter):
     Events: `framesent` and `framereceived` with the payload of a whole message (str for text, bytes for
     binary), `socketerror` with a str, and `close` with this WebSocket, once. `missed` has the number of
     messages that were left out: for a client that does not keep up (docs/remote.md), or for code that took
-    the socket after more messages had passed than the socket remembers (docs/testing.md).
+    the socket after more messages had passed than the socket remembers (docs/frames.md).
     """
 
     if TYPE_CHECKING:
@@ -277,7 +277,7 @@ class WebSocket(Emitter):
         """Wait for an event that the block causes: the listener is there before the block runs.
 
         `history=True` first tries the frames that the socket still remembers. Right after the code has got
-        the socket from `expect_websocket`, a wait begins at the socket's opening (docs/testing.md).
+        the socket from `expect_websocket`, a wait begins at the socket's opening (docs/frames.md).
 
         Raises Error (`Socket closed: 1011 'restart'`, `Socket error: net::ERR_CONNECTION_REFUSED`) or
         TimeoutError at the end of the block.

@@ -6,6 +6,7 @@ waits, predicates, history and routes' handlers all work in the client's own pro
 
 import asyncio
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -146,6 +147,8 @@ class Client:
         self.contexts = RemoteContexts(self.sender)
         self._last_rule = 0
         self._rules: dict[int, Rule] = {}
+        self._asked: Counter[int] = Counter()
+        """By the number of a rule, how many questions it has not answered."""
         self._routes: dict[str, RemoteRouteCarrier] = {}
         self._is_over = False
         self._tasks: list[asyncio.Task[Any]] = []
@@ -186,7 +189,8 @@ class Client:
         await self._end()
 
     async def _take_leave(self) -> None:
-        if removed := self.keep_rules(()):
+        # A rule that has not answered yet stays: the proxy applies its fallback.
+        if removed := self.keep_rules([rule for number, rule in self._rules.items() if self._asked[number]]):
             await removed
         await self.sender.all_sent()
 
@@ -285,10 +289,12 @@ class Client:
 
     async def _judge(self, message: protocol.Asked) -> None:
         rule, is_meant = self._rules.get(message.rule), False
+        self._asked[message.rule] += 1
         try:
             if rule is not None:
                 is_meant = await rule.is_for(message.url)
         finally:
+            self._asked[message.rule] -= 1
             self.sender.put(protocol.Verdict(message.question, is_meant))
 
     async def _route(self, message: protocol.Routed) -> None:

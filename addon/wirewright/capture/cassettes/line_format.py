@@ -1,4 +1,4 @@
-"""The lines of a cassette: JSON, one for each socket, message and end. docs/testing.md describes them.
+"""The lines of a cassette: JSON, one for each socket, message and end. docs/pytest.md describes them.
 
 A message that is a JSON object or array is written as it was sent, character for character: a reviewer reads
 JSON, and the replay sends the same text.
