@@ -121,9 +121,9 @@ class RemoteSocketCarrier:
     def abort(self, how: protocol.CutBy) -> Awaitable[None]:
         return self._sender.command(protocol.Abort, key=self._key, how=how)
 
-    def order_conditions(self, conditions: Conditions, *, direction: Direction) -> Awaitable[None]:
-        values = asdict(conditions)
-        return self._sender.command(protocol.Conditions, key=self._key, direction=direction, values=values)
+    def order_conditions(self, conditions: Conditions, *, direction: Direction) -> Awaitable[None] | None:
+        order, values = self._sender.command_of_any_thread, asdict(conditions)
+        return order(protocol.Conditions, key=self._key, direction=direction, values=values)
 
 
 class RemoteRouteCarrier:

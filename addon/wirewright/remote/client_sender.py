@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from wirewright.model.app_connections import NOTHING_SEEN
@@ -24,6 +25,7 @@ class ClientSender:
         self._connection = connection
         self._codec = codec
         self._scope = scope
+        self._loop = asyncio.get_running_loop()
         self._outgoing: asyncio.Queue[list[str | bytes]] = asyncio.Queue()
         self._answers: dict[int, asyncio.Future[None]] = {}
         """By the ids of commands that are not answered yet."""
@@ -42,6 +44,22 @@ class ClientSender:
             del self._answers[self._last_id]
             raise ValueError(f"it cannot be sent: {error}") from None
         return answer
+
+    def command_of_any_thread(self, kind: Callable[..., Any], **values: Any) -> "asyncio.Future[None] | None":
+        """As `command`, but another thread gets no answer."""
+        try:
+            is_inside = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            is_inside = False
+        if is_inside:
+            return self.command(kind, **values)
+
+        def send() -> None:
+            with suppress(Error):  # the proxy is gone
+                self.command(kind, **values)
+
+        self._loop.call_soon_threadsafe(send)
+        return None
 
     def put(self, message: Any) -> None:
         """Send a message, after those before it. Raises ValueError and OverflowError."""
