@@ -58,8 +58,7 @@ class WirewrightAddon:
     name = "wirewright"
 
     def __init__(self) -> None:
-        self._others = OtherAddons()
-        self._outage = Outage()
+        self._others, self._outage = OtherAddons(), Outage()
         self._handshakes = HandshakeHooks(self._others, self._outage)
         self.addons = [
             self._handshakes,
