@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,12 @@ from support.client_stacks import CLIENTS
 from support.processes import ROOT
 from support.public_members import members
 from wirewright import Proxy, WebSocket, WebSocketRoute, launch
+from wirewright.capture.cassettes.cassette_file import read_lines, write_cassette
+from wirewright.capture.cassettes.line_format import BEGINNING
+from wirewright.capture.redaction import Redaction
 
 README = (ROOT / "README.md").read_text()
+TESTING = (ROOT / "docs" / "testing.md").read_text()
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -100,6 +105,17 @@ def test_each_promise_about_security_names_the_tests_that_hold_it() -> None:
             for path, function in named:
                 assert function, row
                 assert exists(path, function), (path, function)
+
+
+def test_cassette_in_the_docs_is_one_as_it_is_written(tmp_path: Path) -> None:
+    found = re.search(rf"^{re.escape(BEGINNING)}\n(.*\n)+?(?=```)", TESTING, re.MULTILINE)
+    assert found
+    cassette = read_lines(BytesIO(found[0].encode()), Path("testing.md"))
+    ((number, (first, last)),) = cassette.spans().items()
+    frames = cassette.frames(after=first - 1, until=last, socket=number, page=50)
+    path = tmp_path / "shop.jsonl"
+    write_cassette(path, zip(cassette.sockets(), [frames], strict=True), Redaction())
+    assert path.read_text() == found[0]
 
 
 def test_the_two_commands_are_in_the_readme_and_in_the_makefile() -> None:

@@ -73,6 +73,7 @@ def read_back(*lines: str) -> tuple[Socket, list[RecordedFrame]]:
         ('{"b":1,"a":[1.50,"é"]}', '{"at": 0, "sent": {"b":1,"a":[1.50,"é"]}}'),
         ('{"a": 1, "a": 2}', '{"at": 0, "sent": {"a": 1, "a": 2}}'),
         ("[]", '{"at": 0, "sent": []}'),
+        (f"[{'1' * 5_000}]", f'{{"at": 0, "sent": [{"1" * 5_000}]}}'),
         ("hello", '{"at": 0, "sent": "hello"}'),
         ('"quoted"', '{"at": 0, "sent": "\\"quoted\\""}'),
         ("5", '{"at": 0, "sent": "5"}'),
@@ -96,8 +97,8 @@ def test_message_is_json_where_it_can_be(payload: Payload, line: str) -> None:
 
 @pytest.mark.parametrize(
     "payload",
-    ["[" * 100_000 + "]" * 100_000, "[" + "1" * 5_000 + "]", f'["{"x" * LARGEST_JSON}"]'],
-    ids=["deep", "long number", "large"],
+    ["[" * 100_000 + "]" * 100_000, f'["{"x" * LARGEST_JSON}"]'],
+    ids=["deep", "large"],
 )
 def test_json_that_is_costly_to_read_is_text(payload: str) -> None:
     assert written(socket(), frames(payload))[1].startswith('{"at": 0, "sent": "[')
@@ -231,16 +232,17 @@ SOCKET = '{"socket": "wss://shop.example/live"}'
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        ([SOCKET, "{"], "line 3: it is not JSON: Expecting property name"),
+        ([SOCKET, "{"], "line 3: it is not JSON: Input data was truncated"),
         ([SOCKET, "[]"], "line 3: it must be a JSON object"),
         ([SOCKET, "{}"], 'line 3: it has none of "socket", "sent", "received" and "closed_by"'),
-        ([SOCKET, '{"at": 1, "sent": "a", "x": 1}'], "line 3: it is not JSON: Extra data"),
+        ([SOCKET, '{"at": 1, "sent": "a", "x": 1}'], "line 3: it is not JSON: trailing characters"),
         ([SOCKET, '{"sent": "a", "at": 1}'], 'line 3: a message has "at" in milliseconds, then "sent"'),
         ([SOCKET, '{"at": -1, "sent": "a"}'], 'line 3: a message has "at" in milliseconds, then "sent"'),
         ([SOCKET, '{"at": 1, "sent": 5}'], "line 3: a message must be a JSON string, object or array"),
-        ([SOCKET, '{"at": 1, "sent": {"a":}}'], "line 3: it is not JSON: Expecting value"),
-        ([SOCKET, '{"at": 1, "sent": [NaN]}'], "line 3: it is not JSON: NaN is not JSON"),
-        ([SOCKET, '{"at": 1, "sent": "\\ud800"}'], "line 3: a text message has half of a surrogate pair"),
+        ([SOCKET, '{"at": 1, "sent": {"a":}}'], "line 3: it is not JSON: invalid character"),
+        ([SOCKET, '{"at": 1, "sent": [NaN]}'], "line 3: it is not JSON: invalid character"),
+        ([SOCKET, '{"at": 1, "sent": "\\ud800"}'], "line 3: it is not JSON"),
+        ([SOCKET, f'{{"at": 1, "x": {"1" * 5_000}}}'], "line 3: it is not JSON: Exceeds the limit"),
         ([SOCKET, '{"at": 1, "sent_base64": "?"}'], "line 3: a binary message must be base64"),
         ([SOCKET, '{"at": 1, "sent_base64": "é"}'], "line 3: a binary message must be base64"),
         (

@@ -10,7 +10,9 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
+
+import msgspec
 
 from wirewright.capture.formats.recorded_values import http_status, recorded_url
 from wirewright.capture.printable_json import printable_json
@@ -48,6 +50,7 @@ _VARYING = frozenset(
     }
 )
 """Header fields that are left out: they differ from run to run, and no replay needs them."""
+_CHECKER = msgspec.json.Decoder(msgspec.Raw)
 _MESSAGE = re.compile(r'\{\s*"at"\s*:\s*(\d{1,12})\s*,\s*"(sent|received)(_base64)?"\s*:\s*')
 """The beginning of a message's line, up to the message."""
 
@@ -108,7 +111,7 @@ def _is_json(payload: str) -> bool:
     if not (payload[:1] in ("{", "[") and payload[-1:] in ("}", "]") and payload.isprintable()):
         return False
     try:
-        _loaded(payload)
+        _check_json(payload)
     except BadLine:
         return False
     return True
@@ -142,14 +145,9 @@ def message_of(line: str) -> tuple[int, Direction, Payload] | None:
 
 def _text(written: str) -> str:
     if written[:1] in ("{", "["):
-        _loaded(written)
+        _check_json(written)
         return written
-    text = _string(written)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise BadLine("a text message has half of a surrogate pair") from None
-    return text
+    return _string(written)
 
 
 def _string(written: str) -> str:
@@ -246,18 +244,20 @@ def _optional(values: Mapping[str, Any], name: str, kind: type[T]) -> T | None:
 
 
 def _loaded(written: str, most: int = LARGEST_JSON) -> Any:
+    _check_json(written, most)
+    try:
+        return json.loads(written)
+    except ValueError as error:  # a number of thousands of digits
+        raise BadLine(f"it is not JSON: {error}") from None
+
+
+def _check_json(written: str, most: int = LARGEST_JSON) -> None:
+    """Raise BadLine for text that is not JSON (RFC 8259). No value is built."""
     if len(written) > most:
         raise BadLine(f"a JSON value has more than {most >> 20} MiB: write a message as a string")
     try:
-        return _DECODER.decode(written)
+        _CHECKER.decode(written)
     except RecursionError:
         raise BadLine("it is nested too deeply") from None
     except ValueError as error:
-        raise BadLine(f"it is not JSON: {getattr(error, 'msg', error)}") from None
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse)
+        raise BadLine(f"it is not JSON: {str(error).removeprefix('JSON is malformed: ')}") from None

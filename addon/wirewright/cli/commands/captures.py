@@ -124,7 +124,7 @@ def import_(
     source: Annotated[
         Path,
         Argument(
-            help="A HAR, a trace of Playwright or a file of mitmproxy's flows; it may be compressed.",
+            help="A HAR, a trace of Playwright, mitmproxy's flows or a cassette; it may be compressed.",
             metavar="SOURCE",
         ),
     ],
