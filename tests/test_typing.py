@@ -79,8 +79,8 @@ def test_tests_of_the_documentation_have_right_names_and_types(tmp_path: Path) -
     assert len(files) > 7
     not_installed = ("--disable-error-code", "import-not-found", "--disable-error-code", "import-untyped")
     command = [sys.executable, "-m", "mypy", "--strict", *not_installed, "--allow-untyped-decorators"]
-    settings = {"cwd": tmp_path, "env": {**os.environ, "MYPYPATH": str(ROOT / "addon")}}
-    run = subprocess.run([*command, "."], capture_output=True, text=True, check=False, **settings)
+    path = {**os.environ, "MYPYPATH": str(ROOT / "addon")}
+    run = subprocess.run([*command, "."], cwd=tmp_path, env=path, capture_output=True, text=True, check=False)
     errors = re.findall(r"^\w+\.py:\d+: error.*", run.stdout, re.MULTILINE)
     assert "checked" in run.stdout, run.stdout + run.stderr
     assert errors == []
