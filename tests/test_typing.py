@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -36,6 +37,23 @@ def error_lines(checker: str, sample: Path) -> set[int]:
 @pytest.mark.parametrize("checker", ["mypy", "pyright"])
 def test_events_have_types(checker: str) -> None:
     assert error_lines(checker, SAMPLES / "good.py") == set()
+
+
+@pytest.mark.parametrize("checker", ["mypy", "pyright"])
+def test_example_project_passes_type_checkers(checker: str, tmp_path: Path) -> None:
+    project = tmp_path / "tested"
+    shutil.copytree(ROOT / "examples" / "tested", project)
+    pytest.importorskip(checker)
+    (project / "pyrightconfig.json").write_text(json.dumps({"extraPaths": [str(ROOT / "addon")]}))
+    commands = {"mypy": ["--strict", "."], "pyright": ["--pythonpath", sys.executable]}
+    run = subprocess.run(
+        [sys.executable, "-m", checker, *commands[checker]],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
 
 
 @pytest.mark.parametrize("checker", ["mypy", "pyright"])

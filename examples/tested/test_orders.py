@@ -1,134 +1,64 @@
-"""Three real apps under test, behind the proxy of the pytest plugin: Python, Node, and a page in Chromium.
+"""What the app says to the service, and what it makes of the answers."""
 
-pip install 'wirewright[pytest]' playwright && pytest examples/tested
-
-An app whose runtime is missing is skipped; Node's is also the npm package ws, to which NODE_PATH leads.
-"""
-
-import json
-import os
-import shutil
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+import re
 
 import pytest
-from websockets.sync.server import ServerConnection, serve
+from trader_process import Trader
 
-from wirewright.sync_api import Proxy, WebSocketRoute
-
-HERE = Path(__file__).parent
-CHROMIUM = shutil.which("chromium")
-
-Buy = Callable[[], str]
-"""Have the app buy three; what it says then."""
+from wirewright.sync_api import ANY, Proxy, WebSocket, expect
 
 
 @pytest.fixture
-def service() -> Iterator[str]:
-    """The real service: fills every order."""
-
-    def fill(connection: ServerConnection) -> None:
-        for message in connection:
-            connection.send(json.dumps({"filled": json.loads(message)["buy"]}))
-
-    with serve(fill, "127.0.0.1", 0) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}/orders"
-        server.shutdown()
-        thread.join()
+def live(ws_proxy: Proxy, trader: Trader) -> WebSocket:
+    """The socket of the app, once it is open."""
+    with ws_proxy.expect_websocket("**/orders", opened=True) as opened:
+        trader.open()
+    assert trader.says() == "online"
+    return opened.value
 
 
-@pytest.fixture(params=["python", "node", "chromium"])
-def buy(request: pytest.FixtureRequest, ws_proxy: Proxy, service: str) -> Iterator[Buy]:
-    """The app, about to be used."""
-    if request.param == "chromium":
-        yield from in_chromium(ws_proxy, service)
-        return
-    command = {"python": [sys.executable, HERE / "order.py"], "node": ["node", HERE / "order.mjs"]}[
-        request.param
-    ]
-    if shutil.which(str(command[0])) is None:
-        pytest.skip(f"{command[0]} is not installed")
-    if request.param == "node" and not has_ws():
-        pytest.skip("the npm package ws is not installed where NODE_PATH leads")
-    environment = {**os.environ, "HTTP_PROXY": f"http://127.0.0.1:{ws_proxy.port}"}
-
-    def run() -> str:
-        done = subprocess.run(  # noqa: S603  it is the app
-            [*map(str, command), service, "3"],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=True,
-        )
-        return done.stdout.strip()
-
-    yield run  # noqa: PT022  the other apps end after it
+def test_order_is_acknowledged_and_then_filled(live: WebSocket, trader: Trader) -> None:
+    trader.buy(3)
+    order = live.next_frame(json={"type": "order", "amount": 3}, direction="sent").json()
+    live.next_frame(json={"type": "ack", "id": order["id"]})
+    live.next_frame(json={"type": "filled", "id": order["id"], "price": lambda price: price > 1})
+    assert trader.says() == "filled 3 at 1.5"
 
 
-def has_ws() -> bool:
-    found = subprocess.run(
-        ["node", "-e", "require('ws')"],  # noqa: S607  of PATH, as any user's
-        cwd=HERE,
-        stderr=subprocess.DEVNULL,
-    )
-    return found.returncode == 0
+def test_each_order_has_an_id_of_its_own(live: WebSocket, trader: Trader) -> None:
+    for amount in (1, 2, 3):
+        trader.buy(amount)
+    orders = [live.next_frame(json={"type": "order"}).json() for _ in range(3)]
+    assert [order["amount"] for order in orders] == [1, 2, 3]
+    assert len({order["id"] for order in orders}) == 3
 
 
-def in_chromium(ws_proxy: Proxy, service: str) -> Iterator[Buy]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox"],
-            proxy={"server": f"http://127.0.0.1:{ws_proxy.port}", "bypass": "<-loopback>"},
-        )
-        page = browser.new_page()
-
-        def click() -> str:
-            page.goto(f"{(HERE / 'order.html').as_uri()}#{service}")
-            page.get_by_role("button", name="Buy").click()
-            output = page.locator("output")
-            playwright.expect(output).not_to_be_empty()
-            return str(output.inner_text())
-
-        yield click
-        browser.close()
+def test_one_order_is_filled_once(live: WebSocket, trader: Trader) -> None:
+    trader.buy(3)
+    live.next_frame(json={"type": "filled"})
+    with pytest.raises(TimeoutError, match="no frame passed"):
+        live.cursor("now").next_frame(json={"type": "filled"}, timeout=200)
+    expect(live).to_have_received(json={"type": "filled"}, count=1)
 
 
-def test_order_is_sent_and_filled(ws_proxy: Proxy, buy: Buy) -> None:
-    with ws_proxy.expect_websocket("**/orders") as opened:
-        assert buy() == "filled 3"
-    sent = opened.value.wait_for_event("framesent", history=True)
-    assert json.loads(sent) == {"buy": 3}
+def test_app_sends_nothing_but_the_order(live: WebSocket, trader: Trader) -> None:
+    trader.buy(3)
+    expect(live).to_have_received(json={"type": "filled", "price": ANY})
+    expect(live).to_have_sent(json={"type": "order"}, count=1)
+    expect(live).not_to_have_sent(json={"type": "cancel"}, within=200)
+    assert live.frames.sent.count() == 1
+    assert live.frames.received.last == live.frames.matching(re.compile("filled")).last
 
 
-def test_app_says_what_the_service_filled_and_not_what_it_ordered(ws_proxy: Proxy, buy: Buy) -> None:
-    def fill_less(route: WebSocketRoute) -> None:
-        server = route.connect_to_server()
-        server.on_message(lambda message: route.send(message.replace("3", "2")))
+def test_app_asks_for_the_protocol_and_leaves_politely(live: WebSocket, trader: Trader) -> None:
+    expect(live).to_have_subprotocol("orders.v1")
+    expect(live).to_be_open()
+    trader.quit()
+    expect(live).to_be_closed(code=1001, reason="bye")
+    assert live.closed_by == "client"
 
-    ws_proxy.route_web_socket("**/orders", fill_less)
-    assert buy() == "filled 2"
 
-
-def test_app_needs_no_service_to_be_tested(ws_proxy: Proxy, buy: Buy) -> None:
-    orders: list[object] = []
-
-    def mock(route: WebSocketRoute) -> None:
-        def order(message: str | bytes) -> None:
-            orders.append(json.loads(message))
-            route.send('{"filled": 0}')
-
-        route.on_message(order)
-
-    ws_proxy.route_web_socket("**/orders", mock)
-    assert buy() == "filled 0"
-    assert orders == [{"buy": 3}]
+def test_step_that_causes_a_frame_may_be_a_block(live: WebSocket, trader: Trader) -> None:
+    with live.expect_event("framereceived", lambda payload: "filled" in str(payload)) as filled:
+        trader.buy(3)
+    assert '"amount": 3' in str(filled.value)
