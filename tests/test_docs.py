@@ -18,7 +18,7 @@ from wirewright.capture.cassettes.line_format import BEGINNING
 from wirewright.capture.redaction import Redaction
 
 README = (ROOT / "README.md").read_text()
-TESTING = (ROOT / "docs" / "testing.md").read_text()
+CASSETTES = (ROOT / "docs" / "pytest.md").read_text()
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -108,7 +108,7 @@ def test_each_promise_about_security_names_the_tests_that_hold_it() -> None:
 
 
 def test_cassette_in_the_docs_is_one_as_it_is_written(tmp_path: Path) -> None:
-    found = re.search(rf"^{re.escape(BEGINNING)}\n(.*\n)+?(?=```)", TESTING, re.MULTILINE)
+    found = re.search(rf"^{re.escape(BEGINNING)}\n(.*\n)+?(?=```)", CASSETTES, re.MULTILINE)
     assert found
     cassette = read_lines(BytesIO(found[0].encode()), Path("testing.md"))
     ((number, (first, last)),) = cassette.spans().items()
