@@ -21,9 +21,10 @@ pytestmark = pytest.mark.remote
 
 
 @pytest.fixture
-async def launched(confdir: Path, lane: str) -> AsyncIterator[Proxy]:
+async def launched(confdir: Path, certificates: Certificates, lane: str) -> AsyncIterator[Proxy]:
     """A proxy with two ports, at which apps log in."""
-    options = {"ws_lane": lane, **OPTIONS}
+    trusted = {"ssl_verify_upstream_trusted_ca": str(certificates.ca_file)}
+    options = {"ws_lane": lane, **trusted, **OPTIONS}
     async with launch(port=0, mode=modes(), confdir=confdir, options=options) as running:
         yield running
 

@@ -8,17 +8,17 @@ import base64
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any, TypeVar
-
-import msgspec
 
 from wirewright.capture.formats.recorded_values import http_status, recorded_url
 from wirewright.capture.printable_json import printable_json
 from wirewright.capture.records import RecordedFrame, Socket
 from wirewright.capture.redaction import REDACTED, Redaction, secret_protocol
 from wirewright.model.handshake import Headers, field_fault
+from wirewright.requirements import require
 from wirewright.values import Direction, Payload
 
 T = TypeVar("T")
@@ -50,9 +50,17 @@ _VARYING = frozenset(
     }
 )
 """Header fields that are left out: they differ from run to run, and no replay needs them."""
-_CHECKER = msgspec.json.Decoder(msgspec.Raw)
 _MESSAGE = re.compile(r'\{\s*"at"\s*:\s*(\d{1,12})\s*,\s*"(sent|received)(_base64)?"\s*:\s*')
 """The beginning of a message's line, up to the message."""
+
+
+@cache
+def _checker() -> Callable[[str], object]:
+    """Raises ValueError for a text that is not JSON, without building its values."""
+    require(["msgspec"])  # the addon is also loaded without it
+    import msgspec
+
+    return msgspec.json.Decoder(msgspec.Raw).decode
 
 
 class BadLine(ValueError):
@@ -256,7 +264,7 @@ def _check_json(written: str, most: int = LARGEST_JSON) -> None:
     if len(written) > most:
         raise BadLine(f"a JSON value has more than {most >> 20} MiB: write a message as a string")
     try:
-        _CHECKER.decode(written)
+        _checker()(written)
     except RecursionError:
         raise BadLine("it is nested too deeply") from None
     except ValueError as error:
