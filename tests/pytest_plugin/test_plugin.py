@@ -446,6 +446,34 @@ def test_nothing_is_imported_unless_a_test_asks_for_it(pytester: pytest.Pytester
     run(pytester).assert_outcomes(passed=1)
 
 
+LATE_LISTENERS = {
+    "assertion": "expect(opened.value).to_have_received('a')",
+    "next frame": "opened.value.next_frame('a', direction='received')",
+    "no wait": "assert client.recv() == 'a'",
+}
+
+
+@pytest.mark.parametrize("wait", LATE_LISTENERS.values(), ids=LATE_LISTENERS)
+def test_listener_of_a_socket_that_was_just_opened_is_called_before_the_test_ends(
+    pytester: pytest.Pytester, wait: str
+) -> None:
+    pytester.makepyfile(
+        f"""
+        from wirewright.sync_api import expect
+
+        def test_it(ws_proxy, app):
+            with ws_proxy.expect_websocket("**/live", opened=True) as opened:
+                client = app()
+            client.send("a")
+            opened.value.on("framereceived", lambda payload: 1 / 0)
+            {wait}
+        """
+    )
+    ran = run(pytester)
+    ran.assert_outcomes(failed=1)
+    ran.stdout.fnmatch_lines("*ZeroDivisionError*")
+
+
 def test_faults_of_a_test_go_with_it(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """

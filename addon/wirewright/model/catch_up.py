@@ -55,6 +55,8 @@ class CatchUp:
         """Listeners that have not heard the past events yet, each with its event."""
         self._replay: Replay | None = None
         self._flushing: asyncio.Handle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """The loop of `_flushing`."""
         self._turns = 0
 
     def is_of(self, history: History) -> bool:
@@ -67,8 +69,9 @@ class CatchUp:
 
     def follow(self, replay: Replay, event: str, f: Callable[..., object], seconds: float = 0.0) -> None:
         """Have a listener hear the past soon, together with listeners that are registered until then."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
         self._behind.append((event, f))
+        _delayed.add(self)
         self._replay = replay
         if seconds and self._flushing is not None:
             self._flushing.cancel()
@@ -81,6 +84,7 @@ class CatchUp:
         if self._flushing is not None:
             self._flushing.cancel()
             self._flushing = None
+        _delayed.discard(self)
         behind, self._behind = self._behind, []
         if behind and self._replay is not None:
             self._replay(self.events(), behind)
@@ -115,6 +119,18 @@ _own: ContextVar[tuple[CatchUp, ...]] = ContextVar("catch_ups", default=())
 """The catch-ups of the task, thread or handler that runs."""
 _shared: list[CatchUp] = []
 """The catch-ups of async code; each is here for a few turns of its loop."""
+
+
+_delayed: weakref.WeakSet[CatchUp] = weakref.WeakSet()
+"""Those with listeners that are behind."""
+
+
+def flush_all() -> None:
+    """Have all listeners that are behind hear the past now. In the event loop of their sockets."""
+    loop = asyncio.get_running_loop()
+    for each in list(_delayed):
+        if each._loop is loop:
+            each.flush()
 
 
 def bind(catch_up: CatchUp) -> None:

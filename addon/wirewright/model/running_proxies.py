@@ -5,6 +5,7 @@ import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
+from wirewright.model import catch_up
 from wirewright.model.errors import Error
 from wirewright.model.proxy import Proxy
 from wirewright.model.proxy_control import Control
@@ -50,6 +51,7 @@ class RunningProxy:
     async def _catch_up(self) -> None:
         # Reports that the proxy of another process sent before this answer have come by then.
         await self.proxy._running_host().apps_seen()
+        catch_up.flush_all()
         for _ in range(TURNS):
             await asyncio.sleep(0)
 

@@ -3,7 +3,7 @@
 import inspect
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial, wraps
 from types import NoneType
@@ -11,7 +11,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, get_args
 
 from wirewright.model.arguments import fit
 from wirewright.model.awaitables import Completion
-from wirewright.model.catch_up import CatchUp
+from wirewright.model.catch_up import CatchUp, bound
 from wirewright.model.errors import EndedError, Error
 from wirewright.model.event_wait import TimedWait
 from wirewright.model.matching import LateMatch
@@ -124,7 +124,14 @@ class Wrapper(Generic[OwnT]):
         """Run steps of the async object in this thread. The waits that they begin end with the wrappers."""
         check_may_wait(self._bridge)
         self._wrappers.check_going_on()
+        if catch_ups := bound():  # listeners hear what passes before the steps end, as before any other wait
+            self._bridge.call(_flush, catch_ups)
         return self._bridge.run_steps(steps, self._wrappers.note_wait)
+
+
+def _flush(catch_ups: Sequence[CatchUp]) -> None:
+    for catch_up in catch_ups:
+        catch_up.flush()
 
 
 class PassedProperty(Generic[T]):
