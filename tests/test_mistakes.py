@@ -122,7 +122,7 @@ def test_second_launch_is_told_where_the_first_one_is(names: dict[str, Any]) -> 
     told = re.sub(place, "launched at conftest.py:12, in my_proxy:", said(caught.value))
     assert told.startswith("Error: a proxy runs in this process already, launched at conftest.py:12")
     assert told in PAGE
-    assert told.replace("at conftest.py:12, in my_proxy", "by the pytest fixture ws_proxy") in PAGE
+    assert told.replace("at conftest.py:12, in my_proxy", "by the pytest fixture ws_session_proxy") in PAGE
 
 
 # The page

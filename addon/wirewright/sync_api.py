@@ -497,6 +497,7 @@ class Proxy(ProxyWrapper[own_proxy.Proxy]):
             rotate=rotate,
             min_free=min_free,
         )
+        self._wrappers.note(self.stop_capture)
 
     offline = awaited_method(own_proxy.Proxy.offline, undo=lambda proxy: proxy.online())
     online = awaited_method(own_proxy.Proxy.online)

@@ -424,7 +424,7 @@ def test_launch_beside_the_fixture_is_told_of_it(pytester: pytest.Pytester) -> N
         from wirewright.sync_api import Error, launch
 
         def test_it(ws_proxy):
-            with pytest.raises(Error, match=r"launched by the pytest fixture ws_\\w*proxy: use that one"):
+            with pytest.raises(Error, match=r"launched by the pytest fixture ws_session_proxy: use that one"):
                 with launch(port=0):
                     pytest.fail("it runs")
         """
@@ -444,6 +444,20 @@ def test_nothing_is_imported_unless_a_test_asks_for_it(pytester: pytest.Pytester
         """
     )
     run(pytester).assert_outcomes(passed=1)
+
+
+def test_capture_of_a_test_ends_with_it(pytester: pytest.Pytester, tmp_path: Path) -> None:
+    pytester.makepyfile(
+        f"""
+        def test_starts(ws_proxy):
+            ws_proxy.start_capture({str(tmp_path / "one.db")!r})
+
+        def test_starts_another(ws_proxy, app):
+            ws_proxy.start_capture({str(tmp_path / "two.db")!r})
+            ws_proxy.stop_capture()
+        """
+    )
+    run(pytester).assert_outcomes(passed=2)
 
 
 LATE_LISTENERS = {

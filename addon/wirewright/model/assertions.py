@@ -252,7 +252,7 @@ def not_expected(actual: object, api: Literal["sync", "async"]) -> str:
     kind = type(actual).__name__
     if kind in ("EventInfo", "Completion"):
         return f"write expect({'info.value' if api == 'sync' else 'await info.value'})"
-    if kind in (WebSocket.__name__, Proxy.__name__):  # it is that of the other API
+    if kind in (WebSocket.__name__, Proxy.__name__, "ProxyContext"):  # it is that of the other API
         other = {"sync": "async", "async": "sync"}[api]
         return f"this {kind} is of the {other} API: import expect from wirewright.{other}_api"
     return f"expect takes a WebSocket or a Proxy of the {api} API, not {kind}"

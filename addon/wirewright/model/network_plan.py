@@ -260,13 +260,14 @@ def conditions(
     place.
 
     `plan` changes the conditions by time: `[(0, "3g"), (5, "offline"), (8, {"latency": 50})]` are seconds
-    since the call, with a preset or a dict of parameters. A new call ends it, and so does the end of the
-    socket, or of the script that called.
+    since the call, with a preset or a dict of parameters. A new call for the same directions ends it, and so
+    does the end of the script that called. The end of the socket ends it once nothing is stuck.
 
     The same `seed` gives the same result for the same messages; the default is a random one. `direction`
     is the direction as the app sees it. Returns the conditions, with the seed in use: those of messages
     to the app if the directions differ, and those of the first step of a plan. Raises ValueError or
-    TypeError for values that are not possible, and Error with `ws_lane=hooks`.
+    TypeError for values that are not possible, and Error with `ws_lane=hooks`, and for a plan outside of the
+    proxy's event loop. The result of `WebSocket.conditions` is awaited in the async API.
     """
     parameters = {
         "latency": latency,

@@ -101,7 +101,7 @@ class ReplayHandler(Protocol):
 
 
 class Proxy(Emitter):
-    """All sockets that pass. There is one in a process: `wirewright.proxy`.
+    """The sockets of a proxy. `wirewright.proxy` is this process's; `connect` and `context` return others.
 
     Event: `websocket` with the WebSocket, at the handshake's request, before there is an answer.
     """
@@ -328,14 +328,15 @@ class Proxy(Emitter):
         return Completion(self._running_host().annotate(text, self._filter))
 
     def offline(self) -> Completion[None]:
-        """Take the network away from all apps, until `online()`.
+        """Cut the connections of all apps, and refuse new ones, until `online()`.
 
         The connections of all apps and servers are cut, with no close frame: sockets end with 1006. Nothing
         is forwarded to a server any more, and nothing answered by a route. A new handshake fails at once: the
         socket has `websocket`, `socketerror` (net::ERR_INTERNET_DISCONNECTED) and `close`. All other requests
         and connections of apps are cut, too. Remote clients of the proxy stay connected.
 
-        It ends with the script that called it, and with the remote client. Raises Error while no proxy runs.
+        Of a context, only its own apps are cut. The outage ends with the script that called it, and with the
+        remote client. Raises Error while no proxy runs.
         """
         owner = current_owner()
         begun = self._running_host().begin_outage(owner, self._filter)
@@ -343,7 +344,10 @@ class Proxy(Emitter):
         return Completion(begun)
 
     def online(self) -> Completion[None]:
-        """Give all apps their network back, whoever called `offline()`. Nothing happens if they have it."""
+        """End the outage, whoever began it. Nothing happens without one.
+
+        `online()` of a context does not end an outage of the whole proxy. Raises Error while no proxy runs.
+        """
         return Completion(self._running_host().end_outage(context=self._filter))
 
     def set_default_timeout(self, timeout: float | timedelta) -> None:
