@@ -48,7 +48,7 @@ class Outage:
 
     def end(self, *, holder: object = None, context: ContextFilter | None = None) -> None:
         """End the outages of a holder, those of a context, or (without either) all."""
-        if holder is context is None:
+        if holder is None and context is None:
             self._begun.clear()
         self._begun = [
             (other, each)
@@ -73,7 +73,7 @@ class Outage:
 
 
 class ConnectionOrigin:
-    """Whence a connection comes that is not a WebSocket (yet)."""
+    """The device, port and user of a connection that is not a WebSocket yet."""
 
     def __init__(self, client: connection.Client) -> None:
         self.client_address = client.peername[:2] if client.peername else None

@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Origin(Protocol):
-    """Whence a socket or a connection comes."""
+    """The device, port and user of a socket or a connection."""
 
     @property
     def client_address(self) -> tuple[str, int] | None:

@@ -74,9 +74,10 @@ class ProxyChecks:
                     yield watch.change
         finally:
             watch.end()
+        since_then = every.of(lambda url: True, self._since)
         expected = f"expected the app to reconnect{_target(url)}{watch.why_over()}"
         raise AssertionError(
-            "\n".join([f"{expected}, but {seen.outcome}", *seen.lines(), *_others(every, seen)])
+            "\n".join([f"{expected}, but {seen.outcome}", *seen.lines(), *_others(since_then, seen)])
         )
 
 
