@@ -30,7 +30,15 @@ from wirewright import sync_api
 from wirewright.capture import open as open_capture
 from wirewright.memory import QUEUE_LEAST, MemoryBudget, MemoryUse
 from wirewright.sync import dispatcher
-from wirewright.sync_api import Error, Proxy, TimeoutError, WebSocket, WebSocketRoute, launch  # noqa: A004
+from wirewright.sync_api import (
+    Error,
+    Proxy,
+    TimeoutError,  # noqa: A004
+    WebSocket,
+    WebSocketRoute,
+    launch,
+    temporary_registrations,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -1190,3 +1198,21 @@ def test_thread_that_took_sockets_keeps_none_after_the_end_of_the_proxy(
     finally:
         is_over.set()
         worker.join()
+
+
+def test_outage_that_an_interrupt_has_begun_ends_with_the_block(proxy: Proxy, url: str) -> None:
+    """The exception comes after the proxy has carried out the call, and before it returns."""
+
+    with temporary_registrations(proxy) as temporary:
+        carry_out = temporary._do
+
+        def interrupted(*arguments: Any, **options: Any) -> Any:
+            carry_out(*arguments, **options)
+            raise KeyboardInterrupt
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(temporary, "_do", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                temporary.offline()
+    with proxy.expect_websocket(opened=True, timeout=1000 * STEP_SECONDS), app(proxy, url):
+        pass

@@ -297,7 +297,9 @@ class WebSocketRoute(Wrapper[own_route.WebSocketRoute]):
     send = passed_method(own_route.WebSocketRoute.send)
     accept = passed_method(own_route.WebSocketRoute.accept)
     reject = passed_method(own_route.WebSocketRoute.reject)
-    conditions = passed_method(own_route.WebSocketRoute.conditions)
+    conditions = passed_method(
+        own_route.WebSocketRoute.conditions, undo=lambda route: route._do(route._own._socket.conditions)
+    )
     abort = passed_method(own_route.WebSocketRoute.abort)
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
@@ -487,6 +489,7 @@ class Proxy(ProxyWrapper[own_proxy.Proxy]):
         """
         if callable(url):
             raise TypeError("url must be a glob or a regex: a capture cannot ask a function of the sync API")
+        self._wrappers.note(self.stop_capture)  # before the call: an interrupt may end it
         self._do(
             self._own.start_capture,
             path,
@@ -497,9 +500,20 @@ class Proxy(ProxyWrapper[own_proxy.Proxy]):
             rotate=rotate,
             min_free=min_free,
         )
-        self._wrappers.note(self.stop_capture)
 
-    offline = awaited_method(own_proxy.Proxy.offline, undo=lambda proxy: proxy.online())
+    def offline(self) -> None:
+        """Cut the connections of all apps, and refuse new ones, until `online()`; see `wirewright.Proxy`.
+
+        The outage of a test of the pytest plugin ends with the test.
+        """
+        wrappers = self._wrappers
+        if wrappers.undo is None:
+            self._do(self._own.offline)
+            return
+        wrappers.check_going_on()
+        wrappers.note(lambda: self._do(self._own._end_outage, wrappers))  # those of this test alone
+        self._do(self._own._begin_outage, wrappers)
+
     online = awaited_method(own_proxy.Proxy.online)
     stop_capture = awaited_method(own_proxy.Proxy.stop_capture)
     annotate = awaited_method(own_proxy.Proxy.annotate)

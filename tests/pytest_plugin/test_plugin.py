@@ -446,6 +446,67 @@ def test_nothing_is_imported_unless_a_test_asks_for_it(pytester: pytest.Pytester
     run(pytester).assert_outcomes(passed=1)
 
 
+def test_conditions_of_a_route_go_with_their_test(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        from conftest import serving
+        from websockets.sync.client import connect
+
+        @pytest.fixture(scope="module")
+        def url():
+            with serving() as url:
+                yield url
+
+        clients = []
+
+        def test_offline(ws_proxy, url):
+            def handler(route):
+                route.connect_to_server()
+                route.conditions("offline")
+
+            ws_proxy.route_web_socket("**", handler)
+            with ws_proxy.expect_websocket(opened=True):
+                clients.append(connect(url, proxy=f"http://127.0.0.1:{ws_proxy.port}"))
+            clients[0].send("stuck")
+
+        def test_perfect():
+            with clients[0] as client:
+                assert client.recv() == "stuck"
+        """
+    )
+    run(pytester).assert_outcomes(passed=2)
+
+
+def test_outage_of_a_wider_scope_outlives_that_of_a_test(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture(scope="class")
+        def outage(ws_session_proxy):
+            ws_session_proxy.offline()
+            yield
+            ws_session_proxy.online()
+
+        class TestOffline:
+            @pytest.mark.parametrize("number", [1, 2])
+            def test_offline(self, ws_proxy, outage, app, number):
+                with pytest.raises(Exception):
+                    app()
+                ws_proxy.offline()
+
+        def test_online(ws_proxy, app):
+            app()
+            ws_proxy.offline()
+
+        def test_online_again(ws_proxy, app):
+            app()
+        """
+    )
+    run(pytester).assert_outcomes(passed=4)
+
+
 def test_capture_of_a_test_ends_with_it(pytester: pytest.Pytester, tmp_path: Path) -> None:
     pytester.makepyfile(
         f"""

@@ -339,9 +339,9 @@ class Proxy(Emitter):
         remote client. Raises Error while no proxy runs.
         """
         owner = current_owner()
-        begun = self._running_host().begin_outage(owner, self._filter)
+        begun = self._begin_outage(owner)
         self._scope.note_owner(owner)
-        return Completion(begun)
+        return begun
 
     def online(self) -> Completion[None]:
         """End the outage, whoever began it. Nothing happens without one.
@@ -349,6 +349,13 @@ class Proxy(Emitter):
         `online()` of a context does not end an outage of the whole proxy. Raises Error while no proxy runs.
         """
         return Completion(self._running_host().end_outage(context=self._filter))
+
+    def _begin_outage(self, holder: object) -> Completion[None]:
+        return Completion(self._running_host().begin_outage(holder, self._filter))
+
+    def _end_outage(self, holder: object) -> Completion[None]:
+        """End the outages that one holder has begun."""
+        return Completion(self._running_host().end_outage(holder=holder))
 
     def set_default_timeout(self, timeout: float | timedelta) -> None:
         """Set the timeout of waits that have no `timeout` of their own, in milliseconds or as a timedelta.

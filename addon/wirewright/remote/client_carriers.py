@@ -95,7 +95,8 @@ class RemoteHost:
         return self._sender.command(protocol.Offline, context=self._contexts.number(context))
 
     def end_outage(self, *, holder: object = None, context: ContextFilter | None = None) -> Awaitable[None]:
-        return self._sender.command(protocol.Online, context=self._contexts.number(context))
+        number = self._contexts.number(context)
+        return self._sender.command(protocol.Online, context=number, own=holder is not None)
 
     async def apps_seen(self) -> AppsSeen:
         await self._sender.command(protocol.CountApps)

@@ -360,10 +360,11 @@ class Offline(Command, frozen=True):
 
 
 class Online(Command, frozen=True):
-    """Give the apps of a context, or all, their network back."""
+    """End the outages of the apps of a context, or all; with `own` those that this client has begun."""
 
     id: int
     context: int | None = None
+    own: bool = False
 
 
 class OpenContext(Command, frozen=True):

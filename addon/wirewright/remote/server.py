@@ -261,7 +261,10 @@ class ClientSession:
                 filtering = self._context(command.context)._filter
                 self._proxy._running_host().begin_outage(self, filtering)
             case protocol.Online():
-                self._context(command.context).online()
+                if command.own:
+                    self._proxy._end_outage(self)
+                else:
+                    self._context(command.context).online()
             case protocol.OpenContext():
                 self._open_context(command)
             case protocol.CloseContext():

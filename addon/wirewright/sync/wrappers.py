@@ -151,11 +151,15 @@ class PassedProperty(Generic[T]):
         return self if wrapper is None else self._get(wrapper._own)
 
 
-def passed_method(own: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], T]:
-    """A method that calls the async object's method in the loop's thread."""
+def passed_method(
+    own: Callable[Concatenate[Any, P], T], undo: Callable[[Any], object] | None = None
+) -> Callable[Concatenate[Any, P], T]:
+    """A method that calls the async object's method in the loop's thread. `undo` as for `awaited_method`."""
 
     @wraps(own)
     def call(wrapper: Any, /, *arguments: P.args, **options: P.kwargs) -> T:
+        if undo is not None:
+            wrapper._wrappers.note(partial(undo, wrapper))
         value: T = wrapper._call(own, wrapper._own, *arguments, **options)
         return value
 
@@ -174,9 +178,8 @@ def awaited_method(
     def call(wrapper: Any, /, *arguments: P.args, **options: P.kwargs) -> T:
         if undo is not None:
             wrapper._wrappers.check_going_on()
+            wrapper._wrappers.note(partial(undo, wrapper))  # before the call: an interrupt may end it
         value: T = wrapper._do(own, wrapper._own, *arguments, **options)
-        if undo is not None:
-            wrapper._wrappers.note(partial(undo, wrapper))
         return value
 
     (result,) = get_args(own.__annotations__["return"])

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
@@ -141,6 +142,13 @@ def test_another_beginning_is_one_sentence(beginning: str, said: str) -> None:
 def test_line_that_is_not_utf_8_is_named() -> None:
     with pytest.raises(CaptureError, match=r"^chat\.jsonl: line 2: it is not UTF-8$"):
         read_lines(BytesIO(BEGINNING.encode() + b"\n\xff\n"), Path("chat.jsonl"))
+
+
+def test_byte_order_mark_of_an_editor_is_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "marked.jsonl"
+    path.write_bytes(BOM_UTF8 + f'{BEGINNING}\n{{"socket": "ws://host/"}}\n'.encode())
+    assert is_cassette(path)
+    assert [socket.url for socket in read_cassette(path).sockets()] == ["ws://host/"]
 
 
 def test_file_is_a_cassette_by_its_first_line(tmp_path: Path, path: Path) -> None:

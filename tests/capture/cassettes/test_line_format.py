@@ -277,6 +277,11 @@ SOCKET = '{"socket": "wss://shop.example/live"}'
         ([SOCKET, '{"at": 1.5, "closed_by": "server"}'], 'line 3: "at" must be a whole number'),
         ([SOCKET, '{"closed_by": "server"}'], 'line 3: "at" must be a number of milliseconds'),
         ([SOCKET, '{"at": 1, "closed_by": "server", "code": 70000}'], 'line 3: "code" must be a close code'),
+        ([SOCKET, '{"at": 1, "closed_by": "server", "code": 7}'], 'line 3: "code" must be a close code'),
+        (
+            [SOCKET, f'{{"at": 1, "closed_by": "server", "code": 1000, "reason": "{"x" * 124}"}}'],
+            'line 3: "reason" has more than 123 bytes',
+        ),
     ],
     ids=lambda value: str(value[-1])[:50] if isinstance(value, list) else None,
 )

@@ -1,6 +1,7 @@
 """The file of a cassette: read as a whole, and written as a whole."""
 
 import os
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -113,7 +114,7 @@ def _shifted(socket: Socket, shift: int) -> Socket:
 
 def begins_as_cassette(beginning: bytes) -> bool:
     """True if a file with these first bytes is a cassette, of any version."""
-    return beginning.startswith(_MARK)
+    return beginning.removeprefix(BOM_UTF8).startswith(_MARK)
 
 
 def is_cassette(path: Path) -> bool:
@@ -122,7 +123,7 @@ def is_cassette(path: Path) -> bool:
         if not path.is_file():  # opening a pipe would wait
             return False
         with path.open("rb") as file:
-            return begins_as_cassette(file.read(len(_MARK)))
+            return begins_as_cassette(file.read(len(BOM_UTF8 + _MARK)))
     except OSError:
         return False
 
@@ -144,10 +145,11 @@ def read_lines(file: IO[bytes], path: Path) -> Cassette:
             size += len(line or b"")
             if line is None or size > LARGEST_CASSETTE or number > MOST_LINES:
                 raise BadLine(f"a cassette has at most {MOST_LINES:,} lines and {LARGEST_CASSETTE >> 20} MiB")
-            text = _decoded(line)
             if number == 1:
-                _check_beginning(text)
-            elif text:
+                _check_beginning(_decoded(line.removeprefix(BOM_UTF8)))  # an editor may have written it
+                continue
+            text = _decoded(line)
+            if text:
                 cassette._add_line(text)
     except BadLine as error:
         raise CaptureError(f"{path}: line {number}: {error}") from None

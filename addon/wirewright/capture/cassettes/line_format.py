@@ -17,6 +17,7 @@ from wirewright.capture.formats.recorded_values import http_status, recorded_url
 from wirewright.capture.printable_json import printable_json
 from wirewright.capture.records import RecordedFrame, Socket
 from wirewright.capture.redaction import REDACTED, Redaction, secret_protocol
+from wirewright.model.close_codes import MAX_REASON_SIZE
 from wirewright.model.handshake import Headers, field_fault
 from wirewright.requirements import require
 from wirewright.values import Direction, Payload
@@ -224,9 +225,11 @@ def closed_socket(socket: Socket, values: Mapping[str, Any]) -> Socket:
     at, code = _optional(values, "at", int), _optional(values, "code", int)
     if at is None or not 0 <= at < MOST_MILLISECONDS:
         raise BadLine('"at" must be a number of milliseconds')
-    if code is not None and not 0 <= code <= 65_535:
-        raise BadLine('"code" must be a close code')
+    if code is not None and not 1000 <= code <= 4999:
+        raise BadLine('"code" must be a close code, 1000 to 4999')
     reason = _optional(values, "reason", str)
+    if by != "proxy" and len((reason or "").encode(errors="surrogatepass")) > MAX_REASON_SIZE:
+        raise BadLine(f'"reason" has more than {MAX_REASON_SIZE} bytes')
     if code is not None and reason is None:
         reason = ""
     return replace(socket, closed_ns=at * MILLISECOND, close_code=code, close_reason=reason, closed_by=by)
