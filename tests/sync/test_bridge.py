@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
+from typing import Any
 
 import pytest
 
@@ -62,6 +63,24 @@ def test_end_does_not_interrupt_the_cleaning_up_of_a_cancelled_task() -> None:
     bridge.stop()
     assert cleaned == [True]
     assert task.cancelled()
+
+
+def test_interrupt_after_the_result_has_been_taken_waits_for_no_other_one(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it waits, the time limit of the test ends it."""
+    receive = bridge.receive
+
+    def interrupted(inbox: Any) -> Any:
+        receive(inbox)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("wirewright.sync.bridge.LAST_SECONDS", 3600.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(bridge, "receive", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            bridge.wait(asyncio.sleep(0))
+    bridge.wait(asyncio.sleep(0))
 
 
 def test_abandoned_threads_end_by_themselves() -> None:

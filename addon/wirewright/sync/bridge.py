@@ -193,8 +193,7 @@ class Bridge:
             task = self.receive(running)
         except BaseException:
             self.post(running.cancel)
-            with suppress(Empty):
-                running.items.get(timeout=LAST_SECONDS)  # it may have to clean up
+            running.is_over.wait(LAST_SECONDS)  # it may have to clean up
             raise
         try:
             result: T = task.result()
@@ -300,6 +299,9 @@ class _Task:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any]) -> None:
         self.items: SimpleQueue[Any] = SimpleQueue()
+        self.is_over = threading.Event()
+        """Set once there is an item. An interrupt may come after the thread has taken that, and before it has
+        looked at it."""
         self.has_begun: SimpleQueue[None] = SimpleQueue()
         """Has an item when the coroutine has reached its first await."""
         self._loop, self._coroutine = loop, coroutine
@@ -315,7 +317,7 @@ class _Task:
             self._task.cancel()
         else:  # the interrupt came first
             self._coroutine.close()
-            self.items.put(None)
+            self._put(None)
 
     def when_filled(self, call: Callable[[], object]) -> None:
         assert self._task is not None
@@ -324,7 +326,11 @@ class _Task:
     def _end(self, task: "asyncio.Task[Any]") -> None:
         if not task.cancelled():
             task.exception()  # seen: a thread that was interrupted does not look
-        self.items.put(task)
+        self._put(task)
+
+    def _put(self, item: object) -> None:
+        self.items.put(item)
+        self.is_over.set()
 
 
 def as_exception(error: BaseException) -> Exception:
