@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.terminal import TerminalReporter  # `pytest` exports it from 8.4 on
 
 from wirewright.pytest_plugin.cassettes import FOLDER, cassette_mark
 from wirewright.pytest_plugin.tested_proxies import shown
@@ -47,7 +48,7 @@ class UnusedCassettes:
         self._folders.update(folders)
         self._named.update(named)
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+    def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
         unused = self._unused()
         terminalreporter.write_sep("=", "cassettes that no collected test uses")
         for path in unused:
