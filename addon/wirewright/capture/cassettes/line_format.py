@@ -61,7 +61,15 @@ def _checker() -> Callable[[str], object]:
     require(["msgspec"])  # the addon is also loaded without it
     import msgspec
 
-    return msgspec.json.Decoder(msgspec.Raw).decode
+    decode = msgspec.json.Decoder(msgspec.Raw).decode
+
+    def check(written: str) -> None:
+        try:
+            decode(written)
+        except msgspec.DecodeError as error:  # a ValueError in newer versions of msgspec
+            raise ValueError(str(error)) from None
+
+    return check
 
 
 class BadLine(ValueError):
