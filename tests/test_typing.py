@@ -84,6 +84,7 @@ COOKBOOK_FUNCTION = "def recipe(ws_proxy: Proxy, app: App, live: WebSocket, mock
 
 def test_tests_of_the_documentation_have_right_names_and_types(tmp_path: Path) -> None:
     """Whole files stand alone. What the cookbook shows is a part of a test."""
+    pytest.importorskip("mypy")
     blocks = PYTHON.findall((ROOT / "docs" / "testing.md").read_text())
     recipes = [each for each in blocks if not each.startswith("# ")]
     files = [each for each in blocks if each.startswith("# ")]
