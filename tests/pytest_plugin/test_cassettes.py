@@ -22,7 +22,8 @@ import ssl
 from contextlib import ExitStack
 
 import pytest
-from websockets.sync.client import connect
+from anyio.from_thread import start_blocking_portal
+from websockets.asyncio.client import connect
 
 URL = os.environ["SHOP"]
 
@@ -32,6 +33,23 @@ def ws_proxy_args():
     return {"options": {"ssl_insecure": True}}
 
 
+async def connect_in(url, address, tls):
+    return connect(url, proxy=address, ssl=tls)
+
+
+class Client:
+    # The sync client of websockets 17.0 uses a TLS socket in two threads at once, and sometimes hangs.
+
+    def __init__(self, connection, portal):
+        self._connection, self._portal = connection, portal
+
+    def send(self, message):
+        self._portal.call(self._connection.send, message)
+
+    def recv(self):
+        return self._portal.call(self._connection.recv)
+
+
 class App:
     def __init__(self, proxy, stack):
         self._proxy, self._stack = proxy, stack
@@ -39,7 +57,9 @@ class App:
     def open(self, url=URL):
         tls = ssl.create_default_context(cafile=self._proxy.ca_certificate) if url.startswith("wss") else None
         address = f"http://127.0.0.1:{self._proxy.port}"
-        return self._stack.enter_context(connect(url, proxy=address, ssl=tls))
+        portal = self._stack.enter_context(start_blocking_portal())
+        opening = portal.call(connect_in, url, address, tls)
+        return Client(self._stack.enter_context(portal.wrap_async_context_manager(opening)), portal)
 
     def buy(self, item="tea", number=1):
         client = self.open()
