@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from trader_process import Trader
 
-from wirewright.sync_api import Proxy
+from wirewright.sync_api import Proxy, WebSocket
 
 HERE = Path(__file__).parent
 
@@ -67,3 +67,12 @@ def start_trader(service: str) -> Iterator[Callable[[int], Trader]]:
 def trader(ws_session_proxy: Proxy, start_trader: Callable[[int], Trader]) -> Trader:
     """The app, which is not connected yet."""
     return start_trader(ws_session_proxy.port)
+
+
+@pytest.fixture
+def live(ws_proxy: Proxy, trader: Trader) -> WebSocket:
+    """The socket of the app, once it is open."""
+    with ws_proxy.expect_websocket("**/orders", opened=True) as opened:
+        trader.open()
+    assert trader.says() == "online"
+    return opened.value

@@ -2,19 +2,9 @@
 
 import itertools
 
-import pytest
 from trader_process import Trader
 
 from wirewright.sync_api import Proxy, WebSocket, WebSocketRoute, expect
-
-
-@pytest.fixture
-def live(ws_proxy: Proxy, trader: Trader) -> WebSocket:
-    """The socket of the app, once it is open."""
-    with ws_proxy.expect_websocket("**/orders", opened=True) as opened:
-        trader.open()
-    assert trader.says() == "online"
-    return opened.value
 
 
 def test_app_connects_again_when_the_server_fails(ws_proxy: Proxy, live: WebSocket, trader: Trader) -> None:

@@ -5,16 +5,7 @@ import re
 import pytest
 from trader_process import Trader
 
-from wirewright.sync_api import ANY, Proxy, WebSocket, expect
-
-
-@pytest.fixture
-def live(ws_proxy: Proxy, trader: Trader) -> WebSocket:
-    """The socket of the app, once it is open."""
-    with ws_proxy.expect_websocket("**/orders", opened=True) as opened:
-        trader.open()
-    assert trader.says() == "online"
-    return opened.value
+from wirewright.sync_api import ANY, WebSocket, expect
 
 
 def test_order_is_acknowledged_and_then_filled(live: WebSocket, trader: Trader) -> None:

@@ -56,7 +56,7 @@ class FreedMemory:
         self._timer, self._most = None, self._open
         if not self._open:
             self._ended = 0
-            # What is left of a connection are cycles, and an idle process collects no garbage by itself.
+            # Closed connections are reference cycles, and Python collects these only while it allocates.
             gc.collect()
         # A call by ctypes releases the interpreter's lock.
         threading.Thread(target=self._trim, args=(0,), name="wirewright-memory", daemon=True).start()

@@ -97,7 +97,7 @@ class Emitter(EventEmitter):
             raise ValueError(self._unknown(event))
 
     def _unknown(self, event: str) -> str:
-        """What is wrong with the name of an event, and what to do."""
+        """The sentence about a name that is not an event of this object, with the event that was meant."""
         import difflib  # only mistakes need it
 
         if event in self._EVENTS_ELSEWHERE:

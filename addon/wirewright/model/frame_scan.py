@@ -1,6 +1,7 @@
 """Looks through the frames of a socket for those that match, without making a Frame of each message."""
 
 import inspect
+from abc import ABC, abstractmethod
 from collections import deque
 from functools import partial
 
@@ -12,7 +13,7 @@ from wirewright.model.socket_watch import SocketWatch
 from wirewright.model.steps import Steps
 
 
-class FrameScan:
+class FrameScan(ABC):
     """The frames that a call looks at, oldest first."""
 
     def __init__(self, match: FrameMatch, unread: "deque[FrameRun]", position: int) -> None:
@@ -24,9 +25,9 @@ class FrameScan:
         self.passed = PassedFrames(match)
         """Those that did not match."""
 
+    @abstractmethod
     def skip(self, number: int) -> None:
-        """The frames up to this number are forgotten."""
-        raise NotImplementedError
+        """Move past the frames up to this number: they are forgotten."""
 
     def next_match(self, watch: SocketWatch) -> Steps[Frame | None]:
         """The steps to the next unread frame that matches; None if there is none."""

@@ -20,7 +20,7 @@ class Trials:
     """Counts the values on which the predicate of one wait was tried. Only one thread uses it."""
 
     noun = "event"
-    """What a value is."""
+    """The noun for a value, in the error."""
     none_came = "it did not happen"
     """A sentence about a wait for which there was no value."""
 
@@ -39,7 +39,7 @@ class Trials:
         """Keep no value any more: the wait is over."""
 
     def lines(self, predicate: Any) -> list[str]:
-        """What the predicate was tried on, for an error. `predicate` is the user's, or None."""
+        """The lines of the error about the values that were tried. `predicate` is the user's, or None."""
         return [] if predicate is None else [self._sentence(predicate, self.count)]
 
     def note_raise(self, exception: BaseException, predicate: Any, value: Any, frame: int | None) -> None:
@@ -91,7 +91,7 @@ class FrameTrials(Trials):
         self._kept.clear()
 
     def lines(self, predicate: Any) -> list[str]:
-        """What the predicate was tried on, with the last frames."""
+        """The lines of the error, with the last frames."""
         lines = super().lines(predicate)
         if self.count:
             frames = [self._frame(payload) for payload in self._kept]

@@ -384,7 +384,7 @@ class Proxy(Emitter):
 
         return ProxyContext(self, ContextFilter(client, port, user, self._filter))
 
-    # What a context overrides
+    # Overridden by ProxyContext
 
     _filter: ContextFilter | None = None
     """Accepts the sockets that this proxy shows; None for all."""
@@ -426,7 +426,7 @@ class Proxy(Emitter):
             raise Error("no proxy is running")
         return self._host
 
-    # What a proxy elsewhere overrides
+    # Overridden by RemoteProxy
 
     def _add_route(
         self, url: UrlMatch | None, handler: RouteHandler, times: int | None, context: ContextFilter | None

@@ -111,7 +111,7 @@ class Sightings(NamedTuple):
 
     @property
     def outcome(self) -> str:
-        """What is not as expected, as the end of a sentence."""
+        """Why there is no new socket, as the end of a sentence."""
         if self.last_end is None:
             return "no such socket has ended"
         if not any(True for _ in self._requested_since()):

@@ -157,7 +157,7 @@ class PlayedCassette:
         return f"Cassette {shown(self._path)}"
 
     def take_failure(self) -> str | None:
-        """What the app did otherwise than the cassette since the last call; None if nothing."""
+        """The differences between the app and the cassette since the last call; None if there are none."""
         found = [*_taken(self._replay.mismatches), *map(_refusal, _taken(self._refused))]
         if not found:
             return None

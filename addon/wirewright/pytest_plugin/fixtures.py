@@ -35,7 +35,7 @@ def ws_session_proxy(
 ) -> "Iterator[Proxy]":
     """The session's proxy: launched, or with `--ws-connect` one that runs. With xdist one for each worker.
 
-    What a test registers on it stays; `ws_proxy` is for one test.
+    Listeners and routes that are registered on it stay; `ws_proxy` is for one test.
     """
     from wirewright import sync_api
 
