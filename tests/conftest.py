@@ -1,6 +1,7 @@
 """What every test may ask for."""
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,6 +17,10 @@ from wirewright import Proxy, launch
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Whatever a shell starts in its background ignores Ctrl-C, and so would all that the tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+for name in ("CI", "BUILD_NUMBER", "FORCE_COLOR", "PY_COLORS"):
+    # What programs print is compared. With these, a pytest that a test starts prints more, or prints colours.
+    os.environ.pop(name, None)
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
