@@ -41,7 +41,13 @@ class Disk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.free, self.total = 1_000 * MIB, 10_000 * MIB
-        monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(self.total, 0, self.free))
+        self.lock = threading.Lock()
+        """Nobody learns how much is free while a test has it."""
+        monkeypatch.setattr(shutil, "disk_usage", self._usage)
+
+    def _usage(self, _: object) -> Usage:
+        with self.lock:
+            return Usage(self.total, 0, self.free)
 
 
 @pytest.fixture
@@ -73,19 +79,36 @@ def test_recording_ends_with_a_warning_before_the_disk_is_full(
     assert f"{path}: the recording has ended: {why}" in caplog.messages
 
 
-def test_frames_that_wait_are_written_before_the_end(
-    path: Path, control: Control, record: Record, disk: Disk
+@pytest.mark.parametrize("is_stopped", [False, True], ids=["by itself", "stopped"])
+def test_frames_that_wait_are_written_as_far_as_there_is_room(
+    path: Path,
+    control: Control,
+    record: Record,
+    disk: Disk,
+    caplog: pytest.LogCaptureFixture,
+    is_stopped: bool,
 ) -> None:
     over = threading.Event()
     recorder = record(min_free=300 * MIB, on_over=lambda _: over.set())
     tape = begin_socket(control.proxy).tape
     assert tape is not None
-    disk.free = 310 * MIB
-    tape.messages([bytes(6 * MIB)], 6 * MIB, direction=Direction.SENT)
-    assert over.wait(STEP_SECONDS)
+    with disk.lock:
+        for byte in b"\0\1\2":
+            tape.messages([bytes([byte]) * 4 * MIB], 4 * MIB, direction=Direction.SENT)
+        tape.closed(1.0, None, None, None)
+        disk.free = 320 * MIB  # each byte is written twice
+        if is_stopped:
+            recorder._writer._stopped.set()
+    if not is_stopped:
+        assert over.wait(STEP_SECONDS)
     recorder.stop()
+    why = "less than 300 MiB would be left free on the disk (ws_capture_min_free)"
     with open_capture(path) as capture:
-        assert [frame.size for frame in capture.frames()] == [6 * MIB]
+        assert [frame.payload for frame in capture.frames()] == [bytes([byte]) * 4 * MIB for byte in b"\0\1"]
+        assert [(gap.frames, gap.bytes, gap.reason) for gap in capture.gaps()] == [(1, 4 * MIB, why)]
+        (socket,) = capture.sockets()
+        assert socket.closed_ns is not None
+    assert f"{path}: 1 frames (4,194,304 bytes) are not in the capture: {why} (1)" in caplog.messages
 
 
 def test_log_warns_once_while_there_is_still_room(

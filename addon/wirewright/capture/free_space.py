@@ -1,5 +1,6 @@
 """The free space on the disk of a capture, so that the recording ends before the disk is full."""
 
+import math
 import shutil
 from pathlib import Path
 
@@ -38,23 +39,27 @@ class FreeSpace:
         """The reason for the end of a recording or an import."""
         return f"less than {_mib(self._least)} would be left free on the disk (ws_capture_min_free)"
 
-    def is_short(self, waiting: int, logged: int = 0) -> bool:
-        """True if too little is free after `waiting` bytes are written. Warns once at twice the minimum.
+    def room(self, logged: int = 0) -> float:
+        """How many bytes may still be written, so that enough stays free. Infinite without a limit.
 
         `logged` is how many bytes are in the log beside the file, and not in the file itself yet.
         """
         if not self._least or (free := _free(self._path.parent)) is None:
-            return False
-        left = free - COPIES * waiting - logged
-        if left < 2 * self._least and not self._is_warned:
+            return math.inf
+        return (free - logged - self._least) / COPIES
+
+    def is_short(self, waiting: int, logged: int = 0) -> bool:
+        """True if too little is free after `waiting` bytes are written. Warns once at twice the minimum."""
+        spare = self.room(logged) - waiting
+        if COPIES * spare < self._least and not self._is_warned:
             self._is_warned = True
             logger.warning(
                 "%s: the disk has %s free; the recording ends when it has less than %s",
                 self._path,
-                _mib(free),
+                _mib(_free(self._path.parent) or 0),
                 _mib(self._least),
             )
-        return left < self._least
+        return spare < 0
 
 
 def _free(folder: Path) -> int | None:

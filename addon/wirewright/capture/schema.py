@@ -67,6 +67,14 @@ class WritableCapture:
                 self.file.path.name,
             )
 
+    @property
+    def logged_bytes(self) -> int:
+        """By how much the file grows when SQLite moves its log into it."""
+        with suppress(sqlite3.Error, OSError):
+            ((pages, size),) = self.connection.execute("SELECT * FROM pragma_page_count, pragma_page_size")
+            return max(0, int(pages * size) - self.file.path.stat().st_size)
+        return 0
+
     def discard(self) -> None:
         """Close the connection, and delete the file if this program made it."""
         self.close()

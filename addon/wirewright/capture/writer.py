@@ -143,7 +143,7 @@ class Writer:
 
     def _lacks_space(self) -> bool:
         """True if the recording has to end because the disk is nearly full."""
-        if not self._space.is_short(self.queue.waiting_bytes):
+        if not self._space.is_short(self.queue.waiting_bytes, self._target.logged_bytes):
             return False
         remark = f"the recording ends here: {self._space.shortage}"
         self.queue.append(Statement(INSERT_REMARK, (self._session, time.time_ns(), remark)))
@@ -152,6 +152,7 @@ class Writer:
 
     def _end(self) -> None:
         """Write what waits and the end of the session. The log has the count of what is missing."""
+        self._leave_out_what_has_no_space()
         self.queue.append(Statement(END_SESSION, (time.time_ns(), self._session)))
         for _ in range(LAST_ATTEMPTS):
             self._write()
@@ -160,6 +161,22 @@ class Writer:
         else:
             self._give_up()
         self._log_losses()
+
+    def _leave_out_what_has_no_space(self) -> None:
+        """Count frames that wait as lost, from the first one on that would fill the disk."""
+        room = self._space.room(self._target.logged_bytes)
+        if self.queue.waiting_bytes <= room:
+            return
+        taken, kept, left_out = self.queue.take(), list[Queued](), list[Queued]()
+        room -= sum(each.weight for each in taken if isinstance(each, Statement))
+        for each in taken:
+            if isinstance(each, Statement):
+                kept.append(each)
+                continue
+            room = room - each.weight if each.weight <= room else -1
+            (kept if room >= 0 else left_out).append(each)
+        self.queue.put_back(kept)
+        self._count_lost(self._space.shortage, left_out)
 
     def _give_up(self) -> None:
         """Count the frames that still wait as lost. The end and the gaps take less space than they do."""
