@@ -30,6 +30,7 @@ from wirewright.mitm.outage import Outage
 from wirewright.mitm.patches import installation, websocket_layer
 from wirewright.mitm.remote_addon import RemoteAddon
 from wirewright.mitm.script_reload import forget_when_unloaded
+from wirewright.mitm.splice import takeover
 from wirewright.mitm.tcp_requests import TcpRequestAddon
 from wirewright.mitm.tls_addon import TlsFailureAddon
 from wirewright.mitm.trial_socket import try_layer
@@ -231,7 +232,7 @@ def _install_patches() -> str | None:
     except Exception as error:
         installation.uninstall()
         return f"a socket that was tried in memory failed ({type(error).__name__}: {error})"
-    websocket_layer.observe_with(admission.admit)
+    websocket_layer.observe_with(admission.admit, takeover.splice_soon)
     return None
 
 
@@ -242,6 +243,12 @@ def _add_options(loader: addonmanager.Loader) -> None:
         "auto",
         "How WebSocket messages are carried: `auto` by Wirewright's own layer, `hooks` by mitmproxy's.",
         choices=LANES,
+    )
+    loader.add_option(
+        "ws_splice",
+        bool,
+        True,
+        "Read and write the connections of an open WebSocket past mitmproxy's layers, which is faster.",
     )
     loader.add_option(
         "ws_history",

@@ -14,6 +14,10 @@ class Aborted(MessageInjected[str]):
     """Both connections are to be cut, for a reason."""
 
 
+class Continued(MessageInjected[None]):
+    """The layer is to go on with what it has begun (`WireLayer.continue_later`)."""
+
+
 class DecisionInjected(MessageInjected[LateDecision]):
     """A held message that was undecided is decided."""
 

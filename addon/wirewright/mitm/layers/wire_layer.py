@@ -1,6 +1,7 @@
 """The mitmproxy layer of the wire: reads from both ends, in PASS and in HOLD, and answers events."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from logging import WARNING
 from time import monotonic
 
@@ -9,7 +10,7 @@ from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers import websocket
 
-from wirewright.mitm.layers.events import Aborted, CloseInjected, DecisionInjected, OrderInjected
+from wirewright.mitm.layers.events import Aborted, CloseInjected, Continued, DecisionInjected, OrderInjected
 from wirewright.mitm.layers.hold_mode import HoldMode
 from wirewright.mitm.layers.leg import Injected, Leg
 from wirewright.mitm.layers.open_socket import OpenSocket
@@ -28,13 +29,21 @@ class WireLayer(websocket.WebsocketLayer):
     A close frame is copied. If one connection is lost, the other is ended, too, unless a route handles that.
     """
 
-    def __init__(self, context: Context, flow: http.HTTPFlow, observer: Observer) -> None:
+    def __init__(
+        self,
+        context: Context,
+        flow: http.HTTPFlow,
+        observer: Observer,
+        opened: Callable[["WireLayer"], None] = lambda _: None,
+    ) -> None:
+        """`opened` is called once messages may come."""
         super().__init__(context, flow)
-        self._observer = observer
+        self._observer, self._opened = observer, opened
         self._socket: OpenSocket
         self._passing: PassMode
         self._holding: HoldMode
         self._limits: ReadingLimits
+        self._begun: deque[Iterator[commands.Command]] = deque()
 
     def handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         if isinstance(event, events.Wakeup) and isinstance(event.command, NextTurn):
@@ -51,11 +60,30 @@ class WireLayer(websocket.WebsocketLayer):
         self._handle_event = self.relay  # type: ignore[method-assign, assignment]
         yield from socket.obey(self._observer.opened())
         yield from socket.flush()
+        self._opened(self)
 
     _handle_event = begin  # mitmproxy's way to change states is to put another method here
 
+    @property
+    def is_finished(self) -> bool:
+        """True if the socket is over."""
+        return self._socket.closing.is_finished
+
+    @property
+    def is_waiting(self) -> bool:
+        """True while events have to wait: for a hook, or for the next turn of the event loop."""
+        return self._paused is not None
+
+    def continue_later(self, begun: Iterator[commands.Command]) -> None:
+        """Go on with the handling of an event before the next one is handled, which may be `Continued`."""
+        self._begun.append(begun)
+
     def relay(self, event: events.Event) -> layer.CommandGenerator[None]:
         """Handle an event of an open socket."""
+        while self._begun:
+            yield from self._begun.popleft()
+        if isinstance(event, Continued):
+            return
         socket = self._socket
         socket.turn.event_came()
         socket.has_written = False

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 from mitmproxy.connection import Connection
 from mitmproxy.proxy.server import ConnectionHandler
@@ -34,18 +34,44 @@ class _Pause:
 
 _pauses: dict[Connection, _Pause] = {}
 """The paused connections."""
+_readers: dict[Connection, "Reader"] = {}
+"""Those connections that mitmproxy's read loop does not read."""
+
+
+class Reader(Protocol):
+    """What reads a connection in the place of mitmproxy's read loop."""
+
+    def pause_reading(self) -> None:
+        """Read nothing more."""
+
+    def resume_reading(self) -> None:
+        """Read again."""
+
+
+def read_by(connection: Connection, reader: Reader) -> None:
+    """Pause and resume a reader of ours from now on, whenever this connection is."""
+    _readers[connection] = reader
+    if connection in _pauses:
+        reader.pause_reading()
+
+
+def forget_reader(connection: Connection) -> None:
+    """The connection has ended."""
+    _readers.pop(connection, None)
 
 
 def resume_all() -> None:
     """Read from all connections again."""
     while _pauses:
-        _pauses.popitem()[1].resumed.set()
+        _resume(next(iter(_pauses)))
 
 
 def pause(connection: Connection, reason: PauseReason = PauseReason.HELD) -> None:
     """Read nothing more from a connection, after the data that has been read already."""
     if connection not in _pauses:
         _pauses[connection] = _Pause()
+        if reader := _readers.get(connection):
+            reader.pause_reading()
     _pauses[connection].reasons.add(reason)
 
 
@@ -54,7 +80,13 @@ def resume(connection: Connection, reason: PauseReason = PauseReason.HELD) -> No
     if paused := _pauses.get(connection):
         paused.reasons.discard(reason)
         if not paused.reasons:
-            _pauses.pop(connection).resumed.set()
+            _resume(connection)
+
+
+def _resume(connection: Connection) -> None:
+    _pauses.pop(connection).resumed.set()
+    if reader := _readers.get(connection):
+        reader.resume_reading()
 
 
 def is_paused(connection: Connection, reason: PauseReason = PauseReason.HELD) -> bool:

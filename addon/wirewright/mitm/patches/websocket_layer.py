@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mitmproxy import http
 from mitmproxy.proxy import layer
@@ -10,6 +10,9 @@ from mitmproxy.proxy.context import Context
 
 from wirewright.printable import get_logger, shown_url
 from wirewright.wire.observer import Observer
+
+if TYPE_CHECKING:
+    from wirewright.mitm.layers.wire_layer import WireLayer
 
 logger = get_logger(__name__)
 
@@ -25,12 +28,14 @@ class NotAdmitted(Exception):
 
 
 _observe: Observe
+_opened: Callable[[Any], None]
 
 
-def observe_with(observe: Observe) -> None:
-    """Set the function that finds the observers of new sockets."""
-    global _observe
-    _observe = observe
+def observe_with(observe: Observe, opened: Callable[["WireLayer"], None] = lambda _: None) -> None:
+    """Set the function that finds the observers of new sockets, and the one that is called when their layers
+    are open."""
+    global _observe, _opened
+    _observe, _opened = observe, opened
 
 
 def layer_class(stock: object) -> Callable[..., layer.Layer]:
@@ -55,7 +60,7 @@ def layer_class(stock: object) -> Callable[..., layer.Layer]:
                 "%s: the WebSocket is cut after an error in Wirewright", shown_url(flow.request.pretty_url)
             )
             return CutLayer(context, flow)
-        return HooksLayer(context, flow) if observer is None else WireLayer(context, flow, observer)
+        return HooksLayer(context, flow) if observer is None else WireLayer(context, flow, observer, _opened)
 
     return make_layer
 

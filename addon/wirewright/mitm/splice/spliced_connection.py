@@ -1,0 +1,137 @@
+"""One connection of a spliced socket: the protocol of its transport."""
+
+import asyncio
+from enum import Enum
+from typing import Protocol, cast
+
+from mitmproxy.connection import Connection
+from OpenSSL import SSL
+
+from wirewright.mitm.splice import tls_bytes
+from wirewright.mitm.splice.tls_bytes import TlsBytes
+
+
+class Pause(Enum):
+    """Why nothing is read."""
+
+    LAYER = "layer"
+    """The layer has paused it."""
+    WRITING = "writing"
+    """A connection of the socket takes no more bytes."""
+    HANDING_OVER = "handing over"
+    """Something goes through mitmproxy's layers, and nothing may overtake it."""
+
+
+class Reader(Protocol):
+    """What hears of a connection."""
+
+    def received(self, source: Connection, data: bytes) -> None:
+        """Bytes have come, decrypted."""
+
+    def tls_ended(self, source: Connection, error: SSL.Error) -> None:
+        """No further bytes can come."""
+
+    def connection_lost(self, source: Connection) -> None:
+        """The transport is closed."""
+
+    def writing_changed(self) -> None:
+        """A connection takes no more bytes, or takes bytes again."""
+
+
+class SplicedConnection(asyncio.BufferedProtocol):
+    """Reads and writes a connection, in the place of mitmproxy's reader and layers.
+
+    All else goes to mitmproxy's own protocol, so that its reading task hears of the end of the connection.
+    """
+
+    is_full = False
+    """True while the transport takes no more bytes."""
+
+    def __init__(
+        self,
+        outer: Connection,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        tls: SSL.Connection | None,
+    ) -> None:
+        """`outer` is the connection of the network, which may be that of a tunnel."""
+        self.outer = outer
+        self._stock_reader = reader
+        self._transport = cast("asyncio.Transport", writer.transport)
+        self._stock = cast("asyncio.Protocol", self._transport.get_protocol())
+        self._tls = None if tls is None else TlsBytes(tls)
+        self._pauses: set[Pause] = set()
+        self._source: Connection
+        self._reader: Reader
+
+    def take_over(self, source: Connection, reader: Reader) -> None:
+        """From now on, report to a reader what a connection sends."""
+        self._source, self._reader = source, reader
+        self._transport.set_protocol(self)
+
+    @property
+    def has_ended(self) -> bool:
+        """True if nothing more can come."""
+        reader = self._stock_reader
+        return self._transport.is_closing() or reader.at_eof() or reader.exception() is not None
+
+    @property
+    def is_idle(self) -> bool:
+        """True if mitmproxy's reader has nothing left."""
+        return not self._stock_reader._buffer  # type: ignore[attr-defined]
+
+    # asyncio
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return tls_bytes.received
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._tls is None:
+            self._reader.received(self._source, bytes(tls_bytes.received[:nbytes]))
+            return
+        data, error = self._tls.decrypt(nbytes)
+        self._tls.flush(self._transport.write)  # an answer of TLS to what has come
+        if data:
+            self._reader.received(self._source, data)
+        if error is not None:
+            self._reader.tls_ended(self._source, error)
+
+    def eof_received(self) -> bool | None:
+        return self._stock.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._reader.connection_lost(self._source)
+        self._stock.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._stock.pause_writing()
+        self.is_full = True
+        self._reader.writing_changed()
+
+    def resume_writing(self) -> None:
+        self._stock.resume_writing()
+        self.is_full = False
+        self._reader.writing_changed()
+
+    # For the socket
+
+    def send(self, data: bytes) -> None:
+        """Encrypt and write data. Raises SSL.Error."""
+        if self._transport.is_closing():
+            return
+        if self._tls is None:
+            self._transport.write(data)
+        else:
+            self._tls.encrypt(data, self._transport.write)
+
+    def pause_reading(self, why: Pause = Pause.LAYER) -> None:
+        """Read nothing more, for this reason."""
+        self._pauses.add(why)
+        self._transport.pause_reading()
+
+    def resume_reading(self, why: Pause = Pause.LAYER) -> None:
+        """Read again, if there is no other reason left."""
+        if why in self._pauses:
+            self._pauses.discard(why)
+            if not self._pauses:
+                self._transport.resume_reading()

@@ -1,0 +1,84 @@
+"""The TLS of one connection: bytes of the network in, bytes of its peer out, and the reverse.
+
+It drives the TLS object of mitmproxy's layer, which can go on with it at any time. pyOpenSSL's own methods
+allocate memory for each record, and raise an exception at the end of each read.
+"""
+
+from collections.abc import Callable
+
+from OpenSSL import SSL
+
+_lib, _ffi = SSL._lib, SSL._ffi  # type: ignore[attr-defined]
+
+READ_BYTES = 128 * 1024
+"""Bytes that are read from the network at a time."""
+_RECORD_BYTES = 17 * 1024
+"""More than the largest record of TLS takes (RFC 8446, 5.2)."""
+_BUFFER_BYTES = READ_BYTES + _RECORD_BYTES
+"""What is read may end a record whose first part came before."""
+
+received = memoryview(bytearray(READ_BYTES))
+"""What was read last from the network, by any connection. It is used up before the next read."""
+
+_received = _ffi.from_buffer(received)
+_plain = _ffi.new("char[]", _BUFFER_BYTES)
+_encrypted = _ffi.new("char[]", _BUFFER_BYTES)
+
+
+class TlsBytes:
+    """Decrypts and encrypts for one connection, in the thread of the event loop."""
+
+    __slots__ = ("_from_network", "_ssl", "_tls", "_to_network")
+
+    def __init__(self, tls: SSL.Connection) -> None:
+        """`tls` is set up for memory instead of a socket, and its handshake is over."""
+        self._tls = tls
+        self._ssl = tls._ssl
+        self._from_network = tls._into_ssl
+        self._to_network = tls._from_ssl
+
+    def decrypt(self, size: int) -> tuple[bytes, SSL.Error | None]:
+        """Decrypt the first `size` bytes of `received`, and whole records only.
+
+        The error is None if more can come, and ZeroReturnError after a close_notify (RFC 8446, 6.1).
+        """
+        _lib.BIO_write(self._from_network, _received, size)
+        ssl, end = self._ssl, 0
+        while (count := _lib.SSL_read(ssl, _plain + end, _BUFFER_BYTES - end)) > 0:
+            end += count
+        plain: bytes = _ffi.buffer(_plain, end)[:]
+        if _lib.SSL_get_error(ssl, count) == _lib.SSL_ERROR_WANT_READ:
+            return plain, None
+        try:
+            self._tls._raise_ssl_error(ssl, count)
+        except SSL.Error as error:
+            return plain, error
+        return plain, None
+
+    def encrypt(self, data: bytes, write: Callable[[bytes], object]) -> None:
+        """Encrypt data, and write it. Nothing is written if the peer has ended the connection.
+
+        Raises SSL.Error.
+        """
+        part, start, waiting = _ffi.from_buffer(data), 0, 0
+        while start < len(data):
+            # A record at a time: pyOpenSSL sets SSL_MODE_ENABLE_PARTIAL_WRITE.
+            count = _lib.SSL_write(self._ssl, part + start, len(data) - start)
+            if count <= 0:
+                try:
+                    self._tls._raise_ssl_error(self._ssl, count)
+                except (SSL.ZeroReturnError, SSL.SysCallError):
+                    break
+            start += count
+            waiting += count
+            if waiting >= READ_BYTES:
+                self.flush(write)
+                waiting = 0
+        self.flush(write)
+
+    def flush(self, write: Callable[[bytes], object]) -> None:
+        """Write what TLS has to say: what was encrypted, and its own messages."""
+        while (count := _lib.BIO_read(self._to_network, _encrypted, _BUFFER_BYTES)) > 0:
+            write(_ffi.buffer(_encrypted, count)[:])
+            if count < _BUFFER_BYTES:
+                break

@@ -1,0 +1,178 @@
+"""Sockets whose connections are taken from mitmproxy's layers once they are open."""
+
+import asyncio
+import random
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from mitmproxy import ctx
+from mitmproxy.addons.proxyserver import Proxyserver
+
+from support.certificates import Certificates, trusting
+from support.event_log import Recordings
+from support.raw_peers import RawSocket, accepting, asking, raw_socket
+from wirewright import Proxy, launch
+from wirewright.mitm.splice.spliced_connection import SplicedConnection
+from wirewright.wire.frames import Opcode, encode_frame
+
+HANDED_OVER = 20
+"""Sockets of a test."""
+MESSAGES = 100
+"""Of each end."""
+
+
+pytestmark = pytest.mark.wire("its layers carry the sockets")
+
+
+def spliced() -> int:
+    """How many connections of the proxy are read past mitmproxy's layers."""
+    server = ctx.master.addons.get("proxyserver")
+    assert isinstance(server, Proxyserver)
+    return sum(
+        isinstance(io.writer, asyncio.StreamWriter)
+        and isinstance(io.writer.transport.get_protocol(), SplicedConnection)
+        for handler in server.connections.values()
+        for io in handler.transports.values()
+    )
+
+
+async def talk(socket: RawSocket) -> None:
+    """A message in each direction, so that the socket is open."""
+    for source, destination in socket.legs():
+        await source.send("hello")
+        assert await destination.message() == "hello"
+
+
+async def test_open_socket_is_read_past_the_layers(proxy: Proxy) -> None:
+    async with raw_socket(proxy.port) as socket:
+        await talk(socket)
+        assert spliced() == 2
+        await talk(socket)
+
+
+async def test_option_leaves_sockets_to_the_layers(confdir: Path) -> None:
+    async with (
+        launch(port=0, confdir=confdir, options={"ws_splice": False}) as proxy,
+        raw_socket(proxy.port) as socket,
+    ):
+        await talk(socket)
+        assert spliced() == 0
+
+
+# The hand-over
+
+
+class Script:
+    """What both ends say: some messages, as soon as they may, and then a close frame."""
+
+    def __init__(self, numbers: random.Random) -> None:
+        self.app, self.server = (
+            [f"{number} {'x' * numbers.choice((0, 3, 120, 130, 5_000))}" for number in range(MESSAGES)]
+            for _ in range(2)
+        )
+
+    def sent(self) -> bytes:
+        return b"".join(encode_frame(Opcode.TEXT, each.encode(), mask=b"mask") for each in self.app)
+
+    def received(self) -> bytes:
+        return b"".join(encode_frame(Opcode.TEXT, each.encode()) for each in self.server)
+
+
+CLOSE = encode_frame(Opcode.CLOSE, b"\x03\xe8")
+MASKED_CLOSE = encode_frame(Opcode.CLOSE, b"\x03\xe8", mask=b"mask")
+
+
+@dataclass(frozen=True)
+class Way:
+    """When an end speaks, and in which pieces."""
+
+    glued: bool = False
+    """The server sends its messages with the 101."""
+    behind: bool = False
+    """The app sends its messages with the request."""
+    piece: int = 1 << 20
+    """Bytes of a write."""
+
+    async def write(self, writer: asyncio.StreamWriter, *parts: bytes) -> None:
+        for part in parts:
+            for start in range(0, len(part), self.piece):
+                writer.write(part[start : start + self.piece])
+                await asyncio.sleep(0)
+        await writer.drain()
+
+
+WAYS = {
+    "after the 101": Way(),
+    "glued to the 101": Way(glued=True),
+    "behind the request": Way(behind=True),
+    "both at once": Way(glued=True, behind=True),
+    "in small pieces": Way(piece=7),
+}
+
+
+@pytest.fixture(params=["ws", "wss"])
+def is_encrypted(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param == "wss")
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+async def test_no_byte_is_lost_or_doubled_at_the_hand_over(
+    proxy: Proxy, way: Way, certificates: Certificates, confdir: Path, is_encrypted: bool
+) -> None:
+    recordings, numbers = Recordings(proxy), random.Random(7)
+    server_tls = certificates.server_context if is_encrypted else None
+    app_tls = trusting(confdir / "mitmproxy-ca-cert.pem") if is_encrypted else None
+    for _ in range(HANDED_OVER):
+        script = Script(numbers)
+        assert await exchange(proxy.port, script, way, server_tls, app_tls) == 2
+        recording = recordings.all[-1]
+        await recording.closed.wait()
+        for event, said in (("framesent", script.app), ("framereceived", script.server)):
+            assert [payload for name, payload in recording.events if name == event] == said
+        assert recording.events[-1] == ("close", None)
+        assert (recording.ws.close_code, len(recording.frames)) == (1000, 2 * MESSAGES)
+
+
+async def exchange(
+    port: int, script: Script, way: Way, server_tls: ssl.SSLContext | None, app_tls: ssl.SSLContext | None
+) -> int:
+    """Carry out a script between an app and a server. Returns how many connections were spliced."""
+    served: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            head, messages = accepting(), script.received()
+            await way.write(writer, *([head + messages] if way.glued else [head, messages]))
+            assert await reader.readexactly(len(script.sent())) == script.sent()
+            assert await reader.readexactly(len(MASKED_CLOSE)) == MASKED_CLOSE
+            writer.write(CLOSE)
+        except Exception as error:
+            served.set_exception(error)
+        else:
+            served.set_result(None)
+        finally:
+            writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_tls, limit=1 << 22) as server:
+        authority = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 22)
+        writer.write(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode())
+        await reader.readuntil(b"\r\n\r\n")
+        if app_tls is not None:
+            await writer.start_tls(app_tls, server_hostname="127.0.0.1")
+        request = asking("/live", authority)
+        await way.write(writer, request + script.sent() if way.behind else request)
+        await reader.readuntil(b"\r\n\r\n")
+        if not way.behind:
+            await way.write(writer, script.sent())
+        assert await reader.readexactly(len(script.received())) == script.received()
+        taken_over = spliced()
+        writer.write(MASKED_CLOSE)
+        assert await reader.readexactly(len(CLOSE)) == CLOSE
+        assert await reader.read() == b""
+        writer.close()
+        await served
+    return taken_over
