@@ -26,6 +26,8 @@ _WHOLE_TEXT = FIN | Opcode.TEXT
 _WHOLE_BINARY = FIN | Opcode.BINARY
 _WINDOW = 16 * 1024
 """Bytes in which short messages are read before the work is looked at."""
+_UNREAD_WINDOW = 64 * 1024
+"""The same where nobody listens."""
 _UNREAD_BATCH = 2
 """Short messages without a listener that take one unit of work together."""
 _AFTER_CLOSE: dict[int, str] = {Opcode.PING: "Ping", Opcode.PONG: "Pong", Opcode.CLOSE: "Close"}
@@ -154,11 +156,9 @@ class MessageReader:
     ) -> int:
         """Read whole messages of one frame, uncompressed and below 64 KiB, until something else follows."""
         wanted = self.wanted
-        reads = wanted.limit and not wanted.lazy
+        window = _WINDOW if wanted.limit and not wanted.lazy else _UNREAD_WINDOW
         while not self._closed:
-            begin, stop = position, size - 1
-            if reads and stop - position > _WINDOW:
-                stop = position + _WINDOW
+            begin, stop = position, min(size - 1, position + window)
             position = self._take_window(data, position, stop, size, events)
             if position < stop or position == begin or self._message.work >= work:
                 break
