@@ -8,10 +8,11 @@ import pytest
 import websockets
 
 from support.certificates import Certificates, trusting
-from support.event_log import Recordings
+from support.event_log import Recordings, eventually
 from support.processes import mitmdump
 from support.scripts import PRINTING, write_script
 from support.servers import serving
+from support.spliced import spliced_connections
 from wirewright import Proxy, launch
 from wirewright.model.handshake import accept_key
 
@@ -85,6 +86,7 @@ async def test_reverse_mode_reports_the_server(
             async with websockets.connect(f"ws://127.0.0.1:{proxy.port}/a?b=c", proxy=None) as client:
                 await client.send("hello")
                 assert await client.recv() == "hello"
+                await eventually(lambda: spliced_connections() == 2)
     seen = recordings.only
     assert seen.ws.url == f"{url}/a?b=c"
     assert seen.events == [("framesent", "hello"), ("framereceived", "hello"), ("close", None)]
@@ -126,6 +128,7 @@ async def test_upstream_mode_reports_the_url_that_the_app_sees(
         ) as client:
             await client.send("hello")
             assert await client.recv() == "hello"
+            await eventually(lambda: spliced_connections() == 2)
             seen = recordings.only
             assert seen.ws.url == f"{url}/live"
             assert seen.frames == [("framesent", "hello"), ("framereceived", "hello")]

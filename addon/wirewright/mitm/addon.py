@@ -17,7 +17,7 @@ from mitmproxy.proxy import layer
 from wirewright import memory
 from wirewright.capture import free_space
 from wirewright.capture.redaction import DEFAULT
-from wirewright.mitm import admission, connection_ends, end_reasons, request_start
+from wirewright.mitm import admission, connection_ends, end_reasons, own_layers, request_start
 from wirewright.mitm.console_commands import SocketCommands
 from wirewright.mitm.flow_socket import FlowSocket, server_address
 from wirewright.mitm.freed_memory import FreedMemory
@@ -27,13 +27,11 @@ from wirewright.mitm.hook_socket import HookSocket
 from wirewright.mitm.host import MitmproxyHost
 from wirewright.mitm.other_addons import OtherAddons
 from wirewright.mitm.outage import Outage
-from wirewright.mitm.patches import installation, websocket_layer
+from wirewright.mitm.patches import installation
 from wirewright.mitm.remote_addon import RemoteAddon
 from wirewright.mitm.script_reload import forget_when_unloaded
-from wirewright.mitm.splice import takeover
 from wirewright.mitm.tcp_requests import TcpRequestAddon
 from wirewright.mitm.tls_addon import TlsFailureAddon
-from wirewright.mitm.trial_socket import try_layer
 from wirewright.mitm.web_interface import WebInterfaceCheck
 from wirewright.model import chromium_errors
 from wirewright.model.errors import Error
@@ -80,7 +78,7 @@ class WirewrightAddon:
         _add_options(loader)
         _add_capture_options(loader)
         _set_memory_limit()
-        self._handshakes.why_hooks = why = _install_patches()
+        self._handshakes.why_hooks = why = own_layers.install()
         if why is not None:
             logger.warning("Wirewright carries WebSockets by mitmproxy's own layer (ws_lane=hooks): %s", why)
         control.attach(self._host)
@@ -216,24 +214,6 @@ class WirewrightAddon:
                 by: ClosedBy = "client" if reason is None else "proxy"
                 control.close(key, lost, reason or ("" if lost else None), by)
         self._freed_memory.connection_ended()
-
-
-def _install_patches() -> str | None:
-    """Change mitmproxy so that Wirewright's layers carry WebSockets.
-
-    Returns None, or the reason why that does not work in this mitmproxy, which then is not changed.
-    """
-    installation.uninstall()  # mitmproxy's own objects are checked
-    if missing := installation.missing_internal():
-        return f"this mitmproxy has no {missing}"
-    try:
-        installation.install()
-        try_layer()
-    except Exception as error:
-        installation.uninstall()
-        return f"a socket that was tried in memory failed ({type(error).__name__}: {error})"
-    websocket_layer.observe_with(admission.admit, takeover.splice_soon)
-    return None
 
 
 def _add_options(loader: addonmanager.Loader) -> None:

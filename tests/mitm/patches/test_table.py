@@ -5,6 +5,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,13 +29,15 @@ from wirewright.mitm.layers.pass_mode import PassMode
 from wirewright.mitm.layers.wire_layer import WireLayer
 from wirewright.mitm.patches import installation
 from wirewright.mitm.patches.installation import missing_internal
-from wirewright.mitm.patches.table import TABLE, Internal
+from wirewright.mitm.patches.table import SPLICE_TABLE, TABLE, Internal
+from wirewright.mitm.splice import takeover
 from wirewright.mitm.wire_socket import WireSocket
 from wirewright.state import control
 
 CHANGES = [row for row in TABLE if row.replace is not None]
 CALLED = [row for row in TABLE if row.takes is not None]
 LANE = "Wirewright carries WebSockets by mitmproxy's own layer (ws_lane=hooks): "
+SLOWER = "Open WebSockets are slower (ws_splice=false): this mitmproxy has no "
 
 
 def stock_objects() -> list[object]:
@@ -91,6 +94,7 @@ async def echo_through(proxy: Proxy) -> None:
 
 def test_nothing_is_missing_here() -> None:
     assert missing_internal() is None
+    assert missing_internal(SPLICE_TABLE) is None
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,6 +102,27 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Proxyserver, "inject_event", inject)
     assert missing_internal() == "mitmproxy.addons.proxyserver.Proxyserver.inject_event(event)"
+
+
+@pytest.mark.parametrize("row", [row for row in SPLICE_TABLE if row.takes is not None], ids=str)
+async def test_layers_carry_open_sockets_where_splicing_misses_something(
+    row: Internal, confdir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    change(row, monkeypatch)
+    async with launch(port=0, confdir=confdir) as proxy:
+        assert warnings_of(caplog) == [SLOWER + str(row)]
+        await echo_through(proxy)
+
+
+async def test_layers_carry_open_sockets_where_a_module_is_gone(
+    confdir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, takeover.__name__, None)
+    monkeypatch.delattr("wirewright.mitm.splice.takeover")
+    async with launch(port=0, confdir=confdir) as proxy:
+        (warning,) = warnings_of(caplog)
+        assert warning.startswith(SLOWER)
+        await echo_through(proxy)
 
 
 @pytest.mark.parametrize(

@@ -34,11 +34,11 @@ class _Pause:
 
 _pauses: dict[Connection, _Pause] = {}
 """The paused connections."""
-_readers: dict[Connection, "Reader"] = {}
+_readers: dict[Connection, "Pausable"] = {}
 """Those connections that mitmproxy's read loop does not read."""
 
 
-class Reader(Protocol):
+class Pausable(Protocol):
     """What reads a connection in the place of mitmproxy's read loop."""
 
     def pause_reading(self) -> None:
@@ -48,7 +48,7 @@ class Reader(Protocol):
         """Read again."""
 
 
-def read_by(connection: Connection, reader: Reader) -> None:
+def read_by(connection: Connection, reader: Pausable) -> None:
     """Pause and resume a reader of ours from now on, whenever this connection is."""
     _readers[connection] = reader
     if connection in _pauses:

@@ -38,9 +38,9 @@ def is_installed() -> bool:
     return bool(_stock)
 
 
-def missing_internal() -> str | None:
-    """The first row of the table that this mitmproxy does not have as expected; None if it has all."""
-    return next((str(row) for row in TABLE if not _is_as_expected(row)), None)
+def missing_internal(rows: Iterable[Internal] = TABLE) -> str | None:
+    """The first row of a table that this mitmproxy does not have as expected; None if it has all."""
+    return next((str(row) for row in rows if not _is_as_expected(row)), None)
 
 
 def _owner(row: Internal) -> tuple[Any, str]:

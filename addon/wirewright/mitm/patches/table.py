@@ -160,3 +160,21 @@ TABLE = (
         "Messages, closes and decisions reach the layer of a socket.",
     ),
 )
+
+SPLICE_TABLE = (
+    Internal("mitmproxy.proxy.layer:Layer._paused", None, "No event of a layer waits when it is spliced."),
+    Internal("mitmproxy.proxy.layer:Layer._paused_event_queue", None, "The same."),
+    Internal("mitmproxy.proxy.tunnel:TunnelLayer.tunnel_state", None, "TLS is spliced after its handshake."),
+    Internal("mitmproxy.proxy.tunnel:TunnelLayer.conn", None, "Finds the TLS of a connection."),
+    Internal("mitmproxy.proxy.tunnel:TunnelLayer.tunnel_connection", None, "The same."),
+    Internal("mitmproxy.proxy.layers.tls:TLSLayer.tls", None, "Decrypts and encrypts."),
+    Internal(
+        "mitmproxy.proxy.server:TimeoutWatchdog.register_activity",
+        ("self",),
+        "A spliced connection is not idle while something comes.",
+    ),
+    Internal(
+        "OpenSSL.SSL:Connection._raise_ssl_error", ("self", "ssl", "result"), "Tells the errors of TLS apart."
+    ),
+)
+"""What `mitm/splice/` uses besides. Where one of them is missing, mitmproxy's layers carry open sockets."""

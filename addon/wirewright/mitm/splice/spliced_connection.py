@@ -22,7 +22,7 @@ class Pause(Enum):
     """Something goes through mitmproxy's layers, and nothing may overtake it."""
 
 
-class Reader(Protocol):
+class Receiver(Protocol):
     """What hears of a connection."""
 
     def received(self, source: Connection, data: bytes) -> None:
@@ -62,11 +62,11 @@ class SplicedConnection(asyncio.BufferedProtocol):
         self._tls = None if tls is None else TlsBytes(tls)
         self._pauses: set[Pause] = set()
         self._source: Connection
-        self._reader: Reader
+        self._receiver: Receiver
 
-    def take_over(self, source: Connection, reader: Reader) -> None:
-        """From now on, report to a reader what a connection sends."""
-        self._source, self._reader = source, reader
+    def take_over(self, source: Connection, receiver: Receiver) -> None:
+        """From now on, report to a receiver what a connection sends."""
+        self._source, self._receiver = source, receiver
         self._transport.set_protocol(self)
 
     @property
@@ -87,31 +87,31 @@ class SplicedConnection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._tls is None:
-            self._reader.received(self._source, bytes(tls_bytes.received[:nbytes]))
+            self._receiver.received(self._source, bytes(tls_bytes.received[:nbytes]))
             return
         data, error = self._tls.decrypt(nbytes)
         self._tls.flush(self._transport.write)  # an answer of TLS to what has come
         if data:
-            self._reader.received(self._source, data)
+            self._receiver.received(self._source, data)
         if error is not None:
-            self._reader.tls_ended(self._source, error)
+            self._receiver.tls_ended(self._source, error)
 
     def eof_received(self) -> bool | None:
         return self._stock.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._reader.connection_lost(self._source)
+        self._receiver.connection_lost(self._source)
         self._stock.connection_lost(exc)
 
     def pause_writing(self) -> None:
         self._stock.pause_writing()
         self.is_full = True
-        self._reader.writing_changed()
+        self._receiver.writing_changed()
 
     def resume_writing(self) -> None:
         self._stock.resume_writing()
         self.is_full = False
-        self._reader.writing_changed()
+        self._receiver.writing_changed()
 
     # For the socket
 

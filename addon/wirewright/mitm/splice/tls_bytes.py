@@ -9,6 +9,8 @@ from collections.abc import Callable
 from OpenSSL import SSL
 
 _lib, _ffi = SSL._lib, SSL._ffi  # type: ignore[attr-defined]
+_bio_read, _bio_write, _ssl_read, _ssl_write = _lib.BIO_read, _lib.BIO_write, _lib.SSL_read, _lib.SSL_write
+_ssl_error, _WANT_READ = _lib.SSL_get_error, _lib.SSL_ERROR_WANT_READ
 
 READ_BYTES = 128 * 1024
 """Bytes that are read from the network at a time."""
@@ -42,12 +44,12 @@ class TlsBytes:
 
         The error is None if more can come, and ZeroReturnError after a close_notify (RFC 8446, 6.1).
         """
-        _lib.BIO_write(self._from_network, _received, size)
+        _bio_write(self._from_network, _received, size)
         ssl, end = self._ssl, 0
-        while (count := _lib.SSL_read(ssl, _plain + end, _BUFFER_BYTES - end)) > 0:
+        while (count := _ssl_read(ssl, _plain + end, _BUFFER_BYTES - end)) > 0:
             end += count
         plain: bytes = _ffi.buffer(_plain, end)[:]
-        if _lib.SSL_get_error(ssl, count) == _lib.SSL_ERROR_WANT_READ:
+        if _ssl_error(ssl, count) == _WANT_READ:
             return plain, None
         try:
             self._tls._raise_ssl_error(ssl, count)
@@ -63,7 +65,7 @@ class TlsBytes:
         part, start, waiting = _ffi.from_buffer(data), 0, 0
         while start < len(data):
             # A record at a time: pyOpenSSL sets SSL_MODE_ENABLE_PARTIAL_WRITE.
-            count = _lib.SSL_write(self._ssl, part + start, len(data) - start)
+            count = _ssl_write(self._ssl, part + start, len(data) - start)
             if count <= 0:
                 try:
                     self._tls._raise_ssl_error(self._ssl, count)
@@ -78,7 +80,7 @@ class TlsBytes:
 
     def flush(self, write: Callable[[bytes], object]) -> None:
         """Write what TLS has to say: what was encrypted, and its own messages."""
-        while (count := _lib.BIO_read(self._to_network, _encrypted, _BUFFER_BYTES)) > 0:
+        while (count := _bio_read(self._to_network, _encrypted, _BUFFER_BYTES)) > 0:
             write(_ffi.buffer(_encrypted, count)[:])
             if count < _BUFFER_BYTES:
                 break
