@@ -3,14 +3,18 @@
 import asyncio
 import random
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import websockets
 
 from support.certificates import Certificates, trusting
 from support.event_log import Recordings, eventually
 from support.raw_peers import RawSocket, accepting, asking, raw_socket
+from support.servers import serving
 from support.spliced import spliced_connections
 from wirewright import Proxy, launch
 from wirewright.wire.frames import Opcode, encode_frame
@@ -161,3 +165,61 @@ async def exchange(
         assert await reader.read() == b""
         writer.close()
         await served
+
+
+# TLS
+
+
+@asynccontextmanager
+async def encrypted_socket(
+    proxy: Proxy, certificates: Certificates
+) -> AsyncIterator[websockets.ClientConnection]:
+    """An app whose socket is spliced, at a server that sends everything back."""
+    async with (
+        serving(tls=certificates.server_context) as url,
+        websockets.connect(
+            url, proxy=f"http://127.0.0.1:{proxy.port}", ssl=trusting(proxy.ca_certificate), max_size=None
+        ) as app,
+    ):
+        await eventually(lambda: spliced_connections() == 2)
+        yield app
+
+
+def network_of(app: websockets.ClientConnection) -> asyncio.Transport:
+    """The TCP connection under the TLS of an app."""
+    network: asyncio.Transport = app.transport._ssl_protocol._transport  # type: ignore[attr-defined]
+    return network
+
+
+async def test_large_messages_pass_tls(proxy: Proxy, certificates: Certificates) -> None:
+    async with encrypted_socket(proxy, certificates) as app:
+        for size in (16_384, 131_072, 3_000_001):
+            message = random.Random(size).randbytes(size)
+            await app.send(message)
+            assert await app.recv() == message
+
+
+async def test_record_that_is_no_tls_ends_the_socket(
+    proxy: Proxy, certificates: Certificates, caplog: pytest.LogCaptureFixture
+) -> None:
+    recordings = Recordings(proxy)
+    async with encrypted_socket(proxy, certificates) as app:
+        network_of(app).write(b"\x17\x03\x03\x00\x20" + b"no TLS at all".ljust(32))
+        with pytest.raises(websockets.ConnectionClosedError):
+            await app.recv()
+        await recordings.only.closed.wait()
+    assert recordings.only.ws.close_code == 1006
+    assert [message for message in caplog.messages if message.startswith("TLS Error: ")]
+
+
+@pytest.mark.parametrize("leaves", [True, False], ids=["close_notify", "FIN"])
+async def test_app_that_ends_its_tls_ends_the_socket(
+    proxy: Proxy, certificates: Certificates, leaves: bool
+) -> None:
+    recordings = Recordings(proxy)
+    async with encrypted_socket(proxy, certificates) as app:
+        await app.send("hello")
+        assert await app.recv() == "hello"
+        app.transport.close() if leaves else network_of(app).close()
+        await recordings.only.closed.wait()
+    assert (recordings.only.ws.close_code, recordings.only.ws.closed_by) == (1006, "client")

@@ -33,11 +33,15 @@ class TlsBytes:
     __slots__ = ("_from_network", "_ssl", "_tls", "_to_network")
 
     def __init__(self, tls: SSL.Connection) -> None:
-        """`tls` is set up for memory instead of a socket, and its handshake is over."""
+        """`tls` is set up for memory instead of a socket, and its handshake is over.
+
+        While nothing comes, OpenSSL keeps no buffers for it: they are 34 KB for each connection.
+        """
         self._tls = tls
         self._ssl = tls._ssl
         self._from_network = tls._into_ssl
         self._to_network = tls._from_ssl
+        _lib.SSL_set_mode(self._ssl, _lib.SSL_MODE_RELEASE_BUFFERS)
 
     def decrypt(self, size: int) -> tuple[bytes, SSL.Error | None]:
         """Decrypt the first `size` bytes of `received`, and whole records only.
