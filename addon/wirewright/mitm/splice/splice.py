@@ -61,6 +61,8 @@ class Splice:
         for connection, each in self._connections.items():
             each.take_over(connection, self)
             back_pressure.read_by(connection, each)
+        for each in self._connections.values():
+            each.read_on()
         self.resume_reading()
 
     def received(self, source: Connection, data: bytes) -> None:

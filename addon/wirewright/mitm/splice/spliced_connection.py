@@ -69,6 +69,11 @@ class SplicedConnection(asyncio.BufferedProtocol):
         self._source, self._receiver = source, receiver
         self._transport.set_protocol(self)
 
+    def read_on(self) -> None:
+        """Read what TLS has left, which is nothing as a rule. OpenSSL then gives its buffers back."""
+        if self._tls is not None:
+            self.buffer_updated(0)
+
     @property
     def has_ended(self) -> bool:
         """True if nothing more can come."""

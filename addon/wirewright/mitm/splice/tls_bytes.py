@@ -48,7 +48,8 @@ class TlsBytes:
 
         The error is None if more can come, and ZeroReturnError after a close_notify (RFC 8446, 6.1).
         """
-        _bio_write(self._from_network, _received, size)
+        if size:
+            _bio_write(self._from_network, _received, size)
         ssl, end = self._ssl, 0
         while (count := _ssl_read(ssl, _plain + end, _BUFFER_BYTES - end)) > 0:
             end += count
