@@ -18,6 +18,7 @@ from support.mistakes import (
     FRAMES,
     MISTAKES,
     NO_SOCKET,
+    NO_SOCKET_OF_THE_CONTEXT,
     PATHS,
     URL,
     Mistake,
@@ -123,9 +124,26 @@ async def test_wait_for_a_socket_says_which_ones_came_by(names: dict[str, Any]) 
                 for path in PATHS:
                     async with proxy.expect_websocket():
                         await stack.enter_async_context(app(proxy, f"ws://shop.example{path}"))
-                for wait in list(proxy._scope._waits):
-                    assert isinstance(wait, TimedWait)
-                    assert wait._timer is not None
-                    wait._timer._run()
-                await asyncio.sleep(0)
+                await time_out(proxy)
     assert said(caught.value) == NO_SOCKET
+
+
+async def test_wait_of_a_context_says_which_sockets_came_by_outside_of_it(names: dict[str, Any]) -> None:
+    proxy: Proxy = names["proxy"]
+    async with AsyncExitStack() as stack, proxy.context(client="192.168.1.7") as phone:
+        with pytest.raises(TimeoutError) as caught:  # noqa: PT012
+            async with phone.expect_websocket("**/chat?**", timeout=30_000):
+                for path in PATHS:
+                    async with proxy.expect_websocket():
+                        await stack.enter_async_context(app(proxy, f"ws://shop.example{path}"))
+                await time_out(proxy)
+    assert said(caught.value) == NO_SOCKET_OF_THE_CONTEXT
+
+
+async def time_out(proxy: Proxy) -> None:
+    """Have all waits of a proxy time out."""
+    for wait in list(proxy._scope._waits):
+        assert isinstance(wait, TimedWait)
+        assert wait._timer is not None
+        wait._timer._run()
+    await asyncio.sleep(0)

@@ -12,7 +12,17 @@ import pytest
 
 import wirewright
 from support import mistakes
-from support.mistakes import FAILURES, FRAMES, MISTAKES, NO_SOCKET, PATHS, URL, Mistake, said
+from support.mistakes import (
+    FAILURES,
+    FRAMES,
+    MISTAKES,
+    NO_SOCKET,
+    NO_SOCKET_OF_THE_CONTEXT,
+    PATHS,
+    URL,
+    Mistake,
+    said,
+)
 from support.processes import ROOT
 from support.threaded_peers import app, let_waits_time_out, reached
 from wirewright import sync_api
@@ -89,6 +99,21 @@ def test_wait_for_a_socket_says_which_ones_came_by(names: dict[str, Any]) -> Non
     assert said(caught.value) == NO_SOCKET
 
 
+def test_wait_of_a_context_says_which_sockets_came_by_outside_of_it(names: dict[str, Any]) -> None:
+    proxy: Proxy = names["proxy"]
+    with (  # noqa: PT012
+        ExitStack() as stack,
+        proxy.context(client="192.168.1.7") as phone,
+        pytest.raises(TimeoutError) as caught,
+        phone.expect_websocket("**/chat?**", timeout=30_000),
+    ):
+        for path in PATHS:
+            with proxy.expect_websocket():
+                stack.enter_context(app(proxy, f"ws://shop.example{path}"))
+        let_waits_time_out(proxy)
+    assert said(caught.value) == NO_SOCKET_OF_THE_CONTEXT
+
+
 def test_users_meet_only_class_names_that_are_documented(names: dict[str, Any]) -> None:
     proxy, ws = names["proxy"], names["ws"]
     manager = ws.expect_event("framereceived")
@@ -137,4 +162,5 @@ def test_page_lists_the_mistakes() -> None:
 def test_page_shows_the_failures() -> None:
     for failure in FAILURES:
         assert f"```python\n{failure.code}\n```\n\n```text\n{failure.says}\n```" in PAGE
-    assert f"```text\n{NO_SOCKET}\n```" in PAGE
+    for failure_of_wait in (NO_SOCKET, NO_SOCKET_OF_THE_CONTEXT):
+        assert f"```text\n{failure_of_wait}\n```" in PAGE

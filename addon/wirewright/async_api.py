@@ -85,7 +85,8 @@ class connect(AsyncBlock):  # noqa: N801  used like a function, as in Playwright
             async with connect().context(user="phone-2") as phone:
                 await phone.wait_for_websocket("**/live")
 
-        The value is a context, as of `Proxy.context`. The proxy reports no other sockets to this program.
+        The value is a context, as of `Proxy.context`. Of other sockets the proxy reports only the URL and the
+        device, for the errors of waits.
         Raises ValueError and TypeError for a wrong argument, or none.
         """
         self._context = ContextFilter(client, port, user)

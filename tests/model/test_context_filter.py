@@ -51,6 +51,14 @@ def test_socket_of_which_that_is_not_known_is_not_accepted(wanted: dict[str, Any
     assert not ContextFilter(**wanted).accepts(HandshakeRequest(URL))
 
 
+def test_misfits_are_what_a_socket_has_instead() -> None:
+    outer = ContextFilter(client="192.168.1.8", user="phone")
+    inner = ContextFilter(port=8082, user="tablet", parent=outer)
+    assert inner.misfits(PHONE) == [("client", "192.168.1.7"), ("port", 8081), ("user", "phone")]
+    assert outer.misfits(HandshakeRequest(URL)) == [("client", None), ("user", None)]
+    assert ContextFilter(user="phone").misfits(PHONE) == []
+
+
 def test_context_of_a_context_has_the_conditions_of_both() -> None:
     outer = ContextFilter(user="phone", port=8081)
     assert ContextFilter(client="192.168.1.7", parent=outer).accepts(PHONE)

@@ -228,3 +228,16 @@ async def test_wrong_arguments_are_refused_at_once() -> None:
         await expect(proxy).to_reconnect(within=-1)
     with pytest.raises(TypeError, match="expect takes a WebSocket or a Proxy of the async API, not str"):
         expect("ws")  # type: ignore[call-overload]
+
+
+@in_virtual_time
+async def test_failure_on_a_context_says_which_sockets_came_by_outside_of_it() -> None:
+    proxy = Proxy()
+    ann = proxy.context(user="ann")
+    begin_socket(proxy, key="1", proxy_user="bob")
+    assertion = expect(ann).to_reconnect("**/live", within=2_000)
+    in_a_second(begin_socket, proxy, key="2", proxy_user="bob")
+    assert await failure(assertion) == [
+        "expected the app to reconnect to '**/live' within 2000ms, but no such socket has ended",
+        "came by outside of this context: ws://example.test/live (user 'bob')",
+    ]

@@ -83,6 +83,56 @@ async def test_many_urls_are_folded_and_bounded_and_have_no_secrets() -> None:
     assert len(sentence) < 300
 
 
+@pytest.mark.parametrize(
+    ("users", "sentence"),
+    [
+        (
+            ["bob"],
+            "no socket of user 'ann' matched '**/chat'; came by outside of this context: {chat} (user 'bob')",
+        ),
+        (
+            ["ann", "bob", None],
+            "no socket of user 'ann' matched '**/chat' and never; came by: {chat}; "
+            "came by outside of this context: {chat} (user 'bob'), {chat} (no user)",
+        ),
+        ([], "no socket of user 'ann' matched '**/chat'; none came by"),
+    ],
+)
+@in_virtual_time
+async def test_sockets_that_came_by_outside_of_a_context_are_named(
+    users: list[str | None], sentence: str
+) -> None:
+    chat = "ws://a.test/chat"
+
+    def never(socket: WebSocket) -> bool:
+        return False
+
+    proxy = Proxy()
+    ann = proxy.context(user="ann")
+    begin_socket(proxy, chat, key="before", proxy_user="carl")
+    wait = ann.wait_for_websocket("**/chat", never if "ann" in users else None, timeout=100)
+    for user in users:
+        begin_socket(proxy, chat, key=f"of {user}", proxy_user=user)
+    with pytest.raises(TimeoutError) as caught:
+        await wait
+    told = re.sub(r"never \(.*?\)", "never", caught.value.message)
+    assert told.splitlines()[1] == sentence.format(chat=chat)
+
+
+@in_virtual_time
+async def test_wait_of_a_context_for_any_socket_names_the_context() -> None:
+    proxy = Proxy()
+    ann = proxy.context(user="ann").context(port=8081)
+    wait = ann.wait_for_websocket(timeout=100)
+    begin_socket(proxy, proxy_user="ann", proxy_port=8082)
+    with pytest.raises(TimeoutError) as caught:
+        await wait
+    assert caught.value.message == (
+        f"{PREFIX}\nno socket of user 'ann' and port 8081 came by; "
+        "came by outside of this context: ws://example.test/live (port 8082)"
+    )
+
+
 @in_virtual_time
 async def test_glob_without_the_query_is_told() -> None:
     lines = await message_of(Proxy(), "ws://a.test/chat?user=py", url="**/chat")

@@ -40,6 +40,7 @@ SNAPSHOT = protocol.Snapshot(
 MESSAGES = [
     protocol.Welcome("wirewright", None, "/ca.pem", 5, 6, [SNAPSHOT]),
     protocol.Opening(SNAPSHOT),
+    protocol.Outside("wss://h/é", ("::1", 5), 8080, "phone"),
     protocol.Changed("k", [], [("A", "b"), ("a", "\xe9")], 101, 1.0, ("h", 1)),
     protocol.Closed("k", 1006, "", None),
     protocol.RouteMessage(b"x" * 1000, "k", 1, direction=Direction.SENT),

@@ -1,5 +1,6 @@
 """Contexts of remote clients: the proxy makes them, and closes them at the end of the client."""
 
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ from websockets.exceptions import InvalidStatus
 from support.event_log import eventually
 from support.routes import app
 from support.servers import serving
-from wirewright import Error, Proxy, ProxyContext
+from wirewright import Error, Proxy, ProxyContext, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.async_api import connect
 from wirewright.capture import open as open_capture
+from wirewright.model.event_wait import TimedWait
 from wirewright.remote import discovery, protocol, server
 from wirewright.remote.client import Client
 from wirewright.remote.transport import reach
@@ -139,6 +141,43 @@ async def test_connection_for_a_context_is_told_of_no_other_socket(proxy: Proxy,
             "after",
             "refused",
         ]
+
+
+@pytest.mark.parametrize("is_own_connection", [True, False])
+async def test_wait_of_a_context_says_which_sockets_came_by_outside_of_it(
+    proxy: Proxy, *, is_own_connection: bool
+) -> None:
+    async with AsyncExitStack() as stack:
+        if is_own_connection:
+            context = await stack.enter_async_context(connect().context(client="127.0.0.2"))
+        else:
+            context = (await stack.enter_async_context(connect())).context(client="127.0.0.2")
+            await context._opened
+        url = await stack.enter_async_context(serving())
+        wait = context.wait_for_websocket("**/live", timeout=0)
+        await stack.enter_async_context(app(proxy, f"{url}/live"))
+        await eventually(lambda: context._outside.count == 1)
+        (waiting,) = context._scope._waits
+        assert isinstance(waiting, TimedWait)
+        waiting._time_out()
+        with pytest.raises(TimeoutError) as caught:
+            await wait
+    assert caught.value.message.splitlines()[1] == (
+        "no socket of client '127.0.0.2' matched '**/live'; "
+        f"came by outside of this context: {url}/live (client '{HERE}')"
+    )
+
+
+async def test_connection_for_a_url_and_a_context_is_told_of_sockets_of_that_url_alone(proxy: Proxy) -> None:
+    async with (
+        connect(url="**/live").context(client="127.0.0.2") as context,
+        connect(url="**/live") as other,
+        serving() as url,
+        app(proxy, f"{url}/news"),
+        app(proxy, f"{url}/live"),
+    ):
+        await eventually(lambda: len(other.web_sockets) == context._outside.count == 1)
+        assert context._outside.text(0, lambda _: False).endswith(f": {url}/live (client '{HERE}')")
 
 
 def test_connection_for_a_wrong_context_is_refused_before_it_is_made() -> None:

@@ -218,6 +218,12 @@ the glob has to match the query, too: '**/chat?**'"""
 """A wait for `**/chat`, while sockets with these paths open."""
 PATHS = ("/chat?token=secret&user=py", "/news", "/news")
 
+NO_SOCKET_OF_THE_CONTEXT = """\
+TimeoutError: Timeout 30000ms exceeded while waiting for event "websocket"
+no socket of client '192.168.1.7' matched '**/chat?**'; came by outside of this context: \
+ws://shop.example/chat?token=REDACTED&user=py (client '127.0.0.1') and 2 more"""
+"""A wait of a context for `**/chat?**`, while these sockets open on the proxy's machine."""
+
 
 def said(error: BaseException) -> str:
     """An exception and its notes, as a traceback ends."""

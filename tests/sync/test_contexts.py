@@ -8,7 +8,7 @@ import pytest
 from websockets.sync.server import ServerConnection
 
 from support.devices import OPTIONS, Device, modes, ports
-from support.threaded_peers import echo, say, serving, settle
+from support.threaded_peers import echo, let_waits_time_out, say, serving, settle
 from support.time_limits import STEP_MILLISECONDS, STEP_SECONDS
 from wirewright.capture import open as open_capture
 from wirewright.sync_api import (
@@ -164,6 +164,27 @@ def test_default_timeout_of_a_context_is_its_own(proxy: Proxy, url: str, bob: De
         assert proxy._own._default_timeout == 30_000
 
 
+@pytest.mark.parametrize("condition", ["user", "port", "client"])
+def test_wait_of_a_context_says_which_sockets_came_by_outside_of_it(
+    proxy: Proxy, url: str, ann: Device, bob: Device, condition: str
+) -> None:
+    bob_s = {"user": "bob", "port": bob.port, "client": "127.0.0.2"}
+    ann_s = {"user": "ann", "port": ann.port, "client": "127.0.0.1"}
+    with (  # noqa: PT012
+        proxy.context(**{condition: bob_s[condition]}) as context,  # type: ignore[arg-type]
+        pytest.raises(TimeoutError) as caught,
+        context.expect_websocket("**/live", timeout=30_000),
+        proxy.expect_websocket() as opened,
+        ann.threaded_socket(url),
+    ):
+        assert opened.value.url == url
+        let_waits_time_out(proxy)
+    assert caught.value.message.splitlines()[1] == (
+        f"no socket of {condition} {bob_s[condition]!r} matched '**/live'; "
+        f"came by outside of this context: {url} ({condition} {ann_s[condition]!r})"
+    )
+
+
 def test_closed_context_refuses_calls_and_its_waits_end(proxy: Proxy, url: str, bob: Device) -> None:
     context = proxy.context(user="bob")
     heard: list[WebSocket] = []
@@ -216,5 +237,13 @@ def test_connection_for_a_context_has_its_sockets_alone(
             assert opened.value.next_frame().payload == "hello"
             assert len(launched.web_sockets) >= len(context.web_sockets)
             assert {ws.proxy_user for ws in context.web_sockets} <= {"bob"}
+            with (  # noqa: PT012
+                pytest.raises(TimeoutError) as caught,
+                context.expect_websocket(timeout=30_000),
+                ann.threaded_socket(url),
+            ):
+                settle(context)
+                let_waits_time_out(context)
+            assert caught.value.message.endswith(f"; came by outside of this context: {url} (user 'ann')")
         with pytest.raises(ValueError, match=r"^a context needs a client, a port or a user$"):
             connect().context()

@@ -4,6 +4,9 @@ import ipaddress
 from dataclasses import dataclass
 from typing import Protocol
 
+Condition = tuple[str, str | int | None]
+"""`client`, `port` or `user`, and its value. None stands for an unknown address or port, or no user."""
+
 
 class Origin(Protocol):
     """The device, port and user of a socket or a connection."""
@@ -48,12 +51,14 @@ class ContextFilter:
             raise ValueError('user must be a name, such as "phone-2"')
 
     def __str__(self) -> str:
-        own = [
-            f"{name}={value!r}"
-            for name, value in (("client", self.client), ("port", self.port), ("user", self.user))
-            if value is not None
-        ]
-        return " ".join([*([str(self.parent)] if self.parent else []), *own])
+        return " ".join(f"{name}={value!r}" for name, value in self.conditions)
+
+    @property
+    def conditions(self) -> list[Condition]:
+        """The conditions of the contexts around this one, and its own."""
+        around = [] if self.parent is None else self.parent.conditions
+        own = (("client", self.client), ("port", self.port), ("user", self.user))
+        return [*around, *((name, value) for name, value in own if value is not None)]
 
     @property
     def depth(self) -> int:
@@ -67,14 +72,17 @@ class ContextFilter:
 
     def accepts(self, asked: Origin) -> bool:
         """True if a socket or a connection belongs to the context."""
-        if self.parent is not None and not self.parent.accepts(asked):
-            return False
+        return not self.misfits(asked)
+
+    def misfits(self, asked: Origin) -> list[Condition]:
+        """The client, port and user of a socket that do not meet the conditions."""
         address = None if asked.client_address is None else shortest_address(asked.client_address[0])
-        return (
-            (self.client is None or address == self.client)
-            and (self.port is None or asked.proxy_port == self.port)
-            and (self.user is None or asked.proxy_user == self.user)
-        )
+        actual: dict[str, str | int | None] = {
+            "client": address,
+            "port": asked.proxy_port,
+            "user": asked.proxy_user,
+        }
+        return [(name, actual[name]) for name, wanted in self.conditions if actual[name] != wanted]
 
 
 def shortest_address(text: str) -> str | None:

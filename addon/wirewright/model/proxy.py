@@ -20,6 +20,7 @@ from wirewright.model.event_wait import Predicate, Timeout, WaitOptions, to_mill
 from wirewright.model.feed import Feed
 from wirewright.model.history import HistoryLimit
 from wirewright.model.matching import UrlMatch, UrlPattern
+from wirewright.model.outside_sockets import OutsideSockets
 from wirewright.model.ownership import Owner, current_owner
 from wirewright.model.route import WebSocketRoute
 from wirewright.model.route_table import RouteHandler, RouteTable
@@ -213,7 +214,7 @@ class Proxy(Emitter):
 
     def _wait_options(self, event: str) -> WaitOptions:
         sockets = self.web_sockets
-        trials = SocketTrials(reversed(sockets), len(sockets))
+        trials = SocketTrials(reversed(sockets), len(sockets), self._outside)
         return WaitOptions(trials=trials, history_of=lambda socket: socket._history)
 
     def route_web_socket(
@@ -388,6 +389,9 @@ class Proxy(Emitter):
 
     _filter: ContextFilter | None = None
     """Accepts the sockets that this proxy shows; None for all."""
+
+    _outside: OutsideSockets | None = None
+    """The sockets that it does not show; None if it shows all."""
 
     @property
     def _root(self) -> "Proxy":

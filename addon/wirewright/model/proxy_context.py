@@ -13,6 +13,7 @@ from wirewright.model.emitter import Emitter
 from wirewright.model.errors import EndedError
 from wirewright.model.event_wait import WaitOptions, to_milliseconds
 from wirewright.model.feed import Feed
+from wirewright.model.outside_sockets import OutsideSockets
 from wirewright.model.ownership import current_owner
 from wirewright.model.proxy import Host, Proxy
 
@@ -32,6 +33,7 @@ class ProxyContext(Proxy):
     """
 
     _filter: ContextFilter
+    _outside: OutsideSockets
 
     def __init__(self, parent: Proxy, context_filter: ContextFilter) -> None:
         """`parent` is a proxy, or the context around this one."""
@@ -40,6 +42,7 @@ class ProxyContext(Proxy):
         Emitter.__init__(self, self._proxy._scope)
         self._parent = parent
         self._filter = context_filter
+        self._outside = OutsideSockets(context_filter)
         self._own_timeout: float | None = None
         self._is_closed = False
         self._owner = current_owner()

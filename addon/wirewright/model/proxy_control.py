@@ -118,7 +118,13 @@ class Control:
             for emitter in (proxy, *proxy._contexts):
                 if emitter._sees(socket):
                     emitter._emit_each("websocket", (socket,))
+            self.passed(handshake)
         return feed
+
+    def passed(self, asked: HandshakeRequest) -> None:
+        """An app has asked for a socket: contexts that leave it out name it in the errors of their waits."""
+        for context in self.proxy._contexts:
+            context._outside.add(asked)
 
     async def take_route(self, asked: HandshakeRequest) -> Rule | None:
         """The rule for a socket that opens now."""

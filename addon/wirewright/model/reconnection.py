@@ -57,6 +57,8 @@ class ProxyChecks:
     def reconnects(self, url: UrlMatch | None, within: Timeout) -> Steps[WebSocket]:
         """The steps of `to_reconnect`."""
         matches = cache(compile_match(url))
+        outside = self._proxy._outside
+        outside_before = 0 if outside is None else outside.count
 
         async def begin() -> ProxyWatch:
             return ProxyWatch(self._proxy, RECONNECT_TIMEOUT if within is None else within, "a socket")
@@ -76,9 +78,10 @@ class ProxyChecks:
             watch.end()
         since_then = every.of(lambda url: True, self._since)
         expected = f"expected the app to reconnect{_target(url)}{watch.why_over()}"
-        raise AssertionError(
-            "\n".join([f"{expected}, but {seen.outcome}", *seen.lines(), *_others(since_then, seen)])
-        )
+        lines = [f"{expected}, but {seen.outcome}", *seen.lines(), *_others(since_then, seen)]
+        if outside is not None and (came := outside.text(outside_before, matches)):
+            lines.append(came)
+        raise AssertionError("\n".join(lines))
 
 
 class Sightings(NamedTuple):

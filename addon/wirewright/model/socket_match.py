@@ -12,9 +12,10 @@ from wirewright.model.errors import Error
 from wirewright.model.event_wait import Predicate, fitted
 from wirewright.model.matching import Globs, UrlPattern, compile_match
 from wirewright.model.predicate_trials import Trials
-from wirewright.model.socket_text import folded, url_text
+from wirewright.model.socket_text import folded_text, url_text
 
 if TYPE_CHECKING:
+    from wirewright.model.outside_sockets import OutsideSockets
     from wirewright.model.websocket import WebSocket
 
 _MOST_KEPT = 200
@@ -105,9 +106,16 @@ class SocketTrials(Trials):
     noun = "socket"
     none_came = "no socket came by"
 
-    def __init__(self, open_before: "Iterable[WebSocket]", before: int) -> None:
-        """`open_before` has the sockets that are open when the wait begins, the newest first: so many."""
+    def __init__(
+        self, open_before: "Iterable[WebSocket]", before: int, outside: "OutsideSockets | None" = None
+    ) -> None:
+        """`open_before` has the sockets that are open when the wait begins, the newest first: so many.
+
+        `outside` has the sockets that a context leaves out; None for a wait on the proxy.
+        """
         super().__init__()
+        self._outside = outside
+        self._outside_before = 0 if outside is None else outside.count
         self._before = before
         self._urls_before = [socket.url for socket in islice(open_before, _MOST_URLS)]
         self._urls: deque[str] = deque(maxlen=_MOST_KEPT)
@@ -120,12 +128,17 @@ class SocketTrials(Trials):
     def lines(self, predicate: Any) -> list[str]:
         """The pattern and the predicate, the sockets that came by, and those that were open before."""
         match = predicate if isinstance(predicate, SocketMatch) else SocketMatch(predicate)
-        sentence = "no socket came by" if match.is_any else f"no socket matched {match}"
+        outside = self._outside
+        socket = "socket" if outside is None else f"socket of {outside.context}"
+        sentence = f"no {socket} came by" if match.is_any else f"no {socket} matched {match}"
         came = _urls_text(reversed(self._urls), self.count)
+        came_outside = "" if outside is None else outside.text(self._outside_before, match.has_url)
         if came:
             sentence += f"; came by: {came}"
-        elif not match.is_any:
+        elif not match.is_any and not came_outside:
             sentence += "; none came by"
+        if came_outside:
+            sentence += f"; {came_outside}"
         if self._before:
             sentence += f"; open before: {_urls_text(self._urls_before, self._before)}"
         lines = [sentence]
@@ -158,7 +171,4 @@ class SocketTrials(Trials):
 
 def _urls_text(newest_first: Iterable[str], count: int) -> str:
     """The last URLs, oldest first, and how many more there are."""
-    counts = folded(map(url_text, newest_first), _MOST_URLS)
-    more = count - sum(counts.values())
-    shown = [url + (f" ×{times:,}" if times > 1 else "") for url, times in counts.items()]
-    return ", ".join(shown) + (f" and {more:,} more" if more else "")
+    return folded_text(map(url_text, newest_first), count, _MOST_URLS)

@@ -69,6 +69,14 @@ def folded(newest_first: Iterable[str], most: int) -> dict[str, int]:
     return dict(reversed(counts.items()))
 
 
+def folded_text(newest_first: Iterable[str], count: int, most: int) -> str:
+    """The last different ones of `count` texts, each with how often it came, and how many more there are."""
+    counts = folded(newest_first, most)
+    more = count - sum(counts.values())
+    shown = [text + (f" ×{times:,}" if times > 1 else "") for text, times in counts.items()]
+    return ", ".join(shown) + (f" and {more:,} more" if more else "")
+
+
 def passed_lines(frames: Sequence[Frame], count: int, most: int) -> list[str]:
     """The last different ones of `count` frames, each with how often it came. `frames` has the last ones."""
     counts = folded(map(frame_text, reversed(frames)), most)

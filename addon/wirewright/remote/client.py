@@ -235,6 +235,15 @@ class Client:
                 self._open(message.socket, is_new=True)
                 # Async `websocket` handlers have run up to their first await before there is a frame.
                 await asyncio.sleep(0)
+            case protocol.Outside():
+                self.control.passed(
+                    HandshakeRequest(
+                        message.url,
+                        client_address=message.client_address,
+                        proxy_port=message.proxy_port,
+                        proxy_user=message.proxy_user,
+                    )
+                )
             case protocol.Changed():
                 if feed := self.control.feed(message.key):
                     _apply(feed, message)

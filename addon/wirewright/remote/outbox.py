@@ -124,7 +124,12 @@ def _weight(message: Any) -> int:
             size = size_of(message)
         case protocol.Welcome(sockets=sockets):
             size = sum(ITEM_BYTES + size_of(socket) for socket in sockets)
-        case protocol.Asked(url=text) | protocol.Failed(message=text) | protocol.Refused(message=text):
+        case (
+            protocol.Asked(url=text)
+            | protocol.Outside(url=text)
+            | protocol.Failed(message=text)
+            | protocol.Refused(message=text)
+        ):
             size = len(text)
         case _:
             size = 0

@@ -150,6 +150,15 @@ class Opening(FromProxy, frozen=True):
     socket: Snapshot
 
 
+class Outside(FromProxy, frozen=True):
+    """An app asks for a socket that the client's `device` leaves out. Nothing more of it is reported."""
+
+    url: str
+    client_address: Address | None = None
+    proxy_port: int | None = None
+    proxy_user: str | None = None
+
+
 class Changed(FromProxy, frozen=True):
     """The handshake of a socket has gone on. The message has its present state."""
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from msgspec.structs import replace
@@ -24,7 +25,7 @@ from wirewright.remote.conditioned_sockets import ConditionedSockets
 from wirewright.remote.connection import Connection, Disconnected
 from wirewright.remote.outbox import Outbox
 from wirewright.remote.server_rules import ClientRules, rule_of
-from wirewright.remote.snapshots import changed, smaller, snapshot, snapshots
+from wirewright.remote.snapshots import changed, outside, smaller, snapshot, snapshots
 from wirewright.state import app_connections, tls_failures
 from wirewright.values import VERSION, Direction, FrameEvent, payload_size
 
@@ -89,7 +90,7 @@ class ClientSession:
         self._codec = make_codec(connection.subprotocol, protocol.FromClient)
         self._control = control
         self._proxy = control.proxy
-        self._is_meant: Callable[[WebSocket], bool] = lambda _: False
+        self._subscription = _Subscription(lambda _: False)
         self._events: Sequence[FrameEvent] = ()
         self._taps: dict[str, _Tap] = {}
         self._contexts: dict[int, ProxyContext] = {}
@@ -119,9 +120,11 @@ class ClientSession:
 
     def opening(self, key: str, feed: Feed) -> None:
         """Report a new socket if the client is subscribed to it."""
-        if self._is_meant(feed.socket):
+        if self._subscription.has(feed.socket):
             self._tap(key, feed, self._events)
             self.outbox.put(protocol.Opening(snapshot(key, feed.socket, with_history=False)))
+        elif self._subscription.has_url(feed.socket.url) and not self.outbox.is_crowded:
+            self.outbox.put(outside(feed.socket))
 
     def _follow(self, key: str) -> None:
         """Report the life of a socket, and none of its messages, if the client is not subscribed to it."""
@@ -201,13 +204,13 @@ class ClientSession:
 
     def _subscribe(self, message: protocol.Subscribe) -> None:
         try:
-            self._is_meant = _subscribed(message)
+            self._subscription = _Subscription.of(message)
         except ValueError as error:
             raise InvalidMessage(1007, str(error)[:100]) from None
         self._events = message.events
         host = self._proxy._running_host()
         feeds = self._control.feeds().items()
-        meant = [(key, feed) for key, feed in feeds if self._is_meant(feed.socket)]
+        meant = [(key, feed) for key, feed in feeds if self._subscription.has(feed.socket)]
         for key, feed in meant:
             self._tap(key, feed, self._events)
         self.outbox.put(
@@ -360,13 +363,26 @@ class _Tap:
         self._over()
 
 
-def _subscribed(message: protocol.Subscribe) -> Callable[[WebSocket], bool]:
-    """The predicate on the sockets that a client subscribes to. Raises ValueError."""
-    matches, device = compile_match(rule_of(message.url)), message.device
-    if device is None:
-        return lambda socket: matches(socket.url)
-    context = ContextFilter(device.client, device.port, device.user)
-    return lambda socket: context.accepts(socket._handshake) and matches(socket.url)
+@dataclass(frozen=True)
+class _Subscription:
+    """The sockets that a client subscribes to."""
+
+    has_url: Callable[[str], bool]
+    """True if a URL matches."""
+    device: ContextFilter | None = None
+    """None for the sockets of all apps."""
+
+    @staticmethod
+    def of(message: protocol.Subscribe) -> "_Subscription":
+        """Raises ValueError."""
+        device = message.device
+        filtering = None if device is None else ContextFilter(device.client, device.port, device.user)
+        return _Subscription(compile_match(rule_of(message.url)), filtering)
+
+    def has(self, socket: WebSocket) -> bool:
+        """True if it is one of these sockets."""
+        is_of_device = self.device is None or self.device.accepts(socket._handshake)
+        return is_of_device and self.has_url(socket.url)
 
 
 def _short(text: str) -> str:

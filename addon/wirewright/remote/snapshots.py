@@ -11,7 +11,17 @@ from msgspec.structs import asdict, replace
 
 from wirewright.model.feed import Feed
 from wirewright.model.websocket import WebSocket
-from wirewright.remote.protocol import Changed, Fields, Opening, Remembered, Routed, Snapshot, Welcome, plain
+from wirewright.remote.protocol import (
+    Changed,
+    Fields,
+    Opening,
+    Outside,
+    Remembered,
+    Routed,
+    Snapshot,
+    Welcome,
+    plain,
+)
 
 LARGEST_HEADERS = 256 * 1024
 """Bytes of the header fields of one request or one answer. Fields that do not fit are left out."""
@@ -55,7 +65,14 @@ def snapshot(key: str, socket: WebSocket, *, with_history: bool) -> Snapshot:
         history=[Remembered(frame.payload, frame.direction.event, frame.at) for frame in kept],
         forgotten=socket._history.total - len(kept),
         proxy_port=socket.proxy_port,
-        proxy_user=None if socket.proxy_user is None else plain(socket.proxy_user)[:LONGEST_BARE_URL],
+        proxy_user=_user(socket),
+    )
+
+
+def outside(socket: WebSocket) -> Outside:
+    """A socket for a client that is not subscribed to its device."""
+    return Outside(
+        plain(socket.url)[:LONGEST_BARE_URL], socket.client_address, socket.proxy_port, _user(socket)
     )
 
 
@@ -120,6 +137,10 @@ def bounded(fields: Fields) -> tuple[Fields, int]:
             room -= each
             kept.append(field)
     return kept, size - (LARGEST_HEADERS - room)
+
+
+def _user(socket: WebSocket) -> str | None:
+    return None if socket.proxy_user is None else plain(socket.proxy_user)[:LONGEST_BARE_URL]
 
 
 def _size(fields: Sequence[tuple[str, str]]) -> int:
