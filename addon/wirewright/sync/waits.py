@@ -27,6 +27,7 @@ from wirewright.model.event_wait import (
     with_trials,
 )
 from wirewright.model.misuse import SyncBlock, UnusedBlock, no_attribute
+from wirewright.model.socket_match import SocketMatch
 from wirewright.sync.bridge import as_exception
 from wirewright.sync.dispatcher import is_too_much, size_of
 from wirewright.sync.running_loop import check_may_wait
@@ -37,7 +38,7 @@ __tracebackhide__ = True  # pytest shows the line that calls
 T = TypeVar("T")
 
 OVERDUE_SECONDS = 1.0
-"""How long an async predicate may take that is called after the wait's timeout."""
+"""How long async predicates may take, all together, that are called after the end of their wait."""
 
 
 class EventInbox(EventWait):
@@ -57,10 +58,18 @@ class EventInbox(EventWait):
         """The number of values that were not put in: too many waited for the predicate."""
         self._is_over = False
         self._call_when_filled: Callable[[], object] | None = None
+        self._deadline: float | None = None
+        """The loop's time until which an async predicate may answer; None for a wait without a limit."""
+        self._limit: asyncio.Timeout | None = None
+        """That of the async predicate that has been called and has not answered."""
+        self._has_grace = False
+        """True if a predicate was called after the deadline, which is a later one since then."""
+        self.is_undecided = False
+        """True if an async predicate has not answered in time."""
         self.wants = (event, *options.ends)
         super().__init__(emitter, event, timeout, options)
-        self.deadline = None if self._timer is None else self._timer.when()
-        """The loop's time of the timeout; None for a wait without a limit."""
+        if self._deadline is None and self.milliseconds:
+            self._deadline = asyncio.get_running_loop().time() + self.milliseconds / 1000
 
     @property
     def is_over(self) -> bool:
@@ -114,10 +123,36 @@ class EventInbox(EventWait):
         if candidates:
             self._put(candidates)
 
+    async def verdict(self, held: Awaitable[object], grace: float) -> object:
+        """The answer of an async predicate; False if the wait is over first.
+
+        After the end of the wait, predicates have `grace` seconds, all calls together.
+        """
+        now = asyncio.get_running_loop().time()
+        if self._deadline is not None and self._deadline <= now and not self._has_grace:
+            self._has_grace = True
+            self._deadline = now + grace
+        limit = self._limit = asyncio.timeout_at(self._deadline)
+        try:
+            async with limit:
+                return await held
+        except TimeoutError:
+            if not limit.expired():
+                raise  # the predicate's own
+            self.is_undecided = True
+            return False
+        finally:
+            self._limit = None
+
     def _conclude(self, error: Error) -> None:
-        if not self._is_over:
-            self._put([error])
-            self.cancel()
+        if self._is_over:
+            return
+        if isinstance(error, (TimeoutError, EndedError)):  # else a value that came before may still count
+            self._deadline = asyncio.get_running_loop().time()
+            if self._limit is not None:
+                self._limit.reschedule(self._deadline)
+        self._put([error])
+        self.cancel()
 
     def _put(self, items: list[Candidate | Error]) -> None:
         self.items.put(items)
@@ -148,9 +183,9 @@ class SyncWait(Generic[T]):
         self._predicate = fitted(predicate, event)
         self._taken: deque[Candidate | Error] = deque()
         self._outcome: Candidate | BaseException | None = None
+        self._grace = 0.0 if isinstance(predicate, SocketMatch) and predicate.opened else OVERDUE_SECONDS
+        """Seconds. A socket that has not opened when the wait ends is awaited no longer."""
         self._is_judging = False
-        self._is_overdue = False
-        """True if an async predicate was cancelled, as the wait timed out. The inbox has an Error then."""
         check_may_wait(self._bridge)
         self._bridge.call(self._begin, own, event, timeout, options)
 
@@ -211,7 +246,7 @@ class SyncWait(Generic[T]):
                 item = self._taken.popleft()
                 if isinstance(item, Error):
                     self._end(with_trials(item, self._inbox.options.trials, self._asked))
-                elif not self._is_overdue and self._holds(item):
+                elif not self._inbox.is_undecided and self._holds(item):
                     self._end(item)
         except Empty:
             pass
@@ -242,20 +277,7 @@ class SyncWait(Generic[T]):
     def _call_predicate(self, value: object) -> Any:
         assert self._predicate is not None
         verdict = self._predicate(value)
-        return self._in_time(verdict) if is_awaitable(verdict) else verdict
-
-    async def _in_time(self, verdict: Awaitable[object]) -> object:
-        seconds = None
-        if self._inbox.deadline is not None:
-            seconds = max(self._inbox.deadline - self._bridge.loop.time(), OVERDUE_SECONDS)
-        try:
-            async with asyncio.timeout(seconds) as limit:
-                return await verdict
-        except TimeoutError:
-            if not limit.expired():
-                raise  # the predicate's own
-            self._is_overdue = True
-            return False
+        return self._inbox.verdict(verdict, self._grace) if is_awaitable(verdict) else verdict
 
     def _end(self, outcome: Candidate | BaseException) -> None:
         self._outcome = outcome
