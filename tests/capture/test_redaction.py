@@ -476,6 +476,13 @@ def test_preview_of_a_message_shows_no_secret_whose_name_or_end_is_far_behind(
     assert Redaction([]).preview(payload, 60)[:60] == payload[:60]
 
 
+@pytest.mark.parametrize("payload", ["a" * 2_000, b"a" * 2_000, '{"token": "' + "s" * 90_000 + '"}'])
+def test_beginning_of_a_message_says_if_it_is_the_whole_of_it(payload: str | bytes) -> None:
+    redaction = Redaction()
+    assert redaction.beginning(payload, 60)[1] is False
+    assert redaction.beginning(payload, len(payload)) == (redaction.payload(payload), True)
+
+
 SIZE = 512 * 1024
 HOSTILE = {
     "string without an end": '{"token":"' + "a" * SIZE,

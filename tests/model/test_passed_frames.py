@@ -40,7 +40,7 @@ def test_last_frames_are_kept_and_all_are_counted() -> None:
         frames.add(run, 0, 3)
     frames.add(run_of(*["hb"] * 190, number=3_001), 0, 190)
     assert frames.count == 3_190
-    assert sum(len(run.payloads) for run in frames._kept) < 210
+    assert sum(len(kept.run.payloads) for kept in frames._kept) < 210
     lines = frames.lines()
     assert lines[0] == "passed, the last 199 of 3,190:"
     assert lines[1:] == [f"    ← '{number}'" for number in range(2_991, 3_000)] + ["    ← 'hb' ×190"]
@@ -50,12 +50,23 @@ def test_of_a_large_run_only_the_last_frames_are_kept() -> None:
     frames = PassedFrames(FrameMatch())
     frames.add(run_of(*map(str, range(5_000))), 0, 5_000)
     assert frames.count == 5_000
-    assert [run.payloads for run in frames._kept] == [[str(number) for number in range(4_800, 5_000)]]
+    assert [kept.run.payloads for kept in frames._kept] == [[str(number) for number in range(4_800, 5_000)]]
 
 
 def test_large_payloads_are_kept_in_part() -> None:
-    frames = passed("x" * 1_000_000, b"y" * 1_000_000)
-    assert [len(payload) for run in frames._kept for payload in run.payloads] == [65_536, 65_536]
+    frames = passed("x" * 1_000_000, "a", b"y" * 1_000_001)
+    assert [len(payload) for kept in frames._kept for payload in kept.run.payloads] == [66_000, 1, 66_000]
+    _, first, second, third = frames.lines()
+    assert first.endswith("x… (1,000,000 in all)")
+    assert second == "    ← 'a'"
+    assert third.endswith("y… (1,000,001 in all)")
+
+
+def test_nearest_frame_is_shown_with_its_whole_length() -> None:
+    (nearest, misfit, *_) = passed(" " * 100_000, "1" + " " * 100_000, json={"type": "filled"}).lines()
+    assert nearest.startswith("nearest: ← '1   ")
+    assert nearest.endswith("… (100,001 in all)")
+    assert misfit == "    the message: expected {'type': 'filled'}, is 1"
 
 
 def test_nearest_frames_are_shown_with_what_does_not_fit() -> None:

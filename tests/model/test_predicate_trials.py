@@ -10,7 +10,9 @@ import pytest
 from support.model_sockets import in_virtual_time, open_socket, receive
 from wirewright.model.errors import EndedError, Error, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.model.feed import Feed
+from wirewright.model.frame import Frame
 from wirewright.model.predicate_trials import FrameTrials
+from wirewright.model.socket_text import frame_text
 from wirewright.values import Direction
 
 EVENT: Literal["framereceived"] = "framereceived"
@@ -52,6 +54,7 @@ async def test_secrets_and_control_characters_are_not_shown_and_long_frames_are_
     assert lines[3] == '    ← \'{"token": "REDACTED"}\''
     assert lines[4] == r"    ← '\x1b[2J'"
     assert lines[5].startswith("    ← 'xxx")
+    assert lines[5].endswith("… (100,000 in all)")
     assert max(map(len, lines)) < 250
 
 
@@ -61,7 +64,26 @@ async def test_large_frames_are_not_kept_whole() -> None:
     for _ in range(1_000):
         trials.add(b"x" * 1_000_000, False)
     assert (trials.count, len(trials._kept)) == (1_000, 200)
-    assert sum(map(len, trials._kept)) < 200 * 100_000
+    assert sum(len(payload) for payload, _ in trials._kept) < 200 * 100_000
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "x" * 70_000,
+        b"x" * 1_000_000,
+        '{"token": "' + "s" * 1_000_000 + '"}',
+        '{"value": "Bearer ' + "s" * 1_000_000 + '", "name": "Authorization"}',
+    ],
+    ids=["text", "bytes", "secret", "name after the secret"],
+)
+def test_large_frame_is_shown_as_if_it_were_kept_whole(payload: str | bytes) -> None:
+    trials = FrameTrials(Direction.RECEIVED)
+    trials.add(payload, False)
+    (shown,) = trials.lines(bool)[2:]
+    assert shown == f"    {frame_text(Frame(1, Direction.RECEIVED, payload, 0.0))}"
+    assert shown.endswith(f"… ({len(payload):,} in all)")
+    assert "ss" not in shown
 
 
 @pytest.mark.parametrize(

@@ -123,13 +123,24 @@ class Redaction:
 
         A value that may be a secret is hidden if its end, or its name after it, is beyond what is looked at.
         """
+        return self.beginning(payload, length)[0]
+
+    def beginning(self, payload: Payload, length: int) -> tuple[Payload, bool]:
+        """The same, and True if it is the whole message."""
         shown = payload[:length] if isinstance(payload, str) else payload[:length].decode("latin-1")
         is_open = _OPEN_IN_PREVIEW.search(shown) is not None
         end = length + (SEARCH_STEP if is_open else REDACTION_LOOKAHEAD)
+        return self.part(payload, end) if is_open else (self.payload(payload[:end]), len(payload) <= end)
+
+    def part(self, payload: Payload, end: int) -> tuple[Payload, bool]:
+        """The characters or bytes of a message before `end`, with its secrets replaced; True if that is all.
+
+        A value that may be a secret is hidden if its end, or its name after it, is not before `end`.
+        """
+        is_cut = len(payload) > end
         cut = payload[:end]
-        if not is_open or len(payload) <= end:
-            return self.payload(cut)
-        return self.text(cut, is_cut=True) if isinstance(cut, str) else self.binary(cut, is_cut=True)
+        hidden = self.text(cut, is_cut=is_cut) if isinstance(cut, str) else self.binary(cut, is_cut=is_cut)
+        return hidden, not is_cut
 
     def close(self, payload: bytes) -> bytes:
         """The payload of a close frame (RFC 6455, 5.5.1): its code stays."""

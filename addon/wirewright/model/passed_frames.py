@@ -1,22 +1,53 @@
 """The frames that did not match a wait or an assertion, for its error."""
 
 from collections import deque
+from collections.abc import Iterable, Sequence
+from itertools import repeat
+from typing import NamedTuple
 
 from wirewright.model.frame import Frame
 from wirewright.model.frame_match import FrameMatch, json_of
 from wirewright.model.frame_run import FrameRun
-from wirewright.model.socket_text import frame_text, misfit_text, passed_lines, without_secrets
+from wirewright.model.socket_text import (
+    LONGEST_KEPT,
+    frame_text,
+    misfit_text,
+    passed_lines,
+    without_secrets,
+)
 
 _MOST_KEPT = 200
 """Frames that are kept, the last ones."""
-_LONGEST = 64 * 1024
-"""Characters or bytes of a payload that are kept."""
 _MOST_SHOWN = 10
 """Different frames that are shown, the last ones."""
 _MOST_NEAREST = 2
 """Frames that are shown with what does not fit."""
 _MOST_MISFITS = 5
 """Places of such a frame that are shown."""
+
+
+KeptFrame = tuple[Frame, int | None]
+"""A frame, and the length of its payload if only a part of it is kept."""
+
+
+class KeptRun(NamedTuple):
+    """Frames that are kept, without the rest of large payloads."""
+
+    run: FrameRun
+    lengths: Sequence[int] | None
+    """Characters or bytes of each payload; None if all payloads are whole."""
+
+    @staticmethod
+    def of(run: FrameRun) -> "KeptRun":
+        """It keeps no large payload alive."""
+        if max(map(len, run.payloads)) <= LONGEST_KEPT:
+            return KeptRun(run, None)
+        lengths = [len(payload) for payload in run.payloads]
+        return KeptRun(run._replace(payloads=[payload[:LONGEST_KEPT] for payload in run.payloads]), lengths)
+
+    def frames(self) -> Iterable[KeptFrame]:
+        """All of them."""
+        return zip(self.run.frames(), self.lengths or repeat(None), strict=False)
 
 
 class PassedFrames:
@@ -26,7 +57,7 @@ class PassedFrames:
         self.count = 0
         """How many frames did not match."""
         self._match = match
-        self._kept: deque[FrameRun] = deque()
+        self._kept: deque[KeptRun] = deque()
         self._kept_count = 0
 
     def add(self, run: FrameRun, start: int, stop: int) -> None:
@@ -36,29 +67,24 @@ class PassedFrames:
         self.count += stop - start
         start = max(start, stop - _MOST_KEPT)
         run = run.part(run.number + start, run.number + stop - 1)
-        if max(map(len, run.payloads)) > _LONGEST:  # they would stay in memory
-            run = run._replace(payloads=[payload[:_LONGEST] for payload in run.payloads])
-        self._kept.append(run)
+        self._kept.append(KeptRun.of(run))
         self._kept_count += stop - start
-        while self._kept_count - len(self._kept[0].payloads) >= _MOST_KEPT:
-            self._kept_count -= len(self._kept.popleft().payloads)
-
-    def _frames(self) -> list[Frame]:
-        """The last frames that did not match, oldest first."""
-        return [frame for run in self._kept for frame in run.frames()][-_MOST_KEPT:]
+        while self._kept_count - len(self._kept[0].run.payloads) >= _MOST_KEPT:
+            self._kept_count -= len(self._kept.popleft().run.payloads)
 
     def lines(self) -> list[str]:
         """The nearest frames with what does not fit, and the last ones with how often each came."""
-        frames = self._frames()
-        return [*self._nearest_lines(frames), *passed_lines(frames, self.count, _MOST_SHOWN)]
+        frames = [each for kept in self._kept for each in kept.frames()][-_MOST_KEPT:]
+        texts = (frame_text(*each) for each in reversed(frames))
+        return [*self._nearest_lines(frames), *passed_lines(texts, self.count, _MOST_SHOWN)]
 
-    def _nearest_lines(self, frames: list[Frame]) -> list[str]:
-        with_misfits = [(frame, misfits) for frame in frames if (misfits := self._match.misfits(frame))]
-        with_misfits.sort(key=lambda each: (len(each[1]), -each[0].number))
+    def _nearest_lines(self, frames: list[KeptFrame]) -> list[str]:
+        with_misfits = [(kept, misfits) for kept in frames if (misfits := self._match.misfits(kept[0]))]
+        with_misfits.sort(key=lambda each: (len(each[1]), -each[0][0].number))
         lines: list[str] = []
-        for frame, misfits in with_misfits[:_MOST_NEAREST]:
+        for (frame, length), misfits in with_misfits[:_MOST_NEAREST]:
             shown = json_of(without_secrets(frame))
-            lines.append(f"nearest: {frame_text(frame)}")
+            lines.append(f"nearest: {frame_text(frame, length)}")
             lines += [f"    {misfit_text(each, shown)}" for each in misfits[:_MOST_MISFITS]]
             if len(misfits) > _MOST_MISFITS:
                 lines.append(f"    and {len(misfits) - _MOST_MISFITS:,} more")

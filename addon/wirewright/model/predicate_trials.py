@@ -5,13 +5,11 @@ from typing import Any
 
 from wirewright.model.code_places import function_text
 from wirewright.model.frame import Frame
-from wirewright.model.socket_text import frame_text, passed_lines
+from wirewright.model.socket_text import LONGEST_KEPT, frame_text, passed_lines
 from wirewright.values import Direction, Payload
 
 _MOST_KEPT = 200
 """Frames that are kept, the last ones."""
-_LONGEST = 64 * 1024
-"""Characters or bytes of a payload that are kept."""
 _MOST_SHOWN = 3
 """Different frames that are shown, the last ones."""
 
@@ -75,16 +73,15 @@ class FrameTrials(Trials):
         super().__init__()
         self.none_came = f"no frame was {direction}"
         self._direction = direction
-        self._kept: deque[Payload] = deque(maxlen=_MOST_KEPT)
+        self._kept: deque[tuple[Payload, int]] = deque(maxlen=_MOST_KEPT)
+        """Each with its characters or bytes: a large payload is not kept whole."""
 
     def add(self, value: Payload, verdict: object) -> None:
         """The predicate did not hold for a frame, or has not answered yet."""
         self.count += 1
         if verdict is None:
             self.nones += 1
-        if len(value) > _LONGEST:  # it would stay in memory
-            value = value[:_LONGEST]
-        self._kept.append(value)
+        self._kept.append((value[:LONGEST_KEPT], len(value)))
 
     def clear(self) -> None:
         """Keep no frame any more."""
@@ -94,13 +91,13 @@ class FrameTrials(Trials):
         """The lines of the error, with the last frames."""
         lines = super().lines(predicate)
         if self.count:
-            frames = [self._frame(payload) for payload in self._kept]
-            lines += passed_lines(frames, self.count, _MOST_SHOWN)
+            texts = (self._frame_text(*each) for each in reversed(self._kept))
+            lines += passed_lines(texts, self.count, _MOST_SHOWN)
         return lines
 
     def _text(self, value: Any, frame: int | None) -> str:
         number = "a frame" if frame is None else f"frame {frame:,}"
-        return f"{number}: {frame_text(self._frame(value))}"
+        return f"{number}: {self._frame_text(value, len(value))}"
 
-    def _frame(self, payload: Payload) -> Frame:
-        return Frame(0, self._direction, payload, 0.0)
+    def _frame_text(self, payload: Payload, length: int) -> str:
+        return frame_text(Frame(0, self._direction, payload, 0.0), length)

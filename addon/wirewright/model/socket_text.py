@@ -1,6 +1,6 @@
 """Sockets and frames as errors, assertions and reports show them: short, printable and without secrets."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 WIDTH = 200
 """Characters of a payload that are shown."""
+LONGEST_KEPT = 66_000
+"""Characters or bytes of a payload that are kept for a text. It is more than the redactor looks at, so that a
+secret whose end is not kept is hidden, too."""
 ARROWS = {Direction.SENT: "→", Direction.RECEIVED: "←"}
 
 
@@ -30,7 +33,7 @@ class Redactor(Protocol):
 
     def payload(self, payload: Payload) -> Payload: ...
 
-    def preview(self, payload: Payload, length: int) -> Payload: ...
+    def beginning(self, payload: Payload, length: int) -> tuple[Payload, bool]: ...
 
 
 _load: Callable[[], Redactor] | None = None
@@ -48,15 +51,22 @@ def _redactor() -> Redactor:
     return _load()
 
 
-def payload_text(payload: Payload) -> str:
-    """The beginning of a payload, in quotes."""
-    shown = repr(_redactor().preview(payload, WIDTH))
-    return shown if len(shown) <= WIDTH else f"{shown[:WIDTH]}… ({len(payload):,} in all)"
+def payload_text(payload: Payload, length: int | None = None) -> str:
+    """The beginning of a payload, in quotes, and its characters or bytes if that is not all.
+
+    `length` is that of the whole payload, if only its first LONGEST_KEPT characters or bytes are given.
+    """
+    length = len(payload) if length is None else length
+    beginning, is_whole = _redactor().beginning(payload, WIDTH)
+    shown = repr(beginning)
+    if is_whole and length == len(payload) and len(shown) <= WIDTH:
+        return shown
+    return f"{shown[:WIDTH]}… ({length:,} in all)"
 
 
-def frame_text(frame: Frame) -> str:
-    """The direction of a frame and the beginning of its payload."""
-    return f"{ARROWS[frame.direction]} {payload_text(frame.payload)}"
+def frame_text(frame: Frame, length: int | None = None) -> str:
+    """The direction of a frame and the beginning of its payload; `length` as for `payload_text`."""
+    return f"{ARROWS[frame.direction]} {payload_text(frame.payload, length)}"
 
 
 def folded(newest_first: Iterable[str], most: int) -> dict[str, int]:
@@ -77,9 +87,9 @@ def folded_text(newest_first: Iterable[str], count: int, most: int) -> str:
     return ", ".join(shown) + (f" and {more:,} more" if more else "")
 
 
-def passed_lines(frames: Sequence[Frame], count: int, most: int) -> list[str]:
-    """The last different ones of `count` frames, each with how often it came. `frames` has the last ones."""
-    counts = folded(map(frame_text, reversed(frames)), most)
+def passed_lines(newest_first: Iterable[str], count: int, most: int) -> list[str]:
+    """The last different ones of `count` frames, each with how often it came. They are given as texts."""
+    counts = folded(newest_first, most)
     if not counts:
         return ["no frame passed"]
     shown = sum(counts.values())

@@ -139,7 +139,31 @@ def test_difference_of_large_messages_is_small(recorded: Payload, live: Payload,
 def test_long_lines_and_many_lines_are_cut() -> None:
     said = difference("\n".join(f"a{n}" for n in range(1_000)), "\n".join(f"b{n}" for n in range(1_000)))
     assert said.splitlines()[-1] == "… (1,941 more lines)"
-    assert difference("a" * 500, "b").splitlines()[1] == f"-{'a' * 199}… (501 characters)"
+    assert difference("a" * 500, "b").splitlines()[1] == f"-{'a' * 199}… (500 characters)"
+
+
+@pytest.mark.parametrize(
+    ("message", "first", "last"),
+    [
+        ("x" * 30_000, "- (text, 30,000 characters)", f"-{'x' * 199}…"),
+        ("a\n" * 30_000, "- (text, 60,000 characters)", "… (more lines)"),
+        ("a\n" * 3 + "x" * 30_000, "- (text, 30,006 characters)", f"-{'x' * 199}…"),
+        (f"{'x' * 300}\n" * 2 + "y" * 30_000, "- (text, 30,602 characters)", f"-{'y' * 199}…"),
+        (bytes(30_000), "- (binary, 30,000 bytes)", "… (more lines)"),
+    ],
+    ids=["line", "lines", "last line", "long lines", "bytes"],
+)
+def test_large_message_without_counterpart_is_shown_with_its_whole_size_alone(
+    message: Payload, first: str, last: str
+) -> None:
+    lines = difference(message, None).splitlines()
+    assert (lines[0], lines[-2]) == (first, last)
+    cut = [line for line in lines[1:-2] if len(line) > 200]
+    assert all(line.endswith("… (300 characters)") for line in cut)
+
+
+def test_large_message_without_counterpart_shows_no_secret_whose_name_is_cut_off() -> None:
+    assert "ss" not in difference('{"value":"Bearer ' + "s" * 30_000 + '","name":"Authorization"}', None)
 
 
 @pytest.mark.parametrize(

@@ -242,7 +242,8 @@ def _whole(sign: str, message: Payload | None) -> Iterator[str]:
         return
     kind = "text" if isinstance(message, str) else "binary"
     yield f"{sign} ({kind}, {len(message):,} {'characters' if kind == 'text' else 'bytes'})"
-    yield from _shortened([f"{sign}{line}" for line in _lines(SHOWN.payload(message[:LARGEST_DIFFED]))])
+    part, is_whole = SHOWN.part(message, LARGEST_DIFFED)
+    yield from _shortened([f"{sign}{line}" for line in _lines(part)], is_whole=is_whole)
 
 
 def _first_difference_lines(recorded: Payload, live: Payload) -> Iterator[str]:
@@ -303,8 +304,12 @@ def _hex(row: bytes, at: int) -> str:
     return f"{at:08x}  {row.hex(' '):<47}  {readable}"
 
 
-def _shortened(lines: list[str]) -> Iterator[str]:
-    for line in islice(lines, LINES):
-        yield line if len(line) <= WIDTH else f"{line[:WIDTH]}… ({len(line):,} characters)"
+def _shortened(lines: list[str], *, is_whole: bool = True) -> Iterator[str]:
+    """The first lines, which begin with a sign. If they are not `is_whole`, the last of all has no end."""
+    for number, line in enumerate(islice(lines, LINES), 1):
+        if number == len(lines) and not is_whole:
+            yield f"{line[:WIDTH]}…"
+        else:
+            yield line if len(line) <= WIDTH else f"{line[:WIDTH]}… ({len(line) - 1:,} characters)"
     if len(lines) > LINES:
-        yield f"… ({len(lines) - LINES:,} more lines)"
+        yield f"… ({len(lines) - LINES:,} more lines)" if is_whole else "… (more lines)"
