@@ -23,7 +23,7 @@ def live(ws_proxy, app):
     order.reply({"type": "ack", "id": 7}, {"type": "filled", "id": 7, "price": 1.5})
     with ws_proxy.expect_websocket("**/live", opened=True) as opened:
         client = app()
-    client.send('{"type": "order", "amount": 3}')
+    client.send('{"type": "order", "id": 7, "amount": 3}')
     client.recv()
     client.recv()
     return opened.value
