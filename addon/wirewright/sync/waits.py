@@ -149,7 +149,7 @@ class EventInbox(EventWait):
             return
         if isinstance(error, (TimeoutError, EndedError)):  # else a value that came before may still count
             self._deadline = asyncio.get_running_loop().time()
-            if self._limit is not None:
+            if self._limit is not None and not self._limit.expired():
                 self._limit.reschedule(self._deadline)
         self._put([error])
         self.cancel()
