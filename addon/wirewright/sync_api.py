@@ -55,7 +55,7 @@ from wirewright.model.json_match import ANY
 from wirewright.model.matching import UrlMatch, UrlPattern
 from wirewright.model.misuse import SyncBlock, shown_as
 from wirewright.model.network_plan import Directions, Milliseconds, Plan, Preset
-from wirewright.model.proxy import ReplayHandler
+from wirewright.model.proxy_host import ReplayHandler
 from wirewright.model.route import CloseHandler, MessageHandler
 from wirewright.model.socket_match import socket_match
 from wirewright.model.web_socket_mock import MockRule, Reply, WebSocketMock
@@ -574,7 +574,7 @@ def temporary_registrations(proxy: Proxy) -> Iterator[Proxy]:
     wrappers = WrapperRegistry(proxy._bridge, _KINDS)
     undo: list[Callable[[], object]] = []
     wrappers.undo = undo
-    wrappers.since = next(proxy._own._root._moments)
+    wrappers.since = next(proxy._own._state.sequence)
     try:
         yield Proxy(proxy._own, wrappers)
     finally:

@@ -178,7 +178,7 @@ async def test_another_recording_can_begin_after_that_end(
 def test_another_recording_can_begin_after_that_end_without_an_event_loop(path: Path, disk: Disk) -> None:
     session = CaptureSession()
     session.start(path)
-    first = the_control.proxy._recordings[None].recorder
+    first = the_control.proxy._state.recordings[None].recorder
     assert isinstance(first, Recorder)
     disk.free = 0
     first.flush()

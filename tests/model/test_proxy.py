@@ -235,7 +235,7 @@ async def test_default_timeout_holds_for_later_waits_only() -> None:
 def test_default_timeout_must_be_a_finite_time(proxy: Proxy, timeout: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match=r"^timeout must be "):
         proxy.set_default_timeout(timeout)
-    assert proxy._scope.default_timeout == 30_000
+    assert proxy._default_timeout == 30_000
 
 
 class StubHost:

@@ -184,8 +184,8 @@ def calls(context: ProxyContext) -> list[Callable[[], Any]]:
 async def test_closed_context_refuses_everything() -> None:
     proxy = Proxy()
     async with proxy.context(user="ann") as ann:
-        assert proxy._contexts == [ann]
-    assert proxy._contexts == []
+        assert proxy._state.contexts == [ann]
+    assert proxy._state.contexts == []
     for call in calls(ann):
         with pytest.raises(EndedError, match=r"^Context closed$"):
             call()
@@ -230,7 +230,7 @@ async def test_end_of_the_proxy_closes_the_contexts_that_were_made_meanwhile() -
     await control.end(settings)
     with pytest.raises(Error, match=r"^Proxy closed$"):
         await waiting
-    assert proxy._contexts == [before]
+    assert proxy._state.contexts == [before]
     assert (before._default_timeout, list(before._events["websocket"])) == (7, [print])
     assert await taken(proxy, "ann") is repr
     assert await taken(proxy, "gone") is None
@@ -254,7 +254,7 @@ async def test_script_that_is_reloaded_takes_its_contexts_along() -> None:
     forgotten: list[object] = []
     Control(proxy).on_new_script(forgotten.append)
     Control(proxy).forget(script)
-    assert proxy._contexts == [others]
+    assert proxy._state.contexts == [others]
     assert others.event_names() == set()
     assert await taken(proxy, "ann") is None
 

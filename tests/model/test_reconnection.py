@@ -184,7 +184,7 @@ async def test_ends_before_a_moment_do_not_count() -> None:
     proxy = Proxy()
     open_socket(proxy)
     cut(proxy)
-    since = next(proxy._moments)
+    since = next(proxy._state.sequence)
     open_socket(proxy, key="2")
     checks = ProxyChecks(proxy, since)
     assert (await failure(run_steps(checks.reconnects(None, 1))))[0].endswith("no such socket has ended")

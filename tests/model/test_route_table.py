@@ -126,11 +126,11 @@ async def test_rules_of_a_context_are_removed_by_it_alone() -> None:
     routes.add("**", one, context=ann)
     routes.remove("**")
     routes.remove("**", one, also_ann)
-    routes.close(also_ann)
+    routes.remove_context(also_ann)
     assert await taken(routes, user="ann") is one
     routes.remove("**", one, ann)
     assert routes.rules == []
     routes.add("**", one, context=ann)
     routes.add("**/live", two, context=ann)
-    routes.close(ann)
+    routes.remove_context(ann)
     assert routes.rules == []

@@ -56,7 +56,7 @@ def test_workers_that_share_a_proxy_have_a_context_each(pytester: pytest.Pyteste
     with launch(port=0, confdir=confdir, options={"ws_remote": "127.0.0.1:0", **OPTIONS}) as proxy:
         result = run(pytester, *options)
         result.assert_outcomes(passed=3, failed=1)
-        assert proxy._own._contexts == []
+        assert proxy._own._state.contexts == []
     captures = sorted((pytester.path / "kept").iterdir())
     assert len(captures) == 4
     recorded_users = set()

@@ -420,7 +420,7 @@ async def test_network_of_sockets_that_are_over_is_kept_for_some(
 
 async def test_values_that_no_network_has_are_refused(proxy: Proxy) -> None:
     async with serving() as url, app(proxy, f"{url}/live"), connect() as remote:
-        key = next(iter(remote._feeds))
+        key = next(iter(remote._state.feeds))
         order = partial(
             remote._client.sender.command,  # type: ignore[attr-defined]
             protocol.Conditions,

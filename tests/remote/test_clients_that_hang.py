@@ -39,7 +39,7 @@ async def client(monkeypatch: pytest.MonkeyPatch, fallback: str = "pass") -> Asy
 async def route(remote: Client, url: str, handler: Any, timeout: float) -> None:
     """A route of a client whose answers may take so many milliseconds."""
     remote._route_timeout = timeout
-    await remote.add_rule(remote.proxy._routes.add(url, handler))
+    await remote.add_rule(remote.proxy._state.routes.add(url, handler))
 
 
 class Sessions:

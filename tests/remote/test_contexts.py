@@ -27,12 +27,12 @@ async def test_end_of_a_client_closes_its_contexts(proxy: Proxy, tmp_path: Path)
         context = remote.context(client=HERE)
         await context.context(port=proxy.port).route_web_socket("**", print)
         await context.start_capture(path)
-        assert len(proxy._contexts) == 2
-        assert [rule.depth for rule in proxy._routes.rules] == [2]
+        assert len(proxy._state.contexts) == 2
+        assert [rule.depth for rule in proxy._state.routes.rules] == [2]
         await client.send("hello")
         assert await client.recv() == "hello"
-    await eventually(lambda: not proxy._contexts)
-    assert proxy._routes.rules == []
+    await eventually(lambda: not proxy._state.contexts)
+    assert proxy._state.routes.rules == []
     with open_capture(path) as capture:
         assert capture.sessions()[0].ended_ns is not None
         assert [frame.payload for frame in capture.frames() if frame.is_message] == ["hello", "hello"]
@@ -45,12 +45,12 @@ async def test_context_that_a_client_closes_is_gone_when_that_is_awaited(proxy: 
         await inner.route_web_socket("**", print)
         await outer.route_web_socket("**", print)
         await outer.close()
-        assert proxy._contexts == []
-        assert proxy._routes.rules == []
+        assert proxy._state.contexts == []
+        assert proxy._state.routes.rules == []
         async with remote.context(client=HERE) as context:
-            assert [str(each._filter) for each in proxy._contexts] == [str(context._filter)]
-        assert proxy._contexts == []
-        assert remote._contexts == []
+            assert [str(each._filter) for each in proxy._state.contexts] == [str(context._filter)]
+        assert proxy._state.contexts == []
+        assert remote._state.contexts == []
 
 
 async def test_context_that_outlives_its_client_says_so(proxy: Proxy) -> None:
@@ -134,7 +134,7 @@ async def test_connection_for_a_context_is_told_of_no_other_socket(proxy: Proxy,
             with pytest.raises(InvalidStatus, match="403"):
                 async with app(proxy, f"{url}/refused"):
                     pass
-        await eventually(lambda: not proxy._contexts)
+        await eventually(lambda: not proxy._state.contexts)
     with open_capture(path) as capture:
         assert [socket.url.rpartition("/")[2] for socket in capture.sockets()] == [
             "before",

@@ -232,7 +232,7 @@ async def test_rule_that_is_not_answered_falls_back(
         timeout = 50 if end == "late" else STEP_MILLISECONDS
         remote = await stack.enter_async_context(client_of(route_timeout=timeout, route_fallback=fallback))
         context = remote.proxy.context(client="127.0.0.1")._filter if in_context else None
-        remote.add_rule(remote.proxy._routes.add(_late(ask), never, None, context))
+        remote.add_rule(remote.proxy._state.routes.add(_late(ask), never, None, context))
         opening = asyncio.ensure_future(opened_by(proxy, url))
         await asked.wait()
         if end == "gone":
@@ -245,7 +245,7 @@ async def test_rule_that_is_not_answered_falls_back(
             await client.send("a")
             assert await client.recv() == "a"
             await client.close()
-    assert proxy._routes.rules == []
+    assert proxy._state.routes.rules == []
 
 
 async def test_rule_that_is_a_function_is_not_asked_while_too_much_waits(
@@ -285,13 +285,13 @@ async def test_client_that_stands_still_is_asked_once(proxy: Proxy, monkeypatch:
     )
     async with serving() as url, client_of() as remote:
         for _ in range(5):
-            await remote.add_rule(remote.proxy._routes.add(_late(never), never))
+            await remote.add_rule(remote.proxy._state.routes.add(_late(never), never))
         for _ in range(2):
             async with app(proxy, url):
                 pass
         (session,) = sessions
         assert session.rules._question == 1
-        await remote.add_rule(remote.proxy._routes.add("**/x", never))  # it lives
+        await remote.add_rule(remote.proxy._state.routes.add("**/x", never))  # it lives
         async with app(proxy, url):
             assert session.rules._question == 2
 
@@ -306,7 +306,7 @@ async def test_rules_that_are_used_up_are_gone(proxy: Proxy) -> None:
             async with app(proxy, f"ws://{NOWHERE}/") as client:
                 assert await client.recv() == "mocked"
         assert remote._rules == {}
-        assert remote.proxy._routes.rules == []
+        assert remote.proxy._state.routes.rules == []
         await remote.proxy.unroute_web_socket("**")
 
 

@@ -159,6 +159,6 @@ async def test_mutated_messages_hurt_nobody(
     server.stop()
     assert codes <= {1000, 1002, 1003, 1007}
     assert not server._sessions
-    assert not launched._routes.rules
+    assert not launched._state.routes.rules
     assert grown < 1_000_000
     assert [record for record in caplog.records if record.name.startswith("wirewright")] == []

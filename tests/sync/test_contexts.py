@@ -218,7 +218,7 @@ def test_context_of_a_test_ends_with_it(proxy: Proxy, url: str, bob: Device) -> 
         assert session._own._default_timeout == STEP_MILLISECONDS
         with pytest.raises(EndedError, match=r"^this test is over$"):
             inner.wait_for_websocket()
-        assert proxy._own._contexts == [session._own]
+        assert proxy._own._state.contexts == [session._own]
         with session.expect_websocket(), bob.threaded_socket(url):
             pass
 

@@ -114,7 +114,7 @@ def test_listener_that_takes_itself_back_is_called_once(proxy: Proxy, url: str) 
 
 def test_nothing_is_heard_after_a_while_is_over(proxy: Proxy, url: str) -> None:
     gate, heard = Gate(), list[object]()
-    before = proxy._own._scope.default_timeout
+    before = proxy._own._default_timeout
     with opened(proxy, url) as (_, client):
         with temporary_registrations(proxy) as seen:
             (ws,) = seen.web_sockets
@@ -125,7 +125,7 @@ def test_nothing_is_heard_after_a_while_is_over(proxy: Proxy, url: str) -> None:
             with ws.expect_event("framesent"):
                 say(client, "b")
             seen.set_default_timeout(700)
-        assert proxy._own._scope.default_timeout == before
+        assert proxy._own._default_timeout == before
         gate.open()
         settle(proxy)
         assert heard in ([], ["a"])  # the gate was passed by the first message alone
@@ -349,7 +349,7 @@ def test_handler_that_goes_on_after_its_test_is_told(proxy: Proxy, url: str) -> 
                 say(client, "a")
         assert is_told.wait(STEP_SECONDS)
     assert told == ["this test is over"] * 3
-    assert proxy._own._routes.rules == []
+    assert proxy._own._state.routes.rules == []
 
 
 # Interrupts

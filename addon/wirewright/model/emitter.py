@@ -15,6 +15,8 @@ from wirewright.model.history import PastEvent
 from wirewright.model.ownership import Owner, current_owner
 from wirewright.model.scope import Scope
 
+DEFAULT_TIMEOUT = 30_000.0
+"""Milliseconds that a wait for an event takes by default, as in Playwright."""
 EmittedEvent = Literal["changed", "close", "framereceived", "framesent", "missed", "socketerror", "websocket"]
 """The events of a WebSocket and of a Proxy. `changed` (the handshake went on) is for taps only."""
 Listeners = dict[str, "OrderedDict[Callable[..., Any], RegisteredListener]"]
@@ -83,7 +85,7 @@ class Emitter(EventEmitter):
     @property
     def _default_timeout(self) -> float:
         """The timeout of waits that have none of their own, in milliseconds; 0 means no limit."""
-        return self._scope.default_timeout
+        return DEFAULT_TIMEOUT
 
     def _check_runs(self) -> None:
         """Raise Error if no event can come any more."""

@@ -17,10 +17,10 @@ MOST_CHARACTERS = 1_000_000
 class EndedSocket:
     """How a socket ended. The attributes are those of `WebSocket`, but for the first two."""
 
-    requested: int
-    """The moment of its handshake's request: a number that rises with each request and each end."""
-    ended: int
-    """The moment of its end."""
+    request_sequence: int
+    """The sequence number of its handshake's request, among all requests and ends."""
+    end_sequence: int
+    """The sequence number of its end."""
     url: str
     client_address: tuple[str, int] | None = None
     proxy_port: int | None = None
@@ -56,7 +56,7 @@ class EndedSockets:
         self.clear()
 
     def __iter__(self) -> Iterator[EndedSocket]:
-        return iter(sorted((*self._opened, *self._failed), key=lambda socket: socket.ended))
+        return iter(sorted((*self._opened, *self._failed), key=lambda socket: socket.end_sequence))
 
     def add(self, socket: EndedSocket) -> None:
         """Remember the end of a socket."""

@@ -1,32 +1,25 @@
 """The proxy: what a Page or a BrowserContext is in Playwright."""
 
 import re
-from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import timedelta
-from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
-from wirewright.model.app_connections import AppsSeen
 from wirewright.model.async_wait import AsyncWait, EventContextManager
 from wirewright.model.awaitables import Completion
 from wirewright.model.context_filter import ContextFilter
 from wirewright.model.emitter import Emitter
-from wirewright.model.ended_sockets import EndedSocket, EndedSockets
 from wirewright.model.errors import Error
 from wirewright.model.event_signatures import ProxyListening, ProxyRemoval
 from wirewright.model.event_wait import Predicate, Timeout, WaitOptions, to_milliseconds
-from wirewright.model.feed import Feed
-from wirewright.model.history import HistoryLimit
 from wirewright.model.matching import UrlMatch, UrlPattern
 from wirewright.model.outside_sockets import OutsideSockets
-from wirewright.model.ownership import Owner, current_owner
-from wirewright.model.route import WebSocketRoute
-from wirewright.model.route_table import RouteHandler, RouteTable
-from wirewright.model.scope import DEFAULT_TIMEOUT, Scope
+from wirewright.model.ownership import current_owner
+from wirewright.model.proxy_host import Host, ReplayHandler
+from wirewright.model.proxy_state import ProxyState
+from wirewright.model.route_table import RouteHandler
 from wirewright.model.socket_match import SocketTrials, socket_match
-from wirewright.model.tape import Recording
 from wirewright.model.web_socket_mock import WebSocketMock
 from wirewright.model.websocket import WebSocket
 from wirewright.values import Payload
@@ -35,70 +28,6 @@ if TYPE_CHECKING:
     from wirewright.model.proxy_context import ProxyContext
 
 __tracebackhide__ = True  # pytest shows the line that calls
-
-
-class Host(Protocol):
-    """The running program behind a Proxy."""
-
-    @property
-    def port(self) -> int | None:
-        """The port it listens on; None where its mode has none (local capture)."""
-
-    @property
-    def ca_certificate(self) -> Path:
-        """The PEM file that apps must trust."""
-
-    @property
-    def history(self) -> HistoryLimit:
-        """How much each socket remembers."""
-
-    def start_capture(
-        self, path: Path, context: ContextFilter | None, **options: Any
-    ) -> Awaitable[None] | None:
-        """Record the sockets of a context, or of the proxy, in a file."""
-
-    def stop_capture(self, context: ContextFilter | None) -> Awaitable[None] | None:
-        """End the recording of a context, or of the proxy."""
-
-    def forget(self, owner: Owner) -> None:
-        """End the captures that a script started, and its outage."""
-
-    def begin_outage(self, holder: object, context: ContextFilter | None) -> Awaitable[None] | None:
-        """Take the network away from the apps of a context, or from all, until it is given back."""
-
-    def end_outage(
-        self, *, holder: object = None, context: ContextFilter | None = None
-    ) -> Awaitable[None] | None:
-        """End the outages of a holder, those of a context, or (without either) all."""
-
-    def annotate(self, text: str, context: ContextFilter | None) -> Awaitable[None] | None:
-        """Write a remark into the running capture of a context, or of the proxy."""
-
-    async def apps_seen(self) -> AppsSeen:
-        """The counts of apps' connections and requests, and the TLS handshakes that failed."""
-
-    def replay(self, path: Path, **options: Any) -> "ReplayHandler":
-        """A route's handler that plays a capture."""
-
-
-class ReplayHandler(Protocol):
-    """A recorded server."""
-
-    mismatches: deque[Any]
-    """The newest messages of apps that were not the recorded ones; `str` of one says what differs."""
-    finished: int
-    """The number of sockets whose recording was played to its end."""
-    started: Completion[None]
-    """Awaiting it returns when the proxy has the route."""
-
-    def unplayed(self) -> list[str]:
-        """A sentence for each recorded socket that was not opened, or not played to its end."""
-
-    def matches(self, url: str) -> bool:
-        """True if a socket with this URL gets the recording."""
-
-    def __call__(self, route: WebSocketRoute) -> object:
-        """Play to a socket."""
 
 
 class Proxy(Emitter):
@@ -119,28 +48,21 @@ class Proxy(Emitter):
         "an event of a WebSocket: take the socket from expect_websocket, and wait for its event",
     )
 
-    def __init__(self) -> None:
-        super().__init__(Scope())
-        self._feeds: dict[str, Feed] = {}
-        self._routes = RouteTable()
-        self._contexts: list[ProxyContext] = []
-        """The contexts that are not closed, oldest first."""
-        self._recordings: dict[ContextFilter | None, Recording] = {}
-        """The captures that run, by the contexts whose sockets they record; None is the proxy."""
-        self._next_number = 1
-        """The number of the next socket."""
-        self._moments = count(1)
-        """A number for each request of a socket and each end, in their order."""
-        self._ended = EndedSockets()
-        self._host: Host | None = None
+    def __init__(self, state: ProxyState | None = None, context: ContextFilter | None = None) -> None:
+        """`context` accepts the sockets that this proxy shows; None stands for all. For Wirewright alone."""
+        self._shared = state or ProxyState()
+        self._filter = context
+        self._outside = None if context is None else OutsideSockets(context)
+        super().__init__(self._shared.scope)
 
     def __repr__(self) -> str:
-        return f"<Proxy port={self._host.port if self._host else None}>"
+        host = self._shared.host
+        return f"<Proxy port={host.port if host else None}>"
 
     @property
     def web_sockets(self) -> list[WebSocket]:
         """The sockets that are open now, or opening, oldest first."""
-        return [feed.socket for feed in self._feeds.values()]
+        return self._state.sockets(self._filter)
 
     @property
     def port(self) -> int:
@@ -226,7 +148,7 @@ class Proxy(Emitter):
         Only the newest matching handler is called. `times` limits the number of sockets; None is no limit.
         Raises ValueError and TypeError for arguments that are not a rule.
         """
-        return self._root._add_route(url, handler, times, self._filter)
+        return Completion(self._state.add_route(url, handler, times, self._filter))
 
     def mock_web_socket(self, url: UrlMatch | None, *, strict: bool = False) -> WebSocketMock:
         """Be the server of the sockets of a matching URL that open from now on, by a table of rules.
@@ -243,7 +165,7 @@ class Proxy(Emitter):
         self, url: UrlMatch | None, handler: RouteHandler | None = None
     ) -> Completion[None]:
         """Remove a handler, or all that were registered for this URL. Open sockets keep theirs."""
-        return self._root._remove_routes(url, handler, self._filter)
+        return Completion(self._state.remove_routes(url, handler, self._filter))
 
     def route_from_capture(
         self,
@@ -385,40 +307,26 @@ class Proxy(Emitter):
 
         return ProxyContext(self, ContextFilter(client, port, user, self._filter))
 
-    # Overridden by ProxyContext
-
-    _filter: ContextFilter | None = None
-    """Accepts the sockets that this proxy shows; None for all."""
-
-    _outside: OutsideSockets | None = None
-    """The sockets that it does not show; None if it shows all."""
-
     @property
-    def _root(self) -> "Proxy":
-        """The proxy that has the sockets."""
-        return self
+    def _state(self) -> ProxyState:
+        """What the proxy and its contexts share. A context that is closed raises Error."""
+        return self._shared
 
     @property
     def _timeout_setting(self) -> float | None:
         """The default timeout that was set here, in milliseconds; None if there is none."""
-        return self._scope.default_timeout
+        return self._shared.timeouts.get(self._filter)
 
     @_timeout_setting.setter
     def _timeout_setting(self, milliseconds: float | None) -> None:
-        self._scope.default_timeout = DEFAULT_TIMEOUT if milliseconds is None else milliseconds
+        if milliseconds is None:
+            self._shared.timeouts.pop(self._filter, None)
+        else:
+            self._shared.timeouts[self._filter] = milliseconds
 
-    def _timeout_of(self, socket: WebSocket) -> float:
-        """The default timeout of a socket: that of its innermost context that has one, of several the newest.
-
-        Without such a context it is that of the proxy.
-        """
-        contexts = [
-            context
-            for context in reversed(self._contexts)
-            if context._timeout_setting is not None and context._sees(socket)
-        ]
-        innermost = max(contexts, key=lambda context: context._filter.depth, default=self)
-        return innermost._default_timeout
+    @property
+    def _default_timeout(self) -> float:
+        return self._shared.timeout_in(self._filter)
 
     def _sees(self, socket: WebSocket) -> bool:
         """True if the socket is one of this proxy's."""
@@ -426,36 +334,8 @@ class Proxy(Emitter):
 
     def _running_host(self) -> Host:
         self._check_runs()
-        if self._host is None:
-            raise Error("no proxy is running")
-        return self._host
+        return self._shared.running_host()
 
-    # Overridden by RemoteProxy
-
-    def _add_route(
-        self, url: UrlMatch | None, handler: RouteHandler, times: int | None, context: ContextFilter | None
-    ) -> Completion[None]:
-        rule = self._routes.add(url, handler, times, context)
-        self._scope.note_owner(rule.owner)
-        return Completion()
-
-    def _remove_routes(
-        self, url: UrlMatch | None, handler: RouteHandler | None, context: ContextFilter | None
-    ) -> Completion[None]:
-        self._routes.remove(url, handler, context)
-        return Completion()
-
-    def _open_context(self, context: ContextFilter) -> Awaitable[None] | None:
-        """A context is made."""
-
-    def _close_context(self, context: ContextFilter) -> Awaitable[None] | None:
-        """Remove the routes and the capture of a context."""
-        self._routes.close(context)
-        if self._host is None:
-            return None
-        self._host.end_outage(context=context)
-        return self._host.stop_capture(context)
-
-    def _ends(self) -> list[EndedSocket]:
-        """How the newest sockets ended, in the order of their ends."""
-        return [each for each in self._root._ended if self._filter is None or self._filter.accepts(each)]
+    def _add_event_handler(self, event: str, k: Callable[..., Any], v: Callable[..., Any]) -> None:
+        self._check_runs()
+        super()._add_event_handler(event, k, v)

@@ -3,19 +3,16 @@
 https://playwright.dev/python/docs/browser-contexts
 """
 
-from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 from wirewright.model.awaitables import Completion
 from wirewright.model.context_filter import ContextFilter
-from wirewright.model.emitter import Emitter
 from wirewright.model.errors import EndedError
-from wirewright.model.event_wait import WaitOptions, to_milliseconds
-from wirewright.model.feed import Feed
+from wirewright.model.event_wait import to_milliseconds
 from wirewright.model.outside_sockets import OutsideSockets
 from wirewright.model.ownership import current_owner
-from wirewright.model.proxy import Host, Proxy
+from wirewright.model.proxy import Proxy
+from wirewright.model.proxy_state import ProxyState
 
 __tracebackhide__ = True  # pytest shows the line that calls
 
@@ -38,18 +35,12 @@ class ProxyContext(Proxy):
     def __init__(self, parent: Proxy, context_filter: ContextFilter) -> None:
         """`parent` is a proxy, or the context around this one."""
         parent._check_runs()
-        self._proxy = parent._root
-        Emitter.__init__(self, self._proxy._scope)
-        self._parent = parent
-        self._filter = context_filter
-        self._outside = OutsideSockets(context_filter)
-        self._own_timeout: float | None = None
-        self._is_closed = False
+        super().__init__(parent._state, context_filter)
         self._owner = current_owner()
         """The script that has made the context."""
         self._scope.note_owner(self._owner)
-        self._proxy._contexts.append(self)
-        self._opened: Completion[None] = Completion(self._proxy._open_context(context_filter))
+        self._shared.contexts.append(self)
+        self._opened: Completion[None] = Completion(self._shared.open_context(context_filter))
 
     def __repr__(self) -> str:
         return f"<ProxyContext {self._filter}>"
@@ -84,55 +75,25 @@ class ProxyContext(Proxy):
         Its sockets stay open, with the routes that they have. Contexts that were made of it are closed, too.
         In the async API the result may be awaited: a proxy in another process has then done it.
         """
-        if self._is_closed:
+        state = self._shared
+        if self not in state.contexts:
             return Completion()
-        for context in reversed(list(self._proxy._contexts)):
-            if context._parent is self:
+        for context in reversed(list(state.contexts)):
+            if context._filter.parent is self._filter:
                 context.close()
-        self._is_closed = True
-        self._proxy._contexts.remove(self)
+        state.contexts.remove(self)
+        self._timeout_setting = None
         self._taps = ()
         self.remove_all_listeners()
         self._scope.end_of(self, CLOSED)
-        return Completion(self._proxy._close_context(self._filter))
-
-    # As a proxy
+        return Completion(state.close_context(self._filter))
 
     @property
-    def _feeds(self) -> dict[str, Feed]:  # type: ignore[override]  # those of its sockets
-        feeds = self._root._feeds
-        return {key: feed for key, feed in feeds.items() if self._sees(feed.socket)}
-
-    @property
-    def _host(self) -> Host | None:  # type: ignore[override]
-        return self._root._host
-
-    @property
-    def _root(self) -> Proxy:
+    def _state(self) -> ProxyState:
         self._check_runs()
-        return self._proxy
+        return self._shared
 
     def _check_runs(self) -> None:
         super()._check_runs()
-        if self._is_closed:
+        if self not in self._shared.contexts:
             raise EndedError(CLOSED)
-
-    @property
-    def _default_timeout(self) -> float:
-        return self._parent._default_timeout if self._own_timeout is None else self._own_timeout
-
-    @property
-    def _timeout_setting(self) -> float | None:
-        return self._own_timeout
-
-    @_timeout_setting.setter
-    def _timeout_setting(self, milliseconds: float | None) -> None:
-        self._own_timeout = milliseconds
-
-    def _wait_options(self, event: str) -> WaitOptions:
-        self._check_runs()
-        return super()._wait_options(event)
-
-    def _add_event_handler(self, event: str, k: Callable[..., Any], v: Callable[..., Any]) -> None:
-        self._check_runs()
-        super()._add_event_handler(event, k, v)

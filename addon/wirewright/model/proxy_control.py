@@ -32,6 +32,7 @@ class Control:
 
     def __init__(self, proxy: Proxy) -> None:
         self.proxy = proxy
+        self._state = proxy._state
         self.watchers: list[Watcher] = []
 
     def start_recording(self, recorder: SocketRecorder, context: ContextFilter | None = None) -> None:
@@ -39,17 +40,17 @@ class Control:
 
         Without a context these are all sockets, and they get the numbers of the recording.
         """
-        proxy = self.proxy
-        proxy._recordings[context] = Recording(recorder, recorder.first_number)
+        state = self._state
+        state.recordings[context] = Recording(recorder, recorder.first_number)
         if context is None:
-            proxy._next_number = recorder.first_number
-        for feed in proxy._feeds.values():
+            state.next_number = recorder.first_number
+        for feed in state.feeds.values():
             if context is None:
-                feed.socket._number = self._take_number()
+                feed.socket._number = state.take_number()
             self._record(feed, context)
 
     def _record(self, feed: Feed, context: ContextFilter | None) -> None:
-        recording, socket = self.proxy._recordings[context], feed.socket
+        recording, socket = self._state.recordings[context], feed.socket
         if context is None:
             feed.set_tape(None, recording.recorder.record(socket, socket._number))
         elif context.accepts(socket._handshake):
@@ -60,38 +61,34 @@ class Control:
         """The number by which people and captures know a socket. A recording that starts may change it."""
         return socket._number
 
-    def _take_number(self) -> int:
-        number, self.proxy._next_number = self.proxy._next_number, self.proxy._next_number + 1
-        return number
-
     def stop_recording(self, context: ContextFilter | None = None) -> None:
         """End the recording of a context, or of the proxy."""
-        self.proxy._recordings.pop(context, None)
-        for feed in self.proxy._feeds.values():
+        self._state.recordings.pop(context, None)
+        for feed in self._state.feeds.values():
             feed.set_tape(context, None)
 
     def attach(self, host: Host | None) -> None:
         """Set the program that runs the proxy; None if it has ended."""
-        self.proxy._host = host
+        self._state.host = host
 
     def on_new_script(self, callback: Callable[[Owner], None]) -> None:
         """`callback(owner)` is called the first time that a script registers something."""
-        self.proxy._scope.on_new_owner = callback
+        self._state.scope.on_new_owner = callback
 
     def forget(self, owner: Owner) -> None:
         """Remove all that a script registered on the proxy and its open sockets, and cancel its waits."""
-        proxy = self.proxy
-        for context in list(proxy._contexts):
+        state = self._state
+        for context in list(state.contexts):
             if context._owner is owner:
                 context.close()
             context._forget(owner)
-        proxy._forget(owner)
-        proxy._routes.forget(owner)
-        if proxy._host is not None:
-            proxy._host.forget(owner)
-        for feed in proxy._feeds.values():
+        self.proxy._forget(owner)
+        state.routes.forget(owner)
+        if state.host is not None:
+            state.host.forget(owner)
+        for feed in state.feeds.values():
             feed.socket._forget(owner)
-        proxy._scope.forget(owner)
+        state.scope.forget(owner)
 
     def open(
         self,
@@ -104,18 +101,18 @@ class Control:
         is_new: bool = True,
     ) -> Feed:
         """Make a socket, and emit its `websocket` event if it is new. `feed(key)` finds it again."""
-        proxy = self.proxy
-        socket = kind(handshake, carrier, proxy._scope, limit)
-        socket._number = self._take_number()
-        socket._requested = next(proxy._moments)
-        feed = proxy._feeds[key] = Feed(socket)
-        socket._timeout_of = proxy._timeout_of
-        for context in proxy._recordings:
+        state = self._state
+        socket = kind(handshake, carrier, state.scope, limit)
+        socket._number = state.take_number()
+        socket._request_sequence = next(state.sequence)
+        socket._timeout_of = state.timeout_of
+        feed = state.feeds[key] = Feed(socket)
+        for context in state.recordings:
             self._record(feed, context)
         for watcher in self.watchers:
             watcher.opening(key, feed)
         if is_new:
-            for emitter in (proxy, *proxy._contexts):
+            for emitter in (self.proxy, *state.contexts):
                 if emitter._sees(socket):
                     emitter._emit_each("websocket", (socket,))
             self.passed(handshake)
@@ -123,40 +120,40 @@ class Control:
 
     def passed(self, asked: HandshakeRequest) -> None:
         """An app has asked for a socket: contexts that leave it out name it in the errors of their waits."""
-        for context in self.proxy._contexts:
+        for context in self._state.contexts:
             context._outside.add(asked)
 
     async def take_route(self, asked: HandshakeRequest) -> Rule | None:
         """The rule for a socket that opens now."""
-        return await self.proxy._routes.take(asked)
+        return await self._state.routes.take(asked)
 
     @property
     def has_routes(self) -> bool:
         """True if there is any rule."""
-        return bool(self.proxy._routes.rules)
+        return bool(self._state.routes.rules)
 
     def may_route(self, asked: HandshakeRequest) -> bool:
         """`RouteTable.may_match` of the proxy."""
-        return self.proxy._routes.may_match(asked)
+        return self._state.routes.may_match(asked)
 
     def sockets(self) -> list[tuple[str, WebSocket]]:
         """The sockets that are not closed yet, with their keys."""
-        return [(key, feed.socket) for key, feed in self.proxy._feeds.items()]
+        return [(key, feed.socket) for key, feed in self._state.feeds.items()]
 
     def feeds(self) -> dict[str, Feed]:
         """The feeds of the sockets that are not closed yet, by their keys."""
-        return dict(self.proxy._feeds)
+        return dict(self._state.feeds)
 
     def key_of(self, socket: WebSocket) -> str:
         """The key of a socket that is not closed yet. Raises KeyError for any other."""
-        for key, feed in self.proxy._feeds.items():
+        for key, feed in self._state.feeds.items():
             if feed.socket is socket:
                 return key
         raise KeyError(socket.url)
 
     def feed(self, key: str) -> Feed | None:
         """The feed of a socket that is not closed yet."""
-        return self.proxy._feeds.get(key)
+        return self._state.feeds.get(key)
 
     def close(
         self,
@@ -167,14 +164,14 @@ class Control:
         at: float | None = None,
     ) -> None:
         """Close a socket; see `Feed.closed`."""
-        feed = self.proxy._feeds.pop(key, None)
+        feed = self._state.feeds.pop(key, None)
         if feed is None:
             return
         socket = feed.socket
-        self.proxy._ended.add(
+        self._state.ended.add(
             EndedSocket(
-                requested=socket._requested,
-                ended=next(self.proxy._moments),
+                request_sequence=socket._request_sequence,
+                end_sequence=next(self._state.sequence),
                 url=socket.url,
                 client_address=socket.client_address,
                 proxy_port=socket.proxy_port,
@@ -191,7 +188,7 @@ class Control:
 
     def close_all(self) -> None:
         """Close all sockets, as the proxy is about to end."""
-        self.proxy._scope.is_ending = True
+        self._state.scope.is_ending = True
         for key, socket in self.sockets():
             if socket.opened_at is None:
                 self.close(key, reason=STOPPED, by="proxy")
@@ -200,53 +197,37 @@ class Control:
 
     def settings(self) -> "Settings":
         """A copy of the listeners, the routes and the default timeouts, which `end` restores."""
-        proxy = self.proxy
-        registrations = [Registrations.of(each) for each in (proxy, *proxy._contexts)]
-        return Settings(registrations, proxy._routes.copy())
+        state = self._state
+        listeners = [
+            (emitter, {event: each.copy() for event, each in emitter._events.items()})
+            for emitter in (self.proxy, *state.contexts)
+        ]
+        return Settings(listeners, dict(state.timeouts), state.routes.copy())
 
     async def end(self, keep: "Settings", message: str = "Proxy closed") -> None:
         """Close all sockets, fail all waits with this message, cancel all tasks, and restore the settings in
         `keep`."""
-        proxy = self.proxy
+        state = self._state
         self.close_all()
-        await proxy._scope.end(message)
-        kept = [each.proxy for each in keep.registrations]
-        for context in list(proxy._contexts):
+        await state.scope.end(message)
+        kept = [emitter for emitter, _ in keep.listeners]
+        for context in list(state.contexts):
             if context not in kept:
                 context.close()
-        for each in keep.registrations:
-            each.restore()
-        open_filters = [None, *(context._filter for context in proxy._contexts)]
-        proxy._routes.restore([rule for rule in keep.routes if rule.context in open_filters])
-        proxy._scope.is_ending = False
-        proxy._ended.clear()
-        proxy._host = None
-
-
-@dataclass(frozen=True)
-class Registrations:
-    """The listeners and the default timeout of a Proxy or a context."""
-
-    proxy: Proxy
-    listeners: Listeners
-    default_timeout: float | None
-    """Milliseconds."""
-
-    @staticmethod
-    def of(proxy: Proxy) -> "Registrations":
-        """As they are now."""
-        listeners = {event: listeners.copy() for event, listeners in proxy._events.items()}
-        return Registrations(proxy, listeners, proxy._timeout_setting)
-
-    def restore(self) -> None:
-        """Have the proxy as it was."""
-        self.proxy._events, self.proxy._taps = self.listeners, ()
-        self.proxy._timeout_setting = self.default_timeout
+        for emitter, listeners in keep.listeners:
+            emitter._events, emitter._taps = listeners, ()
+        are_open = [None, *(context._filter for context in state.contexts)]
+        state.timeouts = {context: each for context, each in keep.timeouts.items() if context in are_open}
+        state.routes.restore([rule for rule in keep.routes if rule.context in are_open])
+        state.scope.is_ending = False
+        state.ended.clear()
+        state.host = None
 
 
 @dataclass(frozen=True)
 class Settings:
     """The settings of a Proxy and of its contexts."""
 
-    registrations: list[Registrations]
+    listeners: list[tuple[Proxy, Listeners]]
+    timeouts: dict[ContextFilter | None, float]
     routes: list[Rule]

@@ -14,8 +14,9 @@ from wirewright.model.history import Message
 from wirewright.model.json_match import ANY
 from wirewright.model.matching import UrlMatch, UrlPattern
 from wirewright.model.network_plan import Directions, Milliseconds, Plan, Preset
-from wirewright.model.proxy import Proxy, ReplayHandler
+from wirewright.model.proxy import Proxy
 from wirewright.model.proxy_context import ProxyContext
+from wirewright.model.proxy_host import ReplayHandler
 from wirewright.model.reconnection import ProxyAssertions
 from wirewright.model.route import CloseHandler, MessageHandler, WebSocketRoute
 from wirewright.model.route_table import RouteHandler

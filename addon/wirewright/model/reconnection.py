@@ -51,7 +51,7 @@ class ProxyChecks:
     """The steps of the assertions on a proxy, for both APIs."""
 
     def __init__(self, proxy: Proxy, since: int = 0) -> None:
-        """Ends before the moment `since` do not count."""
+        """Ends up to the sequence number `since` do not count."""
         self._proxy, self._since = proxy, since
 
     def reconnects(self, url: UrlMatch | None, within: Timeout) -> Steps[WebSocket]:
@@ -68,15 +68,15 @@ class ProxyChecks:
             is_last = False
             while not is_last:
                 is_last = watch.is_final
-                every: Sightings = yield watch.look
-                seen = every.of(matches, self._since)
+                every: ProxySockets = yield watch.look
+                seen = every.matching(matches, self._since)
                 if (socket := seen.reopened) is not None:
                     return socket
                 if not is_last:
                     yield watch.change
         finally:
             watch.end()
-        since_then = every.of(lambda url: True, self._since)
+        since_then = every.matching(lambda url: True, self._since)
         expected = f"expected the app to reconnect{_target(url)}{watch.why_over()}"
         lines = [f"{expected}, but {seen.outcome}", *seen.lines(), *_others(since_then, seen)]
         if outside is not None and (came := outside.text(outside_before, matches)):
@@ -84,17 +84,17 @@ class ProxyChecks:
         raise AssertionError("\n".join(lines))
 
 
-class Sightings(NamedTuple):
+class ProxySockets(NamedTuple):
     """The sockets of a proxy at one moment, oldest first."""
 
     ended: Sequence[EndedSocket]
-    going_on: Sequence[WebSocket]
+    current: Sequence[WebSocket]
     """Open, or opening."""
 
-    def of(self, matches: Callable[[str], bool], since: int) -> "Sightings":
-        """Those of a matching URL, without ends before a moment."""
-        ended = [each for each in self.ended if each.ended > since and matches(each.url)]
-        return Sightings(ended, [each for each in self.going_on if matches(each.url)])
+    def matching(self, matches: Callable[[str], bool], since: int) -> "ProxySockets":
+        """Those of a matching URL. Ends up to the sequence number `since` do not count."""
+        ended = [each for each in self.ended if each.end_sequence > since and matches(each.url)]
+        return ProxySockets(ended, [each for each in self.current if matches(each.url)])
 
     @property
     def last_end(self) -> EndedSocket | None:
@@ -109,8 +109,8 @@ class Sightings(NamedTuple):
 
     def _requested_since(self) -> Iterator[EndedSocket | WebSocket]:
         if (last := self.last_end) is not None:
-            yield from (each for each in self.ended if each.requested > last.ended)
-            yield from (each for each in self.going_on if each._requested > last.ended)
+            yield from (each for each in self.ended if each.request_sequence > last.end_sequence)
+            yield from (each for each in self.current if each._request_sequence > last.end_sequence)
 
     @property
     def outcome(self) -> str:
@@ -125,8 +125,8 @@ class Sightings(NamedTuple):
         """The last end, and the sockets that were requested since."""
         last = self.last_end
         if last is None:
-            return _listed("sockets", [*self.ended, *self.going_on])
-        return [f"ended: {_sight(last)}", *_listed("requested since", list(self._requested_since()))]
+            return _listed("sockets", [*self.ended, *self.current])
+        return [f"ended: {_socket_line(last)}", *_listed("requested since", list(self._requested_since()))]
 
 
 class ProxyWatch(ChangeWatch):
@@ -141,9 +141,10 @@ class ProxyWatch(ChangeWatch):
         """Those that it is attached to."""
         super().__init__(proxy, timeout, awaited)
 
-    async def look(self) -> Sightings:
+    async def look(self) -> ProxySockets:
         """The sockets at this moment."""
-        return Sightings(self._proxy._ends(), self._proxy.web_sockets)
+        proxy = self._proxy
+        return ProxySockets(proxy._state.ended_sockets(proxy._filter), proxy.web_sockets)
 
     def hear(self, event: EmittedEvent, values: Sequence[Any]) -> None:
         """Wake the code that waits."""
@@ -182,18 +183,18 @@ def _target(url: UrlMatch | None) -> str:
     return f" to {url!r}" if isinstance(url, str) else f" to a URL that {function_text(url)} accepts"
 
 
-def _sight(socket: EndedSocket | WebSocket) -> str:
+def _socket_line(socket: EndedSocket | WebSocket) -> str:
     """The URL of a socket and its state, with the error of one that failed."""
     error = f" ({error_text(socket.error)})" if socket.error is not None else ""
     return f"{printable(shown_url(socket.url))}, {state_text(socket)}{error}"
 
 
 def _listed(title: str, sockets: Sequence[EndedSocket | WebSocket]) -> list[str]:
-    shown = [f"    {_sight(each)}" for each in sockets[-_SHOWN:]]
+    shown = [f"    {_socket_line(each)}" for each in sockets[-_SHOWN:]]
     left_out = len(sockets) - len(shown)
     return [f"{title}:", *([f"    … {left_out:,} earlier"] if left_out else []), *shown] if shown else []
 
 
-def _others(every: Sightings, seen: Sightings) -> list[str]:
+def _others(every: ProxySockets, seen: ProxySockets) -> list[str]:
     """Where no socket matches, those that do not."""
-    return [] if seen.ended or seen.going_on else _listed("other sockets", [*every.ended, *every.going_on])
+    return [] if seen.ended or seen.current else _listed("other sockets", [*every.ended, *every.current])

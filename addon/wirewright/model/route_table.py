@@ -85,7 +85,7 @@ class RouteTable:
         times: int | None = None,
         context: ContextFilter | None = None,
     ) -> Rule:
-        """Raises ValueError and TypeError for what is no rule."""
+        """Register a handler. Raises ValueError and TypeError for arguments that are not a rule."""
         if not callable(handler):
             raise TypeError(f"handler must be callable, not {type(handler).__name__}")
         if times is not None and (not isinstance(times, int) or isinstance(times, bool) or times < 1):
@@ -112,16 +112,16 @@ class RouteTable:
             or (handler is not None and rule.handler != handler)
         ]
 
-    def discard(self, rule: Rule) -> None:
+    def remove_rule(self, rule: Rule) -> None:
         """Remove a rule. Nothing happens if it is gone."""
         self.rules = [each for each in self.rules if each is not rule]
 
-    def close(self, context: ContextFilter) -> None:
+    def remove_context(self, context: ContextFilter) -> None:
         """Remove all rules of a context."""
         self.rules = [rule for rule in self.rules if rule.context is not context]
 
     async def take(self, asked: HandshakeRequest) -> Rule | None:
-        """The first rule for a socket that opens now; one that is used up is gone."""
+        """The first rule for a socket that opens now, which counts for it."""
         for rule in list(self.rules):
             if not rule.accepts(asked) or rule not in self.rules:
                 continue
@@ -135,19 +135,20 @@ class RouteTable:
         return any(rule.accepts(asked) and rule.may_match(asked.url) for rule in self.rules)
 
     def use(self, rule: Rule) -> None:
-        """It has one socket more."""
+        """Count a socket for a rule, and remove the rule if it was its last one."""
         if rule.times is not None:
             rule.times -= 1
             if not rule.times:
-                self.rules.remove(rule)
+                self.remove_rule(rule)
 
     def forget(self, owner: Owner) -> None:
         """Remove the rules of a script."""
         self.rules = [rule for rule in self.rules if rule.owner is not owner]
 
     def copy(self) -> list[Rule]:
-        """As they are now, to be given to `restore` later."""
+        """The rules as they are now, for `restore`."""
         return [replace(rule) for rule in self.rules]
 
     def restore(self, rules: list[Rule]) -> None:
+        """Replace all rules by those of a copy."""
         self.rules = [replace(rule) for rule in rules]

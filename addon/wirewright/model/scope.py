@@ -13,9 +13,6 @@ from wirewright.model import user_errors
 from wirewright.model.errors import EndedError
 from wirewright.model.ownership import Owner
 
-DEFAULT_TIMEOUT = 30_000.0
-"""Milliseconds, as in Playwright."""
-
 
 class Wait(Protocol):
     """A pending wait, as a Scope sees it."""
@@ -32,11 +29,9 @@ class Wait(Protocol):
 
 
 class Scope:
-    """The tasks, the waits and the default timeout that a Proxy and its sockets share."""
+    """The tasks and the waits that a Proxy and its sockets share."""
 
     def __init__(self) -> None:
-        self.default_timeout = DEFAULT_TIMEOUT
-        """Milliseconds; 0 means no limit."""
         self.on_new_owner: Callable[[Owner], None] | None = None
         """It is called with each script, the first time that the script registers something."""
         self.ended_reason: str | None = None

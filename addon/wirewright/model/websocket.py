@@ -117,8 +117,8 @@ class WebSocket(Emitter):
         self._timeout_of: Callable[[WebSocket], float] | None = None
         """Returns the default timeout of waits on this socket, in milliseconds; None for the scope's."""
         self._number = 0
-        self._requested = 0
-        """The moment of its request, for the order among all requests and ends of its proxy."""
+        self._request_sequence = 0
+        """The sequence number of its request, among all requests and ends of sockets of its proxy."""
         self._history = History(limit)
         self._request_headers = Headers(handshake.headers)
         self._response_headers: Headers | None = None

@@ -17,7 +17,7 @@ import pytest
 from wirewright.pytest_plugin.tested_proxies import RUN, TestRun, shown
 
 if TYPE_CHECKING:
-    from wirewright.model.proxy import ReplayHandler
+    from wirewright.model.proxy_host import ReplayHandler
     from wirewright.sync_api import Proxy
 
 T = TypeVar("T")

@@ -7,27 +7,23 @@ waits, predicates, history and routes' handlers all work in the client's own pro
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from wirewright.model import user_errors
 from wirewright.model.app_connections import AppsSeen
-from wirewright.model.awaitables import Completion, is_being_cancelled
-from wirewright.model.close_codes import TO, Ends
+from wirewright.model.awaitables import is_being_cancelled
 from wirewright.model.context_filter import ContextFilter
 from wirewright.model.errors import ENDS_THE_PROGRAM, Error
 from wirewright.model.feed import Feed
-from wirewright.model.history import PastEvent
-from wirewright.model.matching import LateMatch, UrlMatch
-from wirewright.model.misuse import shown_as
+from wirewright.model.matching import UrlMatch
 from wirewright.model.proxy import Proxy
 from wirewright.model.proxy_control import Control
-from wirewright.model.route_table import RouteHandler, Rule
-from wirewright.model.socket_text import end_text
+from wirewright.model.route_table import Rule
 from wirewright.model.tls_failures import TlsFailure
-from wirewright.model.websocket import HandshakeRequest, WebSocket, missed_in
+from wirewright.model.websocket import HandshakeRequest
 from wirewright.printable import get_logger
 from wirewright.remote import protocol
 from wirewright.remote.client_carriers import (
@@ -39,6 +35,7 @@ from wirewright.remote.client_carriers import (
     device_of,
 )
 from wirewright.remote.client_sender import ClientSender
+from wirewright.remote.client_state import RemoteSocket, RemoteState
 from wirewright.remote.codec import InvalidMessage, make_codec
 from wirewright.remote.connection import Connection, Disconnected
 from wirewright.values import DIRECTIONS
@@ -53,79 +50,6 @@ WELCOME_SECONDS = 10.0
 """How long the proxy may take for its first message."""
 
 
-@shown_as("Proxy")
-class RemoteProxy(Proxy):
-    """A proxy that runs elsewhere."""
-
-    def __init__(self, client: "Client") -> None:
-        super().__init__()
-        self._client = client
-
-    def _add_event_handler(self, event: str, k: Callable[..., Any], v: Callable[..., Any]) -> None:
-        self._scope.check_runs()
-        super()._add_event_handler(event, k, v)
-
-    # Once the results are awaited, the proxy knows of it.
-
-    def _add_route(
-        self,
-        url: UrlMatch | LateMatch | None,
-        handler: RouteHandler,
-        times: int | None,
-        context: ContextFilter | None,
-    ) -> Completion[None]:
-        return Completion(self._client.add_rule(self._routes.add(url, handler, times, context)))
-
-    def _remove_routes(
-        self, url: UrlMatch | LateMatch | None, handler: RouteHandler | None, context: ContextFilter | None
-    ) -> Completion[None]:
-        self._routes.remove(url, handler, context)
-        return Completion(self._client.keep_rules(self._routes.rules))
-
-    def _open_context(self, context: ContextFilter) -> Awaitable[None]:
-        return self._client.contexts.open(context)
-
-    def _close_context(self, context: ContextFilter) -> Awaitable[None] | None:
-        self._routes.close(context)
-        if self._scope.ended_reason is not None:
-            return None
-        self._client.keep_rules(self._routes.rules)
-        return self._client.contexts.close(context)
-
-
-@shown_as("WebSocket")
-class RemoteSocket(WebSocket):
-    """A socket of a proxy that runs elsewhere."""
-
-    _missed = 0
-    """How many of its messages were left out."""
-
-    def _check_open(self) -> None:
-        # The proxy knows earlier than this client that it is open.
-        if self.is_closed():
-            raise Error(end_text(self))
-
-    def _order_close(self, code: int, reason: str, to: Ends) -> Awaitable[None] | None:
-        closing = super()._order_close(code, reason, to)
-        if isinstance(closing, asyncio.Future):
-            closing.add_done_callback(partial(self._after_close, to))
-        return closing
-
-    def _after_close(self, to: Ends, closing: "asyncio.Future[None]") -> None:
-        if not closing.cancelled() and closing.exception() is not None:
-            self._closing -= TO[to]  # the proxy refuses the close: the socket is not closing
-
-    def _remark(self, *, history: bool, past: Sequence[PastEvent]) -> Callable[[], str]:
-        earlier = missed_in(past)
-        before = 0 if history and not earlier else self._missed
-
-        def remark() -> str:
-            missed = earlier + self._missed - before
-            return f" ({missed:,} messages were left out: this client did not keep up)" if missed else ""
-
-        return remark
-
-
 class Client:
     """The connection of a remote client, and the Proxy that follows the one at its other end."""
 
@@ -136,7 +60,7 @@ class Client:
         route_timeout: float,
         route_fallback: protocol.Fallback,
     ) -> None:
-        self.proxy = RemoteProxy(self)
+        self.proxy = Proxy(RemoteState(self))
         self._connection = connection
         self._route_timeout, self._route_fallback = route_timeout, route_fallback
         self._codec = make_codec(connection.subprotocol, protocol.FromProxy)
@@ -324,9 +248,9 @@ class Client:
         self.sender.put(protocol.Decided(key, answer))
 
     def _use(self, number: int) -> Rule | None:
-        rule = self._rules.get(number)
-        if rule is not None and rule in self.proxy._routes.rules:  # else the proxy has not removed it yet
-            self.proxy._routes.use(rule)
+        rule, routes = self._rules.get(number), self.proxy._state.routes
+        if rule is not None and rule in routes.rules:  # else the proxy has not removed it yet
+            routes.use(rule)
             if rule.times == 0:
                 del self._rules[number]
         return rule

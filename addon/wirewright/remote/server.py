@@ -261,8 +261,7 @@ class ClientSession:
             case protocol.Conditions():
                 self._conditioned.put_under(command)
             case protocol.Offline():
-                filtering = self._context(command.context)._filter
-                self._proxy._running_host().begin_outage(self, filtering)
+                self._context(command.context)._begin_outage(self)
             case protocol.Online():
                 if command.own:
                     self._proxy._end_outage(self)
@@ -319,7 +318,7 @@ class ClientSession:
                 feed.detach(tap)
         self.rules.end()
         self._conditioned.end()
-        if (host := self._proxy._host) is not None:
+        if (host := self._proxy._state.host) is not None:
             host.end_outage(holder=self)
         for context in self._contexts.values():
             context.close()

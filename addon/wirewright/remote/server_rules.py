@@ -74,12 +74,12 @@ class ClientRules:
 
         is_asked = isinstance(command.url, protocol.Function)
         url = _AskedUrl(self, command) if is_asked else rule_of(command.url)  # type: ignore[arg-type]
-        self._rules[command.rule] = self._proxy._routes.add(url, handler, command.times, context)
+        self._rules[command.rule] = self._proxy._state.routes.add(url, handler, command.times, context)
 
     def remove(self, number: int) -> None:
         """Remove a rule, if it is registered. Open sockets keep their routes."""
         if rule := self._rules.pop(number, None):
-            self._proxy._routes.discard(rule)
+            self._proxy._state.routes.remove_rule(rule)
 
     def handle(self, message: Any) -> None:
         """Handle an answer of the client, or an order for a socket that it routes.

@@ -40,7 +40,7 @@ class WrapperRegistry:
         self.undo: list[Callable[[], object]] | None = None
         """Functions that undo the registrations through these wrappers; None if the registrations stay."""
         self.since = 0
-        """The moment from which on ends of sockets count for assertions."""
+        """The sequence number after which ends of sockets count for assertions."""
         self.are_over = False
         """True if the wrappers may not be used any more."""
         self.waits: weakref.WeakSet[Wait] = weakref.WeakSet()
