@@ -1,8 +1,6 @@
 """Objects that are used in a way in which they cannot be."""
 
-import asyncio
 import gc
-import threading
 import warnings
 from contextlib import AsyncExitStack, ExitStack
 from typing import Any
@@ -11,7 +9,6 @@ import pytest
 
 from support.model_sockets import in_virtual_time, left_behind, open_socket
 from wirewright.model.awaitables import Completion
-from wirewright.model.misuse import in_loop
 
 
 @in_virtual_time
@@ -82,23 +79,3 @@ def test_completion_names_what_has_to_be_awaited() -> None:
         completion[0]
     with pytest.raises(TypeError, match="was not awaited"):
         list(completion)
-
-
-def test_function_is_called_in_the_thread_of_the_loop() -> None:
-    called: list[threading.Thread] = []
-
-    def note() -> None:
-        called.append(threading.current_thread())
-
-    async def main() -> asyncio.AbstractEventLoop:
-        loop = asyncio.get_running_loop()
-        in_loop(loop, note)
-        assert len(called) == 1
-        await asyncio.to_thread(in_loop, loop, note)
-        await asyncio.sleep(0)
-        return loop
-
-    closed = asyncio.run(main())
-    assert called == [threading.current_thread()] * 2
-    in_loop(closed, note)
-    assert len(called) == 2

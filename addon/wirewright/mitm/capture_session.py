@@ -2,15 +2,14 @@
 
 import atexit
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from wirewright.capture.errors import CaptureError
 from wirewright.capture.recorder import Recorder
 from wirewright.capture.redaction import DEFAULT
-from wirewright.mitm.flow_socket import running_loop
 from wirewright.model.context_filter import ContextFilter
+from wirewright.model.event_loops import call_in_loop, running_loop
 from wirewright.model.ownership import Owner
 from wirewright.printable import get_logger
 from wirewright.state import control
@@ -48,8 +47,7 @@ class CaptureSession:
 
         def over(_: Recorder) -> None:
             if loop is not None:
-                with suppress(RuntimeError):  # the loop is closed
-                    loop.call_soon_threadsafe(self._drop_ended)
+                call_in_loop(loop, self._drop_ended)
 
         self._recorder = Recorder(
             path,

@@ -14,6 +14,7 @@ from wirewright.model.awaitables import Completion, is_awaitable
 from wirewright.model.catch_up import CatchUp, bind
 from wirewright.model.emitter import Emitter, RegisteredListener
 from wirewright.model.errors import ENDS_THE_PROGRAM, EndedError, Error, TimeoutError  # noqa: A004  Playwright's name
+from wirewright.model.event_loops import call_in_loop
 from wirewright.model.event_wait import (
     Candidate,
     EventWait,
@@ -23,7 +24,7 @@ from wirewright.model.event_wait import (
     fitted,
     with_trials,
 )
-from wirewright.model.misuse import AsyncBlock, UnusedBlock, in_loop, no_attribute, shown_as
+from wirewright.model.misuse import AsyncBlock, UnusedBlock, no_attribute, shown_as
 
 __tracebackhide__ = True  # pytest shows the line that calls
 
@@ -228,7 +229,7 @@ class WaitCoroutine(Coroutine[Any, Any, T]):
 
     def __del__(self) -> None:
         if not self._is_awaited:  # Python warns of it
-            in_loop(self._waiter.loop, self._waiter.cancel)
+            call_in_loop(self._waiter.loop, self._waiter.cancel)
 
     if not TYPE_CHECKING:
 
@@ -271,7 +272,7 @@ class EventContextManager(AsyncBlock, Generic[T]):
         """`call` is the call that makes it, for errors: `ws.expect_event(...)`."""
         self._waiter = waiter
         self._call = call
-        self._unused = UnusedBlock(self._usage, partial(in_loop, waiter.loop, waiter.cancel))
+        self._unused = UnusedBlock(self._usage, partial(call_in_loop, waiter.loop, waiter.cancel))
 
     async def __aenter__(self) -> EventInfo[T]:
         self._entered()

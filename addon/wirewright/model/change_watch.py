@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 
 from wirewright.model.emitter import Emitter
 from wirewright.model.errors import EndedError, Error, TimeoutError  # noqa: A004  Playwright's name
+from wirewright.model.event_loops import call_in_loop
 from wirewright.model.event_wait import TimedWait, Timeout
 
 __tracebackhide__ = True  # pytest shows the line that calls
@@ -76,14 +77,7 @@ class ChangeWatch(TimedWait):
 
     def end(self) -> None:
         """End the watch. From any thread."""
-        try:
-            is_inside = asyncio.get_running_loop() is self._loop
-        except RuntimeError:
-            is_inside = False
-        if is_inside:
-            self.cancel()
-        elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.cancel)
+        call_in_loop(self._loop, self.cancel)
 
     def cancel(self) -> None:
         self._dispose()

@@ -1,10 +1,8 @@
 """Errors of objects that are used without `with` or `await`, or with those of the other API."""
 
-import asyncio
 import sys
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 __tracebackhide__ = True  # pytest shows the line that calls
@@ -117,12 +115,3 @@ class UnusedBlock:
         if not self.is_entered and not sys.is_finalizing():
             self.end()
             warnings.warn(f"nothing waits: write {self._usage}", RuntimeWarning, stacklevel=2)
-
-
-def in_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> None:
-    """Call a function in the thread of a loop: at once if the loop runs here. A closed loop ignores it."""
-    if asyncio._get_running_loop() is loop:
-        function()
-    else:
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(function)

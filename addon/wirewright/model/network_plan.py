@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from wirewright.model.awaitables import Completion
 from wirewright.model.errors import Error
+from wirewright.model.event_loops import call_in_loop, running_loop
 from wirewright.model.ownership import current_owner
 from wirewright.model.scope import Scope
 from wirewright.values import Conditions, Direction
@@ -176,8 +177,8 @@ class PlannedNetwork:
         """
         first = steps[0]
         later = steps if first.seconds else steps[1:]
-        if later:
-            _check_loop()
+        if later and running_loop() is None:
+            raise Error("a plan must be started inside the event loop of the proxy")
         for direction in first.conditions:
             self._end_plan(direction)
         answer = None
@@ -196,14 +197,8 @@ class PlannedNetwork:
 
     def _end_plan(self, direction: Direction) -> None:
         """Cancel the plan of a direction. From any thread."""
-        task = self._plans.pop(direction, None)
-        if task is None:
-            return
-        loop = task.get_loop()
-        if _running_loop() is loop:
-            task.cancel()
-        elif not loop.is_closed():
-            loop.call_soon_threadsafe(task.cancel)
+        if (task := self._plans.pop(direction, None)) is not None:
+            call_in_loop(task.get_loop(), task.cancel)
 
     async def _run(self, steps: Sequence[NetworkStep], direction: Direction) -> None:
         loop = asyncio.get_running_loop()
@@ -219,18 +214,6 @@ class PlannedNetwork:
         """True if something may be stuck, which would wait for other conditions for ever."""
         now = self._now.get(direction)
         return now is not None and now.stall_after is not None
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
-
-
-def _check_loop() -> None:
-    if _running_loop() is None:
-        raise Error("a plan must be started inside the event loop of the proxy")
 
 
 def conditions(

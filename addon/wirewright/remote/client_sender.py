@@ -7,6 +7,7 @@ from typing import Any
 
 from wirewright.model.app_connections import NOTHING_SEEN
 from wirewright.model.errors import Error
+from wirewright.model.event_loops import call_in_loop, running_loop
 from wirewright.model.scope import Scope
 from wirewright.printable import get_logger
 from wirewright.remote import protocol
@@ -47,18 +48,14 @@ class ClientSender:
 
     def command_of_any_thread(self, kind: Callable[..., Any], **values: Any) -> "asyncio.Future[None] | None":
         """As `command`, but another thread gets no answer."""
-        try:
-            is_inside = asyncio.get_running_loop() is self._loop
-        except RuntimeError:
-            is_inside = False
-        if is_inside:
+        if running_loop() is self._loop:
             return self.command(kind, **values)
 
         def send() -> None:
             with suppress(Error):  # the proxy is gone
                 self.command(kind, **values)
 
-        self._loop.call_soon_threadsafe(send)
+        call_in_loop(self._loop, send)
         return None
 
     def put(self, message: Any) -> None:
