@@ -47,6 +47,8 @@ class Direction(StrEnum):
         return "framesent" if self is Direction.SENT else "framereceived"
 
 
+CLOSED_BY: Mapping[bool | None, ClosedBy] = {True: "client", False: "server", None: "proxy"}
+"""By the value of mitmproxy's `closed_by_client`."""
 DIRECTIONS: Mapping[FrameEvent, Direction] = {each.event: each for each in Direction}
 """By the event that reports a message of the direction."""
 

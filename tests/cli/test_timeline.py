@@ -14,11 +14,12 @@ from wirewright.capture.recorder import Recorder
 from wirewright.capture.redaction import REDACTION_LOOKAHEAD, Redaction
 from wirewright.cli.timeline import FRAMES_PER_FLUSH, Timeline
 from wirewright.model.feed import Feed
+from wirewright.model.handshake import HandshakeRequest
 from wirewright.model.history import HistoryLimit
+from wirewright.model.origin import Origin
 from wirewright.model.proxy import Proxy
 from wirewright.model.proxy_control import Control
 from wirewright.model.tls_failures import TlsFailure, TlsFailures
-from wirewright.model.websocket import HandshakeRequest
 from wirewright.values import Conditions, Direction, Payload
 
 
@@ -43,7 +44,7 @@ class Drawing:
     failures: TlsFailures
 
     def open(self, url: str, client_address: tuple[str, int] | None = None) -> Feed:
-        handshake = HandshakeRequest(url, client_address=client_address)
+        handshake = HandshakeRequest(url, origin=Origin(client_address))
         return self.control.open(url, handshake, NoCarrier(), HistoryLimit())
 
     def lines(self) -> list[str]:

@@ -7,8 +7,8 @@ import pytest
 from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.test import tflow
 
-from wirewright.mitm import flow_socket
-from wirewright.mitm.flow_socket import listening_port
+from wirewright.mitm import origins
+from wirewright.mitm.origins import listening_port
 
 REGULAR, WIREGUARD, LOCAL = (ProxyMode.parse(mode) for mode in ("regular@8081", "wireguard", "local"))
 
@@ -21,7 +21,7 @@ def servers(monkeypatch: pytest.MonkeyPatch) -> None:
         SimpleNamespace(mode=WIREGUARD, listen_addrs=(("0.0.0.0", 51820),)),
         SimpleNamespace(mode=LOCAL, listen_addrs=()),
     ]
-    monkeypatch.setattr(flow_socket, "proxyserver", lambda: SimpleNamespace(servers=made))
+    monkeypatch.setattr(origins, "proxyserver", lambda: SimpleNamespace(servers=made))
 
 
 @pytest.mark.parametrize(

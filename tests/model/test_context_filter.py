@@ -5,10 +5,9 @@ from typing import Any
 import pytest
 
 from wirewright.model.context_filter import ContextFilter
-from wirewright.model.websocket import HandshakeRequest
+from wirewright.model.origin import Origin
 
-URL = "ws://host/live"
-PHONE = HandshakeRequest(URL, client_address=("192.168.1.7", 50_000), proxy_port=8081, proxy_user="phone")
+PHONE = Origin(("192.168.1.7", 50_000), 8081, "phone")
 
 
 @pytest.mark.parametrize(
@@ -42,20 +41,19 @@ def test_socket_has_all_that_is_given(wanted: dict[str, Any], is_accepted: bool)
     ],
 )
 def test_addresses_are_the_same_however_they_are_written(given: str, seen: str, is_same: bool) -> None:
-    asked = HandshakeRequest(URL, client_address=(seen, 50_000))
-    assert ContextFilter(client=given).accepts(asked) is is_same
+    assert ContextFilter(client=given).accepts(Origin((seen, 50_000))) is is_same
 
 
 @pytest.mark.parametrize("wanted", [{"client": "192.168.1.7"}, {"port": 8081}, {"user": "phone"}])
 def test_socket_of_which_that_is_not_known_is_not_accepted(wanted: dict[str, Any]) -> None:
-    assert not ContextFilter(**wanted).accepts(HandshakeRequest(URL))
+    assert not ContextFilter(**wanted).accepts(Origin())
 
 
 def test_misfits_are_what_a_socket_has_instead() -> None:
     outer = ContextFilter(client="192.168.1.8", user="phone")
     inner = ContextFilter(port=8082, user="tablet", parent=outer)
     assert inner.misfits(PHONE) == [("client", "192.168.1.7"), ("port", 8081), ("user", "phone")]
-    assert outer.misfits(HandshakeRequest(URL)) == [("client", None), ("user", None)]
+    assert outer.misfits(Origin()) == [("client", None), ("user", None)]
     assert ContextFilter(user="phone").misfits(PHONE) == []
 
 

@@ -1,14 +1,15 @@
 """The sockets that a context leaves out, as its errors show them."""
 
 from wirewright.model.context_filter import ContextFilter
+from wirewright.model.handshake import HandshakeRequest
+from wirewright.model.origin import Origin
 from wirewright.model.outside_sockets import OutsideSockets
-from wirewright.model.websocket import HandshakeRequest
 
 
 def outside_of_ann(*urls: str, user: str | None = "bob") -> OutsideSockets:
     sockets = OutsideSockets(ContextFilter(user="ann"))
     for url in urls:
-        sockets.add(HandshakeRequest(url, proxy_user=user))
+        sockets.add(HandshakeRequest(url, origin=Origin(proxy_user=user)))
     return sockets
 
 

@@ -12,13 +12,13 @@ from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwrigh
 from wirewright.model.event_wait import Predicate
 from wirewright.model.history import HistoryLimit
 from wirewright.model.proxy import Proxy
-from wirewright.model.proxy_control import Control, Registrations, Settings
+from wirewright.model.proxy_control import Control, Settings
 from wirewright.model.websocket import WebSocket
 
 
 def nothing(proxy: Proxy) -> Settings:
     """The settings of a proxy without any registration."""
-    return Settings([Registrations(proxy, {}, None)], [])
+    return Settings([(proxy, {})], {}, [])
 
 
 @pytest.fixture

@@ -13,10 +13,11 @@ from wirewright.capture import open as open_capture
 from wirewright.capture.recorder import Recorder
 from wirewright.model.errors import EndedError
 from wirewright.model.feed import Feed
+from wirewright.model.handshake import HandshakeRequest
+from wirewright.model.origin import Origin
 from wirewright.model.proxy import Proxy
 from wirewright.model.proxy_context import ProxyContext
 from wirewright.model.proxy_control import Control
-from wirewright.model.websocket import HandshakeRequest
 from wirewright.values import Direction
 
 
@@ -68,7 +69,7 @@ async def test_context_of_a_context_sees_less() -> None:
 
 
 async def taken(proxy: Proxy, user: str, port: int | None = None) -> object:
-    rule = await Control(proxy).take_route(HandshakeRequest("ws://h/live", proxy_user=user, proxy_port=port))
+    rule = await Control(proxy).take_route(HandshakeRequest("ws://h/live", origin=Origin(None, port, user)))
     return rule and rule.handler
 
 

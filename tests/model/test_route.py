@@ -10,12 +10,12 @@ import pytest
 
 from support.model_sockets import RecordingCarrier
 from wirewright.model.errors import Error
-from wirewright.model.handshake import Headers
+from wirewright.model.handshake import HandshakeRequest, Headers
 from wirewright.model.history import HistoryLimit
 from wirewright.model.route import Abort, Connect, Mock, Reject, WebSocketRoute
 from wirewright.model.route_control import RouteControl
 from wirewright.model.scope import Scope
-from wirewright.model.websocket import HandshakeRequest, WebSocket
+from wirewright.model.websocket import WebSocket
 from wirewright.values import Conditions, Direction, Payload
 
 Change = Any

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from wirewright.model.context_filter import ContextFilter
+from wirewright.model.handshake import HandshakeRequest
 from wirewright.model.matching import UrlMatch
+from wirewright.model.origin import Origin
 from wirewright.model.route import WebSocketRoute
 from wirewright.model.route_table import RouteTable
-from wirewright.model.websocket import HandshakeRequest
 
 URL = "ws://host/live"
 
@@ -21,7 +22,7 @@ def two(ws: WebSocketRoute) -> None: ...
 
 
 async def taken(routes: RouteTable, url: str = URL, user: str | None = None) -> object:
-    rule = await routes.take(HandshakeRequest(url, proxy_user=user))
+    rule = await routes.take(HandshakeRequest(url, origin=Origin(proxy_user=user)))
     return rule and rule.handler
 
 
@@ -117,7 +118,7 @@ async def test_rule_of_a_context_is_for_its_sockets_alone() -> None:
     routes.remove("**")
     assert await taken(routes, user="bob") is None
     assert not routes.may_match(HandshakeRequest(URL))
-    assert routes.may_match(HandshakeRequest(URL, proxy_user="ann"))
+    assert routes.may_match(HandshakeRequest(URL, origin=Origin(proxy_user="ann")))
 
 
 async def test_rules_of_a_context_are_removed_by_it_alone() -> None:

@@ -11,9 +11,9 @@ from support.model_sockets import begin_socket, open_socket, receive
 from wirewright import Error, Proxy, WebSocket
 from wirewright.model import user_errors
 from wirewright.model.errors import EndedError
+from wirewright.model.handshake import HandshakeRequest
 from wirewright.model.proxy_control import Control
 from wirewright.model.user_errors import UserError
-from wirewright.model.websocket import HandshakeRequest
 
 
 @pytest.fixture

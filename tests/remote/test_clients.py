@@ -409,10 +409,10 @@ async def test_network_of_sockets_that_are_over_is_kept_for_some(
                 await ws.wait_for_event("close")
         assert await clients[0].recv() == "last words"
         with pytest.raises(Error, match=r"^Socket closed$"):
-            await remote._client.sender.command(  # type: ignore[attr-defined]
+            await remote._state._client.sender.command(  # type: ignore[attr-defined]
                 protocol.Conditions, key="unknown", direction=Direction.SENT, values={}
             )
-        await remote._client.stop()  # type: ignore[attr-defined]
+        await remote._state._client.stop()  # type: ignore[attr-defined]
         assert await clients[1].recv() == "last words"
         await clients[2].send("go")
         assert await clients[2].recv() == "last words"
@@ -422,7 +422,7 @@ async def test_values_that_no_network_has_are_refused(proxy: Proxy) -> None:
     async with serving() as url, app(proxy, f"{url}/live"), connect() as remote:
         key = next(iter(remote._state.feeds))
         order = partial(
-            remote._client.sender.command,  # type: ignore[attr-defined]
+            remote._state._client.sender.command,  # type: ignore[attr-defined]
             protocol.Conditions,
             key=key,
             direction=Direction.SENT,

@@ -130,7 +130,7 @@ async def test_connection_for_a_context_is_told_of_no_other_socket(proxy: Proxy,
                 pass
             await client.send("hello")
             assert await client.recv() == "hello"
-            assert other.web_sockets == other._proxy.web_sockets == []
+            assert other.web_sockets == other._state.sockets(None) == []
             with pytest.raises(InvalidStatus, match="403"):
                 async with app(proxy, f"{url}/refused"):
                     pass

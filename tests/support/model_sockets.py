@@ -7,13 +7,14 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, ParamSpec
 
 from support.clock import VirtualTimeLoop
-from wirewright.model.close_codes import Ends
+from wirewright.model.close_codes import CloseTarget
 from wirewright.model.emitter import Emitter
 from wirewright.model.feed import Feed
+from wirewright.model.handshake import HandshakeRequest
 from wirewright.model.history import HistoryLimit
+from wirewright.model.origin import Origin
 from wirewright.model.proxy import Proxy
 from wirewright.model.proxy_control import Control
-from wirewright.model.websocket import HandshakeRequest
 from wirewright.values import Conditions, Direction, Payload
 
 P = ParamSpec("P")
@@ -30,7 +31,7 @@ class RecordingCarrier:
     def send(self, payload: Payload, *, direction: Direction) -> None:
         self.asked.append(("send", payload, "client" if direction is Direction.RECEIVED else "server"))
 
-    def close(self, code: int, reason: str, *, to: Ends) -> None:
+    def close(self, code: int, reason: str, *, to: CloseTarget) -> None:
         self.asked.append(("close", code, reason, *([] if to == "both" else [to])))
 
     def abort(self, how: str) -> None:
@@ -53,7 +54,7 @@ def begin_socket(
     proxy_user: str | None = None,
 ) -> Feed:
     """A socket whose handshake is on its way."""
-    handshake = HandshakeRequest(url, headers or {}, client_address, flow, proxy_port, proxy_user)
+    handshake = HandshakeRequest(url, headers or {}, Origin(client_address, proxy_port, proxy_user), flow)
     return Control(proxy).open(key, handshake, RecordingCarrier(), limit or HistoryLimit())
 
 

@@ -118,12 +118,12 @@ class SocketTape(Tape):
             session,
             policy.redaction.url(socket.url),
             asked_ns,
-            policy.redaction.headers(socket._request_headers),
+            policy.redaction.headers(socket._state.request_headers),
             _address_text(socket.client_address),
         )
         self._put = queue.put if self._has_row else queue.count_refused
-        if socket._response_headers is not None and socket.status is not None:
-            self.answered(socket.status, socket._response_headers)
+        if socket._state.response_headers is not None and socket.status is not None:
+            self.answered(socket.status, socket._state.response_headers)
         if socket.opened_at is not None:
             self.opened(socket.opened_at, socket.server_address)
 

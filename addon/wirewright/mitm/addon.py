@@ -36,10 +36,9 @@ from wirewright.mitm.web_interface import WebInterfaceCheck
 from wirewright.model import chromium_errors
 from wirewright.model.errors import Error
 from wirewright.model.history import HistoryLimit
-from wirewright.model.websocket import CLOSED_BY
 from wirewright.printable import get_logger, shown_url
 from wirewright.state import app_connections, control
-from wirewright.values import ClosedBy
+from wirewright.values import CLOSED_BY, ClosedBy
 
 logger = get_logger(__name__)
 

@@ -11,14 +11,13 @@ from contextlib import contextmanager
 from mitmproxy import ctx, http
 
 from wirewright.mitm import end_reasons
-from wirewright.mitm.flow_socket import FlowSocket, listening_port, server_address
+from wirewright.mitm.flow_socket import FlowSocket, server_address
+from wirewright.mitm.origins import flow_origin
 from wirewright.mitm.patches.websocket_layer import NotAdmitted
-from wirewright.mitm.proxy_user import proxy_user
 from wirewright.mitm.wire_socket import WireSocket
 from wirewright.model.awaitables import is_being_cancelled
 from wirewright.model.errors import ENDS_THE_PROGRAM
-from wirewright.model.handshake import asked_url, is_handshake
-from wirewright.model.websocket import HandshakeRequest
+from wirewright.model.handshake import HandshakeRequest, asked_url, is_handshake
 from wirewright.printable import get_logger, shown_url
 from wirewright.state import control
 
@@ -40,13 +39,11 @@ def handshake_of(flow: http.HTTPFlow) -> HandshakeRequest:
     """The handshake of a flow, as routes and contexts know it: without its header fields at first."""
     if feed := control.feed(flow.id):
         return feed.socket._handshake
-    request, client = flow.request, flow.client_conn
+    request = flow.request
     return HandshakeRequest(
         url=asked_url(request.scheme, request.host_header, request.host, request.port, request.path),
-        client_address=client.peername[:2] if client.peername else None,
+        origin=flow_origin(flow),
         flow=flow,
-        proxy_port=listening_port(client),
-        proxy_user=proxy_user(flow),
     )
 
 

@@ -1,11 +1,10 @@
 """The base of the carriers of a flow's socket: sends, closes and cuts by events for its layer."""
 
-import asyncio
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import Any, Literal
 
-from mitmproxy import connection, ctx, http
+from mitmproxy import ctx, http
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.proxy.events import MessageInjected
 from mitmproxy.proxy.layers.websocket import WebSocketMessageInjected
@@ -15,8 +14,9 @@ from wirewright.mitm import end_reasons
 from wirewright.mitm.connection_resets import reset_when_closed
 from wirewright.mitm.layers.events import Aborted, CloseInjected
 from wirewright.mitm.patches import installation
-from wirewright.model.close_codes import Ends
+from wirewright.model.close_codes import CloseTarget
 from wirewright.model.errors import Error
+from wirewright.model.event_loops import call_in_loop, running_loop
 from wirewright.model.feed import Feed
 from wirewright.model.history import Window
 from wirewright.model.route import WebSocketRoute
@@ -61,7 +61,7 @@ class FlowSocket(ABC):
         message = new_message(payload, direction=direction)
         self.inject(WebSocketMessageInjected(self.flow, message))
 
-    def close(self, code: int, reason: str, *, to: Ends) -> None:
+    def close(self, code: int, reason: str, *, to: CloseTarget) -> None:
         if to == "both":
             check_our_layer("close")
             self.inject(CloseInjected(self.flow, Close(code, reason)))
@@ -79,13 +79,10 @@ class FlowSocket(ABC):
     def abort(self, how: Literal["fin", "rst"] = "fin") -> None:
         if self._is_open:
             check_our_layer("cut")
-        loop = ctx.master.event_loop
-        if running_loop() is not loop:
-            loop.call_soon_threadsafe(self.abort, how)
-        elif how == "rst":
-            self._reset()
+        if how == "rst":
+            call_in_loop(ctx.master.event_loop, self._reset)
         else:
-            self.cut(ABORTED)
+            call_in_loop(ctx.master.event_loop, self.cut, ABORTED)
 
     def cut(self, reason: str) -> None:
         """End both connections, for this reason. In the proxy's event loop."""
@@ -120,7 +117,7 @@ class FlowSocket(ABC):
         """Have the layer handle an event. Raises Error if its connection is gone."""
         loop = ctx.master.event_loop
         if running_loop() is not loop:
-            loop.call_soon_threadsafe(self.inject, event)
+            call_in_loop(loop, self.inject, event)
             return
         try:
             proxyserver().inject_event(event)
@@ -151,11 +148,7 @@ class FlowSocket(ABC):
         self._feed.handlers_changed()
 
     def _order(self, order: Order) -> None:
-        loop = ctx.master.event_loop
-        if running_loop() is loop:
-            self._take_order(order)
-        else:
-            loop.call_soon_threadsafe(self._take_order, order)
+        call_in_loop(ctx.master.event_loop, self._take_order, order)
 
     def _take_order(self, order: Order) -> None:
         if self._collected is None:
@@ -194,19 +187,6 @@ def trim(messages: list[WebSocketMessage], kept: Window) -> None:
         del messages[:surplus]
 
 
-def listening_port(client: connection.Client) -> int | None:
-    """The port of the proxy that an app has connected to; None where its mode has none (local capture).
-
-    In some modes, such as WireGuard's, the address that the app has connected to is that of the server.
-    """
-    server = next((each for each in proxyserver().servers if each.mode == client.proxy_mode), None)
-    connected_to: int | None = client.sockname[1] if client.sockname else None
-    if server is None:  # the mode was taken out of the options
-        return connected_to
-    ports = [address[1] for address in server.listen_addrs]
-    return connected_to if connected_to in ports else next(iter(ports), None)
-
-
 def server_address(flow: http.HTTPFlow) -> tuple[str, int] | None:
     """The host and the port that a flow's server was reached at; None if there was no server."""
     peer = flow.server_conn.peername
@@ -227,11 +207,3 @@ def payload_of(message: WebSocketMessage) -> Payload:
 def direction_of(message: WebSocketMessage) -> Direction:
     """The direction of a message of mitmproxy's."""
     return Direction.SENT if message.from_client else Direction.RECEIVED
-
-
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    """The event loop of the caller; None in a thread without one."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

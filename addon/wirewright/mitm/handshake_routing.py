@@ -37,7 +37,7 @@ async def route_handshake(flow: http.HTTPFlow, feed: Feed, carrier: FlowSocket, 
         # First, as the lines after it may raise, too.
         flow.response = _refusal(502, Headers(), b"The handler of this WebSocket's route failed.\n")
         end_reasons.note(flow, "the route's handler raised")
-        feed.socket._route_errors += 1
+        feed.socket._state.route_errors += 1
         if carrier.route is not None:
             carrier.route.decide()
         user_errors.report(feed.socket, "a route's handler", sys.exception())

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 
-from mitmproxy import connection, http
+from mitmproxy import http
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from wirewright.mitm import end_reasons
 from wirewright.mitm.admission import handshake_of
-from wirewright.mitm.flow_socket import FlowSocket, listening_port, proxyserver
-from wirewright.mitm.proxy_user import connection_user
-from wirewright.model.context_filter import ContextFilter, Origin
+from wirewright.mitm.flow_socket import FlowSocket, proxyserver
+from wirewright.mitm.origins import connection_origin
+from wirewright.model.context_filter import ContextFilter
+from wirewright.model.origin import Origin
 from wirewright.state import control
 
 OFFLINE = "the proxy is offline"
@@ -38,11 +39,11 @@ class Outage:
             feed = control.feed(key)
             if feed is not None and isinstance(feed.carrier, FlowSocket) and socket.flow is not None:
                 carried.add(socket.flow.client_conn.id)
-                if context is None or context.accepts(socket):
+                if context is None or context.accepts(socket._origin):
                     feed.carrier.cut(OFFLINE)
         for handler in list(proxyserver().connections.values()):
             client, io = handler.client, handler.transports.get(handler.client)
-            is_meant = context is None or context.accepts(ConnectionOrigin(client))
+            is_meant = context is None or context.accepts(connection_origin(client))
             if is_meant and client.id not in carried and io is not None and io.handler is not None:
                 handler.close_connection(client)
 
@@ -62,20 +63,11 @@ class Outage:
 
     def refuse(self, flow: http.HTTPFlow) -> None:
         """End a request of an app if there is an outage for it."""
-        if flow.killable and self._holds_for(lambda: handshake_of(flow)):
+        if flow.killable and self._holds_for(lambda: handshake_of(flow).origin):
             flow.kill()
             end_reasons.note(flow, OFFLINE)
 
     def server_connect(self, data: ServerConnectionHookData) -> None:
         """Whatever an app speaks, it reaches no server."""
-        if self._holds_for(lambda: ConnectionOrigin(data.client)):
+        if self._holds_for(lambda: connection_origin(data.client)):
             data.server.error = OFFLINE
-
-
-class ConnectionOrigin:
-    """The device, port and user of a connection that is not a WebSocket yet."""
-
-    def __init__(self, client: connection.Client) -> None:
-        self.client_address = client.peername[:2] if client.peername else None
-        self.proxy_port = listening_port(client)
-        self.proxy_user = connection_user(client)

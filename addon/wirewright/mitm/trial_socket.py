@@ -10,10 +10,10 @@ from mitmproxy.websocket import WebSocketData
 from wirewright.mitm.other_addons import OtherAddons
 from wirewright.mitm.patches import websocket_layer
 from wirewright.mitm.wire_socket import WireSocket
+from wirewright.model.handshake import HandshakeRequest
 from wirewright.model.history import HistoryLimit
 from wirewright.model.proxy import Proxy
 from wirewright.model.proxy_control import Control
-from wirewright.model.websocket import HandshakeRequest
 from wirewright.values import Direction
 from wirewright.wire.frames import Opcode
 from wirewright.wire.observer import Observer
@@ -57,7 +57,7 @@ class _TrialSocket:
         limit = HistoryLimit(LIMIT, LIMIT)
         self._carrier = WireSocket(flow, limit, LIMIT, LIMIT, _NoOtherAddons(holds=holds))
         # A proxy of its own: nothing listens, and nothing is routed or recorded.
-        asked = HandshakeRequest(url=flow.request.url, headers={}, client_address=None, flow=flow)
+        asked = HandshakeRequest(url=flow.request.url, flow=flow)
         self._feed = Control(Proxy()).open(flow.id, asked, self._carrier, limit)
         self._written: dict[connection.Connection, bytes] = {flow.client_conn: b"", flow.server_conn: b""}
         self._hooks: list[str] = []

@@ -13,13 +13,14 @@ _PROTOCOL_CODES = frozenset({*range(1000, 1004), *range(1007, 1015)})
 1004 is reserved; 1005, 1006 and 1015 never stand in a frame; 1016 to 2999 are not assigned (7.4.2)."""
 
 
-Ends = Literal["both", "client", "server"]
-TO: Mapping[str, frozenset[Direction]] = {
+CloseTarget = Literal["both", "client", "server"]
+"""The ends that get a close frame."""
+CLOSE_DIRECTIONS: Mapping[str, frozenset[Direction]] = {
     "both": frozenset(Direction),
     "client": frozenset({Direction.RECEIVED}),
     "server": frozenset({Direction.SENT}),
 }
-"""The directions of the close frames that go to these ends."""
+"""By target, the directions of the close frames."""
 
 
 def check_close(code: int, reason: str) -> None:

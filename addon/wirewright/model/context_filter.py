@@ -2,26 +2,11 @@
 
 import ipaddress
 from dataclasses import dataclass
-from typing import Protocol
+
+from wirewright.model.origin import Origin
 
 Condition = tuple[str, str | int | None]
 """`client`, `port` or `user`, and its value. None stands for an unknown address or port, or no user."""
-
-
-class Origin(Protocol):
-    """The device, port and user of a socket or a connection."""
-
-    @property
-    def client_address(self) -> tuple[str, int] | None:
-        """The host and port of the device, as the proxy sees them."""
-
-    @property
-    def proxy_port(self) -> int | None:
-        """The port of the proxy that the app has connected to."""
-
-    @property
-    def proxy_user(self) -> str | None:
-        """The name with which the app has logged in at the proxy."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -70,17 +55,17 @@ class ContextFilter:
         """The port of all sockets that are accepted; None if they may have several."""
         return self.port if self.port is not None or self.parent is None else self.parent.only_port
 
-    def accepts(self, asked: Origin) -> bool:
-        """True if a socket or a connection belongs to the context."""
-        return not self.misfits(asked)
+    def accepts(self, origin: Origin) -> bool:
+        """True if a socket or a connection of this origin belongs to the context."""
+        return not self.misfits(origin)
 
-    def misfits(self, asked: Origin) -> list[Condition]:
-        """The client, port and user of a socket that do not meet the conditions."""
-        address = None if asked.client_address is None else shortest_address(asked.client_address[0])
+    def misfits(self, origin: Origin) -> list[Condition]:
+        """The client, port and user of an origin that do not meet the conditions."""
+        address = None if origin.client_address is None else shortest_address(origin.client_address[0])
         actual: dict[str, str | int | None] = {
             "client": address,
-            "port": asked.proxy_port,
-            "user": asked.proxy_user,
+            "port": origin.proxy_port,
+            "user": origin.proxy_user,
         }
         return [(name, actual[name]) for name, wanted in self.conditions if actual[name] != wanted]
 

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from wirewright.model.origin import Origin
 from wirewright.values import ClosedBy
 
 MOST = 1_000
@@ -15,16 +16,14 @@ MOST_CHARACTERS = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndedSocket:
-    """How a socket ended. The attributes are those of `WebSocket`, but for the first two."""
+    """How a socket ended. The attributes are those of `WebSocket`, but for the two numbers."""
 
     request_sequence: int
     """The sequence number of its handshake's request, among all requests and ends."""
     end_sequence: int
     """The sequence number of its end."""
     url: str
-    client_address: tuple[str, int] | None = None
-    proxy_port: int | None = None
-    proxy_user: str | None = None
+    origin: Origin
     opened_at: float | None
     status: int | None
     error: str | None

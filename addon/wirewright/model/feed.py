@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from wirewright.model.carrier import Carrier
 from wirewright.model.emitter import EventTap
 from wirewright.model.frame_run import UnreadBatch, total_size
 from wirewright.model.handshake import Headers
 from wirewright.model.history import History
 from wirewright.model.tape import Tape, TapeGroup
-from wirewright.model.websocket import Carrier, WebSocket
+from wirewright.model.websocket import WebSocket
 from wirewright.printable import get_logger, shown_url
 from wirewright.values import DIRECTIONS, ClosedBy, Direction, FrameEvent, Payload
 
@@ -84,8 +85,8 @@ class Feed:
     def requested(self, headers: Mapping[str, str]) -> None:
         """The handshake goes to the server with these headers."""
         socket, fields = self.socket, Headers(headers)
-        if not socket.is_closed() and fields != socket._request_headers:  # thousands may keep them
-            socket._request_headers = fields
+        if not socket.is_closed() and fields != socket._state.request_headers:  # thousands may keep them
+            socket._state.request_headers = fields
             if self._tape:
                 self._tape.requested(fields)
             self._changed()
@@ -97,8 +98,8 @@ class Feed:
         """
         if not self.socket.is_closed():
             status = status if status in range(1000) else 0
-            self.socket._status = status
-            self.socket._response_headers = fields = Headers(headers)
+            self.socket._state.status = status
+            self.socket._state.response_headers = fields = Headers(headers)
             if self._tape:
                 self._tape.answered(status, fields, body)
             self._changed()
@@ -106,13 +107,13 @@ class Feed:
     def opened(self, server_address: tuple[str, int] | None = None, at: float | None = None) -> None:
         """The handshake succeeded: messages may follow. `at` is seconds since the epoch; None for now."""
         socket = self.socket
-        if socket._opened_at is None and not socket.is_closed():
-            socket._opened_at, socket._server_address = at or time.time(), server_address
+        if socket._state.opened_at is None and not socket.is_closed():
+            socket._state.opened_at, socket._state.server_address = at or time.time(), server_address
             for opening in socket._awaiting_opening:
                 if not opening.done():
                     opening.set_result(None)
             if self._tape:
-                self._tape.opened(socket._opened_at, server_address)
+                self._tape.opened(socket._state.opened_at, server_address)
             self._changed()
 
     @property
@@ -194,7 +195,7 @@ class Feed:
         """The socket failed; `closed` follows."""
         if not self.socket.is_closed() and not self._failed:
             self._failed = True
-            self.socket._error = message
+            self.socket._state.error = message
             if self._tape:
                 self._tape.failed(message)
             self.history.note("socketerror", message)
@@ -239,10 +240,10 @@ class Feed:
         socket = self.socket
         if socket.is_closed():
             return
-        socket._closed_at = at or time.time()
-        socket._close_code, socket._close_reason, socket._closed_by = code, reason, by
+        socket._state.closed_at = at or time.time()
+        socket._state.close_code, socket._state.close_reason, socket._state.closed_by = code, reason, by
         if self._tape:
-            self._tape.closed(socket._closed_at, code, reason, by)
+            self._tape.closed(socket._state.closed_at, code, reason, by)
         self._begin_grace()
         self.history.note("close", socket)
         socket._emit_each("close", (socket,))

@@ -4,11 +4,13 @@ import base64
 import hashlib
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from string import punctuation
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from wirewright.model.origin import Origin
 from wirewright.model.urls import normalize_url
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -152,6 +154,17 @@ def _deduplicated(name: str) -> str:
 @lru_cache(maxsize=256)
 def _cached_name(name: str) -> str:
     return name  # not `sys.intern`: some Pythons keep an interned string for ever
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeRequest:
+    """The request of an app that opens a socket."""
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=Headers)
+    origin: Origin = field(default_factory=Origin)
+    flow: Any = None
+    """mitmproxy's flow, in the proxy's own process."""
 
 
 def is_handshake(fields: Iterable[tuple[bytes, bytes]]) -> bool:

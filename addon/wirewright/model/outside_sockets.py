@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from wirewright.model.context_filter import Condition, ContextFilter
+from wirewright.model.handshake import HandshakeRequest
 from wirewright.model.socket_text import folded_text, url_text
-from wirewright.model.websocket import HandshakeRequest
 
 _MOST_KEPT = 50
 """Sockets that are kept, the newest."""
@@ -45,7 +45,7 @@ class OutsideSockets:
 
     def add(self, asked: HandshakeRequest) -> None:
         """An app has asked for a socket. It is ignored if it is one of the context."""
-        if misfits := self._filter.misfits(asked):
+        if misfits := self._filter.misfits(asked.origin):
             socket = OutsideSocket(self.count + 1, asked.url, _text(misfits))
             self._newest = (*self._newest, socket)[-_MOST_KEPT:]
 

@@ -330,7 +330,7 @@ class Proxy(Emitter):
 
     def _sees(self, socket: WebSocket) -> bool:
         """True if the socket is one of this proxy's."""
-        return self._filter is None or self._filter.accepts(socket._handshake)
+        return self._filter is None or self._filter.accepts(socket._origin)
 
     def _running_host(self) -> Host:
         self._check_runs()

@@ -4,16 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from wirewright.model.carrier import Carrier
 from wirewright.model.context_filter import ContextFilter
 from wirewright.model.emitter import Listeners
 from wirewright.model.ended_sockets import EndedSocket
 from wirewright.model.feed import Feed
+from wirewright.model.handshake import HandshakeRequest
 from wirewright.model.history import HistoryLimit
 from wirewright.model.ownership import Owner
-from wirewright.model.proxy import Host, Proxy
+from wirewright.model.proxy import Proxy
+from wirewright.model.proxy_host import Host
 from wirewright.model.route_table import Rule
 from wirewright.model.tape import Recording, SocketRecorder
-from wirewright.model.websocket import Carrier, HandshakeRequest, WebSocket
+from wirewright.model.websocket import WebSocket
 from wirewright.values import ClosedBy
 
 STOPPED = "the proxy has stopped"
@@ -53,7 +56,7 @@ class Control:
         recording, socket = self._state.recordings[context], feed.socket
         if context is None:
             feed.set_tape(None, recording.recorder.record(socket, socket._number))
-        elif context.accepts(socket._handshake):
+        elif context.accepts(socket._origin):
             feed.set_tape(context, recording.recorder.record(socket, recording.next_number))
             recording.next_number += 1
 
@@ -173,9 +176,7 @@ class Control:
                 request_sequence=socket._request_sequence,
                 end_sequence=next(self._state.sequence),
                 url=socket.url,
-                client_address=socket.client_address,
-                proxy_port=socket.proxy_port,
-                proxy_user=socket.proxy_user,
+                origin=socket._origin,
                 opened_at=socket.opened_at,
                 status=socket.status,
                 error=socket.error,

@@ -59,11 +59,11 @@ class ProxyState:
     def sockets(self, context: ContextFilter | None) -> list[WebSocket]:
         """The sockets of a context that are not closed, oldest first."""
         sockets = [feed.socket for feed in self.feeds.values()]
-        return [each for each in sockets if context is None or context.accepts(each._handshake)]
+        return [each for each in sockets if context is None or context.accepts(each._origin)]
 
     def ended_sockets(self, context: ContextFilter | None) -> list[EndedSocket]:
         """How the newest sockets of a context ended, in the order of their ends."""
-        return [each for each in self.ended if context is None or context.accepts(each)]
+        return [each for each in self.ended if context is None or context.accepts(each.origin)]
 
     def timeout_in(self, context: ContextFilter | None) -> float:
         """The default timeout of a context: its own, or else that of the context or the proxy around it."""
@@ -77,9 +77,7 @@ class ProxyState:
         Without such a context it is that of the proxy.
         """
         contexts = [context._filter for context in reversed(self.contexts)]
-        with_timeout = (
-            each for each in contexts if each in self.timeouts and each.accepts(socket._handshake)
-        )
+        with_timeout = (each for each in contexts if each in self.timeouts and each.accepts(socket._origin))
         return self.timeout_in(max(with_timeout, key=lambda each: each.depth, default=None))
 
     # Overridden for a proxy in another process, which then knows of it

@@ -69,7 +69,7 @@ class RouteControl:
 
     async def opened(self) -> None:
         """Return when the handshake has succeeded."""
-        if self.socket._opened_at is None:
+        if self.socket.opened_at is None:
             opening = asyncio.get_running_loop().create_future()
             self.socket._awaiting_opening += (opening,)
             await opening
@@ -122,5 +122,5 @@ class RouteControl:
             self._log_failure()
 
     def _log_failure(self) -> None:
-        self.socket._route_errors += 1
+        self.socket._state.route_errors += 1
         user_errors.report(self.side, "a route's handler", sys.exception())

@@ -13,10 +13,10 @@ from wirewright.model.arguments import fit
 from wirewright.model.awaitables import is_being_cancelled
 from wirewright.model.context_filter import ContextFilter
 from wirewright.model.errors import ENDS_THE_PROGRAM
+from wirewright.model.handshake import HandshakeRequest
 from wirewright.model.matching import LateMatch, UrlMatch, compile_match
 from wirewright.model.ownership import Owner, current_owner
 from wirewright.model.route import WebSocketRoute
-from wirewright.model.websocket import HandshakeRequest
 from wirewright.printable import shown_url
 
 RouteHandler = Callable[[WebSocketRoute], Any] | Callable[[], Any]
@@ -43,8 +43,8 @@ class Rule:
         return 0 if self.context is None else self.context.depth
 
     def accepts(self, asked: HandshakeRequest) -> bool:
-        """True if the rule is for the devices that the app is one of."""
-        return self.context is None or self.context.accepts(asked)
+        """True if the rule is for the app that asks for a socket."""
+        return self.context is None or self.context.accepts(asked.origin)
 
     def call(self, route: WebSocketRoute) -> Any:
         """Call the handler. Returns its result, an awaitable if it is async."""

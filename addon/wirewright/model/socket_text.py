@@ -143,7 +143,7 @@ def json_text(value: Any) -> str:
     return function_text(value) if callable(value) and hasattr(value, "__qualname__") else repr(value)
 
 
-ENDS = ("close", "socketerror")
+END_EVENTS = ("close", "socketerror")
 """The events of a socket that end a wait for another one."""
 _CLOSED, _FAILED = "Socket closed", "Socket error"
 END_TEXTS = (_CLOSED, _FAILED)

@@ -11,7 +11,7 @@ from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwrigh
 from wirewright.model.event_wait import Timeout
 from wirewright.model.frame_match import FrameMatch
 from wirewright.model.frame_run import FrameRun, total_size
-from wirewright.model.socket_text import ENDS, end_text
+from wirewright.model.socket_text import END_EVENTS, end_text
 from wirewright.model.steps import Steps
 from wirewright.values import DIRECTIONS, Direction, Payload
 
@@ -43,7 +43,7 @@ class SocketWatch(ChangeWatch):
         As ChangeWatch.
         """
         self._socket, self._match = socket, match
-        self.wants = ENDS if match is None else ("framesent", "framereceived", *ENDS)
+        self.wants = END_EVENTS if match is None else ("framesent", "framereceived", *END_EVENTS)
         self._heard: deque[FrameRun] = deque()
         """The frames that have come since the last `read`, oldest first."""
         self._heard_size = 0
@@ -66,7 +66,7 @@ class SocketWatch(ChangeWatch):
 
     def hear(self, event: EmittedEvent, values: Sequence[Any]) -> None:
         """Keep frames, and wake the code that waits. It is not woken by frames that cannot match."""
-        if event in ENDS:
+        if event in END_EVENTS:
             self._fail_at_end(end_text(self._socket))
         elif event == "framesent" or event == "framereceived":
             if self._match is not None:

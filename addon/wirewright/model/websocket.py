@@ -4,17 +4,18 @@ https://playwright.dev/python/docs/api/class-websocket
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from wirewright.model import network_plan
 from wirewright.model.async_wait import AsyncWait, EventContextManager
 from wirewright.model.awaitables import Completion
-from wirewright.model.catch_up import CatchUp, find
-from wirewright.model.close_codes import TO, Ends, check_close, check_how
+from wirewright.model.carrier import Carrier
+from wirewright.model.catch_up import find
+from wirewright.model.close_codes import CLOSE_DIRECTIONS, check_close, check_how
+from wirewright.model.close_orders import CloseOrders
 from wirewright.model.cursor import Cursor
 from wirewright.model.emitter import Emitter
 from wirewright.model.errors import Error
@@ -23,50 +24,19 @@ from wirewright.model.event_wait import Predicate, Timeout, WaitOptions
 from wirewright.model.frame import Frame
 from wirewright.model.frame_list import FrameList
 from wirewright.model.frame_match import Match
-from wirewright.model.handshake import Headers
-from wirewright.model.history import History, HistoryLimit, Message, PastEvent, to_payload
+from wirewright.model.handshake import HandshakeRequest, Headers
+from wirewright.model.history import History, HistoryLimit, Message, to_payload
 from wirewright.model.network_plan import PlannedNetwork
-from wirewright.model.predicate_trials import FrameTrials
 from wirewright.model.scope import Scope
-from wirewright.model.socket_text import ENDS, count_text, end_text, state_text
+from wirewright.model.socket_state import SocketState
+from wirewright.model.socket_text import count_text, end_text, state_text
+from wirewright.model.socket_wait import socket_wait_options
 from wirewright.model.socket_watch import until
 from wirewright.model.steps import Steps, run_steps
 from wirewright.printable import shown_url
 from wirewright.values import ClosedBy, Conditions, Direction, Payload
 
 __tracebackhide__ = True  # pytest shows the line that calls
-
-CLOSED_BY: Mapping[bool | None, ClosedBy] = {True: "client", False: "server", None: "proxy"}
-"""By the value of mitmproxy's `closed_by_client`."""
-
-
-class Carrier(Protocol):
-    """The object that moves a socket's bytes, and sends messages for users."""
-
-    def send(self, payload: Payload, *, direction: Direction) -> Awaitable[None] | None:
-        """Send one message to one side. The result may be awaited."""
-
-    def close(self, code: int, reason: str, *, to: Ends) -> Awaitable[None] | None:
-        """Send a close frame to both sides, or to one side first, and end the connections."""
-
-    def abort(self, how: Literal["fin", "rst"]) -> Awaitable[None] | None:
-        """Cut the connections, by a TCP FIN or RST."""
-
-    def order_conditions(self, conditions: Conditions, *, direction: Direction) -> Awaitable[None] | None:
-        """Have messages of one direction go between the app and the proxy under these conditions."""
-
-
-@dataclass(frozen=True, slots=True)
-class HandshakeRequest:
-    """The request of an app that opens a socket."""
-
-    url: str
-    headers: Mapping[str, str] = field(default_factory=Headers)
-    client_address: tuple[str, int] | None = None
-    flow: Any = None
-    proxy_port: int | None = None
-    proxy_user: str | None = None
-
 
 _Managed = EventContextManager
 _expecting: Typed[
@@ -113,6 +83,7 @@ class WebSocket(Emitter):
     ) -> None:
         super().__init__(scope)
         self._handshake = handshake
+        self._origin = handshake.origin
         self._carrier = carrier
         self._timeout_of: Callable[[WebSocket], float] | None = None
         """Returns the default timeout of waits on this socket, in milliseconds; None for the scope's."""
@@ -120,20 +91,8 @@ class WebSocket(Emitter):
         self._request_sequence = 0
         """The sequence number of its request, among all requests and ends of sockets of its proxy."""
         self._history = History(limit)
-        self._request_headers = Headers(handshake.headers)
-        self._response_headers: Headers | None = None
-        self._status: int | None = None
-        self._opened_at: float | None = None
-        self._server_address: tuple[str, int] | None = None
+        self._state = SocketState(Headers(handshake.headers))
         self._awaiting_opening: tuple[asyncio.Future[None], ...] = ()
-        self._closing: frozenset[Direction] = frozenset()
-        """The directions in which `close` has sent a close frame."""
-        self._route_errors = 0
-        self._error: str | None = None
-        self._closed_at: float | None = None
-        self._closed_by: ClosedBy | None = None
-        self._close_code: int | None = None
-        self._close_reason: str | None = None
 
     def __repr__(self) -> str:
         frames = count_text(self._history.total)
@@ -146,7 +105,7 @@ class WebSocket(Emitter):
 
     def is_closed(self) -> bool:
         """True once the socket is over: already in `close` listeners, but not yet in `socketerror` ones."""
-        return self._closed_at is not None
+        return self._state.closed_at is not None
 
     @property
     def request_headers(self) -> dict[str, str]:
@@ -155,7 +114,7 @@ class WebSocket(Emitter):
         They are the app's own until the request is sent, and then those that the server was sent. Values of a
         name that occurs again are joined by ", ", those of `cookie` by "; ".
         """
-        return self._request_headers.as_dict()
+        return self._state.request_headers.as_dict()
 
     @property
     def response_headers(self) -> dict[str, str] | None:
@@ -163,58 +122,58 @@ class WebSocket(Emitter):
 
         Values of a name that occurs again are joined by ", ", those of `set-cookie` by a newline.
         """
-        return None if self._response_headers is None else self._response_headers.as_dict()
+        return None if self._state.response_headers is None else self._state.response_headers.as_dict()
 
     def request_headers_array(self) -> list[dict[str, str]]:
         """Each field of the request as `{"name": ..., "value": ...}`: in wire order, names as written.
 
         https://playwright.dev/python/docs/api/class-request#request-headers-array
         """
-        return self._request_headers.as_array()
+        return self._state.request_headers.as_array()
 
     def response_headers_array(self) -> list[dict[str, str]] | None:
         """Each field of the answer as `{"name": ..., "value": ...}`; None until there is one."""
-        return None if self._response_headers is None else self._response_headers.as_array()
+        return None if self._state.response_headers is None else self._state.response_headers.as_array()
 
     @property
     def status(self) -> int | None:
         """The HTTP status of the handshake's answer: 101 for an open socket, None before an answer."""
-        return self._status
+        return self._state.status
 
     @property
     def subprotocol(self) -> str | None:
         """The subprotocol that the server chose, or None."""
-        return (self._response_headers or Headers()).get("sec-websocket-protocol")
+        return (self._state.response_headers or Headers()).get("sec-websocket-protocol")
 
     @property
     def client_address(self) -> tuple[str, int] | None:
         """The app's host and port, as the proxy sees them."""
-        return self._handshake.client_address
+        return self._origin.client_address
 
     @property
     def proxy_port(self) -> int | None:
         """The port of the proxy that the app connected to; None where its mode has none (local capture)."""
-        return self._handshake.proxy_port
+        return self._origin.proxy_port
 
     @property
     def proxy_user(self) -> str | None:
         """The name with which the app logged in at the proxy; None without mitmproxy's `proxyauth`."""
-        return self._handshake.proxy_user
+        return self._origin.proxy_user
 
     @property
     def server_address(self) -> tuple[str, int] | None:
         """The server's host and port, once the socket is open; None for a mocked one."""
-        return self._server_address
+        return self._state.server_address
 
     @property
     def opened_at(self) -> float | None:
         """Seconds since the epoch; None for a socket that is not open yet, or never was."""
-        return self._opened_at
+        return self._state.opened_at
 
     @property
     def closed_at(self) -> float | None:
         """Seconds since the epoch; None while the socket is open."""
-        return self._closed_at
+        return self._state.closed_at
 
     @property
     def close_code(self) -> int | None:
@@ -222,7 +181,7 @@ class WebSocket(Emitter):
 
         None while the socket is open, and where the handshake's answer was no 101.
         """
-        return self._close_code
+        return self._state.close_code
 
     @property
     def close_reason(self) -> str | None:
@@ -231,12 +190,12 @@ class WebSocket(Emitter):
 
         None while the socket is open, and where the handshake failed without the proxy.
         """
-        return self._close_reason
+        return self._state.close_reason
 
     @property
     def error(self) -> str | None:
         """The sentence of `socketerror`, such as `net::ERR_CONNECTION_REFUSED`; None if there was none."""
-        return self._error
+        return self._state.error
 
     @property
     def closed_by(self) -> ClosedBy | None:
@@ -244,12 +203,12 @@ class WebSocket(Emitter):
 
         "proxy" stands for mitmproxy, its addons, and your own calls; `close_reason` says which.
         """
-        return self._closed_by
+        return self._state.closed_by
 
     @property
     def route_errors(self) -> int:
         """How often a handler of this socket's route has raised. Each time is logged."""
-        return self._route_errors
+        return self._state.route_errors
 
     @property
     def frames(self) -> FrameList:
@@ -314,10 +273,10 @@ class WebSocket(Emitter):
         """The steps of `wait_for_open`."""
 
         def is_decided() -> bool:
-            return self._opened_at is not None or self._error is not None
+            return self._state.opened_at is not None or self._state.error is not None
 
         watch = yield from until(self, is_decided, timeout, "the socket to open")
-        if self._opened_at is None:
+        if self._state.opened_at is None:
             raise watch.error or Error(end_text(self))
 
     def cursor(self, start: Literal["opening", "now"] = "opening") -> Cursor:
@@ -378,17 +337,10 @@ class WebSocket(Emitter):
         own.
         """
         check_close(code, reason)
-        if to not in TO:
+        if to not in CLOSE_DIRECTIONS:
             raise ValueError(f"to must be 'both', 'client' or 'server', not {to!r}")
         self._check_open()
-        if TO[to] <= self._closing:
-            return Completion()
-        before, self._closing = self._closing, self._closing | TO[to]
-        try:
-            return Completion(self._order_close(code, reason, to))
-        except Error:
-            self._closing = before
-            raise
+        return Completion(self._close_orders.order(code, reason, to))
 
     def abort(self, how: Literal["fin", "rst"] = "fin") -> Completion[None]:
         """Cut the connections of both sides with no close frame: they see 1006. Raises Error on a socket that
@@ -403,6 +355,10 @@ class WebSocket(Emitter):
         return Completion(self._carrier.abort(how))
 
     conditions = network_plan.conditions
+
+    @cached_property
+    def _close_orders(self) -> CloseOrders:
+        return CloseOrders(self._carrier)
 
     @cached_property
     def _network(self) -> PlannedNetwork:
@@ -423,49 +379,18 @@ class WebSocket(Emitter):
     def _send(self, message: Message, *, direction: Direction) -> Completion[None]:
         payload = to_payload(message)
         self._check_open()
-        if direction in self._closing:
+        if direction in self._close_orders.directions:
             raise Error("Socket is closing")
         return Completion(self._carrier.send(payload, direction=direction))
-
-    def _order_close(self, code: int, reason: str, to: Ends) -> Awaitable[None] | None:
-        return self._carrier.close(code, reason, to=to)
 
     def _check_open(self) -> None:
         if self.is_closed():
             raise Error(end_text(self))
-        if self._opened_at is None:
+        if self._state.opened_at is None:
             raise Error("Socket is not open yet: its handshake has not been answered")
 
     def _wait_options(self, event: str, *, history: bool = False, is_for_block: bool = False) -> WaitOptions:
-        catch_up = find(self._history)
-        past = self._past(catch_up, history=history, is_for_block=is_for_block)
-        closed = end_text(self) if self.is_closed() else None
-        if history or (closed and event == "close"):
-            past = [each for each in past if each.event in (event, "missed")]
-        remark = self._remark(history=history, past=past)
-        options = WaitOptions(ENDS, partial(end_text, self), past, closed, remark, catch_up)
-        direction = next((each for each in Direction if each.event == event), None)
-        if direction is None:
-            return options
-        return replace(options, trials=FrameTrials(direction), newest_frame=self._newest_frame)
-
-    def _newest_frame(self) -> int:
-        return self._history.total
-
-    def _past(self, catch_up: CatchUp | None, *, history: bool, is_for_block: bool) -> list[PastEvent]:
-        """The events that a wait which begins now tries first. Those without a number are -1."""
-        if catch_up is None:
-            frames = self._history.after(0) if history else []
-            past = [PastEvent(-1, frame.direction.event, frame.payload, frame.number) for frame in frames]
-        elif history:
-            past = self._history.events_since(min(catch_up.next, self._history.oldest))
-        elif is_for_block and catch_up.next:
-            past = []  # the code has waited already, and this is for what the block causes
-        else:
-            past = catch_up.events()
-        if self.is_closed() and not (past and past[-1].event == "close"):
-            past.append(PastEvent(-1, "close", self))
-        return past
+        return socket_wait_options(self, event, history=history, is_for_block=is_for_block)
 
     def _add_event_handler(self, event: str, k: Callable[..., Any], v: Callable[..., Any]) -> None:
         super()._add_event_handler(event, k, v)
@@ -474,12 +399,9 @@ class WebSocket(Emitter):
             self._put_behind(event, k)
             catch_up.follow(self._replay, event, k)
 
-    def _remark(self, *, history: bool, past: Sequence[PastEvent]) -> Callable[[], str]:
-        """A function that returns the remark in the error of a wait: how many messages were left out."""
-        missed = missed_in(past)
-        return lambda: f" ({missed:,} earlier messages were left out)" if missed else ""
+    def _remark(self, earlier: int, *, history: bool) -> Callable[[], str]:
+        """A function that returns the remark in the error of a wait: how many messages were left out.
 
-
-def missed_in(past: Sequence[PastEvent]) -> int:
-    """How many messages were left out."""
-    return sum(event.value for event in past if event.event == "missed")
+        `earlier` of them came before the wait; `history` is that of the wait.
+        """
+        return lambda: f" ({earlier:,} earlier messages were left out)" if earlier else ""

@@ -18,12 +18,13 @@ from wirewright.model.awaitables import is_being_cancelled
 from wirewright.model.context_filter import ContextFilter
 from wirewright.model.errors import ENDS_THE_PROGRAM, Error
 from wirewright.model.feed import Feed
+from wirewright.model.handshake import HandshakeRequest
 from wirewright.model.matching import UrlMatch
+from wirewright.model.origin import Origin
 from wirewright.model.proxy import Proxy
 from wirewright.model.proxy_control import Control
 from wirewright.model.route_table import Rule
 from wirewright.model.tls_failures import TlsFailure
-from wirewright.model.websocket import HandshakeRequest
 from wirewright.printable import get_logger
 from wirewright.remote import protocol
 from wirewright.remote.client_carriers import (
@@ -163,9 +164,7 @@ class Client:
                 self.control.passed(
                     HandshakeRequest(
                         message.url,
-                        client_address=message.client_address,
-                        proxy_port=message.proxy_port,
-                        proxy_user=message.proxy_user,
+                        origin=Origin(message.client_address, message.proxy_port, message.proxy_user),
                     )
                 )
             case protocol.Changed():
@@ -207,9 +206,7 @@ class Client:
         asked = HandshakeRequest(
             socket.url,
             protocol.headers_of(socket.request_headers),
-            socket.client_address,
-            proxy_port=socket.proxy_port,
-            proxy_user=socket.proxy_user,
+            Origin(socket.client_address, socket.proxy_port, socket.proxy_user),
         )
         limit = self.proxy._running_host().history
         carrier = RemoteSocketCarrier(self.sender, socket.key)
@@ -243,7 +240,7 @@ class Client:
         except BaseException:
             if is_being_cancelled():
                 raise  # the client ends
-            feed.socket._route_errors += 1
+            feed.socket._state.route_errors += 1
             user_errors.report(feed.socket, "a route's handler", sys.exception())
         self.sender.put(protocol.Decided(key, answer))
 

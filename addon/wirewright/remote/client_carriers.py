@@ -11,7 +11,7 @@ from wirewright.capture.redaction import redacted_names
 from wirewright.capture.replay.as_server import Replay
 from wirewright.model import route as model_route
 from wirewright.model.app_connections import AppsSeen
-from wirewright.model.close_codes import Ends
+from wirewright.model.close_codes import CloseTarget
 from wirewright.model.context_filter import ContextFilter
 from wirewright.model.history import HistoryLimit
 from wirewright.model.matching import Globs, LateMatch, UrlMatch
@@ -116,7 +116,7 @@ class RemoteSocketCarrier:
     def send(self, payload: Payload, *, direction: Direction) -> Awaitable[None]:
         return self._sender.command(protocol.Send, key=self._key, payload=payload, direction=direction)
 
-    def close(self, code: int, reason: str, *, to: Ends) -> Awaitable[None]:
+    def close(self, code: int, reason: str, *, to: CloseTarget) -> Awaitable[None]:
         return self._sender.command(protocol.Close, key=self._key, code=code, reason=reason, to=to)
 
     def abort(self, how: protocol.CutBy) -> Awaitable[None]:

@@ -1,20 +1,16 @@
 """The state of a proxy and its sockets in a remote client, whose changes go to the proxy."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from wirewright.model.close_codes import TO, Ends
 from wirewright.model.context_filter import ContextFilter
 from wirewright.model.errors import Error
-from wirewright.model.history import PastEvent
 from wirewright.model.matching import LateMatch, UrlMatch
 from wirewright.model.misuse import shown_as
 from wirewright.model.proxy_state import ProxyState
 from wirewright.model.route_table import RouteHandler
 from wirewright.model.socket_text import end_text
-from wirewright.model.websocket import WebSocket, missed_in
+from wirewright.model.websocket import WebSocket
 
 if TYPE_CHECKING:
     from wirewright.remote.client import Client
@@ -65,18 +61,7 @@ class RemoteSocket(WebSocket):
         if self.is_closed():
             raise Error(end_text(self))
 
-    def _order_close(self, code: int, reason: str, to: Ends) -> Awaitable[None] | None:
-        closing = super()._order_close(code, reason, to)
-        if isinstance(closing, asyncio.Future):
-            closing.add_done_callback(partial(self._after_close, to))
-        return closing
-
-    def _after_close(self, to: Ends, closing: "asyncio.Future[None]") -> None:
-        if not closing.cancelled() and closing.exception() is not None:
-            self._closing -= TO[to]  # the proxy refuses the close: the socket is not closing
-
-    def _remark(self, *, history: bool, past: Sequence[PastEvent]) -> Callable[[], str]:
-        earlier = missed_in(past)
+    def _remark(self, earlier: int, *, history: bool) -> Callable[[], str]:
         before = 0 if history and not earlier else self._missed
 
         def remark() -> str:

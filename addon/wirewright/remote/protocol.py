@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from wirewright.model.close_codes import CloseTarget
 from wirewright.model.handshake import Headers, from_octets, to_octets
 from wirewright.values import ClosedBy, Direction
 
@@ -335,7 +336,7 @@ class Close(Command, frozen=True):
     key: str
     code: int
     reason: str
-    to: Literal["both", "client", "server"] = "both"
+    to: CloseTarget = "both"
 
 
 class Abort(Command, frozen=True):

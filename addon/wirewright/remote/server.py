@@ -380,7 +380,7 @@ class _Subscription:
 
     def has(self, socket: WebSocket) -> bool:
         """True if it is one of these sockets."""
-        is_of_device = self.device is None or self.device.accepts(socket._handshake)
+        is_of_device = self.device is None or self.device.accepts(socket._origin)
         return is_of_device and self.has_url(socket.url)
 
 

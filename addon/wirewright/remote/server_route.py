@@ -147,7 +147,7 @@ class RemoteRoute:
             case protocol.Fail():
                 socket = self._control.socket
                 logger.error("%s: its route's handler has raised in the client", socket)
-                socket._route_errors += 1
+                socket._state.route_errors += 1
                 route.reject(502, {}, b"The handler of this WebSocket's route failed.\n")
 
     async def _ask(self, direction: Direction, payload: Payload) -> None:

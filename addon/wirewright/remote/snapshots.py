@@ -78,8 +78,8 @@ def outside(socket: WebSocket) -> Outside:
 
 def changed(key: str, socket: WebSocket) -> Changed:
     """The handshake of a socket as it is now."""
-    request, request_size = bounded(socket._request_headers.octets())
-    headers = socket._response_headers
+    request, request_size = bounded(socket._state.request_headers.octets())
+    headers = socket._state.response_headers
     response, response_size = bounded(() if headers is None else headers.octets())
     return Changed(
         key=key,

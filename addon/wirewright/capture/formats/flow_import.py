@@ -24,8 +24,7 @@ from wirewright.capture.formats.recorded_values import (
 )
 from wirewright.capture.records import FrameFlag, RecordedFrame, Socket, SocketFrames
 from wirewright.model.handshake import Headers, asked_url, is_handshake
-from wirewright.model.websocket import CLOSED_BY
-from wirewright.values import Direction, Payload
+from wirewright.values import CLOSED_BY, Direction, Payload
 
 State = dict[str, Any]
 """A flow's state as read from the file, migrated to mitmproxy's newest format."""

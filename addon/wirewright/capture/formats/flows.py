@@ -19,8 +19,7 @@ from wirewright.capture.formats.omission_report import OmissionReport
 from wirewright.capture.formats.own_fields import own_fields
 from wirewright.capture.records import FrameFlag, RecordedFrame, Socket, SocketFrames, was_open
 from wirewright.model.handshake import Headers, upstream_url
-from wirewright.model.websocket import CLOSED_BY
-from wirewright.values import Direction
+from wirewright.values import CLOSED_BY, Direction
 
 IN_MEMORY = 8 * 1024 * 1024
 """Bytes of a flow's messages that are not yet put into a file."""

@@ -1,7 +1,37 @@
-"""The name with which an app logs in at the proxy: mitmproxy's addon `proxyauth` asks for it."""
+"""The origins of mitmproxy's connections and flows. Its addon `proxyauth` knows the users."""
 
 from mitmproxy import connection, ctx, http
 from mitmproxy.addons.proxyauth import ProxyAuth, http_auth_header, is_http_proxy, parse_http_basic_auth
+
+from wirewright.mitm.flow_socket import proxyserver
+from wirewright.model.origin import Origin
+
+
+def connection_origin(client: connection.Client) -> Origin:
+    """The origin of a connection that is not a WebSocket yet."""
+    return _origin(client, connection_user(client))
+
+
+def flow_origin(flow: http.HTTPFlow) -> Origin:
+    """The origin of a request."""
+    return _origin(flow.client_conn, proxy_user(flow))
+
+
+def _origin(client: connection.Client, user: str | None) -> Origin:
+    return Origin(client.peername[:2] if client.peername else None, listening_port(client), user)
+
+
+def listening_port(client: connection.Client) -> int | None:
+    """The port of the proxy that an app has connected to; None where its mode has none (local capture).
+
+    In some modes, such as WireGuard's, the address that the app has connected to is that of the server.
+    """
+    server = next((each for each in proxyserver().servers if each.mode == client.proxy_mode), None)
+    connected_to: int | None = client.sockname[1] if client.sockname else None
+    if server is None:  # the mode was taken out of the options
+        return connected_to
+    ports = [address[1] for address in server.listen_addrs]
+    return connected_to if connected_to in ports else next(iter(ports), None)
 
 
 def connection_user(client: connection.Client) -> str | None:

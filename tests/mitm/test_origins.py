@@ -7,7 +7,7 @@ from mitmproxy.addons.proxyauth import ProxyAuth, mkauth
 from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.test import taddons, tflow
 
-from wirewright.mitm.proxy_user import proxy_user
+from wirewright.mitm.origins import proxy_user
 
 
 @pytest.fixture
