@@ -73,6 +73,7 @@ from wirewright.sync.wrappers import (
     WrapperRegistry,
     awaited_method,
     passed_method,
+    stepped_method,
 )
 from wirewright.values import ClosedBy, Conditions, Direction, Payload
 
@@ -227,9 +228,7 @@ class WebSocket(SocketWrapper):
         except EndedError:  # no frame comes any more
             return self._own.frames
 
-    def wait_for_open(self, timeout: Timeout = None) -> None:
-        """Return once the handshake has succeeded; see `wirewright.WebSocket.wait_for_open`."""
-        self._run(self._own._opening(timeout))
+    wait_for_open = stepped_method(own_websocket.WebSocket.wait_for_open)
 
     def cursor(self, start: Literal["opening", "now"] = "opening") -> Cursor:
         """A place among the frames of this socket, with a `next_frame` of its own.
@@ -238,22 +237,7 @@ class WebSocket(SocketWrapper):
         """
         return Cursor(self._call(self._own.cursor, start), self._wrappers)
 
-    def next_frame(
-        self,
-        match: Match | None = None,
-        *,
-        json: Any = None,
-        direction: Literal["sent", "received"] | None = None,
-        timeout: Timeout = None,
-    ) -> Frame:
-        """The next frame that matches, after the one that the last call returned, from the opening on.
-
-        The arguments and errors are those of `wirewright.WebSocket.next_frame`. Functions of `match` and
-        `json` are called in the thread that waits.
-        """
-        cursor = Cursor(self._own._shared_cursor, self._wrappers)
-        return cursor.next_frame(match, json=json, direction=direction, timeout=timeout)
-
+    next_frame = stepped_method(own_websocket.WebSocket.next_frame)
     send_to_client = awaited_method(own_websocket.WebSocket.send_to_client)
     send_to_server = awaited_method(own_websocket.WebSocket.send_to_server)
     close = awaited_method(own_websocket.WebSocket.close)

@@ -11,8 +11,7 @@ from support.model_sockets import URL, begin_socket, in_virtual_time, left_behin
 from wirewright.model.assertions import expect
 from wirewright.model.proxy import Proxy
 from wirewright.model.proxy_control import Control
-from wirewright.model.reconnection import ProxyChecks
-from wirewright.model.steps import run_steps
+from wirewright.model.reconnection import ProxyAssertions
 
 OTHER = "ws://example.test/chat?token=secret"
 
@@ -186,11 +185,11 @@ async def test_ends_before_a_moment_do_not_count() -> None:
     cut(proxy)
     since = next(proxy._state.sequence)
     open_socket(proxy, key="2")
-    checks = ProxyChecks(proxy, since)
-    assert (await failure(run_steps(checks.reconnects(None, 1))))[0].endswith("no such socket has ended")
+    assertions = ProxyAssertions(proxy, since)
+    assert (await failure(assertions.to_reconnect(within=1)))[0].endswith("no such socket has ended")
     cut(proxy, "2")
     open_socket(proxy, key="3")
-    assert (await run_steps(checks.reconnects(None, 1))).url == URL
+    assert (await assertions.to_reconnect(within=1)).url == URL
 
 
 @in_virtual_time

@@ -1,11 +1,11 @@
-"""Call a user's function with as many values as it takes, as Playwright does.
+"""The parameters of functions: calls with as many values as a user's function takes, as in Playwright.
 
 https://playwright.dev/python/docs/api/class-page#page-event-web-socket
 """
 
 import inspect
 from collections.abc import Callable
-from types import FunctionType, MethodType
+from types import FunctionType, MethodType, NoneType
 from typing import Any
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -36,3 +36,9 @@ def _takes_all(function: Callable[..., Any], count: int) -> bool:
     if code is None or hasattr(function, "__signature__"):
         return False
     return bool(code.co_argcount - isinstance(function, MethodType) >= count)
+
+
+def show_result(wrapper: Callable[..., object], method: Callable[..., object], result: object) -> None:
+    """Have tools such as `help` show a wrapper with the signature of a method, and another result."""
+    shown = inspect.signature(method).replace(return_annotation=None if result is NoneType else result)
+    wrapper.__signature__ = shown  # type: ignore[attr-defined]

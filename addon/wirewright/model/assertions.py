@@ -17,7 +17,7 @@ from wirewright.model.proxy import Proxy
 from wirewright.model.reconnection import ProxyAssertions
 from wirewright.model.socket_text import count_text, frame_text, state_text, subprotocol_text
 from wirewright.model.socket_watch import SocketWatch, until
-from wirewright.model.steps import Steps, run_steps
+from wirewright.model.steps import Steps, stepped
 from wirewright.model.websocket import WebSocket
 from wirewright.printable import shown_url
 
@@ -33,73 +33,87 @@ class SocketAssertions:
     """Assertions on a socket. Each method is awaited, and raises AssertionError if it does not hold."""
 
     def __init__(self, socket: WebSocket) -> None:
-        self._checks = SocketChecks(socket)
+        self._socket = socket
 
-    async def to_have_received(
+    @stepped
+    def to_have_received(
         self,
         match: Match | None = None,
         *,
         json: Any = None,
         count: int | None = None,
         timeout: Timeout = None,
-    ) -> None:
+    ) -> Steps[None]:
         """The server has sent a matching frame since the socket's opening, or exactly `count` of them.
 
         `match` and `json` are those of `ws.next_frame`. Frames that passed before the call count. It waits
         for further ones for `timeout` milliseconds, 5,000 by default; 0 is no limit. Raises TypeError and
         ValueError for arguments that make no sense.
         """
-        await run_steps(self._checks.has_frame("received", match, json, count, timeout))
+        return self._has_frame("received", match, json, count, timeout)
 
-    async def to_have_sent(
+    @stepped
+    def to_have_sent(
         self,
         match: Match | None = None,
         *,
         json: Any = None,
         count: int | None = None,
         timeout: Timeout = None,
-    ) -> None:
+    ) -> Steps[None]:
         """The app has sent a frame that matches; as `to_have_received`."""
-        await run_steps(self._checks.has_frame("sent", match, json, count, timeout))
+        return self._has_frame("sent", match, json, count, timeout)
 
-    async def not_to_have_received(
+    @stepped
+    def not_to_have_received(
         self, match: Match | None = None, *, json: Any = None, within: Timeout = 0
-    ) -> None:
+    ) -> Steps[None]:
         """The server has sent no frame that matches since the socket's opening, and sends none in the next
         `within` milliseconds. Without `within` it looks at once."""
-        await run_steps(self._checks.has_no_frame("received", match, json, within))
+        return self._has_no_frame("received", match, json, within)
 
-    async def not_to_have_sent(
+    @stepped
+    def not_to_have_sent(
         self, match: Match | None = None, *, json: Any = None, within: Timeout = 0
-    ) -> None:
+    ) -> Steps[None]:
         """The app has sent no frame that matches; as `not_to_have_received`."""
-        await run_steps(self._checks.has_no_frame("sent", match, json, within))
+        return self._has_no_frame("sent", match, json, within)
 
-    async def to_be_open(self, *, timeout: Timeout = None) -> None:
+    @stepped
+    def to_be_open(self, *, timeout: Timeout = None) -> Steps[None]:
         """The handshake succeeded, and the socket is not closed. Waits for the handshake."""
-        await run_steps(self._checks.is_open(timeout))
+        socket = self._socket
+        yield from self._until(lambda: socket.opened_at is not None or socket.is_closed(), timeout)
+        if socket.is_closed() or socket.opened_at is None:
+            self._fail("expected the socket to be open")
 
-    async def to_be_closed(
+    @stepped
+    def to_be_closed(
         self, *, code: int | None = None, reason: str | None = None, timeout: Timeout = None
-    ) -> None:
+    ) -> Steps[None]:
         """The socket is closed, with this code and reason if they are given. Waits for the end."""
-        await run_steps(self._checks.is_closed(code, reason, timeout))
+        socket = self._socket
+        yield from self._until(socket.is_closed, timeout)
+        is_as_expected = code in (None, socket.close_code) and reason in (None, socket.close_reason)
+        if not socket.is_closed() or not is_as_expected:
+            wanted = [str(code)] if code is not None else []
+            wanted += [repr(reason)] if reason is not None else []
+            self._fail(" ".join(["expected the socket to be closed", *(["with"] if wanted else []), *wanted]))
 
-    async def to_have_subprotocol(self, subprotocol: str | None, *, timeout: Timeout = None) -> None:
+    @stepped
+    def to_have_subprotocol(self, subprotocol: str | None, *, timeout: Timeout = None) -> Steps[None]:
         """The server chose this subprotocol, or (None) none. Waits for the handshake."""
-        await run_steps(self._checks.has_subprotocol(subprotocol, timeout))
+        socket = self._socket
+        yield from self._until(lambda: socket.opened_at is not None or socket.is_closed(), timeout)
+        wanted = "no subprotocol" if subprotocol is None else f"the subprotocol {subprotocol!r}"
+        if socket.opened_at is None:
+            self._fail(f"expected {wanted}, but the socket did not open")
+        if socket.subprotocol != subprotocol:
+            self._fail(f"expected {wanted}, but it is {subprotocol_text(socket.subprotocol)}")
 
-
-class SocketChecks:
-    """The steps of the assertions on a socket, for both APIs."""
-
-    def __init__(self, socket: WebSocket) -> None:
-        self._socket = socket
-
-    def has_frame(
+    def _has_frame(
         self, direction: str, match: Match | None, json: Any, count: int | None, timeout: Timeout
     ) -> Steps[None]:
-        """The steps of `to_have_received` and `to_have_sent`."""
         if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 0):
             raise ValueError(f"count must be a number of frames, 0 or more, not {count!r}")
         scan = _MatchCount(FrameMatch(match, json=json, direction=direction))
@@ -122,8 +136,7 @@ class SocketChecks:
         times = "" if count is None else " once" if count == 1 else f" {count:,} times"
         self._fail(f"expected {scan.match}{times}, but {scan.outcome(watch)}", scan.lines())
 
-    def has_no_frame(self, direction: str, match: Match | None, json: Any, within: Timeout) -> Steps[None]:
-        """The steps of `not_to_have_received` and `not_to_have_sent`."""
+    def _has_no_frame(self, direction: str, match: Match | None, json: Any, within: Timeout) -> Steps[None]:
         scan = _MatchCount(FrameMatch(match, json=json, direction=direction))
         is_last = not to_milliseconds(within or 0)
         watch: SocketWatch = yield partial(self._watch, scan.match, within or None)
@@ -146,33 +159,6 @@ class SocketChecks:
             self._fail(f"{expected}, but the proxy ended before the time was up", scan.lines())
         if watch.is_undecided:
             self._fail(f"{expected}, but the function of match did not answer", scan.lines())
-
-    def is_open(self, timeout: Timeout) -> Steps[None]:
-        """The steps of `to_be_open`."""
-        socket = self._socket
-        yield from self._until(lambda: socket.opened_at is not None or socket.is_closed(), timeout)
-        if socket.is_closed() or socket.opened_at is None:
-            self._fail("expected the socket to be open")
-
-    def is_closed(self, code: int | None, reason: str | None, timeout: Timeout) -> Steps[None]:
-        """The steps of `to_be_closed`."""
-        socket = self._socket
-        yield from self._until(socket.is_closed, timeout)
-        is_as_expected = code in (None, socket.close_code) and reason in (None, socket.close_reason)
-        if not socket.is_closed() or not is_as_expected:
-            wanted = [str(code)] if code is not None else []
-            wanted += [repr(reason)] if reason is not None else []
-            self._fail(" ".join(["expected the socket to be closed", *(["with"] if wanted else []), *wanted]))
-
-    def has_subprotocol(self, subprotocol: str | None, timeout: Timeout) -> Steps[None]:
-        """The steps of `to_have_subprotocol`."""
-        socket = self._socket
-        yield from self._until(lambda: socket.opened_at is not None or socket.is_closed(), timeout)
-        wanted = "no subprotocol" if subprotocol is None else f"the subprotocol {subprotocol!r}"
-        if socket.opened_at is None:
-            self._fail(f"expected {wanted}, but the socket did not open")
-        if socket.subprotocol != subprotocol:
-            self._fail(f"expected {wanted}, but it is {subprotocol_text(socket.subprotocol)}")
 
     def _until(self, holds: Callable[[], bool], timeout: Timeout) -> Steps[SocketWatch]:
         return until(self._socket, holds, EXPECT_TIMEOUT if timeout is None else timeout, "an assertion")

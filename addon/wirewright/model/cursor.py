@@ -16,7 +16,7 @@ from wirewright.model.frame_run import FrameRun
 from wirewright.model.frame_scan import FrameScan
 from wirewright.model.socket_text import count_text
 from wirewright.model.socket_watch import SocketWatch, failure_text
-from wirewright.model.steps import Steps, run_steps
+from wirewright.model.steps import Steps, stepped
 
 if TYPE_CHECKING:
     from wirewright.model.websocket import WebSocket
@@ -66,19 +66,19 @@ class Cursor:
     def __repr__(self) -> str:
         return f"<Cursor after frame {self._position} of {self._socket!r}>"
 
-    async def next_frame(
+    @stepped
+    def next_frame(
         self,
         match: Match | None = None,
         *,
         json: Any = None,
         direction: Literal["sent", "received"] | None = None,
         timeout: Timeout = None,
-    ) -> Frame:
+    ) -> Steps[Frame]:
         """The next frame that matches, after the one that the last call returned. See `ws.next_frame`."""
-        return await run_steps(self._next(FrameMatch(match, json=json, direction=direction), timeout))
+        return self._next(FrameMatch(match, json=json, direction=direction), timeout)
 
     def _next(self, match: FrameMatch, timeout: Timeout) -> Steps[Frame]:
-        """The steps of `next_frame`."""
         watch: SocketWatch = yield partial(self._watch, match, timeout)
         try:
             with self._search(match) as search:

@@ -13,7 +13,7 @@ from wirewright.model.event_wait import Timeout
 from wirewright.model.matching import UrlMatch, compile_match
 from wirewright.model.proxy import Proxy
 from wirewright.model.socket_text import error_text, state_text
-from wirewright.model.steps import Steps, run_steps
+from wirewright.model.steps import Steps, stepped
 from wirewright.model.websocket import WebSocket
 from wirewright.printable import printable, shown_url
 
@@ -28,12 +28,14 @@ _SHOWN = 10
 class ProxyAssertions:
     """Assertions on a proxy. Each method is awaited, and raises AssertionError if it does not hold."""
 
-    def __init__(self, proxy: Proxy) -> None:
-        self._checks = ProxyChecks(proxy)
+    def __init__(self, proxy: Proxy, since: int = 0) -> None:
+        """Ends up to the sequence number `since` do not count."""
+        self._proxy, self._since = proxy, since
 
-    async def to_reconnect(
+    @stepped
+    def to_reconnect(
         self, url: UrlMatch | None = None, *, within: Timeout = RECONNECT_TIMEOUT
-    ) -> WebSocket:
+    ) -> Steps[WebSocket]:
         """An app has opened a new socket of a matching URL after the last one ended. Returns the new one.
 
         The end and the new socket may both have come before the call. If no matching socket has ended yet,
@@ -44,18 +46,6 @@ class ProxyAssertions:
         remembers the newest 1,000 ends, a remote client those since it has connected. Raises
         ValueError and TypeError for arguments that make no sense.
         """
-        return await run_steps(self._checks.reconnects(url, within))
-
-
-class ProxyChecks:
-    """The steps of the assertions on a proxy, for both APIs."""
-
-    def __init__(self, proxy: Proxy, since: int = 0) -> None:
-        """Ends up to the sequence number `since` do not count."""
-        self._proxy, self._since = proxy, since
-
-    def reconnects(self, url: UrlMatch | None, within: Timeout) -> Steps[WebSocket]:
-        """The steps of `to_reconnect`."""
         matches = cache(compile_match(url))
         outside = self._proxy._outside
         outside_before = 0 if outside is None else outside.count

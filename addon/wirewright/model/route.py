@@ -3,13 +3,12 @@
 https://playwright.dev/python/docs/api/class-websocketroute
 """
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, cast, get_args
 
-from wirewright.model.arguments import fit
+from wirewright.model.arguments import fit, show_result
 from wirewright.model.awaitables import Completion
 from wirewright.model.close_codes import check_close, check_how
 from wirewright.model.errors import Error
@@ -109,7 +108,7 @@ def _of_socket(
         return cast("T", method(route._socket, *arguments, **options).value)
 
     (result,) = get_args(method.__annotations__["return"])
-    call.__signature__ = inspect.signature(method).replace(return_annotation=result)  # type: ignore[attr-defined]
+    show_result(call, method, result)
     return call
 
 

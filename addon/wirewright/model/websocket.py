@@ -32,7 +32,7 @@ from wirewright.model.socket_state import SocketState
 from wirewright.model.socket_text import count_text, end_text, state_text
 from wirewright.model.socket_wait import socket_wait_options
 from wirewright.model.socket_watch import until
-from wirewright.model.steps import Steps, run_steps
+from wirewright.model.steps import Steps, stepped, steps_of
 from wirewright.printable import shown_url
 from wirewright.values import ClosedBy, Conditions, Direction, Payload
 
@@ -262,15 +262,12 @@ class WebSocket(Emitter):
         options = self._wait_options(event, history=history)
         return AsyncWait(self, event, predicate, timeout, options).wait("WebSocket.wait_for_event")
 
-    async def wait_for_open(self, timeout: Timeout = None) -> None:
+    @stepped
+    def wait_for_open(self, timeout: Timeout = None) -> Steps[None]:
         """Return once the handshake has succeeded. On a socket that has been open it returns at once.
 
         Raises Error with the reason if the handshake fails, and TimeoutError.
         """
-        await run_steps(self._opening(timeout))
-
-    def _opening(self, timeout: Timeout) -> Steps[None]:
-        """The steps of `wait_for_open`."""
 
         def is_decided() -> bool:
             return self._state.opened_at is not None or self._state.error is not None
@@ -286,20 +283,22 @@ class WebSocket(Emitter):
         """
         return Cursor(self, start)
 
-    async def next_frame(
+    @stepped
+    def next_frame(
         self,
         match: Match | None = None,
         *,
         json: Any = None,
         direction: Literal["sent", "received"] | None = None,
         timeout: Timeout = None,
-    ) -> Frame:
+    ) -> Steps[Frame]:
         """The next frame that matches, after the one that the last call returned, from the opening on.
 
         No frame is returned twice, and none is lost between two calls. `match` is a text or bytes that the
         payload contains, a compiled pattern, or a callable that is given the Frame. `json` is a partial
         match: the keys of a dict must be there, with values that are equal, or that a callable or a pattern
-        accepts, or that are ANY. Frames that are not JSON do not match it. `timeout` is in milliseconds.
+        accepts, or that are ANY. Frames that are not JSON do not match it. `timeout` is in milliseconds. In
+        the sync API these functions are called in the thread that waits.
 
         All callers on this socket share one place; `cursor()` gives another one. After an error the place is
         the same as before the call. `json=None` is no condition.
@@ -308,7 +307,8 @@ class WebSocket(Emitter):
         that was neither returned nor skipped, it raises Error once, and the next call begins at the oldest
         remembered frame.
         """
-        return await self._shared_cursor.next_frame(match, json=json, direction=direction, timeout=timeout)
+        steps = steps_of(Cursor.next_frame)
+        return steps(self._shared_cursor, match, json=json, direction=direction, timeout=timeout)
 
     def send_to_client(self, message: Message) -> Completion[None]:
         """Send the app a message, as if the server had. Raises Error on a socket that is not open.

@@ -1,14 +1,7 @@
 """`next_frame` of the sync API."""
 
-from typing import Any, Literal
-
 from wirewright.model import cursor as own_cursor
-from wirewright.model.event_wait import Timeout
-from wirewright.model.frame import Frame
-from wirewright.model.frame_match import FrameMatch, Match
-from wirewright.sync.wrappers import Wrapper
-
-__tracebackhide__ = True  # pytest shows the line that calls
+from wirewright.sync.wrappers import Wrapper, stepped_method
 
 
 class Cursor(Wrapper[own_cursor.Cursor]):
@@ -17,13 +10,4 @@ class Cursor(Wrapper[own_cursor.Cursor]):
     A cursor has one `next_frame` at a time. Threads that all want each frame have one cursor each.
     """
 
-    def next_frame(
-        self,
-        match: Match | None = None,
-        *,
-        json: Any = None,
-        direction: Literal["sent", "received"] | None = None,
-        timeout: Timeout = None,
-    ) -> Frame:
-        """The next frame that matches, after the one that the last call returned. See `ws.next_frame`."""
-        return self._run(self._own._next(FrameMatch(match, json=json, direction=direction), timeout))
+    next_frame = stepped_method(own_cursor.Cursor.next_frame)

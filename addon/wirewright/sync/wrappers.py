@@ -1,22 +1,20 @@
 """The sync API's objects, which wrap the async API's. Their methods run in the loop's thread."""
 
-import inspect
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial, wraps
-from types import NoneType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, get_args, overload
 
-from wirewright.model.arguments import fit
+from wirewright.model.arguments import fit, show_result
 from wirewright.model.awaitables import Completion
 from wirewright.model.catch_up import CatchUp, bound
 from wirewright.model.errors import EndedError, Error
 from wirewright.model.event_wait import TimedWait
 from wirewright.model.matching import LateMatch
 from wirewright.model.scope import Wait
-from wirewright.model.steps import Steps
+from wirewright.model.steps import Steps, steps_of
 from wirewright.sync.bridge import Bridge
 from wirewright.sync.running_loop import check_may_wait
 
@@ -183,8 +181,21 @@ def awaited_method(
         return value
 
     (result,) = get_args(own.__annotations__["return"])
-    returns = None if result is NoneType else result
-    call.__signature__ = inspect.signature(own).replace(return_annotation=returns)  # type: ignore[attr-defined]
+    show_result(call, own, result)
+    return call
+
+
+def stepped_method(
+    own: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Any, P], T]:
+    """A method that runs the steps of the async object's method in the calling thread (`model.steps`)."""
+    steps = steps_of(own)
+
+    @wraps(own)
+    def call(wrapper: Any, /, *arguments: P.args, **options: P.kwargs) -> T:
+        value: T = wrapper._run(steps(wrapper._own, *arguments, **options))
+        return value
+
     return call
 
 
