@@ -1,7 +1,6 @@
 """The proxy's end of the protocol: one session for each client. `transport` accepts the connections."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -10,7 +9,6 @@ from msgspec.structs import replace
 
 from wirewright.model.app_connections import AppsSeen
 from wirewright.model.context_filter import ContextFilter
-from wirewright.model.emitter import EmittedEvent
 from wirewright.model.errors import Error
 from wirewright.model.feed import Feed
 from wirewright.model.matching import compile_match
@@ -20,12 +18,13 @@ from wirewright.model.proxy_control import Control
 from wirewright.model.websocket import WebSocket
 from wirewright.printable import get_logger
 from wirewright.remote import protocol
+from wirewright.remote.client_tap import ClientTap, shortened
 from wirewright.remote.codec import InvalidMessage, MessageTooLarge, make_codec
 from wirewright.remote.conditioned_sockets import ConditionedSockets
 from wirewright.remote.connection import Connection, Disconnected
 from wirewright.remote.outbox import Outbox
 from wirewright.remote.server_rules import ClientRules, rule_of
-from wirewright.remote.snapshots import changed, outside, smaller, snapshot, snapshots
+from wirewright.remote.snapshots import outside, smaller, snapshot, snapshots
 from wirewright.state import app_connections, tls_failures
 from wirewright.values import VERSION, Direction, FrameEvent, payload_size
 
@@ -34,8 +33,6 @@ logger = get_logger(__name__)
 MOST_CLIENTS = 256
 MOST_CONTEXTS = 1_000
 """How many contexts one client may have at a time."""
-LONGEST_REASON = 10_000
-"""Characters of an error or a reason that a client gets."""
 FIRST_SECONDS = 10.0
 """How long a client may take for its first message."""
 
@@ -43,7 +40,7 @@ FIRST_SECONDS = 10.0
 def _counted() -> protocol.AppsCounted:
     seen = AppsSeen.now(app_connections, tls_failures)
     failures = [
-        protocol.TlsFailed(each.at, each.side, _short(each.server_name), _short(each.reason))
+        protocol.TlsFailed(each.at, each.side, shortened(each.server_name), shortened(each.reason))
         for each in seen.tls_failures
     ]
     return protocol.AppsCounted(seen.connections, seen.requests, seen.at, failures)
@@ -92,7 +89,7 @@ class ClientSession:
         self._proxy = control.proxy
         self._subscription = _Subscription(lambda _: False)
         self._events: Sequence[FrameEvent] = ()
-        self._taps: dict[str, _Tap] = {}
+        self._taps: dict[str, ClientTap] = {}
         self._contexts: dict[int, ProxyContext] = {}
         """By the client's numbers."""
 
@@ -132,7 +129,9 @@ class ClientSession:
             self._tap(key, feed, ())
 
     def _tap(self, key: str, feed: Feed, events: Sequence[FrameEvent]) -> None:
-        tap = self._taps[key] = _Tap(key, feed.socket, self.outbox, events, lambda: self._taps.pop(key, None))
+        tap = self._taps[key] = ClientTap(
+            key, feed.socket, self.outbox, events, lambda: self._taps.pop(key, None)
+        )
         feed.attach(tap)
 
     async def _send(self) -> None:
@@ -239,7 +238,7 @@ class ClientSession:
         except (Error, OSError, ValueError, TypeError) as error:
             kind = "Error" if isinstance(error, (Error, OSError)) else type(error).__name__
             kind = kind if kind in ("Error", "TypeError") else "ValueError"
-            said = _short(str(error))
+            said = shortened(str(error))
             if isinstance(command, protocol.Conditions) and isinstance(error, Error):
                 self.rules.conditions_refused(command.key, error)
             self.outbox.put(protocol.Refused(command.id, kind, said))  # type: ignore[arg-type]
@@ -324,44 +323,6 @@ class ClientSession:
             context.close()
 
 
-class _Tap:
-    """Reports one socket to a client."""
-
-    def __init__(
-        self,
-        key: str,
-        socket: WebSocket,
-        outbox: Outbox,
-        events: Sequence[FrameEvent],
-        over: Callable[[], object],
-    ) -> None:
-        """`over` is called when the socket has closed."""
-        self.wants = frozenset(events)
-        self._key, self._socket = key, socket
-        self._outbox = outbox
-        self._over = over
-
-    def hear(self, event: EmittedEvent, values: Sequence[Any]) -> None:
-        match event:
-            case "framesent" | "framereceived":
-                if event in self.wants:
-                    self._outbox.frames(self._key, event, values, time.time())
-            case "changed":
-                self._outbox.put(changed(self._key, self._socket))
-            case "socketerror":
-                self._outbox.put(protocol.Failed(self._key, _short(values[0])))
-            case "close":
-                self._closed()
-
-    def _closed(self) -> None:
-        socket = self._socket
-        reason = None if socket.close_reason is None else _short(socket.close_reason)
-        self._outbox.closed(
-            protocol.Closed(self._key, socket.close_code, reason, socket.closed_by, socket.closed_at)
-        )
-        self._over()
-
-
 @dataclass(frozen=True)
 class _Subscription:
     """The sockets that a client subscribes to."""
@@ -382,7 +343,3 @@ class _Subscription:
         """True if it is one of these sockets."""
         is_of_device = self.device is None or self.device.accepts(socket._origin)
         return is_of_device and self.has_url(socket.url)
-
-
-def _short(text: str) -> str:
-    return protocol.plain(text)[:LONGEST_REASON]

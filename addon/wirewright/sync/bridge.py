@@ -21,6 +21,7 @@ from wirewright.model.errors import EndedError, Error
 from wirewright.model.steps import Steps
 from wirewright.printable import get_logger
 from wirewright.sync.dispatcher import Calls, Dispatcher
+from wirewright.sync.loop_task import LoopTask
 
 __tracebackhide__ = True  # pytest shows the line that calls
 
@@ -177,7 +178,7 @@ class Bridge:
         interrupt of the caller, such as Ctrl-C, cancels the coroutine. If the caller is a handler, other
         handlers run meanwhile. Raises Error where the caller must not wait.
         """
-        running = _Task(self.loop, coroutine)
+        running = LoopTask(self.loop, coroutine)
         try:
             self._begin(running.begin)
         except Error:
@@ -292,45 +293,6 @@ class Bridge:
             self.post(_settle, answer, self.call_user(function, arguments), None)
         except BaseException as error:
             self.post(_settle, answer, None, as_exception(error))
-
-
-class _Task:
-    """A coroutine that runs in the loop; its only item is the task, when it is done and has cleaned up."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any]) -> None:
-        self.items: SimpleQueue[Any] = SimpleQueue()
-        self.is_over = threading.Event()
-        """Set once there is an item. An interrupt may come after the thread has taken that, and before it has
-        looked at it."""
-        self.has_begun: SimpleQueue[None] = SimpleQueue()
-        """Has an item when the coroutine has reached its first await."""
-        self._loop, self._coroutine = loop, coroutine
-        self._task: asyncio.Task[Any] | None = None
-
-    def begin(self) -> None:
-        self._task = self._loop.create_task(self._coroutine)
-        self._task.add_done_callback(self._end)
-        self._loop.call_soon(self.has_begun.put, None)
-
-    def cancel(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-        else:  # the interrupt came first
-            self._coroutine.close()
-            self._put(None)
-
-    def when_filled(self, call: Callable[[], object]) -> None:
-        assert self._task is not None
-        self._task.add_done_callback(lambda _: call())
-
-    def _end(self, task: "asyncio.Task[Any]") -> None:
-        if not task.cancelled():
-            task.exception()  # seen: a thread that was interrupted does not look
-        self._put(task)
-
-    def _put(self, item: object) -> None:
-        self.items.put(item)
-        self.is_over.set()
 
 
 def as_exception(error: BaseException) -> Exception:
