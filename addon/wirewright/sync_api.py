@@ -567,7 +567,7 @@ def temporary_registrations(proxy: Proxy) -> Iterator[Proxy]:
             with suppress(Error):  # the proxy may be gone
                 take_back()
         with suppress(Error):
-            proxy._bridge.call(wrappers.catch_up)
+            proxy._bridge.call(wrappers.close_catch_ups)
 
 
 def _own_of(socket: WebSocket) -> own_websocket.WebSocket:

@@ -22,7 +22,7 @@ class LazyMessages(list[WebSocketMessage]):
         self._fill = fill
         self._busy = False
 
-    def catch_up(self) -> None:
+    def update(self) -> None:
         """Bring it up to date."""
         if not self._busy:
             self._busy = True
@@ -32,23 +32,23 @@ class LazyMessages(list[WebSocketMessage]):
                 self._busy = False
 
     def __len__(self) -> int:
-        self.catch_up()
+        self.update()
         return super().__len__()
 
     def __iter__(self) -> Iterator[WebSocketMessage]:
-        self.catch_up()
+        self.update()
         return super().__iter__()
 
     def __reversed__(self) -> Iterator[WebSocketMessage]:
-        self.catch_up()
+        self.update()
         return super().__reversed__()
 
     def __getitem__(self, index: Any) -> Any:
-        self.catch_up()
+        self.update()
         return super().__getitem__(index)
 
     def append(self, message: WebSocketMessage) -> None:
-        self.catch_up()
+        self.update()
         super().append(message)
 
 
@@ -74,7 +74,7 @@ class MessageList:
     def store(self, message: WebSocketMessage) -> None:
         """Put a message into the list."""
         messages = self.current()
-        self._catch_up(messages)
+        self._update(messages)
         list.append(messages, message)
         if not self.keep_all:
             self._kept.add(len(message.content))
@@ -83,7 +83,7 @@ class MessageList:
 
     def expect(self, count: int) -> None:
         """Skip the next `count` messages of the history: they have been stored here already."""
-        self._catch_up(self.current())
+        self._update(self.current())
         self._seen += count
 
     def close(self) -> None:
@@ -103,9 +103,9 @@ class MessageList:
             data.messages = LazyMessages(self._fill, data.messages)
         return data.messages
 
-    def _catch_up(self, messages: LazyMessages) -> None:
+    def _update(self, messages: LazyMessages) -> None:
         if self._seen < self._history.total:
-            messages.catch_up()
+            messages.update()
 
     def _fill(self, messages: LazyMessages) -> None:
         history = self._history

@@ -25,7 +25,7 @@ class RunningProxy:
         self.proxy = proxy
         self.control = control
         self.loop = asyncio.get_running_loop()
-        self.settle: Callable[[], None] = self.catch_up
+        self.settle: Callable[[], None] = self.dispatch_all
         """Returns when listeners and handlers have been called with all that the proxy has seen. The sync API
         replaces it. Raises Error as `run` does."""
 
@@ -44,11 +44,11 @@ class RunningProxy:
             coroutine.close()
             raise Error(f"the proxy's event loop does not answer: {error}") from None
 
-    def catch_up(self) -> None:
+    def dispatch_all(self) -> None:
         """Return when the proxy's loop has dispatched all that the proxy has seen. Raises Error as `run`."""
-        self.run(self._catch_up())
+        self.run(self._dispatch_all())
 
-    async def _catch_up(self) -> None:
+    async def _dispatch_all(self) -> None:
         # Reports that the proxy of another process sent before this answer have come by then.
         await self.proxy._running_host().apps_seen()
         catch_up.flush_all()

@@ -58,9 +58,9 @@ class ProxyThread:
             finally:
                 self.bridge.is_ended = True
                 if self.wrappers is not None:
-                    self.wrappers.catch_up()
+                    self.wrappers.close_catch_ups()
 
 
 def _settle(bridge: Bridge, running: RunningProxy) -> None:
-    running.catch_up()
+    running.dispatch_all()
     bridge.settle()

@@ -67,8 +67,8 @@ class WrapperRegistry:
         for wait in list(self.waits):
             wait.fail(TEST_IS_OVER)
 
-    def catch_up(self) -> None:
-        """Have all threads caught up: they keep no socket alive. For the loop's thread."""
+    def close_catch_ups(self) -> None:
+        """End the catch-ups of all threads: they keep no socket alive. For the loop's thread."""
         for each in list(self.catch_ups):
             each.close()
 
