@@ -56,8 +56,8 @@ from wirewright.model.matching import UrlMatch, UrlPattern
 from wirewright.model.misuse import SyncBlock, shown_as
 from wirewright.model.network_plan import Directions, Milliseconds, Plan, Preset
 from wirewright.model.proxy_host import ReplayHandler
+from wirewright.model.proxy_waits import ProxyWaits
 from wirewright.model.route import CloseHandler, MessageHandler
-from wirewright.model.socket_match import socket_match
 from wirewright.model.web_socket_mock import MockRule, Reply, WebSocketMock
 from wirewright.sync.assertions import ProxyAssertions, SocketAssertions
 from wirewright.sync.cursor import Cursor
@@ -312,7 +312,7 @@ class WebSocketRoute(Wrapper[own_route.WebSocketRoute]):
         return side
 
 
-class Proxy(ProxyWrapper[own_proxy.Proxy]):
+class Proxy(ProxyWrapper[own_proxy.Proxy], ProxyWaits[WebSocket, EventContextManager[WebSocket], WebSocket]):
     """All sockets that pass, as `wirewright.Proxy`.
 
     Event: `websocket` with the WebSocket, at the handshake's request.
@@ -338,52 +338,6 @@ class Proxy(ProxyWrapper[own_proxy.Proxy]):
         """The PEM file of the CA that apps must trust."""
         return self._call(lambda: self._own.ca_certificate)
 
-    def expect_event(
-        self,
-        event: Literal["websocket"],
-        predicate: Callable[[WebSocket], object] | Callable[[], object] | None = None,
-        timeout: Timeout = None,
-    ) -> EventContextManager[WebSocket]:
-        """Wait for an event that the block causes: the listener is there before the block runs."""
-        return self._expect(event, predicate, timeout, "proxy.expect_event(...)")
-
-    def wait_for_event(
-        self,
-        event: Literal["websocket"],
-        predicate: Callable[[WebSocket], object] | Callable[[], object] | None = None,
-        timeout: Timeout = None,
-    ) -> WebSocket:
-        """The event's next value for which the predicate holds."""
-        return SyncWait[WebSocket](self._wrappers, self._own, event, predicate, timeout).take()
-
-    def expect_websocket(
-        self,
-        url: UrlPattern | Predicate | None = None,
-        predicate: Predicate | None = None,
-        timeout: Timeout = None,
-        *,
-        opened: bool = False,
-    ) -> EventContextManager[WebSocket]:
-        """Wait for a socket that the block causes, of a matching URL and for which the predicate holds.
-
-        As in Playwright, the first argument may be the predicate: a callable is given the WebSocket. With
-        `opened` the block also waits until the socket is open. It raises Error if the handshake fails.
-        """
-        match = socket_match(url, predicate, opened=opened, unwrap=_own_of)
-        return self._expect("websocket", match, timeout, "proxy.expect_websocket(...)")
-
-    def wait_for_websocket(
-        self,
-        url: UrlPattern | Predicate | None = None,
-        predicate: Predicate | None = None,
-        timeout: Timeout = None,
-        *,
-        opened: bool = False,
-    ) -> WebSocket:
-        """The next socket of a matching URL for which the predicate holds, as `expect_websocket`."""
-        match = socket_match(url, predicate, opened=opened, unwrap=_own_of)
-        return self.wait_for_event("websocket", match, timeout)
-
     def _expect(
         self, event: str, predicate: Predicate | None, timeout: Timeout, call: str
     ) -> EventContextManager[WebSocket]:
@@ -391,6 +345,12 @@ class Proxy(ProxyWrapper[own_proxy.Proxy]):
         return EventContextManager(
             lambda: SyncWait(self._wrappers, self._own, event, predicate, timeout), call
         )
+
+    def _wait_for(self, event: str, predicate: Predicate | None, timeout: Timeout, method: str) -> WebSocket:
+        return SyncWait[WebSocket](self._wrappers, self._own, event, predicate, timeout).take()
+
+    def _model_socket(self, socket: WebSocket) -> own_websocket.WebSocket:
+        return socket._own
 
     def route_web_socket(self, url: UrlMatch | None, handler: RouteHandler, times: int | None = None) -> None:
         """Call a handler for each socket of a matching URL that opens from now on.
@@ -568,10 +528,6 @@ def temporary_registrations(proxy: Proxy) -> Iterator[Proxy]:
                 take_back()
         with suppress(Error):
             proxy._bridge.call(wrappers.close_catch_ups)
-
-
-def _own_of(socket: WebSocket) -> own_websocket.WebSocket:
-    return socket._own
 
 
 def route_in_loop(proxy: Proxy, url: UrlMatch | None, handler: own_route_table.RouteHandler) -> None:

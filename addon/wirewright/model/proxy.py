@@ -13,13 +13,14 @@ from wirewright.model.emitter import Emitter
 from wirewright.model.errors import Error
 from wirewright.model.event_signatures import ProxyListening, ProxyRemoval
 from wirewright.model.event_wait import Predicate, Timeout, WaitOptions, to_milliseconds
-from wirewright.model.matching import UrlMatch, UrlPattern
+from wirewright.model.matching import UrlMatch
 from wirewright.model.outside_sockets import OutsideSockets
 from wirewright.model.ownership import current_owner
 from wirewright.model.proxy_host import Host, ReplayHandler
 from wirewright.model.proxy_state import ProxyState
+from wirewright.model.proxy_waits import ProxyWaits
 from wirewright.model.route_table import RouteHandler
-from wirewright.model.socket_match import SocketTrials, socket_match
+from wirewright.model.socket_match import SocketTrials
 from wirewright.model.web_socket_mock import WebSocketMock
 from wirewright.model.websocket import WebSocket
 from wirewright.values import Payload
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 __tracebackhide__ = True  # pytest shows the line that calls
 
 
-class Proxy(Emitter):
+class Proxy(Emitter, ProxyWaits[WebSocket, EventContextManager[WebSocket], Coroutine[Any, Any, WebSocket]]):
     """The sockets of a proxy. `wirewright.proxy` is this process's; `connect` and `context` return others.
 
     Event: `websocket` with the WebSocket, at the handshake's request, before there is an answer.
@@ -77,52 +78,6 @@ class Proxy(Emitter):
         """The PEM file of the CA that apps must trust. Raises Error while no proxy runs."""
         return self._running_host().ca_certificate
 
-    def expect_event(
-        self,
-        event: Literal["websocket"],
-        predicate: Callable[[WebSocket], object] | Callable[[], object] | None = None,
-        timeout: Timeout = None,
-    ) -> EventContextManager[WebSocket]:
-        """Wait for an event that the block causes: the listener is there before the block runs."""
-        return self._expect(event, predicate, timeout, "proxy.expect_event(...)")
-
-    def wait_for_event(
-        self,
-        event: Literal["websocket"],
-        predicate: Callable[[WebSocket], object] | Callable[[], object] | None = None,
-        timeout: Timeout = None,
-    ) -> Coroutine[Any, Any, WebSocket]:
-        """The event's next value for which the predicate holds. The listener is there from the call on."""
-        return self._wait_for(event, predicate, timeout, "Proxy.wait_for_event")
-
-    def expect_websocket(
-        self,
-        url: UrlPattern | Predicate | None = None,
-        predicate: Predicate | None = None,
-        timeout: Timeout = None,
-        *,
-        opened: bool = False,
-    ) -> EventContextManager[WebSocket]:
-        """Wait for a socket that the block causes, of a matching URL and for which the predicate holds.
-
-        As in Playwright, the first argument may be the predicate: a callable is given the WebSocket. With
-        `opened` the block also waits until the socket is open. It raises Error if the handshake fails.
-        """
-        match = socket_match(url, predicate, opened=opened)
-        return self._expect("websocket", match, timeout, "proxy.expect_websocket(...)")
-
-    def wait_for_websocket(
-        self,
-        url: UrlPattern | Predicate | None = None,
-        predicate: Predicate | None = None,
-        timeout: Timeout = None,
-        *,
-        opened: bool = False,
-    ) -> Coroutine[Any, Any, WebSocket]:
-        """The next socket of a matching URL for which the predicate holds, as `expect_websocket`."""
-        match = socket_match(url, predicate, opened=opened)
-        return self._wait_for("websocket", match, timeout, "Proxy.wait_for_websocket")
-
     def _expect(
         self, event: str, predicate: Predicate | None, timeout: Timeout, call: str
     ) -> EventContextManager[WebSocket]:
@@ -130,9 +85,12 @@ class Proxy(Emitter):
         return EventContextManager(wait, call)
 
     def _wait_for(
-        self, event: str, predicate: Predicate | None, timeout: Timeout, name: str
+        self, event: str, predicate: Predicate | None, timeout: Timeout, method: str
     ) -> Coroutine[Any, Any, WebSocket]:
-        return AsyncWait[WebSocket](self, event, predicate, timeout, self._wait_options(event)).wait(name)
+        return AsyncWait[WebSocket](self, event, predicate, timeout, self._wait_options(event)).wait(method)
+
+    def _model_socket(self, socket: WebSocket) -> WebSocket:
+        return socket
 
     def _wait_options(self, event: str) -> WaitOptions:
         sockets = self.web_sockets
