@@ -1,4 +1,4 @@
-"""How the code that waited for a socket catches up with it.
+"""Past events of a socket for the code that has waited for it, and registers its listeners later.
 
 A wait for a socket ends when the socket opens. The code that waits goes on later: after some turns of the
 loop, in another thread, or at the end of its block. Until then the socket keeps what it emits (`Backlog`).

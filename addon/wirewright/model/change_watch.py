@@ -1,4 +1,7 @@
-"""A watch for a limited time: whatever happens to the object that is watched wakes the code that waits."""
+"""The waits of `expect` and `next_frame`: the waiting code looks at an object after each of its changes.
+
+`EventWait` waits for one event. A watch waits until a condition holds that several events may change.
+"""
 
 import asyncio
 import builtins
@@ -14,7 +17,10 @@ __tracebackhide__ = True  # pytest shows the line that calls
 
 
 class ChangeWatch(TimedWait):
-    """A watch in the proxy's event loop. Steps (`steps.py`) wait for its changes and look again."""
+    """Waits for changes of an object, for a limited time, in the proxy's event loop.
+
+    Steps (`steps.py`) wait for a change and look again. A subclass says what a change is.
+    """
 
     def __init__(self, emitter: Emitter, timeout: Timeout, awaited: str) -> None:
         """`awaited` is a noun, for the message of a TimeoutError. Raises the errors of TimedWait."""

@@ -1,4 +1,4 @@
-"""The tasks and waits of a proxy and its sockets, so that they can be ended together.
+"""The tasks and waits of a proxy and its sockets, so that they can be ended together, as by a cancel scope.
 
 A Proxy and its sockets share one Scope: its tasks are kept alive until done, and its waits are known.
 Both end when their script is reloaded, or when the proxy is shut down.

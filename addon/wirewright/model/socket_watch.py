@@ -1,4 +1,4 @@
-"""Watches a socket for a limited time: whatever happens to it wakes the code that waits."""
+"""Waits for changes of a socket, for a limited time: its frames, its handshake, its end."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
