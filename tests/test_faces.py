@@ -70,7 +70,7 @@ def test_face_exports_all_that_it_takes_and_returns(face: ModuleType) -> None:
     named -= {"Steps"}  # the result of functions that `stepped` makes methods of
     if face is sync_api:
         named -= {"Completion"}  # its methods return when the work is done
-    assert {"EventContextManager", "ReplayHandler", "UrlMatch", "WebSocket"} <= named
+    assert {"ReplayHandler", "UrlMatch", "WebSocket"} <= named
     assert named - set(face.__all__) == set()
 
 

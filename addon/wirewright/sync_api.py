@@ -42,8 +42,6 @@ from wirewright.model.event_signatures import (
     SocketListening,
     SocketRemoval,
     SocketWaiting,
-    Typed,
-    unchanged,
 )
 from wirewright.model.event_wait import Predicate, Timeout
 from wirewright.model.frame import Frame
@@ -56,8 +54,8 @@ from wirewright.model.matching import UrlMatch, UrlPattern
 from wirewright.model.misuse import SyncBlock, shown_as
 from wirewright.model.network_plan import Directions, Milliseconds, Plan, Preset
 from wirewright.model.proxy_host import ReplayHandler
-from wirewright.model.proxy_waits import ProxyWaits
 from wirewright.model.route import CloseHandler, MessageHandler
+from wirewright.model.waiting_methods import ProxyWaits, SocketWaits
 from wirewright.model.web_socket_mock import MockRule, Reply, WebSocketMock
 from wirewright.sync.assertions import ProxyAssertions, SocketAssertions
 from wirewright.sync.cursor import Cursor
@@ -131,14 +129,7 @@ RouteHandler = Callable[["WebSocketRoute"], Any] | Callable[[], Any]
 """A function of the app's side of the route, called before the handshake is answered."""
 
 
-_Managed = EventContextManager
-_expecting: Typed[
-    SocketWaiting["WebSocket", _Managed[Payload], _Managed["WebSocket"], _Managed[str], _Managed[int]]
-] = unchanged
-_waiting: Typed[SocketWaiting["WebSocket", Payload, "WebSocket", str, int]] = unchanged
-
-
-class WebSocket(SocketWrapper):
+class WebSocket(SocketWrapper, SocketWaits):
     """One socket of an app, as `wirewright.WebSocket`.
 
     Events: `framesent` and `framereceived` with the payload (str for text, bytes for binary), `socketerror`
@@ -149,6 +140,16 @@ class WebSocket(SocketWrapper):
         on: SocketListening["WebSocket"]  # type: ignore[assignment]
         once: SocketListening["WebSocket"]  # type: ignore[assignment]
         remove_listener: SocketRemoval  # type: ignore[assignment]
+        expect_event: SocketWaiting[  # type: ignore[assignment]
+            "WebSocket",
+            EventContextManager[Payload],
+            EventContextManager["WebSocket"],
+            EventContextManager[str],
+            EventContextManager[int],
+        ]
+        wait_for_event: SocketWaiting[  # type: ignore[assignment]
+            "WebSocket", Payload, "WebSocket", str, int
+        ]
 
     url = PassedProperty[str](own_websocket.WebSocket.url)
     request_headers = PassedProperty[dict[str, str]](own_websocket.WebSocket.request_headers)
@@ -183,20 +184,9 @@ class WebSocket(SocketWrapper):
         """Each field of the answer as `{"name": ..., "value": ...}`; None until there is one."""
         return self._own.response_headers_array()
 
-    @_expecting
-    def expect_event(
-        self,
-        event: str,
-        predicate: Predicate | None = None,
-        timeout: Timeout = None,
-        *,
-        history: bool = False,
+    def _expect(
+        self, event: str, predicate: Predicate | None, timeout: Timeout, *, history: bool
     ) -> EventContextManager[Any]:
-        """Wait for an event that the block causes: the listener is there before the block runs.
-
-        `history=True` first tries the frames that the socket still remembers. Raises Error (`Socket closed:
-        1011 'restart'`, `Socket error: net::ERR_CONNECTION_REFUSED`) or TimeoutError at the end of the block.
-        """
         self._own._check_event(event)
         return EventContextManager(
             lambda: SyncWait(
@@ -205,16 +195,7 @@ class WebSocket(SocketWrapper):
             "ws.expect_event(...)",
         )
 
-    @_waiting
-    def wait_for_event(
-        self,
-        event: str,
-        predicate: Predicate | None = None,
-        timeout: Timeout = None,
-        *,
-        history: bool = False,
-    ) -> Any:
-        """The event's next value for which the predicate holds. The errors are those of `expect_event`."""
+    def _wait_for(self, event: str, predicate: Predicate | None, timeout: Timeout, *, history: bool) -> Any:
         return SyncWait[Any](self._wrappers, self._own, event, predicate, timeout, history=history).take()
 
     @property

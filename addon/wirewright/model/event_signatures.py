@@ -10,7 +10,6 @@ from typing import Any, Literal, Protocol, TypeVar, overload
 from wirewright.model.event_wait import Timeout
 from wirewright.values import FrameEvent, Payload
 
-TypeT = TypeVar("TypeT")
 SocketT_co = TypeVar("SocketT_co", covariant=True)
 OfFrameT_co = TypeVar("OfFrameT_co", covariant=True)
 OfSocketT_co = TypeVar("OfSocketT_co", covariant=True)
@@ -21,8 +20,6 @@ FrameF = TypeVar("FrameF", bound="Callable[[Payload], object] | Callable[[], obj
 TextF = TypeVar("TextF", bound="Callable[[str], object] | Callable[[], object]")
 NumberF = TypeVar("NumberF", bound="Callable[[int], object] | Callable[[], object]")
 
-Typed = Callable[[Callable[..., Any]], TypeT]
-"""A decorator that gives a method another static type."""
 SocketEvent = Literal["framesent", "framereceived", "close", "socketerror", "missed"]
 
 
@@ -117,11 +114,3 @@ class SocketWaiting(Protocol[SocketT_co, OfFrameT_co, OfSocketT_co, OfTextT_co, 
         *,
         history: bool = False,
     ) -> OfNumberT_co: ...
-
-
-def _return(function: object) -> object:
-    return function
-
-
-unchanged: Any = _return
-"""A `Typed` decorator: it returns the function. (Any, as pyright narrows a declared type to a function's.)"""

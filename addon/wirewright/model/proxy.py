@@ -18,9 +18,9 @@ from wirewright.model.outside_sockets import OutsideSockets
 from wirewright.model.ownership import current_owner
 from wirewright.model.proxy_host import Host, ReplayHandler
 from wirewright.model.proxy_state import ProxyState
-from wirewright.model.proxy_waits import ProxyWaits
 from wirewright.model.route_table import RouteHandler
 from wirewright.model.socket_match import SocketTrials
+from wirewright.model.waiting_methods import ProxyWaits
 from wirewright.model.web_socket_mock import WebSocketMock
 from wirewright.model.websocket import WebSocket
 from wirewright.values import Payload

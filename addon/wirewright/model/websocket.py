@@ -19,7 +19,7 @@ from wirewright.model.close_orders import CloseOrders
 from wirewright.model.cursor import Cursor
 from wirewright.model.emitter import Emitter
 from wirewright.model.errors import Error
-from wirewright.model.event_signatures import SocketListening, SocketRemoval, SocketWaiting, Typed, unchanged
+from wirewright.model.event_signatures import SocketListening, SocketRemoval, SocketWaiting
 from wirewright.model.event_wait import Predicate, Timeout, WaitOptions
 from wirewright.model.frame import Frame
 from wirewright.model.frame_list import FrameList
@@ -33,27 +33,14 @@ from wirewright.model.socket_text import count_text, end_text, state_text
 from wirewright.model.socket_wait import socket_wait_options
 from wirewright.model.socket_watch import until
 from wirewright.model.steps import Steps, stepped, steps_of
+from wirewright.model.waiting_methods import SocketWaits
 from wirewright.printable import shown_url
 from wirewright.values import ClosedBy, Conditions, Direction, Payload
 
 __tracebackhide__ = True  # pytest shows the line that calls
 
-_Managed = EventContextManager
-_expecting: Typed[
-    SocketWaiting["WebSocket", _Managed[Payload], _Managed["WebSocket"], _Managed[str], _Managed[int]]
-] = unchanged
-_waiting: Typed[
-    SocketWaiting[
-        "WebSocket",
-        Coroutine[Any, Any, Payload],
-        Coroutine[Any, Any, "WebSocket"],
-        Coroutine[Any, Any, str],
-        Coroutine[Any, Any, int],
-    ]
-] = unchanged
 
-
-class WebSocket(Emitter):
+class WebSocket(Emitter, SocketWaits):
     """One socket of an app. Made by the proxy, never by a user.
 
     Events: `framesent` and `framereceived` with the payload of a whole message (str for text, bytes for
@@ -67,6 +54,20 @@ class WebSocket(Emitter):
         once: SocketListening["WebSocket"]  # type: ignore[assignment]
         add_listener: SocketListening["WebSocket"]  # type: ignore[assignment]
         remove_listener: SocketRemoval  # type: ignore[assignment]
+        expect_event: SocketWaiting[  # type: ignore[assignment]
+            "WebSocket",
+            EventContextManager[Payload],
+            EventContextManager["WebSocket"],
+            EventContextManager[str],
+            EventContextManager[int],
+        ]
+        wait_for_event: SocketWaiting[  # type: ignore[assignment]
+            "WebSocket",
+            Coroutine[Any, Any, Payload],
+            Coroutine[Any, Any, "WebSocket"],
+            Coroutine[Any, Any, str],
+            Coroutine[Any, Any, int],
+        ]
 
     _EVENTS = frozenset({"close", "framereceived", "framesent", "missed", "socketerror"})
     _EVENTS_ELSEWHERE = MappingProxyType(
@@ -224,41 +225,16 @@ class WebSocket(Emitter):
         """The `mitmproxy.http.HTTPFlow` that this socket is. In the proxy's own process only."""
         return self._handshake.flow
 
-    @_expecting
-    def expect_event(
-        self,
-        event: str,
-        predicate: Predicate | None = None,
-        timeout: Timeout = None,
-        *,
-        history: bool = False,
+    def _expect(
+        self, event: str, predicate: Predicate | None, timeout: Timeout, *, history: bool
     ) -> EventContextManager[Any]:
-        """Wait for an event that the block causes: the listener is there before the block runs.
-
-        `history=True` first tries the frames that the socket still remembers. Right after the code has got
-        the socket from `expect_websocket`, a wait begins at the socket's opening (docs/frames.md).
-
-        Raises Error (`Socket closed: 1011 'restart'`, `Socket error: net::ERR_CONNECTION_REFUSED`) or
-        TimeoutError at the end of the block.
-        """
         options = self._wait_options(event, history=history, is_for_block=True)
         wait = AsyncWait[Any](self, event, predicate, timeout, options)
         return EventContextManager(wait, "ws.expect_event(...)")
 
-    @_waiting
-    def wait_for_event(
-        self,
-        event: str,
-        predicate: Predicate | None = None,
-        timeout: Timeout = None,
-        *,
-        history: bool = False,
+    def _wait_for(
+        self, event: str, predicate: Predicate | None, timeout: Timeout, *, history: bool
     ) -> Coroutine[Any, Any, Any]:
-        """The event's next value for which the predicate holds. The listener is there from the call on.
-
-        `history` and the errors are those of `expect_event`. On a socket that is closed already a wait for
-        `close` returns at once, and any other one fails.
-        """
         options = self._wait_options(event, history=history)
         return AsyncWait(self, event, predicate, timeout, options).wait("WebSocket.wait_for_event")
 

@@ -1,11 +1,11 @@
-"""The waits of a Proxy for its sockets, written once for both APIs.
+"""The methods that wait for events of a WebSocket and of a Proxy, written once for both APIs.
 
-https://playwright.dev/python/docs/api/class-page#page-wait-for-event
+https://playwright.dev/python/docs/api/class-websocket#web-socket-wait-for-event
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from wirewright.model.event_wait import Predicate, Timeout
 from wirewright.model.matching import UrlPattern
@@ -24,8 +24,53 @@ WaitT = TypeVar("WaitT")
 """The result of its `wait_for_event`: a socket, or a coroutine with one."""
 
 
+class SocketWaits(ABC):
+    """The waits for events of a WebSocket. Each API declares the types of their values."""
+
+    def expect_event(
+        self,
+        event: str,
+        predicate: Predicate | None = None,
+        timeout: Timeout = None,
+        *,
+        history: bool = False,
+    ) -> Any:
+        """Wait for an event that the block causes: the listener is there before the block runs.
+
+        `history=True` first tries the frames that the socket still remembers. Right after the code has got
+        the socket from `expect_websocket`, a wait begins at the socket's opening (docs/frames.md).
+
+        Raises Error (`Socket closed: 1011 'restart'`, `Socket error: net::ERR_CONNECTION_REFUSED`) or
+        TimeoutError at the end of the block.
+        """
+        return self._expect(event, predicate, timeout, history=history)
+
+    def wait_for_event(
+        self,
+        event: str,
+        predicate: Predicate | None = None,
+        timeout: Timeout = None,
+        *,
+        history: bool = False,
+    ) -> Any:
+        """The event's next value for which the predicate holds. The listener is there from the call on.
+
+        `history` and the errors are those of `expect_event`. On a socket that is closed already a wait for
+        `close` returns at once, and any other one fails.
+        """
+        return self._wait_for(event, predicate, timeout, history=history)
+
+    @abstractmethod
+    def _expect(self, event: str, predicate: Predicate | None, timeout: Timeout, *, history: bool) -> Any:
+        """The context manager of a wait."""
+
+    @abstractmethod
+    def _wait_for(self, event: str, predicate: Predicate | None, timeout: Timeout, *, history: bool) -> Any:
+        """The result of a wait."""
+
+
 class ProxyWaits(Generic[SocketT, BlockT, WaitT], ABC):
-    """The waits of a Proxy."""
+    """The waits for sockets of a Proxy."""
 
     def expect_event(
         self,
