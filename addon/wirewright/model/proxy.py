@@ -241,7 +241,7 @@ class Proxy(Emitter, ProxyWaits[WebSocket, EventContextManager[WebSocket], Corou
     def set_default_timeout(self, timeout: float | timedelta) -> None:
         """Set the timeout of waits that have no `timeout` of their own, in milliseconds or as a timedelta.
 
-        0 means no limit.
+        0 means no limit. That of a context is for waits on the context and its sockets.
         """
         self._timeout_setting = to_milliseconds(timeout)
 

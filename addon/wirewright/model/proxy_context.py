@@ -3,12 +3,9 @@
 https://playwright.dev/python/docs/browser-contexts
 """
 
-from datetime import timedelta
-
 from wirewright.model.awaitables import Completion
 from wirewright.model.context_filter import ContextFilter
 from wirewright.model.errors import EndedError
-from wirewright.model.event_wait import to_milliseconds
 from wirewright.model.outside_sockets import OutsideSockets
 from wirewright.model.ownership import current_owner
 from wirewright.model.proxy import Proxy
@@ -61,13 +58,6 @@ class ProxyContext(Proxy):
         self._running_host()
         only = self._filter.only_port
         return super().port if only is None else only
-
-    def set_default_timeout(self, timeout: float | timedelta) -> None:
-        """Set the timeout of waits on the context and its sockets that have no `timeout` of their own.
-
-        It is in milliseconds, or a timedelta; 0 means no limit. Waits on the proxy keep theirs.
-        """
-        self._timeout_setting = to_milliseconds(timeout)
 
     def close(self) -> Completion[None]:
         """Remove the listeners and routes of the context, and end its capture and waits.
