@@ -15,6 +15,7 @@ import websockets
 
 from support.mistakes import (
     FAILURES,
+    FILE,
     FRAMES,
     MISTAKES,
     NO_SOCKET,
@@ -22,6 +23,7 @@ from support.mistakes import (
     PATHS,
     URL,
     Mistake,
+    as_in_a_program,
     in_async_function,
     said,
 )
@@ -69,11 +71,12 @@ async def names(
 async def test_mistake_says_what_to_do(names: dict[str, Any], mistake: Mistake) -> None:
     kind, _, sentence = mistake.says.partition(": ")
     if kind == "RuntimeWarning":
-        with pytest.warns(RuntimeWarning, match=f"^{re.escape(sentence)}$"):
+        with as_in_a_program(), pytest.warns(RuntimeWarning, match=f"^{re.escape(sentence)}$") as warned:
             await in_async_function(mistake, names.copy())
+        assert [(each.filename, each.lineno) for each in warned] == [(FILE, 2)]
         assert not names["proxy"]._scope._waits, "nothing waits any more"
         return
-    with warnings.catch_warnings():
+    with as_in_a_program(), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of coroutines: they are not awaited, either
         with pytest.raises((AttributeError, Error, TypeError, ValueError)) as caught:
             await in_async_function(mistake, names.copy())
@@ -109,7 +112,7 @@ async def test_users_meet_only_class_names_that_are_documented(names: dict[str, 
         assert type(each).__name__ in async_api.__all__
         assert not re.search(r"_\w+ object|Remote|Wrapper", repr(each))
     wait = ws.wait_for_event("close")
-    assert repr(wait) == "<coroutine WebSocket.wait_for_event: await it>"
+    assert repr(wait) == "<coroutine of ws.wait_for_event(...): await it>"
     assert type(wait).__name__ == "coroutine"
     wait.close()
     with pytest.raises(AttributeError, match=r"^'WebSocket' object has no attribute 'nothing'$"):

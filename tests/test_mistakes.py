@@ -65,10 +65,10 @@ def names(
 def test_mistake_says_what_to_do(names: dict[str, Any], mistake: Mistake) -> None:
     kind, _, sentence = mistake.says.partition(": ")
     if kind == "RuntimeWarning":
-        with pytest.warns(RuntimeWarning, match=f"^{re.escape(sentence)}$"):
+        with mistakes.as_in_a_program(), pytest.warns(RuntimeWarning, match=f"^{re.escape(sentence)}$"):
             mistakes.run(mistake, names.copy())
         return
-    with warnings.catch_warnings():
+    with mistakes.as_in_a_program(), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of coroutines: they are not awaited, either
         with pytest.raises((AttributeError, Error, TypeError, ValueError)) as caught:
             mistakes.run(mistake, names.copy())

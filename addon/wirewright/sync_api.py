@@ -327,7 +327,7 @@ class Proxy(ProxyWrapper[own_proxy.Proxy], ProxyWaits[WebSocket, EventContextMan
             lambda: SyncWait(self._wrappers, self._own, event, predicate, timeout), call
         )
 
-    def _wait_for(self, event: str, predicate: Predicate | None, timeout: Timeout, method: str) -> WebSocket:
+    def _wait_for(self, event: str, predicate: Predicate | None, timeout: Timeout, call: str) -> WebSocket:
         return SyncWait[WebSocket](self._wrappers, self._own, event, predicate, timeout).take()
 
     def _model_socket(self, socket: WebSocket) -> own_websocket.WebSocket:

@@ -211,6 +211,81 @@ def test_failed_test_has_a_report_and_a_capture(
     assert all(f"all of it: wirewright show kept/{name}" in said for name in captures)
 
 
+FORGETTING = """
+from wirewright.async_api import expect
+
+async def opened(proxy, app):
+    async with proxy.expect_websocket(opened=True) as opened:
+        await app()
+    return await opened.value
+
+async def test_assertion(async_ws_proxy, app):
+    expect(await opened(async_ws_proxy, app)).to_have_received("never")
+
+async def test_assertion_on_the_proxy(async_ws_proxy, app):
+    expect(async_ws_proxy).to_reconnect("**/never")
+
+async def test_frame(async_ws_proxy, app):
+    assert (await opened(async_ws_proxy, app)).next_frame("never")
+
+async def test_wait(async_ws_proxy, app):
+    (await opened(async_ws_proxy, app)).wait_for_event("close")
+
+async def test_block(async_ws_proxy, app):
+    async_ws_proxy.expect_websocket("**/never")
+
+async def test_result_in_a_variable(async_ws_proxy, app):
+    is_closed = expect(await opened(async_ws_proxy, app)).to_be_closed()
+
+@pytest.mark.ws_allow_errors
+async def test_that_allows_errors_of_handlers(async_ws_proxy, app):
+    expect(await opened(async_ws_proxy, app)).not_to_have_sent("a")
+
+async def test_that_fails_itself(async_ws_proxy, app):
+    expect(await opened(async_ws_proxy, app)).to_have_sent("never")
+    assert not "its own"
+
+async def test_that_fails_before_its_await(async_ws_proxy, app):
+    closing = (await opened(async_ws_proxy, app)).wait_for_event("close")
+    assert not "before"
+    await closing
+
+async def test_that_is_skipped_before_its_await(async_ws_proxy, app):
+    closing = (await opened(async_ws_proxy, app)).wait_for_event("close")
+    pytest.skip("it is tired")
+
+async def test_that_awaits_later(async_ws_proxy, app):
+    ws = await opened(async_ws_proxy, app)
+    is_closed = expect(ws).to_be_closed()
+    await ws.close()
+    await asyncio.gather(is_closed, expect(ws).to_be_closed(code=1000))
+"""
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_call_without_await_fails_its_test(pytester: pytest.Pytester, runner: str) -> None:
+    result = run_async(pytester, runner, FORGETTING, "-p", "no:randomly")
+    result.assert_outcomes(failed=9, skipped=1, passed=1)
+    said = result.stdout.str()
+    calls = [
+        "expect(ws).to_have_received",
+        "expect(proxy).to_reconnect",
+        "ws.next_frame",
+        "ws.wait_for_event",
+    ]
+    calls += ["expect(ws).to_be_closed", "expect(ws).not_to_have_sent"]
+    sentence = r"(\S+)\(\.\.\.\) was not awaited, so it had no effect: write await \2\(\.\.\.\)"
+    places = re.findall(rf"^(test_async\.py:\d+): {sentence}$", said, re.MULTILINE)
+    lines = (pytester.path / "test_async.py").read_text().splitlines()
+    assert [call for _, call in places] == [*calls, "expect(ws).to_have_sent"]
+    for place, call in places:
+        assert call.rpartition(".")[2] in lines[int(place.partition(":")[2]) - 1]
+    block = 'nothing waits: write "async with proxy.expect_websocket(...) as info:"'
+    assert re.search(rf"^test_async\.py:\d+: {re.escape(block)}$", said, re.MULTILINE)
+    assert len(re.findall("^-+ Calls without effect -+$", said, re.MULTILINE)) == 1
+    assert "Warning" not in said
+
+
 def test_each_worker_has_a_proxy(pytester: pytest.Pytester) -> None:
     tests = """
 @pytest.mark.parametrize("number", range(4))

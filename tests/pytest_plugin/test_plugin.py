@@ -90,6 +90,29 @@ def test_report_of_a_failed_test_is_clean(pytester: pytest.Pytester) -> None:
     assert_is_clean(ran.stdout.str())
 
 
+def test_block_without_with_fails_its_test(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture
+        def live(ws_proxy):
+            yield
+            ws_proxy.expect_websocket("**/late")
+
+        def test_call(ws_proxy):
+            ws_proxy.expect_websocket("**/live")
+
+        def test_fixture(live): ...
+        """
+    )
+    result = run(pytester, "-W", "error", "-p", "no:asyncio")
+    result.assert_outcomes(failed=1, errors=1, passed=1)
+    said = 'nothing waits: write "with proxy.expect_websocket(...) as info:"'
+    for line in (6, 9):
+        assert f"\ntest_block_without_with_fails_its_test.py:{line}: {said}\n" in result.stdout.str()
+
+
 def test_default_timeout_goes_with_its_test(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """

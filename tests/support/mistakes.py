@@ -2,8 +2,14 @@
 
 import asyncio
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
+
+import pytest
+
+from wirewright.model import misuse
 
 FILE = "test_chat.py"
 """The file that the code seems to be in."""
@@ -35,6 +41,12 @@ LOOP = (
 )
 SOCKET_EVENTS = 'WebSocket has "close", "framereceived", "framesent", "missed", "socketerror"'
 OF_A_SOCKET = "an event of a WebSocket: take the socket from expect_websocket, and wait for its event"
+
+
+def not_awaited(call: str) -> str:
+    """The warning about a call without `await`."""
+    return f"RuntimeWarning: {call} was not awaited, so it had no effect: write await {call}"
+
 
 MISTAKES = (
     # the names of events
@@ -110,20 +122,22 @@ MISTAKES = (
     Mistake("expect(info.value)", "TypeError: write expect(await info.value)", "async"),
     Mistake(
         'ws.wait_for_event("framereceived")',
-        "RuntimeWarning: coroutine 'WebSocket.wait_for_event' was never awaited",
+        not_awaited("ws.wait_for_event(...)"),
         "async",
     ),
     Mistake(
         'ws.wait_for_event("framereceived").upper()',
-        "AttributeError: wait_for_event(...) was not awaited: write (await wait_for_event(...)).upper",
+        "AttributeError: ws.wait_for_event(...) was not awaited: write (await ws.wait_for_event(...)).upper",
         "async",
     ),
-    Mistake("ws.next_frame()", "RuntimeWarning: coroutine 'WebSocket.next_frame' was never awaited", "async"),
+    Mistake("ws.next_frame()", not_awaited("ws.next_frame(...)"), "async"),
     Mistake(
-        "expect(ws).to_be_open()",
-        "RuntimeWarning: coroutine 'SocketAssertions.to_be_open' was never awaited",
+        'ws.next_frame("ack").json()',
+        "AttributeError: ws.next_frame(...) was not awaited: write (await ws.next_frame(...)).json",
         "async",
     ),
+    Mistake("expect(ws).to_be_open()", not_awaited("expect(ws).to_be_open(...)"), "async"),
+    Mistake("expect(proxy).to_reconnect()", not_awaited("expect(proxy).to_reconnect(...)"), "async"),
     # the other API
     Mistake(
         'with ws.expect_event("framereceived"): pass', f"TypeError: {ASYNC_WITH_EVENT}: {OF_ASYNC}", "async"
@@ -223,6 +237,14 @@ TimeoutError: Timeout 30000ms exceeded while waiting for event "websocket"
 no socket of client '192.168.1.7' matched '**/chat?**'; came by outside of this context: \
 ws://shop.example/chat?token=REDACTED&user=py (client '127.0.0.1') and 2 more"""
 """A wait of a context for `**/chat?**`, while these sockets open on the proxy's machine."""
+
+
+@contextmanager
+def as_in_a_program() -> Iterator[None]:
+    """Calls without effect are warned of, and do not fail the test that makes them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(misuse, "call_observers", [])
+        yield
 
 
 def said(error: BaseException) -> str:

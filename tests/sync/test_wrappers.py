@@ -18,6 +18,7 @@ import pytest
 from websockets.exceptions import WebSocketException
 from websockets.sync.server import ServerConnection
 
+from support.mistakes import as_in_a_program
 from support.processes import ROOT
 from support.threaded_peers import app, echo, opened, reached, say, serving, settle
 from support.time_limits import STEP_SECONDS
@@ -459,7 +460,10 @@ def test_forked_child_is_told(proxy: Proxy) -> None:
 
 def test_block_that_is_never_entered_waits_for_nothing(proxy: Proxy, url: str) -> None:
     with opened(proxy, url) as (ws, _):
-        with pytest.warns(RuntimeWarning, match=r'^nothing waits: write "with ws\.expect_event'):
+        with (
+            as_in_a_program(),
+            pytest.warns(RuntimeWarning, match=r'^nothing waits: write "with ws\.expect_event'),
+        ):
             ws.expect_event("framesent", lambda payload: False, timeout=1)
         assert proxy._call(lambda: len(ws._own._scope._waits)) == 0
 

@@ -1,6 +1,6 @@
 """A user's mistakes. Each line with a comment is an error for mypy and pyright, and no other line is."""
 
-from wirewright import Proxy, WebSocket, sync_api
+from wirewright import Proxy, WebSocket, expect, sync_api
 
 
 async def misspell(proxy: Proxy, ws: WebSocket) -> None:
@@ -37,3 +37,16 @@ def disturb(ws: WebSocket, sync_ws: sync_api.WebSocket, route: sync_api.WebSocke
     ws.conditions("5g")  # error
     sync_ws.conditions(plan=[(0, "5g")])  # error
     route.conditions(lag=5)  # error
+
+
+async def forget_await(proxy: Proxy, ws: WebSocket) -> None:
+    expect(ws).to_have_received("filled")  # error
+    expect(ws).not_to_have_sent("cancel")  # error
+    expect(proxy).to_reconnect()  # error
+    ws.next_frame("filled")  # error
+    ws.cursor().next_frame("filled")  # error
+    ws.wait_for_open()  # error
+    ws.wait_for_event("close")  # error
+    proxy.wait_for_websocket("**/live")  # error
+    (ws.next_frame("filled")).json()  # error
+    await expect(ws).to_be_open(code=1000)  # error

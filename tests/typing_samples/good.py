@@ -2,7 +2,17 @@
 
 from typing import assert_type
 
-from wirewright import EventInfo, MessageHandler, Payload, Proxy, UrlMatch, WebSocket, async_api, sync_api
+from wirewright import (
+    EventInfo,
+    Frame,
+    MessageHandler,
+    Payload,
+    Proxy,
+    UrlMatch,
+    WebSocket,
+    async_api,
+    sync_api,
+)
 
 
 async def wait_async(proxy: Proxy, ws: WebSocket) -> None:
@@ -31,6 +41,10 @@ async def wait_async(proxy: Proxy, ws: WebSocket) -> None:
     assert_type(await closed.value, WebSocket)
     assert_type(await failed.value, str)
     assert_type(await missed.value, int)
+    assert_type(await ws.next_frame("filled", direction="received"), Frame)
+    assert_type(await ws.cursor("now").next_frame(json={"type": "filled"}), Frame)
+    assert_type(await ws.wait_for_open(timeout=1000), None)
+    assert_type(await async_api.expect(ws).to_have_received("filled", count=1), None)
 
 
 def wait_sync(proxy: sync_api.Proxy, ws: sync_api.WebSocket) -> None:

@@ -35,7 +35,7 @@ class SocketAssertions:
     def __init__(self, socket: WebSocket) -> None:
         self._socket = socket
 
-    @stepped
+    @stepped("expect(ws)")
     def to_have_received(
         self,
         match: Match | None = None,
@@ -52,7 +52,7 @@ class SocketAssertions:
         """
         return self._has_frame("received", match, json, count, timeout)
 
-    @stepped
+    @stepped("expect(ws)")
     def to_have_sent(
         self,
         match: Match | None = None,
@@ -64,7 +64,7 @@ class SocketAssertions:
         """The app has sent a frame that matches; as `to_have_received`."""
         return self._has_frame("sent", match, json, count, timeout)
 
-    @stepped
+    @stepped("expect(ws)")
     def not_to_have_received(
         self, match: Match | None = None, *, json: Any = None, within: Timeout = 0
     ) -> Steps[None]:
@@ -72,14 +72,14 @@ class SocketAssertions:
         `within` milliseconds. Without `within` it looks at once."""
         return self._has_no_frame("received", match, json, within)
 
-    @stepped
+    @stepped("expect(ws)")
     def not_to_have_sent(
         self, match: Match | None = None, *, json: Any = None, within: Timeout = 0
     ) -> Steps[None]:
         """The app has sent no frame that matches; as `not_to_have_received`."""
         return self._has_no_frame("sent", match, json, within)
 
-    @stepped
+    @stepped("expect(ws)")
     def to_be_open(self, *, timeout: Timeout = None) -> Steps[None]:
         """The handshake succeeded, and the socket is not closed. Waits for the handshake."""
         socket = self._socket
@@ -87,7 +87,7 @@ class SocketAssertions:
         if socket.is_closed() or socket.opened_at is None:
             self._fail("expected the socket to be open")
 
-    @stepped
+    @stepped("expect(ws)")
     def to_be_closed(
         self, *, code: int | None = None, reason: str | None = None, timeout: Timeout = None
     ) -> Steps[None]:
@@ -100,7 +100,7 @@ class SocketAssertions:
             wanted += [repr(reason)] if reason is not None else []
             self._fail(" ".join(["expected the socket to be closed", *(["with"] if wanted else []), *wanted]))
 
-    @stepped
+    @stepped("expect(ws)")
     def to_have_subprotocol(self, subprotocol: str | None, *, timeout: Timeout = None) -> Steps[None]:
         """The server chose this subprotocol, or (None) none. Waits for the handshake."""
         socket = self._socket

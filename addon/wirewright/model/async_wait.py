@@ -4,13 +4,13 @@ https://playwright.dev/python/docs/api/class-websocket#web-socket-wait-for-event
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from functools import partial
 from operator import length_hint
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from wirewright.model.awaitables import Completion, is_awaitable
+from wirewright.model.awaitables import Completion, MustBeAwaited, is_awaitable
 from wirewright.model.catch_up import CatchUp, bind
 from wirewright.model.emitter import Emitter, RegisteredListener
 from wirewright.model.errors import ENDS_THE_PROGRAM, EndedError, Error, TimeoutError  # noqa: A004  Playwright's name
@@ -24,7 +24,7 @@ from wirewright.model.event_wait import (
     fitted,
     with_trials,
 )
-from wirewright.model.misuse import AsyncBlock, UnusedBlock, no_attribute, shown_as
+from wirewright.model.misuse import AsyncBlock, no_attribute, shown_as
 
 __tracebackhide__ = True  # pytest shows the line that calls
 
@@ -60,9 +60,10 @@ class AsyncWait(EventWait, Generic[T]):
     def is_over(self) -> bool:
         return self.future.done()
 
-    def wait(self, name: str) -> "WaitCoroutine[T]":
-        """The value that the predicate accepted; raises what the wait failed with. For the method `name`."""
-        return WaitCoroutine(self, name)
+    def wait(self, call: str) -> "WaitCoroutine[T]":
+        """The value that the predicate accepted; raises what the wait failed with. For a call such as
+        `ws.wait_for_event(...)`."""
+        return WaitCoroutine(self, call)
 
     def __await__(self) -> Generator[Any, Any, T]:
         value = yield from self.end().__await__()
@@ -192,50 +193,23 @@ class AsyncWait(EventWait, Generic[T]):
 
 
 @shown_as("coroutine")
-class WaitCoroutine(Coroutine[Any, Any, T]):
+class WaitCoroutine(MustBeAwaited[T]):
     """A wait as a coroutine that gives up its wait even if it is thrown away before its first step."""
 
-    def __init__(self, waiter: AsyncWait[T], name: str) -> None:
-        """`name` is that of the method, for the warning about a coroutine that was never awaited."""
+    def __init__(self, waiter: AsyncWait[T], call: str) -> None:
         self._waiter = waiter
-        running: Any = waiter._take()
-        running.__name__ = running.__qualname__ = self._name = name
-        self._running: Coroutine[Any, Any, T] = running
-        self._is_awaited = False
-
-    def __await__(self) -> Generator[Any, None, T]:
-        self._is_awaited = True
-        return self._running.__await__()
-
-    def send(self, value: Any) -> Any:
-        self._is_awaited = True
-        return self._running.send(value)
+        super().__init__(waiter._take, call, partial(call_in_loop, waiter.loop, waiter.cancel))
 
     def throw(self, *exception: Any) -> Any:
-        self._is_awaited = True
         try:
-            return self._running.throw(*exception)
+            return super().throw(*exception)
         except BaseException:
             self._waiter.cancel()
             raise
 
     def close(self) -> None:
-        self._is_awaited = True
-        self._running.close()
+        super().close()
         self._waiter.cancel()
-
-    def __repr__(self) -> str:
-        return f"<coroutine {self._name}: await it>"
-
-    def __del__(self) -> None:
-        if not self._is_awaited:  # Python warns of it
-            call_in_loop(self._waiter.loop, self._waiter.cancel)
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            call = f"{self._name.partition('.')[2]}(...)"
-            raise no_attribute(self, name, f"{call} was not awaited: write (await {call}).{name}")
 
 
 class EventInfo(Generic[T]):
@@ -272,7 +246,7 @@ class EventContextManager(AsyncBlock, Generic[T]):
         """`call` is the call that makes it, for errors: `ws.expect_event(...)`."""
         self._waiter = waiter
         self._call = call
-        self._unused = UnusedBlock(self._usage, partial(call_in_loop, waiter.loop, waiter.cancel))
+        self._must_be_entered(partial(call_in_loop, waiter.loop, waiter.cancel))
 
     async def __aenter__(self) -> EventInfo[T]:
         self._entered()

@@ -1,11 +1,13 @@
-"""The awaitable that a method returns for work that has already begun, and the cancelling of tasks."""
+"""The results of methods: of work that has begun already, and of calls that must be awaited."""
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
-from wirewright.model.misuse import no_attribute
+from wirewright.model.misuse import UnusedCall, no_attribute, shown_as
+
+__tracebackhide__ = True  # pytest shows the line that calls
 
 T = TypeVar("T")
 
@@ -65,6 +67,52 @@ class Completion(Coroutine[Any, Any, T]):
 
         def __contains__(self, item: object) -> bool:
             raise TypeError(f"{self._name} was not awaited: write ... in await {self._name}")
+
+
+@shown_as("coroutine")
+class MustBeAwaited(Coroutine[Any, Any, T]):
+    """The coroutine of a method that has no effect unless it is awaited. It is reported if it is not."""
+
+    def __init__(
+        self,
+        begin: Callable[[], Coroutine[Any, Any, T]],
+        call: str,
+        give_up: Callable[[], object] = lambda: None,
+    ) -> None:
+        """`begin` is called once it is awaited, as Python warns of each coroutine that is not. `call` is the
+        expression that has to be awaited, such as `ws.next_frame(...)`. `give_up` is called if it is not."""
+        self._begin, self._call = begin, call
+        self._running: Coroutine[Any, Any, T] | None = None
+        sentence = f"{call} was not awaited, so it had no effect: write await {call}"
+        self._unused = UnusedCall(sentence, give_up)
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        return self._begun().__await__()
+
+    def send(self, value: Any) -> Any:
+        return self._begun().send(value)
+
+    def throw(self, *exception: Any) -> Any:
+        return self._begun().throw(*exception)
+
+    def close(self) -> None:
+        self._unused.use()
+        if self._running is not None:
+            self._running.close()
+
+    def _begun(self) -> Coroutine[Any, Any, T]:
+        if self._running is None:
+            self._unused.use()
+            self._running = self._begin()
+        return self._running
+
+    def __repr__(self) -> str:
+        return f"<coroutine of {self._call}: await it>"
+
+    if not TYPE_CHECKING:  # so that a type checker reports the mistake, too
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_attribute(self, name, f"{self._call} was not awaited: write (await {self._call}).{name}")
 
 
 def is_awaitable(value: object) -> TypeGuard[Awaitable[Any]]:

@@ -10,6 +10,8 @@ from typing import Any
 from wirewright.printable import printable
 
 PACKAGE = Path(__file__).parent.parent
+_FILES = f"{PACKAGE}{os.sep}"
+"""The beginning of the names of all files of the package."""
 PLUGIN = PACKAGE / "pytest_plugin"
 """Its functions that call `launch` are fixtures."""
 LONGEST = 200
@@ -42,15 +44,26 @@ def place_text(file: str, line: int) -> str:
     return f"{printable(str(shown))}:{line}"
 
 
+def caller() -> FrameType | None:
+    """The code that called the package; None if that is the package itself, in a thread of its own."""
+    return _call_into_package()[0]
+
+
 def caller_text() -> str:
     """The code that called the package: `at conftest.py:12, in my_proxy`, or the plugin's fixture."""
-    frame: FrameType | None = sys._getframe(1)
-    inner: FrameType | None = None
-    while frame is not None and Path(frame.f_code.co_filename).is_relative_to(PACKAGE):
-        frame, inner = frame.f_back, frame
+    frame, inner = _call_into_package()
     if inner is not None and Path(inner.f_code.co_filename).is_relative_to(PLUGIN):
         return f"by the pytest fixture {inner.f_code.co_name}"
     if frame is None:
         return "by Wirewright"
     name = "" if frame.f_code.co_name == "<module>" else f", in {frame.f_code.co_name}"
     return f"at {place_text(frame.f_code.co_filename, frame.f_lineno)}{name}"
+
+
+def _call_into_package() -> tuple[FrameType | None, FrameType | None]:
+    """The frame that called the package, and the package's own frame that it called."""
+    frame: FrameType | None = sys._getframe(1)
+    inner: FrameType | None = None
+    while frame is not None and frame.f_code.co_filename.startswith(_FILES):
+        frame, inner = frame.f_back, frame
+    return frame, inner

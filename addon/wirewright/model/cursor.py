@@ -66,7 +66,7 @@ class Cursor:
     def __repr__(self) -> str:
         return f"<Cursor after frame {self._position} of {self._socket!r}>"
 
-    @stepped
+    @stepped("cursor")
     def next_frame(
         self,
         match: Match | None = None,

@@ -1,9 +1,15 @@
-"""Errors of objects that are used without `with` or `await`, or with those of the other API."""
+"""Errors of objects that are used without `with` or `await`, or with those of the other API.
+
+A call has no effect until its result is entered or awaited. If the result is thrown away before, the call is
+reported: to the pytest plugin, which fails the test that has made the call, and else as a RuntimeWarning.
+"""
 
 import sys
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+
+from wirewright.model.code_places import caller, place_text
 
 __tracebackhide__ = True  # pytest shows the line that calls
 
@@ -35,12 +41,16 @@ class Block:
     _value = "info"
     """The name for the value of the block."""
 
-    _unused: "UnusedBlock | None" = None
+    _unused: "UnusedCall | None" = None
+
+    def _must_be_entered(self, give_up: Callable[[], object] = lambda: None) -> None:
+        """Report the call if the block is thrown away. `give_up` ends what has begun already."""
+        self._unused = UnusedCall(f"nothing waits: write {self._usage}", give_up)
 
     def _entered(self) -> None:
         """The block begins."""
         if self._unused is not None:
-            self._unused.is_entered = True
+            self._unused.use()
 
     @property
     def _usage(self) -> str:
@@ -97,21 +107,41 @@ def no_attribute(owner: object, name: str, sentence: str) -> AttributeError:
     return AttributeError(sentence)
 
 
-class UnusedBlock:
-    """Warns of a block that is thrown away before it is entered. An attribute of the context manager."""
+class CallObserver(Protocol):
+    """Hears of the calls without effect that are made while it is the last of `call_observers`."""
 
-    def __init__(self, usage: str, give_up: Callable[[], object] = lambda: None) -> None:
-        """`give_up` ends what has begun already."""
-        self.is_entered = False
-        self._usage, self._give_up = usage, give_up
+    def unused(self, sentence: str, place: str) -> bool:
+        """A call at a place such as `test_order.py:12` had no effect. False if a warning should say so."""
+
+
+call_observers: list[CallObserver] = []
+
+
+class UnusedCall:
+    """Reports a call whose result is thrown away before it is used. An attribute of the result."""
+
+    def __init__(self, sentence: str, give_up: Callable[[], object] = lambda: None) -> None:
+        """`sentence` says what to write instead. `give_up` ends what has begun already."""
+        self.is_used = False
+        self._sentence, self._give_up = sentence, give_up
+        self._observer = call_observers[-1] if call_observers else None
+        frame = caller()
+        self._place = ("", 0) if frame is None else (frame.f_code.co_filename, frame.f_lineno)
+
+    def use(self) -> None:
+        """The result is entered or awaited."""
+        if not self.is_used:
+            self.is_used, self._observer = True, None
 
     def end(self) -> None:
-        """End what has begun, unless the block is entered. There is no warning then."""
-        if not self.is_entered:
-            self.is_entered = True
+        """End what has begun, unless the result is used. There is no report then."""
+        if not self.is_used:
+            self.use()
             self._give_up()
 
     def __del__(self) -> None:
-        if not self.is_entered and not sys.is_finalizing():
+        if not self.is_used and not sys.is_finalizing():
+            observer = self._observer
             self.end()
-            warnings.warn(f"nothing waits: write {self._usage}", RuntimeWarning, stacklevel=2)
+            if observer is None or not observer.unused(self._sentence, place_text(*self._place)):
+                warnings.warn_explicit(self._sentence, RuntimeWarning, *self._place)

@@ -85,9 +85,10 @@ class Proxy(Emitter, ProxyWaits[WebSocket, EventContextManager[WebSocket], Corou
         return EventContextManager(wait, call)
 
     def _wait_for(
-        self, event: str, predicate: Predicate | None, timeout: Timeout, method: str
+        self, event: str, predicate: Predicate | None, timeout: Timeout, call: str
     ) -> Coroutine[Any, Any, WebSocket]:
-        return AsyncWait[WebSocket](self, event, predicate, timeout, self._wait_options(event)).wait(method)
+        wait = AsyncWait[WebSocket](self, event, predicate, timeout, self._wait_options(event))
+        return wait.wait(call)
 
     def _model_socket(self, socket: WebSocket) -> WebSocket:
         return socket

@@ -32,7 +32,7 @@ class ProxyAssertions:
         """Ends up to the sequence number `since` do not count."""
         self._proxy, self._since = proxy, since
 
-    @stepped
+    @stepped("expect(proxy)")
     def to_reconnect(
         self, url: UrlMatch | None = None, *, within: Timeout = RECONNECT_TIMEOUT
     ) -> Steps[WebSocket]:

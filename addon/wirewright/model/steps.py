@@ -11,6 +11,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast, get_args
 
 from wirewright.model.arguments import show_result
+from wirewright.model.awaitables import MustBeAwaited
 
 __tracebackhide__ = True  # pytest shows the line that calls
 
@@ -40,16 +41,28 @@ async def run_steps(steps: Steps[T]) -> T:
 
 
 def stepped(
-    method: Callable[Concatenate[OwnerT, P], Steps[T]],
-) -> Callable[Concatenate[OwnerT, P], Coroutine[Any, Any, T]]:
-    """A decorator: the method runs the steps that the function returns, and is awaited."""
+    owner: str,
+) -> Callable[
+    [Callable[Concatenate[OwnerT, P], Steps[T]]], Callable[Concatenate[OwnerT, P], Coroutine[Any, Any, T]]
+]:
+    """A decorator: the method runs the steps that the function returns, and has to be awaited.
 
-    @wraps(method)
-    async def run(owner: OwnerT, /, *arguments: P.args, **options: P.kwargs) -> T:
-        return await run_steps(method(owner, *arguments, **options))
+    `owner` is the expression before the dot, for the report of a call that was not: `expect(ws)`.
+    """
 
-    show_result(run, method, get_args(method.__annotations__["return"])[-1])
-    return run
+    def decorate(
+        method: Callable[Concatenate[OwnerT, P], Steps[T]],
+    ) -> Callable[Concatenate[OwnerT, P], Coroutine[Any, Any, T]]:
+        call = f"{owner}.{method.__name__}(...)"
+
+        @wraps(method)
+        def begin(of: OwnerT, /, *arguments: P.args, **options: P.kwargs) -> Coroutine[Any, Any, T]:
+            return MustBeAwaited(lambda: run_steps(method(of, *arguments, **options)), call)
+
+        show_result(begin, method, get_args(method.__annotations__["return"])[-1])
+        return begin
+
+    return decorate
 
 
 def steps_of(

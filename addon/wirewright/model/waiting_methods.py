@@ -88,7 +88,7 @@ class ProxyWaits(Generic[SocketT, BlockT, WaitT], ABC):
         timeout: Timeout = None,
     ) -> WaitT:
         """The event's next value for which the predicate holds. The listener is there from the call on."""
-        return self._wait_for(event, predicate, timeout, "Proxy.wait_for_event")
+        return self._wait_for(event, predicate, timeout, "proxy.wait_for_event(...)")
 
     def expect_websocket(
         self,
@@ -116,15 +116,15 @@ class ProxyWaits(Generic[SocketT, BlockT, WaitT], ABC):
     ) -> WaitT:
         """The next socket of a matching URL for which the predicate holds, as `expect_websocket`."""
         match = socket_match(url, predicate, opened=opened, unwrap=self._model_socket)
-        return self._wait_for("websocket", match, timeout, "Proxy.wait_for_websocket")
+        return self._wait_for("websocket", match, timeout, "proxy.wait_for_websocket(...)")
 
     @abstractmethod
     def _expect(self, event: str, predicate: Predicate | None, timeout: Timeout, call: str) -> BlockT:
         """The context manager of a wait. `call` is the call that makes it, for errors."""
 
     @abstractmethod
-    def _wait_for(self, event: str, predicate: Predicate | None, timeout: Timeout, method: str) -> WaitT:
-        """The result of a wait. `method` is the name of the method, for warnings."""
+    def _wait_for(self, event: str, predicate: Predicate | None, timeout: Timeout, call: str) -> WaitT:
+        """The result of a wait. `call` is the call that makes it, for errors."""
 
     @abstractmethod
     def _model_socket(self, socket: SocketT) -> "WebSocket":

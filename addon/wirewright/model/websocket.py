@@ -236,9 +236,9 @@ class WebSocket(Emitter, SocketWaits):
         self, event: str, predicate: Predicate | None, timeout: Timeout, *, history: bool
     ) -> Coroutine[Any, Any, Any]:
         options = self._wait_options(event, history=history)
-        return AsyncWait(self, event, predicate, timeout, options).wait("WebSocket.wait_for_event")
+        return AsyncWait(self, event, predicate, timeout, options).wait("ws.wait_for_event(...)")
 
-    @stepped
+    @stepped("ws")
     def wait_for_open(self, timeout: Timeout = None) -> Steps[None]:
         """Return once the handshake has succeeded. On a socket that has been open it returns at once.
 
@@ -259,7 +259,7 @@ class WebSocket(Emitter, SocketWaits):
         """
         return Cursor(self, start)
 
-    @stepped
+    @stepped("ws")
     def next_frame(
         self,
         match: Match | None = None,

@@ -118,7 +118,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """Fail a test if one of its listeners, handlers or rules has raised."""
+    """Fail a test if one of its listeners, handlers or rules has raised, or a call of it had no effect."""
     __tracebackhide__ = True
     run = item.stash[RUN]
     try:
@@ -161,6 +161,7 @@ def pytest_runtest_makereport(
     run = item.stash.get(RUN, None)
     if run is None:
         return report
+    run.is_cut_short |= call.excinfo is not None
     if report.failed:
         run.has_failed = True
         for title, text in run.sections():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wirewright.model import running_proxies, user_errors
+from wirewright.model import misuse, running_proxies, user_errors
 from wirewright.model.errors import Error
 from wirewright.model.running_proxies import RunningProxy
 from wirewright.model.socket_text import END_TEXTS
@@ -84,12 +84,16 @@ class TestRun:
         self.has_failed = False
         self.has_passed = False
         """True once the test's function has returned, and no listener or handler has raised."""
+        self.is_cut_short = False
+        """True once its function or a fixture of it has raised anything, such as a skip."""
         self.cassette: PlayedCassette | None = None
         """The cassette that is replayed."""
         self._item = item
         self._options = item.config.option
         self._proxies: dict[RunningProxy, TestedProxy] = {}
         self._errors: list[UserError] = []
+        self._unused_calls: list[str] = []
+        """Sentences about calls that had no effect, with their places."""
         self._not_recorded: list[str] = []
         self._uses_fixture = not FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
         self.is_over = False
@@ -98,6 +102,7 @@ class TestRun:
         """Seconds since the epoch."""
         self._is_new = False
         """True if proxies that start now are started by the test."""
+        self._has_ended = False
 
     # The beginning and the end
 
@@ -105,6 +110,7 @@ class TestRun:
         """Follow the proxies that run, and those that will be started."""
         self._began = time.time()
         user_errors.observers.append(self._note)
+        misuse.call_observers.append(self)
         running_proxies.followers.append(self)
         for running in running_proxies.running_proxies():
             with suppress(Error):  # its loop is closed, or blocked
@@ -137,7 +143,9 @@ class TestRun:
 
     def end(self) -> None:
         """Follow nothing more, and remove the captures that are not to be kept."""
+        self._has_ended = True
         user_errors.observers.remove(self._note)
+        misuse.call_observers.remove(self)
         running_proxies.followers.remove(self)
         self._mark_used()
         for tested in self._proxies.values():
@@ -161,7 +169,15 @@ class TestRun:
             warnings.warn(pytest.PytestWarning(f"--ws-capture: {error}"), stacklevel=1)
         self._not_recorded.clear()
 
-    # Exceptions of listeners, handlers and rules
+    # Failures beside those of the test's own function
+
+    def unused(self, sentence: str, place: str) -> bool:
+        """Note a call of this test that had no effect, unless the test was cut short before its `await`."""
+        if self.is_cut_short:
+            return True
+        if not self._has_ended:
+            self._unused_calls.append(f"{place}: {sentence}")
+        return not self._has_ended
 
     def _note(self, error: UserError) -> None:
         exception = error.exception
@@ -177,14 +193,18 @@ class TestRun:
                 running.settle()
 
     def raise_errors(self) -> None:
-        """Raise what listeners, handlers and rules have raised since the last time, and what does not fit a
-        cassette."""
+        """Raise what listeners, handlers and rules have raised since the last time.
+
+        Or fail the test for calls without effect, and for an app that does not fit its cassette.
+        """
         __tracebackhide__ = True
         errors = [error.exception for error in self._take_errors()]
+        failures, self._unused_calls[:] = self._unused_calls.copy(), []
         if self.cassette is not None and (failure := self.cassette.take_failure()):
-            if not errors:
-                pytest.fail(failure, pytrace=False)
-            errors.append(AssertionError(failure))
+            failures.append(failure)
+        if failures and not errors:
+            pytest.fail("\n".join(failures), pytrace=False)
+        errors += map(AssertionError, failures)
         if len(errors) == 1 and isinstance(errors[0], Exception):
             raise errors[0]
         if errors:
@@ -209,6 +229,9 @@ class TestRun:
         for error in self._take_errors():
             raised = pytest.ExceptionInfo.from_exception(error.exception)
             sections.append((error.raised, str(self._item.repr_failure(raised))))
+        if self._unused_calls:
+            sections.append(("Calls without effect", "\n".join(self._unused_calls)))
+            self._unused_calls.clear()
         if self.cassette is not None and (lines := self.cassette.lines()):
             sections.append((self.cassette.title, "\n".join(lines)))
         self._mark_used()

@@ -26,7 +26,7 @@ from wirewright.model.event_wait import (
     fitted,
     with_trials,
 )
-from wirewright.model.misuse import SyncBlock, UnusedBlock, no_attribute
+from wirewright.model.misuse import SyncBlock, no_attribute
 from wirewright.model.socket_match import SocketMatch
 from wirewright.sync.bridge import as_exception
 from wirewright.sync.dispatcher import is_too_much, size_of
@@ -337,7 +337,7 @@ class EventContextManager(SyncBlock, Generic[T]):
         """`call` is the call that makes it, for errors: `ws.expect_event(...)`."""
         self._begin = begin
         self._call = call
-        self._unused = UnusedBlock(self._usage)
+        self._must_be_entered()
 
     def __repr__(self) -> str:
         return f"<EventContextManager of {self._call}>"
