@@ -359,7 +359,7 @@ class Proxy(ProxyWrapper[own_proxy.Proxy], ProxyWaits[WebSocket, EventContextMan
             self._own._scope,
             strict=strict,
             unwrap=lambda route: route._own,
-            ask=self._bridge.ask,
+            ask=lambda function: DispatchedFunction(self._wrappers, function, 0)(),
         )
 
     def unroute_web_socket(self, url: UrlMatch | None, handler: RouteHandler | None = None) -> None:

@@ -286,6 +286,43 @@ def test_call_without_await_fails_its_test(pytester: pytest.Pytester, runner: st
     assert "Warning" not in said
 
 
+EARLIER_ROUTE = """
+ended = asyncio.Event()
+
+
+async def raise_later(*_):
+    if ended.is_set():
+        raise LookupError("of test_a")
+
+async def test_a(async_ws_proxy, request):
+    def route(socket):
+        socket.connect_to_server()
+        async def wait(message):
+            await ended.wait()
+            raise LookupError(message)
+        socket.on_message(wait)
+    await async_ws_proxy.route_web_socket("**", route)
+    async_ws_proxy.on("websocket", lambda ws: ws.on("framereceived", raise_later))
+    address = f"http://127.0.0.1:{async_ws_proxy.port}"
+    test_a.serving = serving()
+    test_a.client = await connect(test_a.serving.__enter__(), proxy=address)
+    await test_a.client.send("a")
+
+async def test_b(async_ws_proxy):
+    ended.set()
+    await test_a.client.send("b")
+    assert await test_a.client.recv() in ("a", "b")
+    await test_a.client.close()
+    test_a.serving.__exit__(None, None, None)
+"""
+
+
+def test_route_of_an_earlier_test_fails_no_later_one(pytester: pytest.Pytester) -> None:
+    marks = "import pytest_asyncio\npytestmark = pytest.mark.asyncio(loop_scope='module')"
+    options = ("-p", "no:randomly", "-o", "asyncio_default_test_loop_scope=module")
+    run_async(pytester, STRICT, EARLIER_ROUTE, *options, marks=marks).assert_outcomes(passed=2)
+
+
 def test_each_worker_has_a_proxy(pytester: pytest.Pytester) -> None:
     tests = """
 @pytest.mark.parametrize("number", range(4))

@@ -212,6 +212,117 @@ def test_that_closes_the_app_itself(ws_proxy, app):
     assert "Socket closed" in result.stdout.str()
 
 
+OF_AN_EARLIER_TEST = """
+import logging
+import queue
+import threading
+from websockets.sync.client import connect as connect_sync
+
+@pytest.fixture(scope="module")
+def client(ws_session_proxy):
+    with serving() as url, connect_sync(url, proxy=f"http://127.0.0.1:{ws_session_proxy.port}") as client:
+        yield client
+
+class Log(logging.Handler):
+    def __init__(self):
+        super().__init__()
+        self.texts = queue.SimpleQueue()
+        logging.getLogger("wirewright").addHandler(self)
+
+    def emit(self, record):
+        self.texts.put(self.format(record))
+
+    def wait_for(self, *words):
+        missing = list(words)
+        while missing:
+            text = self.texts.get(timeout=60)
+            assert "this test is over" in text
+            if found := next((word for word in missing if word in text), None):
+                missing.remove(found)
+
+ended = threading.Event()
+"""
+SYNC_ROUTES = """
+def route_in_test_a(ws_proxy, raise_it):
+    def handle(socket):
+        server = socket.connect_to_server()
+        def forward(message):
+            server.send(message)
+            return raise_it(message)
+        def forward_back(message):
+            socket.send(message)
+            return raise_it(message)
+        socket.on_message(forward)
+        server.on_message(forward_back)
+    ws_proxy.route_web_socket("**", handle)
+
+def raise_later(message):
+    if ended.is_set():
+        raise LookupError("of test_a")
+
+async def raise_later_async(message):
+    await asyncio.sleep(0)
+    raise_later(message)
+
+def test_a(ws_proxy, request):
+    route_in_test_a(ws_proxy, RAISING)
+    request.getfixturevalue("client")
+
+def test_b(ws_proxy, client):
+    log = Log()
+    ended.set()
+    client.send("question")
+    assert client.recv() == "question"
+    log.wait_for(*2 * ["LookupError: of test_a"])
+
+def test_own_listener_fails_its_own_test(ws_proxy, client):
+    ws_proxy.web_sockets[0].on("framesent", fail)
+    client.send("question")
+    client.recv()
+"""
+
+
+@pytest.mark.parametrize("raising", ["raise_later", "raise_later_async"])
+def test_route_of_an_earlier_test_fails_no_later_one(pytester: pytest.Pytester, raising: str) -> None:
+    pytester.makepyfile(RAISING + OF_AN_EARLIER_TEST + SYNC_ROUTES.replace("RAISING", raising))
+    result = run(pytester, "-p", "no:randomly", "-p", "no:asyncio")
+    result.assert_outcomes(failed=1, passed=2)
+    assert (
+        "FAILED test_route_of_an_earlier_test_fails_no_later_one.py::test_own_listener" in result.stdout.str()
+    )
+
+
+def test_mock_of_an_earlier_test_fails_no_later_one(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        RAISING
+        + OF_AN_EARLIER_TEST
+        + """
+def raise_later(word):
+    def reply():
+        if ended.is_set():
+            raise LookupError(word)
+        return "again"
+    return reply
+
+def test_a(ws_proxy, request):
+    mock = ws_proxy.mock_web_socket("**", strict=True)
+    mock.on("question").reply("answer", raise_later("of a rule"))
+    mock.every(0.01, raise_later("of every"))
+    client = request.getfixturevalue("client")
+    client.send("question")
+    assert client.recv() in ("answer", "again")
+
+def test_b(ws_proxy, client):
+    log = Log()
+    ended.set()
+    client.send("unknown")
+    client.send("question")
+    log.wait_for("of a rule", "of every", "has no rule for")
+"""
+    )
+    run(pytester, "-p", "no:randomly", "-p", "no:asyncio").assert_outcomes(passed=2)
+
+
 def test_marker_allows_errors(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         RAISING

@@ -39,7 +39,7 @@ def test_handler_that_waits_for_what_is_there_has_gone_on_once_all_is_settled(br
         received.append(bridge.receive(Filled()))
 
     for number in range(200):
-        bridge.dispatcher.in_turn(lambda: iter([(handle, None, None)]))
+        bridge.dispatcher.in_turn(lambda: iter([(handle, None, repr)]))
         bridge.settle()
         assert len(received) == number + 1
 

@@ -455,6 +455,27 @@ def test_forked_child_is_told(proxy: Proxy) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+def test_listener_that_raises_after_its_test_is_logged_alone(
+    proxy: Proxy, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate, begun = Gate(), threading.Event()
+
+    def fail_later(payload: object) -> None:
+        begun.set()
+        gate()
+        raise LookupError("too late")
+
+    with opened(proxy, url) as (_, client):
+        with temporary_registrations(proxy) as seen:
+            seen.web_sockets[0].on("framesent", fail_later)
+            client.send("a")
+            assert begun.wait(STEP_SECONDS)
+        gate.open()
+        settle(proxy)
+    assert "too late" in caplog.text  # the plugin would fail this test
+    assert "EndedError: this test is over" in caplog.text
+
+
 # Waits that nobody ends
 
 

@@ -274,7 +274,7 @@ class Bridge:
     def ask(self, function: Callable[..., object], *arguments: object) -> "asyncio.Future[Any]":
         """Call a user's function in the dispatcher's thread. The future has its result or exception."""
         answer: asyncio.Future[Any] = self.loop.create_future()
-        calls: Calls = iter([(self._answer, (answer, function, arguments), None)])
+        calls: Calls = iter([(self._answer, (answer, function, arguments), _ignore)])
         self.dispatcher.in_turn(lambda: calls)
         return answer
 
@@ -308,6 +308,10 @@ async def _awaited(step: Callable[[], Awaitable[T]], on_result: Callable[[object
     result = await step()
     on_result(result)
     return result
+
+
+def _ignore(_: BaseException) -> None:
+    """The answer has the exception."""
 
 
 async def _turns() -> None:

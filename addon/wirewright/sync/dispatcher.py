@@ -4,7 +4,6 @@ Each of them is called in a greenlet, as in Playwright's sync API: the next hand
 """
 
 import inspect
-import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
@@ -20,11 +19,10 @@ except ImportError:
     raise
 
 from wirewright.memory import MemoryUse, budget
-from wirewright.model import user_errors
 
-Calls = Iterator[tuple[Callable[[Any], object], object, object]]
-"""A user's functions in the order in which they are called, each with its value, and with the object that the
-log names if the function raises."""
+Calls = Iterator[tuple[Callable[[Any], object], object, Callable[[BaseException], object]]]
+"""A user's functions in the order in which they are called, each with its value, and with a function that is
+given what it raises."""
 Job = tuple[Callable[..., Calls | None], tuple[object, ...], int]
 """A function, its arguments, and about how many bytes of memory they take. The function must not wait. It may
 return calls that do."""
@@ -127,15 +125,15 @@ class Dispatcher:
 
     def _work(self, calls: Calls) -> None:
         while True:
-            for function, value, source in calls:
+            for function, value, report in calls:
                 try:
                     result = function(value)
                     if result is not None and inspect.isawaitable(result):
                         self._finish(result)
-                except BaseException:  # sys.exit() ends no thread that others need
-                    user_errors.report(source, "a listener", sys.exception())
+                except BaseException as exception:  # sys.exit() ends no thread that others need
+                    report(exception)
             del calls
-            function = value = source = result = None  # type: ignore[assignment]  # they keep no socket alive
+            function = value = report = result = None  # type: ignore[assignment]  # they keep no socket alive
             self._idle.append(getcurrent())
             calls = self._hub.switch(True)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+from wirewright.model import user_errors
 from wirewright.model.arguments import fit
 from wirewright.model.catch_up import ORDER_SECONDS, Backlog, CatchUp, bind, find
 from wirewright.model.emitter import EmittedEvent, Emitter
@@ -194,9 +195,12 @@ class ListeningWrapper(Wrapper[EmitterT], ABC):
                     return
                 if listener.is_for_once:
                     del listeners[listener.function]
-                yield listener.call, shown, self
+                yield listener.call, shown, self._report
         if not listeners:
             self._bridge.post(self._want_less)
+
+    def _report(self, exception: BaseException) -> None:
+        user_errors.report(self, "a listener", self._wrappers.reported(exception))
 
     def _past_calls(
         self, past: Sequence[PastEvent], behind: Sequence[tuple[str, Callable[..., Any]]], number: int
@@ -264,8 +268,8 @@ class ProxyWrapper(ListeningWrapper[EmitterT]):
     def _opening_calls(self, event: str, own: WebSocket, backlog: Backlog, number: int) -> Calls:
         wrapper: ListeningWrapper[Any] = self._wrappers.of(own)
         wrapper._is_opening = True
-        for call, socket, source in self._calls(event, [own], number):
-            yield partial(self._call_with, call, CatchUp(backlog)), socket, source
+        for call, socket, report in self._calls(event, [own], number):
+            yield partial(self._call_with, call, CatchUp(backlog)), socket, report
         wrapper._is_opening = False
         self._bridge.post(wrapper._release)
 

@@ -52,6 +52,17 @@ class WrapperRegistry:
         if self.are_over or self.bridge.is_ended:
             raise EndedError(TEST_IS_OVER if self.are_over else "Proxy closed")
 
+    def reported(self, exception: BaseException) -> BaseException:
+        """An exception of a user's function as it is reported.
+
+        After its test that is an EndedError, which is only logged: another test may run now.
+        """
+        if not self.are_over:
+            return exception
+        ended = EndedError(TEST_IS_OVER)
+        ended.__cause__ = exception
+        return ended
+
     def note_wait(self, begun: object) -> None:
         """Have a wait end with these wrappers. Anything else is ignored."""
         if isinstance(begun, TimedWait):
@@ -211,7 +222,15 @@ class DispatchedFunction:
         self._fitted = fit(function, count)
 
     def __call__(self, *values: object) -> Any:
-        return self._wrappers.bridge.ask(self._fitted, *map(self._wrappers.of, values))
+        return self._wrappers.bridge.ask(self._run, *map(self._wrappers.of, values))
+
+    def _run(self, *values: object) -> Any:
+        try:
+            return self._wrappers.bridge.call_user(self._fitted, values)
+        except BaseException as exception:
+            if (reported := self._wrappers.reported(exception)) is exception:
+                raise
+            raise reported from exception
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, DispatchedFunction):
