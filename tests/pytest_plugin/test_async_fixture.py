@@ -323,6 +323,41 @@ def test_route_of_an_earlier_test_fails_no_later_one(pytester: pytest.Pytester) 
     run_async(pytester, STRICT, EARLIER_ROUTE, *options, marks=marks).assert_outcomes(passed=2)
 
 
+CAPTURING = """
+from wirewright import Error
+
+async def test_that_ends_none(async_ws_proxy, app):
+    device = async_ws_proxy.context(client="127.0.0.1")
+    await device.start_capture("device.db")
+    async_ws_proxy.start_capture("one.db")
+
+async def test_that_ends_one(async_ws_proxy, app):
+    device = async_ws_proxy.context(client="127.0.0.1")
+    await device.start_capture("device-2.db")
+    await async_ws_proxy.start_capture("two.db")
+    await async_ws_proxy.stop_capture()
+
+async def test_of_which_a_wider_fixture_records(recorded, async_ws_proxy):
+    with pytest.raises(Error):
+        await async_ws_proxy.start_capture("three.db")
+
+async def test_that_is_recorded_still(recorded, async_ws_proxy):
+    await async_ws_proxy.annotate("still")
+
+@pytest.fixture(scope="session")
+def recorded(ws_session_proxy):
+    ws_session_proxy.start_capture("session.db")
+    yield
+    ws_session_proxy.annotate("at the end")
+    ws_session_proxy.stop_capture()
+"""
+
+
+@pytest.mark.parametrize("runner", [STRICT, ANYIO])
+def test_capture_of_a_test_ends_with_it(pytester: pytest.Pytester, runner: str) -> None:
+    run_async(pytester, runner, CAPTURING, "-p", "no:randomly").assert_outcomes(passed=4)
+
+
 def test_each_worker_has_a_proxy(pytester: pytest.Pytester) -> None:
     tests = """
 @pytest.mark.parametrize("number", range(4))

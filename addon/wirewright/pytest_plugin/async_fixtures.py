@@ -8,6 +8,7 @@ https://anyio.readthedocs.io/en/stable/testing.html#asynchronous-fixtures
 """
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -61,10 +62,23 @@ def _ws_connect_arguments(
 async def _ws_proxy_in_anyio_loop(
     _ws_connect_arguments: dict[str, Any], ws_context_args: dict[str, Any]
 ) -> "AsyncIterator[Proxy]":
-    from wirewright.async_api import connect
-
-    async with limited(connect(**_ws_connect_arguments), ws_context_args) as proxy:
+    async with connected(_ws_connect_arguments, ws_context_args) as proxy:
         yield proxy
+
+
+@asynccontextmanager
+async def connected(arguments: dict[str, Any], context_args: dict[str, Any]) -> "AsyncIterator[Proxy]":
+    """The session's proxy by a connection for one test. At the end of the block its captures end, too."""
+    from wirewright.async_api import connect
+    from wirewright.model.errors import Error
+
+    async with limited(connect(**arguments), context_args) as proxy:
+        yield proxy
+        with suppress(Error):  # the proxy may be gone
+            host = proxy._root._running_host()
+            await host.apps_seen()  # the commands before it, which may not be awaited, are answered by then
+            if None in host.captures:  # those of contexts end with the contexts
+                await proxy._root.stop_capture()
 
 
 def _fixture_of_the_loop(request: pytest.FixtureRequest) -> str:

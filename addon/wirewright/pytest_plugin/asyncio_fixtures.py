@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest_asyncio
 
-from wirewright.pytest_plugin.fixtures import limited
+from wirewright.pytest_plugin.async_fixtures import connected
 
 if TYPE_CHECKING:
     from wirewright.model.proxy import Proxy
@@ -16,15 +16,13 @@ if TYPE_CHECKING:
 
 def _fixture_in(loop_scope: Literal["function", "class", "module", "package", "session"]) -> Any:
     @pytest_asyncio.fixture(loop_scope=loop_scope, name=f"_ws_proxy_in_{loop_scope}_loop")
-    async def connected(
+    async def fixture(
         _ws_connect_arguments: dict[str, Any], ws_context_args: dict[str, Any]
     ) -> "AsyncIterator[Proxy]":
-        from wirewright.async_api import connect
-
-        async with limited(connect(**_ws_connect_arguments), ws_context_args) as proxy:
+        async with connected(_ws_connect_arguments, ws_context_args) as proxy:
             yield proxy
 
-    return connected
+    return fixture
 
 
 in_function_loop = _fixture_in("function")

@@ -1,9 +1,11 @@
 """Calls of a remote client's user, as messages to the proxy."""
 
+import asyncio
 import inspect
 import re
 from collections.abc import Awaitable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,8 @@ class RemoteHost:
         self.port = welcome.port
         self.ca_certificate = Path(welcome.ca_certificate)
         self.history = HistoryLimit(welcome.history_messages, welcome.history_bytes)
+        self.captures: set[ContextFilter | None] = set()
+        """The contexts whose captures this client has started, and not ended; None is the proxy."""
 
     def forget(self, owner: Owner) -> None:
         """A client is no script of the proxy's."""
@@ -74,7 +78,7 @@ class RemoteHost:
         if isinstance(url, protocol.Function):
             raise TypeError("url must be a glob or a regex: the proxy cannot ask a function for a capture")
         redact = options.pop("redact")
-        return self._sender.command(
+        started = self._sender.command(
             protocol.StartCapture,
             path=str(path.absolute()),  # of this program's folder
             url=url,
@@ -82,8 +86,17 @@ class RemoteHost:
             context=self._contexts.number(context),
             **options,
         )
+        started.add_done_callback(partial(self._note_capture, context))
+        return started
+
+    def _note_capture(self, context: ContextFilter | None, started: "asyncio.Future[None]") -> None:
+        if (
+            not started.cancelled() and started.exception() is None
+        ):  # else the capture of somebody else may run
+            self.captures.add(context)
 
     def stop_capture(self, context: ContextFilter | None) -> Awaitable[None]:
+        self.captures.discard(context)
         return self._sender.command(protocol.StopCapture, context=self._contexts.number(context))
 
     def annotate(self, text: str, context: ContextFilter | None) -> Awaitable[None]:
