@@ -187,11 +187,46 @@ def test_mode_none_says_how_to_record_what_is_missing(pytester: pytest.Pytester)
     result = run(pytester)
     result.assert_outcomes(errors=1)
     said = (
-        'cassettes/shop.jsonl does not exist, and mode="none" records nothing: '
-        'run the test once with mode="once"'
+        'cassettes/shop.jsonl does not exist, and the mode "none" records nothing: '
+        "run the test once with --ws-cassettes=once"
     )
     assert f"\n{said}\n" in result.stdout.str()
     assert "Traceback" not in result.stdout.str()
+
+
+MODES = """
+import pytest
+
+@pytest.mark.ws_cassette("once")
+def test_once(app):
+    assert app.buy() == '{"bought": "tea"}'
+
+@pytest.mark.ws_cassette("none", mode="none")
+def test_none(app):
+    assert app.buy() == '{"bought": "tea"}'
+
+@pytest.mark.ws_cassette("all", mode="all")
+def test_all(app):
+    assert app.buy() == '{"bought": "tea"}'
+"""
+
+
+def test_mode_of_the_command_line_is_that_of_all_cassettes(
+    pytester: pytest.Pytester, shop: Shop, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makepyfile(MODES)
+    result = run(pytester, "--ws-cassettes=none")
+    result.assert_outcomes(errors=3)
+    assert result.stdout.str().count("run the test once with --ws-cassettes=once") >= 3
+    with opened(shop, certificates, monkeypatch):
+        run(pytester, "--ws-cassettes=once").assert_outcomes(passed=3)
+        assert shop.sockets == 3
+        run(pytester, "--ws-cassettes=once").assert_outcomes(passed=3)
+        assert shop.sockets == 3
+        run(pytester, "--ws-cassettes=all", "-n", "2").assert_outcomes(passed=3)
+        assert shop.sockets == 6
+    run(pytester, "--ws-cassettes=none").assert_outcomes(passed=3)
+    run(pytester, "--ws-cassettes=new").stderr.fnmatch_lines("*invalid choice: 'new'*")
 
 
 FAILING = """
@@ -321,7 +356,9 @@ def test_message_that_does_not_fit_fails_the_test_with_the_difference(pytester: 
     assert said.count("message 1 is not the recorded one (of socket #1):") == 3
     assert said.count('\n-  "buy": "tea"') == 3
     assert said.count('\n+  "buy": "coffee"') == 3
-    assert said.count('To record it anew, delete the file, or run the test once with mode="all".') == 4
+    assert (
+        said.count("To record it anew, delete the file, or run the test once with --ws-cassettes=all.") == 4
+    )
     assert (
         "message 2 is not the recorded one (of socket #1):\n- (nothing)\n+ (text, 4 characters)\n+more\n"
         in said

@@ -56,6 +56,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--ws-capture-dir", metavar="DIR", default="test-results", help="The folder of the captures."
     )
     group.addoption(
+        "--ws-cassettes",
+        choices=["once", "none", "all"],
+        help="The mode of all cassettes of this run, whatever their markers say: `none` records nothing, "
+        "`all` records them anew.",
+    )
+    group.addoption(
         "--ws-cassettes-unused",
         action="store_true",
         help="At the end, list the cassettes beside the collected tests that none of these tests names.",

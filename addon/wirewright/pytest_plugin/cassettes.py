@@ -8,7 +8,7 @@ import re
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
@@ -52,7 +52,9 @@ def cassette_mark(item: pytest.Item) -> CassetteMark | None:
     marker = item.get_closest_marker(MARKER)
     if marker is None:
         return None
-    return ws_cassette(item.path.parent / FOLDER, *marker.args, **marker.kwargs)
+    mark = ws_cassette(item.path.parent / FOLDER, *marker.args, **marker.kwargs)
+    mode: Mode | None = item.config.option.ws_cassettes
+    return mark if mode is None else replace(mark, mode=mode)
 
 
 def ws_cassette(
@@ -92,8 +94,8 @@ def played_or_recorded(request: pytest.FixtureRequest) -> Iterator[None]:
     elif mark.path.exists():
         yield from _played(mark, proxy, run)
     else:
-        what = f'{shown(mark.path)} does not exist, and mode="none" records nothing'
-        pytest.fail(f'{what}: run the test once with mode="once"', pytrace=False)
+        what = f'{shown(mark.path)} does not exist, and the mode "none" records nothing'
+        pytest.fail(f"{what}: run the test once with --ws-cassettes=once", pytrace=False)
 
 
 def _recorded(mark: CassetteMark, proxy: "Proxy", run: TestRun) -> Iterator[None]:
@@ -163,7 +165,7 @@ class PlayedCassette:
             return None
         more = [f"… and {len(found) - MOST_MISFITS:,} more"] if len(found) > MOST_MISFITS else []
         first = f"the app does not fit {shown(self._path)}:"
-        remedy = 'To record it anew, delete the file, or run the test once with mode="all".'
+        remedy = "To record it anew, delete the file, or run the test once with --ws-cassettes=all."
         return "\n".join([first, *map(str, found[:MOST_MISFITS]), *more, remedy])
 
     def lines(self) -> list[str]:
