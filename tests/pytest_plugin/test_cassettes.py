@@ -352,7 +352,8 @@ def test_message_that_does_not_fit_fails_the_test_with_the_difference(pytester: 
     result = run(pytester, "--show-capture=no")  # the log has each difference, too
     result.assert_outcomes(failed=4, passed=1)
     said = result.stdout.str()
-    assert said.count("the app does not fit cassettes/shop.jsonl:") == 4
+    assert said.count("the app does not fit cassettes/shop.jsonl, line 4:\n") == 3
+    assert said.count("the app does not fit cassettes/shop.jsonl:\n") == 1
     assert said.count("message 1 is not the recorded one (of socket #1):") == 3
     assert said.count('\n-  "buy": "tea"') == 3
     assert said.count('\n+  "buy": "coffee"') == 3

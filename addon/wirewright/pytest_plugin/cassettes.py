@@ -9,6 +9,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
@@ -160,13 +161,17 @@ class PlayedCassette:
 
     def take_failure(self) -> str | None:
         """The differences between the app and the cassette since the last call; None if there are none."""
-        found = [*_taken(self._replay.mismatches), *map(_refusal, _taken(self._refused))]
+        mismatches = [(str(each), each.line) for each in _taken(self._replay.mismatches)]
+        found = [*mismatches, *((_refusal(url), None) for url in _taken(self._refused))]
         if not found:
             return None
         more = [f"… and {len(found) - MOST_MISFITS:,} more"] if len(found) > MOST_MISFITS else []
-        first = f"the app does not fit {shown(self._path)}:"
         remedy = "To record it anew, delete the file, or run the test once with --ws-cassettes=all."
-        return "\n".join([first, *map(str, found[:MOST_MISFITS]), *more, remedy])
+        return "\n".join([*starmap(self._misfit, found[:MOST_MISFITS]), *more, remedy])
+
+    def _misfit(self, sentence: str, line: int | None) -> str:
+        place = "" if line is None else f", line {line}"
+        return f"the app does not fit {shown(self._path)}{place}:\n{sentence}"
 
     def lines(self) -> list[str]:
         """The lines of the report of a test that failed: what did not fit, and what was not used."""

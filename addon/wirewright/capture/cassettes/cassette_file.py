@@ -40,6 +40,8 @@ class Cassette:
         self._sockets: list[Socket] = []
         self._frames: list[RecordedFrame] = []
         self._spans: dict[int, tuple[int, int]] = {}
+        self._lines: list[int] = []
+        """The number of the line of each message."""
 
     def __enter__(self) -> Self:
         return self
@@ -64,6 +66,10 @@ class Cassette:
         for number in range(max(first, after + 1), min(last, until) + 1):
             yield self._frames[number - 1]
 
+    def line_of(self, message: int) -> int:
+        """The number of the line of a message, by the id of the message."""
+        return self._lines[message - 1]
+
     def ending_at(self, end_ns: int) -> SocketFrames:
         """The sockets, each with its messages, with times such that the last one is `end_ns`."""
         times = (socket.closed_ns or 0 for socket in self._sockets)
@@ -73,10 +79,11 @@ class Cassette:
             frames = (replace(each, time_ns=each.time_ns + shift) for each in self._frames[first - 1 : last])
             yield _shifted(socket, shift), frames
 
-    def _add_line(self, line: str) -> None:
+    def _add_line(self, line: str, number: int) -> None:
         """Raises BadLine."""
         if message := message_of(line):
             self._add_message(*message)
+            self._lines.append(number)
             return
         values = values_of(line)
         if "socket" in values:
@@ -150,7 +157,7 @@ def read_lines(file: IO[bytes], path: Path) -> Cassette:
                 continue
             text = _decoded(line)
             if text:
-                cassette._add_line(text)
+                cassette._add_line(text, number)
     except BadLine as error:
         raise CaptureError(f"{path}: line {number}: {error}") from None
     return cassette

@@ -141,6 +141,10 @@ class Replay:
             yield from few
             after = few[-1].id if few else last
 
+    def _line_of(self, step: Step | None) -> int | None:
+        """The line of a cassette that has a recorded message."""
+        return None if step is None or self._cassette is None else self._cassette.line_of(step.frame)
+
     def __call__(self, route: WebSocketRoute) -> None:
         """Answer a handshake as it was when it was recorded, and begin to play."""
         recorded = min(self._candidates(route.url), key=lambda each: self._played[each.socket.id])
@@ -276,9 +280,8 @@ class _ServerPlayer:
     def _judge(self, step: Step | None, live: Payload | None) -> Verdict:
         replay = self._replay
         expected = None if step is None else step.payload
-        mismatch = Mismatch(
-            self._route.url, self._recorded.socket.id, self._count, expected, live, replay._same
-        )
+        socket, line = self._recorded.socket.id, replay._line_of(step)
+        mismatch = Mismatch(self._route.url, socket, self._count, expected, live, replay._same, line)
         replay.mismatches.append(mismatch)
         logger.warning("%s", mismatch)
         if replay._on_mismatch == "wait":

@@ -30,6 +30,8 @@ class Step:
     payload: Payload
     is_whole: bool
     """True if all of it was recorded."""
+    frame: int
+    """Its id in the recording."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class Mismatch:
     """The live message; None if no message came."""
     compare: Comparison
     """The comparison for which they are not the same."""
+    line: int | None = None
+    """The number of the line of a cassette that has the recorded message."""
 
     @property
     def diff(self) -> str:
@@ -92,7 +96,7 @@ def steps(frames: Iterable[RecordedFrame], role: Role) -> Iterator[Step]:
             if is_played and not whole:
                 what = f"the {role}'s message {numbers[played]} of socket #{frame.socket_id}"
                 raise CaptureError(f"{what} was recorded only in part (max_payload), and cannot be played")
-            yield Step(numbers[frame.direction], frame.time_ns, frame.direction, payload, whole)
+            yield Step(numbers[frame.direction], frame.time_ns, frame.direction, payload, whole, frame.id)
 
 
 def _arrived(frame: RecordedFrame) -> Payload | None:
