@@ -8,6 +8,7 @@ import pytest
 from support.model_sockets import in_virtual_time, left_behind, open_socket
 from wirewright.model.feed import Feed
 from wirewright.model.web_socket_mock import WebSocketMock, unanswered_lines
+from wirewright.printable import shown_url
 from wirewright.values import Payload
 
 
@@ -16,6 +17,7 @@ class NotedRoute:
 
     def __init__(self, feed: Feed) -> None:
         self._socket = feed.socket
+        self.url = feed.socket.url
         self.sent: list[tuple[float, Payload]] = []
         self.closes: list[tuple[int, str]] = []
 
@@ -76,8 +78,18 @@ async def test_frames_without_a_rule_are_listed() -> None:
 
 
 @in_virtual_time
-async def test_strict_mock_raises_with_the_frame_and_without_its_secrets() -> None:
+async def test_strict_mock_raises_with_the_frame_the_socket_and_the_rules_and_without_secrets() -> None:
     mock, route, _ = await mocked(strict=True)
-    with pytest.raises(AssertionError, match=r"""^the mock has no rule for → '\{"token": "REDACTED"\}'$"""):
+    first = "<WebSocketMock url='**/live'> is strict, and has no rule for → '{\"token\": \"REDACTED\"}'"
+    with pytest.raises(AssertionError) as caught:
         route.say('{"token": "secret"}')
-    assert len(mock.unanswered) == 1
+    socket = f"socket: {shown_url(route._socket.url)}"
+    assert str(caught.value).splitlines() == [first, socket, "it has no rules: write mock.on(...)"]
+    mock.on(json={"type": "ping"})
+    for number in range(10):
+        mock.on(f"known {number}")
+    with pytest.raises(AssertionError) as caught:
+        route.say('{"token": "secret"}')
+    rules = [f"    a frame that contains 'known {number}'" for number in range(9, -1, -1)]
+    assert str(caught.value).splitlines() == [first, socket, "rules:", *rules, "    … 1 older"]
+    assert len(mock.unanswered) == 2

@@ -13,6 +13,10 @@ from wirewright.printable import get_logger
 logger = get_logger(__name__)
 
 
+class UnmatchedFrame(AssertionError):
+    """A strict mock has no rule for a frame. Its message says all: its traceback has no line of a user."""
+
+
 @dataclass(frozen=True)
 class UserError:
     """An exception of a user's function."""
@@ -33,7 +37,10 @@ def report(source: object, function: str, exception: BaseException | None) -> No
     """
     assert exception is not None
     raised = f"{source}: {function} raised"
-    logger.error("%s", raised, exc_info=exception)
+    if isinstance(exception, UnmatchedFrame):
+        logger.error("%s", exception)
+    else:
+        logger.error("%s", raised, exc_info=exception)
     if not isinstance(exception, EndedError):
         for observer in observers:
             observer(UserError(exception, raised))

@@ -21,6 +21,8 @@ from wirewright.model.scope import Scope
 from wirewright.model.socket_text import count_text, frame_text
 from wirewright.model.socket_watch import until
 from wirewright.model.steps import run_steps
+from wirewright.model.user_errors import UnmatchedFrame
+from wirewright.printable import printable, shown_url
 from wirewright.values import Direction, Payload
 
 __tracebackhide__ = True  # pytest shows the line that calls
@@ -173,8 +175,17 @@ class WebSocketMock:
             return rule._answer(route, frame)
         _keep(self.unanswered, frame)
         if self._strict:
-            raise AssertionError(f"the mock has no rule for {frame_text(frame)}")
+            raise UnmatchedFrame("\n".join(self._unmatched(route, frame)))
         return None
+
+    def _unmatched(self, route: Any, frame: Frame) -> Iterator[str]:
+        """The lines of the failure of a strict mock."""
+        yield f"{self!r} is strict, and has no rule for {frame_text(frame)}"
+        yield f"socket: {printable(shown_url(self._unwrap(route).url))}"
+        yield "rules:" if self._rules else "it has no rules: write mock.on(...)"
+        yield from (f"    {rule._match}" for rule in self._rules[:_SHOWN])
+        if (more := len(self._rules) - _SHOWN) > 0:
+            yield f"    … {more:,} older"
 
 
 _mocks: WeakSet[WebSocketMock] = WeakSet()

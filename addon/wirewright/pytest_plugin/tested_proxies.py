@@ -13,7 +13,7 @@ from wirewright.model import misuse, running_proxies, user_errors
 from wirewright.model.errors import Error
 from wirewright.model.running_proxies import RunningProxy
 from wirewright.model.socket_text import END_TEXTS
-from wirewright.model.user_errors import UserError
+from wirewright.model.user_errors import UnmatchedFrame, UserError
 from wirewright.printable import printable, printable_lines
 
 if TYPE_CHECKING:
@@ -198,8 +198,11 @@ class TestRun:
         Or fail the test for calls without effect, and for an app that does not fit its cassette.
         """
         __tracebackhide__ = True
-        errors = [error.exception for error in self._take_errors()]
-        failures, self._unused_calls[:] = self._unused_calls.copy(), []
+        taken = [error.exception for error in self._take_errors()]
+        errors = [error for error in taken if not isinstance(error, UnmatchedFrame)]
+        failures = [_with_notes(error) for error in taken if isinstance(error, UnmatchedFrame)]
+        failures += self._unused_calls
+        self._unused_calls.clear()
         if self.cassette is not None and (failure := self.cassette.take_failure()):
             failures.append(failure)
         if failures and not errors:
@@ -218,7 +221,8 @@ class TestRun:
         different = list({id(error.exception): error for error in taken}.values())
         more = f" {len(different):,} exceptions were raised in all." if len(different) > 1 else ""
         for error in different[:MOST_ERRORS]:
-            error.exception.add_note(f"{error.raised}. The marker {ALLOWING} allows that.{more}")
+            raised = "" if isinstance(error.exception, UnmatchedFrame) else f"{error.raised}. "
+            error.exception.add_note(f"{raised}The marker {ALLOWING} allows that.{more}")
         return different[:MOST_ERRORS]
 
     # The report
@@ -227,6 +231,9 @@ class TestRun:
         """Titles and texts of the sections that are added to a failed test's report."""
         sections = []
         for error in self._take_errors():
+            if isinstance(error.exception, UnmatchedFrame):
+                sections.append(("Strict WebSocket mock", _with_notes(error.exception)))
+                continue
             raised = pytest.ExceptionInfo.from_exception(error.exception)
             sections.append((error.raised, str(self._item.repr_failure(raised))))
         if self._unused_calls:
@@ -272,6 +279,10 @@ class TestRun:
                 path.touch(mode=0o600, exist_ok=False)
                 return path
         raise Error(f"{folder}: there are too many captures of this test")
+
+
+def _with_notes(error: BaseException) -> str:
+    return "\n".join([str(error), *error.__notes__])
 
 
 RUN = pytest.StashKey[TestRun]()
