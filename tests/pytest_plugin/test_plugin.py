@@ -357,7 +357,7 @@ def test_report_of_a_failure_has_what_older_sockets_said_meanwhile(pytester: pyt
             assert False
 
         def test_other(ws_proxy, clients):
-            assert False
+            ws_proxy.wait_for_websocket(timeout=1)
         """
     )
     said = run(pytester).stdout.str()
@@ -366,7 +366,7 @@ def test_report_of_a_failure_has_what_older_sockets_said_meanwhile(pytester: pyt
     )
     assert re.search(pattern, said, re.MULTILINE)
     assert "'before'" not in said
-    assert "/still" not in said
+    assert "/still (" not in said
     assert re.search(r"^no message passed: 2 sockets are open since before the test$", said, re.MULTILINE)
 
 

@@ -500,6 +500,7 @@ import asyncio, socket, ssl
 import pytest
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
+from wirewright.sync_api import expect
 
 def refuse(port):
     with socket.create_connection(("127.0.0.1", port)) as plain:
@@ -525,7 +526,32 @@ WAYS = [refuse, ask_for_a_page, only_connect, do_nothing]
 @pytest.mark.parametrize("use", WAYS)
 def test_it(ws_proxy, use):
     use(ws_proxy.port)
+    ws_proxy.wait_for_websocket(timeout=1)
+
+def test_assertion(ws_proxy):
+    expect(ws_proxy).to_reconnect(within=1)
+
+def test_cause(ws_proxy):
+    try:
+        expect(ws_proxy).to_reconnect(within=1)
+    except AssertionError as error:
+        raise LookupError("the app is not there") from error
+
+def test_group(ws_proxy):
+    with pytest.raises(AssertionError) as caught:
+        expect(ws_proxy).to_reconnect(within=1)
+    raise ExceptionGroup("several", [caught.value])
+
+@pytest.mark.parametrize("use", WAYS)
+def test_of_something_else(ws_proxy, use):
+    use(ws_proxy.port)
     assert False
+
+def test_fixture_of_something_else(ws_proxy, broken): ...
+
+@pytest.fixture
+def broken(ws_proxy):
+    raise LookupError("not there")
 """
 WHY = """
 no app asked for a WebSocket: its TLS handshake with the proxy failed
@@ -541,17 +567,19 @@ def test_report_says_why_no_socket_came(
     pytester.makepyfile(UNSEEN)
     with launch(port=0, confdir=confdir, options={"ws_remote": "127.0.0.1:0"}):
         result = run(pytester, *(["--ws-connect=auto"] if way == "connected" else []))
-    result.assert_outcomes(failed=4)
+    result.assert_outcomes(failed=11, errors=1)
     said = result.stdout.str()
-    for line in WHY.strip().splitlines():
+    tls, *others = WHY.strip().splitlines()
+    assert said.count(tls) == 2  # what went wrong is shown for each failure
+    for line in others:
         assert said.count(line) == 1
     nobody = r"^no app connected to the proxy at 127\.0\.0\.1:\d+: does the app use it\?$"
-    assert len(re.findall(nobody, said, re.MULTILINE)) == 1
-    assert said.count("TLS handshakes that failed: 1") == 1
+    assert len(re.findall(nobody, said, re.MULTILINE)) == 4
+    assert said.count("TLS handshakes that failed: 1") == 2
     refused = r"^   ✕ shop\.test: the app does not trust this CA, or pins its certificate \(.*unknown ca"
     assert re.search(refused, said, re.MULTILINE)
     folder = confdir if way == "connected" else tmp_path / ".mitmproxy"
-    assert said.count(f"     install {folder}/mitmproxy-ca-cert.pem where the app looks for CAs") == 1
+    assert said.count(f"     install {folder}/mitmproxy-ca-cert.pem where the app looks for CAs") == 2
 
 
 # Proxies of all kinds
@@ -612,7 +640,7 @@ def test_of_a_module(module_proxy):
     assert False
 
 def test_of_a_module_that_says_nothing(module_proxy):
-    assert False
+    module_proxy.wait_for_websocket(timeout=1)
 
 def test_beside_it():
     assert False

@@ -60,6 +60,14 @@ def caller_text() -> str:
     return f"at {place_text(frame.f_code.co_filename, frame.f_lineno)}{name}"
 
 
+def is_raised_here(exception: BaseException) -> bool:
+    """True if the package itself has raised an exception."""
+    traceback, file = exception.__traceback__, ""
+    while traceback is not None:
+        file, traceback = traceback.tb_frame.f_code.co_filename, traceback.tb_next
+    return file.startswith(_FILES)
+
+
 def _call_into_package() -> tuple[FrameType | None, FrameType | None]:
     """The frame that called the package, and the package's own frame that it called."""
     frame: FrameType | None = sys._getframe(1)

@@ -170,7 +170,7 @@ def pytest_runtest_makereport(
     run.is_cut_short |= call.excinfo is not None
     if report.failed:
         run.has_failed = True
-        for title, text in run.sections():
+        for title, text in run.sections(call.excinfo and call.excinfo.value):
             if isinstance(report.longrepr, ExceptionRepr):  # then JUnit's XML has it, too
                 report.longrepr.addsection(title, text)
             else:

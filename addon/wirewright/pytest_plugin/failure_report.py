@@ -8,8 +8,9 @@ from typing import Any
 
 from wirewright.capture.redaction import Redaction
 from wirewright.model.app_connections import NOTHING_SEEN, AppsSeen
+from wirewright.model.code_places import is_raised_here
 from wirewright.model.emitter import EmittedEvent
-from wirewright.model.errors import Error
+from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.model.feed import Feed
 from wirewright.model.frame import Frame
 from wirewright.model.running_proxies import RunningProxy
@@ -177,6 +178,22 @@ class _SocketTraffic:
         yield from map(_frame_line, frames)
         if self._error is not None:
             yield f"   ✕ {printable(REDACTION.text(self._error))}"
+
+
+def is_of_wirewright(exception: BaseException | None) -> bool:
+    """True if a wait or an assertion of Wirewright has failed: this exception, or one behind it."""
+    seen: set[int] = set()
+    waiting = [exception]
+    while waiting:
+        each = waiting.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        if isinstance(each, TimeoutError) or (isinstance(each, AssertionError) and is_raised_here(each)):
+            return True
+        waiting += [each.__cause__, each.__context__]
+        waiting += each.exceptions if isinstance(each, BaseExceptionGroup) else ()
+    return False
 
 
 def _frame_line(frame: Frame) -> str:

@@ -67,10 +67,14 @@ class TestedProxy:
             await self.traffic.count_apps()
         return list(self.traffic.lines())
 
-    def lines(self) -> list[str]:
-        """The lines of a report; none if the test has nothing to do with this proxy."""
+    def lines(self, *, is_of_wait: bool) -> list[str]:
+        """The lines of a report; none if the test has nothing to do with this proxy.
+
+        If there is nothing to show, a line says why, but only if a wait or an assertion of Wirewright failed:
+        other failures of a test that uses the proxy may have nothing to do with sockets.
+        """
         lines = list(self.traffic.lines()) if self._has_ended else self.running.run(self._lines_now())
-        if not (self.is_used or self.traffic.has_any):
+        if not (self.traffic.has_any or (self.is_used and is_of_wait)):
             return []
         if self.capture is not None and self.traffic.has_sockets:
             lines.append(f"all of it: wirewright show {shown(self.capture)}")
@@ -227,8 +231,8 @@ class TestRun:
 
     # The report
 
-    def sections(self) -> list[tuple[str, str]]:
-        """Titles and texts of the sections that are added to a failed test's report."""
+    def sections(self, exception: BaseException | None) -> list[tuple[str, str]]:
+        """Titles and texts of the sections that are added to the report of a test that failed with this."""
         sections = []
         for error in self._take_errors():
             if isinstance(error.exception, UnmatchedFrame):
@@ -243,9 +247,10 @@ class TestRun:
             sections.append((self.cassette.title, "\n".join(lines)))
         self._mark_used()
         shown: set[object] = set()
+        is_of_wait = bool(self._proxies) and _is_of_wirewright(exception)
         for tested in self._proxies.values():
             with suppress(Exception):  # the proxy may be gone: the test's failure is what counts
-                if tested.traffic.place not in shown and (lines := tested.lines()):
+                if tested.traffic.place not in shown and (lines := tested.lines(is_of_wait=is_of_wait)):
                     sections.append(("WebSockets", "\n".join(lines)))
                     shown.add(tested.traffic.place)
         if self._proxies:
@@ -279,6 +284,12 @@ class TestRun:
                 path.touch(mode=0o600, exist_ok=False)
                 return path
         raise Error(f"{folder}: there are too many captures of this test")
+
+
+def _is_of_wirewright(exception: BaseException | None) -> bool:
+    from wirewright.pytest_plugin.failure_report import is_of_wirewright
+
+    return is_of_wirewright(exception)
 
 
 def _with_notes(error: BaseException) -> str:
