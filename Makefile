@@ -1,6 +1,7 @@
 # Everything sets itself up: `make demo` and `make test` need Python 3.11 or newer, pip and make.
 VENV := .venv
 BIN := $(VENV)/bin
+XDIST := -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo quick test check format bench soak autobahn fuzz clean
 
@@ -8,10 +9,10 @@ demo: $(VENV)/.demo  ## See the frames of a real app behind a real proxy, and a 
 	@$(BIN)/wirewright demo
 
 test: $(VENV)/.dev  ## The whole test suite; ARGS="-k name" for a part of it
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest $(XDIST) $(ARGS)
 
 quick: $(VENV)/.dev  ## The fast tests: those that start no program, no browser and no proxy
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest $(XDIST) -m "not slow" $(ARGS)
 
 check: $(VENV)/.dev  ## Lint, format and types
 	$(BIN)/ruff check .

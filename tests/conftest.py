@@ -3,14 +3,16 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from support.certificates import Certificates, make_certificates
-from support.private_keys import check_each_private_key_once
+from support.forked_programs import forked_programs
+from support.private_keys import check_each_private_key_once, make_ca
+from support.proxy_access import IS_RUN_AGAIN
 from support.time_limits import lengthen_limits_of_websockets
 from wirewright import Proxy, launch
 
@@ -33,18 +35,50 @@ SLOW_FOLDERS = {"cli", "conformance", "end_to_end", "fuzzing", "parity", "pytest
 """Tests that start programs, browsers or proxies. Modules elsewhere that do so are marked one by one."""
 
 
+OF_NO_VERSION = {"fuzzing", "test_compose.py", "test_house.py", "test_typing.py"}
+"""Folders and modules that no version concerns. docs/architecture.md, "The tests", has the reasons."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Two for each processor: a test waits as long as it computes."""
+    return 2 * (os.cpu_count() or 1)
+
+
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    tests = Path(__file__).parent
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.relative_to(tests).parts[0] in SLOW_FOLDERS or item.get_closest_marker("browser"):
+        if _room(item) in SLOW_FOLDERS or item.get_closest_marker("browser"):
             item.add_marker("slow")
+        names = getattr(item, "fixturenames", [])
+        if item.get_closest_marker("slow") and "programs" not in names:
+            names.insert(0, "programs")
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)  # at the end no worker is left with a long file
+    if IS_RUN_AGAIN:
+        once = {item for item in items if item.get_closest_marker("once") or _room(item) in OF_NO_VERSION}
+        config.hook.pytest_deselected(items=list(once))
+        items[:] = [item for item in items if item not in once]
+
+
+def _room(item: pytest.Item) -> str:
+    """The folder of a test, or its module if that is in no folder."""
+    return item.path.relative_to(Path(__file__).parent).parts[0]
 
 
 @pytest.fixture(scope="session")
 def confdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """mitmproxy's configuration folder, so that no test touches the one of the user."""
-    return tmp_path_factory.mktemp("confdir")
+    folder = tmp_path_factory.mktemp("confdir")
+    make_ca(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def programs(confdir: Path) -> Iterator[None]:
+    """`WIREWRIGHT`, `MITMDUMP` and `PYTEST` of `support.forked_programs`. All slow tests have them."""
+    with forked_programs(confdir):
+        yield
 
 
 @pytest.fixture(scope="session")

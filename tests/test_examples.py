@@ -12,8 +12,9 @@ import pytest
 import websockets
 from websockets.asyncio.server import ServerConnection
 
+from support.forked_programs import WIREWRIGHT
 from support.ports import free_port
-from support.processes import BIN, ROOT, mitmdump, running
+from support.processes import ROOT, mitmdump, running
 from support.servers import serving, serving_raw
 
 pytestmark = pytest.mark.slow
@@ -139,9 +140,8 @@ async def test_drop_every_third_drops_just_that(confdir: Path, url: str) -> None
 
 
 async def test_flaky_lift_keeps_what_is_said_in_it(confdir: Path, url: str) -> None:
-    times = {"ENTERS": "0.5", "LEAVES": "1"}
     async with (
-        mitmdump("-s", EXAMPLES / "flaky_lift.py", confdir=confdir, **times) as (run, port),
+        mitmdump("-s", EXAMPLES / "flaky_lift.py", confdir=confdir, ENTERS="0.5", LEAVES="1") as (run, port),
         websockets.connect(url, proxy=f"http://127.0.0.1:{port}") as client,
     ):
         assert [await client.recv() for _ in range(2)] == ["wait", "now ready"]
@@ -201,7 +201,7 @@ async def test_captures_are_recorded_played_and_looked_into(confdir: Path, url: 
         await run.line(r"^usage: python examples/longest_silences\.py FILE \(.*there is no such file\)$")
 
     play = ("run", "-p", "0", "--set", f"confdir={confdir}", "-s", EXAMPLES / "recorded_server.py")
-    async with running(BIN / "wirewright", *play, CAPTURE=str(capture)) as run:
+    async with running(WIREWRIGHT, *play, CAPTURE=str(capture)) as run:
         proxy = f"http://127.0.0.1:{(await run.line('listening on .*?:([0-9]+)'))[1]}"
         async with websockets.connect(f"{url}/live", proxy=proxy) as client:
             await client.send("something else")

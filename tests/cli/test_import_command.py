@@ -8,8 +8,7 @@ from mitmproxy.addons import savehar
 from mitmproxy.test import tflow
 
 from support.foreign_recordings import archive, entry, http_entry, message
-from support.forked_programs import WIREWRIGHT
-from support.processes import BIN
+from support.forked_programs import MITMDUMP, WIREWRIGHT
 from support.time_limits import STEP_SECONDS
 from wirewright.capture import open as open_capture
 
@@ -95,7 +94,7 @@ def test_mitmproxy_reads_an_export_of_a_socket_without_a_101(tmp_path: Path, sta
     wirewright("export", capture, tmp_path / "out.mitm")
     again = tmp_path / "again.mitm"
     ran = subprocess.run(
-        [BIN / "mitmdump", "--set", f"confdir={tmp_path}", "-n", "-r", tmp_path / "out.mitm", "-w", again],
+        [MITMDUMP, "--set", f"confdir={tmp_path}", "-n", "-r", tmp_path / "out.mitm", "-w", again],
         capture_output=True,
         text=True,
         timeout=STEP_SECONDS,

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from enum import Enum
 from pathlib import Path
 
-from support.processes import mitmdump
+from support.processes import INSTALLED_MITMDUMP, mitmdump
 
 HOLDING_SCRIPT = Path(__file__).with_name("changes_nothing.py")
 
@@ -34,7 +34,10 @@ class Way(Enum):
 async def proxy(way: Way, confdir: Path, *arguments: str) -> AsyncIterator[int]:
     """The port of a mitmdump that is started for it; only for PASS and HOLD."""
     script = ("-s", HOLDING_SCRIPT) if way is Way.HOLD else ()
-    async with mitmdump(*script, *QUIET, *arguments, confdir=confdir) as (run, port):
+    async with mitmdump(*script, *QUIET, *arguments, confdir=confdir, program=INSTALLED_MITMDUMP) as (
+        run,
+        port,
+    ):
         yield port
     crashes = [number for number, line in enumerate(run.lines) if re.search(CRASH, line)]
     assert not crashes, "\n".join(["mitmdump says:", *run.lines[crashes[0] : crashes[0] + 40]])

@@ -10,7 +10,7 @@ import pytest
 from support.clients import CLIENTS, Connect
 from support.event_log import Recordings
 from support.opened_sockets import SocketWith, opens_sockets
-from support.proxy_access import FEW_WAYS, WAYS, reached
+from support.proxy_access import IS_RUN_AGAIN, WAYS, reached
 from wirewright import Proxy
 
 
@@ -27,10 +27,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if not is_remote:
         metafunc.parametrize("lane", lanes)
         return
-    # The codec is nothing to a route: the apps' messages of all kinds go through both.
-    elsewhere: Sequence[str] = WAYS[1:] if "apps" in metafunc.fixturenames else WAYS[1:-1]
-    if FEW_WAYS:
-        elsewhere = WAYS[1:2]
+    # The transport and the codec are nothing to a route: the apps' messages of all kinds go through all.
+    elsewhere: Sequence[str] = WAYS[1:] if "apps" in metafunc.fixturenames else ("memory", "tcp")
+    if IS_RUN_AGAIN:
+        elsewhere = ("tcp",)
     ways = [*((lane, WAYS[0]) for lane in lanes), *(("auto", way) for way in elsewhere)]
     metafunc.parametrize(("lane", "way"), ways)
 

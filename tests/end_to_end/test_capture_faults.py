@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.processes import mitmdump
+from support.processes import INSTALLED_MITMDUMP, mitmdump
 from support.raw_peers import raw_socket
 from wirewright.capture import open as open_capture
 
@@ -41,7 +41,10 @@ def messages_in(path: Path) -> list[object]:
 async def test_frames_are_recorded_once_the_file_can_grow_again(confdir: Path, tmp_path: Path) -> None:
     path = tmp_path / "session.db"
     sent = [bytes([number]) * 50_000 for number in range(20)]
-    async with mitmdump("--set", f"ws_capture={path}", confdir=confdir) as (run, port):
+    async with mitmdump("--set", f"ws_capture={path}", confdir=confdir, program=INSTALLED_MITMDUMP) as (
+        run,
+        port,
+    ):
         async with raw_socket(port) as socket:
             limit_files(run.process.pid, 8_192)
             for message in sent:
@@ -75,7 +78,7 @@ async def test_frames_that_a_disk_never_takes_are_counted_in_the_last_line_of_th
 ) -> None:
     path = tmp_path / "session.db"
     async with (
-        mitmdump("--set", f"ws_capture={path}", confdir=confdir) as (run, port),
+        mitmdump("--set", f"ws_capture={path}", confdir=confdir, program=INSTALLED_MITMDUMP) as (run, port),
         raw_socket(port) as socket,
     ):
         limit_files(run.process.pid, 8_192)

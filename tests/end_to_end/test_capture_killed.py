@@ -17,7 +17,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from support.event_log import eventually
-from support.processes import mitmdump
+from support.processes import INSTALLED_MITMDUMP, mitmdump
 from support.servers import serving
 from wirewright.capture import open as open_capture
 from wirewright.values import Payload
@@ -65,11 +65,9 @@ def recorded_in(path: Path) -> list[Payload]:
 async def test_capture_of_a_killed_proxy_is_whole(confdir: Path, tmp_path: Path, kill: int) -> None:
     path = tmp_path / "session.db"
     after = random.Random(kill).uniform(0.0, 1.2)
+    options = ("--set", f"ws_capture={path}", "--set", "connection_strategy=lazy")
     async with (
-        mitmdump("--set", f"ws_capture={path}", "--set", "connection_strategy=lazy", confdir=confdir) as (
-            run,
-            port,
-        ),
+        mitmdump(*options, confdir=confdir, program=INSTALLED_MITMDUMP) as (run, port),
         flooded(port) as came,
     ):
         await eventually(lambda: len(came) > 0)

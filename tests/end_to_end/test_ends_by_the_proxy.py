@@ -12,7 +12,8 @@ from mitmproxy.options import Options
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from support.event_log import Recording, Recordings
-from support.processes import ADDON, BIN, mitmdump, running
+from support.forked_programs import MITMDUMP
+from support.processes import ADDON, mitmdump, running
 from support.raw_peers import asking, raw_app, raw_socket
 from support.routes import NOWHERE
 from support.servers import serving_raw
@@ -599,7 +600,7 @@ async def test_addon_that_breaks_the_end_leaves_the_sockets_to_the_proxy(
     script = tmp_path / "script.py"
     script.write_text("import sys\n\ndef done():\n    sys.exit(3)\n")
     options = ("--set", f"ws_capture={path}", "--set", f"ws_lane={lane}", "--set", f"confdir={confdir}")
-    command = (BIN / "mitmdump", "--listen-host", "127.0.0.1", "-p", "0", *options, "-s", script, "-s", ADDON)
+    command = (MITMDUMP, "--listen-host", "127.0.0.1", "-p", "0", *options, "-s", script, "-s", ADDON)
     async with running(*command) as run:
         port = int((await run.line(r"listening at .*?:(\d+)"))[1])
         async with raw_socket(port) as socket:

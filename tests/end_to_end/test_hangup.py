@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import websockets
 
+from support.forked_programs import MITMDUMP
 from support.processes import ADDON, BIN, running
 from support.scripts import write_script
 from support.servers import serving
@@ -106,7 +107,7 @@ async def test_a_capture_is_closed_when_another_addon_breaks_the_end(confdir: Pa
     capture = tmp_path / "session.db"
     script = write_script(tmp_path / "script.py", "import sys\n\ndef done():\n    sys.exit(3)\n")
     options = ("--set", f"confdir={confdir}", "-p", "0", "--set", f"ws_capture={capture}")
-    async with running(BIN / "mitmdump", *options, "-s", script, "-s", ADDON) as run:
+    async with running(MITMDUMP, *options, "-s", script, "-s", ADDON) as run:
         await run.line("listening at")
         run.process.terminate()
         await run.rest()

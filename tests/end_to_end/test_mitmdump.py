@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import websockets
 
-from support.processes import ADDON, BIN, Running, mitmdump, running
+from support.processes import ADDON, BIN, INSTALLED_MITMDUMP, Running, mitmdump, running
 from support.scripts import PRINTING, write_script
 from support.servers import serving
 from support.terminals import terminal
@@ -72,7 +72,7 @@ async def exchange(run: Running, port: int) -> None:
 
 
 async def test_script_sees_frames_in_mitmdump(confdir: Path, watch: Path) -> None:
-    async with mitmdump("-s", watch, confdir=confdir) as (run, port):
+    async with mitmdump("-s", watch, confdir=confdir, program=INSTALLED_MITMDUMP) as (run, port):
         await exchange(run, port)
     assert run.process.returncode == 0
     assert "rror" not in "\n".join(run.lines)

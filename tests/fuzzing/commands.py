@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow.parquet  # noqa: F401  imported here once, for all children
 
-from support.forked_programs import become_wirewright, import_everything
+from support.forked_programs import become, import_everything
 
 import_everything()  # once, for all children
 
@@ -113,7 +113,7 @@ def _become(words: tuple[str, ...], folder: Path, writing: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         streams = (os.open(os.devnull, os.O_RDONLY), writing, writing)
-        status = become_wirewright(words, folder, os.environ | {"PYTHONUNBUFFERED": "1"}, streams)
+        status = become("wirewright", words, folder, os.environ | {"PYTHONUNBUFFERED": "1"}, streams)
     except KeyboardInterrupt:
         status = 130
     except BaseException:

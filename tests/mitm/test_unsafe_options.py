@@ -7,7 +7,8 @@ from mitmproxy.addons import default_addons
 from mitmproxy.master import Master
 from mitmproxy.options import Options
 
-from support.processes import BIN, running
+from support.forked_programs import WIREWRIGHT
+from support.processes import running
 from support.scripts import write_script
 from wirewright import Error, launch
 from wirewright.mitm.unsafe_options import LEAKED_KEY_OPTIONS
@@ -56,7 +57,7 @@ async def test_run_refuses_to_sign_with_a_leaked_key(way: str, option: str, tmp_
         "set": ["--set", f"{option}=true"],
         "file": ["--config", str(tmp_path / "options.yaml")],
     }[way]
-    command = [str(BIN / "wirewright"), "run", "-p", "0", "--set", f"confdir={tmp_path}", *arguments]
+    command = [str(WIREWRIGHT), "run", "-p", "0", "--set", f"confdir={tmp_path}", *arguments]
     async with running(*command, COLUMNS="200") as run:
         said = await run.rest()
     assert f"{option}: Wirewright does not sign with the leaked key of a public authority" in said
@@ -80,5 +81,5 @@ def running():
     )
     command: list[str | Path] = ["run", "-p", "0", "--listen-host", "127.0.0.1", "-s", script]
     command += ["--set", f"confdir={confdir}"]
-    async with running(BIN / "wirewright", *command, COLUMNS="200") as run:
+    async with running(WIREWRIGHT, *command, COLUMNS="200") as run:
         await run.line("REFUSED emudhra: .* and it is False")

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from mitmproxy import version
 
+from support.forked_programs import WIREWRIGHT
 from support.ports import free_port
 from support.processes import ADDON, BIN, running
 from support.scripts import write_script
@@ -67,7 +68,7 @@ async def test_installed_mitmweb_warns(confdir: Path) -> None:
 async def test_mitmproxy_without_a_web_interface_does_not_warn(confdir: Path, tmp_path: Path) -> None:
     command = ["run", "-p", "0", "--listen-host", "127.0.0.1", "--set", f"confdir={confdir}"]
     script = pretending("11.0.2", tmp_path)
-    async with running(BIN / "wirewright", *command, "-s", script) as run:
+    async with running(WIREWRIGHT, *command, "-s", script) as run:
         await run.line("Stop +Ctrl-C")
         await run.stop()
         assert "CVE-" not in "\n".join(run.lines)

@@ -175,6 +175,7 @@ def each_row_and_lane(part: Part) -> pytest.MarkDecorator:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@pytest.mark.once("it is Chromium alone")
 async def test_row_is_what_playwright_shows_without_a_proxy(stage: Stage, row: Row) -> None:
     seen = await stage.play(row, proxied=False)
     assert seen.browser.events == list(row.events)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from support.pytest_projects import prepare, run
+from support.pytest_projects import run
 from wirewright.sync_api import launch
 
 pytest_plugins = ["pytester"]
@@ -13,11 +13,6 @@ pytest_plugins = ["pytester"]
 STRICT, AUTO, ANYIO = "strict", "auto", "anyio"
 RUNNERS = (STRICT, AUTO, ANYIO)
 """The plugins and modes that run async tests."""
-
-
-@pytest.fixture(autouse=True)
-def their_tests(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    prepare(pytester, monkeypatch, tmp_path)
 
 
 BEGINNING = """
@@ -424,4 +419,5 @@ def test_test_that_cannot_have_it_gets_one_sentence(pytester: pytest.Pytester) -
 
 def test_it_needs_no_plugin_for_async_tests_where_it_is_not_used(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(pytest_asyncio="raise ImportError", test_it="def test_it(ws_proxy, app): app()")
-    run(pytester, "-p", "no:asyncio", "-p", "no:anyio", "-W", "error").assert_outcomes(passed=1)
+    plugins = ("-p", "no:asyncio", "-p", "no:anyio")
+    run(pytester, *plugins, "-W", "error", imports_nothing=True).assert_outcomes(passed=1)

@@ -10,7 +10,7 @@ import pytest
 from websockets.sync.server import ServerConnection
 
 from support.certificates import Certificates
-from support.pytest_projects import prepare, run
+from support.pytest_projects import run
 from support.threaded_peers import serving
 from wirewright.sync_api import launch
 
@@ -102,8 +102,7 @@ def opened(shop: Shop, certificates: Certificates, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.fixture(autouse=True)
-def their_tests(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    prepare(pytester, monkeypatch, tmp_path)
+def their_tests(their_tests: None, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     pytester.makeconftest(CONFTEST)
     monkeypatch.setenv("SHOP", "ws://nowhere.invalid/shop")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from support.devices import OPTIONS
-from support.pytest_projects import APP, prepare, run
+from support.pytest_projects import APP, run
 from wirewright.capture import open as open_capture
 from wirewright.sync_api import launch
 
@@ -42,11 +42,6 @@ def test_it(ws_proxy, app, user, number):
     assert {socket.proxy_user for socket in ws_proxy.web_sockets} == {user}
     assert number < 3
 """
-
-
-@pytest.fixture(autouse=True)
-def their_tests(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    prepare(pytester, monkeypatch, tmp_path)
 
 
 def test_workers_that_share_a_proxy_have_a_context_each(pytester: pytest.Pytester, confdir: Path) -> None:

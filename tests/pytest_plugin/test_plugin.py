@@ -7,15 +7,10 @@ import pytest
 
 from support.hostile_text import assert_is_clean
 from support.ports import free_port
-from support.pytest_projects import APP, prepare, run
+from support.pytest_projects import APP, run
 from wirewright.sync_api import launch
 
 pytest_plugins = ["pytester"]
-
-
-@pytest.fixture(autouse=True)
-def their_tests(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    prepare(pytester, monkeypatch, tmp_path)
 
 
 def test_test_waits_for_what_its_app_says(pytester: pytest.Pytester) -> None:
@@ -30,7 +25,7 @@ def test_test_waits_for_what_its_app_says(pytester: pytest.Pytester) -> None:
             assert frame.value == "b"
         """
     )
-    run(pytester).assert_outcomes(passed=1)
+    run(pytester, imports_nothing=True).assert_outcomes(passed=1)
 
 
 def test_what_a_test_registers_goes_with_it(pytester: pytest.Pytester) -> None:
@@ -141,7 +136,7 @@ def test_warnings_of_mitmproxy_are_no_users(pytester: pytest.Pytester, filters: 
         """
     )
     # what pytest-asyncio warns of is not ours
-    run(pytester, "-p", "no:asyncio", *option).assert_outcomes(passed=1, warnings=0)
+    run(pytester, "-p", "no:asyncio", *option, imports_nothing=True).assert_outcomes(passed=1, warnings=0)
 
 
 def launched_with(**arguments: object) -> str:
@@ -466,7 +461,7 @@ def test_nothing_is_imported_unless_a_test_asks_for_it(pytester: pytest.Pytester
             assert "wirewright.sync_api" not in sys.modules
         """
     )
-    run(pytester).assert_outcomes(passed=1)
+    run(pytester, imports_nothing=True).assert_outcomes(passed=1)
 
 
 def test_conditions_of_a_route_go_with_their_test(pytester: pytest.Pytester) -> None:

@@ -2,12 +2,11 @@
 
 import re
 import textwrap
-from pathlib import Path
 
 import pytest
 
 from support.processes import ROOT
-from support.pytest_projects import prepare, run
+from support.pytest_projects import run
 
 pytest_plugins = ["pytester"]
 
@@ -52,10 +51,7 @@ def normal(text: str) -> str:
     return re.sub(r"^E {3}", "", text, flags=re.MULTILINE)
 
 
-def test_documentation_shows_failures_as_they_are(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    prepare(pytester, monkeypatch, tmp_path)
+def test_documentation_shows_failures_as_they_are(pytester: pytest.Pytester) -> None:
     found = SECTION.search((ROOT / "docs" / "testing.md").read_text())
     assert found
     blocks = BLOCK.findall(found[1])

@@ -6,15 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from support.pytest_projects import prepare, run
+from support.pytest_projects import run
 from wirewright.sync_api import launch
 
 pytest_plugins = ["pytester"]
-
-
-@pytest.fixture(autouse=True)
-def their_tests(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    prepare(pytester, monkeypatch, tmp_path)
 
 
 # Errors of listeners, handlers and rules

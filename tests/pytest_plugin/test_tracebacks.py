@@ -1,11 +1,10 @@
 """pytest shows the line of a test whose call of Wirewright fails, and not our own frames."""
 
 import re
-from pathlib import Path
 
 import pytest
 
-from support.pytest_projects import prepare, run
+from support.pytest_projects import run
 
 pytest_plugins = ["pytester"]
 
@@ -62,10 +61,7 @@ def test_async_block():
 """
 
 
-def test_traceback_ends_at_the_users_line(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    prepare(pytester, monkeypatch, tmp_path)
+def test_traceback_ends_at_the_users_line(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     pytester.makepyfile(FAILING)
     result = run(pytester)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from support.processes import BIN, running
+from support.forked_programs import PYTEST, WIREWRIGHT
+from support.processes import running
 from wirewright import Error, async_api, sync_api
 from wirewright.model.errors import EndpointError
 from wirewright.remote import discovery
@@ -71,12 +72,12 @@ async def attempt(way: str, folder: Path, address: str, *, allow: bool = False) 
         return raised.value.message
     if way == "pytest":
         (folder / "test_it.py").write_text("def test_it(ws_proxy):\n    pass\n")
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--showlocals"]
+        command = [str(PYTEST), "-p", "no:cacheprovider", "--showlocals"]
         command += [f"--ws-connect={file}", *(["--ws-allow-cleartext"] if allow else []), "test_it.py"]
     else:
         words = {"send": ["hello"]}.get(way, [])
         flags = ["--allow-cleartext"] if allow else []
-        command = [str(BIN / "wirewright"), way, "--endpoint", str(file), *flags, *words]
+        command = [str(WIREWRIGHT), way, "--endpoint", str(file), *flags, *words]
     async with running(*command, cwd=folder, COLUMNS="400") as process:
         return await process.rest()
 

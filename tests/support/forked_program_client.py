@@ -20,8 +20,14 @@ def hand_on(number: int, _: object) -> None:
 for handed_on in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(handed_on, hand_on)
 server = socket.socket(socket.AF_UNIX)
-server.connect(os.path.join(os.path.dirname(sys.argv[0]), "server"))
-request = {"arguments": sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ)}
+folder, name = os.path.split(sys.argv[0])
+server.connect(os.path.join(folder, "server"))
+request = {
+    "program": name,
+    "arguments": sys.argv[1:],
+    "folder": os.getcwd(),
+    "environment": dict(os.environ),
+}
 data = json.dumps(request).encode() + b"\n"
 sent = socket.send_fds(server, [data], [0, 1, 2])
 server.sendall(data[sent:])

@@ -1,7 +1,8 @@
-"""`wirewright` in a process each, forked from one that has imported everything: it starts 20 times faster.
+"""`wirewright`, `mitmdump` and `pytest`, forked from a process that has imported everything.
 
-Tests run `WIREWRIGHT` as they run any program. It is a small script that gives its arguments, its folder, its
-environment and its three streams to a server, hands its signals on, and ends as the forked process does.
+They start 20 times faster. Tests run `WIREWRIGHT`, `MITMDUMP` and `PYTEST` as they run any program. Each is
+a small script that gives its arguments, its folder, its environment and its three streams to a server, hands
+its signals on, and ends as the forked process does.
 """
 
 import gc
@@ -18,37 +19,43 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import wirewright
-from support.processes import BIN
+from support.private_keys import check_each_private_key_once, make_ca
 
+TESTS = Path(__file__).parents[1]
 _FOLDER = Path(tempfile.gettempdir()) / f"wirewright-tests-{os.getpid()}"
 _CAN_FORK = hasattr(os, "pidfd_open")
-WIREWRIGHT = _FOLDER / "wirewright" if _CAN_FORK else BIN / "wirewright"
-"""The program. It is there within `forked_programs`."""
+_PROGRAMS_FOLDER = _FOLDER if _CAN_FORK else Path(sys.executable).parent
+WIREWRIGHT = _PROGRAMS_FOLDER / "wirewright"
+MITMDUMP = _PROGRAMS_FOLDER / "mitmdump"
+PYTEST = _PROGRAMS_FOLDER / "pytest"
+"""The programs. They are there within `forked_programs`."""
 _NOT_IMPORTED = ("wirewright.addon", "wirewright.capture.formats.parquet", "wirewright.pytest_plugin")
 """Modules with effects of their own: pyarrow starts a thread, after which a process must not fork."""
+_IMPORTED_FOR_TESTS = ("websockets.asyncio.client", "websockets.sync.client", "websockets.sync.server")
+"""Modules that tests of a forked `pytest` import."""
 _CLIENT = Path(__file__).with_name("forked_program_client.py")
 
 
 @contextmanager
-def forked_programs() -> Iterator[None]:
-    """Serve `WIREWRIGHT`."""
+def forked_programs(confdir: Path) -> Iterator[None]:
+    """Serve the programs. They need not check the private key of the CA in `confdir`."""
     if not _CAN_FORK:
         yield
         return
     shutil.rmtree(_FOLDER, ignore_errors=True)  # of a killed process with this number
     _FOLDER.mkdir(mode=0o700)
     try:
-        WIREWRIGHT.write_text(f"#!{sys.executable} -IS\n{_CLIENT.read_text()}")
-        WIREWRIGHT.chmod(0o700)
+        for program in (WIREWRIGHT, MITMDUMP, PYTEST):
+            program.write_text(f"#!{sys.executable} -IS\n{_CLIENT.read_text()}")
+            program.chmod(0o700)
         # Not with -m: click would name the module in a command's usage.
-        code = "import sys; from support.forked_programs import serve; sys.exit(serve(sys.argv[1]))"
-        command = [sys.executable, "-c", code, str(_FOLDER / "server")]
-        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+        code = "import sys; from support.forked_programs import serve; sys.exit(serve(*sys.argv[1:]))"
+        command = [sys.executable, "-c", code, str(_FOLDER / "server"), str(confdir)]
+        environment = os.environ | {"PYTHONPATH": str(TESTS)}
         server = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
         )
@@ -61,15 +68,22 @@ def forked_programs() -> Iterator[None]:
         shutil.rmtree(_FOLDER)
 
 
-def become_wirewright(
-    arguments: Sequence[str], folder: str | Path, environment: Mapping[str, str], streams: Sequence[int]
+def become(
+    program: str,
+    arguments: Sequence[str],
+    folder: str | Path,
+    environment: Mapping[str, str],
+    streams: Sequence[int],
 ) -> int:
-    """Be the program, in a forked process. Returns its exit code. `streams` are three file descriptors."""
+    """Be a program, in a forked process. Returns its exit code. `streams` are three file descriptors."""
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    tempfile.tempdir = None  # it was chosen by another environment
+    sys.path[:] = [path for path in sys.path if path not in ("", str(TESTS))]
+    sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
     is_unbuffered = bool(environment.get("PYTHONUNBUFFERED"))
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
     sys.stdout, sys.stderr = (
@@ -81,27 +95,58 @@ def become_wirewright(
         )
         for number, errors in ((1, "strict"), (2, "backslashreplace"))
     )
-    sys.argv = ["wirewright", *arguments]
+    sys.argv = [program, *arguments]
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    from wirewright.cli.main import main
-
     try:
-        main()
+        return _main(program)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
+
+
+def _main(program: str) -> int:
+    """Run a program with the arguments of `sys.argv`."""
+    if program == "pytest":
+        import pytest
+
+        sys.path.insert(0, os.getcwd())  # as `python -m pytest` does
+        return pytest.main()
+    if program == "mitmdump":
+        from mitmproxy.tools.main import mitmdump
+
+        mitmdump()
+    else:
+        from wirewright.cli.main import main
+
+        main()
     return 0
 
 
 def import_everything() -> None:
     """Import all modules that a command may need, once, for all forked processes."""
+    import wirewright
+
     for module in pkgutil.walk_packages(wirewright.__path__, "wirewright."):
         if module.name not in _NOT_IMPORTED:
             importlib.import_module(module.name)
+    importlib.import_module("mitmproxy.tools.main")
 
 
-def serve(path: str) -> int:
+def _import_plugins_of_pytest() -> None:
+    """Run pytest without tests: it warns of plugins that are imported by another loader than its own."""
+    import pytest
+
+    with tempfile.TemporaryDirectory() as empty, redirect_stdout(io.StringIO()):
+        pytest.main(["--collect-only", "--rootdir", empty, "-c", os.devnull, "-p", "no:cacheprovider", empty])
+
+
+def serve(path: str, confdir: str) -> int:
     """Fork a process for each client, until stdin ends. Returns in a forked one, with its exit code."""
+    _import_plugins_of_pytest()
     import_everything()
+    for name in _IMPORTED_FOR_TESTS:
+        importlib.import_module(name)
+    check_each_private_key_once()
+    make_ca(Path(confdir))
     gc.collect()
     gc.freeze()  # a collection in a forked process would copy all of them
     with socket.socket(socket.AF_UNIX) as listening:
@@ -125,7 +170,9 @@ def _supervise(client: socket.socket) -> int:
     request, streams = _receive(client)
     if not (program := os.fork()):
         client.close()
-        return become_wirewright(request["arguments"], request["folder"], request["environment"], streams)
+        return become(
+            request["program"], request["arguments"], request["folder"], request["environment"], streams
+        )
     for each in (*streams, 0, 1, 2):
         os.close(each)
     client.sendall(b"%d\n" % program)

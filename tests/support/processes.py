@@ -9,10 +9,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from support.forked_programs import MITMDUMP
 from support.time_limits import STEP_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
+INSTALLED_MITMDUMP = BIN / "mitmdump"
+"""The program itself, and not one that is forked."""
 ADDON = ROOT / "addon" / "wirewright" / "addon.py"
 
 
@@ -72,10 +75,13 @@ async def running(*command: str | Path, cwd: Path = ROOT, **environment: str) ->
 
 @asynccontextmanager
 async def mitmdump(
-    *arguments: str | Path, confdir: Path, **environment: str
+    *arguments: str | Path, confdir: Path, program: Path = MITMDUMP, **environment: str
 ) -> AsyncIterator[tuple[Running, int]]:
-    """A mitmdump with our addon as a script; it, and the port that it listens on."""
-    command = (BIN / "mitmdump", "--set", f"confdir={confdir}", "--listen-host", "127.0.0.1", "-p", "0")
+    """A mitmdump with our addon as a script; it, and the port that it listens on.
+
+    `program` may be INSTALLED_MITMDUMP, which starts more slowly.
+    """
+    command = (program, "--set", f"confdir={confdir}", "--listen-host", "127.0.0.1", "-p", "0")
     async with running(*command, "-s", ADDON, *arguments, cwd=ROOT, **environment) as run:
         found = await run.line(r"listening at .*?:(\d+)")
         yield run, int(found[1])

@@ -16,8 +16,8 @@ from wirewright.remote.transport import reach
 from wirewright.state import control
 
 WAYS = ("in process", "memory", "tcp", "unix", "json")
-FEW_WAYS = "WIREWRIGHT_FEW_WAYS" in os.environ
-"""Whether the transports, which are the same on every Python, are tried elsewhere."""
+IS_RUN_AGAIN = "WIREWRIGHT_TESTS_AGAIN" in os.environ
+"""True where the same tests run with the newest versions, too: `.ci/run` sets the variable."""
 
 
 @asynccontextmanager

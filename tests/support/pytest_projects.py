@@ -1,11 +1,13 @@
 """Tests of somebody else, who uses the pytest plugin: what they have, and how they are run."""
 
+import shutil
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
 import wirewright.mitm.master  # noqa: F401  pytester unloads what is first imported in its tests
+from support.forked_programs import PYTEST
 from support.processes import ROOT
 from support.time_limits import STEP_SECONDS
 
@@ -44,18 +46,22 @@ def app(ws_proxy):
 """
 
 
-def prepare(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Have them find the plugin and our packages, and no file of the user's."""
+def prepare(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, folder: Path, confdir: Path) -> None:
+    """Have them find the plugin, our packages and a CA, and no file of the user's."""
+    shutil.copytree(confdir, folder / ".mitmproxy")
     monkeypatch.setenv("HOME", str(folder))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "addon"))
     pytester.makeconftest(APP)
 
 
-def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    """Run them."""
+def run(pytester: pytest.Pytester, *arguments: str, imports_nothing: bool = False) -> pytest.RunResult:
+    """Run them, in a process that has imported all modules unless it `imports_nothing` beforehand."""
     plugin = () if _is_installed() else ("-p", "wirewright.pytest_plugin")
-    return pytester.runpytest_subprocess("-p", "no:cacheprovider", *plugin, *arguments, timeout=STEP_SECONDS)
+    arguments = ("-p", "no:cacheprovider", *plugin, *arguments)
+    if imports_nothing:
+        return pytester.runpytest_subprocess(*arguments, timeout=STEP_SECONDS)
+    return pytester.run(PYTEST, f"--basetemp={pytester.path / 'runpytest'}", *arguments, timeout=STEP_SECONDS)
 
 
 def _is_installed() -> bool:
