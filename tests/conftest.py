@@ -1,6 +1,7 @@
 """What every test may ask for."""
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -59,6 +60,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         once = {item for item in items if item.get_closest_marker("once") or _room(item) in OF_NO_VERSION}
         config.hook.pytest_deselected(items=list(once))
         items[:] = [item for item in items if item not in once]
+
+
+def pytest_collection_finish() -> None:
+    """Leave modules and collected tests out of all later garbage collections: with them one takes 0.3 s."""
+    gc.collect()
+    gc.freeze()
 
 
 def _room(item: pytest.Item) -> str:
