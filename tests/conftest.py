@@ -41,9 +41,10 @@ OF_NO_VERSION = {"fuzzing", "test_compose.py", "test_house.py", "test_typing.py"
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Two for each processor: a test waits as long as it computes."""
-    return 2 * (os.cpu_count() or 1)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One for each processor, or two for tests that wait as long as they compute: those that are slow."""
+    processors = os.cpu_count() or 1
+    return processors if config.option.markexpr == "not slow" else 2 * processors
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
