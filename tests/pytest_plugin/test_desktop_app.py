@@ -2,12 +2,11 @@
 
 import re
 import shutil
-from pathlib import Path
 
 import pytest
 
 from support.processes import ROOT
-from support.pytest_projects import prepare, run
+from support.pytest_projects import run
 
 pytest_plugins = ["pytester"]
 pytestmark = [
@@ -38,10 +37,7 @@ ARGUMENTS = [
 
 
 @pytest.mark.parametrize("scheme", ["ws", "wss"])
-def test_documentation_starts_a_desktop_app(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scheme: str
-) -> None:
-    prepare(pytester, monkeypatch, tmp_path)
+def test_documentation_starts_a_desktop_app(pytester: pytest.Pytester, scheme: str) -> None:
     found = SECTION.search((ROOT / "docs" / "testing.md").read_text())
     assert found
     files = dict(FILE.findall(found[1]))
