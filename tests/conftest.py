@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from support.certificates import Certificates, make_certificates
 from support.forked_programs import forked_programs
+from support.lanes import lane_options
 from support.private_keys import check_each_private_key_once, make_ca
 from support.proxy_access import IS_RUN_AGAIN
 from support.time_limits import lengthen_limits_of_websockets
@@ -97,14 +98,14 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @pytest.fixture
 def lane() -> str:
-    """How the proxy's sockets are carried: `ws_lane`."""
+    """How the proxy's sockets are carried: `ws_lane`, or `layers` for `auto` with `ws_splice=false`."""
     return "auto"
 
 
 @pytest.fixture
 async def launched(confdir: Path, certificates: Certificates, lane: str) -> AsyncIterator[Proxy]:
     """A regular proxy inside the test's own process and event loop."""
-    options = {"ssl_verify_upstream_trusted_ca": str(certificates.ca_file), "ws_lane": lane}
+    options = {"ssl_verify_upstream_trusted_ca": str(certificates.ca_file), **lane_options(lane)}
     async with launch(port=0, confdir=confdir, options=options) as running:
         yield running
 

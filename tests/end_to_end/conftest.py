@@ -17,13 +17,16 @@ from wirewright import Proxy
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test with a proxy of either lane; one that is marked `wire` with ours alone.
 
-    And one that is marked `remote` for each way to a proxy, its own objects and a client's: by our lane.
+    One that is marked `layers` runs with ours through mitmproxy's layers, too. And one that is marked
+    `remote` for each way to a proxy, its own objects and a client's: by our lane.
     """
     marked = metafunc.definition.get_closest_marker
     if "lane" not in metafunc.fixturenames:
         return
     lanes = ["auto"] if marked("wire") else ["auto", "hooks"]
     is_remote = "proxy" in metafunc.fixturenames and marked("remote") and not marked("in_process")
+    if marked("layers") and "launched" in metafunc.fixturenames and not IS_RUN_AGAIN:
+        lanes.append("layers")
     if not is_remote:
         metafunc.parametrize("lane", lanes)
         return

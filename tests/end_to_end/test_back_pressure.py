@@ -19,7 +19,7 @@ COUNT = 64
 PLAIN: dict[str, Any] = {"compression": None, "max_size": None}
 """Compressed, these messages would fit into the buffers."""
 
-pytestmark = pytest.mark.wire("mitmproxy's own layer buffers what it holds")
+pytestmark = [pytest.mark.wire("mitmproxy's own layer buffers what it holds"), pytest.mark.layers]
 
 
 def part(number: int) -> bytes:

@@ -14,7 +14,10 @@ from wirewright.mitm.patches import back_pressure
 from wirewright.mitm.wire_socket import WireSocket
 from wirewright.wire.frames import Opcode
 
-pytestmark = pytest.mark.wire("mitmproxy's own layer handles all that it has read at once")
+pytestmark = [
+    pytest.mark.wire("mitmproxy's own layer handles all that it has read at once"),
+    pytest.mark.layers,
+]
 
 COUNT = 50_000
 """Frames of a flood."""

@@ -22,7 +22,7 @@ from wirewright.wire.frames import Opcode
 
 COUNT = 1_000
 
-pytestmark = [pytest.mark.wire("a route needs our layer"), pytest.mark.remote]
+pytestmark = [pytest.mark.wire("a route needs our layer"), pytest.mark.remote, pytest.mark.layers]
 
 
 # Which handler

@@ -23,6 +23,8 @@ from wirewright.values import FrameEvent
 from wirewright.wire.deflate import Compression
 from wirewright.wire.frames import Opcode
 
+pytestmark = pytest.mark.layers
+
 COMPRESSED = "permessage-deflate"
 
 

@@ -18,6 +18,7 @@ from parity.scenarios import ECHO, ENDS, HANDSHAKES
 from parity.violations import ANSWERS, CLOSES, FRAMES
 from support.browser import CHROMIUM, proxied_by
 from support.certificates import Certificates, make_certificates
+from support.lanes import lane_options
 from support.time_limits import STEP_SECONDS
 from wirewright import Proxy, WebSocketRoute, launch
 
@@ -160,14 +161,14 @@ async def stage(
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def seen(stage: Stage, row: Row, lane: str) -> Seen:
     """What a row shows behind the proxy; played once for all tests of the row on a lane."""
-    ctx.options.update(ws_lane=lane)
+    ctx.options.update(**lane_options(lane))
     return await stage.play(row, proxied=True)
 
 
 def each_row_and_lane(part: Part) -> pytest.MarkDecorator:
-    """A test of every row on both lanes; on the hooks lane it must fail where the row says so."""
+    """A test of every row on all lanes; on the hooks lane it must fail where the row says so."""
     params = []
-    for lane, row in product(("auto", "hooks"), ROWS):
+    for lane, row in product(("auto", "layers", "hooks"), ROWS):
         fails = lane == "hooks" and part in row.fails
         marks = [pytest.mark.xfail(reason=row.fails[part])] if fails else []
         params.append(pytest.param(row, lane, id=f"{row.name}-{lane}", marks=marks))
@@ -226,9 +227,9 @@ async def test_end_is_the_same_under_a_route_that_reads_messages(stage: Stage, r
     assert (socket.close_code, socket.close_reason, socket.closed_by) == row.end
 
 
-@pytest.mark.parametrize("lane", ["auto", "hooks"])
+@pytest.mark.parametrize("lane", ["auto", "layers", "hooks"])
 async def test_every_close_by_the_server_is_clean_for_the_page(stage: Stage, lane: str) -> None:
-    ctx.options.update(ws_lane=lane)
+    ctx.options.update(**lane_options(lane))
     page = stage.pages[True, False]
     await page.goto(f"http://127.0.0.1:{stage.ports['plain']}/")
     url = f"ws://127.0.0.1:{stage.ports['plain']}/close-3000"

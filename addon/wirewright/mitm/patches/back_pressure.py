@@ -56,8 +56,10 @@ def read_by(connection: Connection, reader: Pausable) -> None:
 
 
 def forget_reader(connection: Connection) -> None:
-    """The connection has ended."""
+    """The connection has ended, paused or not."""
     _readers.pop(connection, None)
+    if paused := _pauses.pop(connection, None):
+        paused.resumed.set()
 
 
 def resume_all() -> None:

@@ -33,8 +33,8 @@ class Splice:
     ) -> None:
         """`connections` are those of the layer, as they can be taken over."""
         self._layer, self._handler, self._connections = layer, handler, connections
-        self._handed_over = 0
-        """How many events are on their way through mitmproxy's layers."""
+        self._handed_over: set[asyncio.Task[None]] = set()
+        """Events that are on their way through mitmproxy's layers."""
 
     @property
     def has_ended(self) -> bool:
@@ -105,12 +105,12 @@ class Splice:
         self._send_event(Continued(self._layer.flow, None))
 
     def _send_event(self, event: events.Event) -> None:
-        self._handed_over += 1
         self.pause_reading()
         task = asyncio.get_running_loop().create_task(self._handler.server_event(event))
+        self._handed_over.add(task)
         task.add_done_callback(self._was_handed_over)
 
-    def _was_handed_over(self, _: asyncio.Task[None]) -> None:
-        self._handed_over -= 1
+    def _was_handed_over(self, task: asyncio.Task[None]) -> None:
+        self._handed_over.discard(task)
         if not self._handed_over:
             self.resume_reading()

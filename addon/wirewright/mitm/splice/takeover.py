@@ -106,6 +106,8 @@ def _connection(inner: Connection, layers: Sequence[Layer], handler: ConnectionH
         raise _ImpossibleError("a connection of it has ended")
     if not (isinstance(io.reader, asyncio.StreamReader) and isinstance(io.writer, asyncio.StreamWriter)):
         raise _ImpossibleError("it has no TCP connection of this process")
+    if not isinstance(asyncio.get_running_loop(), asyncio.SelectorEventLoop):
+        raise _ImpossibleError("the event loop may read several connections at a time")
     if not hasattr(io.reader, "_buffer") or not (tls is None or hasattr(tls, "_into_ssl")):
         raise _ImpossibleError("asyncio or pyOpenSSL is not as expected")
     return SplicedConnection(outer, io.reader, io.writer, tls)
