@@ -37,7 +37,7 @@ class FrameScan(ABC):
             if run.number > self.position + 1:
                 self.skip(run.number - 1)
             start = max(0, self.position + 1 - run.number)
-            for index in self.match.candidates(run, start):
+            for index in () if run.number in watch.hopeless else self.match.candidates(run, start):
                 frame = run.frame(index)
                 self.position = frame.number
                 held = self.match.holds(frame)

@@ -125,6 +125,8 @@ class History:
         self._count = self._size = self._memory = 0
         self.newest_at = 0.0
         """When the newest frame came, in seconds since the epoch."""
+        self.newest_size = 0
+        """Bytes of the payloads that came last, at the same time."""
 
     @property
     def size(self) -> int:
@@ -230,7 +232,7 @@ class History:
     def _add(self, batch: _MessageBatch) -> None:
         self.total += len(batch.payloads)
         self._added += len(batch.payloads)
-        self.newest_at = batch.timestamp
+        self.newest_at, self.newest_size = batch.timestamp, batch.size
         if not (self.limit.messages and self.limit.size):
             return
         if batch.size > self.limit.size:

@@ -47,11 +47,15 @@ class SocketWatch(ChangeWatch):
         self._heard: deque[FrameRun] = deque()
         """The frames that have come since the last `read`, oldest first."""
         self._heard_size = 0
+        self._hopeless: set[int] = set()
+        self.hopeless: set[int] = set()
+        """The numbers of runs that `runs` has returned last, and of which no frame can match."""
         super().__init__(socket, timeout, awaited)
 
     def runs(self, number: int) -> list[FrameRun]:
         """The frames with a higher number that have come or are remembered, oldest first."""
         heard, self._heard, self._heard_size = self._heard, deque(), 0
+        self.hopeless, self._hopeless = self._hopeless, set()
         if not heard:
             return self._socket._history.runs_after(number)
         runs = [run.part(number + 1, run.last) for run in heard if run.last > number]
@@ -78,8 +82,11 @@ class SocketWatch(ChangeWatch):
         history = self._socket._history
         run = FrameRun(history.total - len(payloads) + 1, direction, payloads, history.newest_at)
         self._heard.append(run)
-        self._heard_size += total_size(payloads) + ITEM_BYTES * len(payloads)
-        if self._heard_size > _MOST_UNREAD or match.may_match(run):
+        self._heard_size += history.newest_size + ITEM_BYTES * len(payloads)
+        may_match = match.may_match(run)
+        if not may_match:
+            self._hopeless.add(run.number)
+        if may_match or self._heard_size > _MOST_UNREAD:
             self._wake()
         while self._heard_size > MOST_HEARD and len(self._heard) > 1:  # of a thread that does not keep up
             dropped = self._heard.popleft().payloads

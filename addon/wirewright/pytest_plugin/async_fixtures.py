@@ -75,10 +75,10 @@ async def connected(arguments: dict[str, Any], context_args: dict[str, Any]) -> 
     async with limited(connect(**arguments), context_args) as proxy:
         yield proxy
         with suppress(Error):  # the proxy may be gone
-            host = proxy._root._running_host()
+            host: Any = proxy._state.running_host()
             await host.apps_seen()  # the commands before it, which may not be awaited, are answered by then
             if None in host.captures:  # those of contexts end with the contexts
-                await proxy._root.stop_capture()
+                await host.stop_capture(None)
 
 
 def _fixture_of_the_loop(request: pytest.FixtureRequest) -> str:
