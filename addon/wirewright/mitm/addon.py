@@ -226,8 +226,9 @@ def _add_options(loader: addonmanager.Loader) -> None:
     loader.add_option(
         "ws_splice",
         bool,
-        True,
-        "Read and write the connections of an open WebSocket past mitmproxy's layers, which is faster.",
+        False,
+        "Read and write the connections of an open WebSocket past mitmproxy's layers, which is faster, and "
+        "an experiment.",
     )
     loader.add_option(
         "ws_history",

@@ -42,5 +42,5 @@ def _splicing() -> Callable[["WireLayer"], None]:
         missing = str(error)
     if missing is None:
         return takeover.splice_soon
-    logger.warning("Open WebSockets are slower (ws_splice=false): this mitmproxy has no %s", missing)
+    logger.warning("ws_splice has no effect: this mitmproxy has no %s", missing)
     return lambda _: None

@@ -37,7 +37,7 @@ from wirewright.state import control
 CHANGES = [row for row in TABLE if row.replace is not None]
 CALLED = [row for row in TABLE if row.takes is not None]
 LANE = "Wirewright carries WebSockets by mitmproxy's own layer (ws_lane=hooks): "
-SLOWER = "Open WebSockets are slower (ws_splice=false): this mitmproxy has no "
+NO_EFFECT = "ws_splice has no effect: this mitmproxy has no "
 
 
 def stock_objects() -> list[object]:
@@ -110,7 +110,7 @@ async def test_layers_carry_open_sockets_where_splicing_misses_something(
 ) -> None:
     change(row, monkeypatch)
     async with launch(port=0, confdir=confdir) as proxy:
-        assert warnings_of(caplog) == [SLOWER + str(row)]
+        assert warnings_of(caplog) == [NO_EFFECT + str(row)]
         await echo_through(proxy)
 
 
@@ -121,7 +121,7 @@ async def test_layers_carry_open_sockets_where_a_module_is_gone(
     monkeypatch.delattr("wirewright.mitm.splice.takeover")
     async with launch(port=0, confdir=confdir) as proxy:
         (warning,) = warnings_of(caplog)
-        assert warning.startswith(SLOWER)
+        assert warning.startswith(NO_EFFECT)
         await echo_through(proxy)
 
 
