@@ -16,7 +16,7 @@ from support.event_log import Recordings, eventually
 from support.raw_peers import RawSocket, accepting, asking, raw_socket
 from support.servers import serving
 from support.spliced import spliced_connections
-from wirewright import Proxy, launch
+from wirewright import Proxy, WebSocketRoute, launch
 from wirewright.wire.frames import Opcode, encode_frame
 
 HANDED_OVER = 20
@@ -49,6 +49,31 @@ async def test_option_leaves_sockets_to_the_layers(confdir: Path) -> None:
     ):
         await talk(socket)
         assert spliced_connections() == 0
+
+
+@pytest.mark.skipif(not hasattr(asyncio, "eager_task_factory"), reason="Python 3.12 has eager tasks")
+async def test_answer_of_a_route_waits_for_the_end_of_its_message(proxy: Proxy) -> None:
+    """mitmproxy's programs have eager tasks: an order of a route comes while its message is being offered."""
+
+    def route(ws: WebSocketRoute) -> None:
+        server = ws.connect_to_server()
+
+        async def handle(message: str | bytes) -> None:
+            server.send(message)
+
+        ws.on_message(handle)
+
+    proxy.route_web_socket("**", route)
+    loop = asyncio.get_running_loop()
+    async with raw_socket(proxy.port) as socket:
+        await eventually(lambda: spliced_connections() == 2)
+        loop.set_task_factory(asyncio.eager_task_factory)
+        try:
+            for number in range(5):
+                await socket.app.send(f"message {number}")
+                assert await socket.server.message() == f"message {number}"
+        finally:
+            loop.set_task_factory(None)
 
 
 # The hand-over

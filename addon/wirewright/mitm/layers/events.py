@@ -15,7 +15,7 @@ class Aborted(MessageInjected[str]):
 
 
 class Continued(MessageInjected[None]):
-    """The layer is to go on with what it has begun (`WireLayer.continue_later`)."""
+    """The layer is to go on with what it has begun (`WireLayer.handle_directly`)."""
 
 
 class DecisionInjected(MessageInjected[LateDecision]):

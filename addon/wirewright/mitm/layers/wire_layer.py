@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from logging import WARNING
 from time import monotonic
 
@@ -44,6 +45,8 @@ class WireLayer(websocket.WebsocketLayer):
         self._holding: HoldMode
         self._limits: ReadingLimits
         self._begun: deque[Iterator[commands.Command]] = deque()
+        """The handling of events that is not finished, or not begun."""
+        self._is_direct = False
 
     def handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         if isinstance(event, events.Wakeup) and isinstance(event.command, NextTurn):
@@ -69,19 +72,37 @@ class WireLayer(websocket.WebsocketLayer):
         """True if the socket is over."""
         return self._socket.closing.is_finished
 
-    @property
-    def is_waiting(self) -> bool:
-        """True while events have to wait: for a hook, or for the next turn of the event loop."""
-        return self._paused is not None
+    def handle_directly(self, event: events.Event, send: Callable[[commands.SendData], object]) -> bool:
+        """Handle an event that does not come through mitmproxy's layers, as far as it only sends data.
 
-    def continue_later(self, begun: Iterator[commands.Command]) -> None:
-        """Go on with the handling of an event before the next one is handled, which may be `Continued`."""
-        self._begun.append(begun)
+        False if the rest has to go through them: at the next event, which may be `Continued`. So have events
+        that come meanwhile: mitmproxy's tasks are eager, and an answer of a route is an event.
+        """
+        begun = self._handled(event)
+        if self._paused or self._begun:
+            self._begun.append(begun)
+            return False
+        self._is_direct = True
+        try:
+            for command in begun:
+                if not isinstance(command, commands.SendData):
+                    self._begun.appendleft(chain([command], begun))
+                    break
+                send(command)
+        finally:
+            self._is_direct = False
+        return not self._begun
 
     def relay(self, event: events.Event) -> layer.CommandGenerator[None]:
         """Handle an event of an open socket."""
+        if self._is_direct:
+            self._begun.append(self._handled(event))
+            return
         while self._begun:
             yield from self._begun.popleft()
+        yield from self._handled(event)
+
+    def _handled(self, event: events.Event) -> layer.CommandGenerator[None]:
         if isinstance(event, Continued):
             return
         socket = self._socket

@@ -1,8 +1,7 @@
 """A spliced socket: what a connection sends goes straight to the layer of the socket, and on from there."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from itertools import chain
+from collections.abc import Mapping
 from logging import ERROR, WARNING
 from typing import TYPE_CHECKING
 
@@ -67,19 +66,13 @@ class Splice:
 
     def received(self, source: Connection, data: bytes) -> None:
         self._handler.timeout_watchdog.register_activity()
-        found = self._layer.relay(events.DataReceived(source, data))
-        if self._layer.is_waiting or self._handed_over:
-            self._hand_over(found)
-            return
         try:
-            for command in found:
-                if isinstance(command, commands.SendData):
-                    self._send(command)
-                else:
-                    self._hand_over(chain([command], found))
-                    return
+            is_finished = self._layer.handle_directly(events.DataReceived(source, data), self._send)
         except Exception:
             self._handler.log("Wirewright has crashed!", ERROR, exc_info=True)
+            return
+        if not is_finished:
+            self._send_event(Continued(self._layer.flow, None))
 
     def tls_ended(self, source: Connection, error: SSL.Error) -> None:
         if isinstance(error, SSL.ZeroReturnError):
@@ -98,11 +91,6 @@ class Splice:
 
     def _send(self, command: commands.SendData) -> None:
         self._connections[command.connection].send(command.data)
-
-    def _hand_over(self, begun: Iterator[commands.Command]) -> None:
-        """Have the rest of what the layer does pass through mitmproxy's layers."""
-        self._layer.continue_later(begun)
-        self._send_event(Continued(self._layer.flow, None))
 
     def _send_event(self, event: events.Event) -> None:
         self.pause_reading()
