@@ -23,7 +23,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 for name in ("CI", "BUILD_NUMBER", "FORCE_COLOR", "PY_COLORS"):
-    # What programs print is compared. With these, a pytest that a test starts prints more, or prints colours.
+    # Tests compare the output of programs. With these variables pytest prints longer summaries, or colours.
     os.environ.pop(name, None)
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -42,7 +42,7 @@ class Disk:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.free, self.total = 1_000 * MIB, 10_000 * MIB
         self.lock = threading.Lock()
-        """Nobody learns how much is free while a test has it."""
+        """A test holds it to make several changes before the writer looks at the free space."""
         monkeypatch.setattr(shutil, "disk_usage", self._usage)
 
     def _usage(self, _: object) -> Usage:

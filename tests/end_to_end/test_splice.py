@@ -80,7 +80,7 @@ async def test_answer_of_a_route_waits_for_the_end_of_its_message(proxy: Proxy) 
 
 
 class Script:
-    """What both ends say: some messages, as soon as they may, and then a close frame."""
+    """The messages of both ends, which are sent as soon as possible. The app's close frame follows."""
 
     def __init__(self, numbers: random.Random) -> None:
         self.app, self.server = (

@@ -92,6 +92,8 @@ class WirewrightAddon:
         for option in {"ws_history", "ws_history_bytes", "ws_max_message", "ws_max_held"} & updated:
             if (getattr(ctx.options, option) or 0) < 0:
                 raise exceptions.OptionsError(f"{option} must be 0 or more.")
+        if "ws_splice" in updated:
+            own_layers.splice(is_wanted=ctx.options.ws_splice)
         if "ws_memory" in updated:
             _set_memory_limit()
         if any(option.startswith("ws_capture") for option in updated):

@@ -1,16 +1,10 @@
 """Puts Wirewright's layers into mitmproxy, if they work there."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
 from wirewright.mitm import admission
 from wirewright.mitm.patches import installation, websocket_layer
 from wirewright.mitm.patches.table import SPLICE_TABLE
 from wirewright.mitm.trial_socket import try_layer
 from wirewright.printable import get_logger
-
-if TYPE_CHECKING:
-    from wirewright.mitm.layers.wire_layer import WireLayer
 
 logger = get_logger(__name__)
 
@@ -29,11 +23,17 @@ def install() -> str | None:
     except Exception as error:
         installation.uninstall()
         return f"a socket that was tried in memory failed ({type(error).__name__}: {error})"
-    websocket_layer.observe_with(admission.admit, _splicing())
+    websocket_layer.observe_with(admission.admit)
+    websocket_layer.call_when_open(websocket_layer.do_nothing)  # `splice` follows if the option is set
     return None
 
 
-def _splicing() -> Callable[["WireLayer"], None]:
+def splice(*, is_wanted: bool) -> None:
+    """Have the connections of sockets that open from now on spliced, or not (`ws_splice`)."""
+    websocket_layer.call_when_open(_splicing() if is_wanted else websocket_layer.do_nothing)
+
+
+def _splicing() -> websocket_layer.Opened:
     """The function that splices an open socket. It does nothing if this mitmproxy is not as expected."""
     missing = installation.missing_internal(SPLICE_TABLE)
     try:
@@ -43,4 +43,4 @@ def _splicing() -> Callable[["WireLayer"], None]:
     if missing is None:
         return takeover.splice_soon
     logger.warning("ws_splice has no effect: this mitmproxy has no %s", missing)
-    return lambda _: None
+    return websocket_layer.do_nothing

@@ -268,7 +268,7 @@ class Proxy(Emitter, ProxyWaits[WebSocket, EventContextManager[WebSocket], Corou
 
     @property
     def _state(self) -> ProxyState:
-        """What the proxy and its contexts share. A context that is closed raises Error."""
+        """The state that the proxy and its contexts share. Raises Error for a context that is closed."""
         return self._shared
 
     @property

@@ -1,4 +1,4 @@
-"""What a `Proxy` and its contexts share, so that a context is a Proxy with a filter."""
+"""The state that a `Proxy` and its contexts share: a context is a Proxy with a filter."""
 
 from collections.abc import Awaitable
 from itertools import count

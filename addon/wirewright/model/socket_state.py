@@ -1,4 +1,4 @@
-"""What is known of a socket: its `Feed` writes it, and its `WebSocket` shows it to users."""
+"""The state of a socket: its `Feed` writes it, and its `WebSocket` shows it to users."""
 
 from dataclasses import dataclass
 

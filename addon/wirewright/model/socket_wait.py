@@ -1,4 +1,4 @@
-"""What a wait for an event of a socket tries first, and what ends it without the event."""
+"""The options of a wait for an event of a socket: the past events that it tries, and the ends that end it."""
 
 from dataclasses import replace
 from functools import partial

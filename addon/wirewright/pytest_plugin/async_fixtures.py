@@ -71,11 +71,13 @@ async def connected(arguments: dict[str, Any], context_args: dict[str, Any]) -> 
     """The session's proxy by a connection for one test. At the end of the block its captures end, too."""
     from wirewright.async_api import connect
     from wirewright.model.errors import Error
+    from wirewright.remote.client_carriers import RemoteHost
 
     async with limited(connect(**arguments), context_args) as proxy:
         yield proxy
         with suppress(Error):  # the proxy may be gone
-            host: Any = proxy._state.running_host()
+            host = proxy._state.running_host()
+            assert isinstance(host, RemoteHost)
             await host.apps_seen()  # the commands before it, which may not be awaited, are answered by then
             if None in host.captures:  # those of contexts end with the contexts
                 await host.stop_capture(None)

@@ -109,7 +109,7 @@ async def test_layers_carry_open_sockets_where_splicing_misses_something(
     row: Internal, confdir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     change(row, monkeypatch)
-    async with launch(port=0, confdir=confdir) as proxy:
+    async with launch(port=0, confdir=confdir, options={"ws_splice": True}) as proxy:
         assert warnings_of(caplog) == [NO_EFFECT + str(row)]
         await echo_through(proxy)
 
@@ -119,7 +119,7 @@ async def test_layers_carry_open_sockets_where_a_module_is_gone(
 ) -> None:
     monkeypatch.setitem(sys.modules, takeover.__name__, None)
     monkeypatch.delattr("wirewright.mitm.splice.takeover")
-    async with launch(port=0, confdir=confdir) as proxy:
+    async with launch(port=0, confdir=confdir, options={"ws_splice": True}) as proxy:
         (warning,) = warnings_of(caplog)
         assert warning.startswith(NO_EFFECT)
         await echo_through(proxy)

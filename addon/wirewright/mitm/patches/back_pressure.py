@@ -39,7 +39,7 @@ _readers: dict[Connection, "Pausable"] = {}
 
 
 class Pausable(Protocol):
-    """What reads a connection in the place of mitmproxy's read loop."""
+    """The reader of a connection that mitmproxy's read loop does not read."""
 
     def pause_reading(self) -> None:
         """Read nothing more."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 logger = get_logger(__name__)
 
+Opened = Callable[["WireLayer"], None]
 Observe = Callable[[http.HTTPFlow], Observer | None]
 """Returns the observer of a socket that the wire carries; None for one that mitmproxy's own layer carries.
 
@@ -27,15 +28,24 @@ class NotAdmitted(Exception):
     """A socket must not open, for this reason."""
 
 
+def do_nothing(_: object) -> None:
+    """A function for `call_when_open`."""
+
+
 _observe: Observe
-_opened: Callable[[Any], None]
+_opened: Opened = do_nothing
 
 
-def observe_with(observe: Observe, opened: Callable[["WireLayer"], None] = lambda _: None) -> None:
-    """Set the function that finds the observers of new sockets, and the one that is called when their layers
-    are open."""
-    global _observe, _opened
-    _observe, _opened = observe, opened
+def observe_with(observe: Observe) -> None:
+    """Set the function that finds the observers of new sockets."""
+    global _observe
+    _observe = observe
+
+
+def call_when_open(opened: Opened) -> None:
+    """Set the function that is called with the layer of each socket once messages may come."""
+    global _opened
+    _opened = opened
 
 
 def layer_class(stock: object) -> Callable[..., layer.Layer]:

@@ -70,7 +70,7 @@ class Splice:
             is_finished = self._layer.handle_directly(events.DataReceived(source, data), self._send)
         except Exception:
             self._handler.log("Wirewright has crashed!", ERROR, exc_info=True)
-            return
+            is_finished = False  # events that came meanwhile may wait
         if not is_finished:
             self._send_event(Continued(self._layer.flow, None))
 

@@ -23,7 +23,7 @@ class Pause(Enum):
 
 
 class Receiver(Protocol):
-    """What hears of a connection."""
+    """The object that a connection reports to."""
 
     def received(self, source: Connection, data: bytes) -> None:
         """Bytes have come, decrypted."""

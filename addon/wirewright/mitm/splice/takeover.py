@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from logging import DEBUG
 from typing import TYPE_CHECKING
 
-from mitmproxy import ctx
 from mitmproxy.connection import Connection
 from mitmproxy.proxy.layer import Layer
 from mitmproxy.proxy.layers import modes
@@ -51,8 +50,7 @@ class _ImpossibleError(Exception):
 
 def splice_soon(layer: "WireLayer") -> None:
     """Splice the connections of an open socket, if that is possible."""
-    if ctx.options.ws_splice:
-        asyncio.get_running_loop().call_soon(_splice, layer)
+    asyncio.get_running_loop().call_soon(_splice, layer)
 
 
 def _splice(layer: "WireLayer") -> None:

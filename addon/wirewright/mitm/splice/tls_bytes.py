@@ -17,10 +17,10 @@ READ_BYTES = 128 * 1024
 _RECORD_BYTES = 17 * 1024
 """More than the largest record of TLS takes (RFC 8446, 5.2)."""
 _BUFFER_BYTES = READ_BYTES + _RECORD_BYTES
-"""What is read may end a record whose first part came before."""
+"""A read may complete a record of which OpenSSL has the first part, so there is room for one more."""
 
 received = memoryview(bytearray(READ_BYTES))
-"""What was read last from the network, by any connection. It is used up before the next read."""
+"""The bytes of the last read, of any connection. They are copied or decrypted before the next read."""
 
 _received = _ffi.from_buffer(received)
 _plain = _ffi.new("char[]", _BUFFER_BYTES)
@@ -54,13 +54,7 @@ class TlsBytes:
         while (count := _ssl_read(ssl, _plain + end, _BUFFER_BYTES - end)) > 0:
             end += count
         plain: bytes = _ffi.buffer(_plain, end)[:]
-        if _ssl_error(ssl, count) == _WANT_READ:
-            return plain, None
-        try:
-            self._tls._raise_ssl_error(ssl, count)
-        except SSL.Error as error:
-            return plain, error
-        return plain, None
+        return plain, None if _ssl_error(ssl, count) == _WANT_READ else self._error(count)
 
     def encrypt(self, data: bytes, write: Callable[[bytes], object]) -> None:
         """Encrypt data, and write it. Nothing is written if the peer has ended the connection.
@@ -72,16 +66,24 @@ class TlsBytes:
             # A record at a time: pyOpenSSL sets SSL_MODE_ENABLE_PARTIAL_WRITE.
             count = _ssl_write(self._ssl, part + start, len(data) - start)
             if count <= 0:
-                try:
-                    self._tls._raise_ssl_error(self._ssl, count)
-                except (SSL.ZeroReturnError, SSL.SysCallError):
+                error = self._error(count)
+                if isinstance(error, (SSL.ZeroReturnError, SSL.SysCallError)):
                     break
+                raise error
             start += count
             waiting += count
             if waiting >= READ_BYTES:
                 self.flush(write)
                 waiting = 0
         self.flush(write)
+
+    def _error(self, count: int) -> SSL.Error:
+        """The error for which a call of OpenSSL has returned `count`, which is 0 or less."""
+        try:
+            self._tls._raise_ssl_error(self._ssl, count)
+        except SSL.Error as error:
+            return error
+        return SSL.Error(f"OpenSSL has returned {count}")
 
     def flush(self, write: Callable[[bytes], object]) -> None:
         """Write what TLS has to say: what was encrypted, and its own messages."""
