@@ -6,11 +6,10 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import pytest
 
-from support.threaded_peers import app, echo, let_waits_time_out, opened, reached, say, serving
+from support.threaded_peers import app, echo, let_waits_time_out, opened, say, serving
 from support.time_limits import STEP_SECONDS
 from wirewright.sync import waits
 from wirewright.sync_api import (
@@ -23,16 +22,6 @@ from wirewright.sync_api import (
 pytestmark = pytest.mark.slow
 
 FOREVER = 1_000 * STEP_SECONDS
-
-
-@pytest.fixture(params=["launch", "connect"])
-def proxy(
-    request: pytest.FixtureRequest, confdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Proxy]:
-    """Of this process, and as another one has it."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    with reached(request.param, confdir) as seen:
-        yield seen
 
 
 @pytest.fixture

@@ -20,21 +20,12 @@ from websockets.sync.server import ServerConnection
 
 from support.mistakes import as_in_a_program
 from support.processes import ROOT
-from support.threaded_peers import app, echo, opened, reached, say, serving, settle
+from support.threaded_peers import app, echo, opened, say, serving, settle
 from support.time_limits import STEP_SECONDS
 from wirewright.sync import bridge
 from wirewright.sync_api import Error, Proxy, WebSocket, WebSocketRoute, launch, temporary_registrations
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(params=["launch", "connect"])
-def proxy(
-    request: pytest.FixtureRequest, confdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Proxy]:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    with reached(request.param, confdir) as seen:
-        yield seen
 
 
 @pytest.fixture
