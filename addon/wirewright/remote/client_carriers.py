@@ -90,9 +90,8 @@ class RemoteHost:
         return started
 
     def _note_capture(self, context: ContextFilter | None, started: "asyncio.Future[None]") -> None:
-        if (
-            not started.cancelled() and started.exception() is None
-        ):  # else the capture of somebody else may run
+        # Another program's capture may run where this one was refused.
+        if not started.cancelled() and started.exception() is None:
             self.captures.add(context)
 
     def stop_capture(self, context: ContextFilter | None) -> Awaitable[None]:
