@@ -10,7 +10,7 @@ from bench.proxies import BARE, Carrier
 KB, MB = 1_000, 1_000_000
 
 LOST = "messages"
-BESIDE_EACH_OTHER = ("direct", "bare", "listener", "spliced", "no-listener", "ceiling", "mockttp")
+BESIDE_EACH_OTHER = ("direct", "bare", "listener", "layers", "no-listener", "ceiling", "mockttp")
 PROXIES = BESIDE_EACH_OTHER[1:]
 
 

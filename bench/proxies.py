@@ -227,11 +227,11 @@ DIRECT = Carrier("direct", "direct")
 BARE = Mitmdump("bare", "mitmdump")
 LISTENER = Mitmdump("listener", "Wirewright, one listener", (ADDON, SCRIPTS / "counting.py"))
 SEARCHING = Mitmdump("searching", "Wirewright, one `next_frame`", (ADDON, SCRIPTS / "searching.py"))
-SPLICED = Mitmdump(
-    "spliced",
-    "Wirewright, one listener, `ws_splice=true`",
+LAYERS = Mitmdump(
+    "layers",
+    "Wirewright, one listener, `ws_splice=false`",
     (ADDON, SCRIPTS / "counting.py"),
-    options=("ws_splice=true",),
+    options=("ws_splice=false",),
 )
 NO_LISTENER = Mitmdump("no-listener", "Wirewright, no listener", (ADDON,))
 CEILING = Mitmdump("ceiling", "the ceiling", (SCRIPTS / "ceiling.py",))
@@ -269,7 +269,7 @@ CARRIERS: Mapping[str, Carrier] = {
         DIRECT,
         BARE,
         LISTENER,
-        SPLICED,
+        LAYERS,
         NO_LISTENER,
         CEILING,
         MOCKTTP,

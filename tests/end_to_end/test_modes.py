@@ -78,7 +78,7 @@ async def test_reverse_mode_reports_the_server(
     confdir: Path, certificates: Certificates, scheme: str
 ) -> None:
     tls = certificates.server_context if scheme == "wss" else None
-    options = {"ssl_verify_upstream_trusted_ca": str(certificates.ca_file), "ws_splice": True}
+    options = {"ssl_verify_upstream_trusted_ca": str(certificates.ca_file)}
     async with serving(tls=tls) as url:
         mode = url.replace("ws", "http", 1)
         async with launch(port=0, confdir=confdir, mode=[f"reverse:{mode}"], options=options) as proxy:
@@ -117,10 +117,7 @@ async def test_upstream_mode_reports_the_url_that_the_app_sees(
             port=0,
             confdir=confdir,
             mode=[f"upstream:http://127.0.0.1:{upstream_port}"],
-            options={
-                "ssl_verify_upstream_trusted_ca": str(confdir / "mitmproxy-ca-cert.pem"),
-                "ws_splice": True,
-            },
+            options={"ssl_verify_upstream_trusted_ca": str(confdir / "mitmproxy-ca-cert.pem")},
         ) as proxy,
     ):
         recordings = Recordings(proxy)

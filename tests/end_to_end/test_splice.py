@@ -44,7 +44,7 @@ async def test_open_socket_is_read_past_the_layers(proxy: Proxy) -> None:
 
 async def test_option_leaves_sockets_to_the_layers(confdir: Path) -> None:
     async with (
-        launch(port=0, confdir=confdir) as proxy,
+        launch(port=0, confdir=confdir, options={"ws_splice": False}) as proxy,
         raw_socket(proxy.port) as socket,
     ):
         await talk(socket)

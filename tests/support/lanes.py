@@ -3,6 +3,4 @@
 
 def lane_options(lane: str) -> dict[str, object]:
     """`auto` and `hooks` are those of `ws_lane`. `layers` is `auto` without splicing."""
-    return (
-        {"ws_lane": "auto", "ws_splice": False} if lane == "layers" else {"ws_lane": lane, "ws_splice": True}
-    )
+    return {"ws_splice": False} if lane == "layers" else {"ws_lane": lane}

@@ -92,8 +92,6 @@ class WirewrightAddon:
         for option in {"ws_history", "ws_history_bytes", "ws_max_message", "ws_max_held"} & updated:
             if (getattr(ctx.options, option) or 0) < 0:
                 raise exceptions.OptionsError(f"{option} must be 0 or more.")
-        if "ws_splice" in updated:
-            own_layers.splice(is_wanted=ctx.options.ws_splice)
         if "ws_memory" in updated:
             _set_memory_limit()
         if any(option.startswith("ws_capture") for option in updated):
@@ -228,9 +226,9 @@ def _add_options(loader: addonmanager.Loader) -> None:
     loader.add_option(
         "ws_splice",
         bool,
-        False,
-        "Read and write the connections of an open WebSocket past mitmproxy's layers, which is faster, and "
-        "an experiment.",
+        True,
+        "Read and write the connections of an open WebSocket past mitmproxy's layers where that is possible. "
+        "Without it, and with `ws_lane=hooks`, all bytes go through these layers, which is slower.",
     )
     loader.add_option(
         "ws_history",

@@ -24,13 +24,8 @@ def install() -> str | None:
         installation.uninstall()
         return f"a socket that was tried in memory failed ({type(error).__name__}: {error})"
     websocket_layer.observe_with(admission.admit)
-    websocket_layer.call_when_open(websocket_layer.do_nothing)  # `splice` follows if the option is set
+    websocket_layer.call_when_open(_splicing())
     return None
-
-
-def splice(*, is_wanted: bool) -> None:
-    """Have the connections of sockets that open from now on spliced, or not (`ws_splice`)."""
-    websocket_layer.call_when_open(_splicing() if is_wanted else websocket_layer.do_nothing)
 
 
 def _splicing() -> websocket_layer.Opened:
@@ -42,5 +37,9 @@ def _splicing() -> websocket_layer.Opened:
         missing = str(error)
     if missing is None:
         return takeover.splice_soon
-    logger.warning("ws_splice has no effect: this mitmproxy has no %s", missing)
+    logger.warning(
+        "Wirewright carries WebSockets through mitmproxy's layers (ws_splice=false): "
+        "this mitmproxy has no %s",
+        missing,
+    )
     return websocket_layer.do_nothing

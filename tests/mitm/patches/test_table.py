@@ -37,7 +37,7 @@ from wirewright.state import control
 CHANGES = [row for row in TABLE if row.replace is not None]
 CALLED = [row for row in TABLE if row.takes is not None]
 LANE = "Wirewright carries WebSockets by mitmproxy's own layer (ws_lane=hooks): "
-NO_EFFECT = "ws_splice has no effect: this mitmproxy has no "
+LAYERS = "Wirewright carries WebSockets through mitmproxy's layers (ws_splice=false): this mitmproxy has no "
 
 
 def stock_objects() -> list[object]:
@@ -109,8 +109,8 @@ async def test_layers_carry_open_sockets_where_splicing_misses_something(
     row: Internal, confdir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     change(row, monkeypatch)
-    async with launch(port=0, confdir=confdir, options={"ws_splice": True}) as proxy:
-        assert warnings_of(caplog) == [NO_EFFECT + str(row)]
+    async with launch(port=0, confdir=confdir) as proxy:
+        assert warnings_of(caplog) == [LAYERS + str(row)]
         await echo_through(proxy)
 
 
@@ -119,9 +119,9 @@ async def test_layers_carry_open_sockets_where_a_module_is_gone(
 ) -> None:
     monkeypatch.setitem(sys.modules, takeover.__name__, None)
     monkeypatch.delattr("wirewright.mitm.splice.takeover")
-    async with launch(port=0, confdir=confdir, options={"ws_splice": True}) as proxy:
+    async with launch(port=0, confdir=confdir) as proxy:
         (warning,) = warnings_of(caplog)
-        assert warning.startswith(NO_EFFECT)
+        assert warning.startswith(LAYERS)
         await echo_through(proxy)
 
 

@@ -177,4 +177,4 @@ SPLICE_TABLE = (
         "OpenSSL.SSL:Connection._raise_ssl_error", ("self", "ssl", "result"), "Tells the errors of TLS apart."
     ),
 )
-"""Internals that only `mitm/splice/` uses. Without one of them, mitmproxy's layers carry open sockets."""
+"""Internals that only `mitm/splice/` uses. Without one of them, open sockets stay with mitmproxy's layers."""

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from logging import DEBUG
 from typing import TYPE_CHECKING
 
+from mitmproxy import ctx
 from mitmproxy.connection import Connection
 from mitmproxy.proxy.layer import Layer
 from mitmproxy.proxy.layers import modes
@@ -49,8 +50,9 @@ class _ImpossibleError(Exception):
 
 
 def splice_soon(layer: "WireLayer") -> None:
-    """Splice the connections of an open socket, if that is possible."""
-    asyncio.get_running_loop().call_soon(_splice, layer)
+    """Splice the connections of an open socket, if that is wanted (`ws_splice`) and possible."""
+    if ctx.options.ws_splice:
+        asyncio.get_running_loop().call_soon(_splice, layer)
 
 
 def _splice(layer: "WireLayer") -> None:
