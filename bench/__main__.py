@@ -12,12 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.bench_run import FULL, QUICK, Scale
+from bench.carriers import CARRIERS
 from bench.catalogue import measures
 from bench.doc_tables import DOCUMENT, circumstances, write_section
 from bench.measure import Measure
 from bench.processes import Failure
 from bench.profile_report import hottest
-from bench.proxies import CARRIERS, Mitmdump, raise_file_limit
+from bench.proxies import Mitmdump, raise_file_limit
 from bench.rounds import measure_all, profile
 from bench.table import tables
 

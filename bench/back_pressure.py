@@ -19,7 +19,7 @@ from pathlib import Path
 import websockets
 from websockets.asyncio.server import ServerConnection
 
-from bench import process_memory
+from bench import process_figures
 from bench.doc_tables import DOCUMENT, circumstances, write_section
 from bench.memory_measures import INTERVAL, MIB
 from bench.processes import Child
@@ -108,7 +108,7 @@ async def measured(carrier: Mitmdump, seconds: float) -> Outcome:
             url = f"ws://{HOST}:{await server.line('PORT ')}/held"
             assert route.proxy is not None
             async with echoing(route.proxy) as other:
-                before = process_memory.resident(route.pid)
+                before = process_figures.resident(route.pid)
                 async with connected(url, route.proxy) as app:
                     receiving = asyncio.ensure_future(received(app))
                     watching = asyncio.ensure_future(growth_until(receiving, route.pid, before))
@@ -159,7 +159,7 @@ async def growth_until(receiving: "asyncio.Future[tuple[int, int]]", pid: int, b
     """By how many bytes a process grows at most."""
     most = 0
     while not receiving.done():
-        most = max(most, process_memory.resident(pid) - before)
+        most = max(most, process_figures.resident(pid) - before)
         await asyncio.sleep(INTERVAL)
     return most
 

@@ -1,18 +1,7 @@
 """What is measured, in the order of the table."""
 
 from bench.bench_run import Scale
-from bench.measure import KB, MB, Measure
-from bench.memory_measures import (
-    MANY,
-    IdleSockets,
-    ManyAtOnce,
-    MemoryOfMany,
-    MemoryOfOne,
-    MemoryOfRecording,
-    Mocks,
-    StalledReader,
-)
-from bench.proxies import (
+from bench.carriers import (
     BARE,
     BARE_CHANGING,
     HOOK_CHANGING,
@@ -30,6 +19,17 @@ from bench.proxies import (
     STALLED,
     UNMATCHED,
 )
+from bench.measure import AND_RELAYS, KB, MB, Measure
+from bench.memory_measures import (
+    MANY,
+    IdleSockets,
+    ManyAtOnce,
+    MemoryOfMany,
+    MemoryOfOne,
+    MemoryOfRecording,
+    Mocks,
+    StalledReader,
+)
 from bench.sender import Order
 from bench.speed_measures import PingPong, Recorded, Speed
 
@@ -39,14 +39,32 @@ CHANGING = (BARE_CHANGING.name, HOOK_CHANGING.name, ROUTE_CHANGING.name)
 def measures(scale: Scale) -> list[Measure]:
     """All of them, in the order of the table."""
     return [
-        Speed("flood", "server to app, 100-byte text"),
+        Speed("flood", "server to app, 100-byte text", AND_RELAYS, times_processor=True),
         Speed("flood-ws", "the same over plain `ws://`", scheme="ws"),
         Speed("flood-up", "app to server, 100-byte text", order=Order("sink", 0, 100)),
-        Speed("flood-8", "server to app, 100-byte text, 8 sockets at once", sockets=8),
-        Speed("flood-16k", "server to app, 16 KB text", order=Order("flood", 0, 16 * KB)),
-        Speed("flood-1m", "server to app, 1 MB binary", order=Order("flood", 0, MB, binary=True)),
+        Speed("flood-8", "server to app, 100-byte text, 8 sockets at once", AND_RELAYS, sockets=8),
+        Speed(
+            "flood-16k",
+            "server to app, 16 KB text",
+            AND_RELAYS,
+            order=Order("flood", 0, 16 * KB),
+            times_processor=True,
+        ),
+        Speed(
+            "flood-1m",
+            "server to app, 1 MB binary",
+            AND_RELAYS,
+            order=Order("flood", 0, MB, binary=True),
+            times_processor=True,
+        ),
         Speed("flood-64m", "server to app, 64 MB binary", order=Order("flood", 0, 64 * MB, binary=True)),
-        PingPong("ping-pong", "100 bytes there and back, median round trip", order=Order("echo", 0, 100)),
+        PingPong(
+            "ping-pong",
+            "round trip of 100 bytes",
+            AND_RELAYS,
+            order=Order("echo", 0, 100),
+            times_processor=True,
+        ),
         Speed(
             "changing",
             "server to app, 100-byte text, each message changed",
@@ -74,7 +92,7 @@ def measures(scale: Scale) -> list[Measure]:
         ),
         PingPong(
             "ping-pong-mock",
-            "100 bytes there and back, median round trip",
+            "round trip of 100 bytes with a mock",
             carriers=(LISTENER.name, MOCKED.name),
             base=LISTENER.name,
             order=Order("echo", 0, 100),

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from bench import process_memory
+from bench import process_figures
 from bench.processes import ROOT
 from bench.proxies import NODE_FOLDER
 
@@ -35,7 +35,7 @@ def circumstances(command: str) -> str:
     versions = [f"Python {platform.python_version()}"]
     versions += [f"{name} {version(name)}" for name in ("mitmproxy", "wirewright", "picows")]
     versions += _node_versions()
-    size = f"{os.cpu_count()} cores, {process_memory.of_machine() / 2**30:.0f} GiB of memory"
+    size = f"{os.cpu_count()} cores, {process_figures.of_machine() / 2**30:.0f} GiB of memory"
     return f"{datetime.now(UTC):%Y-%m-%d} · {' · '.join(versions)} · {size} · `{command}`"
 
 

@@ -257,6 +257,7 @@ class Client:
             "size": sum(socket.size for socket in self._sockets),
             "misplaced": sum(socket.misplaced for socket in self._sockets),
             "round_trip": statistics.median(trips) if trips else 0.0,
+            "slow_round_trip": sorted(trips)[len(trips) * 99 // 100] if trips else 0.0,
             "changed": all(b"sell" in socket.sample for socket in self._sockets),
             "unfinished": error,
         }

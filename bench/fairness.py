@@ -21,9 +21,10 @@ from urllib.parse import urlsplit
 import websockets
 from websockets.asyncio.server import ServerConnection
 
+from bench.carriers import BARE
 from bench.doc_tables import DOCUMENT, circumstances, write_section
 from bench.processes import Child
-from bench.proxies import ADDON, BARE, HOST, SCRIPTS, Mitmdump, Route, Workplace
+from bench.proxies import ADDON, HOST, SCRIPTS, Mitmdump, Route, Workplace
 from bench.table import markdown
 
 GOAL = 100.0

@@ -5,12 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.bench_run import Session
-from bench.proxies import BARE, Carrier
+from bench.carriers import BARE
+from bench.proxies import Carrier
 
 KB, MB = 1_000, 1_000_000
 
 LOST = "messages"
 BESIDE_EACH_OTHER = ("direct", "bare", "listener", "layers", "no-listener", "ceiling", "mockttp")
+AND_RELAYS = (*BESIDE_EACH_OTHER, "haproxy", "picows")
+"""And programs that pass bytes or frames on and look at nothing."""
 PROXIES = BESIDE_EACH_OTHER[1:]
 
 

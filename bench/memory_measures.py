@@ -5,7 +5,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench import process_memory
+from bench import process_figures
 from bench.bench_run import Guard, Session
 from bench.measure import KB, LOST, PROXIES, Measure, Row
 from bench.processes import Failure
@@ -35,20 +35,20 @@ class Growth:
 
     def begin(self) -> None:
         """Count from now."""
-        self._before = process_memory.resident(self._pid)
-        process_memory.forget_peak(self._pid)
+        self._before = process_figures.resident(self._pid)
+        process_figures.forget_peak(self._pid)
 
     @property
     def now(self) -> int:
         """Bytes."""
         self._guard.check()
-        return process_memory.resident(self._pid) - self._before
+        return process_figures.resident(self._pid) - self._before
 
     @property
     def at_most(self) -> int:
         """Bytes at the moment when it was most."""
         self._guard.check()
-        return process_memory.peak(self._pid) - self._before
+        return process_figures.peak(self._pid) - self._before
 
 
 @dataclass

@@ -98,6 +98,9 @@ class Ends:
         server = await _start_end("server", certificate)
         return cls(server, json.loads("{" + await server.line("{")))
 
+    def port(self, scheme: str) -> int:
+        return self._ports[scheme]
+
     def url(self, scheme: str) -> str:
         return f"{scheme}://{SERVER_NAME}:{self._ports[scheme]}/live"
 

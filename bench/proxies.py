@@ -1,7 +1,4 @@
-"""What carries the sockets: nothing, mitmdump with this or that script, mockttp.
-
-A new one is one entry in `CARRIERS`, and its name in the measures that it shall be part of.
-"""
+"""What carries the sockets: nothing, mitmdump with this or that script, mockttp."""
 
 import atexit
 import json
@@ -16,6 +13,7 @@ from pathlib import Path
 
 import trustme
 
+from bench import process_figures
 from bench.processes import ROOT, SERVER_NAME, Child
 
 BIN = Path(sys.executable).parent
@@ -31,6 +29,8 @@ class Workplace:
     """A temporary folder with the certificates of one run."""
 
     folder: Path
+    server_port: int = 0
+    """Where the server listens with TLS."""
 
     @classmethod
     def prepare(cls, folder: Path) -> "Workplace":
@@ -66,11 +66,18 @@ class Route:
     """The file in which all is recorded."""
     beside: Child | None = None
     """A client of the proxy's."""
+    server: str | None = None
+    """The URL that the client asks for, if it is not the server's own."""
 
     @property
     def pid(self) -> int:
         assert self.process is not None
         return self.process.pid
+
+    def processor_seconds(self) -> float:
+        """The processor time that the proxy has used until now; 0 without one."""
+        known = self.process is not None and process_figures.KNOWN
+        return process_figures.processor_seconds(self.pid) if known else 0.0
 
     async def stop(self) -> int | None:
         """End it. How many messages it has counted, if it counts."""
@@ -134,7 +141,7 @@ class Mitmdump(Carrier):
         for script in (*self.scripts, SCRIPTS / "say_port.py"):
             command += ["-s", script]
         process = await Child.start(*command, environment=self.environment)
-        port = await _first_word(process, "PORT ")
+        port = await first_word(process, "PORT ")
         return Route(place.confdir / "mitmproxy-ca-cert.pem", f"http://{HOST}:{port}", process, capture)
 
 
@@ -150,14 +157,14 @@ class Subscribed(Mitmdump):
         command = (sys.executable, "-m", "bench.subscriber", self.subscriber)
         route.beside = await Child.start(*command, environment=runtime)
         try:
-            await _first_word(route.beside, "READY ")
+            await first_word(route.beside, "READY ")
         except BaseException:
             await route.stop()
             raise
         return route
 
 
-def _subscribed(name: str, title: str) -> Subscribed:
+def subscribed(name: str, title: str) -> Subscribed:
     folder = Path(tempfile.gettempdir()) / f"wirewright-bench-{os.getpid()}-{name}"
     folder.mkdir(mode=0o700, exist_ok=True)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -187,7 +194,7 @@ class Launched(Carrier):
         listener = ("listener",) if self.listens else ()
         command = (sys.executable, "-m", "bench.launched_proxy", self.face, place.confdir, place.server_ca)
         process = await Child.start(*command, *listener)
-        port = await _first_word(process, "PORT ")
+        port = await first_word(process, "PORT ")
         return Route(place.confdir / "mitmproxy-ca-cert.pem", f"http://{HOST}:{port}", process)
 
 
@@ -209,85 +216,18 @@ class Mockttp(Carrier):
     async def start(self, place: Workplace) -> Route:
         script = ROOT / "bench" / "mockttp.mjs"
         process = await Child.start("node", script, NODE_FOLDER, place.server_ca)
-        ready = json.loads(await _first_word(process, "READY "))
+        ready = json.loads(await first_word(process, "READY "))
         ca = place.folder / f"mockttp-{process.pid}.pem"
         ca.write_text(ready["ca"])
         return Route(ca, f"http://{HOST}:{ready['port']}", process)
 
 
-async def _first_word(process: Child, start: str) -> str:
+async def first_word(process: Child, start: str) -> str:
     try:
         return await process.line(start)
     except BaseException:  # an interrupt too
         await process.stop(limit=0.1)
         raise
-
-
-DIRECT = Carrier("direct", "direct")
-BARE = Mitmdump("bare", "mitmdump")
-LISTENER = Mitmdump("listener", "Wirewright, one listener", (ADDON, SCRIPTS / "counting.py"))
-SEARCHING = Mitmdump("searching", "Wirewright, one `next_frame`", (ADDON, SCRIPTS / "searching.py"))
-LAYERS = Mitmdump(
-    "layers",
-    "Wirewright, one listener, `ws_splice=false`",
-    (ADDON, SCRIPTS / "counting.py"),
-    options=("ws_splice=false",),
-)
-NO_LISTENER = Mitmdump("no-listener", "Wirewright, no listener", (ADDON,))
-CEILING = Mitmdump("ceiling", "the ceiling", (SCRIPTS / "ceiling.py",))
-MOCKTTP = Mockttp("mockttp", "mockttp")
-BARE_CHANGING = Mitmdump("bare-changing", "mitmdump and an addon", (SCRIPTS / "changing.py",))
-HOOK_CHANGING = Mitmdump("hook-changing", "Wirewright and the same addon", (ADDON, SCRIPTS / "changing.py"))
-ROUTE_CHANGING = Mitmdump("route-changing", "Wirewright and a route", (ADDON, SCRIPTS / "routing.py"))
-UNMATCHED = Mitmdump(
-    "unmatched",
-    "Wirewright, one listener, a route that matches nothing",
-    (ADDON, SCRIPTS / "counting.py", SCRIPTS / "unmatched.py"),
-)
-MOCKED = Mitmdump("mocked", "Wirewright, a route that is the server", (ADDON, SCRIPTS / "mocking.py"))
-RECORDING = Mitmdump(
-    "recording",
-    "Wirewright, one listener, recording",
-    (ADDON, SCRIPTS / "counting.py"),
-    captures=True,
-)
-
-OTHER = _subscribed("other", "Wirewright, a client that follows other sockets")
-STALLED = _subscribed("stalled", "Wirewright, a client that has stopped reading")
-LAUNCHED_ASYNC = Launched("launched-async", "`async_api.launch`")
-LAUNCHED_SYNC = Launched("launched-sync", "`sync_api.launch`", "sync")
-LAUNCHED_ASYNC_LISTENER = Launched(
-    "launched-async-listener", "`async_api.launch`, one listener", "async", listens=True
-)
-LAUNCHED_SYNC_LISTENER = Launched(
-    "launched-sync-listener", "`sync_api.launch`, one listener", "sync", listens=True
-)
-
-CARRIERS: Mapping[str, Carrier] = {
-    carrier.name: carrier
-    for carrier in (
-        DIRECT,
-        BARE,
-        LISTENER,
-        LAYERS,
-        NO_LISTENER,
-        CEILING,
-        MOCKTTP,
-        BARE_CHANGING,
-        HOOK_CHANGING,
-        ROUTE_CHANGING,
-        UNMATCHED,
-        SEARCHING,
-        MOCKED,
-        RECORDING,
-        OTHER,
-        STALLED,
-        LAUNCHED_ASYNC,
-        LAUNCHED_SYNC,
-        LAUNCHED_ASYNC_LISTENER,
-        LAUNCHED_SYNC_LISTENER,
-    )
-}
 
 
 def raise_file_limit() -> int:

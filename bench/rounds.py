@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from bench import process_memory
+from bench import process_figures
 from bench.bench_run import Scale, Session, say
 from bench.measure import Measure
 from bench.processes import Ends, Failure
@@ -21,7 +21,7 @@ async def session(scale: Scale) -> AsyncIterator[Session]:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         place = Workplace.prepare(Path(folder))
         ends = await Ends.start(place.server_certificate)
-        running = Session(place, ends, scale)
+        running = Session(replace(place, server_port=ends.port("wss")), ends, scale)
         try:
             yield running
         finally:
@@ -38,7 +38,7 @@ async def measure_all(measures: Sequence[Measure], carriers: Sequence[Carrier], 
     there = [carrier for carrier in carriers if not carrier.missing()]
     async with session(scale) as running:
         for measure in measures:
-            if measure.needs_memory and not process_memory.KNOWN:
+            if measure.needs_memory and not process_figures.KNOWN:
                 say(f"{measure.title} is left out: this system does not tell the memory of a process.")
                 continue
             taking_part = [carrier for carrier in there if carrier.name in measure.carriers]

@@ -24,21 +24,36 @@ class Speed(Measure):
     sockets: int = 1
     scheme: str = "wss"
     must_change: bool = False
+    times_processor: bool = False
+    """Whether the processor time of the proxy is a row, too. Other programs disturb it less than a rate."""
     _counts: dict[str, int] = field(default_factory=dict)
 
     @property
     def rows(self) -> Sequence[Row]:
         unit = MEGABYTES if self.order.size >= MB else MESSAGES
-        return [Row(self.name, self.title, unit)]
+        return [Row(self.name, self.title, unit), *self._processor_row]
+
+    @property
+    def _processor_row(self) -> Sequence[Row]:
+        title = f"{self.title}: processor time of the proxy for each"
+        return [Row(self._processor, title, MICROSECONDS)] if self.times_processor else []
+
+    @property
+    def _processor(self) -> str:
+        return f"{self.name}-processor"
 
     async def run(self, session: Session, carrier: Carrier) -> Mapping[str, float]:
-        outcome = await self._measure(session, carrier)
+        outcome, seconds = await self._measure(session, carrier)
         if outcome.unfinished:
             await session.drop(carrier)
             session.note(self.name, carrier, outcome.unfinished)
-        return {self.name: self._value(outcome)}
+        values = self._values(outcome)
+        if self.times_processor and carrier.is_proxy:
+            values[self._processor] = seconds / outcome.messages * 1e6
+        return values
 
-    async def _measure(self, session: Session, carrier: Carrier) -> Outcome:
+    async def _measure(self, session: Session, carrier: Carrier) -> tuple[Outcome, float]:
+        """What has passed, and how many seconds of the processor that took the proxy."""
         route = await session.route(carrier)
         async with session.sockets(route, self.scheme, self.sockets):
 
@@ -47,13 +62,15 @@ class Speed(Measure):
 
             if carrier.name not in self._counts:
                 self._counts[carrier.name] = await _calibrate(attempt, session.scale, self._start)
+            before = route.processor_seconds()
             outcome = await attempt(self._counts[carrier.name])
+            seconds = route.processor_seconds() - before
         if not outcome.messages or (outcome.unfinished and self.order.do == "sink"):
             await session.drop(carrier)
             raise Failure(outcome.unfinished or "nothing came")
         if self.must_change and not outcome.changed:
             raise Failure("the messages came unchanged")
-        return outcome
+        return outcome, seconds
 
     @property
     def _start(self) -> int:
@@ -63,9 +80,9 @@ class Speed(Measure):
     def _order(self, count: int) -> Order:
         return Order(self.order.do, count, self.order.size, self.order.binary)
 
-    def _value(self, outcome: Outcome) -> float:
+    def _values(self, outcome: Outcome) -> dict[str, float]:
         amount = outcome.size / MB if self.order.size >= MB else outcome.messages
-        return amount / outcome.seconds
+        return {self.name: amount / outcome.seconds}
 
 
 @dataclass
@@ -93,14 +110,21 @@ def note_missing(session: Session, row: str, carrier: Carrier, capture: Path) ->
 
 @dataclass
 class PingPong(Speed):
-    """One message there and back, then the next: the median of the round trips."""
+    """One message there and back, then the next."""
 
     @property
     def rows(self) -> Sequence[Row]:
-        return [Row(self.name, self.title, MICROSECONDS)]
+        return [
+            Row(self.name, f"{self.title}, median", MICROSECONDS),
+            Row(f"{self.name}-p99", "the same: 99 of 100 are faster", MICROSECONDS),
+            *self._processor_row,
+        ]
 
-    def _value(self, outcome: Outcome) -> float:
-        return outcome.round_trip * 1e6
+    def _values(self, outcome: Outcome) -> dict[str, float]:
+        return {
+            self.name: outcome.round_trip * 1e6,
+            f"{self.name}-p99": outcome.slow_round_trip * 1e6,
+        }
 
 
 async def _calibrate(attempt: Callable[[int], Awaitable[Outcome]], scale: Scale, start: int) -> int:

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from bench.carriers import CARRIERS
 from bench.goals import GOALS, Goal
 from bench.measure import LOST, Measure, Row
-from bench.proxies import CARRIERS
 from bench.results import Results
 
 
@@ -64,7 +64,9 @@ def number(value: float) -> str:
     """Three digits that count."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    if abs(value) >= 10:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.3f}"
 
 
 def markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:

@@ -1,4 +1,4 @@
-"""How much memory a process has and has had, as Linux tells it."""
+"""The memory of a process, and the processor time that it has used, as Linux tells them."""
 
 import os
 from pathlib import Path
@@ -19,6 +19,12 @@ def peak(pid: int) -> int:
 
 def forget_peak(pid: int) -> None:
     Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def processor_seconds(pid: int) -> float:
+    """The time that all threads of a process have used, of the user and of the system."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def of_machine() -> int:
