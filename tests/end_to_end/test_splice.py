@@ -1,6 +1,7 @@
 """Sockets whose connections are taken from mitmproxy's layers once they are open."""
 
 import asyncio
+import os
 import random
 import ssl
 from collections.abc import AsyncIterator
@@ -15,14 +16,12 @@ from support.certificates import Certificates, trusting
 from support.event_log import Recordings, eventually
 from support.raw_peers import RawSocket, accepting, asking, raw_socket
 from support.servers import serving
-from support.spliced import spliced_connections
+from support.spliced import paused_connections, spliced_connections
 from wirewright import Proxy, WebSocketRoute, launch
 from wirewright.wire.frames import Opcode, encode_frame
 
-HANDED_OVER = 20
+HANDED_OVER = int(os.environ.get("WIREWRIGHT_HANDOVERS", "10"))
 """Sockets of a test."""
-MESSAGES = 100
-"""Of each end."""
 
 
 pytestmark = pytest.mark.wire("its layers carry the sockets")
@@ -82,9 +81,10 @@ async def test_answer_of_a_route_waits_for_the_end_of_its_message(proxy: Proxy) 
 class Script:
     """The messages of both ends, which are sent as soon as possible. The app's close frame follows."""
 
-    def __init__(self, numbers: random.Random) -> None:
+    def __init__(self, numbers: random.Random, messages: int) -> None:
+        """`messages` is how many each end sends."""
         self.app, self.server = (
-            [f"{number} {'x' * numbers.choice((0, 3, 120, 130, 5_000))}" for number in range(MESSAGES)]
+            [f"{number} {'x' * numbers.choice((0, 3, 120, 130, 5_000))}" for number in range(messages)]
             for _ in range(2)
         )
 
@@ -109,6 +109,8 @@ class Way:
     """The app sends its messages with the request."""
     piece: int = 1 << 20
     """Bytes of a write."""
+    messages: int = 100
+    """Of each end."""
 
     async def write(self, writer: asyncio.StreamWriter, *parts: bytes) -> None:
         for part in parts:
@@ -123,7 +125,8 @@ WAYS = {
     "glued to the 101": Way(glued=True),
     "behind the request": Way(behind=True),
     "both at once": Way(glued=True, behind=True),
-    "in small pieces": Way(piece=7),
+    "one byte at a time": Way(piece=1, messages=3),
+    "in small pieces": Way(glued=True, behind=True, piece=7, messages=10),
 }
 
 
@@ -140,14 +143,14 @@ async def test_no_byte_is_lost_or_doubled_at_the_hand_over(
     server_tls = certificates.server_context if is_encrypted else None
     app_tls = trusting(confdir / "mitmproxy-ca-cert.pem") if is_encrypted else None
     for _ in range(HANDED_OVER):
-        script = Script(numbers)
+        script = Script(numbers, way.messages)
         await exchange(proxy.port, script, way, server_tls, app_tls)
         recording = recordings.all[-1]
         await recording.closed.wait()
         for event, said in (("framesent", script.app), ("framereceived", script.server)):
             assert [payload for name, payload in recording.events if name == event] == said
         assert recording.events[-1] == ("close", None)
-        assert (recording.ws.close_code, len(recording.frames)) == (1000, 2 * MESSAGES)
+        assert (recording.ws.close_code, len(recording.frames)) == (1000, 2 * way.messages)
 
 
 async def exchange(
@@ -222,6 +225,27 @@ async def test_large_messages_pass_tls(proxy: Proxy, certificates: Certificates)
             message = random.Random(size).randbytes(size)
             await app.send(message)
             assert await app.recv() == message
+
+
+async def test_app_that_reads_late_gets_every_byte(proxy: Proxy, certificates: Certificates) -> None:
+    """The network does not take all at once, so that the transport keeps what is written over and over."""
+    messages = [random.Random(number).randbytes(100_000) for number in range(200)]
+
+    async def serve(connection: websockets.ServerConnection) -> None:
+        for message in messages:
+            await connection.send(message)
+
+    async with (
+        serving(serve, tls=certificates.server_context) as url,
+        websockets.connect(
+            url, proxy=f"http://127.0.0.1:{proxy.port}", ssl=trusting(proxy.ca_certificate)
+        ) as app,
+    ):
+        await eventually(lambda: spliced_connections() == 2)
+        network_of(app).pause_reading()
+        await eventually(lambda: paused_connections() == 2)
+        network_of(app).resume_reading()
+        assert [await app.recv() for _ in messages] == messages
 
 
 async def test_record_that_is_no_tls_ends_the_socket(

@@ -1,6 +1,8 @@
 """One connection of a spliced socket: the protocol of its transport."""
 
 import asyncio
+import os
+from contextlib import suppress
 from enum import Enum
 from typing import Protocol, cast
 
@@ -58,6 +60,7 @@ class SplicedConnection(asyncio.BufferedProtocol):
         self.outer = outer
         self._stock_reader = reader
         self._transport = cast("asyncio.Transport", writer.transport)
+        self._descriptor = self._transport.get_extra_info("socket").fileno()
         self._stock = cast("asyncio.Protocol", self._transport.get_protocol())
         self._tls = None if tls is None else TlsBytes(tls)
         self._pauses: set[Pause] = set()
@@ -95,7 +98,7 @@ class SplicedConnection(asyncio.BufferedProtocol):
             self._receiver.received(self._source, bytes(tls_bytes.received[:nbytes]))
             return
         data, error = self._tls.decrypt(nbytes)
-        self._tls.flush(self._transport.write)  # an answer of TLS to what has come
+        self._tls.flush(self._write)  # an answer of TLS to what has come
         if data:
             self._receiver.received(self._source, data)
         if error is not None:
@@ -125,9 +128,21 @@ class SplicedConnection(asyncio.BufferedProtocol):
         if self._transport.is_closing():
             return
         if self._tls is None:
-            self._transport.write(data)
+            self._write(data)
         else:
-            self._tls.encrypt(data, self._transport.write)
+            self._tls.encrypt(data, self._write)
+
+    def _write(self, data: bytes | memoryview) -> None:
+        """Write data, which may change afterwards.
+
+        The transport would keep a view of what the network does not take at once.
+        """
+        written = 0
+        if not self._transport.get_write_buffer_size():
+            with suppress(OSError):  # the transport meets the same error, and reports it
+                written = os.write(self._descriptor, data)
+        if written < len(data):
+            self._transport.write(bytes(data[written:]))
 
     def pause_reading(self, why: Pause = Pause.LAYER) -> None:
         """Read nothing more, for this reason."""

@@ -25,6 +25,11 @@ received = memoryview(bytearray(READ_BYTES))
 _received = _ffi.from_buffer(received)
 _plain = _ffi.new("char[]", _BUFFER_BYTES)
 _encrypted = _ffi.new("char[]", _BUFFER_BYTES)
+_encrypted_bytes = memoryview(_ffi.buffer(_encrypted))
+
+
+Write = Callable[[memoryview], object]
+"""Writes bytes to the network. They may change after the call."""
 
 
 class TlsBytes:
@@ -56,7 +61,7 @@ class TlsBytes:
         plain: bytes = _ffi.buffer(_plain, end)[:]
         return plain, None if _ssl_error(ssl, count) == _WANT_READ else self._error(count)
 
-    def encrypt(self, data: bytes, write: Callable[[bytes], object]) -> None:
+    def encrypt(self, data: bytes, write: Write) -> None:
         """Encrypt data, and write it. Nothing is written if the peer has ended the connection.
 
         Raises SSL.Error.
@@ -85,9 +90,9 @@ class TlsBytes:
             return error
         return SSL.Error(f"OpenSSL has returned {count}")
 
-    def flush(self, write: Callable[[bytes], object]) -> None:
+    def flush(self, write: Write) -> None:
         """Write what TLS has to say: what was encrypted, and its own messages."""
         while (count := _bio_read(self._to_network, _encrypted, _BUFFER_BYTES)) > 0:
-            write(_ffi.buffer(_encrypted, count)[:])
+            write(_encrypted_bytes[:count])
             if count < _BUFFER_BYTES:
                 break
