@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from enum import Enum
 from itertools import chain
 from logging import WARNING
 from time import monotonic
@@ -22,6 +23,16 @@ from wirewright.values import Conditions, Direction, Payload
 from wirewright.wire.observer import Observer
 from wirewright.wire.reader_events import ControlFrame
 from wirewright.wire.stream import Mode, Ours
+
+
+class Rest(Enum):
+    """What is left of the events that a layer handles directly."""
+
+    NOTHING = "nothing"
+    NEXT_TURN = "next turn"
+    """The layer is to go on in the next turn of the event loop."""
+    LAYERS = "layers"
+    """The rest has to go through mitmproxy's layers: at the next event, which may be `Continued`."""
 
 
 class WireLayer(websocket.WebsocketLayer):
@@ -45,7 +56,7 @@ class WireLayer(websocket.WebsocketLayer):
         self._holding: HoldMode
         self._limits: ReadingLimits
         self._begun: deque[Iterator[commands.Command]] = deque()
-        """The handling of events that is not finished, or not begun."""
+        """The handling of events that is not finished, or not begun, in their order."""
         self._is_direct = False
 
     def handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
@@ -72,26 +83,33 @@ class WireLayer(websocket.WebsocketLayer):
         """True if the socket is over."""
         return self._socket.closing.is_finished
 
-    def handle_directly(self, event: events.Event, send: Callable[[commands.SendData], object]) -> bool:
-        """Handle an event that does not come through mitmproxy's layers, as far as it only sends data.
+    def add(self, event: events.Event) -> None:
+        """Add an event that does not come through mitmproxy's layers. `handle_directly` handles it."""
+        self._begun.append(self._handled(event))
 
-        False if the rest has to go through them: at the next event, which may be `Continued`. So have events
-        that come meanwhile: mitmproxy's tasks are eager, and an answer of a route is an event.
+    def handle_directly(self, send: Callable[[commands.SendData], object]) -> Rest:
+        """Handle the events that were added, as far as they only send data.
+
+        So are events that come meanwhile: mitmproxy's tasks are eager, and an answer of a route is an event.
         """
-        begun = self._handled(event)
-        if self._paused or self._begun:
-            self._begun.append(begun)
-            return False
+        if self._paused:
+            return Rest.LAYERS
         self._is_direct = True
         try:
-            for command in begun:
-                if not isinstance(command, commands.SendData):
-                    self._begun.appendleft(chain([command], begun))
-                    break
-                send(command)
+            while self._begun:
+                begun = self._begun[0]
+                for command in begun:
+                    if isinstance(command, commands.SendData):
+                        send(command)
+                    elif isinstance(command, NextTurn):
+                        return Rest.NEXT_TURN
+                    else:
+                        self._begun[0] = chain([command], begun)
+                        return Rest.LAYERS
+                self._begun.popleft()
         finally:
             self._is_direct = False
-        return not self._begun
+        return Rest.NOTHING
 
     def relay(self, event: events.Event) -> layer.CommandGenerator[None]:
         """Handle an event of an open socket."""

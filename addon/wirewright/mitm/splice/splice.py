@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Mapping
 from logging import ERROR, WARNING
-from typing import TYPE_CHECKING
 
 from mitmproxy.connection import Connection
 from mitmproxy.proxy import commands, events
@@ -11,11 +10,9 @@ from mitmproxy.proxy.server import ConnectionHandler
 from OpenSSL import SSL
 
 from wirewright.mitm.layers.events import Continued
+from wirewright.mitm.layers.wire_layer import Rest, WireLayer
 from wirewright.mitm.patches import back_pressure
 from wirewright.mitm.splice.spliced_connection import Pause, SplicedConnection
-
-if TYPE_CHECKING:
-    from wirewright.mitm.layers.wire_layer import WireLayer
 
 
 class Splice:
@@ -26,7 +23,7 @@ class Splice:
 
     def __init__(
         self,
-        layer: "WireLayer",
+        layer: WireLayer,
         handler: ConnectionHandler,
         connections: Mapping[Connection, SplicedConnection],
     ) -> None:
@@ -66,13 +63,19 @@ class Splice:
 
     def received(self, source: Connection, data: bytes) -> None:
         self._handler.timeout_watchdog.register_activity()
+        self._layer.add(events.DataReceived(source, data))
+        self._handle()
+
+    def _handle(self) -> None:
         try:
-            is_finished = self._layer.handle_directly(events.DataReceived(source, data), self._send)
+            rest = self._layer.handle_directly(self._send)
         except Exception:
             self._handler.log("Wirewright has crashed!", ERROR, exc_info=True)
-            is_finished = False  # events that came meanwhile may wait
-        if not is_finished:
+            rest = Rest.LAYERS  # events that came meanwhile may wait
+        if rest is Rest.LAYERS:
             self._send_event(Continued(self._layer.flow, None))
+        elif rest is Rest.NEXT_TURN:  # until then the layer reads nothing more
+            asyncio.get_running_loop().call_soon(self._handle)
 
     def tls_ended(self, source: Connection, error: SSL.Error) -> None:
         if isinstance(error, SSL.ZeroReturnError):

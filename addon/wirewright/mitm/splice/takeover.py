@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from logging import DEBUG
-from typing import TYPE_CHECKING
 
 from mitmproxy import ctx
 from mitmproxy.connection import Connection
@@ -18,11 +17,9 @@ from mitmproxy.proxy.tunnel import TunnelLayer, TunnelState
 from OpenSSL import SSL
 
 from wirewright.mitm.flow_socket import proxyserver
+from wirewright.mitm.layers.wire_layer import WireLayer
 from wirewright.mitm.splice.splice import Splice
 from wirewright.mitm.splice.spliced_connection import SplicedConnection
-
-if TYPE_CHECKING:
-    from wirewright.mitm.layers.wire_layer import WireLayer
 
 RETRY_SECONDS = 0.001
 """After so long a socket is looked at again in whose readers or layers something waits."""
@@ -49,13 +46,13 @@ class _ImpossibleError(Exception):
     """The layers of mitmproxy have to carry this socket. The text is the reason."""
 
 
-def splice_soon(layer: "WireLayer") -> None:
+def splice_soon(layer: WireLayer) -> None:
     """Splice the connections of an open socket, if that is wanted (`ws_splice`) and possible."""
     if ctx.options.ws_splice:
         asyncio.get_running_loop().call_soon(_splice, layer)
 
 
-def _splice(layer: "WireLayer") -> None:
+def _splice(layer: WireLayer) -> None:
     handler = proxyserver().connections.get(layer.flow.client_conn.id)
     if handler is None or layer.is_finished:
         return
@@ -80,7 +77,7 @@ def _begin_when_idle(splice: Splice, layers: Sequence[Layer]) -> None:
 
 
 def _path(
-    layer: "WireLayer", handler: ConnectionHandler
+    layer: WireLayer, handler: ConnectionHandler
 ) -> tuple[dict[Connection, SplicedConnection], Sequence[Layer]]:
     """The connections of a socket, and all layers that they go through. Raises _ImpossibleError."""
     context = layer.context
