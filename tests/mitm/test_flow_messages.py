@@ -82,3 +82,59 @@ def test_flow_that_is_saved_keeps_all_messages(budget: MemoryBudget, flow: http.
     for number in range(80):
         kept.store(new_message(bytes([number]) * SIZE, direction=Direction.SENT))
     assert len(contents(flow)) == 80
+
+
+def test_noted_messages_stand_among_those_of_the_history(budget: MemoryBudget, flow: http.HTTPFlow) -> None:
+    history = History(FEW)
+    kept = MessageList(flow, FEW, history)
+    kept.current()
+    history.extend(Direction.SENT, [b"a1", b"a2"], 1.0)
+    kept.note(b"b1", direction=Direction.RECEIVED, injected=True)
+    history.extend(Direction.SENT, [b"a3"], 1.0)
+    kept.note("c1", direction=Direction.SENT, injected=True, is_reported=True)
+    kept.note("c2", direction=Direction.SENT, injected=True, is_reported=True)
+    history.extend(Direction.SENT, ["c1", "c2"], 1.0)
+    history.extend(Direction.SENT, [b"a4"], 1.0)
+    assert flow.websocket is not None
+    assert [(each.content, each.injected) for each in flow.websocket.messages] == [
+        (b"a1", False),
+        (b"a2", False),
+        (b"b1", True),
+        (b"a3", False),
+        (b"c1", True),
+        (b"c2", True),
+        (b"a4", False),
+    ]
+
+
+def test_noted_message_is_there_before_it_is_reported(budget: MemoryBudget, flow: http.HTTPFlow) -> None:
+    history = History(FEW)
+    kept = MessageList(flow, FEW, history)
+    kept.current()
+    kept.note(b"b1", direction=Direction.SENT, injected=True, is_reported=True)
+    assert contents(flow) == [b"b1"]
+    history.extend(Direction.SENT, [b"b1"], 1.0)
+    history.extend(Direction.SENT, [b"a1"], 1.0)
+    assert contents(flow) == [b"b1", b"a1"]
+
+
+def test_noted_messages_are_bounded(budget: MemoryBudget, flow: http.HTTPFlow) -> None:
+    kept = MessageList(flow, HistoryLimit(3, 10), History(FEW))
+    kept.current()
+    for number in range(10):
+        kept.note(f"{number:02}", direction=Direction.SENT, injected=True)
+    assert contents(flow) == [b"07", b"08", b"09"]
+    for number in range(10):
+        kept.note(f"{number:02}xx", direction=Direction.SENT, injected=True)
+    assert contents(flow) == [b"09", b"08", b"09"]  # 2, 4 and 4 bytes
+
+
+def test_noted_messages_take_memory(budget: MemoryBudget, flow: http.HTTPFlow) -> None:
+    kept = MessageList(flow, FEW, History(FEW))
+    kept.current()
+    for _ in range(10):
+        kept.note(bytes(SIZE), direction=Direction.SENT, injected=True)
+    assert budget.used >= 10 * SIZE
+    for _ in range(70):
+        kept.note(bytes(SIZE), direction=Direction.SENT, injected=True)
+    assert budget.used <= budget.limit

@@ -93,17 +93,24 @@ class WireSocket(FlowSocket):
     def offer(
         self, payload: Payload, *, direction: Direction, injected: bool
     ) -> tuple[Decision, Sequence[Order]]:
-        message = new_message(payload, direction=direction, injected=injected)
-        if before := self._deciding.get(direction.opposite):
-            # The other addons find a message as the newest one of its flow: one at a time.
-            return self._decide_later(message, self._offer_after(before, message, payload)), ()
-        hooks = self._begin(message, payload)
-        waiting = call_hooks(hooks, self.flow)
-        if waiting is not None or self.flow.intercepted:
-            return self._decide_later(message, self._await_decision(message, waiting, hooks)), ()
-        (decision, handling), orders = self._with_orders(self._settle, message)
+        before = self._deciding.get(direction.opposite)
+        addons = self._addons
+        if not (before or addons.hooks or addons.keep_all or self.flow.intercepted):
+            self._report_offered(payload, direction=direction, injected=injected, is_stored=False)
+            settled = self._with_orders(self._settle, payload, direction, injected, is_stored=False)
+        else:
+            message = new_message(payload, direction=direction, injected=injected)
+            if before:
+                # The other addons find a message as the newest one of its flow: one at a time.
+                return self._decide_later(message, self._offer_after(before, message, payload)), ()
+            hooks = self._begin(message, payload)
+            waiting = call_hooks(hooks, self.flow)
+            if waiting is not None or self.flow.intercepted:
+                return self._decide_later(message, self._await_decision(message, waiting, hooks)), ()
+            settled = self._with_orders(self._settle_message, message)
+        (decision, handling), orders = settled
         if handling is not None:
-            self._feed.run(self._await_handler(message, handling))
+            self._feed.run(self._await_handler(direction, handling))
             return UNDECIDED, orders
         return decision, orders
 
@@ -128,10 +135,9 @@ class WireSocket(FlowSocket):
         """Put messages that are about to be reported into the flow's list, for other addons."""
         if self._addons.keep_all or self._addons.dumper or injected:
             for payload in payloads:
-                self._list.store(new_message(payload, direction=direction, injected=injected))
+                self._list.note(payload, direction=direction, injected=injected, is_reported=True)
                 if self._addons.dumper:
                     call_hooks(iter([self._addons.dumper.websocket_message]), self.flow)
-            self._list.expect(len(payloads))
         else:
             self._list.current()
 
@@ -144,7 +150,7 @@ class WireSocket(FlowSocket):
             self._feed.frames(direction.event, [payload])
         else:
             # Events report the messages of the server, and this one is the route's.
-            self._list.store(new_message(payload, direction=Direction.RECEIVED, injected=True))
+            self._list.note(payload, direction=Direction.RECEIVED, injected=True)
         self._update_soon()
 
     def passed_unread(self, messages: LazyBatch, *, direction: Direction) -> None:
@@ -175,31 +181,54 @@ class WireSocket(FlowSocket):
 
     def _begin(self, message: WebSocketMessage, payload: Payload) -> Iterator[Hook]:
         """Store and report a message. Returns the hooks to call for it."""
-        direction = direction_of(message)
-        self._feed.offered(payload, direction=direction)
         self._list.store(message)
-        if direction is Direction.RECEIVED and (message.injected or not self._answers_the_app):
-            self._report(payload, direction)
+        self._report_offered(
+            payload, direction=direction_of(message), injected=message.injected, is_stored=True
+        )
         return iter(self._addons.hooks)
 
-    def _settle(self, message: WebSocketMessage) -> tuple[Payload | None, Awaitable[None] | None]:
-        """All addons were called. Returns the payload to send on, and the work of an async handler."""
-        self._update_soon()
+    def _report_offered(
+        self, payload: Payload, *, direction: Direction, injected: bool, is_stored: bool
+    ) -> None:
+        """Report a message of a server. One of an app is reported as it is sent on (`_settle`)."""
+        self._feed.offered(payload, direction=direction)
+        if direction is Direction.SENT:
+            return
+        if injected or not self._answers_the_app:
+            self._report(payload, direction, injected=injected, is_stored=is_stored)
+        elif not is_stored:
+            self._list.note(payload, direction=direction, injected=False)
+
+    def _settle_message(self, message: WebSocketMessage) -> tuple[Payload | None, Awaitable[None] | None]:
+        """All addons were called. The result is that of `_settle`."""
         direction = direction_of(message)
         if not message.dropped and not isinstance(message.content, bytes):
             log_error(TypeError(f"the content of a message must be bytes, not {message.content!r:.100}"))
             message.drop()
         if message.dropped:
+            self._update_soon()
             self._feed.settled(None, direction=direction, injected=message.injected)
             return None, None
-        payload = payload_of(message)
+        return self._settle(payload_of(message), direction, message.injected, is_stored=True)
+
+    def _settle(
+        self, payload: Payload, direction: Direction, injected: bool, *, is_stored: bool
+    ) -> tuple[Payload | None, Awaitable[None] | None]:
+        """Give a message to the route. Returns the payload to send on, and the work of an async handler.
+
+        `is_stored` tells whether the message is in the flow's list.
+        """
+        self._update_soon()
         side = self._side(direction)
-        handled = side is not None and side.handles_messages and not message.injected
-        arrives = message.from_client and self._answers_the_app  # at a mock, or at a stand-in for the server
-        if message.from_client and (arrives or not handled):
-            self._report(payload, direction)
+        is_sent = direction is Direction.SENT
+        handled = side is not None and side.handles_messages and not injected
+        arrives = is_sent and self._answers_the_app  # at a mock, or at a stand-in for the server
+        if is_sent and (arrives or not handled):
+            self._report(payload, direction, injected=injected, is_stored=is_stored)
+        elif is_sent and not is_stored:
+            self._list.note(payload, direction=direction, injected=False)
         if arrives or not handled:
-            self._feed.settled(payload, direction=direction, injected=message.injected)
+            self._feed.settled(payload, direction=direction, injected=injected)
         if side is None or not handled:
             return payload, None
         self._unanswered.add(direction)
@@ -248,16 +277,16 @@ class WireSocket(FlowSocket):
                 await self._wait_for(self.flow.wait_for_resume())
         if self._ended:
             return
-        payload, handling = self._settle(message)
+        payload, handling = self._settle_message(message)
         if handling is not None:
-            self._feed.run(self._await_handler(message, handling))
+            self._feed.run(self._await_handler(direction_of(message), handling))
         else:
             self.tell(DecisionInjected(self.flow, LateDecision(direction_of(message), payload)))
 
-    async def _await_handler(self, message: WebSocketMessage, handling: Awaitable[None]) -> None:
+    async def _await_handler(self, direction: Direction, handling: Awaitable[None]) -> None:
         await handling
-        self._end_handling(direction_of(message))
-        self.tell(DecisionInjected(self.flow, LateDecision(direction_of(message), None)))
+        self._end_handling(direction)
+        self.tell(DecisionInjected(self.flow, LateDecision(direction, None)))
 
     async def _wait_for(self, awaitable: Awaitable[Any]) -> None:
         """Wait for something that the end of the socket cancels."""
@@ -269,9 +298,12 @@ class WireSocket(FlowSocket):
         finally:
             self._interruptible.discard(task)
 
-    def _report(self, payload: Payload, direction: Direction) -> None:
-        """Report a message that is in the flow's list."""
-        self._list.expect(1)
+    def _report(self, payload: Payload, direction: Direction, *, injected: bool, is_stored: bool) -> None:
+        """Report a message. The flow's list gets it from the history, unless it is stored there."""
+        if is_stored:
+            self._list.skip(1)
+        elif injected:
+            self._list.note(payload, direction=direction, injected=True, is_reported=True)
         self._feed.frames(direction.event, [payload])
 
     # Routes
@@ -279,12 +311,14 @@ class WireSocket(FlowSocket):
     def check_can(self, what: str) -> None:
         """It can do everything."""
 
-    def _with_orders(self, call: Callable[..., T], *arguments: Any) -> tuple[T, Sequence[Order]]:
+    def _with_orders(
+        self, call: Callable[..., T], *arguments: Any, **named: Any
+    ) -> tuple[T, Sequence[Order]]:
         """The result of a call, and the orders of a route during it."""
         orders: list[Order] = []
         before, self._collected = self._collected, orders
         try:
-            return call(*arguments), orders
+            return call(*arguments, **named), orders
         finally:
             self._collected = before
 
