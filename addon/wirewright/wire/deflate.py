@@ -65,7 +65,8 @@ class Inflater:
         self.takeover = compression.takeover
         # A window larger than agreed reads all that a smaller one does.
         self._window = -max(_MIN_ZLIB_BITS, compression.window_bits)
-        self._zlib = zlib.decompressobj(self._window)
+        self._zlib: zlib._Decompress | None = None
+        """None before the first message: it takes 7 KiB, and thousands of sockets never use it."""
         self._used = False
         self.final_blocks = 0
         """The number of final deflate blocks in the current message, until now."""
@@ -75,7 +76,7 @@ class Inflater:
     def begin(self) -> None:
         """A new message begins."""
         if self._used and not self.takeover:
-            self._zlib = zlib.decompressobj(self._window)
+            self._zlib = None
         self._used = False
         self.size = self.final_blocks = 0
 
@@ -92,22 +93,22 @@ class Inflater:
         inflated: list[bytes] = []
         try:
             while data and self.size <= limit:
-                part = self._zlib.decompress(data, limit + 1 - self.size)
+                inflater = self._zlib = self._zlib or zlib.decompressobj(self._window)
+                part = inflater.decompress(data, limit + 1 - self.size)
                 self.size += len(part)
                 inflated.append(part)
-                data = self._after_final_block() if self._zlib.eof else b""
+                data = self._after_final_block(inflater.unused_data) if inflater.eof else b""
         except zlib.error:
             raise ProtocolError("Invalid frame header", CloseCode.INVALID_DATA) from None
         return inflated[0] if len(inflated) == 1 else b"".join(inflated)
 
-    def _after_final_block(self) -> bytes:
-        """The data that follows a final block (7.2.3.5), which starts anew."""
+    def _after_final_block(self, data: bytes) -> bytes:
+        """Return the data that follows a final block (7.2.3.5). It is inflated anew."""
         self.final_blocks += 1
         if self.final_blocks > _MAX_FINAL_BLOCKS:
             message = f"A compressed message has more than {_MAX_FINAL_BLOCKS:,} final blocks."
             raise ProtocolError(message, CloseCode.INVALID_DATA)
-        data = self._zlib.unused_data
-        self._zlib = zlib.decompressobj(self._window)
+        self._zlib = None
         return data
 
 

@@ -76,6 +76,7 @@ class SplicedConnection(asyncio.BufferedProtocol):
         """Read what TLS has left, which is nothing as a rule. OpenSSL then gives its buffers back."""
         if self._tls is not None:
             self.buffer_updated(0)
+            self._tls.shrink()
 
     @property
     def has_ended(self) -> bool:

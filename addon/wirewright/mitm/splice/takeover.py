@@ -6,6 +6,7 @@ from logging import DEBUG
 
 from mitmproxy import ctx
 from mitmproxy.connection import Connection
+from mitmproxy.proxy.events import Event
 from mitmproxy.proxy.layer import Layer
 from mitmproxy.proxy.layers import modes
 from mitmproxy.proxy.layers.http import HttpClient, HttpLayer, HttpStream
@@ -42,6 +43,14 @@ _KNOWN = {
 """Layers that pass the bytes of an open WebSocket on as they are, or through TLS."""
 
 
+class _EventQueue(list[Event]):
+    """The events that wait in a layer, as a rule none. An empty deque, as mitmproxy has it, takes 760 bytes,
+    and a socket has more than ten layers."""
+
+    def popleft(self) -> Event:
+        return self.pop(0)
+
+
 class _ImpossibleError(Exception):
     """The layers of mitmproxy have to carry this socket. The text is the reason."""
 
@@ -71,6 +80,8 @@ def _begin_when_idle(splice: Splice, layers: Sequence[Layer]) -> None:
         return
     splice.pause_reading()
     if splice.is_idle and not any(each._paused or each._paused_event_queue for each in layers):
+        for each in layers:
+            each._paused_event_queue = _EventQueue()  # type: ignore[assignment]
         splice.begin()
     else:
         asyncio.get_running_loop().call_later(RETRY_SECONDS, _begin_when_idle, splice, layers)

@@ -48,6 +48,20 @@ class TlsBytes:
         self._to_network = tls._from_ssl
         _lib.SSL_set_mode(self._ssl, _lib.SSL_MODE_RELEASE_BUFFERS)
 
+    def shrink(self) -> None:
+        """Give the memory of the handshake back, which OpenSSL keeps, unless bytes wait in it."""
+        content = _ffi.new("char **")
+        if _lib.BIO_get_mem_data(self._from_network, content) or _lib.BIO_get_mem_data(
+            self._to_network, content
+        ):
+            return
+        into, out = _lib.BIO_new(_lib.BIO_s_mem()), _lib.BIO_new(_lib.BIO_s_mem())
+        if _ffi.NULL in (into, out):
+            return
+        _lib.SSL_set_bio(self._ssl, into, out)  # it frees the former ones
+        self._tls._into_ssl = self._from_network = into
+        self._tls._from_ssl = self._to_network = out
+
     def decrypt(self, size: int) -> tuple[bytes, SSL.Error | None]:
         """Decrypt the first `size` bytes of `received`, and whole records only.
 
