@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Literal
 
-from wirewright.launch import launch
+from wirewright.launcher import launch
 from wirewright.model import public_names, running_proxies
 from wirewright.model.assertions import expect
 from wirewright.model.context_filter import ContextFilter
@@ -24,6 +24,7 @@ from wirewright.model.matching import UrlMatch as UrlMatch  # mypy does not foll
 from wirewright.model.misuse import AsyncBlock
 from wirewright.model.proxy import Proxy as Proxy
 from wirewright.model.proxy_context import ProxyContext as ProxyContext
+from wirewright.model.proxy_loop import RunningProxy
 from wirewright.model.public_names import *  # noqa: F403
 from wirewright.remote import discovery
 
@@ -112,7 +113,8 @@ class connect(AsyncBlock):  # noqa: N801  used like a function, as in Playwright
             if (device := self._context) is not None:
                 context = proxy.context(client=device.client, port=device.port, user=device.user)
                 proxy = await context.__aenter__()
-            self._registered = await running_proxies.begin(proxy, self._client.control)
+            self._registered = RunningProxy(proxy, self._client.control)
+            await running_proxies.begin(self._registered)
         except BaseException:
             await self._client.stop()
             raise

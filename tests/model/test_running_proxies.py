@@ -9,10 +9,10 @@ import pytest
 from websockets.sync.client import connect
 
 from wirewright import Error, async_api, launch, sync_api
-from wirewright.model import running_proxies
+from wirewright.model import proxy_loop, running_proxies
 from wirewright.model.proxy import Proxy
 from wirewright.model.proxy_control import Control
-from wirewright.model.running_proxies import RunningProxy
+from wirewright.model.proxy_loop import RunningProxy
 
 
 class Follower:
@@ -94,15 +94,16 @@ async def test_launch_that_fails_is_no_running_proxy(follower: Follower, confdir
 async def test_proxy_that_nobody_ends_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running_proxies, "followers", [])
     proxy = Proxy()
-    running: RunningProxy | None = await running_proxies.begin(proxy, Control(proxy))
+    running = RunningProxy(proxy, Control(proxy))
+    await running_proxies.begin(running)
     assert running_proxies.running_proxies() == [running]
-    running = None
+    del running
     gc.collect()
     assert running_proxies.running_proxies() == []
 
 
 def test_proxy_that_does_not_answer_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running_proxies, "CALL_SECONDS", 0.01)
+    monkeypatch.setattr(proxy_loop, "CALL_SECONDS", 0.01)
 
     async def make() -> RunningProxy:
         return RunningProxy(proxy, Control(proxy))

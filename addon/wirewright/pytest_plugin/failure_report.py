@@ -13,7 +13,7 @@ from wirewright.model.emitter import EmittedEvent
 from wirewright.model.errors import Error, TimeoutError  # noqa: A004  Playwright's name
 from wirewright.model.feed import Feed
 from wirewright.model.frame import Frame
-from wirewright.model.running_proxies import RunningProxy
+from wirewright.model.proxy_loop import RunningProxy
 from wirewright.model.socket_text import frame_text, state_text
 from wirewright.model.websocket import WebSocket
 from wirewright.printable import printable

@@ -11,12 +11,12 @@ import pytest
 
 from wirewright.model import misuse, running_proxies, user_errors
 from wirewright.model.errors import Error
-from wirewright.model.running_proxies import RunningProxy
 from wirewright.model.socket_text import END_TEXTS
 from wirewright.model.user_errors import UnmatchedFrame, UserError
 from wirewright.printable import printable, printable_lines
 
 if TYPE_CHECKING:
+    from wirewright.model.proxy_loop import RunningProxy
     from wirewright.pytest_plugin.cassettes import PlayedCassette
 
 ALLOWING = "ws_allow_errors"
@@ -31,7 +31,7 @@ MOST_ERRORS = 10
 class TestedProxy:
     """A proxy while a test runs."""
 
-    def __init__(self, running: RunningProxy, *, is_used: bool) -> None:
+    def __init__(self, running: "RunningProxy", *, is_used: bool) -> None:
         # Most tests use no proxy, and do not need this import.
         from wirewright.pytest_plugin.failure_report import ProxyTraffic
 
@@ -121,7 +121,7 @@ class TestRun:
                 running.run(self.started(running))
         self._is_new = True
 
-    async def started(self, running: RunningProxy) -> None:
+    async def started(self, running: "RunningProxy") -> None:
         """Follow a proxy and record its sockets; an error of the capture is for `warn`."""
         tested = TestedProxy(running, is_used=self._is_new or self._uses_fixture)
         with suppress(Error):  # it is gone already
@@ -140,7 +140,7 @@ class TestRun:
             if path is not None:
                 remove(path)
 
-    async def ending(self, running: RunningProxy) -> None:
+    async def ending(self, running: "RunningProxy") -> None:
         """Ask a proxy while it can answer."""
         if running in self._proxies:
             await self._proxies[running].ending()

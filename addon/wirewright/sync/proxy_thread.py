@@ -4,7 +4,8 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 
 from wirewright.model.proxy import Proxy
-from wirewright.model.running_proxies import RunningProxy, running_proxies
+from wirewright.model.proxy_loop import RunningProxy
+from wirewright.model.running_proxies import running_proxies
 from wirewright.sync.bridge import Bridge
 from wirewright.sync.wrappers import WrapperRegistry
 

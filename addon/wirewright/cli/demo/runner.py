@@ -19,7 +19,7 @@ from wirewright.capture.errors import CaptureError
 from wirewright.cli.demo import script
 from wirewright.cli.demo.service import CA_FILE
 from wirewright.cli.timeline import Timeline
-from wirewright.launch import launch
+from wirewright.launcher import launch
 from wirewright.model.errors import Error
 from wirewright.printable import printable
 from wirewright.state import control, tls_failures

@@ -11,6 +11,7 @@ from wirewright.model.code_places import caller_text
 from wirewright.model.errors import Error
 from wirewright.model.misuse import AsyncBlock
 from wirewright.model.proxy import Proxy
+from wirewright.model.proxy_loop import RunningProxy
 from wirewright.state import control, proxy
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ class launch(AsyncBlock):  # noqa: N801  used like a function, as in Playwright
         had_handlers = logging.getLogger().hasHandlers()
         try:
             self._master = await start(self._options)
-            self._registered = await running_proxies.begin(proxy, control)
+            self._registered = RunningProxy(proxy, control)
+            await running_proxies.begin(self._registered)
         except BaseException:
             if self._master is not None:
                 await stop(self._master)
