@@ -12,7 +12,8 @@ def modules_after(statement: str) -> set[str]:
     """The modules that a fresh interpreter has after a statement."""
     code = f"{statement}; import sys; print(*sys.modules)"
     command = [sys.executable, "-c", code]
-    return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return set(said.splitlines()[-1].split())
 
 
 def packages_after(statement: str) -> set[str]:
@@ -68,6 +69,19 @@ def test_pytest_plugin_imports_no_more_than_its_hooks_need() -> None:
         )
     }
     assert not any(name.startswith(("wirewright.capture", "wirewright.remote")) for name in added)
+
+
+def test_help_of_the_command_imports_what_it_prints_only() -> None:
+    modules = modules_after("from wirewright.cli.main import app; app(['--help'], standalone_mode=False)")
+    assert "rich.panel" in modules
+    assert not modules & {"asyncio", "mitmproxy", "sqlite3", "websockets", "wirewright.model.proxy"}
+
+
+def test_command_imports_no_pydantic() -> None:
+    """As typer does from 0.29 on. It would stay in the memory of a proxy."""
+    packages = packages_after("from wirewright.cli.main import app; app(['captures'], standalone_mode=False)")
+    assert "sqlite3" in packages
+    assert "pydantic" not in packages
 
 
 def test_addon_does_not_import_what_the_command_needs() -> None:

@@ -255,6 +255,12 @@ async def test_the_head_goes_on_under_its_texts_in_a_terminal() -> None:
     assert all(len(each.rstrip()) <= 60 for each in (second, *more))
 
 
+async def test_the_head_shows_names_of_emojis_as_they_are() -> None:
+    drawing = draw()
+    drawing.timeline.head("Recorded in /captures/:car:.db")
+    assert drawing.lines() == ["Recorded in /captures/:car:.db"]
+
+
 async def test_an_address_that_is_longer_than_a_line_stays_whole() -> None:
     drawing = draw(width=60, terminal=True)
     address = "ws://example.com/" + "x" * 100

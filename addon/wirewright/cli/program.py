@@ -101,8 +101,8 @@ def _with_options_of_groups(function: Callable[..., None]) -> Callable[..., None
 def die_of_ctrl_c() -> None:
     """Have Ctrl-C end the program at once, until a command runs.
 
-    While the command line is parsed, modules are imported. A KeyboardInterrupt in some of them is printed and
-    forgotten, as in pydantic's.
+    While the command line is parsed, modules are imported. A KeyboardInterrupt in some of them would be
+    printed and forgotten.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # it is not ignored
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -79,7 +79,7 @@ class Timeline:
 
     def head(self, markup: str) -> None:
         """Print a text in rich's markup above the lines."""
-        lines = Text.from_markup(markup).split("\n", allow_blank=True)
+        lines = Text.from_markup(markup, emoji=False).split("\n", allow_blank=True)
         wrapped = [self._wrapped(each, HEAD_INDENT) for each in lines]
         self._console.print(Text("\n").join(wrapped), highlight=False, soft_wrap=True)
 

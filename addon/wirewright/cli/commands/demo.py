@@ -1,6 +1,5 @@
 """`wirewright demo`."""
 
-import asyncio
 from typing import Annotated
 
 import typer
@@ -17,6 +16,8 @@ def demo(
     timeout: Annotated[float | None, typer.Option(help="Milliseconds to wait for it.", hidden=True)] = None,
 ) -> None:
     """Show an app's frames and a script that waits for one of them; it takes some ten seconds."""
+    import asyncio  # `--help` does not need it
+
     try:
         from wirewright.cli.demo import runner
     except ModuleNotFoundError as error:

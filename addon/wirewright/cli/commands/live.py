@@ -1,6 +1,5 @@
 """`wirewright list`, `wait`, `send` and `attach`: commands for a running proxy."""
 
-import asyncio
 from typing import Annotated
 
 import typer
@@ -23,6 +22,8 @@ def list_(
     target: Target, urls: Urls, as_json: Annotated[bool, Option("--json", help="As JSON.")] = False
 ) -> None:
     """List the sockets that are open in a running proxy (one with ws_remote)."""
+    import asyncio
+
     from wirewright.cli import live
 
     asyncio.run(live.list_sockets(Console(), target, urls, as_json))
@@ -52,6 +53,8 @@ def wait(
     Ends with 1 if the time is up, with 3 if no proxy runs or the proxy ends, and with 4 if all these sockets
     have closed. As for every command, 2 is a mistake in the command line.
     """
+    import asyncio
+
     from wirewright.cli import live
 
     try:
@@ -73,6 +76,8 @@ def send(
     directions = {"client": Direction.RECEIVED, "server": Direction.SENT}
     if to not in directions:
         raise ValueError(f"--to must be client or server, not {to!r}")
+    import asyncio
+
     from wirewright.cli import live
 
     asyncio.run(live.send(target, urls, directions[to], live.read_message(message, binary)))
