@@ -12,8 +12,8 @@ from pathlib import Path
 
 from bench.doc_tables import DOCUMENT, circumstances, write_section
 from bench.table import markdown, number
+from wirewright.capture.frame_insertion import insertion
 from wirewright.capture.recorder import Recorder
-from wirewright.capture.writer import insertion
 
 FORMATS = (".jsonl", ".har", ".mitm", ".parquet")
 SOCKETS = 20

@@ -17,7 +17,7 @@ from pathlib import Path
 from bench.doc_tables import DOCUMENT, circumstances, write_section
 from bench.processes import ROOT
 from bench.table import markdown, number
-from wirewright.capture.writer import insertion
+from wirewright.capture.frame_insertion import insertion
 
 SOCKETS = 20
 GOAL = 8.0

@@ -136,6 +136,22 @@ def test_architecture_names_modules_that_exist() -> None:
     assert [name for name in named if not (PACKAGE / name).exists()] == []
 
 
+def test_no_module_is_long() -> None:
+    """But for the two lists: the names of the sync API, and the messages of the remote protocol."""
+    lines = {name: len(path.read_text().splitlines()) for name, path in MODULES.items()}
+    assert {name for name, count in lines.items() if count > 350} == {"sync_api", "remote.protocol"}
+
+
+def test_no_function_is_long() -> None:
+    functions = (
+        (module, node.name, node.end_lineno - node.lineno + 1)
+        for module, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None
+    )
+    assert [each for each in functions if each[2] > 50] == []
+
+
 def _class_names(tree: ast.AST) -> Iterator[str]:
     return (node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
 

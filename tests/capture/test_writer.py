@@ -14,8 +14,8 @@ import pytest
 from capture.conftest import Record
 from support.foreign_recordings import archive, entry
 from support.model_sockets import begin_socket
+from wirewright.capture import frame_insertion, read_limits, schema, write_queue, writer
 from wirewright.capture import open as open_capture
-from wirewright.capture import read_limits, schema, write_queue, writer
 from wirewright.capture.formats.importer import import_file
 from wirewright.capture.frame_batches import Messages, Row
 from wirewright.capture.recorder import Recorder
@@ -202,14 +202,14 @@ def test_each_loss_keeps_its_own_reason(
     tape = tape_of(control)
     recorder.flush()
     reasons = iter([ValueError("one"), TypeError("another")])
-    real = recorder._writer._insert
+    real = frame_insertion.insert_rows
 
-    def insert(rows: Iterable[Row]) -> None:
+    def insert(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
         if error := next(reasons, None):
             raise error
-        real(rows)
+        real(connection, rows)
 
-    monkeypatch.setattr(recorder._writer, "_insert", insert)
+    monkeypatch.setattr(writer, "insert_rows", insert)
     for payload in ("a", "bc", "kept"):
         tape.messages([payload], len(payload), direction=Direction.SENT)
         recorder.flush()
@@ -368,21 +368,21 @@ def test_fault_amid_attempts_for_single_frames_ends_them(
     tape = tape_of(control)
     recorder.flush()
     attempts: list[int] = []
-    real = recorder._writer._insert
+    real = frame_insertion.insert_rows
 
-    def insert(rows: Iterable[Row]) -> None:
+    def insert(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
         rows = list(rows)
         attempts.append(len(rows))
         if len(rows) > 1:
             raise ValueError("one of them cannot be written")
         if len(attempts) == 3:
             raise sqlite3.OperationalError("database is locked")
-        real(rows)
+        real(connection, rows)
 
     with held(recorder):  # so that they get into one transaction
         for number in range(50):
             tape.messages([f"{number}"], 2, direction=Direction.SENT)
-        monkeypatch.setattr(recorder._writer, "_insert", insert)
+        monkeypatch.setattr(writer, "insert_rows", insert)
     recorder.flush()
     assert attempts == [50, 1, 1]
     recorder.stop()

@@ -7,11 +7,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
-from functools import cache
-from itertools import chain, groupby, islice
+from itertools import chain, groupby
 from typing import Any
 
 from wirewright.capture.frame_batches import FrameBatch, Row
+from wirewright.capture.frame_insertion import insert_rows
 from wirewright.capture.free_space import FreeSpace
 from wirewright.capture.losses import Losses, describe
 from wirewright.capture.rotation import Rotation
@@ -34,13 +34,8 @@ RETRY_BYTES = 1024 * 1024
 """Bytes of waiting frames that the next attempt takes: a file that still cannot be written costs little."""
 LAST_ATTEMPTS = 5
 """How many attempts are made to write the end of a session. Each waits up to a second for a locked file."""
-ROWS = (4_000, 400, 40, 1)
-"""How many rows one statement inserts. SQLite runs without Python's lock. After each statement the thread has
-to take the lock back, and a busy event loop keeps it for five milliseconds."""
 LONG_BYTES = 1024 * 1024
 """Bytes that take long to be searched for secrets, if they came at once."""
-
-_COLUMNS = ("socket_id", "time_ns", "from_client", "opcode", "size", "payload", "flags", "original")
 NEWER_SESSION = "another program has begun a session in the file while this one was suspended"
 
 
@@ -267,7 +262,7 @@ class Writer:
                 for each in several:
                     self._connection.execute(each.sql, each.values)
             else:
-                self._insert(chain.from_iterable(map(self._rows_of, several)))
+                insert_rows(self._connection, chain.from_iterable(map(self._rows_of, several)))
         for gap in self._gaps(totals):
             self._connection.execute(gap.sql, gap.values)
         self._note_seen()
@@ -297,16 +292,6 @@ class Writer:
             logger.exception("%s: frames are not recorded", self.queue.path)
             self._found_unreadable.append(frames)
             return ()
-
-    def _insert(self, rows: Iterable[Row]) -> None:
-        for width, alike in groupby(rows, len):
-            while batch := list(islice(alike, ROWS[0])):
-                start = 0
-                for count in ROWS:
-                    while len(batch) - start >= count:
-                        values = list(chain.from_iterable(batch[start : start + count]))
-                        self._connection.execute(insertion(count, width), values)
-                        start += count
 
     def _gaps(self, totals: Iterable[tuple[Losses, tuple[int, int]]]) -> Iterator[Statement]:
         """Statements that add the losses since the last transaction to the gaps of the file."""
@@ -349,10 +334,3 @@ class Writer:
             else:
                 self._failures.setdefault(reason, Losses(reason)).add(each)
         self.queue.release(taken)
-
-
-@cache
-def insertion(rows: int, width: int) -> str:
-    """The statement that inserts so many rows of frames, of the first `width` columns."""
-    one = f"({', '.join('?' * width)})"
-    return f"INSERT INTO frames ({', '.join(_COLUMNS[:width])}) VALUES {', '.join([one] * rows)}"  # noqa: S608

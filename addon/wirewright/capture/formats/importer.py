@@ -17,12 +17,12 @@ from wirewright.capture.formats.har_import import archive_entries, read_entries
 from wirewright.capture.formats.import_source import ImportSource, opened
 from wirewright.capture.formats.omission_report import OmissionReport
 from wirewright.capture.formats.playwright_trace import trace_entries
+from wirewright.capture.frame_insertion import insertion
 from wirewright.capture.free_space import FreeSpace
 from wirewright.capture.interrupts import interrupts_allowed, interrupts_deferred
 from wirewright.capture.records import RecordedFrame, Socket, SocketFrames
 from wirewright.capture.row_types import SOCKET_COLUMNS, socket_row
 from wirewright.capture.schema import create_or_append, explain, newest_socket, writable
-from wirewright.capture.writer import insertion
 from wirewright.values import VERSION, Direction, payload_size
 
 IMPORTABLE = "a HAR, a zip with one, a trace of Playwright, a cassette and a file of mitmproxy's flows can"
