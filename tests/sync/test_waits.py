@@ -1,4 +1,4 @@
-"""Waits of the sync API whose predicate has not answered when they end."""
+"""Waits of the sync API whose predicate has not answered yet."""
 
 import asyncio
 import re
@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from support.threaded_peers import app, echo, let_waits_time_out, opened, say, serving
+from support.threaded_peers import app, echo, let_waits_time_out, opened, say, serving, settle
 from support.time_limits import STEP_SECONDS
 from wirewright.sync import waits
 from wirewright.sync_api import (
@@ -153,3 +153,94 @@ def test_async_predicates_after_the_timeout_have_one_second_together(
         let_waits_time_out(proxy)
     assert asked[0] == "a"
     assert "c" not in asked
+
+
+class Asked:
+    """An async predicate that answers when it is told to."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self.payloads: list[str | bytes] = []
+        self.is_cancelled = threading.Event()
+        self._proxy = proxy
+        self._answer: asyncio.Future[bool]
+
+    async def __call__(self, payload: str | bytes) -> bool:
+        self.payloads.append(payload)
+        self._answer = asyncio.get_running_loop().create_future()
+        try:
+            return await self._answer
+        except asyncio.CancelledError:
+            self.is_cancelled.set()
+            raise
+
+    def answer(self, holds: bool) -> None:
+        """Answer, and return when the loop has seen that."""
+        self._proxy._call(self._answer.set_result, holds)
+        settle(self._proxy)
+
+
+def test_is_done_does_not_wait_for_an_async_predicate(proxy: Proxy, url: str) -> None:
+    asked = Asked(proxy)
+    with (
+        opened(proxy, url) as (ws, client),
+        ws.expect_event("framesent", asked, timeout=0) as info,
+    ):
+        assert not info.is_done()
+        for message in ("a", "b", "c"):
+            say(client, message)
+        settle(proxy)
+        assert not info.is_done()
+        assert not info.is_done()
+        assert asked.payloads == ["a"]
+        asked.answer(False)
+        assert not info.is_done()
+        assert asked.payloads == ["a", "b"]
+        asked.answer(True)
+        assert info.is_done()
+        assert info.value == "b"
+    assert asked.payloads == ["a", "b"]
+
+
+def test_is_done_has_the_answer_of_an_async_predicate_that_awaits_nothing(proxy: Proxy, url: str) -> None:
+    async def is_second(payload: str | bytes) -> bool:
+        return payload == "b"
+
+    with opened(proxy, url) as (ws, client), ws.expect_event("framesent", is_second) as info:
+        say(client, "a")
+        settle(proxy)
+        assert not info.is_done()
+        say(client, "b")
+        settle(proxy)
+        assert info.is_done()
+
+
+def test_is_done_is_true_once_the_wait_of_a_pending_predicate_has_timed_out(proxy: Proxy, url: str) -> None:
+    never = Never()
+    with opened(proxy, url) as (ws, client):
+        with (  # noqa: PT012
+            pytest.raises(TimeoutError, match=r"^Timeout 30000ms exceeded"),
+            ws.expect_event("framesent", never, timeout=30_000) as info,
+        ):
+            for message in ("a", "b"):
+                say(client, message)
+            settle(proxy)
+            assert not info.is_done()
+            let_waits_time_out(proxy)
+            settle(proxy)
+            assert info.is_done()
+        assert never.asked == ["a"]
+
+
+def test_exception_of_the_block_cancels_a_predicate_that_has_not_answered(proxy: Proxy, url: str) -> None:
+    asked = Asked(proxy)
+    with (  # noqa: PT012
+        opened(proxy, url) as (ws, client),
+        pytest.raises(LookupError),
+        ws.expect_event("framesent", asked, timeout=0) as info,
+    ):
+        say(client, "a")
+        settle(proxy)
+        assert not info.is_done()
+        assert not asked.is_cancelled.is_set()
+        raise LookupError
+    assert asked.is_cancelled.wait(STEP_SECONDS)

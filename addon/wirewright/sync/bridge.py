@@ -21,7 +21,7 @@ from wirewright.model.errors import EndedError, Error
 from wirewright.model.steps import Steps
 from wirewright.printable import get_logger
 from wirewright.sync.dispatcher import Calls, Dispatcher
-from wirewright.sync.loop_task import LoopTask
+from wirewright.sync.loop_task import LoopTask, outcome
 
 __tracebackhide__ = True  # pytest shows the line that calls
 
@@ -178,33 +178,46 @@ class Bridge:
         interrupt of the caller, such as Ctrl-C, cancels the coroutine. If the caller is a handler, other
         handlers run meanwhile. Raises Error where the caller must not wait.
         """
+        return self.finish(self.begin(coroutine, has_turn=has_turn and self.dispatcher.is_current))
+
+    def begin(self, coroutine: Coroutine[Any, Any, T], *, has_turn: bool) -> LoopTask[T]:
+        """Begin a coroutine in the loop; with `has_turn`, return when it has reached its first await.
+
+        `finish` must follow. Raises Error where the caller must not wait.
+        """
         running = LoopTask(self.loop, coroutine)
         try:
             self._begin(running.begin)
+            if has_turn:
+                with suppress(Empty):
+                    running.has_begun.get(timeout=LAST_SECONDS)
         except Error:
             coroutine.close()
             raise
         except BaseException:
-            self.post(running.cancel)
+            self._give_up(running)
             raise
+        return running
+
+    def finish(self, running: LoopTask[T]) -> T:
+        """Wait for a coroutine that has begun, and return or raise its result. See `wait`."""
         try:
-            if has_turn and self.dispatcher.is_current:
-                with suppress(Empty):
-                    running.has_begun.get(timeout=LAST_SECONDS)
             task = self.receive(running)
         except BaseException:
-            self.post(running.cancel)
-            running.is_over.wait(LAST_SECONDS)  # it may have to clean up
+            self._give_up(running)
             raise
         try:
-            result: T = task.result()
-            return result
+            return task.result()
         except Error as error:
             raise error.with_traceback(None) from None
         except asyncio.CancelledError:
             if self._is_over:
                 raise EndedError("Proxy closed") from None
             raise
+
+    def _give_up(self, running: LoopTask[Any]) -> None:
+        self.post(running.cancel)
+        running.is_over.wait(LAST_SECONDS)  # it may have to clean up
 
     def run_steps(self, steps: Steps[T], on_result: Callable[[object], object]) -> T:
         """Run steps in this thread. The functions that they yield are awaited in the loop, which also calls
@@ -244,7 +257,7 @@ class Bridge:
         return self._end_of(result) if is_awaitable(result) else result
 
     def _end_of(self, awaitable: Awaitable[object]) -> object:
-        value, error = self.wait(_outcome(awaitable), has_turn=True)
+        value, error = self.wait(outcome(awaitable), has_turn=True)
         if error is not None:
             raise error
         return value
@@ -317,16 +330,6 @@ def _ignore(_: BaseException) -> None:
 async def _turns() -> None:
     for _ in range(5):
         await asyncio.sleep(0)
-
-
-async def _outcome(awaitable: Awaitable[T]) -> tuple[T | None, BaseException | None]:
-    """The value, or the exception: one that ends the program must not end the loop."""
-    try:
-        return await awaitable, None
-    except asyncio.CancelledError:
-        raise
-    except BaseException as error:
-        return None, error
 
 
 def _settle(answer: "asyncio.Future[Any]", value: object, error: Exception | None) -> None:

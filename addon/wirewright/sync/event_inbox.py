@@ -33,6 +33,8 @@ class EventInbox(EventWait):
         """The loop's time until which an async predicate may answer; None for a wait without a limit."""
         self._limit: asyncio.Timeout | None = None
         """That of the async predicate that has been called and has not answered."""
+        self._answering: asyncio.Task[Any] | None = None
+        """The task of that predicate."""
         self._has_grace = False
         """True if a predicate was called after the deadline, which is a later one since then."""
         self.is_undecided = False
@@ -57,6 +59,12 @@ class EventInbox(EventWait):
         self._is_over = True
         self._share.follow(0)
         self._dispose()
+
+    def give_up(self) -> None:
+        """End the wait, and cancel the async predicate that has not answered: nobody waits any more."""
+        self.cancel()
+        if self._answering is not None:
+            self._answering.cancel()
 
     def fail(self, message: str) -> None:
         self._conclude(EndedError(message))
@@ -104,6 +112,7 @@ class EventInbox(EventWait):
             self._has_grace = True
             self._deadline = now + grace
         limit = self._limit = asyncio.timeout_at(self._deadline)
+        self._answering = asyncio.current_task()
         try:
             async with limit:
                 return await held
@@ -113,7 +122,7 @@ class EventInbox(EventWait):
             self.is_undecided = True
             return False
         finally:
-            self._limit = None
+            self._limit = self._answering = None
 
     def _conclude(self, error: Error) -> None:
         if self._is_over:

@@ -8,7 +8,6 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from queue import Empty
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from wirewright.model.awaitables import is_awaitable
@@ -28,6 +27,7 @@ from wirewright.model.socket_match import SocketMatch
 from wirewright.sync.bridge import as_exception
 from wirewright.sync.dispatcher import size_of
 from wirewright.sync.event_inbox import EventInbox
+from wirewright.sync.loop_task import LoopTask, outcome
 from wirewright.sync.running_loop import check_may_wait
 from wirewright.sync.wrappers import WrapperRegistry
 
@@ -37,6 +37,10 @@ T = TypeVar("T")
 
 OVERDUE_SECONDS = 1.0
 """How long async predicates may take, all together, that are called after the end of their wait."""
+
+
+class _NothingKnown(Exception):
+    """The wait has neither a value nor an error yet."""
 
 
 class SyncWait(Generic[T]):
@@ -56,6 +60,9 @@ class SyncWait(Generic[T]):
         """The predicate as the user has written it."""
         self._predicate = fitted(predicate, event)
         self._taken: deque[Candidate | Error] = deque()
+        """Items of the inbox. The first one stays until the predicate has answered."""
+        self._answering: LoopTask[Any] | None = None
+        """The async predicate that was called with the first one."""
         self._outcome: Candidate | BaseException | None = None
         self._grace = 0.0 if isinstance(predicate, SocketMatch) and predicate.opened else OVERDUE_SECONDS
         """Seconds. A socket that has not opened when the wait ends is awaited no longer."""
@@ -71,12 +78,12 @@ class SyncWait(Generic[T]):
         own_options: WaitOptions = own._wait_options(event, **options)
         inbox = EventInbox(own, event, timeout, own_options, takes_any=self._predicate is None)
         # Ctrl-C may come at any moment, and then no thread is left that would end the wait.
-        self._finalizer = weakref.finalize(self, self._bridge.post, inbox.cancel)
+        self._finalizer = weakref.finalize(self, self._bridge.post, inbox.give_up)
         self._wrappers.waits.add(inbox)
         self._inbox = inbox
 
     def is_over(self) -> bool:
-        """True if one of the values until now ends the wait."""
+        """True if one of the values until now ends the wait, as far as async predicates have answered."""
         if not self._is_judging:
             self._judge(is_patient=False)
         return self._outcome is not None
@@ -104,35 +111,43 @@ class SyncWait(Generic[T]):
 
     def cancel(self) -> None:
         """Give the wait up."""
-        self._bridge.call(self._inbox.cancel)
+        self._bridge.call(self._inbox.give_up)
         self._finalizer.detach()
 
     def _judge(self, *, is_patient: bool) -> None:
-        """Take values out until one of them ends the wait, or (not `is_patient`) there are no more now."""
+        """Take values out until one ends the wait, or (not `is_patient`) until nothing more is known now."""
         self._is_judging = True
         try:
             while self._outcome is None:
-                if not self._taken:
-                    items = (
-                        self._bridge.receive(self._inbox) if is_patient else self._inbox.items.get_nowait()
-                    )
-                    self._taken.extend(items)
-                item = self._taken.popleft()
+                item = self._first_item(is_patient=is_patient)
                 if isinstance(item, Error):
                     self._end(with_trials(item, self._inbox.options.trials, self._asked))
-                elif not self._inbox.is_undecided and self._holds(item):
+                elif not self._inbox.is_undecided and self._holds(item, is_patient=is_patient):
                     self._end(item)
-        except Empty:
+                self._taken.popleft()
+        except _NothingKnown:
             pass
         finally:
             self._is_judging = False
 
-    def _holds(self, candidate: Candidate) -> bool:
+    def _first_item(self, *, is_patient: bool) -> Candidate | Error:
+        if not self._taken:
+            inbox = self._inbox
+            if not is_patient and inbox.items.empty():
+                raise _NothingKnown
+            items = self._bridge.receive(inbox) if is_patient else inbox.items.get_nowait()
+            self._taken.extend(items)
+        return self._taken[0]
+
+    def _holds(self, candidate: Candidate, *, is_patient: bool) -> bool:
+        """Raises _NothingKnown if an async predicate has not answered yet, unless `is_patient`."""
         if self._predicate is None:
             return True
         value, trials = candidate.value, self._inbox.options.trials
         try:
-            holds = self._bridge.call_user(self._call_predicate, (self._wrappers.of(value),))
+            holds = self._answer(self._wrappers.of(value), is_patient=is_patient)
+        except _NothingKnown:
+            raise
         except StopIteration as exception:
             error = as_exception(exception)
             trials.note_raise(error, self._asked, value, candidate.frame)
@@ -148,10 +163,24 @@ class SyncWait(Generic[T]):
             trials.add(value, holds)
         return bool(holds)
 
-    def _call_predicate(self, value: object) -> Any:
-        assert self._predicate is not None
-        verdict = self._predicate(value)
-        return self._inbox.verdict(verdict, self._grace) if is_awaitable(verdict) else verdict
+    def _answer(self, value: object, *, is_patient: bool) -> object:
+        """The result of the predicate, or of its coroutine, which may have begun in an earlier call."""
+        bridge = self._bridge
+        if self._answering is None:
+            assert self._predicate is not None
+            answer = self._predicate(value)
+            if not is_awaitable(answer):
+                return answer
+            verdict = outcome(self._inbox.verdict(answer, self._grace))
+            has_turn = not is_patient or bridge.dispatcher.is_current
+            self._answering = bridge.begin(verdict, has_turn=has_turn)
+        if not (is_patient or bridge.call(self._answering.is_done)):
+            raise _NothingKnown
+        result, error = bridge.finish(self._answering)
+        self._answering = None
+        if error is not None:
+            raise error
+        return result
 
     def _end(self, outcome: Candidate | BaseException) -> None:
         self._outcome = outcome
@@ -189,7 +218,10 @@ class EventInfo(Generic[T]):
         return self._wait.take()
 
     def is_done(self) -> bool:
-        """True if the wait has a value or has failed. Calls the predicate with the values until now."""
+        """True if the wait has a value or has failed. Calls the predicate with the values until now.
+
+        It does not wait: as long as an async predicate has not answered, the result is False.
+        """
         return self._wait.is_over()
 
     def __repr__(self) -> str:
