@@ -1,6 +1,5 @@
 """The mitmproxy layer of the wire: reads from both ends, in PASS and in HOLD, and answers events."""
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from itertools import chain
@@ -55,7 +54,7 @@ class WireLayer(websocket.WebsocketLayer):
         self._passing: PassMode
         self._holding: HoldMode
         self._limits: ReadingLimits
-        self._begun: deque[Iterator[commands.Command]] = deque()
+        self._begun: list[Iterator[commands.Command]] = []
         """The handling of events that is not finished, or not begun, in their order."""
         self._is_direct = False
 
@@ -106,7 +105,7 @@ class WireLayer(websocket.WebsocketLayer):
                     else:
                         self._begun[0] = chain([command], begun)
                         return Rest.LAYERS
-                self._begun.popleft()
+                self._begun.pop(0)
         finally:
             self._is_direct = False
         return Rest.NOTHING
@@ -117,7 +116,7 @@ class WireLayer(websocket.WebsocketLayer):
             self._begun.append(self._handled(event))
             return
         while self._begun:
-            yield from self._begun.popleft()
+            yield from self._begun.pop(0)
         yield from self._handled(event)
 
     def _handled(self, event: events.Event) -> layer.CommandGenerator[None]:
