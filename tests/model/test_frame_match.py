@@ -1,3 +1,5 @@
+import asyncio
+import inspect
 import json
 import re
 from collections.abc import Callable
@@ -9,6 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from wirewright.model.frame import Frame
+from wirewright.model.frame_list import FrameList
 from wirewright.model.frame_match import FrameMatch
 from wirewright.model.frame_run import FrameRun
 from wirewright.model.json_match import ANY
@@ -170,3 +173,39 @@ def test_run_without_a_match_is_left_out_at_once(match: Any, payloads: list[Payl
     assert not FrameMatch(match).may_match(run)
     assert not FrameMatch(direction="received").may_match(run)
     assert not FrameMatch(json={"absent": 1}).may_match(FrameRun(1, Direction.SENT, ["a", "b"], 0.0))
+
+
+async def fail_async(_: Frame) -> bool:
+    raise KeyError("nothing")
+
+
+def fail(_: object) -> bool:
+    raise KeyError("nothing")
+
+
+async def result(held: Any) -> object:
+    return await held if inspect.isawaitable(held) else held
+
+
+@pytest.mark.parametrize(
+    ("conditions", "name"),
+    [
+        ({"match": fail}, "the predicate fail"),
+        ({"match": fail_async}, "the predicate fail_async"),
+        ({"json": {"id": fail}}, "a function of json={'id': fail"),
+    ],
+)
+def test_exception_of_a_function_names_the_frame_once(conditions: dict[str, Any], name: str) -> None:
+    meant = FrameMatch(**conditions)
+    each = Frame(1_200, Direction.SENT, '{"id": 7, "token": "abc"}', 0.0)
+    with pytest.raises(KeyError) as caught:
+        asyncio.run(result(meant.holds(each)))
+    (note,) = caught.value.__notes__
+    assert note.startswith(name)
+    assert note.endswith(""" raised on frame 1,200: → '{"id": 7, "token": "REDACTED"}'""")
+
+
+def test_exception_of_a_function_that_selects_names_the_frame() -> None:
+    with pytest.raises(KeyError) as caught:
+        FrameList([frame("a")], 0).matching(fail)
+    assert caught.value.__notes__[0].endswith(" raised on frame 1: ← 'a'")

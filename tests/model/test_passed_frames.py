@@ -1,5 +1,7 @@
 from typing import Any
 
+import pytest
+
 from wirewright.model.frame_match import FrameMatch
 from wirewright.model.frame_run import FrameRun
 from wirewright.model.passed_frames import PassedFrames
@@ -14,6 +16,25 @@ def passed(*payloads: Payload, json: Any = None) -> PassedFrames:
     frames = PassedFrames(FrameMatch(json=json))
     frames.add(run_of(*payloads), 0, len(payloads))
     return frames
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "said"),
+    [
+        ([], False),
+        ([None], True),
+        ([None, None], True),
+        ([None, False], False),
+        ([0, None], False),
+    ],
+)
+def test_predicate_that_returns_none_each_time_is_told(verdicts: list[object], *, said: bool) -> None:
+    frames = PassedFrames(FrameMatch(print))
+    for verdict in verdicts:
+        frames.add_verdict(verdict)
+    which = "the only frame" if len(verdicts) == 1 else "all 2 frames"
+    sentence = f"the predicate print returned None for {which}: does it return its result?"
+    assert (sentence in frames.lines()) == said
 
 
 def test_nothing_that_passed_is_said() -> None:

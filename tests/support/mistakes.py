@@ -221,6 +221,30 @@ ws.wait_for_event("framereceived", lambda payload: json.loads(payload)["type"] =
 JSONDecodeError: Expecting value: line 1 column 1 (char 0)
 the predicate <lambda> (test_chat.py:3) raised on frame 5: ← 'bye'""",
     ),
+    Mistake(
+        """\
+def is_filled(frame):
+    "filled" in frame.payload
+
+
+expect(ws).to_have_received(is_filled, timeout=100)""",
+        """\
+AssertionError: expected a received frame for which is_filled (test_chat.py:1) is true, but none came within \
+100ms
+the predicate is_filled (test_chat.py:1) returned None for all 4 frames: does it return its result?
+passed:
+    → 'go'
+    ← '{"type": "ack"}'
+    ← '{"type": "hb", "token": "REDACTED"}' ×2
+    ← 'bye'
+socket: ws://shop.example/live?…, open, 5 frames""",
+    ),
+    Mistake(
+        'ws.cursor().next_frame(lambda frame: frame.json()["type"] == "filled", direction="received")',
+        """\
+JSONDecodeError: Expecting value: line 1 column 1 (char 0)
+the predicate <lambda> (test_chat.py:1) raised on frame 5: ← 'bye'""",
+    ),
 )
 """The failures of waits on a socket, with notes."""
 

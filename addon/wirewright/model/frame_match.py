@@ -2,15 +2,17 @@
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from wirewright.model.arguments import fit
+from wirewright.model.awaitables import is_awaitable
 from wirewright.model.code_places import function_text
 from wirewright.model.frame import Frame
 from wirewright.model.frame_run import FrameRun
 from wirewright.model.json_match import Misfit, fits, misfits, texts_of
-from wirewright.model.socket_text import json_text
+from wirewright.model.predicate_trials import none_text, note_raise
+from wirewright.model.socket_text import frame_text, json_text
 from wirewright.values import Direction, Payload
 
 Match = str | bytes | re.Pattern[str] | re.Pattern[bytes] | Callable[[Frame], object]
@@ -69,26 +71,53 @@ class FrameMatch:
         return in_payload(joined) if in_payload is not None else _may_have(joined, texts)
 
     def holds(self, frame: Frame) -> object:
-        """True if the frame is meant. An awaitable of that if the callable of `match` is async.
+        """True if the frame is meant; None only if the callable of `match` returned that.
 
-        An exception of a user's callable is not caught.
+        An awaitable of that if the callable is async. An exception of a user's callable has a note with the
+        frame.
         """
-        if self._direction is not None and frame.direction is not self._direction:
-            return False
-        if self._in_payload is not None and not self._in_payload(frame.payload):
-            return False
-        if self._json is not None and not fits_json(self._json, frame):
-            return False
-        return self._holds is None or self._holds(frame)
+        held = self._held(frame)
+        return self._answer(held, frame) if is_awaitable(held) else held
 
     def holds_now(self, frame: Frame) -> bool:
         """As `holds`. Raises TypeError for an async callable, for which nothing can wait here."""
-        held = self.holds(frame)
-        if inspect.isawaitable(held):
+        held = self._held(frame)
+        if is_awaitable(held):
             if inspect.iscoroutine(held):
                 held.close()
             raise TypeError("match must be a plain function here, not an async one")
         return bool(held)
+
+    def none_text(self, count: int) -> str:
+        """The sentence about a callable of `match` that has returned None for each of `count` frames."""
+        return none_text(self._match, count, "frame")
+
+    def _held(self, frame: Frame) -> object:
+        if self._direction is not None and frame.direction is not self._direction:
+            return False
+        if self._in_payload is not None and not self._in_payload(frame.payload):
+            return False
+        if self._json is not None:
+            try:
+                if not fits_json(self._json, frame):
+                    return False
+            except Exception as exception:
+                note_raise(exception, f"a function of json={json_text(self._json)}", _numbered(frame))
+                raise
+        if self._holds is None:
+            return True
+        try:
+            return self._holds(frame)
+        except Exception as exception:
+            note_raise(exception, f"the predicate {function_text(self._match)}", _numbered(frame))
+            raise
+
+    async def _answer(self, held: Awaitable[object], frame: Frame) -> object:
+        try:
+            return await held
+        except Exception as exception:
+            note_raise(exception, f"the predicate {function_text(self._match)}", _numbered(frame))
+            raise
 
     def misfits(self, frame: Frame) -> list[Misfit] | None:
         """Where the JSON of a frame is not as `json` names it; None if that cannot be told."""
@@ -118,6 +147,11 @@ def json_of(frame: Frame) -> Any:
         return frame.json()
     except (ValueError, RecursionError):
         return NOT_JSON
+
+
+def _numbered(frame: Frame) -> str:
+    """A frame with its number, for a note."""
+    return f"frame {frame.number:,}: {frame_text(frame)}"
 
 
 def fits_json(expected: Any, frame: Frame) -> bool:

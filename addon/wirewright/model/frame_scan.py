@@ -43,7 +43,9 @@ class FrameScan(ABC):
                 held = self.match.holds(frame)
                 if inspect.isawaitable(held):
                     held = yield partial(watch.verdict, held)
-                if held:
+                if not held:
+                    self.passed.add_verdict(held)
+                else:
                     self.passed.add(run, start, index)
                     if frame.number == run.last:
                         del unread[0]

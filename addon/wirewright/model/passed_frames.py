@@ -56,6 +56,8 @@ class PassedFrames:
     def __init__(self, match: FrameMatch) -> None:
         self.count = 0
         """How many frames did not match."""
+        self._tried = self._nones = 0
+        """On how many of them the match was tried, and for how many the predicate returned None."""
         self._match = match
         self._kept: deque[KeptRun] = deque()
         self._kept_count = 0
@@ -72,11 +74,21 @@ class PassedFrames:
         while self._kept_count - len(self._kept[0].run.payloads) >= _MOST_KEPT:
             self._kept_count -= len(self._kept.popleft().run.payloads)
 
+    def add_verdict(self, verdict: object) -> None:
+        """The match was tried on one of these frames, with this result."""
+        self._tried += 1
+        if verdict is None:
+            self._nones += 1
+
     def lines(self) -> list[str]:
-        """The nearest frames with what does not fit, and the last ones with how often each came."""
+        """The nearest frames with what does not fit, and the last ones with how often each came.
+
+        Before them, a sentence about a predicate that has returned None for each frame.
+        """
         frames = [each for kept in self._kept for each in kept.frames()][-_MOST_KEPT:]
         texts = (frame_text(*each) for each in reversed(frames))
-        return [*self._nearest_lines(frames), *passed_lines(texts, self.count, _MOST_SHOWN)]
+        nones = [self._match.none_text(self._nones)] if 0 < self._nones == self._tried else []
+        return [*nones, *self._nearest_lines(frames), *passed_lines(texts, self.count, _MOST_SHOWN)]
 
     def _nearest_lines(self, frames: list[KeptFrame]) -> list[str]:
         with_misfits = [(kept, misfits) for kept in frames if (misfits := self._match.misfits(kept[0]))]

@@ -45,9 +45,7 @@ class Trials:
 
         `frame` is the number of the frame, if the value is one.
         """
-        note = f"the predicate {function_text(predicate)} raised on {self._text(value, frame)}"
-        if note not in getattr(exception, "__notes__", ()):
-            exception.add_note(note)
+        note_raise(exception, f"the predicate {function_text(predicate)}", self._text(value, frame))
 
     def _sentence(self, predicate: Any, count: int) -> str:
         """How often the predicate was called, and what is odd about it."""
@@ -55,13 +53,25 @@ class Trials:
         if not count:
             return f"{name} was not called: {self.none_came}"
         if self.nones == count:
-            which = f"the only {self.noun}" if count == 1 else f"all {count:,} {self.noun}s"
-            return f"{name} returned None for {which}: does it return its result?"
+            return none_text(predicate, count, self.noun)
         return f"{name} was tried on {count:,} {self.noun}{'' if count == 1 else 's'}"
 
     def _text(self, value: Any, frame: int | None) -> str:
         """A value, as the end of a sentence."""
         return f"this {self.noun}"
+
+
+def note_raise(exception: BaseException, name: str, value: str) -> None:
+    """Add a note to an exception of a user's function: for which value it was raised."""
+    note = f"{name} raised on {value}"
+    if note not in getattr(exception, "__notes__", ()):
+        exception.add_note(note)
+
+
+def none_text(predicate: Any, count: int, noun: str) -> str:
+    """The sentence about a predicate that has returned None for each of `count` values."""
+    which = f"the only {noun}" if count == 1 else f"all {count:,} {noun}s"
+    return f"the predicate {function_text(predicate)} returned None for {which}: does it return its result?"
 
 
 class FrameTrials(Trials):
