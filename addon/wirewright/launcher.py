@@ -17,6 +17,8 @@ from wirewright.state import control, proxy
 if TYPE_CHECKING:
     from mitmproxy.master import Master
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 DEFAULT_CONFDIR = Path("~/.mitmproxy")
 """mitmproxy's own folder: an app that already trusts its CA goes on trusting it."""
 

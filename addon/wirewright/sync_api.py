@@ -196,7 +196,8 @@ class WebSocket(SocketWrapper, SocketWaits):
         )
 
     def _wait_for(self, event: str, predicate: Predicate | None, timeout: Timeout, *, history: bool) -> Any:
-        return SyncWait[Any](self._wrappers, self._own, event, predicate, timeout, history=history).take()
+        wait: SyncWait[Any] = SyncWait(self._wrappers, self._own, event, predicate, timeout, history=history)
+        return wait.take()
 
     @property
     def frames(self) -> FrameList:
@@ -328,7 +329,8 @@ class Proxy(ProxyWrapper[own_proxy.Proxy], ProxyWaits[WebSocket, EventContextMan
         )
 
     def _wait_for(self, event: str, predicate: Predicate | None, timeout: Timeout, call: str) -> WebSocket:
-        return SyncWait[WebSocket](self._wrappers, self._own, event, predicate, timeout).take()
+        wait: SyncWait[WebSocket] = SyncWait(self._wrappers, self._own, event, predicate, timeout)
+        return wait.take()
 
     def _model_socket(self, socket: WebSocket) -> own_websocket.WebSocket:
         return socket._own

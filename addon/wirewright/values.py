@@ -7,6 +7,8 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Literal
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 VERSION = "0.1.0"
 """The version of Wirewright."""
 

@@ -16,6 +16,8 @@ from typing import Self
 
 from wirewright.capture.errors import CaptureError
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 JOURNAL, WAL, SHM = "-journal", "-wal", "-shm"
 """Endings of the names of SQLite's files. Wirewright never leaves data in a `-journal`."""
 

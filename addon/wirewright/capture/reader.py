@@ -15,6 +15,8 @@ from wirewright.capture.records import Annotation, Gap, RecordedFrame, Session, 
 from wirewright.capture.row_types import SOCKET_COLUMNS
 from wirewright.capture.schema import explain, open_to_read, version_of
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 T = TypeVar("T")
 RowT = TypeVar("RowT", Socket, Gap, Annotation)
 PAGE = 500

@@ -24,6 +24,8 @@ from wirewright.capture.tables import (
 from wirewright.model.handshake import Headers
 from wirewright.printable import get_logger
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 logger = get_logger(__name__)
 
 BUSY_SECONDS = 1.0

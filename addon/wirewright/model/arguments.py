@@ -8,6 +8,8 @@ from collections.abc import Callable
 from types import FunctionType, MethodType, NoneType
 from typing import Any
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 

@@ -5,6 +5,8 @@ from typing import Literal
 
 from wirewright.values import Direction
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 MAX_REASON_SIZE = 123
 """Bytes of UTF-8: a control frame carries 125, two of which are the code (5.5)."""
 _PROTOCOL_CODES = frozenset({*range(1000, 1004), *range(1007, 1015)})

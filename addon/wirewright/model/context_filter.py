@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from wirewright.model.origin import Origin
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 Condition = tuple[str, str | int | None]
 """`client`, `port` or `user`, and its value. None stands for an unknown address or port, or no user."""
 

@@ -15,6 +15,8 @@ from wirewright.model.history import PastEvent
 from wirewright.model.ownership import Owner, current_owner
 from wirewright.model.scope import Scope
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 DEFAULT_TIMEOUT = 30_000.0
 """Milliseconds that a wait for an event takes by default, as in Playwright."""
 EmittedEvent = Literal["changed", "close", "framereceived", "framesent", "missed", "socketerror", "websocket"]

@@ -7,6 +7,8 @@ from wirewright.model.frame import Frame
 from wirewright.model.frame_match import FrameMatch, Match
 from wirewright.values import Direction
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 
 class FrameList(Sequence[Frame]):
     """The frames that a socket remembered at one moment, oldest first. It does not change any more."""

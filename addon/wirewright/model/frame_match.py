@@ -15,6 +15,8 @@ from wirewright.model.predicate_trials import none_text, note_raise
 from wirewright.model.socket_text import frame_text, json_text
 from wirewright.values import Direction, Payload
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 Match = str | bytes | re.Pattern[str] | re.Pattern[bytes] | Callable[[Frame], object]
 """A text or bytes that the payload contains, a compiled pattern that is found in it (by `search`), or a
 callable that is given the Frame. Text is looked for in text messages, bytes in binary ones."""

@@ -12,6 +12,8 @@ from wirewright.model.passed_frames import PassedFrames
 from wirewright.model.socket_watch import SocketWatch
 from wirewright.model.steps import Steps
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 
 class FrameScan(ABC):
     """The frames that a call looks at, oldest first."""

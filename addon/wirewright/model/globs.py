@@ -10,6 +10,8 @@ in the glob, and are made when a URL first leads to them. Each character of a UR
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 MOST_TRANSITIONS = 4_096
 """The most transitions that a matcher keeps. It drops all of them when it needs another one."""
 

@@ -12,6 +12,8 @@ from wirewright.model.frame import Frame
 from wirewright.model.frame_run import FrameRun, UnreadBatch, sizes
 from wirewright.values import Direction, Payload, payload_size
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 Message = Payload | bytearray | memoryview
 """A message to send: `str` as a text message, anything else as a binary one."""
 

@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 
 class _Any:
     """Fits every value, `null` included."""

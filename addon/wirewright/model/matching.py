@@ -13,6 +13,8 @@ from wirewright.model.arguments import fit
 from wirewright.model.globs import GlobMatcher
 from wirewright.model.urls import normalize_glob
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 UrlPattern = str | re.Pattern[str]
 """A glob, or a compiled regex (found by `search`)."""
 UrlMatch = UrlPattern | Callable[[str], object] | Callable[[], object]

@@ -81,13 +81,13 @@ class Proxy(Emitter, ProxyWaits[WebSocket, EventContextManager[WebSocket], Corou
     def _expect(
         self, event: str, predicate: Predicate | None, timeout: Timeout, call: str
     ) -> EventContextManager[WebSocket]:
-        wait = AsyncWait[WebSocket](self, event, predicate, timeout, self._wait_options(event))
+        wait: AsyncWait[WebSocket] = AsyncWait(self, event, predicate, timeout, self._wait_options(event))
         return EventContextManager(wait, call)
 
     def _wait_for(
         self, event: str, predicate: Predicate | None, timeout: Timeout, call: str
     ) -> Coroutine[Any, Any, WebSocket]:
-        wait = AsyncWait[WebSocket](self, event, predicate, timeout, self._wait_options(event))
+        wait: AsyncWait[WebSocket] = AsyncWait(self, event, predicate, timeout, self._wait_options(event))
         return wait.wait(call)
 
     def _model_socket(self, socket: WebSocket) -> WebSocket:

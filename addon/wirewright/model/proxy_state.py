@@ -19,6 +19,8 @@ from wirewright.model.websocket import WebSocket
 if TYPE_CHECKING:
     from wirewright.model.proxy_context import ProxyContext
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 
 class ProxyState:
     """The sockets of a proxy, and all that is set for them.

@@ -19,6 +19,8 @@ from wirewright.model.ownership import Owner, current_owner
 from wirewright.model.route import WebSocketRoute
 from wirewright.printable import shown_url
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 RouteHandler = Callable[[WebSocketRoute], Any] | Callable[[], Any]
 """A function of the app's side of the route, called before the handshake is answered. It may be async."""
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from wirewright.model.outside_sockets import OutsideSockets
     from wirewright.model.websocket import WebSocket
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 _MOST_KEPT = 200
 """URLs that are kept, the last ones."""
 _MOST_URLS = 5

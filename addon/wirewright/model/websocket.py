@@ -118,7 +118,7 @@ class WebSocket(Emitter, SocketWaits, SocketProperties):
         self, event: str, predicate: Predicate | None, timeout: Timeout, *, history: bool
     ) -> EventContextManager[Any]:
         options = self._wait_options(event, history=history, is_for_block=True)
-        wait = AsyncWait[Any](self, event, predicate, timeout, options)
+        wait: AsyncWait[Any] = AsyncWait(self, event, predicate, timeout, options)
         return EventContextManager(wait, "ws.expect_event(...)")
 
     def _wait_for(

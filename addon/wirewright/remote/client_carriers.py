@@ -27,6 +27,8 @@ from wirewright.remote import protocol
 from wirewright.remote.client_sender import ClientSender
 from wirewright.values import Conditions, Direction, Payload
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 logger = get_logger(__name__)
 
 

@@ -15,6 +15,8 @@ from wirewright.model.websocket import WebSocket
 if TYPE_CHECKING:
     from wirewright.remote.client import Client
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 
 class RemoteState(ProxyState):
     """The state of a proxy that runs elsewhere. The proxy knows of a change once its result is awaited."""

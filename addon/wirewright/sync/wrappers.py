@@ -216,7 +216,7 @@ class DispatchedFunction:
 
     def __init__(self, wrappers: WrapperRegistry, function: Callable[..., Any], count: int = 1) -> None:
         """The function is called with at most `count` values."""
-        check_listener(function)
+        check_listener(function, "handler")
         self._wrappers = wrappers
         self._function = function
         self._fitted = fit(function, count)
@@ -246,7 +246,7 @@ class DispatchedUrlMatch(DispatchedFunction, LateMatch):
     """A rule of a route."""
 
 
-def check_listener(function: Callable[..., Any]) -> None:
+def check_listener(function: Callable[..., Any], noun: str = "a listener") -> None:
     if not callable(function):
-        raise TypeError(f"a listener must be callable, not {type(function).__name__}")
+        raise TypeError(f"{noun} must be callable, not {type(function).__name__}")
     hash(function)  # raises TypeError: it could not be found again

@@ -26,6 +26,8 @@ from wirewright.model.route_control import RouteControl
 from wirewright.printable import get_logger
 from wirewright.values import Payload
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 logger = get_logger(__name__)
 
 Match = Literal["lockstep", "timed"]
