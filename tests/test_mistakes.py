@@ -132,8 +132,10 @@ def test_users_meet_only_class_names_that_are_documented(names: dict[str, Any]) 
         mock,
         mock.on(),
     ]
-    met += [sync_api.launch(port=0), sync_api.connect("ws://127.0.0.1:1")]
-    for each in met:
+    blocks: list[Any] = [sync_api.launch(port=0), sync_api.connect("ws://127.0.0.1:1")]
+    for block in blocks:
+        block._entered()  # else the test fails
+    for each in [*met, *blocks]:
         assert type(each).__name__ in sync_api.__all__
         assert not re.search(r"_\w+ object|Remote|Wrapper", repr(each))
     with pytest.raises(AttributeError, match=r"^'WebSocket' object has no attribute 'nothing'$"):

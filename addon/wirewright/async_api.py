@@ -53,7 +53,7 @@ class connect(AsyncBlock):  # noqa: N801  used like a function, as in Playwright
     Raises Error if no proxy can be reached. The end of the block removes its routes and listeners.
     """
 
-    _call, _value = "connect(...)", "proxy"
+    _expression, _value, _without_effect = "connect(...)", "proxy", "nothing is connected"
 
     def __init__(
         self,
@@ -77,6 +77,7 @@ class connect(AsyncBlock):  # noqa: N801  used like a function, as in Playwright
         self._route_timeout = to_milliseconds(route_timeout)
         self._route_fallback: Literal["pass", "drop"] = route_fallback
         self._context: ContextFilter | None = None
+        self._must_be_entered()
 
     def context(
         self, *, client: str | None = None, port: int | None = None, user: str | None = None
@@ -90,10 +91,13 @@ class connect(AsyncBlock):  # noqa: N801  used like a function, as in Playwright
         device, for the errors of waits.
         Raises ValueError and TypeError for a wrong argument, or none.
         """
+        self._misused()  # there is no other report if this raises
         self._context = ContextFilter(client, port, user)
+        self._must_be_entered()
         return self  # type: ignore[return-value]  # its value is a context now
 
     async def __aenter__(self) -> Proxy:
+        self._entered()
         from wirewright.remote.client import Client
         from wirewright.remote.transport import reach
 

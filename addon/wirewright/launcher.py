@@ -43,7 +43,7 @@ class launch(AsyncBlock):  # noqa: N801  used like a function, as in Playwright
     and when a proxy runs in this process already.
     """
 
-    _call, _value = "launch(...)", "proxy"
+    _expression, _value, _without_effect = "launch(...)", "proxy", "no proxy runs"
 
     def __init__(
         self,
@@ -69,8 +69,10 @@ class launch(AsyncBlock):  # noqa: N801  used like a function, as in Playwright
         self._before = control.settings()
         self._launched = caller_text()
         """The code that launches it."""
+        self._must_be_entered()
 
     async def __aenter__(self) -> Proxy:
+        self._entered()
         global _running
         if _running is not None:
             raise Error(

@@ -21,7 +21,7 @@ https://playwright.dev/python/docs/library
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
 from functools import wraps
 from pathlib import Path
@@ -51,7 +51,7 @@ from wirewright.model.handshake import HeaderChanges, HeaderFields
 from wirewright.model.history import Message
 from wirewright.model.json_match import ANY
 from wirewright.model.matching import UrlMatch, UrlPattern
-from wirewright.model.misuse import SyncBlock, shown_as
+from wirewright.model.misuse import SyncBlock, SyncContextManager, shown_as
 from wirewright.model.network_plan import Directions, Milliseconds, Plan, Preset
 from wirewright.model.proxy_host import ReplayHandler
 from wirewright.model.route import CloseHandler, MessageHandler
@@ -472,13 +472,14 @@ class Proxy(ProxyWrapper[own_proxy.Proxy], ProxyWaits[WebSocket, EventContextMan
         return DispatchedUrlMatch(self._wrappers, url) if callable(url) else url
 
 
-class ProxyContext(Proxy):
+class ProxyContext(Proxy, SyncContextManager):
     """The sockets of one device, port or user, as `wirewright.ProxyContext`. Made by `proxy.context`.
 
     Event: `websocket` with each WebSocket of the context.
     """
 
     _own: own_context.ProxyContext
+    _expression, _value = "proxy.context(...)", "context"
 
     def __enter__(self) -> "ProxyContext":
         return self
@@ -525,10 +526,14 @@ class _InThread(SyncBlock):
 
     _value = "proxy"
 
-    def __init__(self, own: AbstractAsyncContextManager[own_proxy.Proxy]) -> None:
+    def __init__(self, own: async_api.launch | async_api.connect) -> None:
+        own._entered()  # by this block
         self._own = own
+        self._without_effect = own._without_effect
+        self._must_be_entered()
 
     def __enter__(self) -> Proxy:
+        self._entered()
         refuse_in_running_loop()
         self._thread = thread = ProxyThread(self._own)
         # Ctrl-C may come before `__exit__`, or at the beginning of `leave`
@@ -555,7 +560,7 @@ class _InThread(SyncBlock):
 class _Connection(_InThread):
     """A connection to a proxy."""
 
-    _call = "connect(...)"
+    _expression = "connect(...)"
 
     def __init__(self, own: async_api.connect) -> None:
         super().__init__(own)
@@ -571,7 +576,10 @@ class _Connection(_InThread):
 
         The parameters and errors are those of `Proxy.context`.
         """
+        self._misused()  # there is no other report if this raises
         self._connection.context(client=client, port=port, user=user)
+        self._connection._entered()  # by this block
+        self._must_be_entered()
         return self  # type: ignore[return-value]  # its value is a context now
 
 
@@ -579,7 +587,7 @@ class _Connection(_InThread):
 class _Launch(_InThread):
     """A proxy in this program."""
 
-    _call = "launch(...)"
+    _expression = "launch(...)"
 
 
 def _launched(own: async_api.launch) -> AbstractContextManager[Proxy]:

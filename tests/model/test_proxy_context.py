@@ -41,6 +41,11 @@ async def test_context_sees_its_own_sockets_alone() -> None:
     assert (first.proxy_user, first.proxy_port) == ("ann", None)
 
 
+async def test_context_may_be_awaited() -> None:
+    context = Proxy().context(user="ann")
+    assert await context is context
+
+
 @in_virtual_time
 async def test_context_waits_for_its_own_sockets_alone() -> None:
     proxy = Proxy()

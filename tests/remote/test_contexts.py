@@ -53,6 +53,17 @@ async def test_context_that_a_client_closes_is_gone_when_that_is_awaited(proxy: 
         assert remote._state.contexts == []
 
 
+async def test_context_that_was_awaited_is_known_to_the_proxy(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MOST_CONTEXTS", 1)
+    async with connect() as remote:
+        context = await remote.context(client=HERE)
+        assert [str(each._filter) for each in proxy._state.contexts] == [str(context._filter)]
+        with pytest.raises(Error, match=r"^a client may have 1 contexts$"):
+            await remote.context(client=HERE)
+
+
 async def test_context_that_outlives_its_client_says_so(proxy: Proxy) -> None:
     async with connect() as remote:
         context = remote.context(client=HERE)

@@ -85,6 +85,7 @@ MISTAKES = (
         "sync",
     ),
     Mistake('ws.expect_event("framereceived")', f"RuntimeWarning: nothing waits: {WITH_EVENT}", "sync"),
+    Mistake("launch()", 'RuntimeWarning: no proxy runs: write "with launch(...) as proxy:"', "sync"),
     Mistake(
         "launch().web_sockets",
         'AttributeError: write "with launch(...) as proxy:", and then proxy.web_sockets',
@@ -98,6 +99,11 @@ MISTAKES = (
     Mistake(
         'proxy.expect_websocket("**/live")',
         'RuntimeWarning: nothing waits: write "async with proxy.expect_websocket(...) as info:"',
+        "async",
+    ),
+    Mistake(
+        "connect()",
+        'RuntimeWarning: nothing is connected: write "async with connect(...) as proxy:"',
         "async",
     ),
     Mistake(
@@ -151,6 +157,11 @@ MISTAKES = (
         "async",
     ),
     Mistake(
+        "with proxy.context(port=8081): pass",
+        f'TypeError: write "async with proxy.context(...) as context:": {OF_ASYNC}',
+        "async",
+    ),
+    Mistake(
         'async with ws.expect_event("framereceived"): pass',
         f"TypeError: {WITH_EVENT} without async: {OF_SYNC}",
         "sync in a loop",
@@ -163,6 +174,16 @@ MISTAKES = (
     Mistake(
         "async with launch(): pass",
         f'TypeError: write "with launch(...) as proxy:" without async: {OF_SYNC}',
+        "sync in a loop",
+    ),
+    Mistake(
+        "async with proxy.context(port=8081): pass",
+        f'TypeError: write "with proxy.context(...) as context:" without async: {OF_SYNC}',
+        "sync in a loop",
+    ),
+    Mistake(
+        "await proxy.context(port=8081)",
+        'TypeError: write "with proxy.context(...) as context:" instead of await',
         "sync in a loop",
     ),
     Mistake('ws.wait_for_event("framereceived")', LOOP, "sync in a loop"),

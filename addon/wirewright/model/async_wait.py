@@ -245,7 +245,7 @@ class EventContextManager(AsyncBlock, Generic[T]):
     def __init__(self, waiter: AsyncWait[T], call: str) -> None:
         """`call` is the call that makes it, for errors: `ws.expect_event(...)`."""
         self._waiter = waiter
-        self._call = call
+        self._expression = call
         self._must_be_entered(partial(call_in_loop, waiter.loop, waiter.cancel))
 
     async def __aenter__(self) -> EventInfo[T]:
@@ -259,4 +259,4 @@ class EventContextManager(AsyncBlock, Generic[T]):
             await self._waiter.end()
 
     def __repr__(self) -> str:
-        return f"<EventContextManager of {self._call}>"
+        return f"<EventContextManager of {self._expression}>"

@@ -26,8 +26,8 @@ def shown_as(name: str) -> Callable[[KindT], KindT]:
     return rename
 
 
-class Block:
-    """A context manager. Anything else that is done with it raises an error that says how it is used.
+class ContextManager:
+    """A context manager. The `with` of the other API, and `await`, raise an error that says how it is used.
 
     Type checkers do not see these methods, so that they report the mistake, too.
     """
@@ -36,43 +36,26 @@ class Block:
     """The word of this API: `with` or `async with`."""
     _OTHER: ClassVar[str]
     """Where the other API is, as a sentence."""
-    _call = "it"
+    _expression = "it"
     """The call that has made the object, such as `expect_event(...)`."""
     _value = "info"
     """The name for the value of the block."""
 
-    _unused: "UnusedCall | None" = None
-
-    def _must_be_entered(self, give_up: Callable[[], object] = lambda: None) -> None:
-        """Report the call if the block is thrown away. `give_up` ends what has begun already."""
-        self._unused = UnusedCall(f"nothing waits: write {self._usage}", give_up)
-
-    def _entered(self) -> None:
-        """The block begins."""
-        if self._unused is not None:
-            self._unused.use()
-
     @property
     def _usage(self) -> str:
-        return f'"{self._WITH} {self._call} as {self._value}:"'
+        return f'"{self._WITH} {self._expression} as {self._value}:"'
 
     def _misused(self) -> str:
-        """The usage, for an error. What has begun already ends: nobody will enter the block."""
-        if self._unused is not None:
-            self._unused.end()
+        """The usage, for an error."""
         return self._usage
 
     if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            usage = self._usage if name.startswith("_") else self._misused()
-            raise no_attribute(self, name, f"write {usage}, and then {self._value}.{name}")
 
         def __await__(self) -> Any:
             raise TypeError(f"write {self._misused()} instead of await")
 
 
-class SyncBlock(Block):
+class SyncContextManager(ContextManager):
     """A context manager of the sync API."""
 
     _WITH = "with"
@@ -86,7 +69,7 @@ class SyncBlock(Block):
         async def __aexit__(self, *_: object) -> None: ...
 
 
-class AsyncBlock(Block):
+class AsyncContextManager(ContextManager):
     """A context manager of the async API."""
 
     _WITH = "async with"
@@ -98,6 +81,43 @@ class AsyncBlock(Block):
             raise TypeError(f"write {self._misused()}: {self._OTHER}")
 
         def __exit__(self, *_: object) -> None: ...
+
+
+class Block(ContextManager):
+    """A context manager that can do nothing else. Its attributes raise an error that says how it is used."""
+
+    _unused: "UnusedCall | None" = None
+    _without_effect = "nothing waits"
+    """A sentence about a block that nobody enters."""
+
+    def _must_be_entered(self, give_up: Callable[[], object] = lambda: None) -> None:
+        """Report the call if the block is thrown away. `give_up` ends what has begun already."""
+        self._unused = UnusedCall(f"{self._without_effect}: write {self._usage}", give_up)
+
+    def _entered(self) -> None:
+        """The block begins."""
+        if self._unused is not None:
+            self._unused.use()
+
+    def _misused(self) -> str:
+        """The usage, for an error. What has begun already ends: nobody will enter the block."""
+        if self._unused is not None:
+            self._unused.end()
+        return self._usage
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            usage = self._usage if name.startswith("_") else self._misused()
+            raise no_attribute(self, name, f"write {usage}, and then {self._value}.{name}")
+
+
+class SyncBlock(SyncContextManager, Block):
+    """A block of the sync API."""
+
+
+class AsyncBlock(AsyncContextManager, Block):
+    """A block of the async API."""
 
 
 def no_attribute(owner: object, name: str, sentence: str) -> AttributeError:

@@ -3,9 +3,13 @@
 https://playwright.dev/python/docs/browser-contexts
 """
 
+from collections.abc import Generator
+from typing import Any
+
 from wirewright.model.awaitables import Completion
 from wirewright.model.context_filter import ContextFilter
 from wirewright.model.errors import EndedError
+from wirewright.model.misuse import AsyncContextManager
 from wirewright.model.outside_sockets import OutsideSockets
 from wirewright.model.ownership import current_owner
 from wirewright.model.proxy import Proxy
@@ -17,17 +21,20 @@ CLOSED = "Context closed"
 """The message of the errors that waits and calls raise after the end of a context."""
 
 
-class ProxyContext(Proxy):
+class ProxyContext(Proxy, AsyncContextManager):
     """The sockets of one device, listening port or proxy user. Made by `proxy.context`.
 
     Event: `websocket` with each WebSocket of the context. Listeners of the proxy get it, too.
 
     A route of a context takes precedence over those of the proxy, whichever is newer. The default timeout
     holds for waits on the context and on its sockets; until it is set, it is that of the proxy.
+
+    It may be awaited: a proxy in another process knows of it then.
     """
 
     _filter: ContextFilter
     _outside: OutsideSockets
+    _expression, _value = "proxy.context(...)", "context"
 
     def __init__(self, parent: Proxy, context_filter: ContextFilter) -> None:
         """`parent` is a proxy, or the context around this one."""
@@ -42,9 +49,12 @@ class ProxyContext(Proxy):
     def __repr__(self) -> str:
         return f"<ProxyContext {self._filter}>"
 
-    async def __aenter__(self) -> "ProxyContext":
-        await self._opened
+    def __await__(self) -> Generator[Any, None, "ProxyContext"]:
+        yield from self._opened.__await__()
         return self
+
+    async def __aenter__(self) -> "ProxyContext":
+        return await self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()

@@ -242,11 +242,11 @@ class EventContextManager(SyncBlock, Generic[T]):
     def __init__(self, begin: Callable[[], SyncWait[T]], call: str) -> None:
         """`call` is the call that makes it, for errors: `ws.expect_event(...)`."""
         self._begin = begin
-        self._call = call
+        self._expression = call
         self._must_be_entered()
 
     def __repr__(self) -> str:
-        return f"<EventContextManager of {self._call}>"
+        return f"<EventContextManager of {self._expression}>"
 
     def __enter__(self) -> EventInfo[T]:
         self._entered()
