@@ -162,6 +162,19 @@ async def test_plan_ends_with_the_socket_once_nothing_can_be_stuck() -> None:
     assert left_behind(feed.socket) == []
 
 
+def test_network_of_a_closed_socket_is_changed_only_if_messages_may_be_stuck_in_it() -> None:
+    feed = open_socket()
+    feed.closed(1011, "restart")
+    with pytest.raises(Error, match=r"^Socket closed: 1011 'restart'$"):
+        feed.socket.conditions("3g")
+    stalled = open_socket()
+    stalled.socket.conditions("offline")
+    stalled.closed(1006)
+    asked(stalled)
+    stalled.socket.conditions()
+    assert len(asked(stalled)) == 2
+
+
 @in_virtual_time
 async def test_plan_ends_with_its_script_and_with_its_proxy() -> None:
     proxy = Proxy()

@@ -7,14 +7,18 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from wirewright.model.awaitables import Completion
 from wirewright.model.errors import Error
 from wirewright.model.event_loops import call_in_loop, running_loop
 from wirewright.model.ownership import current_owner
 from wirewright.model.scope import Scope
+from wirewright.model.socket_text import end_text
 from wirewright.values import Conditions, Direction
+
+if TYPE_CHECKING:
+    from wirewright.model.websocket import WebSocket
 
 __tracebackhide__ = True  # pytest shows the line that calls
 
@@ -161,7 +165,7 @@ class PlannedNetwork:
         order: Callable[[Conditions, Direction], Awaitable[None] | None],
         is_closed: Callable[[], bool],
         scope: Scope,
-        source: object,
+        source: "WebSocket",
     ) -> None:
         """`order` has the conditions of a direction changed. `source` is the socket, for the log."""
         self._order, self._is_closed = order, is_closed
@@ -173,8 +177,11 @@ class PlannedNetwork:
     def follow(self, steps: Sequence[NetworkStep]) -> Awaitable[None] | None:
         """Order the first step if its time is now, and have the others ordered in time.
 
-        Returns the answer to the first one. Raises Error for a plan outside of the event loop.
+        Returns the answer to the first one. Raises Error for a plan outside of the event loop, and for a
+        closed socket, unless it was under conditions: messages may still be stuck then.
         """
+        if self._is_closed() and not self._now:
+            raise Error(end_text(self._source))
         first = steps[0]
         later = steps if first.seconds else steps[1:]
         if later and running_loop() is None:
@@ -249,8 +256,9 @@ def conditions(
     The same `seed` gives the same result for the same messages; the default is a random one. `direction`
     is the direction as the app sees it. Returns the conditions, with the seed in use: those of messages
     to the app if the directions differ, and those of the first step of a plan. Raises ValueError or
-    TypeError for values that are not possible, and Error with `ws_lane=hooks`, and for a plan outside of the
-    proxy's event loop. The result of `WebSocket.conditions` is awaited in the async API.
+    TypeError for values that are not possible, and Error with `ws_lane=hooks`, for a plan outside of the
+    proxy's event loop, and on a closed socket that was not under conditions. The result of
+    `WebSocket.conditions` is awaited in the async API.
     """
     parameters = {
         "latency": latency,
