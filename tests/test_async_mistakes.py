@@ -112,7 +112,7 @@ async def test_users_meet_only_class_names_that_are_documented(names: dict[str, 
         block._entered()  # else the test fails
     for each in [*met, mock.on(), *blocks, ws.send_to_client("and on")]:
         assert type(each).__name__ in async_api.__all__
-        assert not re.search(r"_\w+ object|Remote|Wrapper", repr(each))
+        assert not re.search(r"_\w+ object|wirewright\.\w+\.|Remote|Wrapper", repr(each))
     wait = ws.wait_for_event("close")
     assert repr(wait) == "<coroutine of ws.wait_for_event(...): await it>"
     assert type(wait).__name__ == "coroutine"

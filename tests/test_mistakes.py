@@ -137,7 +137,7 @@ def test_users_meet_only_class_names_that_are_documented(names: dict[str, Any]) 
         block._entered()  # else the test fails
     for each in [*met, *blocks]:
         assert type(each).__name__ in sync_api.__all__
-        assert not re.search(r"_\w+ object|Remote|Wrapper", repr(each))
+        assert not re.search(r"_\w+ object|wirewright\.\w+\.|Remote|Wrapper", repr(each))
     with pytest.raises(AttributeError, match=r"^'WebSocket' object has no attribute 'nothing'$"):
         _ = ws.nothing
 

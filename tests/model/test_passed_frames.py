@@ -104,3 +104,11 @@ def test_nearest_frames_are_shown_with_what_does_not_fit() -> None:
         "    type: expected 'filled', is 'ack'",
         "    price: expected 2, is 1",
     ]
+
+
+def test_equal_frames_are_nearest_once() -> None:
+    lines = passed('{"type": "ack"}', *['{"type": "hb"}'] * 5, json={"type": "filled"}).lines()
+    assert [line for line in lines if line.startswith("nearest")] == [
+        """nearest: ← '{"type": "hb"}'""",
+        """nearest: ← '{"type": "ack"}'""",
+    ]

@@ -15,11 +15,10 @@ from wirewright.model.frame_match import FrameMatch, Match
 from wirewright.model.frame_scan import FrameScan
 from wirewright.model.proxy import Proxy
 from wirewright.model.reconnection import ProxyAssertions
-from wirewright.model.socket_text import count_text, frame_text, state_text, subprotocol_text
+from wirewright.model.socket_text import count_text, frame_text, socket_line, subprotocol_text
 from wirewright.model.socket_watch import SocketWatch, until
 from wirewright.model.steps import Steps, stepped
 from wirewright.model.websocket import WebSocket
-from wirewright.printable import shown_url
 
 __tracebackhide__ = True  # pytest shows the line that calls
 
@@ -34,6 +33,9 @@ class SocketAssertions:
 
     def __init__(self, socket: WebSocket) -> None:
         self._socket = socket
+
+    def __repr__(self) -> str:
+        return f"<SocketAssertions of {self._socket!r}>"
 
     @stepped("expect(ws)")
     def to_have_received(
@@ -169,8 +171,7 @@ class SocketAssertions:
 
     def _fail(self, sentence: str, lines: Sequence[str] = ()) -> NoReturn:
         socket = self._socket
-        frames = count_text(socket._history.total)
-        about = f"socket: {shown_url(socket.url)}, {state_text(socket)}, {frames}"
+        about = f"socket: {socket_line(socket)}, {count_text(socket._history.total)}"
         raise AssertionError("\n".join([sentence, *lines, about]))
 
 

@@ -257,6 +257,3 @@ class EventContextManager(AsyncBlock, Generic[T]):
             self._waiter.cancel()
         else:
             await self._waiter.end()
-
-    def __repr__(self) -> str:
-        return f"<EventContextManager of {self._expression}>"

@@ -90,6 +90,9 @@ class Block(ContextManager):
     _without_effect = "nothing waits"
     """A sentence about a block that nobody enters."""
 
+    def __repr__(self) -> str:
+        return f"<{self._expression}: write {self._usage}>"
+
     def _must_be_entered(self, give_up: Callable[[], object] = lambda: None) -> None:
         """Report the call if the block is thrown away. `give_up` ends what has begun already."""
         self._unused = UnusedCall(f"{self._without_effect}: write {self._usage}", give_up)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from wirewright.model.frame import Frame
 from wirewright.model.frame_match import FrameMatch, json_of
 from wirewright.model.frame_run import FrameRun
+from wirewright.model.json_match import Misfit
 from wirewright.model.socket_text import (
     LONGEST_KEPT,
     frame_text,
@@ -28,6 +29,8 @@ _MOST_MISFITS = 5
 
 KeptFrame = tuple[Frame, int | None]
 """A frame, and the length of its payload if only a part of it is kept."""
+NearFrame = tuple[KeptFrame, list[Misfit]]
+"""A frame that does not match, and where."""
 
 
 class KeptRun(NamedTuple):
@@ -94,10 +97,20 @@ class PassedFrames:
         with_misfits = [(kept, misfits) for kept in frames if (misfits := self._match.misfits(kept[0]))]
         with_misfits.sort(key=lambda each: (len(each[1]), -each[0][0].number))
         lines: list[str] = []
-        for (frame, length), misfits in with_misfits[:_MOST_NEAREST]:
+        for (frame, length), misfits in _different(with_misfits):
             shown = json_of(without_secrets(frame))
             lines.append(f"nearest: {frame_text(frame, length)}")
             lines += [f"    {misfit_text(each, shown)}" for each in misfits[:_MOST_MISFITS]]
             if len(misfits) > _MOST_MISFITS:
                 lines.append(f"    and {len(misfits) - _MOST_MISFITS:,} more")
         return lines
+
+
+def _different(frames: Iterable[NearFrame]) -> list[NearFrame]:
+    """The first frames that are not shown with the same text."""
+    by_text: dict[str, NearFrame] = {}
+    for each in frames:
+        if len(by_text) == _MOST_NEAREST:
+            break
+        by_text.setdefault(frame_text(*each[0]), each)
+    return list(by_text.values())

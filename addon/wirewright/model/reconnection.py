@@ -12,10 +12,10 @@ from wirewright.model.ended_sockets import EndedSocket
 from wirewright.model.event_wait import Timeout
 from wirewright.model.matching import UrlMatch, compile_match
 from wirewright.model.proxy import Proxy
-from wirewright.model.socket_text import error_text, state_text
+from wirewright.model.socket_text import socket_line
 from wirewright.model.steps import Steps, stepped
 from wirewright.model.websocket import WebSocket
-from wirewright.printable import printable, shown_url
+from wirewright.printable import printable
 
 __tracebackhide__ = True  # pytest shows the line that calls
 
@@ -31,6 +31,9 @@ class ProxyAssertions:
     def __init__(self, proxy: Proxy, since: int = 0) -> None:
         """Ends up to the sequence number `since` do not count."""
         self._proxy, self._since = proxy, since
+
+    def __repr__(self) -> str:
+        return f"<ProxyAssertions of {self._proxy!r}>"
 
     @stepped("expect(proxy)")
     def to_reconnect(
@@ -116,7 +119,7 @@ class ProxySockets(NamedTuple):
         last = self.last_end
         if last is None:
             return _listed("sockets", [*self.ended, *self.current])
-        return [f"ended: {_socket_line(last)}", *_listed("requested since", list(self._requested_since()))]
+        return [f"ended: {socket_line(last)}", *_listed("requested since", list(self._requested_since()))]
 
 
 class ProxyWatch(ChangeWatch):
@@ -173,14 +176,8 @@ def _target(url: UrlMatch | None) -> str:
     return f" to {url!r}" if isinstance(url, str) else f" to a URL that {function_text(url)} accepts"
 
 
-def _socket_line(socket: EndedSocket | WebSocket) -> str:
-    """The URL of a socket and its state, with the error of one that failed."""
-    error = f" ({error_text(socket.error)})" if socket.error is not None else ""
-    return f"{printable(shown_url(socket.url))}, {state_text(socket)}{error}"
-
-
 def _listed(title: str, sockets: Sequence[EndedSocket | WebSocket]) -> list[str]:
-    shown = [f"    {_socket_line(each)}" for each in sockets[-_SHOWN:]]
+    shown = [f"    {socket_line(each)}" for each in sockets[-_SHOWN:]]
     left_out = len(sockets) - len(shown)
     return [f"{title}:", *([f"    … {left_out:,} earlier"] if left_out else []), *shown] if shown else []
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from wirewright.model.code_places import function_text
 from wirewright.model.frame import Frame
 from wirewright.model.json_match import MISSING, Misfit, value_at
-from wirewright.printable import printable
+from wirewright.printable import printable, shown_url
 from wirewright.values import Direction, Payload
 
 if TYPE_CHECKING:
@@ -176,6 +176,12 @@ def state_text(socket: "WebSocket | EndedSocket") -> str:
     if socket.closed_by:
         said.append(f"by {socket.closed_by}")
     return " ".join(filter(None, said))
+
+
+def socket_line(socket: "WebSocket | EndedSocket") -> str:
+    """The URL of a socket and its state, with the error of one that failed."""
+    error = f" ({error_text(socket.error)})" if socket.error is not None else ""
+    return f"{printable(shown_url(socket.url))}, {state_text(socket)}{error}"
 
 
 def _cut(text: str) -> str:

@@ -49,6 +49,10 @@ class MockRule:
         self.calls: list[Frame] = []
         """The frames that this rule has answered, oldest first."""
 
+    def __repr__(self) -> str:
+        calls = len(self.calls)
+        return f"<MockRule for {self._match}, {'1 call' if calls == 1 else f'{calls:,} calls'}>"
+
     def reply(self, *replies: Reply) -> "MockRule":
         """Send these to each frame that matches, one after the other. Returns the rule.
 

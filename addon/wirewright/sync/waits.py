@@ -245,9 +245,6 @@ class EventContextManager(SyncBlock, Generic[T]):
         self._expression = call
         self._must_be_entered()
 
-    def __repr__(self) -> str:
-        return f"<EventContextManager of {self._expression}>"
-
     def __enter__(self) -> EventInfo[T]:
         self._entered()
         self._wait = self._begin()
