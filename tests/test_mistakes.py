@@ -26,6 +26,7 @@ from support.mistakes import (
 from support.processes import ROOT
 from support.threaded_peers import app, let_waits_time_out, reached
 from wirewright import sync_api
+from wirewright.capture import CaptureError
 from wirewright.sync_api import Error, Proxy, TimeoutError  # noqa: A004
 
 pytestmark = pytest.mark.slow
@@ -159,6 +160,12 @@ def test_page_lists_the_mistakes() -> None:
     for api in ("both", "sync", "async", "sync in a loop"):
         rows = [f"| `{each.code}` | `{each.says}` |" for each in MISTAKES if each.api == api]
         assert "\n".join(["| | |", "|---|---|", *rows]) + "\n\n" in PAGE + "\n", api
+
+
+def test_page_lists_the_classes_of_errors() -> None:
+    errors = [name for name in sync_api.__all__ if name.endswith("Error")]
+    for name in [*errors, CaptureError.__name__]:
+        assert f"| `{name}` | " in PAGE
 
 
 def test_page_shows_the_failures() -> None:

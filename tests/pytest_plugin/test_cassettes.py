@@ -481,8 +481,19 @@ def test_wrong_use_is_one_sentence(pytester: pytest.Pytester, arguments: str, sa
     result.assert_outcomes(errors=1)
     assert re.search(rf"^{re.escape(said)}", result.stdout.str(), re.MULTILINE)
     assert "Traceback" not in result.stdout.str()
+    assert "another exception" not in result.stdout.str()
     if "damaged" in arguments:
         assert "/cassettes/damaged.jsonl: line 2: it is not JSON" in result.stdout.str()
+
+
+def test_cassette_with_a_mark_of_git_in_its_first_line_is_still_one(pytester: pytest.Pytester) -> None:
+    recorded(pytester, *SHOP)
+    path = pytester.path / "cassettes" / "shop.jsonl"
+    path.write_text("<<<<<<< HEAD\n" + path.read_text())
+    pytester.makepyfile('import pytest\n@pytest.mark.ws_cassette("shop")\ndef test_it(ws_proxy): ...\n')
+    result = run(pytester)
+    result.assert_outcomes(errors=1)
+    assert "cassettes/shop.jsonl: line 1: it is not JSON" in result.stdout.str()
 
 
 def test_marker_without_a_fixture_of_a_proxy_is_an_error(pytester: pytest.Pytester) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import starmap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, get_args
 
 import pytest
 
@@ -73,6 +73,11 @@ def ws_cassette(
     return CassetteMark(folder / f"{name.removesuffix('.jsonl')}.jsonl", mode, redact, replay)
 
 
+def fail(sentence: str) -> NoReturn:
+    """As `pytest.fail`, without the exception that is handled now."""
+    raise pytest.fail.Exception(sentence, pytrace=False) from None
+
+
 def check_fixtures(item: pytest.Item) -> None:
     """Fail a test whose marker would have no effect."""
     if item.get_closest_marker(MARKER) and FIXTURE not in getattr(item, "fixturenames", ()):
@@ -85,7 +90,7 @@ def played_or_recorded(request: pytest.FixtureRequest) -> Iterator[None]:
     try:
         mark = cassette_mark(request.node)
     except (TypeError, ValueError) as error:
-        pytest.fail(str(error), pytrace=False)
+        fail(str(error))
     if mark is None:
         yield
         return
@@ -113,7 +118,7 @@ def _recorded(mark: CassetteMark, proxy: "Proxy", run: TestRun) -> Iterator[None
             redaction = Redaction(DEFAULT if mark.redact is None else mark.redact)
             route_in_loop(registering, mark.replay.get("url"), recorder)
         except (Error, TypeError, ValueError) as error:
-            pytest.fail(f"ws_cassette: {error}", pytrace=False)
+            fail(f"ws_cassette: {error}")
         yield
     if not run.has_passed:
         return
@@ -121,7 +126,7 @@ def _recorded(mark: CassetteMark, proxy: "Proxy", run: TestRun) -> Iterator[None
         if sockets := recorder.sockets():
             write_cassette(mark.path, sockets, redaction)
     except Error as error:
-        pytest.fail(f"ws_cassette: {error}", pytrace=False)
+        fail(f"ws_cassette: {error}")
     if not sockets:
         what = f"ws_cassette: the app opened no socket to record, so {shown(mark.path)} is not written"
         warnings.warn(pytest.PytestWarning(what), stacklevel=1)
@@ -143,7 +148,7 @@ def _played(mark: CassetteMark, proxy: "Proxy", run: TestRun) -> Iterator[None]:
             registering.route_web_socket(mark.replay.get("url"), refuse)
             replay = registering.route_from_capture(mark.path, **mark.replay)
         except (Error, TypeError, ValueError) as error:
-            pytest.fail(f"ws_cassette: {error}", pytrace=False)
+            fail(f"ws_cassette: {error}")
         run.cassette = PlayedCassette(mark.path, replay, refused)
         yield
 

@@ -92,7 +92,8 @@ class Replay:
         """How many live sockets got each recorded one."""
         self._done: Counter[int] = Counter()
         """How many messages of each recorded socket were played or came, at most."""
-        self._cassette = read_cassette(path) if is_cassette(path) else None
+        is_text = self.path.suffix == ".jsonl" and self.path.is_file()  # then errors name its lines
+        self._cassette = read_cassette(self.path) if is_text or is_cassette(self.path) else None
         with self._open() as recording:
             self._recorded = list(_recorded(recording))
         if not self._recorded:
