@@ -66,6 +66,7 @@ def test_documentation_shows_failures_as_they_are(pytester: pytest.Pytester) -> 
     ran.assert_outcomes(failed=len(codes))
     said = normal(ran.stdout.str())
     assert "wirewright/model" not in said
+    assert "All traceback entries are hidden" not in said
     assert len(screens) >= len(codes) >= 3
     for screen in screens:
         assert normal(screen) in said

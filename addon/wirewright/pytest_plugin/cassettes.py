@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import starmap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import pytest
 
-from wirewright.pytest_plugin.tested_proxies import RUN, TestRun, shown
+from wirewright.pytest_plugin.tested_proxies import RUN, TestRun, fail, shown
 
 if TYPE_CHECKING:
     from wirewright.model.proxy_host import ReplayHandler
@@ -71,11 +71,6 @@ def ws_cassette(
     if unknown := sorted(replay.keys() - {"url", "match", "speed", "on_mismatch", "compare"}):
         raise TypeError(f"ws_cassette has no argument {unknown[0]!r}")
     return CassetteMark(folder / f"{name.removesuffix('.jsonl')}.jsonl", mode, redact, replay)
-
-
-def fail(sentence: str) -> NoReturn:
-    """As `pytest.fail`, without the exception that is handled now."""
-    raise pytest.fail.Exception(sentence, pytrace=False) from None
 
 
 def check_fixtures(item: pytest.Item) -> None:

@@ -5,7 +5,7 @@ import time
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -210,7 +210,7 @@ class TestRun:
         if self.cassette is not None and (failure := self.cassette.take_failure()):
             failures.append(failure)
         if failures and not errors:
-            pytest.fail("\n".join(failures), pytrace=False)
+            fail("\n".join(failures))
         errors += map(AssertionError, failures)
         if len(errors) == 1 and isinstance(errors[0], Exception):
             raise errors[0]
@@ -284,6 +284,14 @@ class TestRun:
                 path.touch(mode=0o600, exist_ok=False)
                 return path
         raise Error(f"{folder}: there are too many captures of this test")
+
+
+def fail(sentence: str) -> NoReturn:
+    """Fail a test with a sentence alone: with no traceback, and without the exception that is handled now.
+
+    `pytest.fail` is hidden from tracebacks. Where nothing else is left, pytest adds a line that says so.
+    """
+    raise pytest.fail.Exception(sentence, pytrace=False) from None
 
 
 def _is_of_wirewright(exception: BaseException | None) -> bool:
