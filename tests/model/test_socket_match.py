@@ -53,6 +53,15 @@ async def test_error_names_the_pattern_and_the_sockets_that_came_by(
 
 
 @in_virtual_time
+async def test_sockets_that_have_not_opened_are_named() -> None:
+    proxy = Proxy()
+    wait = proxy.wait_for_websocket(opened=True, timeout=100)
+    begin_socket(proxy)
+    with pytest.raises(TimeoutError, match=r"\nno socket opened; came by: ws://example\.test/live$"):
+        await wait
+
+
+@in_virtual_time
 async def test_predicate_of_expect_event_is_named_too() -> None:
     proxy = Proxy()
     with pytest.raises(TimeoutError, match=re.escape(f"\nno socket matched {IS_CHAT}; none came by")):

@@ -79,15 +79,16 @@ class SocketMatch:
         return is_meant
 
     def __str__(self) -> str:
-        """Such as `'**/chat' and is_chat (test_chat.py:3)`: what a socket matches."""
+        """What a socket does: `matched '**/chat' and is_chat (test_chat.py:3)`, `opened`, `came by`."""
         parts = []
         if self.url:
             parts.append(repr(self.url.pattern if isinstance(self.url, re.Pattern) else self.url))
         if self.predicate is not None:
             parts.append(function_text(self.predicate))
+        done = [f"matched {' and '.join(parts)}"] if parts else []
         if self.opened:
-            parts.append("opened")
-        return " and ".join(parts)
+            done.append("opened")
+        return " and ".join(done) or "came by"
 
 
 def socket_match(
@@ -132,7 +133,7 @@ class SocketTrials(Trials):
         match = predicate if isinstance(predicate, SocketMatch) else SocketMatch(predicate)
         outside = self._outside
         socket = "socket" if outside is None else f"socket of {outside.context}"
-        sentence = f"no {socket} came by" if match.is_any else f"no {socket} matched {match}"
+        sentence = f"no {socket} {match}"
         came = _urls_text(reversed(self._urls), self.count)
         came_outside = "" if outside is None else outside.text(self._outside_before, match.has_url)
         if came:
