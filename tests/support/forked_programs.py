@@ -55,7 +55,9 @@ def forked_programs(confdir: Path) -> Iterator[None]:
         # Not with -m: click would name the module in a command's usage.
         code = "import sys; from support.forked_programs import serve; sys.exit(serve(*sys.argv[1:]))"
         command = [sys.executable, "-c", code, str(_FOLDER / "server"), str(confdir)]
-        environment = os.environ | {"PYTHONPATH": str(TESTS)}
+        # The package of this checkout, even if another one is installed.
+        paths = [str(TESTS.parent / "addon"), str(TESTS)]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
         server = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
         )
