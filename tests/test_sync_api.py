@@ -702,8 +702,10 @@ def test_predicate_that_raises_stop_iteration_ends_its_wait(proxy: Proxy, url: s
 
 def test_listeners_are_taken_back(proxy: Proxy, url: str) -> None:
     heard: list[object] = []
-    with app(proxy, url) as client:
-        (ws,) = proxy.web_sockets
+    with ExitStack() as stack:
+        with proxy.expect_websocket() as opened:
+            client = stack.enter_context(app(proxy, url))
+        ws = opened.value
         for _ in range(2):  # pyee's rule: the same function is called once
             assert ws.on("framereceived", heard.append) == heard.append
         seen(ws, client, "a")
