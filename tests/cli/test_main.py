@@ -51,7 +51,7 @@ async def test_run_passes_scripts_and_options_on_to_mitmdump(confdir: Path, tmp_
         "    o = ctx.options\n"
         "    print('SEEN', o.ws_history, o.connection_strategy, o.flow_detail, flush=True)\n"
     )
-    command = (INSTALLED, "run", "-p", "0", "--set", f"confdir={confdir}", "--set", "ws_history=7")
+    command = (WIREWRIGHT, "run", "-p", "0", "--set", f"confdir={confdir}", "--set", "ws_history=7")
     async with running(*command, "--set", "flow_detail=2", "-s", script) as run:
         found = await run.line(r"SEEN (.*)")
         assert found[1] == "7 lazy 2"
@@ -68,7 +68,7 @@ async def test_run_takes_a_configuration_file_and_leaves_the_ca_where_it_is(tmp_
         "    print('SEEN', o.ws_history, o.connection_strategy, o.confdir, flush=True)\n"
     )
     async with running(
-        INSTALLED, "run", "-p", "0", "--config", config, "-s", script, HOME=str(tmp_path)
+        WIREWRIGHT, "run", "-p", "0", "--config", config, "-s", script, HOME=str(tmp_path)
     ) as run:
         found = await run.line(r"SEEN (.*)")
         assert found[1] == "3 eager ~/.mitmproxy"
@@ -76,13 +76,13 @@ async def test_run_takes_a_configuration_file_and_leaves_the_ca_where_it_is(tmp_
 
 async def test_run_takes_a_configuration_folder_which_then_has_the_ca(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("listen_host: 127.0.0.1\n")
-    async with running(INSTALLED, "run", "-p", "0", "--config", tmp_path) as run:
+    async with running(WIREWRIGHT, "run", "-p", "0", "--config", tmp_path) as run:
         await run.line(f"Trust the CA +{tmp_path}/mitmproxy-ca-cert.pem")
     assert (tmp_path / "mitmproxy-ca-cert.pem").exists()
 
 
 async def test_run_is_silent_when_told_so(confdir: Path) -> None:
-    command = (INSTALLED, "run", "-p", "0", "--set", f"confdir={confdir}", "--quiet")
+    command = (WIREWRIGHT, "run", "-p", "0", "--set", f"confdir={confdir}", "--quiet")
     async with running(*command, "-s", print_port.__file__) as run:
         port = (await run.line(r"PORT (\d+)"))[1]
         proxy = f"http://127.0.0.1:{port}"
@@ -182,7 +182,7 @@ async def test_the_demo_shows_its_frame_and_leaves_a_capture(tmp_path: Path) -> 
 
 
 async def test_the_demo_fails_when_the_frame_does_not_come(tmp_path: Path) -> None:
-    async with running(INSTALLED, "demo", "--timeout", "1500", cwd=tmp_path, COLUMNS="200") as run:
+    async with running(WIREWRIGHT, "demo", "--timeout", "1500", cwd=tmp_path, COLUMNS="200") as run:
         text = await run.rest()
     assert run.process.returncode == 1, text
     assert "The script did not get its frame: Timeout 1500ms exceeded" in text
@@ -256,7 +256,7 @@ def test_every_command_is_listed() -> None:
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_options_that_take_no_value_show_none_in_the_help(command: str) -> None:
-    shown = typed(*command.split(), "--help", program=INSTALLED)
+    shown = typed(*command.split(), "--help")
     assert shown.returncode == 0
     assert "--help" in shown.stdout
     assert not OPTION_WITHOUT_VALUE.search(shown.stdout)
