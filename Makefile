@@ -2,6 +2,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 XDIST := -n auto --dist loadfile --no-loadscope-reorder
+# With this variable each process compiles all modules and all assertions of the tests again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo quick test check format bench soak autobahn fuzz clean
 

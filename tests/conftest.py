@@ -5,6 +5,7 @@ import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -48,10 +49,16 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return processors if config.option.markexpr == "not slow" else 2 * processors
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the folders without a fast test where only the fast ones run."""
+    is_slow = collection_path.is_dir() and _room(collection_path) in SLOW_FOLDERS
+    return True if is_slow and config.option.markexpr == "not slow" else None
+
+
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if _room(item) in SLOW_FOLDERS or item.get_closest_marker("browser"):
+        if _room(item.path) in SLOW_FOLDERS or item.get_closest_marker("browser"):
             item.add_marker("slow")
         names = getattr(item, "fixturenames", [])
         if item.get_closest_marker("slow") and "programs" not in names:
@@ -59,7 +66,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)  # at the end no worker is left with a long file
     if IS_RUN_AGAIN:
-        once = {item for item in items if item.get_closest_marker("once") or _room(item) in OF_NO_VERSION}
+        once = {
+            item for item in items if item.get_closest_marker("once") or _room(item.path) in OF_NO_VERSION
+        }
         config.hook.pytest_deselected(items=list(once))
         items[:] = [item for item in items if item not in once]
 
@@ -70,9 +79,10 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def _room(item: pytest.Item) -> str:
-    """The folder of a test, or its module if that is in no folder."""
-    return item.path.relative_to(Path(__file__).parent).parts[0]
+@cache
+def _room(path: Path) -> str:
+    """The folder of a module, or its name if it is in no folder."""
+    return (*path.relative_to(Path(__file__).parent).parts, "")[0]
 
 
 @pytest.fixture(scope="session")

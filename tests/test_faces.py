@@ -5,6 +5,7 @@ import inspect
 import sys
 import textwrap
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ParamSpec, TypeVar
@@ -48,6 +49,7 @@ def _names(annotation: ast.AST) -> Iterator[str]:
             yield node.value
 
 
+@cache
 def _of_the_package(module: ModuleType) -> set[str]:
     names: set[str] = set()
     for statement in ast.parse(inspect.getsource(module)).body:

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -47,7 +48,12 @@ def _modules() -> dict[str, Path]:
 
 
 MODULES = _modules()
-TREES = {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    """The modules of the package, parsed."""
+    return {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
 
 
 def _when_imported(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
@@ -98,14 +104,14 @@ def test_every_room_has_a_floor() -> None:
 @pytest.mark.parametrize("module", [name for name in MODULES if name])
 def test_module_imports_only_from_floors_below_its_own(module: str) -> None:
     """Imports in functions and for types count, too."""
-    imported = _own(_imported(ast.walk(TREES[module])))
+    imported = _own(_imported(ast.walk(trees()[module])))
     assert "" not in imported, "no module imports the package as a whole"
     others = {each for each in imported if _room(each) != _room(module)}
     assert {each for each in others if _floor(each) >= _floor(module)} == set()
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    graph = {name: _own(_imported(_when_imported(tree.body))) - {name} for name, tree in TREES.items()}
+    graph = {name: _own(_imported(_when_imported(tree.body))) - {name} for name, tree in trees().items()}
     TopologicalSorter(graph).prepare()  # raises CycleError
 
 
@@ -113,11 +119,11 @@ def test_few_modules_know_mitmproxy() -> None:
     def knows(statements: Iterable[ast.AST]) -> bool:
         return any(name.partition(".")[0] == "mitmproxy" for name in _imported(statements))
 
-    outside = {name: tree for name, tree in TREES.items() if _room(name) != "mitm"}
+    outside = {name: tree for name, tree in trees().items() if _room(name) != "mitm"}
     assert {name for name, tree in outside.items() if knows(ast.walk(tree))} == IMPORTERS_OF_MITMPROXY | {
         "launcher"
     }
-    assert not knows(_when_imported(TREES["launcher"].body)), "launcher names mitmproxy's types only"
+    assert not knows(_when_imported(trees()["launcher"].body)), "launcher names mitmproxy's types only"
 
 
 def test_architecture_shows_the_floors() -> None:
@@ -145,7 +151,7 @@ def test_no_module_is_long() -> None:
 def test_no_function_is_long() -> None:
     functions = (
         (module, node.name, node.end_lineno - node.lineno + 1)
-        for module, tree in TREES.items()
+        for module, tree in trees().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None
     )
@@ -170,7 +176,7 @@ def test_no_two_classes_have_the_same_name() -> None:
         "WebSocketRoute",
     }
     homes: dict[str, list[str]] = {}
-    for module, tree in TREES.items():
+    for module, tree in trees().items():
         if module != "remote.protocol":
             for name in _class_names(tree):
                 homes.setdefault(name, []).append(module)
@@ -184,7 +190,7 @@ def test_no_boolean_stands_for_a_direction() -> None:
     forbidden = {f"{way}_{end}" for way in ("by", "from", "is", "to") for end in ends} | {"is_ours"}
     found = {
         (module, node.arg)
-        for module, tree in TREES.items()
+        for module, tree in trees().items()
         if _room(module) != "mitm"
         for node in ast.walk(tree)
         if isinstance(node, ast.arg) and node.arg in forbidden
