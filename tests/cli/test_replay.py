@@ -263,12 +263,13 @@ async def test_answers_that_were_not_recorded_are_told(path: Path) -> None:
     assert said.endswith(f"2 messages sent, 3 answers; 2 differ{WITHHELD}")
 
 
+@pytest.mark.once("many messages try our own comparison")
 async def test_server_that_answers_what_was_not_answered_holds_up_nothing(path: Path) -> None:
-    record(path, [(True, "x" * 1_000)] * 20_000)
+    record(path, [(True, "x" * 10_000)] * 2_000)  # more than the buffers between both ends take
     async with serving(echo) as url:
         code, said = await replay(path, "--as-client", url, "--speed", "inf")
     assert code == 1
-    assert "20,000 messages sent" in said
+    assert "2,000 messages sent" in said
 
 
 async def test_message_that_was_recorded_in_part_is_not_sent(path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wirewright.capture.cassettes.cassette_file import read_lines
@@ -113,6 +113,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 PAYLOADS = TEXTS | st.binary() | JSON_VALUES.map(json.dumps) | st.builds(lambda text: f"{{{text}}}", TEXTS)
 
 
+@settings(max_examples=40)
 @given(st.lists(PAYLOADS))
 def test_every_message_is_read_as_it_was_sent(payloads: list[Payload]) -> None:
     lines = written(socket(), frames(*payloads, direction=Direction.RECEIVED), Redaction([]))

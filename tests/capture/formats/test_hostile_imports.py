@@ -95,6 +95,7 @@ def memory_of(import_it: Callable[[], object]) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_messages_that_are_not_messages_take_no_memory(tmp_path: Path, path: Path) -> None:
     source = tmp_path / "empty.har"
     source.write_bytes(har(entry(_webSocketMessages=[HERE])).replace(b'"@here@"', b"{}" + b",{}" * 200_000))

@@ -16,6 +16,7 @@ from mitmproxy.test import tflow
 
 from support.foreign_recordings import archive, entry, message, read
 from wirewright.capture import CaptureError
+from wirewright.capture.formats import import_source
 from wirewright.capture.formats.import_source import Budget, Inflating
 from wirewright.capture.formats.importer import import_file
 
@@ -80,17 +81,20 @@ def test_compressed_archive_that_is_cut_off_gives_its_beginning(
     assert came.cut_off == f"{source}: it cannot be unpacked: its end is missing"
 
 
-def test_archive_that_inflates_without_end_is_given_up(tmp_path: Path, path: Path) -> None:
+def test_archive_that_inflates_without_end_is_given_up(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_source, "SMALLEST_LIMIT", 16 * 1024 * 1024)
     source = tmp_path / "bomb.har.gz"
     beginning = har(entry()).removesuffix(b"]}}") + b","
     with gzip.open(source, "wb") as file:
         file.write(beginning)
-        for _ in range(300):
+        for _ in range(20):
             file.write(b" " * 1_000_000)
     came = import_file(source, path)
     assert came.sockets == 1
     assert came.cut_off is not None
-    assert "it inflates to more than 256 MiB" in came.cut_off
+    assert "it inflates to more than 16 MiB" in came.cut_off
 
 
 def test_budget_is_spent_over_all_files() -> None:
