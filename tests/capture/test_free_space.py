@@ -233,6 +233,7 @@ needs_mount = pytest.mark.skipif(
 )
 
 
+@pytest.mark.once("no dependency has a part in it")
 @needs_mount
 @pytest.mark.parametrize("min_free", ["8m", "0"], ids=["limit", "no limit"])
 async def test_capture_on_a_small_disk_is_whole_at_the_end(

@@ -31,9 +31,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("lane", lanes)
         return
     # The transport and the codec are nothing to a route: the apps' messages of all kinds go through all.
-    elsewhere: Sequence[str] = WAYS[1:] if "apps" in metafunc.fixturenames else ("memory", "tcp")
+    has_apps = "apps" in metafunc.fixturenames
+    elsewhere: Sequence[str] = WAYS[1:] if has_apps else ("memory", "tcp")
     if IS_RUN_AGAIN:
-        elsewhere = ("tcp",)
+        elsewhere = ("tcp",) if has_apps else ()
     ways = [*((lane, WAYS[0]) for lane in lanes), *(("auto", way) for way in elsewhere)]
     metafunc.parametrize(("lane", "way"), ways)
 

@@ -282,6 +282,7 @@ async def test_commands_begin_and_end_a_capture(proxy: Proxy, path: Path) -> Non
     assert messages(path) == [plain("sent", "hello")]
 
 
+@pytest.mark.once("it fills the recorder's own queue")
 @pytest.mark.wire("a message of any size passes")
 async def test_message_that_is_larger_than_the_recorder_s_queue_costs_no_other(
     proxy: Proxy, recordings: Recordings, path: Path

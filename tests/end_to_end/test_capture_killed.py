@@ -61,6 +61,7 @@ def recorded_in(path: Path) -> list[Payload]:
         return [frame.payload for frame in capture.frames() if frame.is_message]
 
 
+@pytest.mark.once("no dependency has a part in it")
 @pytest.mark.parametrize("kill", range(KILLS))
 async def test_capture_of_a_killed_proxy_is_whole(confdir: Path, tmp_path: Path, kill: int) -> None:
     path = tmp_path / "session.db"

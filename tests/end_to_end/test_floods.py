@@ -96,6 +96,7 @@ def pass_on(route: WebSocketRoute) -> None:
     server.on_message(route.send)
 
 
+@pytest.mark.once("it counts what our own layer does")
 @pytest.mark.parametrize("by_app", [True, False], ids=["by the app", "by the server"])
 @pytest.mark.parametrize("flood", FLOODS)
 async def test_flood_has_a_bounded_part_of_a_turn(

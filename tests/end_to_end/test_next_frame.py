@@ -23,6 +23,7 @@ async def fill_orders(connection: ServerConnection) -> None:
         await connection.send(json.dumps({"type": "filled", "order": number, "price": 1.5}))
 
 
+@pytest.mark.once("many rounds try our own cursor")
 async def test_no_frame_of_many_rounds_is_lost(proxy: Proxy) -> None:
     async with serving(fill_orders) as url:
         async with proxy.expect_websocket() as opened, app(proxy, url) as client:

@@ -46,6 +46,7 @@ async def hear(connection: Connection, count: int, enough: asyncio.Event) -> lis
     return messages
 
 
+@pytest.mark.once("random messages try our own codec")
 @given(plans)
 @example(Plan(0, 10_000, handles_app=True, handles_server=True))
 @example(Plan(1, 3_000, handles_app=True, handles_server=False))

@@ -192,6 +192,7 @@ def test_parquet_has_every_frame(one: list[Message], two: list[Message]) -> None
     ]
 
 
+@pytest.mark.once("the size tries our own writers")
 @pytest.mark.parametrize("suffix", [".har", ".mitm"])
 @pytest.mark.parametrize("payload", ["é" * 10_000_000, b"\xff\x00" * 10_000_000], ids=["text", "binary"])
 def test_message_of_20_megabytes_is_the_same_afterwards(suffix: str, payload: Payload) -> None:
