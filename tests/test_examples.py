@@ -210,10 +210,11 @@ async def test_captures_are_recorded_played_and_looked_into(confdir: Path, url: 
         await run.line("^1 messages were not as recorded$")
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-async def test_apps_are_tested(tmp_path: Path, workers: int) -> None:
+@pytest.mark.once("the apps are the same, and tests/pytest_plugin tries the plugin")
+async def test_apps_are_tested(tmp_path: Path) -> None:
+    """With workers, which have all that a plain run has."""
     plugins = ("-p", "no:cacheprovider", "-p", "no:timeout")
-    command = (sys.executable, "-m", "pytest", "-q", *plugins, "-n", str(workers), "examples/tested")
+    command = (sys.executable, "-m", "pytest", "-q", *plugins, "-n", "2", "examples/tested")
     cassette = EXAMPLES / "tested" / "cassettes" / "orders.jsonl"
     recorded = cassette.read_bytes()
     async with running(*command, cwd=ROOT, HOME=str(tmp_path)) as run:

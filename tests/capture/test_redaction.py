@@ -523,6 +523,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.once("no dependency has a part in it")
 @pytest.mark.parametrize("message", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_message_takes_little_memory_and_few_steps(
     message: str, monkeypatch: pytest.MonkeyPatch

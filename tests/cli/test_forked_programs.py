@@ -12,6 +12,8 @@ from support.leftovers import assert_free
 from support.processes import BIN, running
 from support.time_limits import STEP_SECONDS
 
+pytestmark = pytest.mark.once("it concerns the tests alone")
+
 
 @pytest.mark.parametrize("arguments", ["--version", "send", "nonsense", "show missing.db"])
 def test_it_prints_the_same_and_ends_the_same(arguments: str, tmp_path: Path) -> None:

@@ -181,6 +181,7 @@ async def test_the_demo_shows_its_frame_and_leaves_a_capture(tmp_path: Path) -> 
             assert looking.process.returncode == 0
 
 
+@pytest.mark.once("our own code waits for the frame")
 async def test_the_demo_fails_when_the_frame_does_not_come(tmp_path: Path) -> None:
     async with running(WIREWRIGHT, "demo", "--timeout", "1500", cwd=tmp_path, COLUMNS="200") as run:
         text = await run.rest()

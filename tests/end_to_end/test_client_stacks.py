@@ -27,7 +27,10 @@ from support.processes import Running, mitmdump
 from support.scripts import write_script
 from support.time_limits import STEP_SECONDS
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.once("test_clients.py tries the Python ones with each version"),
+]
 
 SCRIPT = """
 import json

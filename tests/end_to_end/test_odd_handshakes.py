@@ -374,6 +374,7 @@ async def test_request_line_that_is_too_long_for_mitmproxy_is_cut_if_there_are_r
 MANY = 60_000
 
 
+@pytest.mark.once("the number of fields tries our own code")
 @pytest.mark.parametrize(
     "name", [lambda _: b"X-Count", lambda number: b"X-%d" % number], ids=["same name", "other names"]
 )

@@ -46,6 +46,7 @@ def reference(glob: str) -> re.Pattern[str]:
     return re.compile(glob_to_regex_pattern(glob))
 
 
+@pytest.mark.once("no dependency has a part in it")
 @settings(max_examples=500)
 @given(st.lists(GLOBS | CHOICES, max_size=3).map("".join), st.lists(URLS, min_size=1, max_size=8))
 def test_glob_matches_what_playwright_s_regex_matches(glob: str, urls: list[str]) -> None:
@@ -59,6 +60,7 @@ def test_glob_matches_what_playwright_s_regex_matches(glob: str, urls: list[str]
     assert [url for url in urls if matches(url)] == [url for url in urls if regex.search(url)]
 
 
+@pytest.mark.once("no dependency has a part in it")
 @settings(max_examples=200)
 @given(st.lists(GLOBS, min_size=1, max_size=3), st.lists(URLS, min_size=1, max_size=8))
 def test_several_globs_match_with_or_without_a_query(several: list[str], urls: list[str]) -> None:

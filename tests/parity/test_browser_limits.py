@@ -22,6 +22,7 @@ from wirewright import Proxy, WebSocket, WebSocketRoute, launch
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.once("the limits are those of browsers"),
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.skipif(
         CHROMIUM is None, reason="THE LIMITS OF BROWSERS ARE NOT TESTED: no `chromium` on the PATH"

@@ -36,6 +36,7 @@ async def stage(browser: playwright.Browser, confdir: Path) -> AsyncIterator[Sta
         yield Stage(proxy, await browser.new_page(proxy=proxied_by(proxy)))
 
 
+@pytest.mark.once("random messages try our own codec")
 @given(plans)
 @example(Plan(0, 10_000, handles_app=True, handles_server=True))
 @settings(

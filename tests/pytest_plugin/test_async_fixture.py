@@ -353,6 +353,7 @@ def test_capture_of_a_test_ends_with_it(pytester: pytest.Pytester, runner: str) 
     run_async(pytester, runner, CAPTURING, "-p", "no:randomly").assert_outcomes(passed=4)
 
 
+@pytest.mark.once("test_plugin.py tries the same with the sync API")
 def test_each_worker_has_a_proxy(pytester: pytest.Pytester) -> None:
     tests = """
 @pytest.mark.parametrize("number", range(4))

@@ -141,6 +141,7 @@ def test_handlers_that_wait_do_not_wait_for_each_other(proxy: Proxy, url: str) -
             assert said == {f"{number}", f"welcome, {number}"}
 
 
+@pytest.mark.once("the number tries our own dispatcher")
 def test_as_many_handlers_as_one_likes_may_wait(proxy: Proxy, url: str) -> None:
     count, done, all_done = 200, list[str](), threading.Event()
 

@@ -21,6 +21,7 @@ from wirewright.values import Payload
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.once("the files are written and read by our own code"),
     pytest.mark.skipif(CHROMIUM is None, reason="no `chromium` on the PATH"),
 ]
 

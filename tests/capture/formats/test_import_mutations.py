@@ -35,7 +35,7 @@ from wirewright.capture.formats.importer import Imported, import_file
 from wirewright.capture.formats.omission_report import OmissionReport
 from wirewright.cli import captures
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once("mutations try our own import")]
 
 
 @st.composite
@@ -91,7 +91,6 @@ def is_a_websocket(odd: Any) -> bool:
     return isinstance(odd, dict) and odd.get("_resourceType") == "websocket"
 
 
-@pytest.mark.once("random entries try our own import")
 @pytest.mark.parametrize("write", [write_har, write_gzip, write_zip, write_trace])
 @settings(deadline=None, max_examples=12)
 @given(odd=odd_entries())
@@ -169,7 +168,6 @@ def test_sockets_before_the_cut_are_kept(cut: int) -> None:
         assert imported.cut_off is not None
 
 
-@pytest.mark.once("random entries try our own import")
 @settings(deadline=None, max_examples=10)
 @given(data=st.data())
 def test_keys_may_occur_twice(data: st.DataObject) -> None:
@@ -193,7 +191,6 @@ def odd_flows(draw: st.DrawFn) -> Any:
     return mutated(draw, good_flow("odd"), FLOW_VALUES)
 
 
-@pytest.mark.once("random entries try our own import")
 @settings(deadline=None, max_examples=25)
 @given(odd=odd_flows())
 def test_odd_flow_costs_no_good_one(odd: Any) -> None:

@@ -51,6 +51,7 @@ def empty_fragments(peer: Peer) -> bytes:
 FLOODS = [pings, empty_pings, empty_messages, messages_and_pings_in_turn, fragments, empty_fragments]
 
 
+@pytest.mark.once("it counts what our own layer does")
 @pytest.mark.parametrize("flood", FLOODS)
 @pytest.mark.parametrize("hears", [True, False], ids=["heard", "unheard"])
 def test_flood_that_passes_takes_bounded_turns(
@@ -73,6 +74,7 @@ def test_flood_that_passes_takes_bounded_turns(
     assert most <= 2 * TURN_WORK
 
 
+@pytest.mark.once("it counts what our own layer does")
 @pytest.mark.parametrize("flood", FLOODS)
 def test_flood_that_is_held_takes_bounded_turns(leg: Leg, wire: Wire, flood: Callable[[Peer], bytes]) -> None:
     unit = flood(leg.peer)
