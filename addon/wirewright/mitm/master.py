@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from mitmproxy import exceptions
+from mitmproxy.addonmanager import safecall
 from mitmproxy.addons import default_addons
 from mitmproxy.addons.clientplayback import ClientPlayback
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.addons.script import ScriptLoader
+from mitmproxy.hooks import ConfigureHook
 from mitmproxy.master import Master
 from mitmproxy.options import Options
 
@@ -39,7 +41,7 @@ async def start(options: Mapping[str, Any]) -> Master:
         master = Master(Options())
         try:
             # First, so that it sees what a server sent before a script changes it.
-            master.addons.add(WirewrightAddon(), *default_addons(), UnsafeOptionsCheck())
+            add_addons(master, WirewrightAddon(), *default_addons(), UnsafeOptionsCheck())
             _set_options(master.options, options)
             await _load_scripts(master, errors)
             await _listen(master)
@@ -68,6 +70,27 @@ async def stop(master: Master) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
+
+
+def add_addons(master: Master, *addons: object) -> None:
+    """Add addons, and configure each once with all options that the addons after it have added.
+
+    mitmproxy configures all addons again for each new option, which takes a third of the time of a start.
+    """
+    added: list[set[str]] = []
+    changed = master.options.changed
+    receivers, changed.receivers = changed.receivers, []
+    try:
+        for addon in addons:
+            known = master.options.keys()
+            master.addons.add(addon)
+            added.append(master.options.keys() - known)
+    finally:
+        changed.receivers = receivers
+    for number, addon in enumerate(addons):
+        if later := set().union(*added[number + 1 :]):
+            with safecall():
+                master.addons.invoke_addon_sync(addon, ConfigureHook(later))
 
 
 def _set_options(options: Options, values: Mapping[str, Any]) -> None:
