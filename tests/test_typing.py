@@ -20,26 +20,46 @@ pytestmark = pytest.mark.slow
 SAMPLES = ROOT / "tests" / "typing_samples"
 
 
-def error_lines(checker: str, sample: Path) -> set[int]:
-    """The numbers of the lines for which a type checker shows an error."""
+CHECKERS = pytest.mark.parametrize("checker", ["mypy", "pyright"], scope="module")
+
+
+@pytest.fixture(scope="module")
+def errors(checker: str, tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, int]]:
+    """The lines of all samples for which a type checker shows an error, by one run of it."""
     pytest.importorskip(checker)
+    folder = tmp_path_factory.mktemp(checker)
+    for sample in ("good.py", "bad.py"):
+        shutil.copy(SAMPLES / sample, folder)
+    (folder / "imports.py").write_text("\n".join(import_lines()))
+    settings = json.loads((SAMPLES / "pyrightconfig.json").read_text())
+    settings |= {"extraPaths": [str(ROOT / "addon")], "reportUnusedImport": False}
+    (folder / "pyrightconfig.json").write_text(json.dumps(settings))
     if checker == "mypy":
-        command = [sys.executable, "-m", "mypy", "--strict", str(sample)]
+        command = [sys.executable, "-m", "mypy", "--strict", *map(str, folder.glob("*.py"))]
     else:
         pyright = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable]
-        command = [*pyright, "--project", str(sample.parent)]
+        command = [*pyright, "--project", str(folder)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    shown = re.findall(rf"{sample.name}:(\d+):(?:\d+ -)? error", run.stdout)
-    assert re.search(r"\d+ error|Success", run.stdout), run.stdout + run.stderr
-    return set(map(int, shown))
+    assert re.search(r"\d+ error", run.stdout), run.stdout + run.stderr
+    shown = re.findall(r"(\w+\.py):(\d+):(?:\d+ -)? error", run.stdout)
+    return {(sample, int(line)) for sample, line in shown}
 
 
-@pytest.mark.parametrize("checker", ["mypy", "pyright"])
-def test_events_have_types(checker: str) -> None:
-    assert error_lines(checker, SAMPLES / "good.py") == set()
+def import_lines() -> list[str]:
+    """An import of each public name."""
+    return [
+        f"from {face.__name__} import {name} as {name}_{number}"
+        for number, face in enumerate((wirewright, async_api, sync_api))
+        for name in face.__all__
+    ]
 
 
-@pytest.mark.parametrize("checker", ["mypy", "pyright"])
+@CHECKERS
+def test_events_have_types(errors: set[tuple[str, int]]) -> None:
+    assert {line for sample, line in errors if sample == "good.py"} == set()
+
+
+@CHECKERS
 def test_example_project_passes_type_checkers(checker: str, tmp_path: Path) -> None:
     project = tmp_path / "tested"
     shutil.copytree(ROOT / "examples" / "tested", project)
@@ -56,19 +76,9 @@ def test_example_project_passes_type_checkers(checker: str, tmp_path: Path) -> N
     assert run.returncode == 0, run.stdout + run.stderr
 
 
-@pytest.mark.parametrize("checker", ["mypy", "pyright"])
-def test_all_public_names_may_be_imported(checker: str, tmp_path: Path) -> None:
-    sample = tmp_path / "imports.py"
-    lines = [
-        f"from {face.__name__} import {name} as {name}_{number}"
-        for number, face in enumerate((wirewright, async_api, sync_api))
-        for name in face.__all__
-    ]
-    sample.write_text("\n".join(lines))
-    settings = json.loads((SAMPLES / "pyrightconfig.json").read_text())
-    settings |= {"extraPaths": [str(ROOT / "addon")], "reportUnusedImport": False}
-    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
-    assert error_lines(checker, sample) == set()
+@CHECKERS
+def test_all_public_names_may_be_imported(errors: set[tuple[str, int]]) -> None:
+    assert {line for sample, line in errors if sample == "imports.py"} == set()
 
 
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -105,10 +115,8 @@ def test_tests_of_the_documentation_have_right_names_and_types(tmp_path: Path) -
     assert errors == []
 
 
-@pytest.mark.parametrize("checker", ["mypy", "pyright"])
-def test_misspelt_events_and_wrong_parameters_are_errors(checker: str) -> None:
-    sample = SAMPLES / "bad.py"
-    lines = sample.read_text().splitlines()
-    assert error_lines(checker, sample) == {
-        number for number, line in enumerate(lines, 1) if line.endswith("# error")
-    }
+@CHECKERS
+def test_misspelt_events_and_wrong_parameters_are_errors(errors: set[tuple[str, int]]) -> None:
+    lines = (SAMPLES / "bad.py").read_text().splitlines()
+    wrong = {number for number, line in enumerate(lines, 1) if line.endswith("# error")}
+    assert {line for sample, line in errors if sample == "bad.py"} == wrong
