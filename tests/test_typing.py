@@ -45,6 +45,12 @@ def errors(checker: str, tmp_path_factory: pytest.TempPathFactory) -> set[tuple[
     return {(sample, int(line)) for sample, line in shown}
 
 
+@pytest.fixture(scope="module")
+def mypy_cache(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Of projects with the same options: the package is checked once for all of them."""
+    return {"MYPY_CACHE_DIR": str(tmp_path_factory.mktemp("mypy_cache"))}
+
+
 def import_lines() -> list[str]:
     """An import of each public name."""
     return [
@@ -60,7 +66,9 @@ def test_events_have_types(errors: set[tuple[str, int]]) -> None:
 
 
 @CHECKERS
-def test_example_project_passes_type_checkers(checker: str, tmp_path: Path) -> None:
+def test_example_project_passes_type_checkers(
+    checker: str, tmp_path: Path, mypy_cache: dict[str, str]
+) -> None:
     project = tmp_path / "tested"
     shutil.copytree(ROOT / "examples" / "tested", project)
     pytest.importorskip(checker)
@@ -69,6 +77,7 @@ def test_example_project_passes_type_checkers(checker: str, tmp_path: Path) -> N
     run = subprocess.run(
         [sys.executable, "-m", checker, *commands[checker]],
         cwd=project,
+        env={**os.environ, **mypy_cache, "MYPYPATH": str(ROOT / "addon")},
         capture_output=True,
         text=True,
         check=False,
@@ -92,7 +101,9 @@ from wirewright.sync_api import Proxy, WebSocket, WebSocketMock, WebSocketRoute,
 COOKBOOK_FUNCTION = "def recipe(ws_proxy: Proxy, app: App, live: WebSocket, mock: WebSocketMock) -> None:\n"
 
 
-def test_tests_of_the_documentation_have_right_names_and_types(tmp_path: Path) -> None:
+def test_tests_of_the_documentation_have_right_names_and_types(
+    tmp_path: Path, mypy_cache: dict[str, str]
+) -> None:
     """Whole files stand alone. What the cookbook shows is a part of a test."""
     pytest.importorskip("mypy")
     blocks = PYTHON.findall((ROOT / "docs" / "testing.md").read_text())
@@ -106,10 +117,13 @@ def test_tests_of_the_documentation_have_right_names_and_types(tmp_path: Path) -
         (tmp_path / f"recipe_{number}.py").write_text(code)
     assert len(recipes) > 10
     assert len(files) > 7
-    not_installed = ("--disable-error-code", "import-not-found", "--disable-error-code", "import-untyped")
-    command = [sys.executable, "-m", "mypy", "--strict", *not_installed, "--allow-untyped-decorators"]
-    path = {**os.environ, "MYPYPATH": str(ROOT / "addon")}
-    run = subprocess.run([*command, "."], cwd=tmp_path, env=path, capture_output=True, text=True, check=False)
+    (tmp_path / "mypy.ini").write_text(
+        f"[mypy]\nstrict = True\n[mypy-{','.join(path.stem for path in tmp_path.glob('*.py'))}]\n"
+        "disable_error_code = import-not-found, import-untyped\ndisallow_untyped_decorators = False\n"
+    )
+    environment = {**os.environ, **mypy_cache, "MYPYPATH": str(ROOT / "addon")}
+    command = [sys.executable, "-m", "mypy", "."]
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     errors = re.findall(r"^\w+\.py:\d+: error.*", run.stdout, re.MULTILINE)
     assert re.search(r"checked \d+|no issues found in \d+", run.stdout), run.stdout + run.stderr
     assert errors == []
