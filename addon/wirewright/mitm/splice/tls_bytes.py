@@ -12,12 +12,14 @@ _lib, _ffi = SSL._lib, SSL._ffi  # type: ignore[attr-defined]
 _bio_read, _bio_write, _ssl_read, _ssl_write = _lib.BIO_read, _lib.BIO_write, _lib.SSL_read, _lib.SSL_write
 _ssl_error, _WANT_READ = _lib.SSL_get_error, _lib.SSL_ERROR_WANT_READ
 
-READ_BYTES = 128 * 1024
+READ_BYTES = 512 * 1024
 """Bytes that are read from the network at a time."""
+_STEP_BYTES = 64 * 1024
+"""Bytes that OpenSSL is given at a time: it keeps as much memory as that, for each connection."""
 _RECORD_BYTES = 17 * 1024
 """More than the largest record of TLS takes (RFC 8446, 5.2)."""
-_BUFFER_BYTES = READ_BYTES + _RECORD_BYTES
-"""A read may complete a record of which OpenSSL has the first part, so there is room for one more."""
+_BUFFER_BYTES = READ_BYTES + _STEP_BYTES + _RECORD_BYTES
+"""A read may complete a record of which OpenSSL has the first part, and a step of writing may do the same."""
 
 received = memoryview(bytearray(READ_BYTES))
 """The bytes of the last read, of any connection. They are copied or decrypted before the next read."""
@@ -26,7 +28,6 @@ _received = _ffi.from_buffer(received)
 _plain = _ffi.new("char[]", _BUFFER_BYTES)
 _encrypted = _ffi.new("char[]", _BUFFER_BYTES)
 _encrypted_bytes = memoryview(_ffi.buffer(_encrypted))
-
 
 Write = Callable[[memoryview], object]
 """Writes bytes to the network. They may change after the call."""
@@ -67,11 +68,14 @@ class TlsBytes:
 
         The error is None if more can come, and ZeroReturnError after a close_notify (RFC 8446, 6.1).
         """
-        if size:
-            _bio_write(self._from_network, _received, size)
-        ssl, end = self._ssl, 0
-        while (count := _ssl_read(ssl, _plain + end, _BUFFER_BYTES - end)) > 0:
-            end += count
+        ssl, start, end = self._ssl, 0, 0
+        while True:
+            if start < size:
+                start += _bio_write(self._from_network, _received + start, min(_STEP_BYTES, size - start))
+            while (count := _ssl_read(ssl, _plain + end, _BUFFER_BYTES - end)) > 0:
+                end += count
+            if start >= size or _ssl_error(ssl, count) != _WANT_READ:
+                break
         plain: bytes = _ffi.buffer(_plain, end)[:]
         return plain, None if _ssl_error(ssl, count) == _WANT_READ else self._error(count)
 
@@ -80,21 +84,25 @@ class TlsBytes:
 
         Raises SSL.Error.
         """
-        part, start, waiting = _ffi.from_buffer(data), 0, 0
-        while start < len(data):
-            # A record at a time: pyOpenSSL sets SSL_MODE_ENABLE_PARTIAL_WRITE.
-            count = _ssl_write(self._ssl, part + start, len(data) - start)
-            if count <= 0:
-                error = self._error(count)
-                if isinstance(error, (SSL.ZeroReturnError, SSL.SysCallError)):
-                    break
-                raise error
-            start += count
-            waiting += count
-            if waiting >= READ_BYTES:
-                self.flush(write)
-                waiting = 0
-        self.flush(write)
+        part, start, taken, ready = _ffi.from_buffer(data), 0, 0, 0
+        try:
+            while start < len(data):
+                # A record at a time: pyOpenSSL sets SSL_MODE_ENABLE_PARTIAL_WRITE.
+                count = _ssl_write(self._ssl, part + start, len(data) - start)
+                if count <= 0:
+                    error = self._error(count)
+                    if isinstance(error, (SSL.ZeroReturnError, SSL.SysCallError)):
+                        break
+                    raise error
+                start += count
+                if start - taken >= _STEP_BYTES:
+                    taken = start
+                    ready += max(0, _bio_read(self._to_network, _encrypted + ready, _BUFFER_BYTES - ready))
+                    if ready >= READ_BYTES:
+                        write(_encrypted_bytes[:ready])
+                        ready = 0
+        finally:
+            self.flush(write, ready)
 
     def _error(self, count: int) -> SSL.Error:
         """The error for which a call of OpenSSL has returned `count`, which is 0 or less."""
@@ -104,9 +112,14 @@ class TlsBytes:
             return error
         return SSL.Error(f"OpenSSL has returned {count}")
 
-    def flush(self, write: Write) -> None:
-        """Write what TLS has to say: what was encrypted, and its own messages."""
-        while (count := _bio_read(self._to_network, _encrypted, _BUFFER_BYTES)) > 0:
-            write(_encrypted_bytes[:count])
-            if count < _BUFFER_BYTES:
+    def flush(self, write: Write, ready: int = 0) -> None:
+        """Write what TLS has to say: what was encrypted, and its own messages. `ready` bytes were taken from
+        OpenSSL already."""
+        while (count := _bio_read(self._to_network, _encrypted + ready, _BUFFER_BYTES - ready)) > 0:
+            ready += count
+            if ready < _BUFFER_BYTES:
                 break
+            write(_encrypted_bytes[:ready])
+            ready = 0
+        if ready:
+            write(_encrypted_bytes[:ready])
