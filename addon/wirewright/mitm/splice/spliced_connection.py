@@ -99,7 +99,10 @@ class SplicedConnection(asyncio.BufferedProtocol):
             self._receiver.received(self._source, bytes(tls_bytes.received[:nbytes]))
             return
         data, error = self._tls.decrypt(nbytes)
-        self._tls.flush(self._write)  # an answer of TLS to what has come
+        try:
+            self._tls.answer(self._write)
+        except SSL.Error as failure:
+            self._cut(failure)
         if data:
             self._receiver.received(self._source, data)
         if error is not None:
@@ -125,13 +128,21 @@ class SplicedConnection(asyncio.BufferedProtocol):
     # For the socket
 
     def send(self, data: bytes) -> None:
-        """Encrypt and write data. Raises SSL.Error."""
+        """Encrypt and write data."""
         if self._transport.is_closing():
             return
         if self._tls is None:
             self._write(data)
         else:
-            self._tls.encrypt(data, self._write)
+            try:
+                self._tls.encrypt(data, self._write)
+            except SSL.Error as failure:
+                self._cut(failure)
+
+    def _cut(self, failure: SSL.Error) -> None:
+        """TLS has failed while it wrote: cut the connection, as its peer would miss data."""
+        self._receiver.tls_ended(self._source, failure)
+        self._transport.abort()
 
     def _write(self, data: bytes | memoryview) -> None:
         """Write data, which may change afterwards.

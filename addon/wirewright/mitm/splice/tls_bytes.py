@@ -16,6 +16,8 @@ READ_BYTES = 512 * 1024
 """Bytes that are read from the network at a time."""
 _STEP_BYTES = 64 * 1024
 """Bytes that OpenSSL is given at a time: it keeps as much memory as that, for each connection."""
+_MOST_WAITING = 4 * 1024 * 1024
+"""Bytes that may wait for the end of a renegotiation, which takes a round trip."""
 _RECORD_BYTES = 17 * 1024
 """More than the largest record of TLS takes (RFC 8446, 5.2)."""
 _BUFFER_BYTES = READ_BYTES + _STEP_BYTES + _RECORD_BYTES
@@ -36,7 +38,7 @@ Write = Callable[[memoryview], object]
 class TlsBytes:
     """Decrypts and encrypts for one connection, in the thread of the event loop."""
 
-    __slots__ = ("_from_network", "_ssl", "_tls", "_to_network")
+    __slots__ = ("_from_network", "_ssl", "_tls", "_to_network", "_waiting")
 
     def __init__(self, tls: SSL.Connection) -> None:
         """`tls` is set up for memory instead of a socket, and its handshake is over.
@@ -47,6 +49,8 @@ class TlsBytes:
         self._ssl = tls._ssl
         self._from_network = tls._into_ssl
         self._to_network = tls._from_ssl
+        self._waiting = b""
+        """Data that is encrypted when a renegotiation is over."""
         _lib.SSL_set_mode(self._ssl, _lib.SSL_MODE_RELEASE_BUFFERS)
 
     def shrink(self) -> None:
@@ -82,8 +86,10 @@ class TlsBytes:
     def encrypt(self, data: bytes, write: Write) -> None:
         """Encrypt data, and write it. Nothing is written if the peer has ended the connection.
 
-        Raises SSL.Error.
+        While the peer renegotiates (RFC 5246, 7.4.1.1), data waits for the end of that. Raises SSL.Error.
         """
+        if self._waiting:
+            data, self._waiting = self._waiting + data, b""
         part, start, taken, ready = _ffi.from_buffer(data), 0, 0, 0
         try:
             while start < len(data):
@@ -93,7 +99,10 @@ class TlsBytes:
                     error = self._error(count)
                     if isinstance(error, (SSL.ZeroReturnError, SSL.SysCallError)):
                         break
-                    raise error
+                    if not isinstance(error, SSL.WantReadError) or len(data) - start > _MOST_WAITING:
+                        raise error
+                    self._waiting = data[start:]
+                    break
                 start += count
                 if start - taken >= _STEP_BYTES:
                     taken = start
@@ -112,9 +121,16 @@ class TlsBytes:
             return error
         return SSL.Error(f"OpenSSL has returned {count}")
 
+    def answer(self, write: Write) -> None:
+        """Write what TLS has to say to the bytes that were decrypted, and data that has waited. Raises
+        SSL.Error."""
+        if self._waiting:
+            self.encrypt(b"", write)
+        else:
+            self.flush(write)
+
     def flush(self, write: Write, ready: int = 0) -> None:
-        """Write what TLS has to say: what was encrypted, and its own messages. `ready` bytes were taken from
-        OpenSSL already."""
+        """Write what OpenSSL has ready, behind the first `ready` bytes of `_encrypted`."""
         while (count := _bio_read(self._to_network, _encrypted + ready, _BUFFER_BYTES - ready)) > 0:
             ready += count
             if ready < _BUFFER_BYTES:
