@@ -33,6 +33,9 @@ bench: $(VENV)/.bench  ## Wirewright beside what else carries WebSockets; ARGS="
 	@test -n "$(ARGS)" || $(BIN)/python -m bench.show_command
 	@test -n "$(ARGS)" || $(BIN)/python -m bench.remote
 	@test -n "$(ARGS)" || $(BIN)/python -m bench.killed_processes
+	@test -n "$(ARGS)" || $(BIN)/python -m bench.back_pressure
+	@test -n "$(ARGS)" || $(BIN)/python -m bench.fairness
+	@test -n "$(ARGS)" || $(BIN)/python -m bench.soak
 
 soak: $(VENV)/.bench  ## A proxy under an even load for 15 minutes: whether its memory grows; ARGS="--minutes 2"
 	$(BIN)/python -m bench.soak $(ARGS)

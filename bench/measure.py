@@ -49,4 +49,4 @@ class Measure(ABC):
 
     @abstractmethod
     async def run(self, session: Session, carrier: Carrier) -> Mapping[str, float]:
-        """One measurement; the value of each row. Raises Failure."""
+        """One measurement: the value of each row that is for this carrier. Raises Failure."""

@@ -80,6 +80,8 @@ async def _measure(
             running.note(row.name, carrier, str(failure))
     for row in measure.rows:
         value = values.get(row.name)
+        if values and value is None:
+            continue  # the row is not for this carrier
         results.add(row.name, carrier.name, value)
         said = "failed" if value is None else f"{number(value)} {row.unit}"
         note = running.notes.get((row.name, carrier.name), "")
