@@ -11,6 +11,8 @@ from wirewright.model.errors import EndedError, Error
 from wirewright.model.event_wait import Candidate, EventWait, Timeout, WaitOptions
 from wirewright.sync.dispatcher import is_too_much, size_of
 
+__tracebackhide__ = True  # pytest shows the line that calls
+
 
 class EventInbox(EventWait):
     """The loop's end of a wait."""
