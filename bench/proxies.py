@@ -1,4 +1,4 @@
-"""What carries the sockets: nothing, mitmdump with this or that script, mockttp."""
+"""The proxies that are measured, how each is started, and the run without a proxy."""
 
 import atexit
 import json

@@ -53,7 +53,7 @@ class Speed(Measure):
         return values
 
     async def _measure(self, session: Session, carrier: Carrier) -> tuple[Outcome, float]:
-        """What has passed, and how many seconds of the processor that took the proxy."""
+        """Carry the order. Returns its outcome, and the processor time of the proxy in seconds."""
         route = await session.route(carrier)
         async with session.sockets(route, self.scheme, self.sockets):
 

@@ -1,4 +1,4 @@
-"""What TLS does of its own accord while a socket is spliced: new keys, and a new handshake."""
+"""Key updates and renegotiations of TLS while a socket is spliced."""
 
 import asyncio
 import shutil

@@ -1,4 +1,4 @@
-"""What the tests of the sync API may ask for."""
+"""Fixtures for the tests of the sync API."""
 
 from collections.abc import Iterator
 from pathlib import Path

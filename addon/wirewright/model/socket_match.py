@@ -79,7 +79,7 @@ class SocketMatch:
         return is_meant
 
     def __str__(self) -> str:
-        """What a socket does: `matched '**/chat' and is_chat (test_chat.py:3)`, `opened`, `came by`."""
+        """The condition in the words of an error, such as `matched '**/chat'`, `opened` or `came by`."""
         parts = []
         if self.url:
             parts.append(repr(self.url.pattern if isinstance(self.url, re.Pattern) else self.url))

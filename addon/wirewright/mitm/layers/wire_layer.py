@@ -25,7 +25,7 @@ from wirewright.wire.stream import Mode, Ours
 
 
 class Rest(Enum):
-    """What is left of the events that a layer handles directly."""
+    """The result of `WireLayer.handle_directly`: whether events are left, and where they are handled."""
 
     NOTHING = "nothing"
     NEXT_TURN = "next turn"
